@@ -1,0 +1,1 @@
+"""sparselex: a language model turned into a graded dictionary of its features."""

@@ -1,0 +1,59 @@
+"""Configuration: frozen values that refuse what they do not know."""
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sparselex.base.errors import UserError
+
+
+class Config(BaseModel):
+    """Base of every configuration and record: frozen, unknown keys refused, field docstrings kept as help."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @classmethod
+    def parse(cls, values: Any, origin: str = "the given values") -> Self:
+        """Validate `values` (a mapping) and turn every complaint into one `UserError` that names `origin`."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise _explained(cls, error, origin) from None
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Self:
+        """Read a JSON file. Raises `UserError` if it is missing, is no JSON, or does not fit the fields."""
+        path = Path(path)
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise UserError(
+                f"The configuration file {path} cannot be read: {error}.",
+                "a JSON file with the fields of " + cls.__name__,
+                "check the path and the file's contents.",
+            ) from None
+        return cls.parse(values, str(path))
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as plain JSON values, enough to build the same configuration again."""
+        return self.model_dump(mode="json")
+
+
+def _explained(cls: type[BaseModel], error: ValidationError, origin: str) -> UserError:
+    complaints, advice = [], []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"]) or cls.__name__
+        if item["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(str(item["loc"][-1]), list(cls.model_fields), n=1)
+            complaints.append(f"unknown key {where!r}")
+            advice.append(f"did you mean {near[0]!r}?" if near else f"remove {where!r}.")
+        else:
+            complaints.append(f"{where}: {item['msg']} (given: {item['input']!r})"[:400])
+    return UserError(
+        f"{origin}: " + "; ".join(complaints) + ".",
+        f"the fields of {cls.__name__}: {', '.join(cls.model_fields)}",
+        " ".join(advice) or "correct the values named above.",
+    )

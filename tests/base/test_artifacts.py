@@ -1,0 +1,121 @@
+"""Artifacts: never half-written, never lost, resumed only where the work is the same."""
+
+import errno
+import json
+import subprocess
+import sys
+
+import pytest
+
+from sparselex.base.artifacts import finished, lock, open_artifact, stage
+from sparselex.base.config import Config
+from sparselex.base.errors import UserError
+
+
+class Small(Config):
+    size: int = 3
+    """Number of bytes written."""
+
+
+def write(to, config=None, inputs=None, content=b"abc"):
+    with stage(to, "toy", config or Small(), inputs or {}) as staging:
+        (staging.folder / "data.bin").write_bytes(content)
+        return staging.finish({"n": len(content)})
+
+
+def test_a_finished_artifact_opens_and_names_its_inputs(tmp_path):
+    manifest = write(tmp_path / "a", inputs={"corpus": "c0"})
+    assert open_artifact(tmp_path / "a", "toy", verify=True) == manifest
+    assert manifest.inputs == {"corpus": "c0"} and manifest.notes == {"n": 3} and set(manifest.files) == {"data.bin"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]
+
+
+def test_equal_work_gives_equal_ids_and_any_difference_another(tmp_path):
+    first = write(tmp_path / "a").id
+    assert write(tmp_path / "b").id == first
+    assert write(tmp_path / "c", content=b"abd").id != first
+    assert write(tmp_path / "d", Small(size=4)).id != first
+    assert write(tmp_path / "e", inputs={"corpus": "c1"}).id != first
+
+
+def test_finished_only_for_the_same_config_and_inputs(tmp_path):
+    write(tmp_path / "a")
+    assert finished(tmp_path / "a", "toy", Small(), {})
+    assert not finished(tmp_path / "a", "toy", Small(size=4), {})
+    assert not finished(tmp_path / "a", "toy", Small(), {"corpus": "other"})
+    assert not finished(tmp_path / "missing", "toy", Small(), {})
+
+
+def test_a_stage_that_dies_leaves_nothing_visible_and_is_taken_up_again(tmp_path):
+    with pytest.raises(ZeroDivisionError), stage(tmp_path / "a", "toy", Small(), {}) as staging:
+        (staging.folder / "data.bin").write_bytes(b"abc")
+        raise ZeroDivisionError
+    assert not (tmp_path / "a").exists()
+    with stage(tmp_path / "a", "toy", Small(), {}) as staging:
+        assert (staging.folder / "data.bin").read_bytes() == b"abc"
+    with stage(tmp_path / "a", "toy", Small(size=9), {}) as staging:
+        assert not (staging.folder / "data.bin").exists()
+
+
+def test_an_artifact_is_replaced_whole(tmp_path):
+    write(tmp_path / "a")
+    write(tmp_path / "a", Small(size=4), content=b"abcd")
+    assert open_artifact(tmp_path / "a", "toy").notes == {"n": 4}
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda folder: (folder / "data.bin").write_bytes(b"ab"), "2 bytes"),
+        (lambda folder: (folder / "data.bin").write_bytes(b"xyz"), "checksum differs"),
+        (lambda folder: (folder / "data.bin").unlink(), "missing"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "no sparselex artifact"),
+    ],
+)
+def test_damage_is_named(tmp_path, damage, words):
+    write(tmp_path / "a")
+    damage(tmp_path / "a")
+    with pytest.raises(UserError, match=words):
+        open_artifact(tmp_path / "a", "toy", verify=True)
+
+
+def test_another_kind_is_refused(tmp_path):
+    write(tmp_path / "a")
+    with pytest.raises(UserError, match="is a toy artifact"):
+        open_artifact(tmp_path / "a", "corpus")
+
+
+def test_a_folder_of_the_users_is_never_replaced(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match="not written by sparselex"):
+        write(tmp_path / "a")
+    assert (tmp_path / "a" / "thesis.tex").read_text() == "years of work"
+
+
+def test_two_processes_on_one_artifact(tmp_path):
+    path = tmp_path / ".a.lock"
+    code = (
+        "import sys, time; from pathlib import Path; from sparselex.base.artifacts import lock\n"
+        f"with lock(Path({str(path)!r}), 'writing'):\n    print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match=f"pid {other.pid}"), stage(tmp_path / "a", "toy", Small(), {}):
+            pass
+        other.kill()
+    with lock(path, "writing"):  # a killed process leaves no lock behind
+        pass
+
+
+def test_a_full_disk_is_explained(tmp_path):
+    with pytest.raises(UserError, match="free some space"), stage(tmp_path / "a", "toy", Small(), {}):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not (tmp_path / "a").exists()
+
+
+def test_manifest_holds_no_clock(tmp_path):
+    write(tmp_path / "a")
+    write(tmp_path / "b")
+    read = [json.loads((tmp_path / name / "manifest.json").read_text()) for name in "ab"]
+    assert read[0] == read[1]

@@ -1,0 +1,97 @@
+"""Config, records, registry, workspace, seeds, vocabulary."""
+
+import json
+
+import pytest
+from pydantic import PositiveInt, ValidationError
+
+from sparselex.base.config import Config
+from sparselex.base.errors import UserError
+from sparselex.base.records import Figure
+from sparselex.base.registry import Registry
+from sparselex.base.seeds import derive
+from sparselex.base.vocabulary import Vocabulary
+from sparselex.base.workspace import Workspace
+
+
+class Toy(Config):
+    width: PositiveInt
+    """Width."""
+
+    name: str = "toy"
+    """Name."""
+
+
+def test_config_reads_back_what_it_wrote(tmp_path):
+    toy = Toy(width=3)
+    (tmp_path / "toy.json").write_text(json.dumps(toy.to_json()))
+    assert Toy.from_file(tmp_path / "toy.json") == toy
+
+
+def test_config_is_frozen():
+    with pytest.raises(ValidationError):
+        Toy(width=3).width = 4  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"widht": 3}', "did you mean 'width'"),
+        ('{"width": 0}', "greater than 0"),
+        ('{"width": "wide"}', "valid integer"),
+        ("{", "cannot be read"),
+        ("[1]", "valid dictionary"),
+    ],
+)
+def test_config_errors_teach(tmp_path, text, words):
+    (tmp_path / "toy.json").write_text(text)
+    with pytest.raises(UserError, match=words):
+        Toy.from_file(tmp_path / "toy.json")
+
+
+def test_every_field_of_a_config_carries_its_docstring():
+    assert Toy.model_fields["width"].description == "Width."
+
+
+def test_a_figure_is_a_value_or_a_failure():
+    Figure(name="core/fvu", value=0.1, definition="x")
+    Figure(name="core/fvu", failure="no tokens", definition="x")
+    for impossible in ({}, {"value": 0.1, "failure": "no tokens"}):
+        with pytest.raises(ValidationError, match="never"):
+            Figure(name="core/fvu", definition="x", **impossible)
+
+
+def test_registry_names_the_nearest():
+    registry = Registry("scorer", {"detection": 1, "fuzzing": 2})
+    assert registry.get("fuzzing") == 2 and registry.names() == ["detection", "fuzzing"]
+    with pytest.raises(UserError, match="did you mean fuzzing"):
+        registry.get("fuzing")
+
+
+def test_workspace_opens_only_a_workspace(tmp_path):
+    with pytest.raises(UserError, match="no sparselex workspace"):
+        Workspace(tmp_path)
+    Workspace.create(tmp_path / "w")
+    assert Workspace(tmp_path / "w").runs() == []
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    with pytest.raises(UserError, match="choose another folder"):
+        Workspace.create(tmp_path / "full")
+
+
+@pytest.mark.parametrize("name", ["", "..", "../x", "a/b", ".hidden", "a b", "x" * 65])
+def test_run_names_stay_inside_the_workspace(tmp_path, name):
+    with pytest.raises(UserError, match="cannot be the name of a run"):
+        Workspace.create(tmp_path / "w").run(name)
+
+
+def test_seeds_differ_by_purpose():
+    assert len({derive(0, "a"), derive(1, "a"), derive(0, "b"), derive(0, "a", 1), derive(0, "a1")}) == 5
+
+
+def test_vocabulary_survives_the_disk(tmp_path):
+    vocabulary = Vocabulary([b"<s>", b"", "é".encode(), b"\xc3", b"\n"], [0])
+    vocabulary.save(tmp_path)
+    loaded = Vocabulary.load(tmp_path)
+    assert [loaded.token_bytes(i) for i in range(5)] == [b"<s>", b"", "é".encode(), b"\xc3", b"\n"]
+    assert loaded.special_ids == {0} and loaded.text(3) == "\\xc3" and loaded.decode([0, 2, 4]) == "é\n"

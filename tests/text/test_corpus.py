@@ -1,0 +1,135 @@
+"""The token corpus: every byte comes back, no row mixes splits, every position knows its document."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer as HFTokenizer
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from sparselex.base.errors import UserError
+from sparselex.base.vocabulary import Vocabulary
+from sparselex.text.corpus import CorpusConfig, TokenCorpus, build_corpus
+from sparselex.text.sources import Document
+from sparselex.text.splits import SPLITS, split_of
+
+NASTY = ["héllo 🤷🏽‍♀️ wörld", "العربية עברית हिन्दी", "日本語\n\r\n\ttabs\x00nul", "<|endoftext|> is text", " lead", "𝔘𝔫𝔦"]
+
+
+class ByteBPE:
+    """A real byte-level BPE tokenizer, trained here; the smallest thing that satisfies the protocol."""
+
+    id = "byte-bpe"
+    eos_id = pad_id = 0
+
+    def __init__(self, bos: bool):
+        self.bos_id = 0 if bos else None
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        self._tokenizer = HFTokenizer(models.BPE())
+        self._tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        self._tokenizer.decoder = decoders.ByteLevel()
+        self._tokenizer.train_from_iterator(
+            NASTY, trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, show_progress=False)
+        )
+        table = {c: b for b, c in enumerate(_byte_characters())}
+        ids = sorted(self._tokenizer.get_vocab().items(), key=lambda item: item[1])
+        self.vocabulary = Vocabulary([b"<end>", *(bytes(table[c] for c in token) for token, _ in ids)], [0])
+
+    def encode_batch(self, texts):
+        return [[i + 1 for i in e.ids] for e in self._tokenizer.encode_batch(texts)]
+
+
+def _byte_characters():
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    extra = iter(range(256, 512))
+    return [chr(b) if b in plain else chr(next(extra)) for b in range(256)]
+
+
+TOKENIZERS = {bos: ByteBPE(bos) for bos in (False, True)}
+
+
+def corpus_of(texts, tmp_path, *, bos=True, n_ctx=7, **options):
+    documents = [Document(f"d{number}", text) for number, text in enumerate(texts)]
+    config = CorpusConfig(source="memory", n_ctx=n_ctx, **{"shares": (1, 0, 0), **options})
+    return build_corpus(documents, TOKENIZERS[bos], config, tmp_path / "corpus", text_id=repr(texts))
+
+
+@pytest.mark.parametrize("bos", [False, True])
+def test_documents_come_back_byte_for_byte(tmp_path, bos):
+    corpus = corpus_of(NASTY * 5, tmp_path, bos=bos)
+    assert [corpus.document_bytes(d) for d in range(corpus.n_documents)] == [t.encode() for t in NASTY * 5]
+
+
+@settings(deadline=None, max_examples=40)
+@given(texts=st.lists(st.text(min_size=1).filter(str.strip), min_size=1, max_size=6), n_ctx=st.integers(2, 9))
+def test_any_text_comes_back(tmp_path_factory, texts, n_ctx):
+    texts = [text.encode("utf-8", "ignore").decode() or "x" for text in texts]  # lone surrogates are no text
+    corpus = corpus_of(texts, tmp_path_factory.mktemp("any"), n_ctx=n_ctx)
+    assert [corpus.document_bytes(d).decode() for d in range(len(texts))] == texts
+
+
+def test_rows_never_mix_splits_and_splits_are_by_document(tmp_path):
+    corpus = corpus_of([f"{n} {NASTY[n % 6]}" for n in range(200)], tmp_path, shares=(0.6, 0.2, 0.2))
+    owners = np.asarray(corpus.documents)
+    for number, split in enumerate(SPLITS):
+        rows = owners[corpus.row_ranges[split].start : corpus.row_ranges[split].stop]
+        inside = set(rows[rows >= 0].tolist())
+        assert inside == set(np.flatnonzero(corpus.split_of_documents == number).tolist()) and len(inside) > 20
+    assert sum(len(rows) for rows in corpus.row_ranges.values()) == corpus.n_rows
+
+
+def test_only_text_is_owned_and_rows_start_with_bos(tmp_path):
+    corpus = corpus_of(NASTY, tmp_path)
+    mask = corpus.text_mask(range(corpus.n_rows))
+    assert not mask[:, 0].any() and (np.asarray(corpus.tokens)[:, 0] == 0).all()
+    assert not np.isin(np.asarray(corpus.tokens)[mask], list(corpus.special_ids)).any()
+    n_text = sum(len(ids) for ids in TOKENIZERS[True].encode_batch(NASTY))
+    assert mask.sum() == n_text == corpus.manifest.notes["n_tokens"]
+
+
+def test_the_split_of_a_document_does_not_depend_on_the_others():
+    shares = (0.8, 0.1, 0.1)
+    draws = [split_of(f"d{n}", shares, 0) for n in range(5000)]
+    assert [split_of(f"d{n}", shares, 0) for n in range(10)] == draws[:10]
+    assert [split_of(f"d{n}", shares, 1) for n in range(50)] != draws[:50]
+    assert abs(draws.count("train") / 5000 - 0.8) < 0.02 and abs(draws.count("test") / 5000 - 0.1) < 0.02
+
+
+def test_stops_after_the_document_that_reaches_n_tokens(tmp_path):
+    corpus = corpus_of(["some words"] * 50, tmp_path, n_tokens=40)
+    per_document = len(TOKENIZERS[True].encode_batch(["some words"])[0])
+    assert corpus.n_documents == -(-40 // per_document)
+
+
+def test_made_once_and_again_when_the_text_changes(tmp_path):
+    first = corpus_of(NASTY, tmp_path)
+    stamp = (first.path / "tokens.npy").stat().st_mtime_ns
+    assert (corpus_of(NASTY, tmp_path).path / "tokens.npy").stat().st_mtime_ns == stamp
+    assert corpus_of([*NASTY, "more"], tmp_path).id != first.id
+
+
+def test_too_few_documents_for_the_splits(tmp_path):
+    with pytest.raises(UserError, match="fell into the"):
+        corpus_of(["one"], tmp_path, shares=(0.8, 0.1, 0.1))
+    assert not (tmp_path / "corpus").exists()
+
+
+def test_a_truncated_corpus_is_named(tmp_path):
+    corpus = corpus_of(NASTY, tmp_path)
+    path = corpus.path / "tokens.npy"
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(UserError, match=r"tokens\.npy is damaged"):
+        TokenCorpus(corpus.path)
+
+
+@pytest.mark.parametrize("values", [{"shares": (0.5, 0.1, 0.1)}, {"n_ctx": 1}, {"n_ctxt": 5}])
+def test_impossible_configurations(values):
+    with pytest.raises(UserError):
+        CorpusConfig.parse({"source": "x", **values})
+
+
+def test_config_survives_json():
+    config = CorpusConfig(source="x", shares=(0.5, 0.25, 0.25))
+    assert CorpusConfig.parse(json.loads(json.dumps(config.to_json()))) == config
