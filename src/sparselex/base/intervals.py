@@ -5,6 +5,7 @@ Tokens of one document are not independent, so documents are the units that are 
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -39,15 +40,21 @@ def bootstrap_interval(
     """
     per_document = np.asarray(per_document, dtype=np.float64)
     n_documents = len(per_document)
-    value = float(statistic(per_document.sum(0)))
-    if n_documents < 2:
-        return Interval(value, float("nan"), float("nan"))
-    rng = generator(seed, "bootstrap", n_documents)
-    weights = rng.multinomial(n_documents, np.full(n_documents, 1 / n_documents), size=n_draws)
     with np.errstate(divide="ignore", invalid="ignore"):
-        draws = np.asarray(statistic(weights @ per_document), dtype=np.float64)
+        value = float(statistic(per_document.sum(0)))
+        if n_documents < 2:
+            return Interval(value, float("nan"), float("nan"))
+        draws = np.asarray(statistic(_weights(n_documents, n_draws, seed) @ per_document), dtype=np.float64)
     draws = draws[np.isfinite(draws)]
     if not len(draws):
         return Interval(value, float("nan"), float("nan"))
     low, high = np.quantile(draws, [0.025, 0.975])
     return Interval(value, float(low), float(high))
+
+
+@lru_cache(maxsize=8)
+def _weights(n_documents: int, n_draws: int, seed: int) -> Floats:
+    """How often each document is drawn in each resample; the same for every figure over the same documents."""
+    rng = generator(seed, "bootstrap", n_documents)
+    shares = np.full(n_documents, 1 / n_documents)
+    return rng.multinomial(n_documents, shares, size=n_draws).astype(np.float64)

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from sparselex.base.artifacts import MANIFEST, read_json, write_json
 from sparselex.base.errors import UserError
@@ -57,3 +58,14 @@ class Workspace:
         """Names of all runs that hold at least one finished artifact, `main` first, then by name."""
         found = {path.parent.parent.name for path in self.path.glob(f"runs/*/*/{MANIFEST}")}
         return sorted(found, key=lambda name: (name != "main", name))
+
+    def settings(self, run: str) -> dict[str, Any]:
+        """The configuration of a run as JSON values. Raises `UserError` if there is no run of that name."""
+        values = read_json(self.run(run) / "run.json")
+        if values is None:
+            raise UserError(
+                f"{self.path} has no run {run!r}.",
+                "one of the runs " + (", ".join(self.runs()) or "(none yet)"),
+                "check the name, or begin with `sparselex harvest`.",
+            )
+        return values

@@ -160,6 +160,7 @@ def _write(documents: Iterable[Document], tokenizer: Tokenizer, config: CorpusCo
         "n_tokens": n_tokens,
         "n_documents": {split: splits.count(number) for number, split in enumerate(SPLITS)},
         "n_rows": {split: packers[split].n_rows for split in SPLITS},
+        "n_padding": {split: packers[split].n_padding for split in SPLITS},
         "bos_id": tokenizer.bos_id,
         "pad_id": packers["train"].pad_id,
     }
@@ -191,7 +192,7 @@ class _Packer:
         self._tokens, self._documents = open(self.tokens_path, "wb"), open(self.documents_path, "wb")
         self._ids: list[int] = []
         self._owners: list[int] = []
-        self.n_rows = 0
+        self.n_rows = self.n_padding = 0
 
     def add(self, document: int, ids: list[int]) -> None:
         """Append one document to the stream."""
@@ -204,9 +205,9 @@ class _Packer:
 
     def close(self) -> None:
         """Pad and write the last row."""
-        if rest := len(self._ids) % self.width:
-            self._ids += [self.pad_id] * (self.width - rest)
-            self._owners += [-1] * (self.width - rest)
+        self.n_padding = -len(self._ids) % self.width
+        self._ids += [self.pad_id] * self.n_padding
+        self._owners += [-1] * self.n_padding
         self._flush(len(self._ids) // self.width)
         self._tokens.close()
         self._documents.close()

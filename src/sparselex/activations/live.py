@@ -1,0 +1,86 @@
+"""The one loop of model over corpus: harvest, training, index and evaluation all read activations through it."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sparselex.activations.masks import MaskConfig, within_norm
+from sparselex.activations.source import Batch
+from sparselex.lm.subject import SubjectModel
+from sparselex.text.corpus import TokenCorpus
+from sparselex.text.splits import Split
+
+_MEDIAN_ROWS = 64
+
+
+class Reader:
+    """Activations of one hook over the rows of a corpus, masked tokens left out.
+
+    The median norm is measured once, over the first rows of the training split, so that what counts as an outlier does not
+    depend on the batch. `n_outliers` counts the tokens left out for their norm so far.
+    """
+
+    def __init__(
+        self, model: SubjectModel, corpus: TokenCorpus, hook: str, mask: MaskConfig, *, batch_rows: int = 32
+    ):
+        self.model, self.corpus, self.hook, self.mask, self.batch_rows = model, corpus, hook, mask, batch_rows
+        self.d_in = model.width(hook)
+        self.n_outliers = 0
+        self.median_norm = self._median_norm()
+
+    def read(self, rows: NDArray[np.int64]) -> Batch:
+        """Activations of all text tokens in `rows`, in the order given."""
+        parts = [self._read(rows[start : start + self.batch_rows]) for start in range(0, len(rows), self.batch_rows)]
+        if not parts:
+            return Batch(torch.empty(0, self.d_in), np.empty(0, dtype=np.int64))
+        return Batch(torch.cat([part.x for part in parts]), np.concatenate([part.positions for part in parts]))
+
+    def batches(self, splits: Sequence[Split]) -> Iterator[Batch]:
+        """All text tokens of these splits in corpus order, `batch_rows` rows at a time."""
+        for split in splits:
+            rows = self.corpus.row_ranges[split]
+            for start in range(rows.start, rows.stop, self.batch_rows):
+                yield self._read(np.arange(start, min(start + self.batch_rows, rows.stop)))
+
+    def tokens(self, rows: NDArray[np.int64]) -> Tensor:
+        """`[n_rows, n_ctx]` token ids for the model."""
+        return torch.from_numpy(np.asarray(self.corpus.tokens[rows]).astype(np.int64))
+
+    def _read(self, rows: NDArray[np.int64]) -> Batch:
+        x, positions = self._text(rows)
+        keep = within_norm(x, self.median_norm, self.mask)
+        if keep.all():
+            return Batch(x, positions)
+        self.n_outliers += int((~keep).sum())
+        return Batch(x[torch.from_numpy(keep)], positions[keep])
+
+    def _text(self, rows: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int64]]:
+        values = self.model.capture(self.tokens(rows), [self.hook])[self.hook]
+        mask = self.corpus.text_mask(rows)
+        places = np.flatnonzero(mask)
+        x = values.reshape(-1, self.d_in)
+        if len(places) < len(x):
+            x = x.index_select(0, torch.from_numpy(places).to(x.device))
+        n_ctx = self.corpus.n_ctx
+        return x.to("cpu", torch.float32), rows[places // n_ctx] * n_ctx + places % n_ctx
+
+    def _median_norm(self) -> float:
+        rows = self.corpus.row_ranges["train"] or range(self.corpus.n_rows)
+        x, _ = self._text(np.arange(rows.start, min(rows.start + _MEDIAN_ROWS, rows.stop)))
+        return float(x.norm(dim=-1).median())
+
+
+class LiveRows:
+    """Rows of a corpus as units for shuffling, read from the model when they are needed."""
+
+    def __init__(self, reader: Reader, splits: Sequence[Split]):
+        self._reader = reader
+        self._rows = np.concatenate([np.array(reader.corpus.row_ranges[split]) for split in splits]).astype(np.int64)
+        self.d_in, self.n_units, self.tokens_per_unit = reader.d_in, len(self._rows), reader.corpus.n_ctx
+
+    def read(self, units: NDArray[np.int64]) -> Batch:
+        """Activations of the chosen rows."""
+        return self._reader.read(self._rows[units])

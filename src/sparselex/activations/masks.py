@@ -1,0 +1,35 @@
+"""Which tokens are left out: everything that is no text, and tokens whose norm is far from all others."""
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+from pydantic import NonNegativeFloat
+from torch import Tensor
+
+from sparselex.base.config import Config
+from sparselex.text.corpus import TokenCorpus
+from sparselex.text.splits import Split
+
+
+class MaskConfig(Config):
+    """Tokens left out. BOS, separators and padding always are: they are no text."""
+
+    norm_outlier: NonNegativeFloat = 10.0
+    """Leave out tokens whose norm exceeds this many medians (attention sinks reach hundreds); 0 keeps them."""
+
+
+def special_counts(corpus: TokenCorpus, splits: tuple[Split, ...]) -> dict[str, int]:
+    """How many positions of these splits are no text, by kind."""
+    rows = [corpus.row_ranges[split] for split in splits]
+    n_rows = sum(map(len, rows))
+    n_text = sum(int(corpus.text_mask(part).sum()) for part in rows)
+    bos = n_rows if corpus.bos_id is not None else 0
+    padding = sum(corpus.manifest.notes["n_padding"][split] for split in splits)
+    return {"bos": bos, "padding": padding, "separator": n_rows * corpus.n_ctx - n_text - bos - padding}
+
+
+def within_norm(x: Float[Tensor, "n d"], median: float, config: MaskConfig) -> NDArray[np.bool_]:
+    """`[n]`, False where the norm exceeds `config.norm_outlier` medians."""
+    if not config.norm_outlier:
+        return np.ones(len(x), dtype=bool)
+    return (x.norm(dim=-1) <= config.norm_outlier * median).cpu().numpy()

@@ -1,0 +1,92 @@
+"""Activations on disk, read side."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from sparselex.activations.source import Batch
+from sparselex.base.artifacts import open_artifact, verify_file
+from sparselex.base.errors import UserError
+
+_CHUNK = 256
+
+
+class ActivationStore:
+    """A finished harvest. Each shard's checksum is verified when it is first read."""
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        self.manifest = open_artifact(self.path, "activations")
+        self.id = self.manifest.id
+        notes = self.manifest.notes
+        self.hook: str = self.manifest.config["hook"]
+        self.d_in: int = notes["d_in"]
+        self.n_tokens: int = notes["n_tokens"]
+        self.shard_sizes: list[int] = notes["shards"]
+        self.n_shards = len(self.shard_sizes)
+        self._open = lru_cache(maxsize=8)(self._read)
+
+    def shard(self, number: int) -> Batch:
+        """One shard, in corpus order. Raises `UserError` naming the shard that is damaged."""
+        acts, positions = self._open(number)
+        return Batch(acts.float(), positions)
+
+    def chunks(self) -> "StoreChunks":
+        """The store as units for shuffling."""
+        return StoreChunks(self)
+
+    def _read(self, number: int) -> tuple[Tensor, NDArray[np.int64]]:
+        name = shard_name(number)
+        verify_file(self.path, name, self.manifest)
+        try:
+            with safe_open(self.path / name, framework="pt") as file:
+                acts, positions = file.get_tensor("acts"), file.get_tensor("positions").numpy()
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"Shard {self.path / name} cannot be read: {error}.", "a safetensors file with acts and positions",
+                            "harvest again.") from None  # fmt: skip
+        bad = (~torch.isfinite(acts).all(-1)).nonzero()
+        if len(bad):
+            raise UserError(
+                f"Shard {self.path / name} holds NaN or infinite activations, first in its row {int(bad[0])}.",
+                "finite numbers",
+                "check the model's precision (bfloat16 overflows less than float16) and harvest again.",
+            )
+        return acts, positions
+
+
+class StoreChunks:
+    """Chunks of 256 consecutive tokens of a store, in any order."""
+
+    tokens_per_unit = _CHUNK
+
+    def __init__(self, store: ActivationStore):
+        self._store = store
+        self.d_in = store.d_in
+        spans = [
+            (shard, start, min(start + _CHUNK, size))
+            for shard, size in enumerate(store.shard_sizes)
+            for start in range(0, size, _CHUNK)
+        ]
+        self._spans = np.array(spans, dtype=np.int64).reshape(-1, 3)
+        self.n_units = len(self._spans)
+
+    def read(self, units: NDArray[np.int64]) -> Batch:
+        """The chosen chunks; each shard is opened once."""
+        units = np.sort(units)
+        xs, positions = [], []
+        for shard in np.unique(self._spans[units, 0]):
+            acts, where = self._store._open(int(shard))
+            for _, start, end in self._spans[units[self._spans[units, 0] == shard]]:
+                xs.append(acts[start:end].float())
+                positions.append(where[start:end])
+        return Batch(torch.cat(xs), np.concatenate(positions))
+
+
+def shard_name(number: int) -> str:
+    """File name of shard `number`."""
+    return f"shard-{number:05d}.safetensors"

@@ -1,0 +1,1 @@
+"""Edits made from dictionaries, and what they do to the model."""

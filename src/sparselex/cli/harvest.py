@@ -1,0 +1,47 @@
+"""`sparselex harvest`: text and a model in, activation shards out."""
+
+from typing import Annotated
+
+import typer
+
+from sparselex.cli.options import (
+    ContextOption,
+    HookOption,
+    JsonOption,
+    ModelOption,
+    RunOption,
+    TextOption,
+    TokensOption,
+    TrustOption,
+    WorkspaceArgument,
+    print_json,
+)
+
+
+def harvest(
+    workspace: WorkspaceArgument,
+    model: ModelOption = "embedded",
+    text: TextOption = "stdlib",
+    hook: HookOption = None,
+    run: RunOption = "main",
+    tokens: TokensOption = 2_500_000,
+    context: ContextOption = 128,
+    control: Annotated[
+        str, typer.Option("--control", help="Read a control of the model: none, reinitialised, permuted or gaussian.")
+    ] = "none",
+    trust_remote_code: TrustOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Run the model over text and store the activations of one hook as shards (killed: run it again)."""
+    from sparselex.base.workspace import Workspace
+    from sparselex.recipes.pipeline import Pipeline
+    from sparselex.recipes.run import new_run
+
+    config = new_run(
+        model, text, hook=hook, n_tokens=tokens, n_ctx=context, control=control, trust_remote_code=trust_remote_code
+    )
+    store = Pipeline(Workspace.create(workspace), run, config).harvest()
+    if json:
+        print_json(store.manifest.to_json())
+    else:
+        print(f"{store.n_tokens:,} activations of width {store.d_in} in {store.path}")

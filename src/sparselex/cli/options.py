@@ -1,0 +1,38 @@
+"""Options that several verbs share, with their help, and how their values become a run."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+WorkspaceArgument = Annotated[Path, typer.Argument(metavar="WORKSPACE", help="The workspace folder.")]
+RunOption = Annotated[str, typer.Option("--run", help="Name of the run inside the workspace.")]
+ModelOption = Annotated[
+    str,
+    typer.Option("--model", help="`embedded`, `embedded-b`, or any Hugging Face causal LM: a name or a local folder."),
+]
+TextOption = Annotated[
+    str,
+    typer.Option(
+        "--text",
+        help="`stdlib` (the running Python's standard library), a file or folder (text, JSON, JSONL, Parquet), or a "
+        "Hugging Face dataset (NAME or NAME:SPLIT).",
+    ),
+]
+HookOption = Annotated[
+    str | None,
+    typer.Option("--hook", help="Where to read the model; `sparselex hooks MODEL` lists the names. Default: the MLP's "
+                 "hidden layer of the embedded model, else the residual stream after the middle layer."),
+]  # fmt: skip
+TokensOption = Annotated[int, typer.Option("--tokens", min=1, help="Tokens of text in the corpus.")]
+ContextOption = Annotated[int, typer.Option("--context", min=2, help="Tokens in a row of the corpus.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+TrustOption = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run model code that comes with the weights. Only if you trust it.")
+]
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on standard output."""
+    print(json.dumps(value, indent=1, ensure_ascii=False))

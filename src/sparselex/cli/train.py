@@ -1,0 +1,38 @@
+"""`sparselex train`: activations in, a dictionary out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sparselex.cli.options import JsonOption, RunOption, WorkspaceArgument, print_json
+
+
+def train(
+    workspace: WorkspaceArgument,
+    run: RunOption = "main",
+    kind: Annotated[str, typer.Option("--kind", help="Type of dictionary: batchtopk, topk or relu.")] = "batchtopk",
+    expansion: Annotated[float, typer.Option("--expansion", min=0, help="Latents per activation dimension.")] = 8,
+    k: Annotated[int, typer.Option("--k", min=1, help="Latents kept per token (topk, batchtopk).")] = 32,
+    l1: Annotated[float | None, typer.Option("--l1", help="Weight of the L1 penalty (relu).")] = None,
+    tokens: Annotated[int | None, typer.Option("--tokens", min=1, help="Tokens to train on; default: one pass.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of weights and order.")] = 0,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="A JSON file with the whole training configuration instead.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Train a sparse dictionary on the run's activations (killed: run it again, it goes on exactly)."""
+    from sparselex.base.workspace import Workspace
+    from sparselex.recipes.pipeline import Pipeline
+    from sparselex.recipes.run import TrainingChoice
+    from sparselex.training.train import TrainConfig
+
+    pipeline = Pipeline.open(Workspace(workspace), run)
+    values = {"kind": kind, "expansion": expansion, "k": k, "l1": l1, "n_tokens": tokens, "seed": seed}
+    pipeline = pipeline.use_training(TrainingChoice.parse(values, "the training options"))
+    dictionary = pipeline.train(TrainConfig.from_file(config) if config else None)
+    if json:
+        print_json(pipeline.manifest("dictionary").to_json())
+    else:
+        print(f"{dictionary.config.kind} dictionary, {dictionary.d_in} -> {dictionary.d_sae} latents, in {pipeline.folder / 'dictionary'}")

@@ -1,0 +1,1 @@
+"""Sparse dictionaries: tensor maths only, no text and no model."""

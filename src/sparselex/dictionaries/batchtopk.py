@@ -1,0 +1,97 @@
+"""BatchTopK dictionaries: the largest latents of a whole batch, k per token on average."""
+
+from typing import Literal, Self
+
+import torch
+from jaxtyping import Float
+from pydantic import PositiveFloat, PositiveInt, model_validator
+from torch import Tensor
+
+from sparselex.dictionaries.codes import Codes
+from sparselex.dictionaries.dictionary import DictionaryConfig, TrainableDictionary
+from sparselex.dictionaries.sparse import encode_at
+
+
+class BatchTopKConfig(DictionaryConfig):
+    """Configuration of `BatchTopK`."""
+
+    kind: Literal["batchtopk"] = "batchtopk"
+    """Type of dictionary."""
+
+    k: PositiveInt = 32
+    """Latents kept per token on average over a training batch."""
+
+    threshold_rate: PositiveFloat = 0.1
+    """Rate at which the inference threshold follows the smallest kept activation of each batch. That is an order statistic of
+    over 100,000 values and hardly varies, so a fast rate costs nothing; at 0.01 a run of 60 steps ended at L0 4 instead of 32."""
+
+    @model_validator(mode="after")
+    def _k_fits(self) -> Self:
+        if self.k > self.d_sae:
+            raise ValueError(f"k={self.k} latents per token cannot be kept of d_sae={self.d_sae}; lower k or raise d_sae")
+        return self
+
+
+class BatchTopK(TrainableDictionary):
+    """BatchTopK sparse autoencoder (Bussmann et al. 2024, arXiv:2412.06410).
+
+    In training the `n k` largest contributions `pre_act * |decoder row|` of a batch of n tokens are kept; afterwards a latent is
+    active where its contribution exceeds one threshold, the running mean of the smallest one kept, so a token's code
+    does not depend on its batch.
+    """
+
+    config: BatchTopKConfig
+    threshold: Tensor
+
+    def __init__(self, config: BatchTopKConfig, generator: torch.Generator | None = None):
+        super().__init__(config, generator)
+        self.register_buffer("threshold", torch.zeros((), dtype=torch.float64))
+
+    def encode(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
+        pre = self.pre_acts(x)
+        return torch.where(pre > self._cut(), pre, 0)
+
+    def encode_sparse(self, x: Float[Tensor, "n d_in"]) -> Codes:
+        pre = self.pre_acts(x)
+        rows, indices = (pre > self._cut()).nonzero(as_tuple=True)
+        return Codes.from_pairs(rows, indices, pre[rows, indices], len(x), self.d_sae)
+
+    def training_codes(self, x: Float[Tensor, "n d_in"]) -> Codes:
+        with torch.no_grad():
+            norms = self.W_dec.norm(dim=-1)
+            scores = torch.addmm((self.b_enc - self.b_dec @ self.W_enc) * norms, x, self.W_enc * norms)
+            rows, indices, kept = self._select(scores, len(x) * self.config.k)
+            if len(kept):
+                self._follow(float(kept.min()))
+            codes = Codes.from_pairs(rows, indices, kept / norms[indices], len(x), self.d_sae)
+        return encode_at(x, self.W_enc, self.b_enc, self.b_dec, codes)
+
+    def _cut(self) -> Tensor:
+        return (self.threshold / self.W_dec.norm(dim=-1).double()).to(self.W_dec.dtype)
+
+    def _select(self, scores: Tensor, n_keep: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The `n_keep` largest positive scores of the batch, ordered by token.
+
+        A library top-k over the whole batch takes longer than the encoder's product. The running threshold tells nearly where
+        the cut will be, so only what lies above a lower bar is ranked; where too little does, everything positive is.
+        """
+        for bar in (0.8 * float(self.threshold), 0.0):
+            candidates = (scores.view(-1) > bar).nonzero().view(-1)
+            if len(candidates) >= n_keep or bar == 0:
+                break
+        values = scores.view(-1)[candidates]
+        if len(candidates) > n_keep:
+            smallest = values.kthvalue(len(values) - n_keep + 1).values
+            keep = values >= smallest
+            # Equal scores at the cut: the first in batch order stay, so exactly n_keep are kept.
+            if (surplus := int(keep.sum()) - n_keep) > 0:
+                keep[(values == smallest).nonzero().view(-1)[-surplus:]] = False
+            candidates, values = candidates[keep], values[keep]
+        return candidates // self.d_sae, candidates % self.d_sae, values
+
+    def _follow(self, smallest: float) -> None:
+        rate = self.config.threshold_rate if float(self.threshold) > 0 else 1.0
+        self.threshold += rate * (smallest - self.threshold)
+
+    def _fold_extra(self, input_scale: float) -> None:
+        self.threshold /= input_scale

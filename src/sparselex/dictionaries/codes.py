@@ -1,0 +1,78 @@
+"""Sparse codes: the active latents of a batch of tokens, and the two orders in which they are needed."""
+
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+class ByLatent(NamedTuple):
+    """The same codes ordered by latent: latent `j` owns the entries `offsets[j]:offsets[j + 1]`."""
+
+    order: Int[Tensor, " nnz"]
+    """Where each entry stands in row order."""
+
+    rows: Int[Tensor, " nnz"]
+    """Token of each entry."""
+
+    offsets: Int[Tensor, " d_sae_plus_1"]
+    """Where each latent's entries begin."""
+
+
+class Codes:
+    """Compressed rows: token `i` has the latents `indices[indptr[i]:indptr[i + 1]]` with these `values`.
+
+    A latent that is not listed is 0. Values may be negative (signed dictionaries) and may carry gradients.
+    """
+
+    def __init__(
+        self,
+        indptr: Int[Tensor, " n_plus_1"],
+        indices: Int[Tensor, " nnz"],
+        values: Float[Tensor, " nnz"],
+        d_sae: int,
+    ):
+        self.indptr, self.indices, self.values, self.d_sae = indptr, indices, values, d_sae
+
+    @classmethod
+    def from_pairs(cls, rows: Tensor, indices: Tensor, values: Tensor, n: int, d_sae: int) -> "Codes":
+        """Codes from (token, latent, value) triples already ordered by token."""
+        indptr = torch.zeros(n + 1, dtype=torch.int64)
+        torch.cumsum(torch.bincount(rows, minlength=n), 0, out=indptr[1:])
+        return cls(indptr, indices, values, d_sae)
+
+    @classmethod
+    def from_dense(cls, acts: Float[Tensor, "n d_sae"]) -> "Codes":
+        """Codes of the non-zero entries of `acts`."""
+        rows, indices = acts.nonzero(as_tuple=True)
+        return cls.from_pairs(rows, indices, acts[rows, indices], *acts.shape)
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    @cached_property
+    def rows(self) -> Int[Tensor, " nnz"]:
+        """Token of each entry."""
+        return torch.arange(len(self)).repeat_interleave(self.indptr.diff())
+
+    @cached_property
+    def by_latent(self) -> ByLatent:
+        """The entries sorted by latent (stable, so tokens stay in order): made once, used by both weight gradients."""
+        order = self.indices.argsort(stable=True)
+        offsets = torch.zeros(self.d_sae + 1, dtype=torch.int64)
+        torch.cumsum(torch.bincount(self.indices, minlength=self.d_sae), 0, out=offsets[1:])
+        return ByLatent(order, self.rows[order], offsets)
+
+    def with_values(self, values: Float[Tensor, " nnz"]) -> "Codes":
+        """The same places with other values."""
+        other = Codes(self.indptr, self.indices, values, self.d_sae)
+        # Orders depend on places only: hand on what has been sorted already.
+        other.__dict__.update({k: v for k, v in self.__dict__.items() if k in ("rows", "by_latent")})
+        return other
+
+    def dense(self) -> Float[Tensor, "n d_sae"]:
+        """All latents written out, `[n, d_sae]`."""
+        out = torch.zeros(len(self), self.d_sae, dtype=self.values.dtype)
+        return out.index_put((self.rows, self.indices), self.values)

@@ -1,0 +1,117 @@
+"""What every dictionary offers, and the parts that most of them share."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from sparselex.base.config import Config
+from sparselex.base.errors import UserError
+from sparselex.dictionaries.codes import Codes
+from sparselex.dictionaries.sparse import decode_at
+
+
+class DictionaryConfig(Config):
+    """Fields that every dictionary type has."""
+
+    d_in: PositiveInt
+    """Width of the activations read."""
+
+    d_sae: PositiveInt
+    """Number of latents."""
+
+
+class Dictionary(nn.Module, ABC):
+    """An encoder into sparse latents and a linear decoder. Rows of `W_dec` are the directions.
+
+    A target other than the input is allowed for (`d_out`); codes may be signed. Everything takes and gives raw
+    activations: the scale used in training is folded into the weights when training ends.
+    """
+
+    config: DictionaryConfig
+    d_in: int
+    d_out: int
+    d_sae: int
+    W_dec: Tensor
+    b_dec: Tensor
+
+    @abstractmethod
+    def encode(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
+        """Activations of all latents; most are 0."""
+
+    def encode_sparse(self, x: Float[Tensor, "n d_in"]) -> Codes:
+        """The active latents only. Equal to `encode`, in less memory where the type allows."""
+        return Codes.from_dense(self.encode(x))
+
+    def decode(self, acts: Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_out"]:
+        """Reconstruction from all latents."""
+        return acts @ self.W_dec + self.b_dec
+
+    def decode_sparse(self, codes: Codes) -> Float[Tensor, "n d_out"]:
+        """Reconstruction from active latents."""
+        return decode_at(codes, self.W_dec, self.b_dec)
+
+    def forward(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_out"]:
+        """Reconstruction of `x`."""
+        return self.decode_sparse(self.encode_sparse(x))
+
+    def check_width(self, width: int, where: str) -> None:
+        """Raise `UserError` if activations of `width` cannot be read by this dictionary."""
+        if width != self.d_in:
+            raise UserError(
+                f"{where} has width {width}, and the dictionary reads width {self.d_in}.",
+                f"activations of width {self.d_in}",
+                "use the dictionary with the hook and the model it was trained on.",
+            )
+
+
+class TrainableDictionary(Dictionary):
+    """A dictionary with one encoder matrix, trained by gradient.
+
+    `W_enc [d_in, d_sae]` lies in memory latent by latent, so that a latent's weights are neighbours and sparse gradients
+    need no transpose. Decoder rows start random with unit norm and `W_enc` as their transpose, which prevents most
+    dead latents (Gao et al. 2024, arXiv:2406.04093, section 2.4).
+    """
+
+    def __init__(self, config: DictionaryConfig, generator: torch.Generator | None = None, *, decoder_norm: float = 1.0):
+        super().__init__()
+        self.config, self.d_in, self.d_out, self.d_sae = config, config.d_in, config.d_in, config.d_sae
+        W = torch.randn(self.d_sae, self.d_in, generator=generator)
+        W *= decoder_norm / W.norm(dim=-1, keepdim=True)
+        self.W_dec = nn.Parameter(W)
+        self.W_enc = nn.Parameter(W.clone().T)
+        self.b_enc = nn.Parameter(torch.zeros(self.d_sae))
+        self.b_dec = nn.Parameter(torch.zeros(self.d_in))
+
+    @abstractmethod
+    def training_codes(self, x: Float[Tensor, "n d_in"]) -> Codes:
+        """Codes of a training batch, with gradients; may select over the whole batch."""
+
+    def pre_acts(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
+        """`(x - b_dec) @ W_enc + b_enc`."""
+        return torch.addmm(self.b_enc - self.b_dec @ self.W_enc, x, self.W_enc)
+
+    @torch.no_grad()
+    def set_bias(self, mean: Float[Tensor, " d_in"]) -> None:
+        """Start the decoder bias at the mean of the data."""
+        self.b_dec.copy_(mean)
+
+    @torch.no_grad()
+    def fold(self, input_scale: float) -> None:
+        """Take over `input_scale` and the decoder's norms into the weights: same reconstructions of raw activations.
+
+        Trained on `s x`; afterwards the dictionary reads `x` and decoder rows have unit norm, so that an activation is the
+        length of its contribution in the units of the raw activations.
+        """
+        norms = self.W_dec.norm(dim=-1).clamp_min(torch.finfo(self.W_dec.dtype).tiny)
+        self.W_dec.div_(norms[:, None])
+        self.b_dec.div_(input_scale)
+        # pre = W_enc·(s x - s b) + b_enc; an activation a contributes a·norm/s along the unit row.
+        self.W_enc.mul_(norms)
+        self.b_enc.mul_(norms / input_scale)
+        self._fold_extra(input_scale)
+
+    def _fold_extra(self, input_scale: float) -> None:
+        """Scale what else a type keeps in units of the activations."""

@@ -1,0 +1,82 @@
+"""Dictionaries on disk: the layout SAELens 6 reads, beside our own configuration.
+
+`cfg.json` and `sae_weights.safetensors` are theirs: `W_enc [d_in, d_sae]`, `b_enc`, `W_dec [d_sae, d_in]`, `b_dec`, and for a
+BatchTopK dictionary, saved as JumpReLU, a constant `threshold [d_sae]`. `config.json` is ours. Weights are folded: they take
+raw activations and decoder rows have unit norm.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from sparselex.base.artifacts import open_artifact, read_json, write_json
+from sparselex.base.errors import UserError
+from sparselex.dictionaries.dictionary import TrainableDictionary
+from sparselex.dictionaries.table import AnyDictionaryConfig, new_dictionary
+
+CONFIG, WEIGHTS, SAELENS_CONFIG = "config.json", "sae_weights.safetensors", "cfg.json"
+_ARCHITECTURES = {"batchtopk": "jumprelu", "topk": "topk", "relu": "standard"}
+
+
+def write_dictionary(dictionary: TrainableDictionary, folder: Path, *, model_name: str = "", hook: str = "") -> None:
+    """Write a folded dictionary's files into `folder`."""
+    tensors = {name: value.detach().contiguous() for name, value in dictionary.state_dict().items()}
+    if "threshold" in tensors:
+        threshold = tensors["threshold"]
+        tensors["threshold"] = threshold.float().expand(dictionary.d_sae).contiguous()
+        write_json(folder / CONFIG, {**dictionary.config.to_json(), "threshold": float(threshold)})
+    else:
+        write_json(folder / CONFIG, dictionary.config.to_json())
+    save_file(tensors, folder / WEIGHTS)
+    write_json(folder / SAELENS_CONFIG, _saelens(dictionary, model_name, hook))
+
+
+def load_dictionary(path: Path | str) -> TrainableDictionary:
+    """Read a finished dictionary, its checksums verified. Raises `UserError` that names the file at fault."""
+    path = Path(path)
+    open_artifact(path, "dictionary", verify=True)
+    values = read_json(path / CONFIG)
+    values = dict(values) if isinstance(values, dict) else {}
+    threshold = values.pop("threshold", None)
+    try:
+        config = TypeAdapter(AnyDictionaryConfig).validate_python(values)
+    except ValidationError as error:
+        raise _unreadable(path / CONFIG, str(error.errors()[0]["msg"])) from None
+    dictionary = new_dictionary(config)
+    try:
+        tensors = load_file(path / WEIGHTS)
+        if threshold is not None:
+            tensors["threshold"] = torch.tensor(threshold, dtype=torch.float64)
+        dictionary.load_state_dict(tensors)
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise _unreadable(path / WEIGHTS, str(error).splitlines()[0]) from None
+    return dictionary.eval().requires_grad_(False)
+
+
+def _saelens(dictionary: TrainableDictionary, model_name: str, hook: str) -> dict[str, Any]:
+    kind = dictionary.config.to_json()["kind"]
+    extra = {"k": dictionary.config.to_json()["k"], "rescale_acts_by_decoder_norm": True} if kind == "topk" else {}
+    return {
+        "architecture": _ARCHITECTURES[kind],
+        "d_in": dictionary.d_in,
+        "d_sae": dictionary.d_sae,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": True,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        **extra,
+        "metadata": {"model_name": model_name, "hook_name": hook},
+    }
+
+
+def _unreadable(path: Path, reason: str) -> UserError:
+    return UserError(
+        f"{path} cannot be read as a dictionary: {reason}.",
+        "the file as sparselex wrote it",
+        "train the dictionary again, or restore the file.",
+    )

@@ -1,0 +1,92 @@
+"""Sparse decode and encode with sparse gradients: nothing of size `[n, d_sae]` is written after the encoder's product.
+
+A dense step costs five products of `2 n d_in d_sae` operations; with k active latents a token, all but the encoder's
+forward shrink to `2 n k d_in`. Weight gradients are sums over the tokens in which a latent is active: sorted by latent they
+are an embedding bag with latents as bags and tokens as the table, which a scatter (`index_add_`) does several times slower.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sparselex.dictionaries.codes import Codes
+
+# Row dots of two gathered matrices without writing the gathered rows; PyTorch keeps it for embedding_bag's own backward.
+_row_dots = torch.ops.aten._embedding_bag_per_sample_weights_backward
+
+
+def pair_dots(
+    left: Float[Tensor, "n d"], table: Float[Tensor, "m d"], rows: Int[Tensor, " nnz"], indices: Int[Tensor, " nnz"]
+) -> Float[Tensor, " nnz"]:
+    """`left[rows[i]] · table[indices[i]]` for each i, without a `[nnz, d]` intermediate."""
+    return _row_dots(left, table, indices, rows, rows, 0)
+
+
+def bag_sums(
+    table: Float[Tensor, "m d"],
+    indices: Int[Tensor, " nnz"],
+    offsets: Int[Tensor, " bags_plus_1"],
+    weights: Float[Tensor, " nnz"],
+) -> Float[Tensor, "bags d"]:
+    """Weighted sums of the rows of `table`, bag by bag."""
+    return F.embedding_bag(
+        indices, table, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True
+    )
+
+
+class _Decode(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, values: Tensor, W_dec: Tensor, b_dec: Tensor, codes: Codes) -> Tensor:
+        ctx.save_for_backward(values, W_dec)
+        ctx.codes = codes
+        return bag_sums(W_dec, codes.indices, codes.indptr, values).add_(b_dec)
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,), (values, W_dec), codes = grads, ctx.saved_tensors, ctx.codes
+        grad = grad.contiguous()
+        by = codes.by_latent
+        grad_W = bag_sums(grad, by.rows, by.offsets, values[by.order])
+        return pair_dots(grad, W_dec, codes.rows, codes.indices), grad_W, grad.sum(0), None
+
+
+class _EncodeAt(torch.autograd.Function):
+    """Pre-activations at chosen places, their values already known from the product that chose them."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, W_enc: Tensor, b_enc: Tensor, b_dec: Tensor, codes: Codes) -> Tensor:
+        ctx.save_for_backward(x, W_enc, b_dec)
+        ctx.codes = codes
+        return codes.values.clone()
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,), (x, W_enc, b_dec), codes = grads, ctx.saved_tensors, ctx.codes
+        by = codes.by_latent
+        weights = grad.contiguous()[by.order]
+        grad_b = torch.zeros(codes.d_sae, dtype=grad.dtype).index_add_(0, codes.indices, grad)
+        # x is centred by b_dec before encoding; the centring's share is a rank-one term, so x - b_dec is never kept.
+        grad_W = bag_sums(x, by.rows, by.offsets, weights).addr_(grad_b, b_dec, alpha=-1)
+        return None, grad_W.T, grad_b, -(W_enc @ grad_b), None
+
+
+def decode_at(
+    codes: Codes, W_dec: Float[Tensor, "d_sae d_out"], b_dec: Float[Tensor, " d_out"]
+) -> Float[Tensor, "n d_out"]:
+    """`codes.dense() @ W_dec + b_dec`, with gradients for the values, `W_dec` and `b_dec`."""
+    return _Decode.apply(codes.values, W_dec, b_dec, codes)
+
+
+def encode_at(
+    x: Float[Tensor, "n d_in"],
+    W_enc: Float[Tensor, "d_in d_sae"],
+    b_enc: Float[Tensor, " d_sae"],
+    b_dec: Float[Tensor, " d_in"],
+    codes: Codes,
+) -> Codes:
+    """`codes`, whose values are `((x - b_dec) @ W_enc + b_enc)` at its places, tied to the weights for gradients.
+
+    `x` receives no gradient: it comes from a frozen model.
+    """
+    return codes.with_values(_EncodeAt.apply(x, W_enc, b_enc, b_dec, codes))

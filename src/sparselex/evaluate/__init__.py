@@ -1,0 +1,1 @@
+"""Everything above in, figures out."""

@@ -1,0 +1,191 @@
+"""Core figures: how sparse the codes are, how well they reconstruct, and what the model loses by the reconstruction.
+
+Everything is a function of sums by document, kept in float64; the intervals draw documents again.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sparselex.activations.live import Reader
+from sparselex.activations.masks import within_norm
+from sparselex.base.intervals import bootstrap_interval
+from sparselex.base.progress import progress
+from sparselex.base.records import Figure
+from sparselex.causal.splice import divergences, spliced_logits, to_constant, token_losses
+from sparselex.dictionaries.dictionary import Dictionary
+
+Floats = NDArray[np.float64]
+
+RECONSTRUCTION = ("n", "l0", "error", "square", "cosine", "norm_ratio")
+PREDICTION = ("n_predicted", "ce", "ce_spliced", "ce_zero", "ce_mean", "kl", "kl_mean")
+COLUMNS = (*RECONSTRUCTION, *PREDICTION)
+
+
+class Moments(NamedTuple):
+    """Mean and covariance of the activations of training documents."""
+
+    mean: Tensor
+    covariance: Tensor
+
+
+class Definition(NamedTuple):
+    """How a figure comes from summed columns."""
+
+    unit: str
+    statistic: Callable[[dict[str, Floats]], Floats]
+    words: str
+    predicted: bool = False
+
+
+def _recovered(clean: str, spliced: str, ablated: str) -> Callable[[dict[str, Floats]], Floats]:
+    return lambda s: 1 - (s[spliced] - s[clean]) / (s[ablated] - s[clean])
+
+
+CORE: dict[str, Definition] = {
+    "l0": Definition("latents/token", lambda s: s["l0"] / s["n"], "mean number of latents that are not 0"),
+    "fvu": Definition(
+        "", lambda s: s["error"] / s["spread"],
+        "fraction of variance unexplained: squared error over squared distance from the mean, summed over tokens in float64",
+    ),
+    "cosine": Definition("", lambda s: s["cosine"] / s["n"], "mean cosine of activation and reconstruction"),
+    "norm_ratio": Definition("", lambda s: s["norm_ratio"] / s["n"], "mean of |reconstruction| / |activation|"),
+    "ce_loss": Definition("nats/token", lambda s: s["ce"] / s["n_predicted"],
+                          "cross-entropy of the model itself", True),
+    "ce_increase": Definition(
+        "nats/token", lambda s: (s["ce_spliced"] - s["ce"]) / s["n_predicted"],
+        "cross-entropy with the reconstruction spliced in, less that of the model itself", True,
+    ),
+    "loss_recovered_mean": Definition(
+        "", _recovered("ce", "ce_spliced", "ce_mean"),
+        "1 - (CE spliced - CE) / (CE with the site at its mean - CE)", True,
+    ),
+    "loss_recovered_zero": Definition(
+        "", _recovered("ce", "ce_spliced", "ce_zero"),
+        "1 - (CE spliced - CE) / (CE with the site at zero - CE); zero is a weak baseline, so this flatters", True,
+    ),
+    "kl": Definition("nats/token", lambda s: s["kl"] / s["n_predicted"],
+                     "KL divergence from the model's own predictions to those with the reconstruction", True),
+    "kl_recovered_mean": Definition("", lambda s: 1 - s["kl"] / s["kl_mean"],
+                                    "1 - KL spliced / KL with the site at its mean", True),
+}  # fmt: skip
+"""Every core figure, defined once."""
+
+
+@torch.no_grad()
+def moments(reader: Reader, n_rows: int) -> Moments:
+    """Mean and covariance over the first rows of the training split, in float64."""
+    rows = reader.corpus.row_ranges["train"]
+    x = reader.read(np.arange(rows.start, min(rows.start + n_rows, rows.stop))).x.double()
+    mean = x.mean(0)
+    centred = x - mean
+    return Moments(mean.float(), centred.T @ centred / len(x))
+
+
+@torch.no_grad()
+def core_sums(
+    reader: Reader, dictionaries: dict[str, Dictionary], mean: Tensor, rows: NDArray[np.int64]
+) -> dict[str, dict[str, Floats]]:
+    """Sums by document for each dictionary over the given rows: `[n_documents]` columns, and `x` as `[n_documents, d_in]`."""
+    corpus = reader.corpus
+    numbers = np.unique(corpus.documents[rows])
+    numbers = numbers[numbers >= 0]
+    names = (*COLUMNS, "x")
+    sums = {
+        name: {column: np.zeros((len(numbers), reader.d_in) if column == "x" else len(numbers)) for column in names}
+        for name in dictionaries
+    }
+    with progress("evaluate", len(rows) * corpus.n_ctx, "tokens") as bar:
+        for start in range(0, len(rows), reader.batch_rows):
+            part = rows[start : start + reader.batch_rows]
+            _add_rows(reader, dictionaries, mean, part, numbers, sums)
+            bar.advance(len(part) * corpus.n_ctx)
+    return sums
+
+
+def _add_rows(
+    reader: Reader,
+    dictionaries: dict[str, Dictionary],
+    mean: Tensor,
+    rows: NDArray[np.int64],
+    numbers: NDArray[np.int32],
+    sums: dict[str, dict[str, Floats]],
+) -> None:
+    model, tokens = reader.model, reader.tokens(rows)
+    owners = np.asarray(reader.corpus.documents[rows])
+    text = owners >= 0
+    x = model.capture(tokens, [reader.hook])[reader.hook].reshape(-1, reader.d_in).float().cpu()
+    counted = text & within_norm(x, reader.median_norm, reader.mask).reshape(text.shape)
+    here = torch.from_numpy(counted).flatten()
+    owner = np.searchsorted(numbers, owners[counted])
+    # A prediction counts where the token it predicts is text; its loss belongs to that token's document.
+    predicts = text[:, 1:]
+    target = np.searchsorted(numbers, owners[:, 1:][predicts])
+
+    def splice(replace) -> Tensor:
+        return spliced_logits(model, tokens, reader.hook, replace, torch.from_numpy(counted))
+
+    clean = model.logits(tokens)
+    ablated = {"mean": splice(to_constant(mean)), "zero": splice(to_constant(torch.zeros_like(mean)))}
+    shared = {"ce": token_losses(clean, tokens), "kl_mean": divergences(clean, ablated["mean"])}
+    shared |= {f"ce_{name}": token_losses(logits, tokens) for name, logits in ablated.items()}
+    for name, dictionary in dictionaries.items():
+        spliced = splice(dictionary)
+        per_token = shared | {"ce_spliced": token_losses(spliced, tokens), "kl": divergences(clean, spliced)}
+        per_token["n_predicted"] = torch.ones_like(per_token["kl"])
+        into = sums[name]
+        for column, value in per_token.items():
+            into[column] += np.bincount(target, value.double().numpy()[predicts], len(numbers))
+        for column, value in _reconstruction(dictionary, x[here]).items():
+            into[column] += np.bincount(owner, value.numpy(), len(numbers))
+        np.add.at(into["x"], owner, x[here].double().numpy())
+
+
+def _reconstruction(dictionary: Dictionary, x: Tensor) -> dict[str, Tensor]:
+    """Per-token columns of `RECONSTRUCTION`, float64."""
+    codes = dictionary.encode_sparse(x)
+    x_hat, x = dictionary.decode_sparse(codes).double(), x.double()
+    norm, norm_hat = x.norm(dim=-1), x_hat.norm(dim=-1)
+    return {
+        "n": torch.ones(len(x), dtype=torch.float64),
+        "l0": codes.indptr.diff().double(),
+        "error": (x - x_hat).square().sum(-1),
+        "square": x.square().sum(-1),
+        "cosine": (x * x_hat).sum(-1) / (norm * norm_hat).clamp_min(1e-300),
+        "norm_ratio": norm_hat / norm.clamp_min(1e-300),
+    }
+
+
+def core_figures(sums: dict[str, Floats], prefix: str = "core") -> list[Figure]:
+    """Every figure of `CORE` from the sums of one dictionary."""
+    columns = [sums[name][:, None] for name in COLUMNS]
+    table = np.concatenate([*columns, sums["x"]], axis=1)
+    n_documents = len(table)
+
+    def named(summed: Floats) -> dict[str, Floats]:
+        parts = {name: summed[..., i] for i, name in enumerate(COLUMNS)}
+        parts["spread"] = parts["square"] - np.square(summed[..., len(COLUMNS) :]).sum(-1) / parts["n"]
+        return parts
+
+    figures = []
+    for name, definition in CORE.items():
+        n = int(sums["n_predicted" if definition.predicted else "n"].sum())
+        where = f"over {n:,} {'predicted' if definition.predicted else 'counted'} tokens of {n_documents} test documents"
+        words = f"{definition.words}; {where}; 95 % bootstrap interval over documents"
+        if not n:
+            figures.append(Figure(name=f"{prefix}/{name}", unit=definition.unit, definition=words,
+                                  failure="no token of the test documents was counted"))  # fmt: skip
+            continue
+        found = bootstrap_interval(table, lambda s, d=definition: d.statistic(named(s)))  # type: ignore[misc]
+        if not np.isfinite(found.value):
+            figures.append(Figure(name=f"{prefix}/{name}", unit=definition.unit, definition=words,
+                                  failure="not a finite number: the quantity it is divided by is zero"))  # fmt: skip
+            continue
+        low, high = (end if np.isfinite(end) else None for end in found[1:])
+        figures.append(Figure(name=f"{prefix}/{name}", value=found.value, unit=definition.unit, ci_low=low,
+                              ci_high=high, n=n, definition=words))  # fmt: skip
+    return figures

@@ -1,0 +1,110 @@
+"""Evaluate a run: the dictionary, the baselines on the same activations, and the densities of its latents."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import PositiveInt
+
+from sparselex.activations.live import Reader
+from sparselex.activations.masks import MaskConfig
+from sparselex.base.artifacts import finished, stage, write_json
+from sparselex.base.config import Config
+from sparselex.base.intervals import bootstrap_interval
+from sparselex.base.records import Figure
+from sparselex.dictionaries.baselines import neurons, principal_components
+from sparselex.dictionaries.dictionary import Dictionary
+from sparselex.evaluate.core import core_figures, core_sums, moments
+from sparselex.evaluate.records import DensityHistogram, Evaluation
+from sparselex.features.index import FeatureIndex
+from sparselex.lm.subject import SubjectModel
+
+FIGURES = "evaluation.json"
+
+
+class EvaluateConfig(Config):
+    """What is measured, on how much."""
+
+    n_rows: PositiveInt = 1000
+    """Rows of the test split, spread evenly over it."""
+
+    moment_rows: PositiveInt = 512
+    """Rows of the training split from which mean and principal components are taken."""
+
+    batch_rows: PositiveInt = 16
+    """Rows in a forward pass; logits of all of them are in memory several times."""
+
+    dense_above: float = 0.1
+    """Density above which a latent counts as dense."""
+
+    mask: MaskConfig = MaskConfig()
+    """Tokens left out."""
+
+
+def evaluate(
+    model: SubjectModel,
+    dictionary: Dictionary,
+    index: FeatureIndex,
+    hook: str,
+    config: EvaluateConfig,
+    to: Path | str,
+    *,
+    inputs: Mapping[str, str],
+) -> Evaluation:
+    """Measure on test documents and write the evaluation to `to`; unchanged work is not done again."""
+    to = Path(to)
+    if finished(to, "evaluation", config, inputs):
+        return Evaluation.model_validate_json((to / FIGURES).read_text(encoding="utf-8"))
+    reader = Reader(model, index.corpus, hook, config.mask, batch_rows=config.batch_rows)
+    with stage(to, "evaluation", config, inputs) as staging:
+        mean, covariance = moments(reader, config.moment_rows)
+        k = max(1, round(float(index.table["n_active"].sum() / max(1, index.n_tokens_total))))
+        subjects: dict[str, Dictionary] = {
+            "dictionary": dictionary,
+            "neurons": neurons(mean, min(k, model.width(hook))),
+            "pca": principal_components(mean, covariance, min(k, model.width(hook))),
+        }
+        sums = core_sums(reader, subjects, mean, _spread(index, config.n_rows))
+        found = Evaluation(
+            figures=core_figures(sums.pop("dictionary")) + latent_figures(index, config.dense_above),
+            baselines={name: core_figures(part) for name, part in sums.items()},
+            density=density_histogram(index),
+        )
+        write_json(staging.folder / FIGURES, json.loads(found.model_dump_json()))
+        staging.finish({"k_baselines": k})
+    return found
+
+
+def latent_figures(index: FeatureIndex, dense_above: float) -> list[Figure]:
+    """Shares of latents that are alive, dead and dense, with intervals over latents."""
+    density = index.table["density"]
+    n = index.d_sae
+    where = f"of {n:,} latents, over {index.n_tokens_total:,} counted tokens; 95 % bootstrap interval over latents"
+    shares = {
+        "alive_share": (density > 0, "active on at least one token"),
+        "dead_share": (density == 0, "never active"),
+        "dense_share": (density > dense_above, f"active on more than {dense_above:.0%} of tokens"),
+    }
+    figures = []
+    for name, (which, words) in shares.items():
+        found = bootstrap_interval(np.stack([which, np.ones(n)], axis=1), lambda s: s[..., 0] / s[..., 1], n_draws=200)
+        figures.append(Figure(name=f"core/{name}", value=found.value, ci_low=found.low, ci_high=found.high, n=n,
+                              definition=f"share {words}, {where}"))  # fmt: skip
+    return figures
+
+
+def density_histogram(index: FeatureIndex, n_bins: int = 40) -> DensityHistogram:
+    """log10 density of all living latents in equal bins from one token in the corpus to every token."""
+    density = index.table["density"]
+    edges = np.linspace(np.log10(1 / max(2, index.n_tokens_total)), 0, n_bins + 1)
+    alive = density[density > 0]
+    counts = np.histogram(np.log10(alive).clip(edges[0], 0), edges)[0]
+    return DensityHistogram(edges=edges.tolist(), counts=counts.tolist(), n_dead=int((density == 0).sum()))
+
+
+def _spread(index: FeatureIndex, n_rows: int) -> NDArray[np.int64]:
+    rows = index.corpus.row_ranges["test"]
+    chosen = np.linspace(rows.start, rows.stop - 1, min(n_rows, len(rows))).round().astype(np.int64)
+    return np.unique(chosen)

@@ -1,0 +1,146 @@
+"""The report: the figures of a workspace's main run, each beside its controls, and what they do not show."""
+
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from sparselex.base.artifacts import read_json, write_json
+from sparselex.base.config import Config
+from sparselex.base.errors import UserError
+from sparselex.base.intervals import bootstrap_interval
+from sparselex.base.records import Figure
+from sparselex.base.workspace import Workspace
+from sparselex.evaluate.records import Evaluation
+from sparselex.explain.records import DEFINITIONS, Explanation
+from sparselex.explain.store import ExplanationStore
+
+MAIN, TWIN = "main", "twin"
+
+
+class Report(Config):
+    """What `report.json` holds."""
+
+    figures: list[Figure]
+    """Figures of run `main` with those of its controls."""
+
+    verdicts: list[str]
+    """Where the trained model's figures do and do not differ from the random twin's, in words."""
+
+
+def report(workspace: Workspace) -> Report:
+    """Put every evaluated run's figures side by side and write `report.json`.
+
+    Raises `UserError` if the main run (or, without one, any run) has not been evaluated.
+    """
+    runs = [name for name in workspace.runs() if evaluation_of(workspace, name)]
+    if not runs:
+        raise UserError(
+            f"{workspace.path} holds no evaluated run.",
+            "a run that went through harvest or demo, train, index, explain and evaluate",
+            f"run `sparselex evaluate {workspace.path.name}`.",
+        )
+    main = MAIN if MAIN in runs else runs[0]
+    figures = {name: figures_of(workspace, name) for name in runs}
+    controls = {name: {f.name: f for f in figures[name]} for name in runs if name != main}
+    evaluation = evaluation_of(workspace, main)
+    assert evaluation is not None
+    controls |= {name: {f.name: f for f in part} for name, part in evaluation.baselines.items()}
+    together = [_with_controls(figure, controls) for figure in figures[main]]
+    verdicts = _verdicts(figures[main], controls[TWIN]) if TWIN in controls else ["No random twin was run: no verdict."]
+    found = Report(figures=together, verdicts=verdicts)
+    write_json(workspace.report, found.to_json())
+    return found
+
+
+def evaluation_of(workspace: Workspace, run: str) -> Evaluation | None:
+    """The stored evaluation of a run, or None."""
+    values = read_json(workspace.run(run) / "evaluation" / "evaluation.json")
+    return None if values is None else Evaluation.parse(values, f"the evaluation of run {run}")
+
+
+def figures_of(workspace: Workspace, run: str) -> list[Figure]:
+    """Core figures of a run and those of its explanations."""
+    evaluation = evaluation_of(workspace, run)
+    manifest = read_json(workspace.run(run) / "index" / "manifest.json")
+    explanations = ExplanationStore(workspace.database).all(manifest["id"]) if manifest else []
+    return (evaluation.figures if evaluation else []) + explanation_figures(explanations)
+
+
+def explanation_figures(explanations: list[Explanation]) -> list[Figure]:
+    """Share of latents explained, and the median of each measure over them, with intervals over latents."""
+    name, n = "explain/rule", len(explanations)
+    if not n:
+        return [Figure(name=f"{name}/explained_share", definition=_SHARE, failure="no latent has been explained yet")]
+    explained = [e for e in explanations if e.status == "explained"]
+    flags = np.array([[e.status == "explained", 1] for e in explanations], dtype=float)
+    share = bootstrap_interval(flags, lambda s: s[..., 0] / s[..., 1], n_draws=200)
+    figures = [Figure(name=f"{name}/explained_share", value=share.value, ci_low=share.low, ci_high=share.high, n=n,
+                      definition=_SHARE)]  # fmt: skip
+    for metric, words in DEFINITIONS.items():
+        scores = [score for e in explained for score in e.scores if score.metric == metric]
+        definition = f"median over explained latents of: {words}; 95 % bootstrap interval over latents"
+        if not scores:
+            figures.append(Figure(name=f"{name}/{metric}", definition=definition, failure="no latent has this score"))
+            continue
+        low, high = _median_interval([score.value for score in scores])
+        nulls = [score.null for score in scores if score.null is not None]
+        figures.append(Figure(name=f"{name}/{metric}", value=float(np.median([score.value for score in scores])),
+                              ci_low=low, ci_high=high, n=len(scores), definition=definition,
+                              null=float(np.median(nulls)) if nulls else None))  # fmt: skip
+    return figures
+
+
+_SHARE = "share of living latents with a rule that beats its null on validation documents; the others are abstentions"
+
+
+def print_report(found: Report, console: Console | None = None) -> None:
+    """Print the table and the verdicts."""
+    console = console or Console()
+    if not console.is_terminal:
+        console.width = 160  # a file or a pipe has no width of its own
+    names = sorted({name for figure in found.figures for name in figure.controls}, key=lambda n: (n != TWIN, n))
+    table = Table(title="main, beside its controls", title_justify="left")
+    for column in ("figure", "value", "95 % interval", "null", *names, "n"):
+        table.add_column(column, justify="left" if column == "figure" else "right", overflow="fold")
+    for figure in found.figures:
+        value = f"{figure.value:.4g} {figure.unit}".strip() if figure.value is not None else "not measured"
+        interval = "" if figure.ci_low is None or figure.ci_high is None else f"{figure.ci_low:.4g} … {figure.ci_high:.4g}"
+        null = "" if figure.null is None else f"{figure.null:.4g}"
+        beside = [f"{figure.controls[name]:.4g}" if name in figure.controls else "" for name in names]
+        table.add_row(figure.name, value, interval, null, *beside, f"{figure.n:,}")
+    console.print(table)
+    for verdict in found.verdicts:
+        console.print(f"• {verdict}", highlight=False)
+
+
+def _with_controls(figure: Figure, controls: dict[str, dict[str, Figure]]) -> Figure:
+    values = {name: part[figure.name].value for name, part in controls.items() if figure.name in part}
+    return figure.model_copy(update={"controls": {k: v for k, v in values.items() if v is not None}})
+
+
+def _verdicts(main: list[Figure], twin: dict[str, Figure]) -> list[str]:
+    """One sentence on the figures whose intervals overlap with the twin's, one on those whose intervals do not."""
+    apart, alike = [], []
+    for figure in main:
+        other = twin.get(figure.name)
+        if other is None or None in (figure.ci_low, figure.ci_high, other.ci_low, other.ci_high):
+            continue
+        overlap = figure.ci_low <= other.ci_high and other.ci_low <= figure.ci_high  # type: ignore[operator]
+        (alike if overlap else apart).append(figure.name)
+    return [
+        "Clearly different from the random twin (intervals apart): " + (", ".join(apart) or "none") + ".",
+        "Not clearly different from the random twin (intervals overlap): " + (", ".join(alike) or "none") + ".",
+        "Loss recovered means little on a random model: it has no loss worth recovering.",
+    ]
+
+
+def _median_interval(values: list[float]) -> tuple[float, float]:
+    """Distribution-free 95 % interval of a median from order statistics (binomial, normal approximation)."""
+    ordered, n = np.sort(values), len(values)
+    half = 0.98 * np.sqrt(n)
+    low, high = int(np.floor(n / 2 - half)), int(np.ceil(n / 2 + half))
+    return float(ordered[max(0, low)]), float(ordered[min(n - 1, high)])
+
+

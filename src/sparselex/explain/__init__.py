@@ -1,0 +1,1 @@
+"""Feature records in, explanations and their scores out."""

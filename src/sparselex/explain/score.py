@@ -1,0 +1,141 @@
+"""Scores of a rule, exact on every counted token of a split.
+
+A rule predicts one value for each key and 0 elsewhere, so its score is a function of how many tokens, active tokens and how much activation
+each key has: all measures come from those sums, by document for the intervals. `tests/explain` holds them against a scan of every token.
+"""
+
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparselex.base.intervals import bootstrap_interval
+from sparselex.explain.keys import KeyTable
+from sparselex.explain.records import Score
+from sparselex.explain.rules import Rule
+
+if TYPE_CHECKING:
+    from sparselex.explain.search import Column
+
+Floats = NDArray[np.float64]
+
+
+class Confusion(NamedTuple):
+    """Counts by document, `[n_documents]` each."""
+
+    hits: NDArray[np.int64]
+    called: NDArray[np.int64]
+    active: NDArray[np.int64]
+
+    @property
+    def f1(self) -> float:
+        """F1 over all documents; 0 where nothing is active and nothing is called."""
+        total = self.called.sum() + self.active.sum()
+        return float(2 * self.hits.sum() / total) if total else 0.0
+
+    @property
+    def f1_low(self) -> float:
+        """Lower end of the 95 % interval of F1."""
+        return bootstrap_interval(np.stack(self, axis=1), lambda s: 2 * s[..., 0] / (s[..., 1] + s[..., 2])).low
+
+
+def confusion(rule: Rule, table: KeyTable, column: "Column") -> Confusion:
+    """Hits, tokens called active, and active tokens, by document."""
+    ranks = np.concatenate([table.ranks(rule.kind, key) for key in rule.table])
+    n = table.n_documents
+    hit = _is_in(ranks, column.ranks)
+    return Confusion(
+        np.bincount(table.document[ranks[hit]], minlength=n),
+        np.bincount(table.document[ranks], minlength=n),
+        np.bincount(table.document[column.ranks], minlength=n),
+    )
+
+
+class Sums:
+    """What every measure is made of: per document and prediction level, tokens, active tokens, activation.
+
+    Level 0 is every token the rule says nothing about; higher levels predict more.
+    """
+
+    def __init__(self, rule: Rule, table: KeyTable, column: "Column"):
+        self.levels, level_of_key = np.unique(np.concatenate([[0.0], rule.predictions]), return_inverse=True)
+        n, m = table.n_documents, len(self.levels)
+        parts = [table.ranks(rule.kind, key) for key in rule.table]
+        ranks = np.concatenate(parts)
+        level = np.repeat(level_of_key[1:], [len(part) for part in parts])
+        value = np.zeros(len(ranks))
+        place = np.searchsorted(column.ranks, ranks).clip(max=max(0, len(column.ranks) - 1))
+        hit = _is_in(ranks, column.ranks)
+        value[hit] = column.values[place[hit]]
+        cell = table.document[ranks] * m + level
+        self.tokens, self.active, self.mass = (
+            np.bincount(cell, weight, n * m).reshape(n, m).astype(float) for weight in (None, hit, value)
+        )
+        owner = table.document[column.ranks]
+        self.total_active = np.bincount(owner, minlength=n).astype(float)
+        self.total_mass = np.bincount(owner, column.values, n).astype(float)
+        self.total_square = np.bincount(owner, column.values**2, n).astype(float)
+        self.tokens[:, 0] += table.per_document - self.tokens.sum(1)
+        self.active[:, 0] += self.total_active - self.active.sum(1)
+        self.mass[:, 0] += self.total_mass - self.mass.sum(1)
+
+    @cached_property
+    def per_document(self) -> Floats:
+        """`[n_documents, 3 m + 1]`: tokens, active and activation by level, then squared activation."""
+        return np.concatenate([self.tokens, self.active, self.mass, self.total_square[:, None]], axis=1)
+
+    def measures(self, sums: Floats) -> dict[str, Floats]:
+        """Every measure from summed columns `[..., 3 m + 1]`."""
+        m = len(self.levels)
+        tokens, active, mass, square = sums[..., :m], sums[..., m : 2 * m], sums[..., 2 * m : 3 * m], sums[..., -1]
+        called, hits, positives = tokens[..., 1:].sum(-1), active[..., 1:].sum(-1), active.sum(-1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return {
+                "f1": 2 * hits / (called + positives),
+                "precision": hits / called,
+                "recall": hits / positives,
+                "mass_recall": mass[..., 1:].sum(-1) / mass.sum(-1),
+                "auroc": _auroc(active, tokens - active),
+                "correlation": _correlation(self.levels, tokens, mass, square),
+            }
+
+
+def scores(rule: Rule, table: KeyTable, column: "Column", null: dict[str, float]) -> list[Score]:
+    """All measures with intervals, beside the null's. A measure that cannot be formed (no active token) is left out."""
+    sums = Sums(rule, table, column)
+    found = []
+    for name in sums.measures(sums.per_document.sum(0)):
+        interval = bootstrap_interval(sums.per_document, lambda s, name=name: sums.measures(s)[name], n_draws=300)
+        if not np.isfinite(interval.value):
+            continue
+        low, high = (end if np.isfinite(end) else None for end in (interval.low, interval.high))
+        score = Score(metric=name, value=interval.value, ci_low=low, ci_high=high, n=table.n, null=null.get(name))
+        found.append(score)
+    return found
+
+
+def values(rule: Rule, table: KeyTable, column: "Column") -> dict[str, float]:
+    """All measures without intervals."""
+    sums = Sums(rule, table, column)
+    return {name: float(v) for name, v in sums.measures(sums.per_document.sum(0)).items() if np.isfinite(v)}
+
+
+def _auroc(positive: Floats, negative: Floats) -> Floats:
+    """Area under the ROC curve from counts by ascending level; ties count half."""
+    below = negative.cumsum(-1) - negative
+    won = (positive * (below + 0.5 * negative)).sum(-1)
+    return won / (positive.sum(-1) * negative.sum(-1))
+
+
+def _correlation(levels: Floats, tokens: Floats, mass: Floats, square: Floats) -> Floats:
+    n, sum_p, sum_a = tokens.sum(-1), (levels * tokens).sum(-1), mass.sum(-1)
+    cross = (levels * mass).sum(-1) - sum_p * sum_a / n
+    spread_p = (levels**2 * tokens).sum(-1) - sum_p**2 / n
+    return cross / np.sqrt(spread_p * (square - sum_a**2 / n))
+
+
+def _is_in(ranks: NDArray[np.int64], ascending: NDArray[np.int64]) -> NDArray[np.bool_]:
+    if not len(ascending):
+        return np.zeros(len(ranks), dtype=bool)
+    return ascending[np.searchsorted(ascending, ranks).clip(max=len(ascending) - 1)] == ranks

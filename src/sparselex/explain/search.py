@@ -1,0 +1,89 @@
+"""The search for a rule: fit on training tokens, choose on validation tokens. Arrays in, rule out."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparselex.explain.keys import KeyTable
+from sparselex.explain.rules import KINDS, Kind, Rule
+from sparselex.explain.score import Confusion, confusion
+
+Floats = NDArray[np.float64]
+
+MOST_KEYS = 32
+"""Entries that a rule may have; longer ones are no explanation."""
+
+BITS_COST = 1e-4
+"""F1 given up per bit of rule: a token costs log2(vocabulary) bits, a pair twice that, so 32 tokens cost about 0.04."""
+
+
+class Column(NamedTuple):
+    """A latent on the counted tokens of one split: ranks at which it is active, ascending, and activations."""
+
+    ranks: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    def shifted(self, by: int, n: int) -> "Column":
+        """The same activations moved `by` tokens on, around the end: all of their own structure, none of the tokens'."""
+        ranks = (self.ranks + by) % n
+        order = np.argsort(ranks)
+        return Column(ranks[order], self.values[order])
+
+
+class Chosen(NamedTuple):
+    """The rule that did best on the validation tokens, and how it did."""
+
+    rule: Rule
+    confusion: Confusion
+
+
+def search(train: KeyTable, on_train: Column, validation: KeyTable, on_validation: Column) -> Chosen | None:
+    """The best rule of any kind and size by validation F1 less a price for its length; None where nothing can be fitted."""
+    best, best_worth = None, -np.inf
+    for kind in KINDS:
+        keys, means = ranked_keys(kind, train, on_train)
+        worth = _f1_by_size(kind, keys, validation, on_validation)
+        worth -= BITS_COST * np.log2(train.n_vocab) * (2 if kind == "pair" else 1) * np.arange(1, len(keys) + 1)
+        if len(keys) and worth.max() > best_worth:
+            size, best_worth = int(worth.argmax()) + 1, worth.max()
+            best = _rule(kind, keys[:size], means[:size])
+    return Chosen(best, confusion(best, validation, on_validation)) if best else None
+
+
+def ranked_keys(kind: Kind, train: KeyTable, column: Column) -> tuple[NDArray[np.int64], Floats]:
+    """The keys most worth naming, best first, and the mean activation on each; as many as give the best F1 on training tokens.
+
+    Keys are ranked by how often the latent is active on them. Those that matter are few: only the `MOST_KEYS` with the most active
+    tokens, weighted by that share, are ranked at all.
+    """
+    keys, group = np.unique(train.keys[kind][column.ranks], return_inverse=True)
+    if not len(keys):
+        return keys, np.empty(0)
+    n_active, mass = np.bincount(group), np.bincount(group, column.values)
+    # Counting a key in a large corpus is the slow part, and a key with few of the active tokens can add little: the rest are not
+    # looked at.
+    often = np.argsort(-n_active, kind="stable")[: 16 * MOST_KEYS]
+    keys, n_active, mass = keys[often], n_active[often], mass[often]
+    n = train.counts(kind, keys)
+    # A key seen once and active once is no evidence of a share of 1: one more token is imagined, at the latent's base rate.
+    share = (n_active + len(column.ranks) / train.n) / (n + 1)
+    order = np.argsort(-n_active * share, kind="stable")[:MOST_KEYS]
+    order = order[np.argsort(-share[order], kind="stable")]
+    f1 = 2 * n_active[order].cumsum() / (n[order].cumsum() + len(column.ranks))
+    order = order[: int(f1.argmax()) + 1]
+    return keys[order], (mass / n)[order]
+
+
+def _f1_by_size(kind: Kind, keys: NDArray[np.int64], table: KeyTable, column: Column) -> Floats:
+    """F1 of the rules that name the first 1, 2, 3 … keys."""
+    active = np.sort(table.keys[kind][column.ranks])
+    hits = np.searchsorted(active, keys, "right") - np.searchsorted(active, keys, "left")
+    total = table.counts(kind, keys).cumsum() + len(column.ranks)
+    return 2 * hits.cumsum() / np.maximum(total, 1)
+
+
+def _rule(kind: Kind, keys: NDArray[np.int64], means: Floats) -> Rule:
+    # Rounded as printed: the text and the predictor must not differ in a digit.
+    entries = sorted(zip(keys.tolist(), (float(f"{mean:.4g}") for mean in means), strict=True), key=lambda e: -e[1])
+    return Rule(kind, dict(entries))

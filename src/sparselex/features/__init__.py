@@ -1,0 +1,1 @@
+"""Feature records: statistics, examples, logit effects and neighbours of every latent."""

@@ -1,0 +1,47 @@
+"""What follows from decoder directions alone: logit effects and neighbours. Arrays in, arrays out."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+_CHUNK = 512
+
+
+class Ranked(NamedTuple):
+    """The best of each row, best first."""
+
+    index: Int[Tensor, "n m"]
+    value: Float[Tensor, "n m"]
+
+
+def neighbours(W_dec: Float[Tensor, "d_sae d_out"], n: int) -> Ranked:
+    """The `n` latents with the largest cosine to each latent's direction, itself left out."""
+    unit = W_dec / W_dec.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    n = min(n, len(unit) - 1)
+    parts = []
+    for start in range(0, len(unit), _CHUNK):
+        cosines = unit[start : start + _CHUNK] @ unit.T
+        own = torch.arange(len(cosines))
+        cosines[own, start + own] = -torch.inf
+        parts.append(cosines.topk(n, dim=-1))
+    return Ranked(torch.cat([p.indices for p in parts]), torch.cat([p.values for p in parts]))
+
+
+def logit_effects(
+    W_dec: Float[Tensor, "d_sae d_out"],
+    write: Float[Tensor, "d_out d_model"] | None,
+    unembed: Float[Tensor, "d_model n_vocab"],
+    n: int,
+) -> tuple[Ranked, Ranked]:
+    """The `n` tokens whose logits each direction raises most, and those it lowers most."""
+    n = min(n, unembed.shape[1])
+    tops, bottoms = [], []
+    for directions in W_dec.split(_CHUNK):
+        logits = (directions if write is None else directions @ write) @ unembed
+        tops.append(logits.topk(n, dim=-1))
+        bottoms.append(logits.topk(n, dim=-1, largest=False))
+    return tuple(
+        Ranked(torch.cat([p.indices for p in parts]), torch.cat([p.values for p in parts])) for parts in (tops, bottoms)
+    )  # type: ignore[return-value]

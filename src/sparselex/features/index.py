@@ -1,0 +1,162 @@
+"""The feature index, read side: memory maps, constant time by latent, no PyTorch."""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparselex.base.artifacts import open_artifact
+from sparselex.base.errors import UserError
+from sparselex.features.records import (
+    Example,
+    FeatureRecord,
+    Histogram,
+    IntervalExamples,
+    Neighbour,
+    SplitStatistics,
+    TokenEffect,
+)
+from sparselex.text.corpus import TokenCorpus
+from sparselex.text.splits import SPLITS, Split
+
+
+class FeatureIndex:
+    """A finished index over `corpus`. Raises `UserError` if `path` is none, is damaged, or belongs to another corpus."""
+
+    def __init__(self, path: Path | str, corpus: TokenCorpus):
+        self.path, self.corpus = Path(path), corpus
+        self.manifest = open_artifact(self.path, "index")
+        self.id = self.manifest.id
+        if self.manifest.inputs.get("corpus") != corpus.id:
+            raise UserError(
+                f"The index {path} was made from corpus {self.manifest.inputs.get('corpus')}, not from {corpus.id}.",
+                "the corpus that was indexed",
+                "run `sparselex index` again.",
+            )
+        notes = self.manifest.notes
+        self.d_sae: int = notes["d_sae"]
+        self.n_tokens: dict[Split, int] = notes["n_tokens"]
+        self.n_tokens_total = sum(self.n_tokens.values())
+        self.indptr = self._array("indptr")
+        self._positions, self._values = self._array("positions"), self._array("values")
+
+    def column(self, latent: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Positions at which `latent` is active, ascending, and its activations there."""
+        self._check(latent)
+        span = slice(int(self.indptr[latent]), int(self.indptr[latent + 1]))
+        return np.asarray(self._positions[span]).astype(np.int64), np.asarray(self._values[span])
+
+    def split_column(self, latent: int, split: Split) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The part of the column that lies in one split."""
+        positions, values = self.column(latent)
+        rows, n_ctx = self.corpus.row_ranges[split], self.corpus.n_ctx
+        inside = slice(*np.searchsorted(positions, [rows.start * n_ctx, rows.stop * n_ctx]))
+        return positions[inside], values[inside]
+
+    @cached_property
+    def counted(self) -> NDArray[np.bool_]:
+        """`[n_rows * n_ctx]`, True where a token was counted (not masked)."""
+        n = self.corpus.n_rows * self.corpus.n_ctx
+        return np.unpackbits(self._array("counted"), count=n).astype(bool)
+
+    @cached_property
+    def table(self) -> dict[str, NDArray]:
+        """Columns over all latents: density, n_active, max, mean, and the same by split as `<split>_<name>`."""
+        statistics = {name: self._array(f"statistics-{name}") for name in ("n_active", "mean", "mean_square", "max")}
+        n_active, extremes = statistics["n_active"].sum(0), statistics["max"]
+        weights = np.array([self.n_tokens[split] for split in SPLITS])[:, None] / max(1, self.n_tokens_total)
+        widest = np.abs(extremes).argmax(0)
+        columns = {
+            "n_active": n_active,
+            "density": n_active / max(1, self.n_tokens_total),
+            "max": extremes[widest, np.arange(self.d_sae)],
+            "mean": (statistics["mean"] * weights).sum(0),
+        }
+        for number, split in enumerate(SPLITS):
+            columns |= {f"{split}_{name}": array[number] for name, array in statistics.items()}
+        return columns
+
+    @cached_property
+    def top_positions(self) -> NDArray[np.int64]:
+        """`[d_sae]`, position of each latent's largest training activation; -1 where there is none."""
+        return np.asarray(self._top[0][:, 0])
+
+    def record(self, latent: int) -> FeatureRecord:
+        """Everything known of `latent`. Raises `UserError` for a number that is no latent."""
+        self._check(latent)
+        table, n_active = self.table, int(self.table["n_active"][latent])
+        return FeatureRecord(
+            latent=latent,
+            dead=n_active == 0,
+            density=float(table["density"][latent]),
+            statistics={split: self._statistics(latent, split) for split in SPLITS},
+            histogram=self._histogram(latent) if n_active else None,
+            top=_examples(self._top[0][latent], self._top[1][latent]),
+            intervals=self._intervals(latent),
+            logits_top=self._effects("logits-top", latent),
+            logits_bottom=self._effects("logits-bottom", latent),
+            neighbours=[
+                Neighbour(latent=int(other), cosine=float(cosine))
+                for other, cosine in zip(self._near[0][latent], self._near[1][latent], strict=True)
+            ],
+        )
+
+    def _check(self, latent: int) -> None:
+        if not 0 <= latent < self.d_sae:
+            raise UserError(f"There is no latent {latent}.", f"a number from 0 to {self.d_sae - 1}", "choose another.")
+
+    def _array(self, name: str) -> NDArray:
+        return np.load(self.path / f"{name}.npy", mmap_mode="r")
+
+    @cached_property
+    def _top(self) -> tuple[NDArray, NDArray]:
+        return self._array("top-positions"), self._array("top-values")
+
+    @cached_property
+    def _near(self) -> tuple[NDArray, NDArray]:
+        return self._array("neighbours"), self._array("neighbour-cosines")
+
+    @cached_property
+    def _interval_arrays(self) -> tuple[NDArray, NDArray, NDArray]:
+        names = ("interval-positions", "interval-values", "interval-counts")
+        return self._array(names[0]), self._array(names[1]), self._array(names[2])
+
+    @cached_property
+    def _effect_arrays(self) -> dict[str, tuple[NDArray, NDArray]]:
+        names = [name for name in ("logits-top", "logits-bottom") if f"{name}.npy" in self.manifest.files]
+        return {name: (self._array(name), self._array(f"{name}-values")) for name in names}
+
+    def _statistics(self, latent: int, split: Split) -> SplitStatistics:
+        names = ("n_active", "mean", "mean_square", "max")
+        values = {name: self.table[f"{split}_{name}"][latent].item() for name in names}
+        return SplitStatistics(n_tokens=self.n_tokens[split], **values)
+
+    def _histogram(self, latent: int) -> Histogram:
+        counts = self._array("histogram")[latent]
+        edges = np.linspace(0, abs(float(self.table["max"][latent])), len(counts) + 1)
+        return Histogram(edges=edges.tolist(), counts=counts.tolist())
+
+    def _intervals(self, latent: int) -> list[IntervalExamples]:
+        positions, values, counts = self._interval_arrays
+        edges = np.linspace(0, abs(float(self.table["train_max"][latent])), positions.shape[1] + 1).tolist()
+        found = [
+            IntervalExamples(low=edges[i], high=edges[i + 1], n=int(counts[latent, i]),
+                             examples=_examples(positions[latent, i], values[latent, i]))
+            for i in reversed(range(positions.shape[1]))
+        ]  # fmt: skip
+        return [interval for interval in found if interval.n]
+
+    def _effects(self, name: str, latent: int) -> list[TokenEffect]:
+        if name not in self._effect_arrays:
+            return []
+        tokens, values = self._effect_arrays[name]
+        return [TokenEffect(token=int(t), value=float(v)) for t, v in zip(tokens[latent], values[latent], strict=True)]
+
+
+def _examples(positions: NDArray, values: NDArray) -> list[Example]:
+    return [
+        Example(position=int(position), value=float(value))
+        for position, value in zip(positions, values, strict=True)
+        if position >= 0
+    ]

@@ -1,0 +1,103 @@
+"""Hugging Face tokenizers as the text room wants them: ids out, and the true bytes of every token."""
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerBase
+
+from sparselex.base.errors import UserError
+from sparselex.base.vocabulary import Vocabulary
+
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
+
+
+class ModelTokenizer:
+    """A fast Hugging Face tokenizer, made lossless where it can be.
+
+    A prefix that some tokenizers put before the first word (SentencePiece's dummy space) is switched off, since a
+    corpus must give its documents back byte for byte. Names of special tokens inside a text are ordinary text.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase):
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            raise UserError(
+                f"The tokenizer {type(tokenizer).__name__} is a slow one without a tokenizer.json.",
+                "a fast Hugging Face tokenizer",
+                "save it once with `AutoTokenizer.from_pretrained(NAME, use_fast=True).save_pretrained(FOLDER)`.",
+            )
+        spec = _without_prefix(json.loads(backend.to_str()))
+        self._backend = Tokenizer.from_str(json.dumps(spec))
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        self._backend.encode_special_tokens = True
+        self.bos_id: int | None = tokenizer.bos_token_id
+        self.eos_id: int | None = tokenizer.eos_token_id
+        self.pad_id: int | None = tokenizer.pad_token_id
+        self.vocabulary = _vocabulary(spec, self._backend, tokenizer.all_special_ids)
+        self.id = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
+
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        """Token ids of each text, no special tokens added."""
+        return [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+def _without_prefix(spec: dict[str, Any]) -> dict[str, Any]:
+    normalizer = spec.get("normalizer") or {}
+    if normalizer.get("type") == "Prepend":
+        spec["normalizer"] = None
+    if normalizer.get("type") == "Sequence":
+        normalizer["normalizers"] = [part for part in normalizer["normalizers"] if part["type"] != "Prepend"]
+    for part in _parts(spec.get("pre_tokenizer"), "pretokenizers"):
+        if part["type"] == "Metaspace":
+            part["prepend_scheme"] = "never"
+        if part["type"] == "ByteLevel":
+            part["add_prefix_space"] = False
+    return spec
+
+
+def _parts(step: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:
+    if not step:
+        return []
+    return step[key] if step["type"] == "Sequence" else [step]
+
+
+def _vocabulary(spec: dict[str, Any], backend: Tokenizer, special_ids: list[int]) -> Vocabulary:
+    kinds = {part["type"] for part in _parts(spec.get("decoder"), "decoders")}
+    kinds |= {part["type"] for part in _parts(spec.get("pre_tokenizer"), "pretokenizers")}
+    added = {token["id"]: token["content"] for token in spec["added_tokens"]}
+    special = {token["id"] for token in spec["added_tokens"] if token["special"]} | set(special_ids)
+    names: list[str] = [""] * (1 + max(backend.get_vocab().values(), default=-1))
+    for name, token_id in backend.get_vocab().items():
+        names[token_id] = name
+    plain = _from_byte_level if "ByteLevel" in kinds else _from_sentencepiece
+    table = [added[i].encode() if i in added else plain(name) for i, name in enumerate(names)]
+    # A byte-fallback token may be declared special by its converter; it still stands for a byte of the text.
+    special -= {i for i in special if _BYTE_TOKEN.fullmatch(names[i]) and "ByteFallback" in kinds}
+    return Vocabulary(table, special)
+
+
+def _from_byte_level(name: str) -> bytes:
+    if all(character in _BYTES for character in name):
+        return bytes(_BYTES[character] for character in name)
+    return name.encode()
+
+
+def _from_sentencepiece(name: str) -> bytes:
+    if match := _BYTE_TOKEN.fullmatch(name):
+        return bytes([int(match[1], 16)])
+    return name.replace("▁", " ").encode()
+
+
+def _byte_characters() -> dict[str, int]:
+    """The printable stand-ins of byte-level BPE (Radford et al. 2019): visible Latin-1 bytes stand for themselves, the
+    others take the code points from 256 on, in order."""
+    visible = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
+    hidden = [byte for byte in range(256) if byte not in visible]
+    return {chr(byte): byte for byte in visible} | {chr(256 + n): byte for n, byte in enumerate(hidden)}
+
+
+_BYTES = _byte_characters()

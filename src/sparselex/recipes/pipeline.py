@@ -1,0 +1,157 @@
+"""The stages of one run in a workspace: what `harvest`, `train`, `index`, `explain` and `evaluate` do from the command line.
+
+Each stage is skipped when its artifact exists and its configuration and inputs are unchanged.
+"""
+
+from functools import cached_property
+
+from sparselex.activations.harvest import HarvestConfig, harvest
+from sparselex.activations.live import LiveRows, Reader
+from sparselex.activations.shuffle import ShuffledSource, Units
+from sparselex.activations.store import ActivationStore
+from sparselex.base.artifacts import Manifest, fingerprint, open_artifact, write_json
+from sparselex.base.errors import UserError
+from sparselex.base.workspace import Workspace
+from sparselex.dictionaries.dictionary import TrainableDictionary
+from sparselex.dictionaries.files import load_dictionary
+from sparselex.evaluate.evaluate import evaluate
+from sparselex.evaluate.records import Evaluation
+from sparselex.explain.explain import ExplainSummary, explain
+from sparselex.features.build import build_index
+from sparselex.features.index import FeatureIndex
+from sparselex.lm.subject import SubjectModel, load_model
+from sparselex.recipes.run import RunConfig, TrainingChoice
+from sparselex.text.corpus import TokenCorpus, build_corpus
+from sparselex.text.sources import load_documents, text_id
+from sparselex.training.train import TrainConfig, train
+
+BLOCK_TOKENS = 131_072
+"""Tokens mixed at a time: about a thousand rows, so a batch of 4,096 holds few tokens of one row."""
+
+CHECKPOINT_TOKENS = 500_000
+"""Training can be killed at any moment; this much of it is at most done again."""
+
+
+def default_hook(model: SubjectModel) -> str:
+    """The MLP's hidden layer of a one-layer model, as in the 2023 paper; else the residual stream after the middle layer."""
+    if model.n_layers == 1:
+        return "blocks.0.mlp.hook_post"
+    return f"blocks.{model.n_layers // 2}.hook_resid_post"
+
+
+class Pipeline:
+    """One run in one workspace. The configuration is kept in `runs/<run>/run.json`."""
+
+    def __init__(self, workspace: Workspace, run: str, config: RunConfig):
+        self.workspace, self.run, self.config = workspace, run, config
+        self.folder = workspace.run(run)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / "run.json", config.to_json())
+
+    @classmethod
+    def open(cls, workspace: Workspace, run: str) -> "Pipeline":
+        """The run as it was configured by an earlier stage. Raises `UserError` if there is none of that name."""
+        values = workspace.settings(run)
+        return cls(workspace, run, RunConfig.parse(values, str(workspace.run(run) / "run.json")))
+
+    def use_training(self, choice: TrainingChoice) -> "Pipeline":
+        """The same run with another choice of what is trained."""
+        return Pipeline(self.workspace, self.run, self.config.model_copy(update={"training": choice}))
+
+    @cached_property
+    def model(self) -> SubjectModel:
+        """The model read, loaded on first use."""
+        return load_model(self.config.model)
+
+    @cached_property
+    def hook(self) -> str:
+        """The hook read, checked against the model."""
+        hook = self.config.hook or default_hook(self.model)
+        self.model.width(hook)
+        return hook
+
+    @cached_property
+    def corpus(self) -> TokenCorpus:
+        """The workspace's token corpus, made on first use."""
+        config = self.config.text
+        if config.n_ctx > self.model.n_ctx:
+            raise UserError(
+                f"Rows of {config.n_ctx} tokens are longer than the model reads ({self.model.n_ctx}).",
+                f"at most {self.model.n_ctx}",
+                f"use --context {self.model.n_ctx} or less.",
+            )
+        documents = load_documents(config.source)
+        return build_corpus(
+            documents, self.model.tokenizer, config, self.workspace.corpus, text_id=text_id(config.source)
+        )
+
+    def harvest(self) -> ActivationStore:
+        """Activations of the training documents as shards on disk; later stages then train from these."""
+        config = HarvestConfig(hook=self.hook, mask=self.config.mask)
+        return harvest(self.model, self.corpus, config, self.folder / "activations")
+
+    def train_config(self) -> TrainConfig:
+        """The training configuration with everything filled in."""
+        choice, d_in = self.config.training, self.model.width(self.hook)
+        dictionary: dict[str, object] = {"kind": choice.kind, "d_in": d_in, "d_sae": round(d_in * choice.expansion)}
+        dictionary |= {"l1": choice.l1} if choice.kind == "relu" and choice.l1 else {}
+        dictionary |= {} if choice.kind == "relu" else {"k": choice.k}
+        n_tokens = choice.n_tokens or self.n_training_tokens
+        values = {
+            "dictionary": dictionary,
+            "n_tokens": n_tokens,
+            "seed": choice.seed,
+            "checkpoint_tokens": CHECKPOINT_TOKENS,
+            # A tenth of the run, so that even a short one has time to revive what fell silent.
+            "dead_after_tokens": min(10_000_000, max(50_000, n_tokens // 10)),
+        }
+        return TrainConfig.parse(values, "the training options")
+
+    @property
+    def n_training_tokens(self) -> int:
+        """Text tokens of the training split."""
+        return int(self.corpus.text_mask(self.corpus.row_ranges["train"]).sum())
+
+    def train(self, config: TrainConfig | None = None) -> TrainableDictionary:
+        """The run's dictionary, trained on its shards where there are any, else live."""
+        config = config or self.train_config()
+        source = ShuffledSource(
+            self._units(), batch_size=config.batch_size, block_tokens=BLOCK_TOKENS, seed=config.seed
+        )
+        inputs = {"model": self.model.id, "corpus": self.corpus.id, "hook": self.hook,
+                  "mask": fingerprint(self.config.mask.to_json())}  # fmt: skip
+        return train(source, config, self.folder / "dictionary", inputs=inputs,
+                     model_name=self.config.model.name, hook=self.hook)  # fmt: skip
+
+    def index(self) -> FeatureIndex:
+        """The feature index of the run's dictionary."""
+        config = self.config.index.model_copy(update={"hook": self.hook, "mask": self.config.mask})
+        dictionary = load_dictionary(self.folder / "dictionary")
+        inputs = {"model": self.model.id, "dictionary": self.manifest("dictionary").id, "corpus": self.corpus.id}
+        return build_index(self.model, dictionary, self.corpus, config, self.folder / "index", inputs=inputs)
+
+    def explain(self) -> ExplainSummary:
+        """Explanations and scores of all features."""
+        return explain(self._open_index(), self.config.explain, self.workspace.database)
+
+    def evaluate(self) -> Evaluation:
+        """The run's figures."""
+        config = self.config.evaluate.model_copy(update={"mask": self.config.mask})
+        index = self._open_index()
+        inputs = {"index": index.id, "dictionary": self.manifest("dictionary").id, "model": self.model.id}
+        dictionary = load_dictionary(self.folder / "dictionary")
+        to = self.folder / "evaluation"
+        return evaluate(self.model, dictionary, index, self.hook, config, to, inputs=inputs)
+
+    def manifest(self, kind: str) -> Manifest:
+        """The manifest of one of the run's artifacts. Raises `UserError` if that stage has not been run."""
+        return open_artifact(self.folder / kind, kind)
+
+    def _open_index(self) -> FeatureIndex:
+        return FeatureIndex(self.folder / "index", TokenCorpus(self.workspace.corpus))
+
+    def _units(self) -> Units:
+        if self.config.cached or (self.folder / "activations").exists():
+            return self.harvest().chunks()
+        reader = Reader(self.model, self.corpus, self.hook, self.config.mask)
+        return LiveRows(reader, ["train"])

@@ -1,0 +1,99 @@
+"""A whole run as one value: what is read, what is trained, how it is indexed, explained and evaluated."""
+
+from typing import Literal
+
+from pydantic import PositiveFloat, PositiveInt
+
+from sparselex.activations.masks import MaskConfig
+from sparselex.base.config import Config
+from sparselex.evaluate.evaluate import EvaluateConfig
+from sparselex.explain.explain import ExplainConfig
+from sparselex.features.build import IndexConfig
+from sparselex.lm.subject import ModelConfig
+from sparselex.text.corpus import CorpusConfig
+
+
+class TrainingChoice(Config):
+    """The few choices about training that a person makes; the recipe fills in the rest from the data's width."""
+
+    kind: Literal["batchtopk", "topk", "relu"] = "batchtopk"
+    """Type of dictionary."""
+
+    expansion: PositiveFloat = 8
+    """Latents per dimension of the activations."""
+
+    k: PositiveInt = 32
+    """Latents kept per token (topk, batchtopk)."""
+
+    l1: PositiveFloat | None = None
+    """Weight of the L1 penalty (relu); None takes the default of the type."""
+
+    n_tokens: PositiveInt | None = None
+    """Tokens to train on, passing over the training documents as often as needed; None is one pass."""
+
+    seed: int = 0
+    """Seed of the weights and of the order of the data."""
+
+
+class RunConfig(Config):
+    """One run: one dictionary on one hook of one model."""
+
+    model: ModelConfig
+    """The model read."""
+
+    text: CorpusConfig
+    """The token corpus of the workspace."""
+
+    hook: str | None = None
+    """Where the model is read; None takes the default of the model."""
+
+    mask: MaskConfig = MaskConfig()
+    """Tokens left out everywhere: in training, in the index, in every figure."""
+
+    cached: bool = False
+    """Whether activations are kept on disk as shards; otherwise they go straight from the model into training."""
+
+    training: TrainingChoice = TrainingChoice()
+    """The dictionary."""
+
+    index: IndexConfig = IndexConfig()
+    """The feature index."""
+
+    explain: ExplainConfig = ExplainConfig()
+    """Explanations and their scores."""
+
+    evaluate: EvaluateConfig = EvaluateConfig()
+    """The evaluation."""
+
+
+def new_run(
+    model: str,
+    text: str,
+    *,
+    hook: str | None = None,
+    n_tokens: int | None = None,
+    n_ctx: int = 128,
+    control: str = "none",
+    expansion: float = 8,
+    k: int = 32,
+    seed: int = 0,
+    cached: bool = False,
+    trust_remote_code: bool = False,
+) -> RunConfig:
+    """A run with our defaults. Raises `UserError` where a value is impossible."""
+    return RunConfig.parse(
+        {
+            "model": {"name": model, "control": control, "trust_remote_code": trust_remote_code},
+            "text": {"source": text, "n_ctx": n_ctx, "n_tokens": n_tokens},
+            "hook": hook,
+            "cached": cached,
+            "training": {"expansion": expansion, "k": k, "seed": seed},
+        },
+        "the options of the run",
+    )
+
+
+def twin_of(config: RunConfig) -> RunConfig:
+    """The same run on the model with freshly drawn weights: what every figure is compared with."""
+    model = config.model.model_copy(update={"control": "reinitialised"})
+    return config.model_copy(update={"model": model})

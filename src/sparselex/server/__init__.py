@@ -1,0 +1,1 @@
+"""Reads artifacts and renders pages: a page is its JSON made visible."""

@@ -1,0 +1,72 @@
+"""Checkpoints inside the stage folder: everything that decides the next step, written aside and renamed."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sparselex.base.artifacts import read_json, write_json
+from sparselex.dictionaries.dictionary import TrainableDictionary
+from sparselex.training.dead import Silence
+
+FOLDER = "checkpoint"
+
+
+def save_checkpoint(
+    folder: Path,
+    dictionary: TrainableDictionary,
+    optimiser: torch.optim.Optimizer,
+    silence: Silence,
+    progress: dict[str, Any],
+) -> None:
+    """Write weights, moments, silence counters and `progress` (JSON values) to `folder/checkpoint`."""
+    aside, place = folder / "checkpoint.new", folder / FOLDER
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    tensors = {f"weights/{name}": value for name, value in dictionary.state_dict().items()}
+    tensors |= {f"adam/{name}": value for name, value in _moments(dictionary, optimiser).items()}
+    tensors["silence"] = silence.n_tokens
+    save_file({name: value.detach().contiguous() for name, value in tensors.items()}, aside / "state.safetensors")
+    write_json(aside / "progress.json", progress)
+    old = folder / "checkpoint.old"
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        os.rename(place, old)
+    os.rename(aside, place)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load_checkpoint(
+    folder: Path, dictionary: TrainableDictionary, optimiser: torch.optim.Optimizer, silence: Silence
+) -> dict[str, Any] | None:
+    """Restore what `save_checkpoint` wrote and return its progress, or None where there is no checkpoint."""
+    place = folder / FOLDER
+    if not place.exists() and (folder / "checkpoint.old").exists():
+        place = folder / "checkpoint.old"  # killed between the two renames
+    progress = read_json(place / "progress.json")
+    if progress is None:
+        return None
+    tensors = load_file(place / "state.safetensors")
+    with torch.no_grad():
+        for name, value in dictionary.state_dict().items():
+            value.copy_(tensors[f"weights/{name}"])
+        for name, parameter in dictionary.named_parameters():
+            # Moments take the parameter's own memory layout, as Adam makes them.
+            state = {"step": tensors[f"adam/{name}/step"]}
+            for moment in ("exp_avg", "exp_avg_sq"):
+                state[moment] = torch.empty_like(parameter).copy_(tensors[f"adam/{name}/{moment}"])
+            optimiser.state[parameter] = state
+        silence.n_tokens.copy_(tensors["silence"])
+    return progress
+
+
+def _moments(dictionary: TrainableDictionary, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f"{name}/{key}": value
+        for name, parameter in dictionary.named_parameters()
+        for key, value in optimiser.state[parameter].items()
+    }

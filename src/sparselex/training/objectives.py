@@ -1,0 +1,43 @@
+"""Terms of the loss. Each is a function of a `Step`; squared errors are summed over `d_out` and averaged over tokens."""
+
+import torch
+from torch import Tensor
+
+from sparselex.dictionaries.relu import ReLU
+from sparselex.training.step import Step
+
+
+def reconstruction(step: Step) -> Tensor:
+    """Squared error of the reconstruction."""
+    return (step.x_hat - step.target).square().sum() / len(step.x)
+
+
+def sparsity(step: Step, *, warmup: float = 0.05) -> Tensor:
+    """`l1 * sum_i act_i |W_dec_i|`, mean over tokens; its weight rises linearly over the first share `warmup` of training.
+
+    Zero for types that fix their number of active latents.
+    """
+    if not isinstance(step.dictionary, ReLU):
+        return step.x_hat.new_zeros(())
+    norms = step.dictionary.W_dec.norm(dim=-1)
+    weight = step.dictionary.config.l1 * min(1.0, step.progress / warmup if warmup else 1.0)
+    return weight * (step.codes.values * norms[step.codes.indices]).sum() / len(step.x)
+
+
+def auxk(step: Step, *, alpha: float, k_aux: int, share: int) -> Tensor:
+    """AuxK (Gao et al. 2024, arXiv:2406.04093, appendix A.2): dead latents reconstruct what the others miss.
+
+    The `k_aux` dead latents with the largest positive pre-activations of each token reconstruct the residual, without bias.
+    The term is `alpha * |e - e_hat|²`; gradients reach encoder and decoder rows of dead latents, and nothing else. Dense on
+    the dead sub-dictionary, on every `share`-th token: gathers would move far more memory than the product.
+    """
+    if not len(step.dead) or not alpha:
+        return step.x_hat.new_zeros(())
+    dictionary, dead = step.dictionary, step.dead
+    x = step.x[::share]
+    residual = (step.target - step.x_hat)[::share].detach()
+    W_enc, W_dec = dictionary.W_enc.T[dead], dictionary.W_dec[dead]
+    pre = torch.addmm(dictionary.b_enc[dead], x - dictionary.b_dec.detach(), W_enc.T)
+    kept = pre.topk(min(k_aux, len(dead)), dim=-1)
+    acts = torch.zeros_like(pre).scatter(-1, kept.indices, kept.values.relu())
+    return alpha * (residual - acts @ W_dec).square().sum() / len(x)

@@ -1,0 +1,33 @@
+"""One training step as a record that every objective reads."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from sparselex.dictionaries.codes import Codes
+from sparselex.dictionaries.dictionary import TrainableDictionary
+
+
+class Step(NamedTuple):
+    """What a step computed. A dictionary never assumes that the target is the input."""
+
+    dictionary: TrainableDictionary
+    """The dictionary being trained."""
+
+    x: Tensor
+    """Inputs `[n, d_in]`, scaled."""
+
+    target: Tensor
+    """What is to be reconstructed, `[n, d_out]`, scaled."""
+
+    codes: Codes
+    """Codes with gradients."""
+
+    x_hat: Tensor
+    """Reconstruction `[n, d_out]`."""
+
+    dead: Tensor
+    """Numbers of the latents that count as dead."""
+
+    progress: float
+    """Share of training done, from 0 to 1."""

@@ -1,0 +1,256 @@
+"""Train a dictionary: the walk from a stream of activations to folded weights on disk."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from sparselex.activations.source import ActivationSource, Batch
+from sparselex.base.artifacts import Staging, finished, stage
+from sparselex.base.config import Config
+from sparselex.base.errors import UserError
+from sparselex.base.progress import Bar, progress
+from sparselex.base.seeds import derive
+from sparselex.dictionaries.dictionary import TrainableDictionary
+from sparselex.dictionaries.files import load_dictionary, write_dictionary
+from sparselex.dictionaries.sparse import decode_at
+from sparselex.dictionaries.table import AnyDictionaryConfig, new_dictionary
+from sparselex.training.checkpoint import load_checkpoint, save_checkpoint
+from sparselex.training.dead import Silence
+from sparselex.training.objectives import auxk, reconstruction, sparsity
+from sparselex.training.schedules import lr_factor, peak_lr
+from sparselex.training.step import Step
+
+LOG = "log.jsonl"
+
+
+class TrainConfig(Config):
+    """How a dictionary is trained. Inputs are scaled to E|x|² = d_in; errors are summed over `d_in`, averaged over tokens."""
+
+    dictionary: AnyDictionaryConfig
+    """The type and its size."""
+
+    n_tokens: PositiveInt
+    """Tokens to train on."""
+
+    batch_size: PositiveInt = 4096
+    """Tokens in a step, nearly (a source may divide its blocks evenly)."""
+
+    lr: PositiveFloat | None = None
+    """Peak learning rate of Adam; None takes `schedules.peak_lr`."""
+
+    warmup_share: NonNegativeFloat = 0.05
+    """Share of the steps over which the learning rate rises, at most 1,000 steps."""
+
+    decay_share: NonNegativeFloat = 0.2
+    """Share of the steps at the end over which it falls to zero."""
+
+    clip: PositiveFloat = 1.0
+    """Largest norm of the gradient."""
+
+    auxk_alpha: NonNegativeFloat = 1 / 32
+    """Weight of the AuxK term; 0 switches it off."""
+
+    k_aux: PositiveInt | None = None
+    """Dead latents that reconstruct the residual; None is half of `d_in`."""
+
+    auxk_share: PositiveInt = 2
+    """AuxK looks at every n-th token of a batch."""
+
+    dead_after_tokens: PositiveInt = 10_000_000
+    """Tokens of silence after which a latent counts as dead."""
+
+    calibration_batches: PositiveInt = 8
+    """Batches from which the input scale and the mean are measured before the first step."""
+
+    checkpoint_tokens: PositiveInt = 1_000_000
+    """Tokens between checkpoints."""
+
+    log_steps: PositiveInt = 20
+    """Steps between lines of the log."""
+
+    seed: NonNegativeInt = 0
+    """Seed of the weights."""
+
+    @property
+    def n_steps(self) -> int:
+        """Steps that `n_tokens` are expected to take; schedules are laid out over it."""
+        return max(1, round(self.n_tokens / self.batch_size))
+
+
+class Calibration(NamedTuple):
+    """What is measured on the first batches."""
+
+    scale: float
+    """Factor that brings the inputs to E|x|² = d_in."""
+
+    mean: Tensor
+    """Mean of the scaled inputs."""
+
+
+def train(
+    source: ActivationSource,
+    config: TrainConfig,
+    to: Path | str,
+    *,
+    inputs: Mapping[str, str],
+    model_name: str = "",
+    hook: str = "",
+) -> TrainableDictionary:
+    """Train on `source` and write the folded dictionary to `to`. Killed at any moment and run again, it ends in the same bytes.
+
+    Args:
+        source: scale-free activations of width `config.dictionary.d_in`, in an order that its state restores exactly.
+        config: what to train, and how.
+        to: folder of the dictionary artifact.
+        inputs: ids of what the activations were made from; together with `config` they decide whether `to` is still good.
+        model_name, hook: written into the SAELens configuration.
+
+    Raises `UserError` for a width mismatch, and for NaN or infinite activations (training stops, its last checkpoint stays).
+    """
+    to = Path(to)
+    if finished(to, "dictionary", config, inputs):
+        return load_dictionary(to)
+    if source.d_in != config.dictionary.d_in:
+        raise UserError(
+            f"The activations have width {source.d_in}, the dictionary is configured for {config.dictionary.d_in}.",
+            "equal widths",
+            f"set d_in to {source.d_in}.",
+        )
+    with stage(to, "dictionary", config, inputs) as staging:
+        trainer = _Trainer(source, config, staging)
+        with progress("train", config.n_tokens, "tokens") as bar:
+            bar.advance(trainer.n_tokens)
+            while trainer.n_tokens < config.n_tokens:
+                trainer.step(bar)
+        dictionary = trainer.dictionary
+        dictionary.fold(trainer.calibration.scale)
+        write_dictionary(dictionary, staging.folder, model_name=model_name, hook=hook)
+        notes = {"input_scale": trainer.calibration.scale, "n_steps": trainer.n_steps, "n_tokens": trainer.n_tokens,
+                 "n_dead": len(trainer.silence.dead)}  # fmt: skip
+        staging.finish(notes, drop=("checkpoint", "checkpoint.old", "checkpoint.new"))
+    return load_dictionary(to)
+
+
+class _Trainer:
+    """Everything that changes while training; made new or from the stage's checkpoint."""
+
+    def __init__(self, source: ActivationSource, config: TrainConfig, staging: Staging):
+        self.source, self.config, self.staging = source, config, staging
+        generator = torch.Generator().manual_seed(derive(config.seed, "dictionary"))
+        self.dictionary = new_dictionary(config.dictionary, generator)
+        self.lr = config.lr or peak_lr(config.dictionary.d_sae, config.batch_size, config.n_steps)
+        self.optimiser = torch.optim.Adam(self.dictionary.parameters(), lr=self.lr, fused=True)
+        self.silence = Silence(config.dictionary.d_sae, config.dead_after_tokens)
+        self.n_steps = self.n_tokens = self._checkpointed = 0
+        self.log = staging.folder / LOG
+        saved = load_checkpoint(staging.folder, self.dictionary, self.optimiser, self.silence)
+        if saved is None:
+            self.calibration = _calibrate(source, config)
+            self.dictionary.set_bias(self.calibration.mean)
+            self.log.write_text("")
+        else:
+            self._restore(saved)
+
+    def step(self, bar: Bar) -> None:
+        """One batch: codes, loss, gradients, Adam."""
+        batch = self.source.next_batch()
+        x = _checked(batch) * self.calibration.scale
+        dead = self.silence.dead
+        loss, step = self._loss(x, dead)
+        self.optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.dictionary.parameters(), self.config.clip)
+        factor = lr_factor(self.n_steps, self.config.n_steps, warmup_steps=self._warmup_steps,
+                           decay_share=self.config.decay_share)  # fmt: skip
+        self.optimiser.param_groups[0]["lr"] = self.lr * max(factor, 0.0)
+        self.optimiser.step()
+        self.silence.update(step.codes)
+        self.n_steps += 1
+        self.n_tokens += len(x)
+        bar.advance(len(x))
+        if self.n_steps % self.config.log_steps == 1 or self.config.log_steps == 1:
+            self._report(step, loss, len(dead), bar)
+        if self.n_tokens - self._checkpointed >= self.config.checkpoint_tokens:
+            self._save()
+
+    @property
+    def _warmup_steps(self) -> int:
+        return min(1000, math.ceil(self.config.warmup_share * self.config.n_steps))
+
+    def _loss(self, x: Tensor, dead: Tensor) -> tuple[Tensor, Step]:
+        dictionary, config = self.dictionary, self.config
+        codes = dictionary.training_codes(x)
+        x_hat = decode_at(codes, dictionary.W_dec, dictionary.b_dec)
+        step = Step(dictionary, x, x, codes, x_hat, dead, self.n_steps / config.n_steps)
+        k_aux = config.k_aux or max(1, config.dictionary.d_in // 2)
+        aux = auxk(step, alpha=config.auxk_alpha, k_aux=k_aux, share=config.auxk_share)
+        return reconstruction(step) + sparsity(step) + aux, step
+
+    @torch.no_grad()
+    def _report(self, step: Step, loss: Tensor, n_dead: int, bar: Bar) -> None:
+        residual = (step.x_hat - step.target).square().sum().item()
+        spread = (step.target - step.target.mean(0)).square().sum().item()
+        line = {
+            "step": self.n_steps,
+            "n_tokens": self.n_tokens,
+            "loss": loss.item(),
+            "l0": len(step.codes.indices) / len(step.x),
+            "fvu": residual / spread if spread else 0.0,
+            "dead_share": n_dead / self.dictionary.d_sae,
+        }
+        with open(self.log, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        bar.show(loss=line["loss"], L0=line["l0"], FVU=line["fvu"], dead=line["dead_share"])
+
+    def _save(self) -> None:
+        self._checkpointed = self.n_tokens
+        progress = {
+            "n_steps": self.n_steps, "n_tokens": self.n_tokens, "source": self.source.state(),
+            "scale": self.calibration.scale,
+        }  # fmt: skip
+        save_checkpoint(self.staging.folder, self.dictionary, self.optimiser, self.silence, progress)
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        self.n_steps, self.n_tokens = saved["n_steps"], saved["n_tokens"]
+        self._checkpointed = self.n_tokens
+        self.calibration = Calibration(saved["scale"], self.dictionary.b_dec.detach())
+        self.source.load_state(saved["source"])
+        # Lines logged after the checkpoint belong to steps that are now taken again.
+        lines = [line for line in self.log.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+        kept = [line for line in lines if json.loads(line)["step"] <= self.n_steps]
+        self.log.write_text("".join(kept), encoding="utf-8")
+
+
+def _calibrate(source: ActivationSource, config: TrainConfig) -> Calibration:
+    """Measure on the first batches, then go back to the start."""
+    start = source.state()
+    n, square, total = 0, 0.0, torch.zeros(source.d_in, dtype=torch.float64)
+    for _ in range(config.calibration_batches):
+        x = _checked(source.next_batch()).double()
+        n, square, total = n + len(x), square + x.square().sum().item(), total + x.sum(0)
+        if n >= config.n_tokens:
+            break
+    source.load_state(start)
+    if not square:
+        raise UserError("All activations are zero.", "activations that carry something", "check the hook.")
+    scale = math.sqrt(source.d_in * n / square)
+    return Calibration(scale, (total / n * scale).float())
+
+
+def _checked(batch: Batch) -> Tensor:
+    if torch.isfinite(batch.x.sum()):  # a NaN or infinity anywhere makes the sum one; far cheaper than looking at each
+        return batch.x
+    bad = (~torch.isfinite(batch.x).all(-1)).nonzero().view(-1)
+    if not len(bad):
+        return batch.x
+    raise UserError(
+        f"{len(bad)} activations hold NaN or infinity, first at corpus position {int(batch.positions[int(bad[0])])}.",
+        "finite numbers",
+        "check the model's precision; training can go on from its last checkpoint once the source is mended.",
+    )
