@@ -5,6 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from sparselex.base.workspace import Workspace
+from sparselex.features.index import FeatureIndex
+from sparselex.recipes.run import twin_of
+from sparselex.text.corpus import TokenCorpus
+from tests.support.small import build_all, small_config, write_documents
+
 torch.set_num_threads(1)
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
@@ -16,3 +22,20 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"the optional data folder {SHARED} is absent")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def small_workspace(tmp_path_factory) -> Workspace:
+    """A workspace with a finished `main` run and its random twin. Read only: tests that change it make their own."""
+    root = tmp_path_factory.mktemp("small")
+    workspace = Workspace.create(root / "workspace")
+    config = small_config(write_documents(root / "text"))
+    build_all(workspace, config)
+    build_all(workspace, twin_of(config), "twin")
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def small_index(small_workspace) -> FeatureIndex:
+    """The feature index of the small `main` run."""
+    return FeatureIndex(small_workspace.run("main") / "index", TokenCorpus(small_workspace.corpus))

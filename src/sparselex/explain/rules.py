@@ -65,21 +65,22 @@ class Rule(NamedTuple):
 
 
 class Labels(Sequence[str]):
-    """How each token is written in a rule: quoted text, or `#id` where the bytes are no text or belong to several tokens."""
+    """How each token is written in a rule: quoted text, or `#id` where the bytes are no text.
+
+    Where several tokens stand for the same text (a byte-fallback token and the ordinary one), the last has the text.
+    """
 
     def __init__(self, vocabulary: Vocabulary):
-        self._labels: list[str] = []
-        seen: dict[str, int] = {}
-        for i in range(len(vocabulary)):
-            try:
-                label = json.dumps(vocabulary.token_bytes(i).decode("utf-8"), ensure_ascii=False)
-            except UnicodeDecodeError:
-                label = f"#{i}"
-            if label in seen:
-                self._labels[seen[label]] = f"#{seen[label]}"
-                label = f"#{i}"
-            seen.setdefault(label, i)
-            self._labels.append(label)
+        texts = [self._quoted(vocabulary.token_bytes(i)) for i in range(len(vocabulary))]
+        owner = {text: i for i, text in enumerate(texts)}
+        self._labels = [text if text and owner[text] == i else f"#{i}" for i, text in enumerate(texts)]
+
+    @staticmethod
+    def _quoted(data: bytes) -> str | None:
+        try:
+            return json.dumps(data.decode("utf-8"), ensure_ascii=False)
+        except UnicodeDecodeError:
+            return None
 
     def __getitem__(self, token):  # type: ignore[override]
         return self._labels[token]

@@ -17,8 +17,8 @@ _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 class ModelTokenizer:
     """A fast Hugging Face tokenizer, made lossless where it can be.
 
-    A prefix that some tokenizers put before the first word (SentencePiece's dummy space) is switched off, since a
-    corpus must give its documents back byte for byte. Names of special tokens inside a text are ordinary text.
+    A prefix that some tokenizers put before the first word (SentencePiece's dummy space) is switched off, and so is the
+    collapsing of spaces: a corpus must give its documents back byte for byte. Names of special tokens inside a text are ordinary text.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
@@ -29,7 +29,7 @@ class ModelTokenizer:
                 "a fast Hugging Face tokenizer",
                 "save it once with `AutoTokenizer.from_pretrained(NAME, use_fast=True).save_pretrained(FOLDER)`.",
             )
-        spec = _without_prefix(json.loads(backend.to_str()))
+        spec = _lossless(json.loads(backend.to_str()))
         self._backend = Tokenizer.from_str(json.dumps(spec))
         self._backend.no_truncation()
         self._backend.no_padding()
@@ -45,18 +45,22 @@ class ModelTokenizer:
         return [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
 
 
-def _without_prefix(spec: dict[str, Any]) -> dict[str, Any]:
-    normalizer = spec.get("normalizer") or {}
-    if normalizer.get("type") == "Prepend":
-        spec["normalizer"] = None
-    if normalizer.get("type") == "Sequence":
-        normalizer["normalizers"] = [part for part in normalizer["normalizers"] if part["type"] != "Prepend"]
+def _lossless(spec: dict[str, Any]) -> dict[str, Any]:
+    """The specification without the steps that lose or invent bytes: dummy prefixes, stripped ends, runs of spaces collapsed."""
+    kept = [part for part in _parts(spec.get("normalizer"), "normalizers") if not _alters_spaces(part)]
+    spec["normalizer"] = {"type": "Sequence", "normalizers": kept} if kept else None
     for part in _parts(spec.get("pre_tokenizer"), "pretokenizers"):
         if part["type"] == "Metaspace":
             part["prepend_scheme"] = "never"
         if part["type"] == "ByteLevel":
             part["add_prefix_space"] = False
     return spec
+
+
+def _alters_spaces(normalizer: dict[str, Any]) -> bool:
+    return normalizer["type"] in ("Prepend", "Strip") or (
+        normalizer["type"] == "Replace" and "Regex" in normalizer["pattern"]
+    )
 
 
 def _parts(step: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:

@@ -1,38 +1,154 @@
 """Opened artifacts of a workspace, shared by all pages and opened again when a stage has replaced them."""
 
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
-from sparselex.base.artifacts import MANIFEST, read_json
+import numpy as np
+from numpy.typing import NDArray
+
+from sparselex.base.artifacts import MANIFEST, Manifest, read_json
+from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
+from sparselex.evaluate.records import Evaluation
+from sparselex.evaluate.report import Report, evaluation_of
+from sparselex.explain.records import Explanation
 from sparselex.explain.store import ExplanationStore
 from sparselex.features.index import FeatureIndex
 from sparselex.text.corpus import TokenCorpus
 
+T = TypeVar("T", bound=Config)
+
+
+class NoSuchPage(UserError):
+    """The address names nothing that is here; every other `UserError` means that something here is damaged."""
+
+
+class Entry(NamedTuple):
+    """What lists say of one latent's explanation."""
+
+    status: str
+    title: str
+    f1: float | None
+    null_f1: float | None
+
+
+UNEXPLAINED = Entry("unexplained", "", None, None)
+
+
+class OpenIndex:
+    """A feature index with what lists and searches need of it, worked out once."""
+
+    def __init__(self, index: FeatureIndex):
+        self.index = index
+
+    @cached_property
+    def top_tokens(self) -> NDArray[np.int64]:
+        """`[d_sae]`, token of each latent's largest training activation; -1 for one never active there."""
+        positions = np.asarray(self.index.top_positions)
+        tokens = self.index.corpus.tokens.reshape(-1)[positions.clip(min=0)]
+        return np.where(positions >= 0, tokens.astype(np.int64), -1)
+
+    @cached_property
+    def token_texts(self) -> list[str]:
+        """Every token of the vocabulary as text, lower case."""
+        vocabulary = self.index.corpus.vocabulary
+        return [vocabulary.text(token).lower() for token in range(len(vocabulary))]
+
+    def with_top_token(self, words: str) -> NDArray[np.int64]:
+        """Latents whose top token contains `words`, upper and lower case alike."""
+        tokens = [token for token, text in enumerate(self.token_texts) if words.lower() in text]
+        return np.flatnonzero(np.isin(self.top_tokens, tokens))
+
 
 class Reading:
-    """The read side of one workspace."""
+    """The read side of one workspace. Nothing here writes."""
 
     def __init__(self, workspace: Workspace):
         self.workspace = workspace
-        self.explanations = ExplanationStore(workspace.database)
-        self._indexes: dict[str, tuple[tuple[int, int], FeatureIndex]] = {}
+        self._store = ExplanationStore(workspace.database)
+        self._indexes: dict[str, tuple[tuple, OpenIndex]] = {}
+        self._entries: dict[str, tuple[tuple, dict[int, Entry]]] = {}
 
-    def index(self, run: str) -> FeatureIndex:
-        """The feature index of a run. Raises `UserError` if it has none."""
+    def check_run(self, run: str) -> None:
+        """Raises `NoSuchPage` if the workspace has no run of that name."""
+        runs = self.workspace.runs()
+        if run not in runs:
+            raise NoSuchPage(
+                f"There is no run {run!r} in this workspace.",
+                "one of " + ", ".join(runs) if runs else "a run; this workspace has none yet",
+                "go back to the overview.",
+            )
+
+    def index(self, run: str) -> OpenIndex:
+        """The feature index of a run. Raises `NoSuchPage` if it has none, `UserError` if it is damaged."""
+        self.check_run(run)
         path = self.workspace.run(run) / "index"
-        stamp = (_stamp(path), _stamp(self.workspace.corpus))
+        stamp = (_stamp(path / MANIFEST), _stamp(self.workspace.corpus / MANIFEST))
+        if stamp[0] is None:
+            raise NoSuchPage(
+                f"Run {run!r} has no feature index yet.",
+                "a run that has been indexed",
+                f"run `sparselex index {self.workspace.path.name} --run {run}`.",
+            )
         if run not in self._indexes or self._indexes[run][0] != stamp:
-            if run not in self.workspace.runs():
-                raise UserError(f"There is no run {run!r}.", ", ".join(self.workspace.runs()) or "a run", "check the name.")
-            self._indexes[run] = (stamp, FeatureIndex(path, TokenCorpus(self.workspace.corpus)))
+            self._indexes[run] = (stamp, OpenIndex(FeatureIndex(path, TokenCorpus(self.workspace.corpus))))
         return self._indexes[run][1]
 
-    def manifest(self, run: str, kind: str) -> dict | None:
-        """The manifest of one artifact of a run as JSON, or None."""
-        return read_json(self.workspace.run(run) / kind / MANIFEST)
+    def explanation(self, index: FeatureIndex, latent: int) -> Explanation | None:
+        """What is said of a latent, or None."""
+        return self._store.of_latent(index.id, latent)
+
+    def entries(self, index: FeatureIndex) -> dict[int, Entry]:
+        """By latent, what lists say of its explanation; read again when the database has changed."""
+        database = self._store.path
+        stamp = (_stamp(database), _stamp(database.with_name(database.name + "-wal")))
+        if index.id not in self._entries or self._entries[index.id][0] != stamp:
+            rows = {latent: Entry(*row) for latent, row in self._store.rows(index.id).items()}
+            self._entries[index.id] = (stamp, rows)
+        return self._entries[index.id][1]
+
+    def explained_with(self, index: FeatureIndex, words: str) -> list[int]:
+        """Latents whose explanation contains all of `words`."""
+        return self._store.search(index.id, words)
+
+    def manifest(self, run: str, kind: str) -> Manifest | None:
+        """The manifest of one artifact of a run, or None."""
+        return _parsed(Manifest, self.workspace.run(run) / kind / MANIFEST)
+
+    def corpus_manifest(self) -> Manifest | None:
+        """The manifest of the workspace's corpus, or None."""
+        return _parsed(Manifest, self.workspace.corpus / MANIFEST)
+
+    def settings(self, run: str) -> dict:
+        """The configuration of a run; empty if it was made without one."""
+        return read_json(self.workspace.run(run) / "run.json") or {}
+
+    def evaluation(self, run: str) -> Evaluation | None:
+        """The evaluation of a run, or None."""
+        return evaluation_of(self.workspace, run)
+
+    def report(self) -> Report | None:
+        """The report as it was last written, or None."""
+        return _parsed(Report, self.workspace.report)
+
+    def report_is_old(self) -> bool:
+        """Whether an evaluation has been finished since the report was written."""
+        written = _stamp(self.workspace.report)
+        paths = [self.workspace.run(run) / "evaluation" / MANIFEST for run in self.workspace.runs()]
+        stamps = [stamp[0] for stamp in map(_stamp, paths) if stamp]
+        return written is not None and max(stamps, default=0) > written[0]
 
 
-def _stamp(path: Path) -> int:
-    manifest = path / MANIFEST
-    return manifest.stat().st_mtime_ns if manifest.exists() else 0
+def _parsed(kind: type[T], path: Path) -> T | None:
+    values = read_json(path)
+    return None if values is None else kind.parse(values, str(path))
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

@@ -1,0 +1,213 @@
+"""Dictionaries: the conformance suite, exact gradients, exact files."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from sparselex.base.artifacts import stage
+from sparselex.base.errors import UserError
+from sparselex.dictionaries.baselines import neurons, principal_components
+from sparselex.dictionaries.batchtopk import BatchTopKConfig
+from sparselex.dictionaries.codes import Codes
+from sparselex.dictionaries.files import load_dictionary, write_dictionary
+from sparselex.dictionaries.relu import ReLUConfig
+from sparselex.dictionaries.sparse import decode_at
+from sparselex.dictionaries.table import DICTIONARIES, new_dictionary
+from sparselex.dictionaries.topk import TopKConfig
+from sparselex.testing import check_dictionary
+
+SIZE = {"d_in": 12, "d_sae": 40}
+CONFIGS = {"relu": ReLUConfig(**SIZE), "topk": TopKConfig(**SIZE, k=5), "batchtopk": BatchTopKConfig(**SIZE, k=5)}
+
+
+def make(kind):
+    """A dictionary with nothing left at its initial zero or one."""
+    generator = torch.Generator().manual_seed(1)
+    dictionary = new_dictionary(CONFIGS[kind], generator)
+    with torch.no_grad():
+        for parameter in dictionary.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+        if kind == "batchtopk":
+            dictionary.threshold.fill_(1.0)
+    return dictionary
+
+
+def inputs(n=32):
+    return torch.randn(n, 12, generator=torch.Generator().manual_seed(2))
+
+
+def test_every_registered_type_is_tested():
+    assert set(DICTIONARIES.names()) == set(CONFIGS)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_conformance(kind):
+    check_dictionary(make(kind))
+
+
+@pytest.mark.parametrize("k", [1, 12])
+def test_conformance_of_baselines(k):
+    x = inputs(200).double()
+    covariance = (x - x.mean(0)).T @ (x - x.mean(0)) / 200
+    check_dictionary(neurons(x.mean(0).float(), k))
+    pca = principal_components(x.mean(0).float(), covariance, k)
+    check_dictionary(pca)
+    if k == 12:
+        torch.testing.assert_close(pca(x.float()), x.float(), rtol=1e-4, atol=1e-4)
+
+
+def test_the_conformance_suite_can_fail():
+    class Wrong(type(make("topk"))):
+        def encode_sparse(self, x):
+            codes = super().encode_sparse(x)
+            return codes.with_values(codes.values * 1.01)
+
+    wrong = Wrong(CONFIGS["topk"], torch.Generator().manual_seed(0))
+    wrong.encode = make("topk").encode
+    with pytest.raises(AssertionError, match="broken promise"):
+        check_dictionary(wrong)
+
+
+def dense_reference(kind, dictionary, x):
+    """The training forward written densely for float64 autograd: which latents are kept is decided without gradient."""
+    pre = (x - dictionary.b_dec) @ dictionary.W_enc + dictionary.b_enc
+    with torch.no_grad():
+        scores = (pre * dictionary.W_dec.norm(dim=-1)).relu()
+        if kind == "relu":
+            mask = pre > 0
+        elif kind == "topk":
+            mask = torch.zeros_like(pre, dtype=torch.bool).scatter(1, scores.topk(5, dim=1).indices, True) & (scores > 0)
+        else:
+            mask = scores >= scores.flatten().topk(5 * len(x)).values[-1]
+    return torch.where(mask, pre, 0)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_gradients_of_every_parameter_equal_dense_float64_autograd(kind):
+    dictionary, x = make(kind).double(), inputs().double()
+    target = torch.randn(32, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+
+    def loss(acts, x_hat):
+        return (x_hat - target).square().sum() + (acts**2).sum() * 0.1
+
+    codes = dictionary.training_codes(x)
+    loss(codes.values, decode_at(codes, dictionary.W_dec, dictionary.b_dec)).backward()
+    found = {name: p.grad.clone() for name, p in dictionary.named_parameters()}
+    dictionary.zero_grad()
+    acts = dense_reference(kind, dictionary, x)
+    torch.testing.assert_close(codes.dense(), acts)
+    loss(acts, acts @ dictionary.W_dec + dictionary.b_dec).backward()
+    for name, parameter in dictionary.named_parameters():
+        assert parameter.grad.abs().max() > 0
+        torch.testing.assert_close(found[name], parameter.grad, rtol=1e-9, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_batchtopk_keeps_exactly_k_per_token_on_average_also_among_equals():
+    dictionary, x = make("batchtopk"), inputs()
+    for bar in (0.0, 0.5, 100.0):  # no idea of the threshold, a good one, one far too high
+        dictionary.threshold.fill_(bar)
+        assert len(dictionary.training_codes(x).values) == 5 * 32
+    doubled = torch.cat([x[:1]] * 32)
+    assert len(dictionary.training_codes(doubled).values) == 5 * 32
+
+
+def test_batchtopk_threshold_follows_the_smallest_kept_contribution():
+    dictionary, x = make("batchtopk"), inputs()
+    for _ in range(200):
+        codes = dictionary.training_codes(x)
+    smallest = (codes.values * dictionary.W_dec.norm(dim=-1)[codes.indices]).min()
+    assert abs(float(dictionary.threshold) - float(smallest)) < 1e-4
+    l0 = (dictionary.encode(x) > 0).sum() / 32
+    assert abs(float(l0) - 5) <= 5 / 32 + 1e-6
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_folding_changes_no_reconstruction(kind):
+    dictionary, x = make(kind), inputs()
+    with torch.no_grad():
+        expected = dictionary(x * 2.5) / 2.5
+        contributions = dictionary.encode(x * 2.5) * dictionary.W_dec.norm(dim=-1) / 2.5
+        dictionary.fold(2.5)
+        torch.testing.assert_close(dictionary(x), expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(dictionary.encode(x), contributions, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(dictionary.W_dec.norm(dim=-1), torch.ones(40))
+
+
+def saved(kind, tmp_path):
+    dictionary = make(kind)
+    dictionary.fold(1.7)
+    with stage(tmp_path / "d", "dictionary", CONFIGS[kind], {}) as staging:
+        write_dictionary(dictionary, staging.folder, model_name="m", hook="blocks.0.hook_mlp_out")
+        staging.finish()
+    return dictionary
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_files_give_back_the_same_dictionary(kind, tmp_path):
+    dictionary, loaded = saved(kind, tmp_path), load_dictionary(tmp_path / "d")
+    assert loaded.config == dictionary.config
+    for name, value in dictionary.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value), name
+    cfg = json.loads((tmp_path / "d" / "cfg.json").read_text())
+    weights = load_file(tmp_path / "d" / "sae_weights.safetensors")
+    assert weights["W_enc"].shape == (12, 40) and weights["W_dec"].shape == (40, 12)
+    assert cfg["architecture"] == {"relu": "standard", "topk": "topk", "batchtopk": "jumprelu"}[kind]
+    if kind == "batchtopk":  # the plain JumpReLU that other readers will run
+        x = inputs()
+        pre = (x - weights["b_dec"]) @ weights["W_enc"] + weights["b_enc"]
+        torch.testing.assert_close(torch.where(pre > weights["threshold"], pre, 0), loaded.encode(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "missing tensor", "unknown kind"])
+def test_damaged_files_are_named(tmp_path, damage):
+    saved("topk", tmp_path)
+    path = tmp_path / "d" / "sae_weights.safetensors"
+    data = path.read_bytes()
+    if damage == "truncate":
+        path.write_bytes(data[:-3])
+    elif damage == "flip":
+        path.write_bytes(data[:-3] + bytes([data[-3] ^ 1]) + data[-2:])
+    elif damage == "missing tensor":
+        tensors = load_file(path)
+        del tensors["b_enc"]
+        save_file(tensors, path)
+    else:
+        (tmp_path / "d" / "config.json").write_text('{"kind": "topkk"}')
+    with pytest.raises(UserError, match=r"sae_weights\.safetensors|config\.json"):
+        load_dictionary(tmp_path / "d")
+
+
+def test_a_pickle_is_never_read(tmp_path):
+    import pickle
+
+    saved("topk", tmp_path)
+    mark = tmp_path / "ran"
+
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(mark), "w"))
+
+    (tmp_path / "d" / "sae_weights.safetensors").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(UserError):
+        load_dictionary(tmp_path / "d")
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("config", [TopKConfig, BatchTopKConfig])
+def test_impossible_configurations(config):
+    with pytest.raises(UserError, match="lower k or raise d_sae"):
+        config.parse({"d_in": 4, "d_sae": 8, "k": 9})
+
+
+def test_codes_survive_their_dense_form():
+    dense = torch.tensor([[0.0, -2.0, 0.0], [0.0, 0.0, 0.0], [1.0, 0.0, 3.0]])
+    codes = Codes.from_dense(dense)
+    assert torch.equal(codes.dense(), dense) and codes.indptr.tolist() == [0, 1, 1, 3]
+    assert codes.by_latent.rows.tolist() == [2, 0, 2] and codes.by_latent.offsets.tolist() == [0, 1, 2, 3]
+
+
+def test_a_width_mismatch_is_named():
+    with pytest.raises(UserError, match="has width 7, and the dictionary reads width 12"):
+        make("topk").check_width(7, "Hook x")

@@ -1,0 +1,189 @@
+"""Training: planted dictionaries are found, dead latents come back, any interruption leaves no trace."""
+
+import json
+
+import pytest
+import torch
+
+from sparselex.activations.synthetic import MixtureConfig, SparseMixture
+from sparselex.base.errors import UserError
+from sparselex.dictionaries.batchtopk import BatchTopKConfig
+from sparselex.dictionaries.relu import ReLUConfig
+from sparselex.dictionaries.sparse import decode_at
+from sparselex.dictionaries.table import new_dictionary
+from sparselex.dictionaries.topk import TopKConfig
+from sparselex.training.dead import Silence
+from sparselex.training.objectives import auxk, reconstruction, sparsity
+from sparselex.training.schedules import lr_factor
+from sparselex.training.step import Step
+from sparselex.training.train import TrainConfig, train
+
+MIXTURE = MixtureConfig(d_in=32, n_features=64, l0=3)
+SMALL = {"d_in": 32, "d_sae": 96}
+KINDS = {"batchtopk": BatchTopKConfig(**SMALL, k=3), "topk": TopKConfig(**SMALL, k=3), "relu": ReLUConfig(**SMALL, l1=2.0)}
+
+
+def config(kind="batchtopk", n_tokens=40_000, **options):
+    values = {"batch_size": 1000, "dead_after_tokens": 10_000, "checkpoint_tokens": 7_000, "log_steps": 3}
+    return TrainConfig(dictionary=KINDS[kind], n_tokens=n_tokens, **values | options)
+
+
+def source():
+    return SparseMixture(MIXTURE, batch_size=1000)
+
+
+@pytest.mark.parametrize(("kind", "n_tokens"), [("batchtopk", 500_000), ("topk", 500_000), ("relu", 1_200_000)])
+def test_a_planted_dictionary_is_recovered(kind, n_tokens, tmp_path):
+    mixture = source()
+    dictionary = train(mixture, config(kind, n_tokens, lr=3e-3, dead_after_tokens=50_000), tmp_path / "d", inputs={})
+    cosines = (mixture.directions @ dictionary.W_dec.T).max(-1).values
+    assert float(cosines.mean()) > 0.95
+
+
+def step_of(dictionary, x, dead, progress=1.0):
+    codes = dictionary.training_codes(x)
+    return Step(dictionary, x, x, codes, decode_at(codes, dictionary.W_dec, dictionary.b_dec), dead, progress)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_of_every_objective_equal_dense_float64_autograd(kind):
+    generator = torch.Generator().manual_seed(0)
+    dictionary = new_dictionary(KINDS[kind], generator).double()
+    with torch.no_grad():
+        for parameter in dictionary.parameters():
+            parameter += 0.2 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+    x, dead = source().sample(0)[:64].double(), torch.tensor([4, 9, 30, 31, 60])
+    step = step_of(dictionary, x, dead)
+    (reconstruction(step) + sparsity(step) + auxk(step, alpha=0.5, k_aux=2, share=2)).backward()
+    found = {name: p.grad.clone() for name, p in dictionary.named_parameters()}
+    places = step.codes.dense().detach() != 0
+    dictionary.zero_grad()
+
+    W_enc, W_dec, b_enc, b_dec = dictionary.W_enc, dictionary.W_dec, dictionary.b_enc, dictionary.b_dec
+    acts = torch.where(places, (x - b_dec) @ W_enc + b_enc, 0)
+    x_hat = acts @ W_dec + b_dec
+    loss = (x_hat - x).square().sum() / 64
+    if kind == "relu":
+        loss = loss + 2.0 * (acts * W_dec.norm(dim=-1)).sum() / 64
+    pre = ((x - b_dec.detach()) @ W_enc + b_enc)[::2][:, dead]
+    kept = pre.relu() * (pre >= pre.topk(2, dim=-1).values[:, -1:])
+    loss = loss + 0.5 * ((x - x_hat)[::2].detach() - kept @ W_dec[dead]).square().sum() / 32
+    loss.backward()
+    for name, parameter in dictionary.named_parameters():
+        torch.testing.assert_close(found[name], parameter.grad, rtol=1e-8, atol=1e-8, msg=lambda m, n=name: f"{n}: {m}")
+
+
+
+
+@pytest.mark.parametrize(("alpha", "revived"), [(1 / 4, True), (0.0, False)])
+def test_auxk_revives_planted_dead_latents(alpha, revived, tmp_path, monkeypatch):
+    from sparselex.training import train as module
+
+    plain = module.new_dictionary
+
+    def with_dead(cfg, generator):
+        dictionary = plain(cfg, generator)
+        dictionary.b_enc.data[:48] = -3.0
+        return dictionary
+
+    monkeypatch.setattr(module, "new_dictionary", with_dead)
+    cfg = config(n_tokens=300_000, auxk_alpha=alpha, dead_after_tokens=5_000, lr=3e-3, k_aux=16)
+    dictionary = train(source(), cfg, tmp_path / "d", inputs={})
+    alive = (dictionary.encode(source().sample(10_000)) > 0).any(0)
+    assert float(alive[:48].float().mean()) > 0.5 if revived else float(alive[:48].float().mean()) < 0.1
+
+
+class Killed(Exception):
+    pass
+
+
+class Dying(SparseMixture):
+    """Dies at one batch, as a process does; what it had given out before is the same as ever."""
+
+    dies_at = 10**9
+
+    def next_batch(self):
+        if self._batch == self.dies_at:
+            raise Killed
+        return super().next_batch()
+
+
+@pytest.mark.parametrize("dies_at", [0, 3, 9, 16, 24, 39])
+def test_killed_at_any_step_and_run_again_it_ends_in_the_same_bytes(tmp_path, dies_at):
+    train(source(), config(), tmp_path / "whole", inputs={"a": "b"})
+    dying = Dying(MIXTURE, batch_size=1000)
+    dying.dies_at = dies_at
+    with pytest.raises(Killed):
+        train(dying, config(), tmp_path / "killed", inputs={"a": "b"})
+    assert not (tmp_path / "killed").exists()
+    train(source(), config(), tmp_path / "killed", inputs={"a": "b"})
+    files = sorted(path.name for path in (tmp_path / "whole").iterdir())
+    assert files == sorted(path.name for path in (tmp_path / "killed").iterdir()) and "log.jsonl" in files
+    for name in files:
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_a_finished_dictionary_is_not_trained_again(tmp_path):
+    train(source(), config(), tmp_path / "d", inputs={"a": "b"})
+    dead = Dying(MIXTURE, batch_size=1000)
+    dead.dies_at = 0
+    train(dead, config(), tmp_path / "d", inputs={"a": "b"})
+    for change in ({"cfg": config(seed=1)}, {"inputs": {"a": "c"}}):
+        with pytest.raises(Killed):
+            train(dead, change.get("cfg", config()), tmp_path / "d", inputs=change.get("inputs", {"a": "b"}))
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"lr": 1e-4}, {"warmup_share": 0.5}, {"decay_share": 0.0}, {"clip": 1e-3}, {"seed": 1}, {"batch_size": 2000},
+     {"calibration_batches": 1}, {"auxk_alpha": 0.0}, {"k_aux": 1}, {"auxk_share": 1}, {"dead_after_tokens": 2_000}],
+    ids=str,
+)  # fmt: skip
+def test_each_option_changes_something(tmp_path, option):
+    base = {"dead_after_tokens": 1_000}
+    plain = train(source(), config(**base), tmp_path / "a", inputs={})
+    changed = train(source(), config(**base | option), tmp_path / "b", inputs={})
+    assert not torch.equal(plain.W_enc, changed.W_enc)
+
+
+def test_the_log_says_what_happened(tmp_path):
+    train(source(), config(n_tokens=200_000), tmp_path / "d", inputs={})
+    lines = [json.loads(line) for line in (tmp_path / "d" / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["loss"] < 0.5 * lines[0]["loss"] and lines[-1]["fvu"] < lines[0]["fvu"]
+    assert all(abs(line["l0"] - 3) < 1e-9 for line in lines)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_broken_activations_stop_training_and_leave_the_checkpoint(tmp_path, bad):
+    class Breaking(SparseMixture):
+        def next_batch(self):
+            batch = super().next_batch()
+            if self._batch == 20:
+                batch.x[7, 3] = bad
+            return batch
+
+    with pytest.raises(UserError, match="first at corpus position 19007"):
+        train(Breaking(MIXTURE, batch_size=1000), config(), tmp_path / "d", inputs={})
+    assert (tmp_path / ".d.partial" / "checkpoint" / "progress.json").exists()
+
+
+def test_a_width_mismatch_is_named(tmp_path):
+    wide = config().model_copy(update={"dictionary": BatchTopKConfig(d_in=33, d_sae=96, k=3)})
+    with pytest.raises(UserError, match="set d_in to 32"):
+        train(source(), wide, tmp_path / "d", inputs={})
+
+
+def test_silence_counts_tokens():
+    silence = Silence(4, dead_after_tokens=20)
+    dictionary = new_dictionary(TopKConfig(d_in=4, d_sae=4, k=1))
+    dictionary.W_enc.data, dictionary.W_dec.data = torch.eye(4), torch.eye(4)
+    for _ in range(2):
+        silence.update(dictionary.encode_sparse(torch.eye(4)[:2].repeat(5, 1)))
+    assert silence.n_tokens.tolist() == [0, 0, 20, 20] and silence.dead.tolist() == [2, 3]
+
+
+def test_learning_rate_shape():
+    rates = [lr_factor(step, 100, warmup_steps=10, decay_share=0.2) for step in range(101)]
+    assert rates[0] == 0.1 and rates[9] == rates[50] == rates[80] == 1 and rates[90] == 0.5 and rates[100] == 0
+
+
