@@ -118,7 +118,7 @@ def test_batchtopk_threshold_follows_the_smallest_kept_contribution():
     for _ in range(200):
         codes = dictionary.training_codes(x)
     smallest = (codes.values * dictionary.W_dec.norm(dim=-1)[codes.indices]).min()
-    assert abs(float(dictionary.threshold) - float(smallest)) < 1e-4
+    assert abs(float(dictionary.threshold) - float(smallest.detach())) < 1e-4
     l0 = (dictionary.encode(x) > 0).sum() / 32
     assert abs(float(l0) - 5) <= 5 / 32 + 1e-6
 

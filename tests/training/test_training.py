@@ -83,14 +83,15 @@ def test_auxk_revives_planted_dead_latents(alpha, revived, tmp_path, monkeypatch
 
     def with_dead(cfg, generator):
         dictionary = plain(cfg, generator)
-        dictionary.b_enc.data[:48] = -3.0
+        dictionary.W_enc.data[:, :48] *= 0.02  # positive pre-activations, never among the largest
         return dictionary
 
     monkeypatch.setattr(module, "new_dictionary", with_dead)
     cfg = config(n_tokens=300_000, auxk_alpha=alpha, dead_after_tokens=5_000, lr=3e-3, k_aux=16)
     dictionary = train(source(), cfg, tmp_path / "d", inputs={})
     alive = (dictionary.encode(source().sample(10_000)) > 0).any(0)
-    assert float(alive[:48].float().mean()) > 0.5 if revived else float(alive[:48].float().mean()) < 0.1
+    share = float(alive[:48].float().mean())
+    assert share > 0.4 if revived else share < 0.05
 
 
 class Killed(Exception):

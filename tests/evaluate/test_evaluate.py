@@ -1,0 +1,121 @@
+"""Core figures against slow versions and known cases, and the report that puts them side by side."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from sparselex.activations.live import Reader
+from sparselex.activations.masks import MaskConfig
+from sparselex.base.errors import UserError
+from sparselex.base.records import Figure
+from sparselex.base.workspace import Workspace
+from sparselex.dictionaries.baselines import neurons, principal_components
+from sparselex.dictionaries.files import load_dictionary
+from sparselex.evaluate.core import CORE, core_figures, core_sums, moments
+from sparselex.evaluate.evaluate import density_histogram
+from sparselex.evaluate.report import _median_interval, _verdicts, report
+from sparselex.lm.subject import load_model
+
+HOOK = "blocks.0.mlp.hook_post"
+
+
+@pytest.fixture(scope="module")
+def measured(small_workspace, small_index):
+    """Figures of a trained, a perfect and an empty dictionary on test rows; and what they were measured on."""
+    reader = Reader(load_model("embedded"), small_index.corpus, HOOK, MaskConfig(), batch_rows=4)
+    mean, covariance = moments(reader, 64)
+    trained = load_dictionary(small_workspace.run("main") / "dictionary")
+    empty = neurons(mean, 1)
+    empty.W_dec.zero_()
+    subjects = {"trained": trained, "perfect": neurons(mean, 512), "mean": empty,
+                "pca": principal_components(mean, covariance, 8)}  # fmt: skip
+    rows = np.array(small_index.corpus.row_ranges["test"])
+    sums = core_sums(reader, subjects, mean, rows)
+    return reader, trained, rows, {name: {f.name[5:]: f for f in core_figures(part)} for name, part in sums.items()}
+
+
+def test_a_perfect_dictionary(measured):
+    perfect = measured[3]["perfect"]
+    for name, value in {"fvu": 0, "cosine": 1, "norm_ratio": 1, "ce_increase": 0, "kl": 0, "loss_recovered_mean": 1,
+                        "loss_recovered_zero": 1, "kl_recovered_mean": 1}.items():  # fmt: skip
+        assert abs(perfect[name].value - value) < 1e-5, name
+
+
+def test_a_dictionary_that_says_nothing(measured):
+    figures = measured[3]["mean"]
+    assert abs(figures["loss_recovered_mean"].value) < 1e-6 and abs(figures["kl_recovered_mean"].value) < 1e-6
+    assert 0.99 < figures["fvu"].value < 1.2  # the training mean is not quite the test mean
+
+
+def test_figures_equal_a_slow_pass(measured):
+    reader, dictionary, rows, figures = measured
+    tokens = reader.tokens(rows)
+    text = reader.corpus.text_mask(rows)
+    x = reader.model.capture(tokens, [HOOK])[HOOK][torch.from_numpy(text)].double()
+    x_hat = dictionary(x.float()).double()
+    assert np.isclose(figures["trained"]["l0"].value, (dictionary.encode(x.float()) != 0).double().sum(-1).mean())
+    fvu = (x - x_hat).square().sum() / (x - x.mean(0)).square().sum()
+    assert np.isclose(figures["trained"]["fvu"].value, fvu, rtol=1e-6)
+    logits = reader.model.logits(tokens)
+    losses = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
+    assert np.isclose(figures["trained"]["ce_loss"].value, losses[torch.from_numpy(text[:, 1:].flatten())].mean(), rtol=1e-5)
+    new = torch.zeros(*tokens.shape, 512)
+    mask = torch.from_numpy(text)
+
+    def splice(values):
+        new[mask] = values.float()
+        edited = reader.model.logits(tokens, edits={HOOK: lambda v: torch.where(mask[..., None], new, v)})
+        each = torch.nn.functional.cross_entropy(edited[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
+        return float(each[torch.from_numpy(text[:, 1:].flatten())].mean())
+
+    clean, spliced, zero = figures["trained"]["ce_loss"].value, splice(x_hat), splice(torch.zeros_like(x_hat))
+    assert np.isclose(figures["trained"]["ce_increase"].value, spliced - clean, atol=1e-4)
+    assert np.isclose(figures["trained"]["loss_recovered_zero"].value, 1 - (spliced - clean) / (zero - clean), atol=1e-4)
+
+
+def test_every_figure_has_its_n_interval_and_definition(measured):
+    for figure in measured[3]["trained"].values():
+        assert figure.n > 500 and figure.ci_low <= figure.value <= figure.ci_high and "over" in figure.definition
+    assert set(measured[3]["trained"]) == set(CORE)
+
+
+def test_principal_components_beat_neurons_at_equal_l0(measured):
+    assert measured[3]["pca"]["fvu"].value < measured[3]["mean"]["fvu"].value
+
+
+def test_densities_count_every_latent(small_index):
+    histogram = density_histogram(small_index)
+    assert sum(histogram.counts) + histogram.n_dead == small_index.d_sae
+
+
+def test_the_report_puts_controls_beside_every_figure(small_workspace):
+    found = report(small_workspace)
+    by_name = {figure.name: figure for figure in found.figures}
+    assert {"twin", "neurons", "pca"} <= set(by_name["core/fvu"].controls)
+    assert "twin" in by_name["explain/rule/auroc"].controls and by_name["explain/rule/auroc"].null is not None
+    written = json.loads(small_workspace.report.read_text())
+    assert [Figure.model_validate(value) for value in written["figures"]] == found.figures
+    assert written["verdicts"] == found.verdicts
+
+
+def test_verdicts_say_plainly_where_the_twin_is_no_different():
+    def figure(name, low, high):
+        return Figure(name=name, value=(low + high) / 2, ci_low=low, ci_high=high, n=1, definition="x")
+
+    main = [figure("core/a", 0, 1), figure("core/b", 0, 1)]
+    twin = {"core/a": figure("core/a", 2, 3), "core/b": figure("core/b", 0.5, 3)}
+    apart, alike, _ = _verdicts(main, twin)
+    assert "core/a" in apart and "core/b" in alike and "core/b" not in apart
+
+
+def test_the_median_interval_covers():
+    rng = np.random.default_rng(0)
+    hits = sum(low <= 0 <= high for low, high in (_median_interval(rng.normal(size=101)) for _ in range(500)))
+    assert 0.92 < hits / 500 < 0.99
+
+
+def test_a_workspace_without_figures_says_what_to_run(tmp_path):
+    with pytest.raises(UserError, match="run `sparselex evaluate"):
+        report(Workspace.create(tmp_path / "w"))

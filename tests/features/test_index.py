@@ -1,0 +1,89 @@
+"""The whole index on a real run: what it holds is what the dictionary says, and nothing masked is in it."""
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+import torch
+
+from sparselex.base.errors import UserError
+from sparselex.base.workspace import Workspace
+from sparselex.dictionaries.files import load_dictionary
+from sparselex.features.index import FeatureIndex
+from sparselex.lm.subject import load_model
+from sparselex.recipes.pipeline import Pipeline
+from sparselex.recipes.run import TrainingChoice
+from sparselex.text.corpus import TokenCorpus
+from sparselex.text.splits import SPLITS
+from tests.support.small import small_config, write_documents
+
+HOOK = "blocks.0.mlp.hook_post"
+
+
+def dense_codes(workspace, corpus):
+    """`[n_positions, d_sae]` codes of every text token, straight from model and dictionary."""
+    model, dictionary = load_model("embedded"), load_dictionary(workspace.run("main") / "dictionary")
+    tokens = torch.from_numpy(np.asarray(corpus.tokens).astype(np.int64))
+    x = torch.cat([model.capture(part, [HOOK])[HOOK].flatten(0, 1) for part in tokens.split(16)])
+    acts = dictionary.encode(x).numpy()
+    acts[~corpus.text_mask(range(corpus.n_rows)).reshape(-1)] = 0
+    return acts
+
+
+def test_every_column_equals_the_dense_codes(small_workspace, small_index):
+    corpus = small_index.corpus
+    dense = dense_codes(small_workspace, corpus)
+    assert np.array_equal(small_index.counted, corpus.text_mask(range(corpus.n_rows)).reshape(-1))
+    for latent in range(small_index.d_sae):
+        positions, values = small_index.column(latent)
+        assert np.array_equal(positions, np.flatnonzero(dense[:, latent]))
+        np.testing.assert_allclose(values, dense[positions, latent], rtol=1e-4, atol=1e-5)
+    for number, split in enumerate(SPLITS):
+        rows = corpus.row_ranges[split]
+        part = dense[rows.start * corpus.n_ctx : rows.stop * corpus.n_ctx]
+        assert np.array_equal(small_index.table[f"{split}_n_active"], (part != 0).sum(0)), number
+        n = small_index.n_tokens[split]
+        np.testing.assert_allclose(small_index.table[f"{split}_mean"], part.sum(0, dtype=float) / n, rtol=1e-4, atol=1e-6)
+
+
+def test_examples_come_from_training_documents_only(small_index):
+    corpus, seen = small_index.corpus, set()
+    for latent in range(small_index.d_sae):
+        record = small_index.record(latent)
+        examples = record.top + [example for interval in record.intervals for example in interval.examples]
+        seen |= {int(corpus.documents[divmod(example.position, corpus.n_ctx)]) for example in examples}
+    assert seen and {int(corpus.split_of_documents[document]) for document in seen} == {SPLITS.index("train")}
+    parts = {split: set() for split in SPLITS}
+    for latent in range(small_index.d_sae):
+        for split in SPLITS:
+            positions, _ = small_index.split_column(latent, split)
+            parts[split] |= set(np.asarray(corpus.documents).reshape(-1)[positions].tolist())
+    for split, documents in parts.items():
+        assert {int(corpus.split_of_documents[d]) for d in documents} <= {SPLITS.index(split)}
+
+
+def test_the_parquet_table_says_the_same(small_index):
+    table = pyarrow.parquet.read_table(small_index.path / "features.parquet").to_pydict()
+    assert table["latent"] == list(range(small_index.d_sae))
+    assert np.allclose(table["density"], small_index.table["density"])
+
+
+def test_an_index_of_another_corpus_is_refused(small_index, tmp_path):
+    other = TokenCorpus(small_index.corpus.path)
+    other.id = "another"
+    with pytest.raises(UserError, match="not from another"):
+        FeatureIndex(small_index.path, other)
+
+
+def test_a_number_that_is_no_latent(small_index):
+    with pytest.raises(UserError, match="There is no latent 256"):
+        small_index.record(256)
+
+
+def test_a_dictionary_of_another_width_is_refused(tmp_path):
+    config = small_config(write_documents(tmp_path / "text"))
+    config = config.model_copy(update={"training": TrainingChoice(expansion=0.1, k=4, n_tokens=4_000)})
+    workspace = Workspace.create(tmp_path / "w")
+    Pipeline(workspace, "main", config).train()
+    moved = Pipeline(workspace, "main", config.model_copy(update={"hook": "blocks.0.hook_resid_post"}))
+    with pytest.raises(UserError, match="reads width 512"):
+        moved.index()
