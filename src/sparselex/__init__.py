@@ -1,1 +1,54 @@
 """sparselex: a language model turned into a graded dictionary of its features."""
+
+import importlib
+from typing import Any
+
+_PUBLIC = {
+    "load_model": "sparselex.lm.subject",
+    "ModelConfig": "sparselex.lm.subject",
+    "SubjectModel": "sparselex.lm.subject",
+    "load_documents": "sparselex.text.sources",
+    "build_corpus": "sparselex.text.corpus",
+    "CorpusConfig": "sparselex.text.corpus",
+    "TokenCorpus": "sparselex.text.corpus",
+    "harvest": "sparselex.activations.harvest",
+    "HarvestConfig": "sparselex.activations.harvest",
+    "ActivationStore": "sparselex.activations.store",
+    "ShuffledSource": "sparselex.activations.shuffle",
+    "train": "sparselex.training.train",
+    "TrainConfig": "sparselex.training.train",
+    "BatchTopKConfig": "sparselex.dictionaries.batchtopk",
+    "TopKConfig": "sparselex.dictionaries.topk",
+    "ReLUConfig": "sparselex.dictionaries.relu",
+    "load_dictionary": "sparselex.dictionaries.files",
+    "build_index": "sparselex.features.build",
+    "IndexConfig": "sparselex.features.build",
+    "FeatureIndex": "sparselex.features.index",
+    "ExplainConfig": "sparselex.explain.explain",
+    "EvaluateConfig": "sparselex.evaluate.evaluate",
+    "report": "sparselex.evaluate.report",
+    "Pipeline": "sparselex.recipes.pipeline",
+    "new_run": "sparselex.recipes.run",
+    "serve": "sparselex.server.app",
+    "Workspace": "sparselex.base.workspace",
+    "UserError": "sparselex.base.errors",
+}
+"""Public name to the file that defines it; a file is loaded when one of its names is first used.
+
+The functions `explain` and `evaluate` bear their rooms' names and are not here: `Pipeline.explain` and `Pipeline.evaluate` call them,
+and they are imported from `sparselex.explain.explain` and `sparselex.evaluate.evaluate`.
+"""
+
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'sparselex' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_PUBLIC]

@@ -25,4 +25,6 @@ def check_dictionary(dictionary: Dictionary, n_tokens: int = 64, seed: int = 0) 
 
 
 def _close(found: torch.Tensor, expected: torch.Tensor, promise: str) -> None:
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5, msg=lambda text: f"broken promise: {promise}\n{text}")
+    torch.testing.assert_close(
+        found, expected, rtol=1e-4, atol=1e-5, msg=lambda text: f"broken promise: {promise}\n{text}"
+    )

@@ -117,7 +117,10 @@ def test_a_live_epoch_and_a_stored_epoch_hold_every_token_once(model, corpus, tm
         order = np.concatenate([batch.positions for batch in drain(source)])
         assert np.array_equal(np.sort(order), expected)
         # Quality of the mixing: neighbours in the stream are about as far apart as random pairs are (a third of the corpus).
-        assert np.abs(np.diff(order)).mean() > 0.75 * np.abs(np.diff(np.random.default_rng(0).permutation(expected))).mean()
+        assert (
+            np.abs(np.diff(order)).mean()
+            > 0.75 * np.abs(np.diff(np.random.default_rng(0).permutation(expected))).mean()
+        )
 
 
 def drain(source):
@@ -130,7 +133,7 @@ def drain(source):
 
 def test_a_source_goes_on_bit_for_bit(model, corpus):
     units = LiveRows(Reader(model, corpus, HOOK, MaskConfig(), batch_rows=8), ["train"])
-    make = lambda: ShuffledSource(units, batch_size=100, block_tokens=512, seed=3)  # noqa: E731
+    make = lambda: ShuffledSource(units, batch_size=100, block_tokens=512, seed=3)
     source = make()
     for _ in range(17):
         source.next_batch()
@@ -151,7 +154,9 @@ def test_seeds_and_epochs_differ(model, corpus):
     two = ShuffledSource(units, batch_size=100, block_tokens=512, seed=0, n_epochs=2)
     order = np.concatenate([batch.positions for batch in drain(two)])
     half = len(order) // 2
-    assert not np.array_equal(order[:half], order[half:]) and np.array_equal(np.sort(order[:half]), np.sort(order[half:]))
+    assert not np.array_equal(order[:half], order[half:]) and np.array_equal(
+        np.sort(order[:half]), np.sort(order[half:])
+    )
 
 
 def test_special_counts_add_up(corpus):

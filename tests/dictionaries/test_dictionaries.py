@@ -78,7 +78,9 @@ def dense_reference(kind, dictionary, x):
         if kind == "relu":
             mask = pre > 0
         elif kind == "topk":
-            mask = torch.zeros_like(pre, dtype=torch.bool).scatter(1, scores.topk(5, dim=1).indices, True) & (scores > 0)
+            mask = torch.zeros_like(pre, dtype=torch.bool).scatter(1, scores.topk(5, dim=1).indices, True) & (
+                scores > 0
+            )
         else:
             mask = scores >= scores.flatten().topk(5 * len(x)).values[-1]
     return torch.where(mask, pre, 0)
@@ -157,7 +159,9 @@ def test_files_give_back_the_same_dictionary(kind, tmp_path):
     if kind == "batchtopk":  # the plain JumpReLU that other readers will run
         x = inputs()
         pre = (x - weights["b_dec"]) @ weights["W_enc"] + weights["b_enc"]
-        torch.testing.assert_close(torch.where(pre > weights["threshold"], pre, 0), loaded.encode(x), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            torch.where(pre > weights["threshold"], pre, 0), loaded.encode(x), rtol=1e-4, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "missing tensor", "unknown kind"])

@@ -60,19 +60,25 @@ def test_figures_equal_a_slow_pass(measured):
     assert np.isclose(figures["trained"]["fvu"].value, fvu, rtol=1e-6)
     logits = reader.model.logits(tokens)
     losses = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
-    assert np.isclose(figures["trained"]["ce_loss"].value, losses[torch.from_numpy(text[:, 1:].flatten())].mean(), rtol=1e-5)
+    assert np.isclose(
+        figures["trained"]["ce_loss"].value, losses[torch.from_numpy(text[:, 1:].flatten())].mean(), rtol=1e-5
+    )
     new = torch.zeros(*tokens.shape, 512)
     mask = torch.from_numpy(text)
 
     def splice(values):
         new[mask] = values.float()
         edited = reader.model.logits(tokens, edits={HOOK: lambda v: torch.where(mask[..., None], new, v)})
-        each = torch.nn.functional.cross_entropy(edited[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
+        each = torch.nn.functional.cross_entropy(
+            edited[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(), reduction="none"
+        )
         return float(each[torch.from_numpy(text[:, 1:].flatten())].mean())
 
     clean, spliced, zero = figures["trained"]["ce_loss"].value, splice(x_hat), splice(torch.zeros_like(x_hat))
     assert np.isclose(figures["trained"]["ce_increase"].value, spliced - clean, atol=1e-4)
-    assert np.isclose(figures["trained"]["loss_recovered_zero"].value, 1 - (spliced - clean) / (zero - clean), atol=1e-4)
+    assert np.isclose(
+        figures["trained"]["loss_recovered_zero"].value, 1 - (spliced - clean) / (zero - clean), atol=1e-4
+    )
 
 
 def test_every_figure_has_its_n_interval_and_definition(measured):

@@ -17,7 +17,7 @@ from sparselex.explain.store import ExplanationStore
 from sparselex.text.splits import SPLITS
 
 N_VOCAB, N_CTX, N_ROWS = 40, 16, 120
-SPLIT_ROWS = {"train": range(0, 80), "validation": range(80, 100), "test": range(100, 120)}
+SPLIT_ROWS = {"train": range(80), "validation": range(80, 100), "test": range(100, 120)}
 
 
 class PlantedIndex:
@@ -119,7 +119,7 @@ def read_back(text, labels):
 @pytest.mark.parametrize("latent", [0, 1, 2])
 def test_the_printed_text_predicts_exactly_what_was_scored(index, explainer, latent):
     found = explainer.explain(latent)
-    rule = Rule(found.rule["kind"], {k: v for k, v in found.rule["table"]})
+    rule = Rule(found.rule["kind"], dict(found.rule["table"]))
     printed = read_back(found.text, explainer.labels)
     for split in SPLITS:
         table = explainer.tables[split]

@@ -42,7 +42,9 @@ def test_every_column_equals_the_dense_codes(small_workspace, small_index):
         part = dense[rows.start * corpus.n_ctx : rows.stop * corpus.n_ctx]
         assert np.array_equal(small_index.table[f"{split}_n_active"], (part != 0).sum(0)), number
         n = small_index.n_tokens[split]
-        np.testing.assert_allclose(small_index.table[f"{split}_mean"], part.sum(0, dtype=float) / n, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            small_index.table[f"{split}_mean"], part.sum(0, dtype=float) / n, rtol=1e-4, atol=1e-6
+        )
 
 
 def test_examples_come_from_training_documents_only(small_index):

@@ -54,7 +54,9 @@ def forward(model, tokens):
 
 
 def block(sites, layer, values):
-    sites.update({f"blocks.{layer}.{name}": value.flatten(2) if value.ndim > 3 else value for name, value in values.items()})
+    sites.update(
+        {f"blocks.{layer}.{name}": value.flatten(2) if value.ndim > 3 else value for name, value in values.items()}
+    )
 
 
 def gpt2(model, tokens):
@@ -86,7 +88,9 @@ def neox(model, tokens):
         qkv = linear(p, "attention.query_key_value", layer_norm(p, "input_layernorm", x, c.layer_norm_eps))
         q, k, v = qkv.unflatten(-1, (c.num_attention_heads, 3, d_head)).unbind(-2)
         n_rotary = int(d_head * c.rope_parameters["partial_rotary_factor"])
-        turned = [rotate(part.transpose(1, 2), c.rope_parameters["rope_theta"], n_rotary).transpose(1, 2) for part in (q, k)]
+        turned = [
+            rotate(part.transpose(1, 2), c.rope_parameters["rope_theta"], n_rotary).transpose(1, 2) for part in (q, k)
+        ]
         z = attend(*turned, v, d_head**-0.5)
         attn_out = linear(p, "attention.dense", z.flatten(2))
         mid = x + attn_out
@@ -133,7 +137,7 @@ def llama_like(model, tokens):
     gemma = c.model_type.startswith("gemma")
     post_norms = c.model_type in ("gemma2", "gemma3_text")
     offset = 1.0 if gemma else 0.0
-    norm = lambda p, name, x: rms_norm(p, name, x, c.rms_norm_eps, offset)  # noqa: E731
+    norm = lambda p, name, x: rms_norm(p, name, x, c.rms_norm_eps, offset)
     x = top["embed_tokens.weight"][tokens] * (math.sqrt(c.hidden_size) if gemma else 1.0)
     d_head = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
     scale = getattr(c, "query_pre_attn_scalar", d_head) ** -0.5

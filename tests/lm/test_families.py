@@ -57,7 +57,9 @@ def test_captures_equal_a_handwritten_forward_pass(subject):
     assert set(names) == set(sites)
     found = subject.capture(TOKENS, names)
     for name in names:
-        torch.testing.assert_close(found[name], sites[name], rtol=1e-4, atol=1e-5, msg=lambda m, name=name: f"{name}: {m}")
+        torch.testing.assert_close(
+            found[name], sites[name], rtol=1e-4, atol=1e-5, msg=lambda m, name=name: f"{name}: {m}"
+        )
         assert subject.width(name) == sites[name].shape[-1]
     torch.testing.assert_close(subject.logits(TOKENS), logits, rtol=1e-4, atol=1e-5)
 
@@ -160,7 +162,10 @@ def test_the_readout_is_the_direct_path(family):
     moved = subject.logits(TOKENS, edits={"blocks.1.mlp.hook_post": lambda x: x + eps * direction})[:, -1].double()
     change, expected = (moved - plain) / eps, readout.logits(direction).double()
     # Up to the norm's scale, and to the part along the stream itself that the norm takes out again.
-    stream = readout.unembed.double().T @ subject.capture(TOKENS, ["blocks.1.hook_resid_post"])["blocks.1.hook_resid_post"][0, -1].double()
+    stream = (
+        readout.unembed.double().T
+        @ subject.capture(TOKENS, ["blocks.1.hook_resid_post"])["blocks.1.hook_resid_post"][0, -1].double()
+    )
     basis = torch.stack([expected[0], stream], dim=1)
     residual = change[0] - basis @ torch.linalg.lstsq(basis, change[0]).solution
     assert residual.norm() < 0.02 * change[0].norm()

@@ -7,7 +7,14 @@ from transformers import PreTrainedTokenizerFast
 from sparselex.lm.subject import load_model
 from sparselex.lm.tokenizer import ModelTokenizer
 
-NASTY = ["héllo 🤷🏽‍♀️ wörld\n", " lead  two   three", "العربية हिन्दी 日本語", "<|endoftext|> and </s> are text", "\t\r\n\x00𝔘", "x"]
+NASTY = [
+    "héllo 🤷🏽‍♀️ wörld\n",
+    " lead  two   three",
+    "العربية हिन्दी 日本語",
+    "<|endoftext|> and </s> are text",
+    "\t\r\n\x00𝔘",
+    "x",
+]
 
 
 def test_the_embedded_tokenizer_is_lossless():
@@ -22,7 +29,9 @@ def test_sentencepiece_with_byte_fallback():
     model = tk.models.BPE({p: i for i, p in enumerate(pieces)}, [("▁", "a")], byte_fallback=True, unk_token="<unk>")
     backend = tk.Tokenizer(model)
     backend.normalizer = tk.normalizers.Sequence([tk.normalizers.Prepend("▁"), tk.normalizers.Replace(" ", "▁")])
-    backend.decoder = tk.decoders.Sequence([tk.decoders.Replace("▁", " "), tk.decoders.ByteFallback(), tk.decoders.Fuse()])
+    backend.decoder = tk.decoders.Sequence(
+        [tk.decoders.Replace("▁", " "), tk.decoders.ByteFallback(), tk.decoders.Fuse()]
+    )
     backend.add_special_tokens(["<s>", "</s>"])
     tokenizer = ModelTokenizer(PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>"))
     texts = ["a a", " a", "héé 日", "</s> a"]
@@ -35,7 +44,10 @@ def test_real_tokenizers_are_lossless(shared_data, name):
     folder = shared_data / "tokenizers" / name
     if name == "gpt2":
         backend = tk.Tokenizer(tk.models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt")))
-        backend.pre_tokenizer, backend.decoder = tk.pre_tokenizers.ByteLevel(add_prefix_space=False), tk.decoders.ByteLevel()
+        backend.pre_tokenizer, backend.decoder = (
+            tk.pre_tokenizers.ByteLevel(add_prefix_space=False),
+            tk.decoders.ByteLevel(),
+        )
     else:
         backend = tk.Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer = ModelTokenizer(PreTrainedTokenizerFast(tokenizer_object=backend))

@@ -15,7 +15,14 @@ from sparselex.text.corpus import CorpusConfig, TokenCorpus, build_corpus
 from sparselex.text.sources import Document
 from sparselex.text.splits import SPLITS, split_of
 
-NASTY = ["héllo 🤷🏽‍♀️ wörld", "العربية עברית हिन्दी", "日本語\n\r\n\ttabs\x00nul", "<|endoftext|> is text", " lead", "𝔘𝔫𝔦"]
+NASTY = [
+    "héllo 🤷🏽‍♀️ wörld",
+    "العربية עברית हिन्दी",
+    "日本語\n\r\n\ttabs\x00nul",
+    "<|endoftext|> is text",
+    " lead",
+    "𝔘𝔫𝔦",
+]
 
 
 class ByteBPE:

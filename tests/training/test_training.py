@@ -20,7 +20,11 @@ from sparselex.training.train import TrainConfig, train
 
 MIXTURE = MixtureConfig(d_in=32, n_features=64, l0=3)
 SMALL = {"d_in": 32, "d_sae": 96}
-KINDS = {"batchtopk": BatchTopKConfig(**SMALL, k=3), "topk": TopKConfig(**SMALL, k=3), "relu": ReLUConfig(**SMALL, l1=2.0)}
+KINDS = {
+    "batchtopk": BatchTopKConfig(**SMALL, k=3),
+    "topk": TopKConfig(**SMALL, k=3),
+    "relu": ReLUConfig(**SMALL, l1=2.0),
+}
 
 
 def config(kind="batchtopk", n_tokens=40_000, **options):
@@ -71,8 +75,6 @@ def test_gradients_of_every_objective_equal_dense_float64_autograd(kind):
     loss.backward()
     for name, parameter in dictionary.named_parameters():
         torch.testing.assert_close(found[name], parameter.grad, rtol=1e-8, atol=1e-8, msg=lambda m, n=name: f"{n}: {m}")
-
-
 
 
 @pytest.mark.parametrize(("alpha", "revived"), [(1 / 4, True), (0.0, False)])
@@ -186,5 +188,3 @@ def test_silence_counts_tokens():
 def test_learning_rate_shape():
     rates = [lr_factor(step, 100, warmup_steps=10, decay_share=0.2) for step in range(101)]
     assert rates[0] == 0.1 and rates[9] == rates[50] == rates[80] == 1 and rates[90] == 0.5 and rates[100] == 0
-
-

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 from pydantic import PositiveInt
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from sparselex.activations.live import Reader
 from sparselex.activations.masks import MaskConfig, special_counts
@@ -100,6 +100,9 @@ def _shard(reader: Reader, rows: range, number: int, config: HarvestConfig, stag
 
 def _write(batch: Batch, path: Path, config: HarvestConfig) -> None:
     aside = path.with_suffix(".aside")
-    tensors = {"acts": batch.x.to(getattr(torch, config.dtype)).contiguous(), "positions": torch.from_numpy(batch.positions)}
-    save_file(tensors, aside)
+    tensors = {
+        "acts": batch.x.to(getattr(torch, config.dtype)).contiguous(),
+        "positions": torch.from_numpy(batch.positions),
+    }
+    aside.write_bytes(save(tensors))  # not save_file: it hides why the disk refused
     os.replace(aside, path)

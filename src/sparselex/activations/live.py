@@ -23,9 +23,7 @@ class Reader:
     depend on the batch. `n_outliers` counts the tokens left out for their norm so far.
     """
 
-    def __init__(
-        self, model: SubjectModel, corpus: TokenCorpus, hook: str, mask: MaskConfig, *, batch_rows: int = 32
-    ):
+    def __init__(self, model: SubjectModel, corpus: TokenCorpus, hook: str, mask: MaskConfig, *, batch_rows: int = 32):
         self.model, self.corpus, self.hook, self.mask, self.batch_rows = model, corpus, hook, mask, batch_rows
         self.d_in = model.width(hook)
         self.n_outliers = 0
@@ -38,12 +36,15 @@ class Reader:
             return Batch(torch.empty(0, self.d_in), np.empty(0, dtype=np.int64))
         return Batch(torch.cat([part.x for part in parts]), np.concatenate([part.positions for part in parts]))
 
-    def batches(self, splits: Sequence[Split]) -> Iterator[Batch]:
-        """All text tokens of these splits in corpus order, `batch_rows` rows at a time."""
+    def batches(self, splits: Sequence[Split], *, most_rows: int | None = None) -> Iterator[Batch]:
+        """All text tokens of these splits in corpus order, `batch_rows` rows at a time.
+
+        With `most_rows`, of each split only that many rows, spread evenly over it.
+        """
         for split in splits:
-            rows = self.corpus.row_ranges[split]
-            for start in range(rows.start, rows.stop, self.batch_rows):
-                yield self._read(np.arange(start, min(start + self.batch_rows, rows.stop)))
+            rows = spread(self.corpus.row_ranges[split], most_rows)
+            for start in range(0, len(rows), self.batch_rows):
+                yield self._read(rows[start : start + self.batch_rows])
 
     def tokens(self, rows: NDArray[np.int64]) -> Tensor:
         """`[n_rows, n_ctx]` token ids for the model."""
@@ -71,6 +72,13 @@ class Reader:
         rows = self.corpus.row_ranges["train"] or range(self.corpus.n_rows)
         x, _ = self._text(np.arange(rows.start, min(rows.start + _MEDIAN_ROWS, rows.stop)))
         return float(x.norm(dim=-1).median())
+
+
+def spread(rows: range, most: int | None) -> NDArray[np.int64]:
+    """At most `most` of `rows`, ascending, at even distances."""
+    if most is None or most >= len(rows):
+        return np.arange(rows.start, rows.stop, dtype=np.int64)
+    return np.unique(np.linspace(rows.start, rows.stop - 1, most).round().astype(np.int64))
 
 
 class LiveRows:

@@ -73,6 +73,8 @@ class ShuffledSource:
         mix = generator(self.seed, "tokens", self._epoch, self._block).permutation(n)
         n_batches = max(1, round(n / self.batch_size)) if n else 0
         self._parts = [
-            Batch(read.x[torch.from_numpy(part)], read.positions[part]) for part in np.array_split(mix, n_batches or 1) if len(part)
+            Batch(read.x[torch.from_numpy(part)], read.positions[part])
+            for part in np.array_split(mix, n_batches or 1)
+            if len(part)
         ]
         self._loaded = (self._epoch, self._block)

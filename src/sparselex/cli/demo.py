@@ -13,15 +13,19 @@ def demo(
     model: ModelOption = "embedded",
     text: TextOption = "stdlib",
     hook: HookOption = None,
-    tokens: TokensOption = 2_500_000,
+    tokens: TokensOption = 4_000_000,
     context: ContextOption = 128,
     expansion: Annotated[float, typer.Option("--expansion", min=0, help="Latents per activation dimension.")] = 8,
     k: Annotated[int, typer.Option("--k", min=1, help="Latents active per token.")] = 32,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the dictionary.")] = 0,
     twin: Annotated[bool, typer.Option("--twin/--no-twin", help="Also run the random-weight control.")] = True,
-    cached: Annotated[bool, typer.Option("--cached", help="Keep activation shards on disk instead of going live.")] = False,
+    cached: Annotated[
+        bool, typer.Option("--cached", help="Keep activation shards on disk instead of going live.")
+    ] = False,
     serve: Annotated[bool, typer.Option("--serve/--no-serve", help="Open the browser's server at the end.")] = True,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port of the browser; 0 takes a free one.")] = 8321,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port of the browser; 0 takes a free one.")
+    ] = 8321,
     trust_remote_code: TrustOption = False,
 ) -> None:
     """Make a graded dictionary from start to end: corpus, training, index, explanations, evaluation, and the same on a

@@ -15,7 +15,9 @@ def train(
     expansion: Annotated[float, typer.Option("--expansion", min=0, help="Latents per activation dimension.")] = 8,
     k: Annotated[int, typer.Option("--k", min=1, help="Latents kept per token (topk, batchtopk).")] = 32,
     l1: Annotated[float | None, typer.Option("--l1", help="Weight of the L1 penalty (relu).")] = None,
-    tokens: Annotated[int | None, typer.Option("--tokens", min=1, help="Tokens to train on; default: one pass.")] = None,
+    tokens: Annotated[
+        int | None, typer.Option("--tokens", min=1, help="Tokens to train on; default: one pass.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of weights and order.")] = 0,
     config: Annotated[
         Path | None, typer.Option("--config", help="A JSON file with the whole training configuration instead.")
@@ -35,4 +37,6 @@ def train(
     if json:
         print_json(pipeline.manifest("dictionary").to_json())
     else:
-        print(f"{dictionary.config.kind} dictionary, {dictionary.d_in} -> {dictionary.d_sae} latents, in {pipeline.folder / 'dictionary'}")
+        print(
+            f"{type(dictionary).__name__} dictionary, {dictionary.d_in} -> {dictionary.d_sae} latents, in {pipeline.folder / 'dictionary'}"
+        )

@@ -75,7 +75,9 @@ class TrainableDictionary(Dictionary):
     dead latents (Gao et al. 2024, arXiv:2406.04093, section 2.4).
     """
 
-    def __init__(self, config: DictionaryConfig, generator: torch.Generator | None = None, *, decoder_norm: float = 1.0):
+    def __init__(
+        self, config: DictionaryConfig, generator: torch.Generator | None = None, *, decoder_norm: float = 1.0
+    ):
         super().__init__()
         self.config, self.d_in, self.d_out, self.d_sae = config, config.d_in, config.d_in, config.d_sae
         W = torch.randn(self.d_sae, self.d_in, generator=generator)

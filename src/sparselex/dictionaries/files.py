@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from sparselex.base.artifacts import open_artifact, read_json, write_json
 from sparselex.base.errors import UserError
@@ -31,7 +31,7 @@ def write_dictionary(dictionary: TrainableDictionary, folder: Path, *, model_nam
         write_json(folder / CONFIG, {**dictionary.config.to_json(), "threshold": float(threshold)})
     else:
         write_json(folder / CONFIG, dictionary.config.to_json())
-    save_file(tensors, folder / WEIGHTS)
+    (folder / WEIGHTS).write_bytes(save(tensors))
     write_json(folder / SAELENS_CONFIG, _saelens(dictionary, model_name, hook))
 
 

@@ -30,9 +30,7 @@ def bag_sums(
     weights: Float[Tensor, " nnz"],
 ) -> Float[Tensor, "bags d"]:
     """Weighted sums of the rows of `table`, bag by bag."""
-    return F.embedding_bag(
-        indices, table, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True
-    )
+    return F.embedding_bag(indices, table, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True)
 
 
 class _Decode(torch.autograd.Function):

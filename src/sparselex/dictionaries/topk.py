@@ -24,7 +24,9 @@ class TopKConfig(DictionaryConfig):
     @model_validator(mode="after")
     def _k_fits(self) -> Self:
         if self.k > self.d_sae:
-            raise ValueError(f"k={self.k} latents per token cannot be kept of d_sae={self.d_sae}; lower k or raise d_sae")
+            raise ValueError(
+                f"k={self.k} latents per token cannot be kept of d_sae={self.d_sae}; lower k or raise d_sae"
+            )
         return self
 
 

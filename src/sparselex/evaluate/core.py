@@ -174,7 +174,9 @@ def core_figures(sums: dict[str, Floats], prefix: str = "core") -> list[Figure]:
     figures = []
     for name, definition in CORE.items():
         n = int(sums["n_predicted" if definition.predicted else "n"].sum())
-        where = f"over {n:,} {'predicted' if definition.predicted else 'counted'} tokens of {n_documents} test documents"
+        where = (
+            f"over {n:,} {'predicted' if definition.predicted else 'counted'} tokens of {n_documents} test documents"
+        )
         words = f"{definition.words}; {where}; 95 % bootstrap interval over documents"
         if not n:
             figures.append(Figure(name=f"{prefix}/{name}", unit=definition.unit, definition=words,

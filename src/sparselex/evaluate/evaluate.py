@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import PositiveInt
 
-from sparselex.activations.live import Reader
+from sparselex.activations.live import Reader, spread
 from sparselex.activations.masks import MaskConfig
 from sparselex.base.artifacts import finished, stage, write_json
 from sparselex.base.config import Config
@@ -66,7 +65,7 @@ def evaluate(
             "neurons": neurons(mean, min(k, model.width(hook))),
             "pca": principal_components(mean, covariance, min(k, model.width(hook))),
         }
-        sums = core_sums(reader, subjects, mean, _spread(index, config.n_rows))
+        sums = core_sums(reader, subjects, mean, spread(index.corpus.row_ranges["test"], config.n_rows))
         found = Evaluation(
             figures=core_figures(sums.pop("dictionary")) + latent_figures(index, config.dense_above),
             baselines={name: core_figures(part) for name, part in sums.items()},
@@ -102,9 +101,3 @@ def density_histogram(index: FeatureIndex, n_bins: int = 40) -> DensityHistogram
     alive = density[density > 0]
     counts = np.histogram(np.log10(alive).clip(edges[0], 0), edges)[0]
     return DensityHistogram(edges=edges.tolist(), counts=counts.tolist(), n_dead=int((density == 0).sum()))
-
-
-def _spread(index: FeatureIndex, n_rows: int) -> NDArray[np.int64]:
-    rows = index.corpus.row_ranges["test"]
-    chosen = np.linspace(rows.start, rows.stop - 1, min(n_rows, len(rows))).round().astype(np.int64)
-    return np.unique(chosen)

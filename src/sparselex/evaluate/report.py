@@ -1,7 +1,5 @@
 """The report: the figures of a workspace's main run, each beside its controls, and what they do not show."""
 
-from pathlib import Path
-
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -106,7 +104,9 @@ def print_report(found: Report, console: Console | None = None) -> None:
         table.add_column(column, justify="left" if column == "figure" else "right", overflow="fold")
     for figure in found.figures:
         value = f"{figure.value:.4g} {figure.unit}".strip() if figure.value is not None else "not measured"
-        interval = "" if figure.ci_low is None or figure.ci_high is None else f"{figure.ci_low:.4g} … {figure.ci_high:.4g}"
+        interval = (
+            "" if figure.ci_low is None or figure.ci_high is None else f"{figure.ci_low:.4g} … {figure.ci_high:.4g}"
+        )
         null = "" if figure.null is None else f"{figure.null:.4g}"
         beside = [f"{figure.controls[name]:.4g}" if name in figure.controls else "" for name in names]
         table.add_row(figure.name, value, interval, null, *beside, f"{figure.n:,}")
@@ -122,7 +122,8 @@ def _with_controls(figure: Figure, controls: dict[str, dict[str, Figure]]) -> Fi
 
 def _verdicts(main: list[Figure], twin: dict[str, Figure]) -> list[str]:
     """One sentence on the figures whose intervals overlap with the twin's, one on those whose intervals do not."""
-    apart, alike = [], []
+    apart: list[str] = []
+    alike: list[str] = []
     for figure in main:
         other = twin.get(figure.name)
         if other is None or None in (figure.ci_low, figure.ci_high, other.ci_low, other.ci_high):
@@ -142,5 +143,3 @@ def _median_interval(values: list[float]) -> tuple[float, float]:
     half = 0.98 * np.sqrt(n)
     low, high = int(np.floor(n / 2 - half)), int(np.ceil(n / 2 + half))
     return float(ordered[max(0, low)]), float(ordered[min(n - 1, high)])
-
-

@@ -82,7 +82,7 @@ class Labels(Sequence[str]):
         except UnicodeDecodeError:
             return None
 
-    def __getitem__(self, token):  # type: ignore[override]
+    def __getitem__(self, token):
         return self._labels[token]
 
     def __len__(self) -> int:

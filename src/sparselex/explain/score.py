@@ -4,7 +4,7 @@ A rule predicts one value for each key and 0 elsewhere, so its score is a functi
 each key has: all measures come from those sums, by document for the intervals. `tests/explain` holds them against a scan of every token.
 """
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -106,13 +106,17 @@ def scores(rule: Rule, table: KeyTable, column: "Column", null: dict[str, float]
     sums = Sums(rule, table, column)
     found = []
     for name in sums.measures(sums.per_document.sum(0)):
-        interval = bootstrap_interval(sums.per_document, lambda s, name=name: sums.measures(s)[name], n_draws=300)
+        interval = bootstrap_interval(sums.per_document, partial(_measure, sums, name), n_draws=300)
         if not np.isfinite(interval.value):
             continue
         low, high = (end if np.isfinite(end) else None for end in (interval.low, interval.high))
         score = Score(metric=name, value=interval.value, ci_low=low, ci_high=high, n=table.n, null=null.get(name))
         found.append(score)
     return found
+
+
+def _measure(sums: Sums, name: str, summed: Floats) -> Floats:
+    return sums.measures(summed)[name]
 
 
 def values(rule: Rule, table: KeyTable, column: "Column") -> dict[str, float]:

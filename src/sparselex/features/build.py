@@ -51,6 +51,9 @@ class IndexConfig(Config):
     n_neighbours: PositiveInt = 10
     """Nearest directions."""
 
+    train_rows: PositiveInt | None = None
+    """Rows of the training split that are read, spread evenly over it; None reads all. Held-out rows are always read."""
+
     batch_rows: PositiveInt = 32
     """Rows of the corpus in a forward pass."""
 
@@ -83,7 +86,7 @@ def build_index(
     with stage(to, "index", config, inputs) as staging:
         for old in staging.folder.glob("*.npy"):
             old.unlink()  # of a build that was killed: one pass is short enough to begin again
-        statistics = _walk(reader, dictionary, staging.folder)
+        statistics = _walk(reader, dictionary, config, staging.folder)
         _write_examples(staging.folder, statistics, corpus, config)
         note = _write_directions(staging.folder, model, dictionary, config)
         _write_table(staging.folder, statistics)
@@ -94,15 +97,15 @@ def build_index(
     return FeatureIndex(to, corpus)
 
 
-def _walk(reader: Reader, dictionary: Dictionary, folder: Path) -> LatentStatistics:
+def _walk(reader: Reader, dictionary: Dictionary, config: IndexConfig, folder: Path) -> LatentStatistics:
     corpus = reader.corpus
     n_positions = corpus.n_rows * corpus.n_ctx
     statistics = LatentStatistics(dictionary.d_sae)
     columns = ColumnWriter(folder, dictionary.d_sae, n_positions)
     counted = np.zeros(n_positions, dtype=bool)
-    with progress("index", n_positions, "tokens") as bar, torch.no_grad():
+    with progress("index", n_indexed(corpus, config), "tokens") as bar, torch.no_grad():
         for split in SPLITS:
-            for batch in reader.batches([split]):
+            for batch in reader.batches([split], most_rows=config.train_rows if split == "train" else None):
                 codes = dictionary.encode_sparse(batch.x)
                 latents, values = codes.indices.numpy(), codes.values.numpy()
                 positions = np.repeat(batch.positions, codes.indptr.diff().numpy())
@@ -113,6 +116,12 @@ def _walk(reader: Reader, dictionary: Dictionary, folder: Path) -> LatentStatist
     columns.finish()
     np.save(folder / "counted.npy", np.packbits(counted))
     return statistics
+
+
+def n_indexed(corpus: TokenCorpus, config: IndexConfig) -> int:
+    """Positions that an index of this configuration reads."""
+    train = len(corpus.row_ranges["train"])
+    return (corpus.n_rows - train + min(train, config.train_rows or train)) * corpus.n_ctx
 
 
 def _write_examples(folder: Path, statistics: LatentStatistics, corpus: TokenCorpus, config: IndexConfig) -> None:
@@ -152,7 +161,7 @@ def _write_directions(folder: Path, model: SubjectModel, dictionary: Dictionary,
     """Write neighbours and logit effects; returns what limits the latter."""
     W_dec = dictionary.W_dec.detach()
     near = neighbours(W_dec, config.n_neighbours)
-    arrays = {"neighbours": near.index, "neighbour-cosines": near.value}
+    arrays = {"neighbours": near.places, "neighbour-cosines": near.value}
     note = "direct path through the residual stream; later layers and the final norm's scale are left out"
     try:
         readout = model.readout(config.hook)
@@ -160,8 +169,8 @@ def _write_directions(folder: Path, model: SubjectModel, dictionary: Dictionary,
         note = error.given
     else:
         best, worst = logit_effects(W_dec, readout.write, readout.unembed, config.n_logits)
-        arrays |= {"logits-top": best.index, "logits-top-values": best.value}
-        arrays |= {"logits-bottom": worst.index, "logits-bottom-values": worst.value}
+        arrays |= {"logits-top": best.places, "logits-top-values": best.value}
+        arrays |= {"logits-bottom": worst.places, "logits-bottom-values": worst.value}
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array.cpu().numpy())
     return note

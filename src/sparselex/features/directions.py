@@ -12,7 +12,7 @@ _CHUNK = 512
 class Ranked(NamedTuple):
     """The best of each row, best first."""
 
-    index: Int[Tensor, "n m"]
+    places: Int[Tensor, "n m"]
     value: Float[Tensor, "n m"]
 
 

@@ -6,7 +6,7 @@ A name is `blocks.{layer}.<site>` or `module:<dotted path>` (the output of any m
 import difflib
 import re
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
@@ -117,7 +117,7 @@ FAMILIES: dict[str, Family] = {
 """Families by the `model_type` of their configuration."""
 
 
-def family_of(model: nn.Module) -> Family | None:
+def family_of(model: Any) -> Family | None:
     """The family of a Hugging Face model, adjusted to its configuration; None for one we do not know."""
     config = model.config
     family = FAMILIES.get(config.model_type)
@@ -166,7 +166,7 @@ def _module_site(name: str, model: nn.Module) -> Site:
     return Site(path, "output")
 
 
-def _unknown(name: str, model: nn.Module, family: Family | None, n_layers: int) -> UserError:
+def _unknown(name: str, model: Any, family: Family | None, n_layers: int) -> UserError:
     if family is None:
         return UserError(
             f"{name!r} is a canonical hook name, and the architecture {model.config.model_type!r} has none here.",

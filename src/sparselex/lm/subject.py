@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import transformers
@@ -60,12 +60,12 @@ class Readout(NamedTuple):
 class SubjectModel:
     """A causal language model that can be captured and edited at named sites. Its weights are never changed."""
 
-    def __init__(self, model: nn.Module, tokenizer: ModelTokenizer, config: ModelConfig):
+    def __init__(self, model: Any, tokenizer: ModelTokenizer, config: ModelConfig):
         """Wrap a model already in memory; `load_model` is the usual way in."""
         self.config, self.tokenizer = config, tokenizer
-        self.hf = model.eval().requires_grad_(False)
-        text = model.config.get_text_config()
-        self.family: str = model.config.model_type
+        self.hf: Any = model.eval().requires_grad_(False)
+        text = self.hf.config.get_text_config()
+        self.family: str = self.hf.config.model_type
         self.n_layers: int = text.num_hidden_layers
         self.d_model: int = text.hidden_size
         self.n_heads: int = text.num_attention_heads
@@ -194,9 +194,7 @@ def load_model(config: ModelConfig | str) -> SubjectModel:
             model = transformers.AutoModelForCausalLM.from_pretrained(
                 where, dtype=getattr(torch, config.dtype), trust_remote_code=config.trust_remote_code
             )
-            tokenizer = transformers.AutoTokenizer.from_pretrained(
-                where, trust_remote_code=config.trust_remote_code
-            )
+            tokenizer = transformers.AutoTokenizer.from_pretrained(where, trust_remote_code=config.trust_remote_code)
         except Exception as error:  # a door: the library raises many kinds, all meaning "this cannot be loaded"
             raise _unloadable(config, error) from None
     if config.control != "none":

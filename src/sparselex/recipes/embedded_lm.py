@@ -94,7 +94,8 @@ def train_tokenizer(texts: Iterable[str], n_vocab: int) -> Tokenizer:
 
 
 def _divide(documents: Iterator[Document], config: EmbeddedConfig) -> tuple[list[Document], list[Document]]:
-    train, held_out = [], []
+    train: list[Document] = []
+    held_out: list[Document] = []
     shares = (1 - config.held_out_share, 0.0, config.held_out_share)
     for document in documents:
         (train if split_of(document.name, shares, 0) == "train" else held_out).append(document)
@@ -103,6 +104,7 @@ def _divide(documents: Iterator[Document], config: EmbeddedConfig) -> tuple[list
 
 def _stream(tokenizer: Tokenizer, documents: list[Document]) -> Tensor:
     end = tokenizer.token_to_id(END)
+    assert end is not None
     ids: list[int] = []
     for encoding in tokenizer.encode_batch_fast([document.text for document in documents]):
         ids += [*encoding.ids, end]

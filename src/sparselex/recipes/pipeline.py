@@ -101,6 +101,8 @@ class Pipeline:
             "dictionary": dictionary,
             "n_tokens": n_tokens,
             "seed": choice.seed,
+            # Below some thousand steps more of them are worth more than larger ones (docs/lab-log.md).
+            "batch_size": 2048 if n_tokens < 20_000_000 else 4096,
             "checkpoint_tokens": CHECKPOINT_TOKENS,
             # A tenth of the run, so that even a short one has time to revive what fell silent.
             "dead_after_tokens": min(10_000_000, max(50_000, n_tokens // 10)),

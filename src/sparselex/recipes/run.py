@@ -56,7 +56,7 @@ class RunConfig(Config):
     training: TrainingChoice = TrainingChoice()
     """The dictionary."""
 
-    index: IndexConfig = IndexConfig()
+    index: IndexConfig = IndexConfig(train_rows=10_000)
     """The feature index."""
 
     explain: ExplainConfig = ExplainConfig()

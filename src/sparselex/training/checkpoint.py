@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sparselex.base.artifacts import read_json, write_json
@@ -30,7 +30,8 @@ def save_checkpoint(
     tensors = {f"weights/{name}": value for name, value in dictionary.state_dict().items()}
     tensors |= {f"adam/{name}": value for name, value in _moments(dictionary, optimiser).items()}
     tensors["silence"] = silence.n_tokens
-    save_file({name: value.detach().contiguous() for name, value in tensors.items()}, aside / "state.safetensors")
+    packed = save({name: value.detach().contiguous() for name, value in tensors.items()})
+    (aside / "state.safetensors").write_bytes(packed)
     write_json(aside / "progress.json", progress)
     old = folder / "checkpoint.old"
     shutil.rmtree(old, ignore_errors=True)

@@ -1,15 +1,14 @@
 """Learning rates."""
 
 
-def peak_lr(d_sae: int, batch_size: int, n_steps: int) -> float:
+def peak_lr(d_sae: int, n_steps: int) -> float:
     """Peak learning rate of Adam when none is given.
 
-    `2e-4 / sqrt(d_sae / 2^14)` at batches of 4,096 is the rule for long runs (Gao et al. 2024, figure 3), with the square root
-    of the batch size. Runs of a few hundred steps end long before that rate has done its work: on the demo the loss was lowest
-    near five times the rule (docs/lab-log.md), so the rate is raised by up to 5 as the run gets shorter than 20,000 steps.
+    `2e-4 / sqrt(d_sae / 2^14)` is the rule for long runs (Gao et al. 2024, figure 3). Runs of a few hundred steps end long before
+    that rate has done its work: on the demo the loss was lowest near five times the rule (docs/lab-log.md), so the rate is
+    raised by up to 5 as the run gets shorter than 40,000 steps.
     """
-    rule = 2e-4 * (2**14 / d_sae) ** 0.5 * (batch_size / 4096) ** 0.5
-    return rule * min(5.0, max(1.0, (20_000 / n_steps) ** 0.5))
+    return 2e-4 * (2**14 / d_sae) ** 0.5 * min(5.0, max(1.0, (40_000 / n_steps) ** 0.5))
 
 
 def lr_factor(step: int, n_steps: int, *, warmup_steps: int, decay_share: float) -> float:

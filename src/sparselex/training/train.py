@@ -144,7 +144,7 @@ class _Trainer:
         self.source, self.config, self.staging = source, config, staging
         generator = torch.Generator().manual_seed(derive(config.seed, "dictionary"))
         self.dictionary = new_dictionary(config.dictionary, generator)
-        self.lr = config.lr or peak_lr(config.dictionary.d_sae, config.batch_size, config.n_steps)
+        self.lr = config.lr or peak_lr(config.dictionary.d_sae, config.n_steps)
         self.optimiser = torch.optim.Adam(self.dictionary.parameters(), lr=self.lr, fused=True)
         self.silence = Silence(config.dictionary.d_sae, config.dead_after_tokens)
         self.n_steps = self.n_tokens = self._checkpointed = 0

@@ -1,0 +1,82 @@
+"""Harvest against the bare forward pass: same model, same batches, stopped at the same layer.
+
+The bare pass is the Hugging Face model called with one hook that raises; it keeps nothing. The limit is 1. The embedded model is so small
+that everything beside it shows; a model of GPT-2's shape (12 layers, width 768, random weights) is what users have.
+"""
+
+import contextlib
+import tempfile
+from pathlib import Path
+
+import torch
+import transformers
+
+from benchmarks.corpus import small_corpus
+from benchmarks.ratios import interleaved, options, ratio, show
+from sparselex.activations.harvest import HarvestConfig, harvest
+from sparselex.activations.live import Reader
+from sparselex.activations.masks import MaskConfig
+from sparselex.base.records import Figure
+from sparselex.lm.subject import ModelConfig, SubjectModel, load_model
+
+ROWS = 8
+
+
+class _Stop(Exception):
+    pass
+
+
+def bare(model: SubjectModel, hook: str, tokens: torch.Tensor) -> None:
+    """Forward passes that stop at the module of `hook` and keep nothing."""
+    site = model.resolve(hook)
+    module = model.hf.get_submodule(site.path)
+
+    def stop(*_: object) -> None:
+        raise _Stop
+
+    handle = module.register_forward_pre_hook(stop) if site.side == "input" else module.register_forward_hook(stop)
+    try:
+        with torch.no_grad():
+            for part in tokens.split(ROWS):
+                with contextlib.suppress(_Stop):
+                    model.hf(input_ids=part, attention_mask=torch.ones_like(part), use_cache=False)
+    finally:
+        handle.remove()
+
+
+def gpt2_shaped() -> SubjectModel:
+    """Random weights in GPT-2 small's shape, with the embedded model's tokenizer."""
+    torch.manual_seed(0)
+    model = transformers.GPT2LMHeadModel(transformers.GPT2Config())
+    return SubjectModel(model, load_model("embedded").tokenizer, ModelConfig(name="gpt2-shaped"))
+
+
+def measure(name: str, model: SubjectModel, hook: str, n_rows: int, n_rounds: int) -> list[Figure]:
+    """Ratios of live reading and of harvesting to disk."""
+    corpus = small_corpus(model, n_rows * 170)
+    reader = Reader(model, corpus, hook, MaskConfig(), batch_rows=ROWS)
+    rows = corpus.row_ranges["train"]
+    tokens = torch.from_numpy(corpus.tokens[rows.start : rows.stop].astype("int64"))
+    folder, number = Path(tempfile.mkdtemp(prefix="sparselex-benchmark-")), iter(range(10**6))
+    config = HarvestConfig(hook=hook, batch_rows=ROWS, shard_rows=256)
+    times = interleaved(
+        {
+            "bare": lambda: bare(model, hook, tokens),
+            "live": lambda: [None for _ in reader.batches(["train"])],
+            "harvest": lambda: harvest(model, corpus, config, folder / str(next(number))),
+        },
+        n_rounds,
+    )
+    where = f"{name}, {hook}, {len(rows)} rows of 128, batches of {ROWS} rows, {torch.get_num_threads()} threads"
+    return [
+        ratio(f"harvest/{name}/live", times["bare"], times["live"], f"live activations / bare forward, {where}"),
+        ratio(f"harvest/{name}/disk", times["bare"], times["harvest"], f"shards on disk / bare forward, {where}"),
+    ]
+
+
+if __name__ == "__main__":
+    arguments = options(__doc__)
+    n_rounds = 3 if arguments.quick else 7
+    found = measure("gpt2-shape", gpt2_shaped(), "blocks.6.hook_resid_pre", 48 if arguments.quick else 96, n_rounds)
+    found += measure("embedded", load_model("embedded"), "blocks.0.mlp.hook_post", 2000, n_rounds)
+    show("harvest", found, arguments.json)
