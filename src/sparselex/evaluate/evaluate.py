@@ -26,7 +26,7 @@ FIGURES = "evaluation.json"
 class EvaluateConfig(Config):
     """What is measured, on how much."""
 
-    n_rows: PositiveInt = 1000
+    n_rows: PositiveInt = 600
     """Rows of the test split, spread evenly over it."""
 
     moment_rows: PositiveInt = 512

@@ -1,14 +1,28 @@
-"""Histograms as bars, ready for inline SVG."""
+"""Histograms as shapes, ready for inline SVG, all in one box of `WIDTH` by `HEIGHT` units."""
 
+import itertools
 import math
 from typing import NamedTuple
 
 from sparselex.evaluate.records import DensityHistogram
 from sparselex.features.records import Histogram
+from sparselex.server.formats import count, number, percent
+
+WIDTH, HEIGHT = 360, 170
+LEFT, RIGHT, TOP, BOTTOM = 40, 8, 8, 22
+BASE = HEIGHT - BOTTOM
+"""Height of the horizontal axis."""
+
+
+class Tick(NamedTuple):
+    """A mark on an axis."""
+
+    at: float
+    label: str
 
 
 class Bar(NamedTuple):
-    """One bar in a box of 100 by 100, with its words."""
+    """One bar and its words."""
 
     x: float
     y: float
@@ -17,26 +31,110 @@ class Bar(NamedTuple):
     label: str
 
 
-def activation_bars(histogram: Histogram) -> list[Bar]:
-    """Counts on a log scale: a latent's few strong activations are what one looks for beside its many weak ones."""
-    edges = histogram.edges
-    labels = [f"{low:.3g} to {high:.3g}: {n:,} tokens" for low, high, n in zip(edges, edges[1:], histogram.counts, strict=False)]
-    return _bars([math.log10(n + 1) for n in histogram.counts], labels)
+class Series(NamedTuple):
+    """One histogram of a chart: as bars and as an outline."""
+
+    name: str
+    note: str
+    bars: list[Bar]
+    outline: str
 
 
-def density_bars(histogram: DensityHistogram) -> list[Bar]:
-    """Share of the dictionary's latents in each bin."""
-    edges = histogram.edges
+class Chart(NamedTuple):
+    """Series over common axes."""
+
+    series: list[Series]
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+
+
+def activations(histogram: Histogram) -> Chart:
+    """Tokens by size of activation. Counts are on a log scale: one looks for the few strong activations."""
+    edges, top = histogram.edges, math.log10(max(10, *histogram.counts)) * 1.04
+
+    def height(n: float) -> float:
+        # One token must be seen: the axis begins at half a token.
+        return (math.log10(n) + 0.3) / (top + 0.3) if n else 0.0
+
     labels = [
-        f"density 10^{low:.2f} to 10^{high:.2f}: {n:,} latents"
+        f"{number(low, 3)} to {number(high, 3)}: {count(n)} tokens"
         for low, high, n in zip(edges, edges[1:], histogram.counts, strict=False)
     ]
-    return _bars([float(n) for n in histogram.counts], labels)
+    bars = _bars(edges, [height(n) for n in histogram.counts], labels, edges[0], edges[-1])
+    powers = range(int(top) + 1)
+    return Chart(
+        series=[Series("tokens", "", bars, _outline(bars))],
+        x_ticks=[Tick(_x(share, 0, 1), number(share * edges[-1], 3)) for share in (0, 0.5, 1)],
+        y_ticks=[Tick(round(_y(height(10**p)), 2), count(10**p)) for p in powers],
+    )
 
 
-def _bars(heights: list[float], labels: list[str]) -> list[Bar]:
-    top, width = max([*heights, 1e-9]), 100 / max(1, len(heights))
-    return [
-        Bar(round(i * width, 3), round(100 - 100 * h / top, 3), round(width * 0.92, 3), round(100 * h / top, 3), label)
-        for i, (h, label) in enumerate(zip(heights, labels, strict=True))
-    ]
+def densities(histograms: dict[str, DensityHistogram]) -> Chart:
+    """Share of each dictionary's latents by log density, one histogram over the other."""
+    low = min(h.edges[0] for h in histograms.values())
+    shares = {name: _shares(h) for name, h in histograms.items()}
+    top = max((max(values) for values in shares.values()), default=0) or 1.0
+    series = []
+    for name, h in histograms.items():
+        labels = [f"{name}, {bin_}: {count(n)} latents" for bin_, n in zip(density_bins(h), h.counts, strict=True)]
+        bars = _bars(h.edges, [share / top for share in shares[name]], labels, low, 0.0)
+        dead = f"{count(h.n_dead)} of {count(sum(h.counts) + h.n_dead)} never active"
+        series.append(Series(name, dead, bars, _outline(bars)))
+    return Chart(
+        series=series,
+        x_ticks=[Tick(_x(p, low, 0.0), _POWERS.get(p, f"10^{p}")) for p in range(math.ceil(low), 1)],
+        y_ticks=[Tick(round(_y(share / top), 2), percent(share)) for share in _round_steps(top)],
+    )
+
+
+def density_bins(histogram: DensityHistogram) -> list[str]:
+    """The bins of a density histogram in words."""
+    edges = [number(10**edge, 2) for edge in histogram.edges]
+    return [f"{low} to {high}" for low, high in itertools.pairwise(edges)]
+
+
+_POWERS = {
+    0: "1",
+    -1: "0.1",
+    -2: "0.01",
+    -3: "10⁻³",
+    -4: "10⁻⁴",
+    -5: "10⁻⁵",
+    -6: "10⁻⁶",
+    -7: "10⁻⁷",
+    -8: "10⁻⁸",
+}
+
+
+def _round_steps(top: float) -> list[float]:
+    """Two to five round values up to `top`."""
+    power = 10 ** math.floor(math.log10(top))
+    step = next(s * power for s in (0.2, 0.5, 1, 2, 5) if top / (s * power) < 5.5)
+    return [n * step for n in range(1, int(top / step + 1e-9) + 1)]
+
+
+def _shares(histogram: DensityHistogram) -> list[float]:
+    n = max(1, sum(histogram.counts) + histogram.n_dead)
+    return [c / n for c in histogram.counts]
+
+
+def _x(value: float, low: float, high: float) -> float:
+    return round(LEFT + (WIDTH - LEFT - RIGHT) * (value - low) / ((high - low) or 1), 2)
+
+
+def _y(share: float) -> float:
+    return BASE - (BASE - TOP) * share
+
+
+def _bars(edges: list[float], heights: list[float], labels: list[str], low: float, high: float) -> list[Bar]:
+    found = []
+    for left, right, height, label in zip(edges, edges[1:], heights, labels, strict=False):
+        x, y = _x(left, low, high), _y(height)
+        found.append(Bar(x, round(y, 2), round(_x(right, low, high) - x, 2), round(BASE - y, 2), label))
+    return found
+
+
+def _outline(bars: list[Bar]) -> str:
+    """The bars' silhouette as an SVG path."""
+    steps = [f"V{bar.y:g}H{bar.x + bar.width:g}" for bar in bars]
+    return f"M{bars[0].x:g} {BASE}" + "".join(steps) + f"V{BASE}" if bars else ""

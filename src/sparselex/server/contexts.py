@@ -1,10 +1,12 @@
 """What each page shows, as records: the page's URL with `.json` behind it returns exactly this."""
 
+from typing import Any
+
 from sparselex.base.config import Config
 from sparselex.base.records import Figure
 from sparselex.evaluate.records import DensityHistogram
 from sparselex.explain.records import Explanation
-from sparselex.features.records import Histogram, Neighbour, SplitStatistics
+from sparselex.features.records import Histogram, SplitStatistics
 from sparselex.text.splits import Split
 
 
@@ -23,9 +25,6 @@ class RunSummary(Config):
     hook: str
     """Where it was read."""
 
-    text: str
-    """Source of the text."""
-
     dictionary: str | None
     """Type and size of the dictionary; None if not trained yet."""
 
@@ -39,23 +38,58 @@ class RunSummary(Config):
     """Whether its features can be browsed."""
 
 
+class CorpusSummary(Config):
+    """The text that all runs of the workspace share."""
+
+    source: str
+    """Where it came from."""
+
+    n_tokens: int
+    """Tokens in all documents."""
+
+    n_documents: dict[Split, int]
+    """Documents by split; no document is in two."""
+
+    n_ctx: int
+    """Tokens in a row, which is all that the model sees at once."""
+
+
+class FigureGroup(Config):
+    """Figures whose names begin alike."""
+
+    name: str
+    """Beginning of the names, such as `core`."""
+
+    figures: list[Figure]
+    """The figures with their controls."""
+
+
 class OverviewPage(Config):
     """`/`: the workspace at a glance."""
 
     title: str
     """Title of the page."""
 
+    workspace: str
+    """Name of the workspace's folder."""
+
+    corpus: CorpusSummary | None
+    """The text; None if there is no corpus yet."""
+
     runs: list[RunSummary]
     """Every run."""
 
-    figures: list[Figure]
-    """The report: figures of the main run beside its controls; empty if nothing is evaluated."""
+    groups: list[FigureGroup]
+    """The report: figures of the main run beside its controls; empty if nothing is reported yet."""
 
     control_names: list[str]
     """Controls in the order of the table's columns."""
 
     verdicts: list[str]
     """Where the figures differ from the random twin's and where not."""
+
+    notice: str
+    """What is missing from the report or too old in it, and what to do; empty if nothing."""
 
     densities: dict[str, DensityHistogram]
     """Density histogram of each evaluated run."""
@@ -68,7 +102,7 @@ class FeatureRow(Config):
     """Number of the latent."""
 
     title: str
-    """Its explanation in short."""
+    """Its explanation in short, or why there is none."""
 
     status: str
     """explained, abstained, failed, or unexplained."""
@@ -101,6 +135,9 @@ class FeaturesPage(Config):
     run: str
     """Name of the run."""
 
+    control: str
+    """Which random-weight control of the model the run read; `none` for the model itself."""
+
     rows: list[FeatureRow]
     """One page of the list."""
 
@@ -127,19 +164,22 @@ class FeaturesPage(Config):
 
 
 class Span(Config):
-    """A run of tokens whose bytes join into whole characters."""
+    """A piece of an example: one active character or more, or the silent text between two."""
 
     text: str
-    """Printable text."""
+    """Printable text; whole characters, however many tokens their bytes came in."""
 
-    value: float
-    """Activation of its last token."""
+    value: float = 0.0
+    """Activation, the largest by size among the piece's tokens; 0 for silent text."""
 
-    level: int
-    """Heat from 0 to 10, relative to the latent's largest activation."""
+    level: int = 0
+    """Heat from 0 (silent) to 10, relative to the latent's largest activation anywhere."""
 
-    detail: str
-    """Tokens and activations in words."""
+    peak: bool = False
+    """Whether the example's position lies in this piece."""
+
+    detail: str = ""
+    """Activation, text and id of each of its tokens, a line each; empty for silent text."""
 
 
 class ExampleView(Config):
@@ -155,7 +195,13 @@ class ExampleView(Config):
     """Activation at the position."""
 
     spans: list[Span]
-    """Text around it, inside the same document and row."""
+    """The text around it, inside the same document and row."""
+
+    cut_before: bool
+    """Whether the document goes on before the text shown, in the same row."""
+
+    cut_after: bool
+    """Whether it goes on behind it."""
 
 
 class IntervalView(Config):
@@ -171,7 +217,7 @@ class IntervalView(Config):
     """Training tokens in the range."""
 
     examples: list[ExampleView]
-    """Drawn at random."""
+    """Drawn at random from them, at most one a row."""
 
 
 class TokenView(Config):
@@ -185,6 +231,19 @@ class TokenView(Config):
 
     value: float
     """Logit change per unit of activation."""
+
+
+class NeighbourView(Config):
+    """Another latent with a similar direction."""
+
+    latent: int
+    """Its number."""
+
+    cosine: float
+    """Cosine of the two decoder rows."""
+
+    title: str
+    """Its explanation in short; empty if there is none."""
 
 
 class FeaturePage(Config):
@@ -205,6 +264,15 @@ class FeaturePage(Config):
     next: int
     """The latent after, around the end."""
 
+    control: str
+    """Which random-weight control of the model the run read; `none` for the model itself."""
+
+    hook: str
+    """Where the model was read."""
+
+    flags: list[str]
+    """dead, dense."""
+
     dead: bool
     """Never active on the counted tokens."""
 
@@ -212,7 +280,7 @@ class FeaturePage(Config):
     """Share of counted tokens on which it is active."""
 
     max: float
-    """Largest activation over all splits."""
+    """Largest activation by size over all splits; full heat on this page."""
 
     n_tokens: int
     """Tokens counted."""
@@ -220,11 +288,14 @@ class FeaturePage(Config):
     explanation: Explanation | None
     """Rule, abstention or failure; None if not explained yet."""
 
+    definitions: dict[str, str]
+    """What each measure among the scores is."""
+
     statistics: dict[Split, SplitStatistics]
     """By split."""
 
     histogram: Histogram | None
-    """Sizes of the activations."""
+    """Sizes of the activations over all splits; None for a dead latent."""
 
     top: list[ExampleView]
     """Largest training activations."""
@@ -241,15 +312,43 @@ class FeaturePage(Config):
     logits_note: str
     """What the logit effects are, or why there are none."""
 
-    neighbours: list[Neighbour]
+    neighbours: list[NeighbourView]
     """Nearest decoder directions."""
 
     provenance: dict[str, str]
     """Ids of everything it was made from."""
 
 
+class ArtifactView(Config):
+    """One artifact: what it is and from what it came."""
+
+    kind: str
+    """Kind of artifact."""
+
+    id: str
+    """Hash of its kind, configuration, inputs and contents."""
+
+    code_version: str
+    """Version of sparselex that wrote it."""
+
+    inputs: dict[str, str]
+    """Ids of what it was made from, by role."""
+
+    config: dict[str, Any]
+    """Configuration, enough to make it again."""
+
+    notes: dict[str, Any]
+    """What was counted on the way."""
+
+    n_files: int
+    """Number of its files."""
+
+    n_bytes: int
+    """Size of its files in bytes."""
+
+
 class AboutPage(Config):
-    """`/about/<run>`: manifests of all artifacts of a run."""
+    """`/about/<run>`: where everything in a run came from."""
 
     title: str
     """Title of the page."""
@@ -257,8 +356,14 @@ class AboutPage(Config):
     run: str
     """Name of the run."""
 
-    manifests: dict[str, dict]
-    """By kind of artifact, file lists left out."""
+    indexed: bool
+    """Whether its features can be browsed."""
+
+    artifacts: list[ArtifactView]
+    """The corpus, then the run's artifacts in the order in which they are made."""
+
+    missing: list[str]
+    """Artifacts that are not there."""
 
 
 class ErrorPage(Config):
@@ -272,3 +377,6 @@ class ErrorPage(Config):
 
     message: str
     """A plain sentence."""
+
+    todo: str
+    """What to do next."""

@@ -1,5 +1,6 @@
 """Numbers and tokens as people read them."""
 
+import json
 import math
 import unicodedata
 from functools import lru_cache
@@ -16,6 +17,11 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:,.{places}f}".replace("-", "−")
 
 
+def fixed(value: float, places: int = 3) -> str:
+    """A value with so many decimal places, for columns of scores."""
+    return f"{value:.{places}f}".replace("-", "−")
+
+
 def count(value: int) -> str:
     """A whole number, thousands in groups."""
     return f"{value:,}"
@@ -24,6 +30,11 @@ def count(value: int) -> str:
 def percent(share: float) -> str:
     """A share as a percentage with three significant figures."""
     return f"{number(100 * share, 3)} %"
+
+
+def pretty(value: object) -> str:
+    """A JSON value over several lines."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def visible(text: str, *, active: bool = True) -> str:
@@ -37,8 +48,13 @@ def visible(text: str, *, active: bool = True) -> str:
     return "".join(_sign(char, blank) for char in text)
 
 
+def token_label(text: str) -> str:
+    """A token on its own, in lists: every space a sign, for a leading space is half of what a token is."""
+    return visible(text).replace(" ", _SIGNS[" "])
+
+
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-_SIGNS = {"\n": "↵", "\t": "⇥", " ": "·", "\x7f": "␡"}
+_SIGNS = {"\n": "↵", "\t": "→", " ": "·", "\x7f": "␡"}
 _BIDIRECTIONAL = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 

@@ -12,17 +12,18 @@ from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.records import Evaluation
-from sparselex.evaluate.report import Report, evaluation_of
+from sparselex.evaluate.report import MAIN, Report, evaluation_of
 from sparselex.explain.records import Explanation
 from sparselex.explain.store import ExplanationStore
 from sparselex.features.index import FeatureIndex
+from sparselex.server.tokens import TokenTexts
 from sparselex.text.corpus import TokenCorpus
 
 T = TypeVar("T", bound=Config)
 
 
 class NoSuchPage(UserError):
-    """The address names nothing that is here; every other `UserError` means that something here is damaged."""
+    """The address names nothing that is here. Any other `UserError` means that something here is damaged."""
 
 
 class Entry(NamedTuple):
@@ -42,6 +43,7 @@ class OpenIndex:
 
     def __init__(self, index: FeatureIndex):
         self.index = index
+        self.texts = TokenTexts(index.corpus.vocabulary)
 
     @cached_property
     def top_tokens(self) -> NDArray[np.int64]:
@@ -134,11 +136,20 @@ class Reading:
         return _parsed(Report, self.workspace.report)
 
     def report_is_old(self) -> bool:
-        """Whether an evaluation has been finished since the report was written."""
-        written = _stamp(self.workspace.report)
-        paths = [self.workspace.run(run) / "evaluation" / MANIFEST for run in self.workspace.runs()]
-        stamps = [stamp[0] for stamp in map(_stamp, paths) if stamp]
-        return written is not None and max(stamps, default=0) > written[0]
+        """Whether some run's evaluation says otherwise than the report; by contents, so that copies stay fresh."""
+        report = self.report()
+        evaluated = {run: found for run in self.workspace.runs() if (found := self.evaluation(run))}
+        if report is None or not evaluated:
+            return False
+        main = MAIN if MAIN in evaluated else next(iter(evaluated))
+        reported = {figure.name: figure for figure in report.figures}
+        for run, evaluation in evaluated.items():
+            for figure in evaluation.figures:
+                beside = reported.get(figure.name)
+                known = None if beside is None else beside.value if run == main else beside.controls.get(run)
+                if known != figure.value and (run == main or beside is not None):
+                    return True
+        return False
 
 
 def _parsed(kind: type[T], path: Path) -> T | None:

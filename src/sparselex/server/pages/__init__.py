@@ -1,0 +1,1 @@
+"""One file per page: workspace in, context out; pure functions, tested without HTTP."""

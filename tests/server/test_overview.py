@@ -1,0 +1,122 @@
+"""The overview: failures, missing parts and old reports are said plainly; charts hold what their records hold."""
+
+import json
+import shutil
+
+import pytest
+from fastapi.testclient import TestClient
+
+from sparselex.base.workspace import Workspace
+from sparselex.evaluate.records import DensityHistogram
+from sparselex.features.records import Histogram
+from sparselex.server import charts
+from sparselex.server.app import create_app
+from sparselex.server.pages.overview import overview
+from sparselex.server.reading import Reading
+
+
+@pytest.fixture
+def own(workspace, tmp_path) -> Workspace:
+    """A copy to change."""
+    shutil.copytree(workspace.path, tmp_path / "own")
+    return Workspace(tmp_path / "own")
+
+
+def page_of(workspace) -> str:
+    return TestClient(create_app(workspace)).get("/").text
+
+
+def test_every_figure_stands_beside_its_controls(workspace):
+    page = overview(Reading(workspace))
+    report = json.loads(workspace.report.read_text())
+    assert [figure.to_json() for group in page.groups for figure in group.figures] == report["figures"]
+    assert page.control_names[0] == "twin" and {"neurons", "pca"} <= set(page.control_names)
+    assert page.notice == "" and set(page.densities) == {"main", "twin"}
+    assert [run.control for run in page.runs] == ["none", "reinitialised"]
+
+
+def test_a_failure_is_shown_as_not_measured(own):
+    values = json.loads(own.report.read_text())
+    values["figures"][0] |= {"value": None, "ci_low": None, "ci_high": None, "failure": "the <disk> was full"}
+    own.report.write_text(json.dumps(values))
+    assert "not measured: the &lt;disk&gt; was full" in page_of(own)
+
+
+def test_a_report_older_than_an_evaluation_is_called_so(own):
+    path = own.run("twin") / "evaluation" / "evaluation.json"
+    values = json.loads(path.read_text())
+    values["figures"][0]["value"] += 1
+    path.write_text(json.dumps(values))
+    assert "older than the evaluations" in page_of(own)
+
+
+def test_missing_parts_keep_their_place(own):
+    own.report.unlink()
+    shutil.rmtree(own.run("twin") / "index")
+    text = page_of(own)
+    assert "sparselex evaluate own" in text and "not made yet" in text
+    client = TestClient(create_app(own))
+    found = client.get("/runs/twin/features")
+    assert found.status_code == 404 and "sparselex index own --run twin" in found.text
+    assert client.get("/about/twin").status_code == 200
+
+
+def test_an_empty_workspace_says_how_to_begin(tmp_path):
+    assert "sparselex demo" in page_of(Workspace.create(tmp_path / "empty"))
+
+
+def test_a_damaged_index_is_no_missing_page(own):
+    (own.run("main") / "index" / "positions.npy").write_bytes(b"")
+    found = TestClient(create_app(own)).get("/runs/main/features/1")
+    assert found.status_code == 409 and "damaged" in found.text and "cannot be shown" in found.text
+
+
+def test_a_replaced_index_is_opened_again(own):
+    client = TestClient(create_app(own))
+    before = client.get("/runs/main/features/3.json").json()["provenance"]["index"]
+    shutil.rmtree(own.run("main") / "index")
+    shutil.copytree(own.run("twin") / "index", own.run("main") / "index")
+    assert client.get("/runs/main/features/3.json").json()["provenance"]["index"] != before
+
+
+def test_reading_changes_no_file(own):
+    def state():
+        return {
+            path: path.read_bytes() for path in own.path.rglob("*") if path.is_file() and "sqlite-" not in path.name
+        }
+
+    before, client = state(), TestClient(create_app(own))
+    for page in (
+        "/",
+        "/runs/main/features?q=def",
+        "/runs/main/features/3",
+        "/runs/main/features/random",
+        "/about/main",
+    ):
+        assert client.get(page).status_code == 200
+    assert state() == before
+
+
+def test_activation_bars_keep_order_and_single_tokens():
+    chart = charts.activations(Histogram(edges=[0.0, 1.0, 2.0, 3.0], counts=[0, 1, 1000]))
+    heights = [bar.height for bar in chart.series[0].bars]
+    assert heights[0] == 0 < heights[1] < heights[2] <= charts.BASE - charts.TOP
+    assert [tick.label for tick in chart.y_ticks] == ["1", "10", "100", "1,000"]
+    assert "1,000 tokens" in chart.series[0].bars[2].label
+
+
+def test_densities_share_one_axis_and_count_the_dead():
+    edges = [-2.0, -1.0, 0.0]
+    chart = charts.densities({
+        "main": DensityHistogram(edges=edges, counts=[3, 1], n_dead=0),
+        "twin": DensityHistogram(edges=[-4.0, -2.0, 0.0], counts=[0, 1], n_dead=3),
+    })  # fmt: skip
+    main, twin = chart.series
+    assert twin.note == "3 of 4 never active" and main.bars[0].height == pytest.approx(3 * main.bars[1].height, abs=0.1)
+    assert twin.bars[1].height == pytest.approx(main.bars[1].height, abs=0.1) and twin.bars[1].x == main.bars[0].x
+    assert [tick.label for tick in chart.x_ticks] == ["10⁻⁴", "10⁻³", "0.01", "0.1", "1"]
+
+
+def test_densities_of_dead_dictionaries_are_drawn():
+    chart = charts.densities({"main": DensityHistogram(edges=[-1.0, 0.0], counts=[0], n_dead=5)})
+    assert chart.series[0].bars[0].height == 0

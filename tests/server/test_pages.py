@@ -1,0 +1,211 @@
+"""Pages: each is its JSON made visible, opened in a real browser in both themes."""
+
+import pytest
+
+from sparselex.base.config import Config
+from sparselex.server import contexts
+from sparselex.server.formats import visible
+from sparselex.server.pages.about import about
+from sparselex.server.pages.feature import feature
+from sparselex.server.pages.features import features
+from sparselex.server.pages.overview import overview
+from sparselex.server.reading import Reading
+
+PAGES = ["/", "/runs/main/features", "/runs/main/features/{latent}", "/runs/twin/features/3", "/about/main"]
+
+
+@pytest.fixture(scope="module")
+def latent_with_markup(small_index) -> int:
+    """A latent whose examples show the hostile document."""
+    tokens = small_index.corpus.tokens
+    script = [i for i in range(4096) if small_index.corpus.vocabulary.text(i) == "script"]
+    for latent in range(small_index.d_sae):
+        for example in small_index.record(latent).top:
+            row, column = divmod(example.position, small_index.corpus.n_ctx)
+            if script and script[0] in tokens[row, max(0, column - 20) : column + 8].tolist():
+                return latent
+    for latent in range(small_index.d_sae):
+        for example in small_index.record(latent).top:
+            row, column = divmod(example.position, small_index.corpus.n_ctx)
+            shown = small_index.corpus.vocabulary.decode(tokens[row, max(1, column - 20) : column + 8].tolist())
+            if "<script>" in shown:
+                return latent
+    raise AssertionError("no example shows the document with markup")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_in_a_real_browser(browser, address, latent_with_markup, page, scheme):
+    tab = browser.new_page(color_scheme=scheme)
+    complaints, hosts = [], set()
+    tab.on("console", lambda message: complaints.append(message.text))
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("dialog", lambda dialog: (complaints.append("a dialog opened"), dialog.dismiss()))
+    tab.on("request", lambda request: hosts.add(request.url.split("/")[2]))
+    tab.goto(address + page.format(latent=latent_with_markup))
+    assert complaints == [] and hosts == {address.removeprefix("http://")}
+    assert tab.locator("h1").count() == 1
+    assert tab.locator("main script, main img").count() == 0
+    if "{latent}" in page:
+        assert "<script>" in tab.locator(".examples").first.inner_text().replace("·", " ")
+    background = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, background[4:-1].split(","))) > 380) == (scheme == "light")
+    tab.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_heat_never_hides_the_text(browser, address, scheme):
+    """Contrast of text on every level of heat: at least 4.5 to 1 in both themes."""
+    tab = browser.new_page(color_scheme=scheme)
+    tab.goto(address + "/runs/main/features/0")
+    contrasts = tab.evaluate("""() => {
+        const canvas = document.createElement("canvas"), paint = canvas.getContext("2d", { willReadFrequently: true });
+        const pixel = (...layers) => {
+            for (const layer of layers) { paint.fillStyle = layer; paint.fillRect(0, 0, 1, 1); }
+            return [...paint.getImageData(0, 0, 1, 1).data].slice(0, 3);
+        };
+        const light = (rgb) => rgb.map((c) => c / 255).map((c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+            .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+        const paper = getComputedStyle(document.body).backgroundColor;
+        return Array.from({ length: 10 }, (_, i) => {
+            const span = document.body.appendChild(document.createElement("span"));
+            span.className = `t h${i + 1}`;
+            const style = getComputedStyle(span);
+            const [a, b] = [light(pixel(paper, style.backgroundColor)), light(pixel(style.color))];
+            return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        });
+    }""")
+    assert min(contrasts) >= 4.5, contrasts
+    tab.close()
+
+
+def test_the_theme_button_and_the_keys(browser, address):
+    tab = browser.new_page(color_scheme="light")
+    tab.goto(address + "/runs/main/features/5")
+    tab.click("#theme")
+    assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
+    tab.keyboard.press("j")
+    tab.wait_for_url("**/features/6")
+    assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
+    tab.keyboard.press("k")
+    tab.wait_for_url("**/features/5")
+    tab.goto(address + "/runs/main/features")
+    tab.keyboard.press("/")
+    tab.keyboard.type("jrk")
+    assert tab.locator("#search").input_value() == "jrk"
+    tab.close()
+
+
+def test_active_tokens_by_keyboard(browser, address, latent_with_markup):
+    """Focus shows a token's details and marks its example on the histogram; arrows go on to the next."""
+    tab = browser.new_page()
+    tab.goto(f"{address}/runs/main/features/{latent_with_markup}")
+    assert not tab.locator("#marker").is_visible()
+    tab.locator(".t.peak").first.focus()
+    shown = tab.evaluate("getComputedStyle(document.activeElement, '::after').content")
+    assert "token" in shown and tab.locator("#marker").get_attribute("visibility") == "visible"
+    first = tab.evaluate("[...document.querySelectorAll('.t')].indexOf(document.activeElement)")
+    tab.keyboard.press("ArrowRight")
+    assert tab.evaluate("[...document.querySelectorAll('.t')].indexOf(document.activeElement)") == first + 1
+    tab.close()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_narrow_window_needs_no_sideways_scrolling(browser, address, latent_with_markup, page):
+    tab = browser.new_page(viewport={"width": 360, "height": 700})
+    tab.goto(address + page.format(latent=latent_with_markup))
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+    tab.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "made"),
+    [
+        ("/index.json", overview),
+        ("/runs/main/features.json", lambda reading: features(reading, "main")),
+        ("/runs/main/features.json?q=return&sort=density&order=asc",
+         lambda reading: features(reading, "main", query="return", sort="density", descending=False)),
+        ("/runs/main/features/7.json", lambda reading: feature(reading, "main", 7)),
+        ("/about/twin.json", lambda reading: about(reading, "twin")),
+    ],
+)  # fmt: skip
+def test_the_json_is_the_context_and_the_page_links_to_it(client, workspace, address, made):
+    found = client.get(address)
+    assert found.status_code == 200 and found.json() == made(Reading(workspace)).to_json()
+    page = "/" if address == "/index.json" else address.replace(".json", "")
+    assert f'href="{address.replace("&", "&amp;")}"' in client.get(page).text
+
+
+def test_the_page_shows_what_its_json_says(client):
+    page, text = client.get("/runs/main/features/7.json").json(), client.get("/runs/main/features/7").text
+    assert f"{page['n_tokens']:,}" in text and f"/runs/main/features/{page['neighbours'][0]['latent']}" in text
+    assert all(example["document"] in text for example in page["top"])
+    assert all(value in text for value in page["provenance"].values())
+    assert page["explanation"] is None or page["explanation"]["status"] != "explained" or page["definitions"]
+
+
+def test_search_sort_and_pages(client, small_index):
+    def get(**options):
+        return client.get("/runs/main/features.json", params=options).json()
+
+    by_density = [row["density"] for row in get(sort="density")["rows"]]
+    assert by_density == sorted(by_density, reverse=True)
+    assert [row["latent"] for row in get(sort="latent", order="asc", page=2)["rows"]] == list(range(50, 100))
+    assert [row["latent"] for row in get(q="17")["rows"]] == [17]
+    assert get(q="no such words anywhere")["n_found"] == 0
+    found = get(q="return")
+    assert 0 < found["n_found"] < small_index.d_sae
+    assert get(page=10**6)["page"] == get()["n_pages"] and get(sort="nonsense")["sort"] == "f1"
+    assert get(q='"; DROP TABLE explanation; --')["n_found"] == 0
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["/nowhere", "/runs/none/features", "/runs/main/features/999999", "/runs/main/features/-1", "/runs/main/features/x",
+     "/runs/..%2f..%2fetc/features", "/runs/%2e%2e/features/1", "/static/../app.py", "/runs/main/features/007", "/runs/main/features/\u0663",
+     "/runs/main/features/1.json.json", "/runs/main", "/static/%2e%2e/app.py", "/about/none"],
+)  # fmt: skip
+def test_nonsense_ends_in_a_plain_sentence(client, page):
+    found = client.get(page)
+    assert found.headers["Content-Security-Policy"].startswith("default-src 'self'")
+    assert found.status_code == 404 and "Traceback" not in found.text and "There is no such page" in found.text
+
+
+def test_impossible_options_are_refused_in_words(client):
+    found = client.get("/runs/main/features?page=two")
+    assert found.status_code == 400 and "impossible" in found.text and "page" in found.text
+    assert client.get("/runs/main/features", params={"q": "x" * 201}).status_code == 400
+    assert client.get("/runs/main/features", params={"q": "\x00\ud7ff'"}).status_code == 200
+    assert client.post("/").status_code == 405
+
+
+def test_errors_have_a_json_form(client):
+    found = client.get("/runs/main/features/999999.json")
+    assert found.status_code == 404 and contexts.ErrorPage.model_validate(found.json()).message.startswith(
+        "There is no latent"
+    )
+
+
+def test_nothing_may_be_loaded_from_elsewhere(client):
+    assert client.get("/").headers["Content-Security-Policy"].startswith("default-src 'self'")
+
+
+def test_dead_features_show_no_histogram(client, small_index):
+    dead = [i for i in range(small_index.d_sae) if small_index.table["n_active"][i] == 0]
+    assert dead, "the small run has no dead latent to test with"
+    for latent in dead[:1]:
+        text = client.get(f"/runs/main/features/{latent}").text
+        assert "nothing to draw" in text and "<svg" not in text
+
+
+def test_every_field_of_every_page_is_documented():
+    pages = [value for value in vars(contexts).values() if isinstance(value, type) and issubclass(value, Config)]
+    assert len(pages) > 10
+    for page in pages:
+        for name, field in page.model_fields.items():
+            assert field.description, f"{page.__name__}.{name}"
+
+
+def test_whitespace_is_visible_where_it_is_active():
+    assert visible("  \t", active=True) == "··→" and visible("a b\n", active=True) == "a b↵"
+    assert visible("  ", active=False) == "  "
