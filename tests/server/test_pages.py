@@ -152,6 +152,12 @@ def test_search_sort_and_pages(client, small_index):
     assert by_density == sorted(by_density, reverse=True)
     assert [row["latent"] for row in get(sort="latent", order="asc", page=2)["rows"]] == list(range(50, 100))
     assert [row["latent"] for row in get(q="17")["rows"]] == [17]
+    for order in ("asc", "desc"):
+        pages = [get(sort="f1", order=order, page=n + 1)["rows"] for n in range(get()["n_pages"])]
+        scores = [row["f1"] for rows in pages for row in rows]
+        known = [score for score in scores if score is not None]
+        assert scores == sorted(known, reverse=order == "desc") + [None] * (len(scores) - len(known))
+        assert len(scores) == small_index.d_sae and 0 < len(known) < len(scores)
     assert get(q="no such words anywhere")["n_found"] == 0
     found = get(q="return")
     assert 0 < found["n_found"] < small_index.d_sae

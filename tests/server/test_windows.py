@@ -75,6 +75,24 @@ def inside_a_character(corpus, row: int, column: int) -> bool:
     return 0x80 <= corpus.vocabulary.token_bytes(corpus.tokens[row, column])[0] < 0xC0
 
 
+def test_a_window_never_begins_or_ends_inside_a_character(small_index, texts):
+    corpus, windows = small_index.corpus, Windows(small_index, 0, texts)
+    n_seen = {-BEFORE: 0, AFTER + 1: 0}
+    for row, column in zip(*np.nonzero(np.asarray(corpus.documents) >= 0), strict=True):
+        for edge in n_seen:
+            place = column - edge  # its window would be cut just before `column`
+            if not 0 <= place < corpus.n_ctx or not inside_a_character(corpus, row, column):
+                continue
+            if corpus.documents[row, place] == corpus.documents[row, column] == corpus.documents[row, column - 1]:
+                view = windows.view(Example(position=row * corpus.n_ctx + place, value=0))
+                # Where the row itself ends inside a character, the model saw it so, and so does the page.
+                if view.cut_before if edge < 0 else view.cut_after:
+                    text = "".join(span.text for span in view.spans)
+                    assert "\\x" not in (text[:4] if edge < 0 else text[-4:])
+                    n_seen[edge] += 1
+    assert min(n_seen.values()) > 3
+
+
 def test_heat_follows_the_largest_activation_anywhere(small_index, texts):
     latent = int(np.argmax(small_index.table["n_active"]))
     positions, values = small_index.column(latent)
