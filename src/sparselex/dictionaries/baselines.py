@@ -52,6 +52,13 @@ def neurons(mean: Float[Tensor, " d_in"], k: int) -> Basis:
     return Basis(BasisConfig(kind="neurons", d_in=d_in, d_sae=d_in, k=k), torch.eye(d_in), mean)
 
 
+def random_rows(mean: Float[Tensor, " d_in"], d_sae: int, k: int, generator: torch.Generator) -> Basis:
+    """`d_sae` random directions with unit norm. Overcomplete rows overlap, so their sum is no least-squares reconstruction."""
+    rows = torch.randn(d_sae, len(mean), generator=generator)
+    config = BasisConfig(kind="random", d_in=len(mean), d_sae=d_sae, k=k)
+    return Basis(config, rows / rows.norm(dim=-1, keepdim=True), mean)
+
+
 def principal_components(mean: Float[Tensor, " d_in"], covariance: Float[Tensor, "d_in d_in"], k: int) -> Basis:
     """Eigenvectors of the covariance, largest variance first; the k largest coefficients of each token."""
     d_in = len(mean)

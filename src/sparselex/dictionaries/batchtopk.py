@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import DictionaryConfig, TrainableDictionary
-from sparselex.dictionaries.sparse import encode_at
+from sparselex.dictionaries.sparse import Gradients, encode_at
 
 
 class BatchTopKConfig(DictionaryConfig):
@@ -58,7 +58,7 @@ class BatchTopK(TrainableDictionary):
         rows, indices = (pre > self._cut()).nonzero(as_tuple=True)
         return Codes.from_pairs(rows, indices, pre[rows, indices], len(x), self.d_sae)
 
-    def training_codes(self, x: Float[Tensor, "n d_in"]) -> Codes:
+    def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "sparse") -> Codes:
         with torch.no_grad():
             norms = self.W_dec.norm(dim=-1)
             scores = torch.addmm((self.b_enc - self.b_dec @ self.W_enc) * norms, x, self.W_enc * norms)
@@ -66,7 +66,7 @@ class BatchTopK(TrainableDictionary):
             if len(kept):
                 self._follow(float(kept.min()))
             codes = Codes.from_pairs(rows, indices, kept / norms[indices], len(x), self.d_sae)
-        return encode_at(x, self.W_enc, self.b_enc, self.b_dec, codes)
+        return encode_at(x, self.W_enc, self.b_enc, self.b_dec, codes, gradients=gradients)
 
     def _cut(self) -> Tensor:
         return (self.threshold / self.W_dec.norm(dim=-1).double()).to(self.W_dec.dtype)

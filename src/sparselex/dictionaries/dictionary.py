@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.sparse import decode_at
+from sparselex.dictionaries.sparse import Gradients, decode_at
 
 
 class DictionaryConfig(Config):
@@ -88,7 +88,7 @@ class TrainableDictionary(Dictionary):
         self.b_dec = nn.Parameter(torch.zeros(self.d_in))
 
     @abstractmethod
-    def training_codes(self, x: Float[Tensor, "n d_in"]) -> Codes:
+    def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "sparse") -> Codes:
         """Codes of a training batch, with gradients; may select over the whole batch."""
 
     def pre_acts(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:

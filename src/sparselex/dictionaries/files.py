@@ -5,6 +5,8 @@ BatchTopK dictionary, saved as JumpReLU, a constant `threshold [d_sae]`. `config
 raw activations and decoder rows have unit norm.
 """
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from torch import Tensor
 
 from sparselex.base.artifacts import open_artifact, read_json, write_json
 from sparselex.base.errors import UserError
@@ -49,12 +52,30 @@ def load_dictionary(path: Path | str) -> TrainableDictionary:
     dictionary = new_dictionary(config)
     try:
         tensors = load_file(path / WEIGHTS)
-        if threshold is not None:
-            tensors["threshold"] = torch.tensor(threshold, dtype=torch.float64)
-        dictionary.load_state_dict(tensors)
-    except (SafetensorError, RuntimeError, OSError) as error:
+    except (SafetensorError, OSError) as error:
         raise _unreadable(path / WEIGHTS, str(error).splitlines()[0]) from None
+    if "threshold" in dictionary.state_dict():
+        if not isinstance(threshold, float | int) or not math.isfinite(threshold):
+            raise _unreadable(path / CONFIG, f"threshold is {threshold!r}, which is no finite number")
+        # The float64 scalar; the weights hold it rounded and spread over all latents, for other readers.
+        tensors["threshold"] = torch.tensor(threshold, dtype=torch.float64)
+    if fault := _misfit(tensors, dictionary.state_dict()):
+        raise _unreadable(path / WEIGHTS, fault)
+    dictionary.load_state_dict(tensors)
     return dictionary.eval().requires_grad_(False)
+
+
+def _misfit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str | None:
+    """What is wrong with `tensors` as the state of a dictionary, or None."""
+    for name, like in expected.items():
+        if name not in tensors:
+            return f"tensor {name!r} is missing"
+        if tensors[name].shape != like.shape:
+            return f"tensor {name!r} has shape {list(tensors[name].shape)}, not {list(like.shape)}"
+        if not torch.isfinite(tensors[name]).all():
+            return f"tensor {name!r} holds NaN or infinity"
+    unknown = sorted(set(tensors) - set(expected))
+    return f"tensor {unknown[0]!r} is unknown" if unknown else None
 
 
 def _saelens(dictionary: TrainableDictionary, model_name: str, hook: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import DictionaryConfig, TrainableDictionary
+from sparselex.dictionaries.sparse import Gradients
 
 
 class ReLUConfig(DictionaryConfig):
@@ -37,8 +38,8 @@ class ReLU(TrainableDictionary):
     def encode(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         return self.pre_acts(x).relu()
 
-    def training_codes(self, x: Float[Tensor, "n d_in"]) -> Codes:
-        # Half of all latents are active at first, so the sparse gradient would cost more than the dense one.
+    def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "sparse") -> Codes:
+        # Half of all latents are active at first, so the encoder's sparse gradient would cost more than the dense one: always dense.
         acts = self.encode(x)
         with torch.no_grad():
             rows, indices = acts.nonzero(as_tuple=True)

@@ -5,12 +5,17 @@ forward shrink to `2 n k d_in`. Weight gradients are sums over the tokens in whi
 are an embedding bag with latents as bags and tokens as the table, which a scatter (`index_add_`) does several times slower.
 """
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
+
+Gradients = Literal["sparse", "dense"]
+"""`sparse` as above; `dense` is the same mathematics left to autograd, the reference that tests hold the first against."""
 
 # Row dots of two gathered matrices without writing the gathered rows; PyTorch keeps it for embedding_bag's own backward.
 _row_dots = torch.ops.aten._embedding_bag_per_sample_weights_backward
@@ -70,9 +75,15 @@ class _EncodeAt(torch.autograd.Function):
 
 
 def decode_at(
-    codes: Codes, W_dec: Float[Tensor, "d_sae d_out"], b_dec: Float[Tensor, " d_out"]
+    codes: Codes,
+    W_dec: Float[Tensor, "d_sae d_out"],
+    b_dec: Float[Tensor, " d_out"],
+    *,
+    gradients: Gradients = "sparse",
 ) -> Float[Tensor, "n d_out"]:
     """`codes.dense() @ W_dec + b_dec`, with gradients for the values, `W_dec` and `b_dec`."""
+    if gradients == "dense":
+        return codes.dense() @ W_dec + b_dec
     return _Decode.apply(codes.values, W_dec, b_dec, codes)
 
 
@@ -82,9 +93,13 @@ def encode_at(
     b_enc: Float[Tensor, " d_sae"],
     b_dec: Float[Tensor, " d_in"],
     codes: Codes,
+    *,
+    gradients: Gradients = "sparse",
 ) -> Codes:
     """`codes`, whose values are `((x - b_dec) @ W_enc + b_enc)` at its places, tied to the weights for gradients.
 
     `x` receives no gradient: it comes from a frozen model.
     """
+    if gradients == "dense":
+        return codes.with_values(torch.addmm(b_enc, x - b_dec, W_enc)[codes.rows, codes.indices])
     return codes.with_values(_EncodeAt.apply(x, W_enc, b_enc, b_dec, codes))

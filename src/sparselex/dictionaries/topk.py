@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import DictionaryConfig, TrainableDictionary
-from sparselex.dictionaries.sparse import encode_at
+from sparselex.dictionaries.sparse import Gradients, encode_at
 
 
 class TopKConfig(DictionaryConfig):
@@ -51,7 +51,7 @@ class TopK(TrainableDictionary):
         chosen = indices[keep]
         return Codes.from_pairs(rows, chosen, pre[rows, chosen], len(x), self.d_sae)
 
-    def training_codes(self, x: Float[Tensor, "n d_in"]) -> Codes:
+    def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "sparse") -> Codes:
         with torch.no_grad():
             codes = self.encode_sparse(x)
-        return encode_at(x, self.W_enc, self.b_enc, self.b_dec, codes)
+        return encode_at(x, self.W_enc, self.b_enc, self.b_dec, codes, gradients=gradients)

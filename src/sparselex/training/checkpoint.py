@@ -31,7 +31,10 @@ def save_checkpoint(
     tensors |= {f"adam/{name}": value for name, value in _moments(dictionary, optimiser).items()}
     tensors["silence"] = silence.n_tokens
     packed = save({name: value.detach().contiguous() for name, value in tensors.items()})
-    (aside / "state.safetensors").write_bytes(packed)
+    with open(aside / "state.safetensors", "wb") as file:
+        file.write(packed)
+        file.flush()
+        os.fsync(file.fileno())  # the rename must never be on disk before the bytes
     write_json(aside / "progress.json", progress)
     old = folder / "checkpoint.old"
     shutil.rmtree(old, ignore_errors=True)

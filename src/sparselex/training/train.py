@@ -4,13 +4,13 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from sparselex.activations.source import ActivationSource, Batch
+from sparselex.activations.source import ActivationSource, Batch, EndOfData
 from sparselex.base.artifacts import Staging, finished, stage
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
@@ -18,7 +18,7 @@ from sparselex.base.progress import Bar, progress
 from sparselex.base.seeds import derive
 from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
-from sparselex.dictionaries.sparse import decode_at
+from sparselex.dictionaries.sparse import Gradients, decode_at
 from sparselex.dictionaries.table import AnyDictionaryConfig, new_dictionary
 from sparselex.training.checkpoint import load_checkpoint, save_checkpoint
 from sparselex.training.dead import Silence
@@ -27,6 +27,9 @@ from sparselex.training.schedules import lr_factor, peak_lr
 from sparselex.training.step import Step
 
 LOG = "log.jsonl"
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A part of a whole."""
 
 
 class TrainConfig(Config):
@@ -44,10 +47,10 @@ class TrainConfig(Config):
     lr: PositiveFloat | None = None
     """Peak learning rate of Adam; None takes `schedules.peak_lr`."""
 
-    warmup_share: NonNegativeFloat = 0.05
+    warmup_share: Share = 0.05
     """Share of the steps over which the learning rate rises, at most 1,000 steps."""
 
-    decay_share: NonNegativeFloat = 0.2
+    decay_share: Share = 0.2
     """Share of the steps at the end over which it falls to zero."""
 
     clip: PositiveFloat = 1.0
@@ -64,6 +67,9 @@ class TrainConfig(Config):
 
     dead_after_tokens: PositiveInt = 10_000_000
     """Tokens of silence after which a latent counts as dead."""
+
+    gradients: Gradients = "sparse"
+    """How codes are decoded and weight gradients summed; `dense` is the reference, equal up to rounding and several times slower."""
 
     calibration_batches: PositiveInt = 8
     """Batches from which the input scale and the mean are measured before the first step."""
@@ -111,7 +117,8 @@ def train(
         inputs: ids of what the activations were made from; together with `config` they decide whether `to` is still good.
         model_name, hook: written into the SAELens configuration.
 
-    Raises `UserError` for a width mismatch, and for NaN or infinite activations (training stops, its last checkpoint stays).
+    Raises `UserError` for a width mismatch; for a source that ends too early and for NaN or infinite activations (the state before the
+    batch is saved: with the source mended, training goes on from there); and when training diverges.
     """
     to = Path(to)
     if finished(to, "dictionary", config, inputs):
@@ -159,13 +166,13 @@ class _Trainer:
 
     def step(self, bar: Bar) -> None:
         """One batch: codes, loss, gradients, Adam."""
-        batch = self.source.next_batch()
-        x = _checked(batch) * self.calibration.scale
+        x = self._next() * self.calibration.scale
         dead = self.silence.dead
         loss, step = self._loss(x, dead)
         self.optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.dictionary.parameters(), self.config.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.dictionary.parameters(), self.config.clip)
+        self._check_finite(loss.item(), norm.item())
         factor = lr_factor(self.n_steps, self.config.n_steps, warmup_steps=self._warmup_steps,
                            decay_share=self.config.decay_share)  # fmt: skip
         self.optimiser.param_groups[0]["lr"] = self.lr * max(factor, 0.0)
@@ -177,7 +184,33 @@ class _Trainer:
         if self.n_steps % self.config.log_steps == 1 or self.config.log_steps == 1:
             self._report(step, loss, len(dead), bar)
         if self.n_tokens - self._checkpointed >= self.config.checkpoint_tokens:
-            self._save()
+            self._save(self.source.state())
+
+    def _next(self) -> Tensor:
+        """The next batch's activations. Where there is none to train on, the state before it is saved first."""
+        before, number = self.source.state(), self.n_steps + 1
+        try:
+            return _checked(self.source.next_batch(), f"batch {number}")
+        except EndOfData:
+            self._save(before)
+            raise UserError(
+                f"The activations ended after {self.n_tokens:,} tokens, and training was to take {self.config.n_tokens:,}.",
+                "a source with at least that many tokens",
+                "lower n_tokens, or let the source run for more epochs.",
+            ) from None
+        except UserError:
+            self._save(before)
+            raise
+
+    def _check_finite(self, loss: float, gradient_norm: float) -> None:
+        # Before Adam's step: one such gradient would turn every weight into NaN, and a BatchTopK dictionary of NaN selects
+        # nothing and reports a finite loss from then on.
+        if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
+            raise UserError(
+                f"Training diverged at step {self.n_steps + 1}: loss {loss:.4g}, gradient norm {gradient_norm:.4g}.",
+                "a finite loss and gradient",
+                f"lower the learning rate (its peak is {self.lr:.3g}); the log so far is {self.log}.",
+            )
 
     @property
     def _warmup_steps(self) -> int:
@@ -185,8 +218,8 @@ class _Trainer:
 
     def _loss(self, x: Tensor, dead: Tensor) -> tuple[Tensor, Step]:
         dictionary, config = self.dictionary, self.config
-        codes = dictionary.training_codes(x)
-        x_hat = decode_at(codes, dictionary.W_dec, dictionary.b_dec)
+        codes = dictionary.training_codes(x, gradients=config.gradients)
+        x_hat = decode_at(codes, dictionary.W_dec, dictionary.b_dec, gradients=config.gradients)
         step = Step(dictionary, x, x, codes, x_hat, dead, self.n_steps / config.n_steps)
         k_aux = config.k_aux or max(1, config.dictionary.d_in // 2)
         aux = auxk(step, alpha=config.auxk_alpha, k_aux=k_aux, share=config.auxk_share)
@@ -208,10 +241,12 @@ class _Trainer:
             file.write(json.dumps(line) + "\n")
         bar.show(loss=line["loss"], L0=line["l0"], FVU=line["fvu"], dead=line["dead_share"])
 
-    def _save(self) -> None:
+    def _save(self, source_state: dict[str, Any]) -> None:
+        if not self.n_steps:  # nothing has been learned, and Adam has no moments yet
+            return
         self._checkpointed = self.n_tokens
         progress = {
-            "n_steps": self.n_steps, "n_tokens": self.n_tokens, "source": self.source.state(),
+            "n_steps": self.n_steps, "n_tokens": self.n_tokens, "source": source_state,
             "scale": self.calibration.scale,
         }  # fmt: skip
         save_checkpoint(self.staging.folder, self.dictionary, self.optimiser, self.silence, progress)
@@ -232,25 +267,30 @@ def _calibrate(source: ActivationSource, config: TrainConfig) -> Calibration:
     start = source.state()
     n, square, total = 0, 0.0, torch.zeros(source.d_in, dtype=torch.float64)
     for _ in range(config.calibration_batches):
-        x = _checked(source.next_batch()).double()
+        try:
+            x = _checked(source.next_batch(), "the calibration").double()
+        except EndOfData:  # a short source is calibrated on what it has
+            break
         n, square, total = n + len(x), square + x.square().sum().item(), total + x.sum(0)
         if n >= config.n_tokens:
             break
     source.load_state(start)
+    if not n:
+        raise UserError("The source holds no activations.", "at least one batch", "harvest more text.")
     if not square:
         raise UserError("All activations are zero.", "activations that carry something", "check the hook.")
     scale = math.sqrt(source.d_in * n / square)
     return Calibration(scale, (total / n * scale).float())
 
 
-def _checked(batch: Batch) -> Tensor:
+def _checked(batch: Batch, where: str) -> Tensor:
     if torch.isfinite(batch.x.sum()):  # a NaN or infinity anywhere makes the sum one; far cheaper than looking at each
         return batch.x
     bad = (~torch.isfinite(batch.x).all(-1)).nonzero().view(-1)
     if not len(bad):
         return batch.x
     raise UserError(
-        f"{len(bad)} activations hold NaN or infinity, first at corpus position {int(batch.positions[int(bad[0])])}.",
+        f"{len(bad)} activations of {where} hold NaN or infinity, first at corpus position {int(batch.positions[int(bad[0])])}.",
         "finite numbers",
-        "check the model's precision; training can go on from its last checkpoint once the source is mended.",
+        "check the model's precision; once the source is mended, training goes on from the step before.",
     )
