@@ -77,7 +77,7 @@ def test_gradients_of_every_objective_equal_dense_float64_autograd(kind):
         torch.testing.assert_close(found[name], parameter.grad, rtol=1e-8, atol=1e-8, msg=lambda m, n=name: f"{n}: {m}")
 
 
-@pytest.mark.parametrize(("alpha", "revived"), [(1 / 4, True), (0.0, False)])
+@pytest.mark.parametrize(("alpha", "revived"), [(1 / 32, True), (0.0, False)])
 def test_auxk_revives_planted_dead_latents(alpha, revived, tmp_path, monkeypatch):
     from sparselex.training import train as module
 

@@ -1,6 +1,6 @@
 """BatchTopK dictionaries: the largest latents of a whole batch, k per token on average."""
 
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -9,7 +9,11 @@ from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import DictionaryConfig, TrainableDictionary
-from sparselex.dictionaries.sparse import Gradients, encode_at
+from sparselex.dictionaries.sparse import Gradients, Selection, coarse_product, encode_at, product_at
+
+_COARSE_MARGIN = 0.97
+"""What the bfloat16 product puts above this share of its own cut is ranked exactly; its largest error among 17 million scores of
+width 512 was 1 % of the cut."""
 
 
 class BatchTopKConfig(DictionaryConfig):
@@ -21,12 +25,15 @@ class BatchTopKConfig(DictionaryConfig):
     k: PositiveInt = 32
     """Latents kept per token on average over a training batch."""
 
+    selection: Selection = "float32"
+    """Precision in which training chooses latents."""
+
     threshold_rate: PositiveFloat = 0.1
     """Rate at which the inference threshold follows the smallest kept activation of each batch. That is an order statistic of
     over 100,000 values and hardly varies, so a fast rate costs nothing; at 0.01 a run of 60 steps ended at L0 4 instead of 32."""
 
     @model_validator(mode="after")
-    def _k_fits(self) -> Self:
+    def _k_fits(self) -> "BatchTopKConfig":
         if self.k > self.d_sae:
             raise ValueError(
                 f"k={self.k} latents per token cannot be kept of d_sae={self.d_sae}; lower k or raise d_sae"
@@ -61,8 +68,8 @@ class BatchTopK(TrainableDictionary):
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "sparse") -> Codes:
         with torch.no_grad():
             norms = self.W_dec.norm(dim=-1)
-            scores = torch.addmm((self.b_enc - self.b_dec @ self.W_enc) * norms, x, self.W_enc * norms)
-            rows, indices, kept = self._select(scores, len(x) * self.config.k)
+            W, b = self.W_enc * norms, (self.b_enc - self.b_dec @ self.W_enc) * norms
+            rows, indices, kept = self._select(x, W, b, len(x) * self.config.k)
             if len(kept):
                 self._follow(float(kept.min()))
             codes = Codes.from_pairs(rows, indices, kept / norms[indices], len(x), self.d_sae)
@@ -71,25 +78,39 @@ class BatchTopK(TrainableDictionary):
     def _cut(self) -> Tensor:
         return (self.threshold / self.W_dec.norm(dim=-1).double()).to(self.W_dec.dtype)
 
-    def _select(self, scores: Tensor, n_keep: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The `n_keep` largest positive scores of the batch, ordered by token.
+    def _select(self, x: Tensor, W: Tensor, b: Tensor, n_keep: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The `n_keep` largest positive scores `x @ W + b` of the batch, ordered by token.
 
         A library top-k over the whole batch takes longer than the encoder's product. The running threshold tells nearly where
         the cut will be, so only what lies above a lower bar is ranked; where too little does, everything positive is.
         """
-        for bar in (0.8 * float(self.threshold), 0.0):
-            candidates = (scores.view(-1) > bar).nonzero().view(-1)
-            if len(candidates) >= n_keep or bar == 0:
-                break
-        values = scores.view(-1)[candidates]
+        bar = 0.8 * float(self.threshold)
+        if self.config.selection == "bfloat16" and bar > 0:
+            coarse = coarse_product(x, W, b).view(-1)
+            candidates = (coarse > bar).nonzero().view(-1)
+            if len(candidates) >= n_keep:
+                rough = coarse[candidates].float()
+                candidates = candidates[rough >= _COARSE_MARGIN * _nth_largest(rough, n_keep)]
+                return self._keep(candidates, product_at(x, W, b, *self._places(candidates)), n_keep)
+        scores = torch.addmm(b, x, W).view(-1)
+        candidates = (scores > bar).nonzero().view(-1)
+        if len(candidates) < n_keep:
+            candidates = (scores > 0).nonzero().view(-1)
+        return self._keep(candidates, scores[candidates], n_keep)
+
+    def _keep(self, candidates: Tensor, values: Tensor, n_keep: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens, latents and values of the `n_keep` largest candidates, or of all where there are no more."""
         if len(candidates) > n_keep:
-            smallest = values.kthvalue(len(values) - n_keep + 1).values
+            smallest = _nth_largest(values, n_keep)
             keep = values >= smallest
             # Equal scores at the cut: the first in batch order stay, so exactly n_keep are kept.
             if (surplus := int(keep.sum()) - n_keep) > 0:
                 keep[(values == smallest).nonzero().view(-1)[-surplus:]] = False
             candidates, values = candidates[keep], values[keep]
-        return candidates // self.d_sae, candidates % self.d_sae, values
+        return *self._places(candidates), values
+
+    def _places(self, flat: Tensor) -> tuple[Tensor, Tensor]:
+        return flat // self.d_sae, flat % self.d_sae
 
     def _follow(self, smallest: float) -> None:
         rate = self.config.threshold_rate if float(self.threshold) > 0 else 1.0
@@ -97,3 +118,7 @@ class BatchTopK(TrainableDictionary):
 
     def _fold_extra(self, input_scale: float) -> None:
         self.threshold /= input_scale
+
+
+def _nth_largest(values: Tensor, n: int) -> Tensor:
+    return values.kthvalue(len(values) - n + 1).values

@@ -1,0 +1,115 @@
+"""The fast paths against their references: sparse gradients against dense, bfloat16 selection against float32."""
+
+import pytest
+import torch
+
+from sparselex.dictionaries.baselines import random_rows
+from sparselex.dictionaries.sparse import decode_at
+from sparselex.dictionaries.table import AnyDictionaryConfig, new_dictionary
+from sparselex.dictionaries.topk import TopKConfig
+from sparselex.testing import check_dictionary
+from sparselex.training.train import TrainConfig
+
+KINDS = ["relu", "topk", "batchtopk"]
+
+
+def config(kind: str, **options) -> AnyDictionaryConfig:
+    values = {"kind": kind, "d_in": 48, "d_sae": 200, **({} if kind == "relu" else {"k": 6}), **options}
+    return TrainConfig.parse({"dictionary": values, "n_tokens": 1}).dictionary
+
+
+def make(kind: str, **options):
+    generator = torch.Generator().manual_seed(1)
+    dictionary = new_dictionary(config(kind, **options), generator)
+    with torch.no_grad():
+        for parameter in dictionary.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+    return dictionary
+
+
+def inputs(n=64):
+    return torch.randn(n, 48, generator=torch.Generator().manual_seed(2))
+
+
+def gradients_of(dictionary, x, gradients):
+    dictionary.zero_grad()
+    codes = dictionary.training_codes(x, gradients=gradients)
+    x_hat = decode_at(codes, dictionary.W_dec, dictionary.b_dec, gradients=gradients)
+    ((x_hat - x).square().sum() + codes.values.square().sum()).backward()
+    return {name: parameter.grad.clone() for name, parameter in dictionary.named_parameters()}, x_hat.detach()
+
+
+@pytest.mark.parametrize("selection", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_sparse_gradients_equal_dense_ones(kind, selection):
+    options = {} if kind == "relu" else {"selection": selection}
+    dictionary, x = make(kind, **options).double(), inputs().double()
+    dictionary.training_codes(x)  # gives BatchTopK its threshold, so that the coarse product is used next
+    if kind == "batchtopk":  # both calls must choose alike, whatever the threshold has moved to
+        assert float(dictionary.threshold) > 0
+    sparse, x_hat = gradients_of(dictionary, x, "sparse")
+    dense, expected = gradients_of(dictionary, x, "dense")
+    torch.testing.assert_close(x_hat, expected, rtol=1e-10, atol=1e-10)
+    for name in dense:
+        assert dense[name].abs().max() > 0
+        torch.testing.assert_close(sparse[name], dense[name], rtol=1e-9, atol=1e-9)
+
+
+def places(codes):
+    return set(zip(codes.rows.tolist(), codes.indices.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("kind", ["topk", "batchtopk"])
+def test_bfloat16_selection_chooses_nearly_alike_and_computes_exactly(kind):
+    exact, coarse, x = make(kind), make(kind, selection="bfloat16"), inputs(512)
+    for dictionary in (exact, coarse):
+        dictionary.training_codes(x)
+    expected, found = exact.training_codes(x), coarse.training_codes(x)
+    assert len(found.indices) == len(expected.indices) == 6 * 512
+    assert len(places(found) & places(expected)) >= 0.99 * len(places(expected))
+    pre = coarse.pre_acts(x)
+    torch.testing.assert_close(found.values, pre[found.rows, found.indices], rtol=1e-4, atol=1e-5)
+    if kind == "batchtopk":
+        torch.testing.assert_close(coarse.threshold, exact.threshold, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("bar", [0.0, 1e-3, 1.0, 1e6])
+def test_bfloat16_selection_keeps_the_number_right_wherever_the_threshold_stands(bar):
+    dictionary = make("batchtopk", selection="bfloat16")
+    dictionary.threshold.fill_(bar)
+    assert len(dictionary.training_codes(inputs()).values) == 6 * 64
+
+
+@pytest.mark.parametrize("kind", ["topk", "batchtopk"])
+def test_bfloat16_selection_really_uses_the_coarse_product(kind, monkeypatch):
+    """A coarse product that says the opposite must show, or the fast path is not the one that runs."""
+    from sparselex.dictionaries import batchtopk, topk
+
+    dictionary, x = make(kind, selection="bfloat16"), inputs()
+    dictionary.training_codes(x)
+    honest = dictionary.training_codes(x)
+    module = {"topk": topk, "batchtopk": batchtopk}[kind]
+    plain = module.coarse_product
+    monkeypatch.setattr(module, "coarse_product", lambda x, W, b: plain(x, W, b).roll(1, dims=-1))
+    assert places(dictionary.training_codes(x)) != places(honest)
+
+
+def test_selection_leaves_inference_alone():
+    for kind in ("topk", "batchtopk"):
+        assert torch.equal(make(kind).encode(inputs()), make(kind, selection="bfloat16").encode(inputs()))
+
+
+def test_fewer_positive_latents_than_k():
+    dictionary = new_dictionary(
+        TopKConfig(d_in=4, d_sae=8, k=8, selection="bfloat16"), torch.Generator().manual_seed(0)
+    )
+    codes = dictionary.training_codes(torch.eye(4))
+    assert 0 < len(codes.values) < 32 and (codes.values > 0).all()
+
+
+@pytest.mark.parametrize("d_sae", [10, 100])
+def test_conformance_of_random_rows(d_sae):
+    basis = random_rows(torch.ones(20), d_sae, 5, torch.Generator().manual_seed(0))
+    check_dictionary(basis)
+    assert (basis.encode(torch.randn(7, 20)) != 0).sum(-1).tolist() == [5] * 7
+    torch.testing.assert_close(basis.W_dec.norm(dim=-1), torch.ones(d_sae))

@@ -1,0 +1,169 @@
+"""What stops training: it says why, leaves no finished folder, and goes on from where it stood once the cause is gone."""
+
+import json
+
+import pytest
+import torch
+
+from sparselex.activations.source import EndOfData
+from sparselex.activations.synthetic import MixtureConfig, SparseMixture
+from sparselex.base.errors import UserError
+from sparselex.dictionaries import sparse
+from sparselex.training.train import TrainConfig, train
+
+MIXTURE = MixtureConfig(d_in=16, n_features=32, l0=3)
+
+
+def config(kind="batchtopk", n_tokens=6_000, **options):
+    dictionary = {"kind": kind, "d_in": 16, "d_sae": 40, **({} if kind == "relu" else {"k": 3})}
+    values = {"batch_size": 200, "checkpoint_tokens": 2_000, "dead_after_tokens": 1_000, "calibration_batches": 2}
+    return TrainConfig.parse({"dictionary": dictionary, "n_tokens": n_tokens, **values, **options})
+
+
+def source():
+    return SparseMixture(MIXTURE, 200)
+
+
+class Breaking(SparseMixture):
+    """One batch holds a NaN."""
+
+    breaks_at = 17
+
+    def next_batch(self):
+        batch = super().next_batch()
+        if self._batch == self.breaks_at:
+            batch.x[7, 3] = float("nan")
+        return batch
+
+
+class Ending(SparseMixture):
+    """Ends after some batches."""
+
+    ends_after = 13
+
+    def next_batch(self):
+        if self._batch >= self.ends_after:
+            raise EndOfData
+        return super().next_batch()
+
+
+def assert_same_bytes(left, right):
+    assert sorted(path.name for path in left.iterdir()) == sorted(path.name for path in right.iterdir())
+    for path in left.iterdir():
+        assert path.read_bytes() == (right / path.name).read_bytes(), path.name
+
+
+@pytest.mark.parametrize(
+    ("faulty", "message", "n_steps"),
+    [(Breaking, "1 activations of batch 17 hold NaN or infinity, first at corpus position 3207", 16),
+     (Ending, "The activations ended after 2,600 tokens, and training was to take 6,000", 13)],
+)  # fmt: skip
+def test_the_state_before_the_stop_is_kept(tmp_path, faulty, message, n_steps):
+    train(source(), config(), tmp_path / "whole", inputs={})
+    with pytest.raises(UserError, match=message):
+        train(faulty(MIXTURE, 200), config(), tmp_path / "d", inputs={})
+    assert not (tmp_path / "d").exists()
+    progress = json.loads((tmp_path / ".d.partial" / "checkpoint" / "progress.json").read_text())
+    assert progress["n_steps"] == n_steps and progress["source"] == {"batch": n_steps}
+    train(source(), config(), tmp_path / "d", inputs={})
+    assert_same_bytes(tmp_path / "whole", tmp_path / "d")
+
+
+def test_a_stop_before_the_first_step(tmp_path):
+    class Late(Breaking):
+        """Sound while the scale is measured, broken when training reads the same batch."""
+
+        reads = 0
+
+        def next_batch(self):
+            self.reads += 1
+            self.breaks_at = 1 if self.reads == 3 else 0
+            return super().next_batch()
+
+    with pytest.raises(UserError, match="batch 1 hold NaN"):
+        train(Late(MIXTURE, 200), config(), tmp_path / "d", inputs={})
+    train(source(), config(), tmp_path / "d", inputs={})
+    train(source(), config(), tmp_path / "whole", inputs={})
+    assert_same_bytes(tmp_path / "whole", tmp_path / "d")
+
+
+def test_broken_activations_in_the_calibration(tmp_path):
+    broken = Breaking(MIXTURE, 200)
+    broken.breaks_at = 2
+    with pytest.raises(UserError, match="activations of the calibration hold NaN"):
+        train(broken, config(), tmp_path / "d", inputs={})
+
+
+def test_an_empty_source(tmp_path):
+    empty = Ending(MIXTURE, 200)
+    empty.ends_after = 0
+    with pytest.raises(UserError, match="holds no activations"):
+        train(empty, config(), tmp_path / "d", inputs={})
+
+
+def test_a_source_shorter_than_the_calibration_is_enough(tmp_path):
+    short = Ending(MIXTURE, 200)
+    short.ends_after = 3
+    train(short, config(n_tokens=600, calibration_batches=8), tmp_path / "d", inputs={})
+
+
+@pytest.mark.parametrize("kind", ["batchtopk", "topk", "relu"])
+def test_divergence_stops_and_finishes_nothing(tmp_path, kind):
+    """A BatchTopK dictionary of NaN selects nothing and has a finite loss: without the check it would be saved as a result."""
+    with pytest.raises(UserError, match=r"Training diverged at step \d+: loss .*\n.*\n.*lower the learning rate"):
+        train(source(), config(kind, lr=1e30), tmp_path / "d", inputs={})
+    assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize("option", ["warmup_share", "decay_share"])
+def test_a_share_is_at_most_one(option):
+    with pytest.raises(UserError, match=option):
+        config(**{option: 1.5})
+
+
+@pytest.mark.parametrize("kind", ["batchtopk", "topk", "relu"])
+def test_dense_gradients_train_to_the_same_dictionary(tmp_path, kind, monkeypatch):
+    expected = train(source(), config(kind), tmp_path / "sparse", inputs={})
+    monkeypatch.setattr(sparse, "_Decode", None)  # what only the sparse path needs
+    monkeypatch.setattr(sparse, "_EncodeAt", None)
+    with pytest.raises(AttributeError):
+        train(source(), config(kind), tmp_path / "without", inputs={})
+    found = train(source(), config(kind, gradients="dense"), tmp_path / "dense", inputs={})
+    for name, value in expected.state_dict().items():
+        torch.testing.assert_close(found.state_dict()[name], value, rtol=1e-3, atol=1e-3)
+
+
+def dictionary_options(kind, **options):
+    plain = config(kind, n_tokens=20_000)
+    return plain.model_copy(update={"dictionary": plain.dictionary.model_copy(update=options)})
+
+
+@pytest.mark.parametrize(
+    ("kind", "option"),
+    [("topk", {"k": 4}), ("batchtopk", {"k": 4}), ("relu", {"l1": 9.0}), ("topk", {"d_sae": 44}),
+     ("batchtopk", {"threshold_rate": 0.5})],
+    ids=str,
+)  # fmt: skip
+def test_each_option_of_a_type_changes_something(tmp_path, kind, option):
+    plain = train(source(), dictionary_options(kind), tmp_path / "a", inputs={})
+    changed = train(source(), dictionary_options(kind, **option), tmp_path / "b", inputs={})
+    x = source().sample(99)
+    assert not torch.equal(plain(x), changed(x))
+
+
+@pytest.mark.parametrize("kind", ["batchtopk", "topk"])
+def test_bfloat16_selection_trains_to_the_same_loss(tmp_path, kind):
+    """Stated tolerance: 0.5 % of the mean loss over the last fifth of the run."""
+    losses = []
+    for selection in ("float32", "bfloat16"):
+        train(source(), dictionary_options(kind, selection=selection).model_copy(update={"log_steps": 1}),
+              tmp_path / selection, inputs={})  # fmt: skip
+        lines = (tmp_path / selection / "log.jsonl").read_text().splitlines()
+        losses.append(sum(json.loads(line)["loss"] for line in lines[-20:]) / 20)
+    assert losses[0] != losses[1] and abs(losses[1] / losses[0] - 1) < 0.005
+
+
+def test_inference_keeps_about_k_latents_on_new_data(tmp_path):
+    dictionary = train(source(), config(n_tokens=60_000, lr=3e-3), tmp_path / "d", inputs={})
+    fresh = torch.cat([source().sample(1000 + number) for number in range(10)])
+    assert abs(len(dictionary.encode_sparse(fresh).indices) / len(fresh) - 3) < 0.3
