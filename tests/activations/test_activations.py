@@ -10,7 +10,7 @@ from sparselex.activations.live import LiveRows, Reader
 from sparselex.activations.masks import MaskConfig, special_counts
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.activations.source import EndOfData
-from sparselex.activations.store import ActivationStore
+from sparselex.activations.store import ActivationStore, shard_name
 from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.errors import UserError
 from sparselex.lm.subject import load_model
@@ -79,12 +79,12 @@ def test_killed_after_any_shard_and_run_again_it_gives_the_same_bytes(model, cor
     whole = harvest(model, corpus, CONFIG, tmp_path / "whole")
     write, left = harvest_module._write, [2]
 
-    def failing(batch, path, config):
+    def failing(batch, n_outliers, number, config, staging):
         left[0] -= 1
         if left[0] < 0:
-            path.with_suffix(".aside").write_bytes(b"half a shard")
+            (staging.folder / f".{shard_name(number)}.aside").write_bytes(b"half a shard")
             raise KeyboardInterrupt
-        write(batch, path, config)
+        return write(batch, n_outliers, number, config, staging)
 
     monkeypatch.setattr(harvest_module, "_write", failing)
     for start in range(4):

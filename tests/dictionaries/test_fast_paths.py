@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sparselex.dictionaries.baselines import random_rows
-from sparselex.dictionaries.sparse import decode_at
+from sparselex.dictionaries.sparse import decode_at, nth_largest, places_above
 from sparselex.dictionaries.table import AnyDictionaryConfig, new_dictionary
 from sparselex.dictionaries.topk import TopKConfig
 from sparselex.testing import check_dictionary
@@ -92,6 +92,17 @@ def test_bfloat16_selection_really_uses_the_coarse_product(kind, monkeypatch):
     plain = module.coarse_product
     monkeypatch.setattr(module, "coarse_product", lambda x, W, b: plain(x, W, b).roll(1, dims=-1))
     assert places(dictionary.training_codes(x)) != places(honest)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_places_and_order_statistics_equal_slow_ones(dtype):
+    values = torch.randn(1000, generator=torch.Generator().manual_seed(3)).to(dtype)
+    values[::7], values[::11] = 0.5, -0.0
+    for bar in (0.0, 0.5, 1.25, 100.0):
+        assert places_above(values, bar).tolist() == [i for i, value in enumerate(values.tolist()) if value > bar]
+    exact = values.to(torch.float32)
+    for n in (1, 2, 300, 1000):
+        assert float(nth_largest(exact, n)) == sorted(exact.tolist(), reverse=True)[n - 1]
 
 
 def test_selection_leaves_inference_alone():

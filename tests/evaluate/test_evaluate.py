@@ -118,7 +118,7 @@ def test_verdicts_say_plainly_where_the_twin_is_no_different():
 
 def test_the_median_interval_covers():
     rng = np.random.default_rng(0)
-    hits = sum(low <= 0 <= high for low, high in (_median_interval(rng.normal(size=101)) for _ in range(500)))
+    hits = sum(low <= 0 <= high for low, high in (_median_interval(rng.normal(size=101).tolist()) for _ in range(500)))
     assert 0.92 < hits / 500 < 0.99
 
 

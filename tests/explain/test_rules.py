@@ -14,13 +14,14 @@ from sparselex.explain.rules import Labels, Rule
 from sparselex.explain.score import Sums, confusion, scores, values
 from sparselex.explain.search import Column, search
 from sparselex.explain.store import ExplanationStore
+from sparselex.features.index import FeatureIndex
 from sparselex.text.splits import SPLITS
 
 N_VOCAB, N_CTX, N_ROWS = 40, 16, 120
 SPLIT_ROWS = {"train": range(80), "validation": range(80, 100), "test": range(100, 120)}
 
 
-class PlantedIndex:
+class PlantedIndex(FeatureIndex):
     """Random text over a small vocabulary, with latents whose rule is known. Shaped like `FeatureIndex`."""
 
     id = "planted"

@@ -39,7 +39,7 @@ def build(name: str) -> SubjectModel:
             parameter.data += 0.3 * torch.randn_like(parameter)
         elif "embed" not in name_:
             parameter.data *= 4
-    return SubjectModel(model, None, ModelConfig(name=name))
+    return SubjectModel(model, load_model("embedded").tokenizer, ModelConfig(name=name))
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
@@ -139,7 +139,7 @@ def test_unknown_hooks_teach(family, hook, words):
 
 def test_an_unknown_family_still_has_its_modules():
     config = hf.BloomConfig(vocab_size=50, hidden_size=24, n_layer=1, n_head=4)
-    subject = SubjectModel(hf.BloomForCausalLM(config), None, ModelConfig(name="bloom"))
+    subject = SubjectModel(hf.BloomForCausalLM(config), load_model("embedded").tokenizer, ModelConfig(name="bloom"))
     assert subject.hooks() == []
     assert subject.capture(TOKENS, ["module:transformer.h.0.mlp"])["module:transformer.h.0.mlp"].shape == (2, 9, 24)
     with pytest.raises(UserError, match="module:<dotted path>"):

@@ -1,7 +1,7 @@
 """Harvest: run the model over a corpus and keep the activations of one hook as shards."""
 
-import os
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -14,12 +14,14 @@ from sparselex.activations.live import Reader
 from sparselex.activations.masks import MaskConfig, special_counts
 from sparselex.activations.source import Batch
 from sparselex.activations.store import ActivationStore, shard_name
-from sparselex.base.artifacts import Staging, finished, read_json, stage, write_json
+from sparselex.base.artifacts import FileEntry, Staging, finished, read_json, stage, write_file, write_json
 from sparselex.base.config import Config
 from sparselex.base.progress import progress
 from sparselex.lm.subject import SubjectModel
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.splits import Split
+
+_DONE = "done"
 
 
 class HarvestConfig(Config):
@@ -44,6 +46,19 @@ class HarvestConfig(Config):
     """Tokens left out."""
 
 
+class _Shard(Config):
+    """One finished shard, noted beside it while the harvest runs."""
+
+    n: int
+    """Tokens kept."""
+
+    n_outliers: int
+    """Tokens left out for their norm."""
+
+    file: FileEntry
+    """Size and checksum."""
+
+
 def harvest(model: SubjectModel, corpus: TokenCorpus, config: HarvestConfig, to: Path | str) -> ActivationStore:
     """Write the activations of `config.hook` to `to`. Killed at any moment and run again, it gives the same bytes.
 
@@ -56,21 +71,18 @@ def harvest(model: SubjectModel, corpus: TokenCorpus, config: HarvestConfig, to:
         return ActivationStore(to)
     reader = Reader(model, corpus, config.hook, config.mask, batch_rows=config.batch_rows)
     with stage(to, "activations", config, inputs) as staging:
-        spans = list(_spans(corpus, config))
-        with progress("harvest", sum(len(span) for span in spans) * corpus.n_ctx, "tokens") as bar:
-            notes = []
-            for number, rows in enumerate(spans):
-                notes.append(_shard(reader, rows, number, config, staging))
-                bar.advance(len(rows) * corpus.n_ctx)
+        notes = _shards(reader, list(_spans(corpus, config)), config, staging)
         staging.finish(
             {
                 "d_in": reader.d_in,
-                "n_tokens": sum(note["n"] for note in notes),
-                "shards": [note["n"] for note in notes],
+                "n_tokens": sum(note.n for note in notes),
+                "shards": [note.n for note in notes],
                 "median_norm": reader.median_norm,
-                "masks": special_counts(corpus, config.splits) | {"norm_outlier": sum(n["outliers"] for n in notes)},
+                "masks": special_counts(corpus, config.splits)
+                | {"norm_outlier": sum(note.n_outliers for note in notes)},
             },
-            drop=("done",),
+            drop=(_DONE,),
+            written={shard_name(number): note.file for number, note in enumerate(notes)},
         )
     return ActivationStore(to)
 
@@ -82,27 +94,51 @@ def _spans(corpus: TokenCorpus, config: HarvestConfig) -> Iterator[range]:
             yield range(start, min(start + config.shard_rows, rows.stop))
 
 
-def _shard(reader: Reader, rows: range, number: int, config: HarvestConfig, staging: Staging) -> dict[str, int]:
-    """Make one shard, or keep it if an earlier start finished it; returns its size and its count of outliers."""
-    note_path = staging.folder / "done" / f"{number}.json"
+def _shards(reader: Reader, spans: list[range], config: HarvestConfig, staging: Staging) -> list[_Shard]:
+    """Make every shard that an earlier start has not finished.
+
+    While the model reads the rows of one shard, a thread hashes and writes the one before: two are in memory at most.
+    """
+    (staging.folder / _DONE).mkdir(exist_ok=True)
+    n_ctx = reader.corpus.n_ctx
+    made: list[_Shard | Future[_Shard]] = []
+    with ThreadPoolExecutor(1) as writer, progress("harvest", sum(map(len, spans)) * n_ctx, "tokens") as bar:
+        for number, rows in enumerate(spans):
+            kept = _finished_shard(number, staging)
+            if kept is None:
+                before = reader.n_outliers
+                batch = reader.read(np.arange(rows.start, rows.stop))
+                n_outliers = reader.n_outliers - before
+                if made and isinstance(made[-1], Future):
+                    made[-1] = made[-1].result()
+                made.append(writer.submit(_write, batch, n_outliers, number, config, staging))
+            else:
+                made.append(kept)
+            bar.advance(len(rows) * n_ctx)
+        return [shard.result() if isinstance(shard, Future) else shard for shard in made]
+
+
+def _finished_shard(number: int, staging: Staging) -> _Shard | None:
+    note = read_json(_note(number, staging))
     path = staging.folder / shard_name(number)
-    note = read_json(note_path)
-    if note is not None and path.exists() and path.stat().st_size == note["bytes"]:
-        return note
-    before = reader.n_outliers
-    batch = reader.read(np.arange(rows.start, rows.stop))
-    _write(batch, path, config)
-    note = {"n": len(batch.positions), "outliers": reader.n_outliers - before, "bytes": path.stat().st_size}
-    note_path.parent.mkdir(exist_ok=True)
-    write_json(note_path, note)
-    return note
+    if note is None or not path.exists():
+        return None
+    shard = _Shard.parse(note)
+    return shard if path.stat().st_size == shard.file.n_bytes else None
 
 
-def _write(batch: Batch, path: Path, config: HarvestConfig) -> None:
-    aside = path.with_suffix(".aside")
+def _write(batch: Batch, n_outliers: int, number: int, config: HarvestConfig, staging: Staging) -> _Shard:
     tensors = {
         "acts": batch.x.to(getattr(torch, config.dtype)).contiguous(),
         "positions": torch.from_numpy(batch.positions),
     }
-    aside.write_bytes(save(tensors))  # not save_file: it hides why the disk refused
-    os.replace(aside, path)
+    entry = write_file(
+        staging.folder / shard_name(number), save(tensors)
+    )  # not save_file: it hides why the disk refused
+    shard = _Shard(n=len(batch.positions), n_outliers=n_outliers, file=entry)
+    write_json(_note(number, staging), shard.to_json())
+    return shard
+
+
+def _note(number: int, staging: Staging) -> Path:
+    return staging.folder / _DONE / f"{number}.json"

@@ -1,6 +1,6 @@
 """Shuffling for training: blocks of units drawn from all over the corpus, mixed token by token."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from sparselex.base.errors import UserError
 from sparselex.base.seeds import generator
 
 
+@runtime_checkable
 class Units(Protocol):
     """Pieces of a corpus that can be read in any order: rows of text (live) or chunks of shards."""
 

@@ -1,6 +1,6 @@
 """What training asks of activations: batches, and a position that can be saved and restored."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -22,6 +22,7 @@ class EndOfData(Exception):
     """Raised by `next_batch` when every epoch has been given out."""
 
 
+@runtime_checkable
 class ActivationSource(Protocol):
     """A stream of batches that owns its position."""
 

@@ -76,15 +76,28 @@ class Staging:
         self.to, self.folder, self.kind, self.config, self.inputs = to, folder, kind, config, inputs
         self.manifest: Manifest | None = None
 
-    def finish(self, notes: Mapping[str, Any] | None = None, *, drop: tuple[str, ...] = ()) -> Manifest:
-        """Flush, list and rename the folder into place; `drop` names scratch files or folders to leave out."""
+    def finish(
+        self,
+        notes: Mapping[str, Any] | None = None,
+        *,
+        drop: tuple[str, ...] = (),
+        written: Mapping[str, FileEntry] | None = None,
+    ) -> Manifest:
+        """Flush, list and rename the folder into place.
+
+        `drop` names scratch files or folders to leave out; `written` holds the entries of files that `write_file` has flushed and
+        hashed already.
+        """
         for name in (*drop, _STAGE):
             _remove(self.folder / name)
         files = {}
         for path in sorted(p for p in self.folder.rglob("*") if p.is_file()):
-            _fsync(path)
-            entry = FileEntry(n_bytes=path.stat().st_size, sha256=checksum(path))
-            files[path.relative_to(self.folder).as_posix()] = entry
+            name = path.relative_to(self.folder).as_posix()
+            entry = (written or {}).get(name)
+            if entry is None:
+                _fsync(path)
+                entry = FileEntry(n_bytes=path.stat().st_size, sha256=checksum(path))
+            files[name] = entry
         # Through JSON, so that notes given as tuples or int keys hash as they will be read back.
         body = json.loads(json.dumps([self.kind, FORMAT, self.config, self.inputs, dict(notes or {})]))
         digest = fingerprint([*body, {name: entry.sha256 for name, entry in files.items()}])
@@ -182,6 +195,17 @@ def checksum(path: Path) -> str:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def write_file(path: Path, data: bytes) -> FileEntry:
+    """Write `data` through a temporary file and a rename, flushed to disk; returns its manifest entry."""
+    aside = path.with_name(f".{path.name}.aside")
+    with open(aside, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, path)
+    return FileEntry(n_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 def fingerprint(value: Any) -> str:

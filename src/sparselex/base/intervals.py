@@ -25,7 +25,7 @@ class Interval(NamedTuple):
 
 
 def bootstrap_interval(
-    per_document: Floats, statistic: Callable[[Floats], Floats], *, seed: int = 0, n_draws: int = 1000
+    per_document: Floats, statistic: Callable[[Floats], Floats | np.float64], *, seed: int = 0, n_draws: int = 1000
 ) -> Interval:
     """Percentile bootstrap over documents of a statistic of sums.
 

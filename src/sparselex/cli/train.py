@@ -18,6 +18,12 @@ def train(
     tokens: Annotated[
         int | None, typer.Option("--tokens", min=1, help="Tokens to train on; default: one pass.")
     ] = None,
+    selection: Annotated[
+        str | None,
+        typer.Option(
+            "--selection", help="Precision in which latents are chosen: float32 or bfloat16. Default: the faster here."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of weights and order.")] = 0,
     config: Annotated[
         Path | None, typer.Option("--config", help="A JSON file with the whole training configuration instead.")
@@ -31,7 +37,8 @@ def train(
     from sparselex.training.train import TrainConfig
 
     pipeline = Pipeline.open(Workspace(workspace), run)
-    values = {"kind": kind, "expansion": expansion, "k": k, "l1": l1, "n_tokens": tokens, "seed": seed}
+    values = {"kind": kind, "expansion": expansion, "k": k, "l1": l1, "n_tokens": tokens, "selection": selection,
+              "seed": seed}  # fmt: skip
     pipeline = pipeline.use_training(TrainingChoice.parse(values, "the training options"))
     dictionary = pipeline.train(TrainConfig.from_file(config) if config else None)
     if json:

@@ -9,7 +9,15 @@ from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import DictionaryConfig, TrainableDictionary
-from sparselex.dictionaries.sparse import Gradients, Selection, coarse_product, encode_at, product_at
+from sparselex.dictionaries.sparse import (
+    Gradients,
+    Selection,
+    coarse_product,
+    encode_at,
+    nth_largest,
+    places_above,
+    product_at,
+)
 
 _COARSE_MARGIN = 0.97
 """What the bfloat16 product puts above this share of its own cut is ranked exactly; its largest error among 17 million scores of
@@ -87,21 +95,21 @@ class BatchTopK(TrainableDictionary):
         bar = 0.8 * float(self.threshold)
         if self.config.selection == "bfloat16" and bar > 0:
             coarse = coarse_product(x, W, b).view(-1)
-            candidates = (coarse > bar).nonzero().view(-1)
+            candidates = places_above(coarse, bar)
             if len(candidates) >= n_keep:
                 rough = coarse[candidates].float()
-                candidates = candidates[rough >= _COARSE_MARGIN * _nth_largest(rough, n_keep)]
+                candidates = candidates[rough >= _COARSE_MARGIN * nth_largest(rough, n_keep)]
                 return self._keep(candidates, product_at(x, W, b, *self._places(candidates)), n_keep)
         scores = torch.addmm(b, x, W).view(-1)
-        candidates = (scores > bar).nonzero().view(-1)
+        candidates = places_above(scores, bar)
         if len(candidates) < n_keep:
-            candidates = (scores > 0).nonzero().view(-1)
+            candidates = places_above(scores, 0.0)
         return self._keep(candidates, scores[candidates], n_keep)
 
     def _keep(self, candidates: Tensor, values: Tensor, n_keep: int) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens, latents and values of the `n_keep` largest candidates, or of all where there are no more."""
         if len(candidates) > n_keep:
-            smallest = _nth_largest(values, n_keep)
+            smallest = nth_largest(values, n_keep)
             keep = values >= smallest
             # Equal scores at the cut: the first in batch order stay, so exactly n_keep are kept.
             if (surplus := int(keep.sum()) - n_keep) > 0:
@@ -118,7 +126,3 @@ class BatchTopK(TrainableDictionary):
 
     def _fold_extra(self, input_scale: float) -> None:
         self.threshold /= input_scale
-
-
-def _nth_largest(values: Tensor, n: int) -> Tensor:
-    return values.kthvalue(len(values) - n + 1).values

@@ -7,6 +7,7 @@ are an embedding bag with latents as bags and tokens as the table, which a scatt
 
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -21,6 +22,13 @@ Selection = Literal["float32", "bfloat16"]
 """Precision of the product that chooses latents in training. With `bfloat16` a few more than needed are chosen and ranked by their
 exact values, so choices differ only among near equals at the cut; values and gradients are float32 either way. It pays on processors
 that multiply bfloat16 in hardware (three times faster there, slower elsewhere)."""
+
+
+def fastest_selection() -> Selection:
+    """`bfloat16` where this processor multiplies it in hardware."""
+    found = torch.cpu.get_capabilities()
+    return "bfloat16" if found.get("avx512_bf16") or found.get("amx_bf16") else "float32"
+
 
 # Row dots of two gathered matrices without writing the gathered rows; PyTorch keeps it for embedding_bag's own backward.
 _row_dots = torch.ops.aten._embedding_bag_per_sample_weights_backward
@@ -49,6 +57,24 @@ def product_at(
 ) -> Float[Tensor, " nnz"]:
     """`(x @ W + b)[rows, indices]` in full precision; `W` lies in memory latent by latent."""
     return pair_dots(x, W.T, rows, indices).add_(b[indices])
+
+
+def places_above(values: Float[Tensor, " n"], bar: float) -> Int[Tensor, " m"]:
+    """Where `values` exceed `bar` (which is not negative), ascending."""
+    if values.device.type != "cpu":
+        return (values > bar).nonzero().view(-1)
+    # NumPy finds places twice as fast, and has no bfloat16; bits of floats above zero order like the floats.
+    bits = {torch.bfloat16: torch.int16, torch.float32: torch.int32, torch.float64: torch.int64}[values.dtype]
+    least = torch.tensor(bar, dtype=values.dtype).view(bits)
+    return torch.from_numpy(np.flatnonzero(values.detach().view(bits).numpy() > least.numpy()))
+
+
+def nth_largest(values: Float[Tensor, " m"], n: int) -> Float[Tensor, ""]:
+    """The `n`-th largest of `values`, counted from 1."""
+    if values.device.type != "cpu":
+        return values.kthvalue(len(values) - n + 1).values
+    place = len(values) - n  # NumPy's partition is ten times as fast as kthvalue
+    return torch.from_numpy(np.partition(values.detach().numpy(), place)[place : place + 1])[0]
 
 
 def bag_sums(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sparselex.explain.search import Column
 
 Floats = NDArray[np.float64]
+Values = Floats | np.float64
+"""`[...]`, one for each set of sums; NumPy makes a scalar of the last one."""
 
 
 class Confusion(NamedTuple):
@@ -85,7 +87,7 @@ class Sums:
         """`[n_documents, 3 m + 1]`: tokens, active and activation by level, then squared activation."""
         return np.concatenate([self.tokens, self.active, self.mass, self.total_square[:, None]], axis=1)
 
-    def measures(self, sums: Floats) -> dict[str, Floats]:
+    def measures(self, sums: Floats) -> dict[str, Values]:
         """Every measure from summed columns `[..., 3 m + 1]`."""
         m = len(self.levels)
         tokens, active, mass, square = sums[..., :m], sums[..., m : 2 * m], sums[..., 2 * m : 3 * m], sums[..., -1]
@@ -115,7 +117,7 @@ def scores(rule: Rule, table: KeyTable, column: "Column", null: dict[str, float]
     return found
 
 
-def _measure(sums: Sums, name: str, summed: Floats) -> Floats:
+def _measure(sums: Sums, name: str, summed: Floats) -> Values:
     return sums.measures(summed)[name]
 
 
@@ -125,14 +127,14 @@ def values(rule: Rule, table: KeyTable, column: "Column") -> dict[str, float]:
     return {name: float(v) for name, v in sums.measures(sums.per_document.sum(0)).items() if np.isfinite(v)}
 
 
-def _auroc(positive: Floats, negative: Floats) -> Floats:
+def _auroc(positive: Floats, negative: Floats) -> Values:
     """Area under the ROC curve from counts by ascending level; ties count half."""
     below = negative.cumsum(-1) - negative
     won = (positive * (below + 0.5 * negative)).sum(-1)
     return won / (positive.sum(-1) * negative.sum(-1))
 
 
-def _correlation(levels: Floats, tokens: Floats, mass: Floats, square: Floats) -> Floats:
+def _correlation(levels: Floats, tokens: Floats, mass: Floats, square: Values) -> Values:
     n, sum_p, sum_a = tokens.sum(-1), (levels * tokens).sum(-1), mass.sum(-1)
     cross = (levels * mass).sum(-1) - sum_p * sum_a / n
     spread_p = (levels**2 * tokens).sum(-1) - sum_p**2 / n

@@ -118,6 +118,10 @@ class FeatureIndex:
         return self._array("neighbours"), self._array("neighbour-cosines")
 
     @cached_property
+    def _histograms(self) -> NDArray:
+        return self._array("histogram")
+
+    @cached_property
     def _interval_arrays(self) -> tuple[NDArray, NDArray, NDArray]:
         names = ("interval-positions", "interval-values", "interval-counts")
         return self._array(names[0]), self._array(names[1]), self._array(names[2])
@@ -133,7 +137,7 @@ class FeatureIndex:
         return SplitStatistics(n_tokens=self.n_tokens[split], **values)
 
     def _histogram(self, latent: int) -> Histogram:
-        counts = self._array("histogram")[latent]
+        counts = self._histograms[latent]
         edges = np.linspace(0, abs(float(self.table["max"][latent])), len(counts) + 1)
         return Histogram(edges=edges.tolist(), counts=counts.tolist())
 

@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 import transformers
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -18,6 +20,8 @@ from sparselex.lm.embedded import EMBEDDED
 from sparselex.lm.hookpoints import HookPoint, Site, family_of, names, resolve
 from sparselex.lm.hooks import Edit, capturing, causal_positions, editing
 from sparselex.lm.tokenizer import ModelTokenizer
+
+_HUB_TIMEOUT_S = 10
 
 
 class ModelConfig(Config):
@@ -191,15 +195,32 @@ def load_model(config: ModelConfig | str) -> SubjectModel:
     where = str(EMBEDDED.get(config.name, config.name))
     with _quiet():
         try:
+            options = {"trust_remote_code": config.trust_remote_code, "local_files_only": not _reachable(where)}
             model = transformers.AutoModelForCausalLM.from_pretrained(
-                where, dtype=getattr(torch, config.dtype), trust_remote_code=config.trust_remote_code
+                where, dtype=getattr(torch, config.dtype), **options
             )
-            tokenizer = transformers.AutoTokenizer.from_pretrained(where, trust_remote_code=config.trust_remote_code)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
         except Exception as error:  # a door: the library raises many kinds, all meaning "this cannot be loaded"
             raise _unloadable(config, error) from None
     if config.control != "none":
         CONTROLS[config.control](model, config.control_seed)
     return SubjectModel(model.to(config.device), ModelTokenizer(tokenizer), config)
+
+
+def _reachable(where: str) -> bool:
+    """Whether the hub answers for this name; asked once, where the loader would ask for each file and retry for half a minute.
+
+    Raises what the hub says of a name that it does not know.
+    """
+    if Path(where).is_dir():
+        return False
+    try:
+        HfApi().model_info(where, timeout=_HUB_TIMEOUT_S)
+    except (HFValidationError, RepositoryNotFoundError):
+        raise
+    except Exception:  # no network, or told to stay offline: what was downloaded earlier may do
+        return False
+    return True
 
 
 def _unloadable(config: ModelConfig, error: Exception) -> UserError:

@@ -14,6 +14,7 @@ from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.files import load_dictionary
+from sparselex.dictionaries.sparse import fastest_selection
 from sparselex.evaluate.evaluate import evaluate
 from sparselex.evaluate.records import Evaluation
 from sparselex.explain.explain import ExplainSummary, explain
@@ -95,7 +96,9 @@ class Pipeline:
         choice, d_in = self.config.training, self.model.width(self.hook)
         dictionary: dict[str, object] = {"kind": choice.kind, "d_in": d_in, "d_sae": round(d_in * choice.expansion)}
         dictionary |= {"l1": choice.l1} if choice.kind == "relu" and choice.l1 else {}
-        dictionary |= {} if choice.kind == "relu" else {"k": choice.k}
+        dictionary |= (
+            {} if choice.kind == "relu" else {"k": choice.k, "selection": choice.selection or fastest_selection()}
+        )
         n_tokens = choice.n_tokens or self.n_training_tokens
         values = {
             "dictionary": dictionary,

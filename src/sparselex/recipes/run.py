@@ -6,6 +6,7 @@ from pydantic import PositiveFloat, PositiveInt
 
 from sparselex.activations.masks import MaskConfig
 from sparselex.base.config import Config
+from sparselex.dictionaries.sparse import Selection
 from sparselex.evaluate.evaluate import EvaluateConfig
 from sparselex.explain.explain import ExplainConfig
 from sparselex.features.build import IndexConfig
@@ -30,6 +31,9 @@ class TrainingChoice(Config):
 
     n_tokens: PositiveInt | None = None
     """Tokens to train on, passing over the training documents as often as needed; None is one pass."""
+
+    selection: Selection | None = None
+    """Precision in which training chooses latents (topk, batchtopk); None takes the fastest on this machine."""
 
     seed: int = 0
     """Seed of the weights and of the order of the data."""
@@ -56,7 +60,7 @@ class RunConfig(Config):
     training: TrainingChoice = TrainingChoice()
     """The dictionary."""
 
-    index: IndexConfig = IndexConfig(train_rows=10_000)
+    index: IndexConfig = IndexConfig(train_rows=8_000)
     """The feature index."""
 
     explain: ExplainConfig = ExplainConfig()

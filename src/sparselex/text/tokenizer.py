@@ -1,10 +1,11 @@
 """What the text room asks of a tokenizer; the model adapter supplies it."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sparselex.base.vocabulary import Vocabulary
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """Text to token ids and the bytes of every token."""
 
