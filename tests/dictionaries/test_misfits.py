@@ -41,7 +41,7 @@ def test_what_was_not_changed_loads(tmp_path):
         ({"settings": {"threshold": "high"}}, "threshold is 'high', which is no finite number"),
         ({"settings": {"threshold": None}}, "threshold is None"),
         ({"settings": {"k": 99}}, "lower k or raise d_sae"),
-        ({"settings": {"kind": "gated"}}, "gated"),
+        ({"settings": {"kind": "gate"}}, "gate"),
     ],
     ids=str,
 )

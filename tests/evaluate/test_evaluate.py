@@ -15,7 +15,7 @@ from sparselex.dictionaries.baselines import neurons, principal_components
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.evaluate.core import CORE, core_figures, core_sums, moments
 from sparselex.evaluate.evaluate import density_histogram
-from sparselex.evaluate.report import _median_interval, _verdicts, report
+from sparselex.evaluate.report import _median_interval, _verdicts, report, write_report
 from sparselex.lm.subject import load_model
 
 HOOK = "blocks.0.mlp.hook_post"
@@ -97,7 +97,7 @@ def test_densities_count_every_latent(small_index):
 
 
 def test_the_report_puts_controls_beside_every_figure(small_workspace):
-    found = report(small_workspace)
+    found = write_report(small_workspace)
     by_name = {figure.name: figure for figure in found.figures}
     assert {"twin", "neurons", "pca"} <= set(by_name["core/fvu"].controls)
     assert "twin" in by_name["explain/rule/auroc"].controls and by_name["explain/rule/auroc"].null is not None
@@ -125,3 +125,4 @@ def test_the_median_interval_covers():
 def test_a_workspace_without_figures_says_what_to_run(tmp_path):
     with pytest.raises(UserError, match="run `sparselex evaluate"):
         report(Workspace.create(tmp_path / "w"))
+    assert not (tmp_path / "w" / "report.json").exists()

@@ -187,6 +187,9 @@ def test_labels_tell_every_token_apart():
     labels = Labels(Vocabulary([b"a", b"a", b"\xc3", b'"', b"\n", b"#3"]))
     assert len(set(labels)) == 6 and [labels[0], labels[1], labels[2]] == ["#0", '"a"', "#2"]
     assert json.loads(labels[4]) == "\n" and labels[5] == '"#3"'
+    spaces = Labels(Vocabulary([b" ", b" " * 8, b"\n" + b" " * 12 + b"x", "␣×8".encode()]))
+    assert list(spaces) == ['" "', "#1", '"\\n␣×12x"', '"␣×8"'], "a token that looks like a count keeps its text"
+    assert Labels(Vocabulary([b" " * 8]))[0] == '"␣×8"'
 
 
 def test_rows_survive_a_kill_and_are_not_made_twice(index, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import uvicorn
 from fastapi.testclient import TestClient
 
 from sparselex.base.workspace import Workspace
-from sparselex.evaluate.report import report
+from sparselex.evaluate.report import write_report
 from sparselex.server.app import create_app
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -22,7 +22,7 @@ def workspace(small_workspace, tmp_path_factory) -> Workspace:
     path = tmp_path_factory.mktemp("served") / "workspace"
     shutil.copytree(small_workspace.path, path)
     copy = Workspace(path)
-    report(copy)
+    write_report(copy)
     return copy
 
 

@@ -57,7 +57,7 @@ class Workspace:
     def runs(self) -> list[str]:
         """Names of all runs that hold at least one finished artifact, `main` first, then by name."""
         found = {path.parent.parent.name for path in self.path.glob(f"runs/*/*/{MANIFEST}")}
-        return sorted(found, key=lambda name: (name != "main", name))
+        return sorted(filter(_RUN_NAME.fullmatch, found), key=lambda name: (name != "main", name))
 
     def settings(self, run: str) -> dict[str, Any]:
         """The configuration of a run as JSON values. Raises `UserError` if there is no run of that name."""

@@ -31,7 +31,7 @@ def demo(
     """Make a graded dictionary from start to end: corpus, training, index, explanations, evaluation, and the same on a
     random-weight twin. Killed at any moment, the same command goes on; run again, it does nothing twice."""
     from sparselex.base.workspace import Workspace
-    from sparselex.evaluate.report import print_report, report
+    from sparselex.evaluate.report import print_report, write_report
     from sparselex.recipes.demo import run_demo
     from sparselex.recipes.run import new_run
     from sparselex.server.app import serve as serve_pages
@@ -42,7 +42,7 @@ def demo(
     )  # fmt: skip
     opened = Workspace.create(workspace)
     run_demo(opened, config, twin=twin)
-    print_report(report(opened))
+    print_report(write_report(opened))
     if serve:
         serve_pages(opened, port=port)
     else:

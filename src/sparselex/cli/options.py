@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from sparselex.base.errors import UserError
+
 WorkspaceArgument = Annotated[Path, typer.Argument(metavar="WORKSPACE", help="The workspace folder.")]
 RunOption = Annotated[str, typer.Option("--run", help="Name of the run inside the workspace.")]
 ModelOption = Annotated[
@@ -31,6 +33,22 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for script
 TrustOption = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run model code that comes with the weights. Only if you trust it.")
 ]
+
+
+def parse_options(given: list[str]) -> dict[str, Any]:
+    """`NAME=VALUE` pairs as a dictionary; a value is read as JSON where it is JSON, else as text."""
+    found: dict[str, Any] = {}
+    for text in given:
+        name, sign, value = text.partition("=")
+        if not sign or not name:
+            raise UserError(
+                f"--option {text!r} has no name or no value.", "NAME=VALUE", "write for example --option bandwidth=0.3."
+            )
+        try:
+            found[name] = json.loads(value)
+        except json.JSONDecodeError:
+            found[name] = value
+    return found
 
 
 def print_json(value: Any) -> None:

@@ -8,7 +8,7 @@ def report(workspace: WorkspaceArgument, json: JsonOption = False) -> None:
     from sparselex.base.workspace import Workspace
     from sparselex.evaluate import report as reports
 
-    found = reports.report(Workspace(workspace))
+    found = reports.write_report(Workspace(workspace))
     if json:
         print_json(found.to_json())
     else:

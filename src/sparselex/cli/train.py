@@ -5,16 +5,23 @@ from typing import Annotated
 
 import typer
 
-from sparselex.cli.options import JsonOption, RunOption, WorkspaceArgument, print_json
+from sparselex.cli.options import JsonOption, RunOption, WorkspaceArgument, parse_options, print_json
 
 
 def train(
     workspace: WorkspaceArgument,
     run: RunOption = "main",
-    kind: Annotated[str, typer.Option("--kind", help="Type of dictionary: batchtopk, topk or relu.")] = "batchtopk",
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind", help="Type of dictionary: batchtopk, topk, relu, jumprelu, gated, matryoshka, panneal or abstopk."
+        ),
+    ] = "batchtopk",
     expansion: Annotated[float, typer.Option("--expansion", min=0, help="Latents per activation dimension.")] = 8,
-    k: Annotated[int, typer.Option("--k", min=1, help="Latents kept per token (topk, batchtopk).")] = 32,
-    l1: Annotated[float | None, typer.Option("--l1", help="Weight of the L1 penalty (relu).")] = None,
+    k: Annotated[
+        int, typer.Option("--k", min=1, help="Latents kept per token; for jumprelu the number aimed at.")
+    ] = 32,
+    l1: Annotated[float | None, typer.Option("--l1", help="Weight of the L1 penalty (relu, gated, panneal).")] = None,
     tokens: Annotated[
         int | None, typer.Option("--tokens", min=1, help="Tokens to train on; default: one pass.")
     ] = None,
@@ -22,6 +29,14 @@ def train(
         str | None,
         typer.Option(
             "--selection", help="Precision in which latents are chosen: float32 or bfloat16. Default: the faster here."
+        ),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            metavar="NAME=VALUE",
+            help='Another field of the type\'s configuration, such as convention="2023"; may be repeated.',
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of weights and order.")] = 0,
@@ -38,7 +53,7 @@ def train(
 
     pipeline = Pipeline.open(Workspace(workspace), run)
     values = {"kind": kind, "expansion": expansion, "k": k, "l1": l1, "n_tokens": tokens, "selection": selection,
-              "seed": seed}  # fmt: skip
+              "options": parse_options(option or []), "seed": seed}  # fmt: skip
     pipeline = pipeline.use_training(TrainingChoice.parse(values, "the training options"))
     dictionary = pipeline.train(TrainConfig.from_file(config) if config else None)
     if json:

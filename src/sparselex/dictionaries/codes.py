@@ -35,6 +35,8 @@ class Codes:
         d_sae: int,
     ):
         self.indptr, self.indices, self.values, self.d_sae = indptr, indices, values, d_sae
+        self.gate: Codes | None = None
+        """What opens the latents, with gradients, for types whose penalty looks at that and not at the activations."""
 
     @classmethod
     def from_pairs(cls, rows: Tensor, indices: Tensor, values: Tensor, n: int, d_sae: int) -> "Codes":

@@ -22,20 +22,29 @@ from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.table import AnyDictionaryConfig, new_dictionary
 
 CONFIG, WEIGHTS, SAELENS_CONFIG = "config.json", "sae_weights.safetensors", "cfg.json"
-_ARCHITECTURES = {"batchtopk": "jumprelu", "topk": "topk", "relu": "standard"}
+_ARCHITECTURES = {
+    "batchtopk": "jumprelu",
+    "matryoshka": "jumprelu",
+    "jumprelu": "jumprelu",
+    "topk": "topk",
+    "relu": "standard",
+    "panneal": "standard",
+}
+"""Types that SAELens can hold as they are written; others have no `cfg.json`."""
 
 
 def write_dictionary(dictionary: TrainableDictionary, folder: Path, *, model_name: str = "", hook: str = "") -> None:
     """Write a folded dictionary's files into `folder`."""
     tensors = {name: value.detach().contiguous() for name, value in dictionary.state_dict().items()}
-    if "threshold" in tensors:
+    if "threshold" in tensors and not tensors["threshold"].ndim:
         threshold = tensors["threshold"]
         tensors["threshold"] = threshold.float().expand(dictionary.d_sae).contiguous()
         write_json(folder / CONFIG, {**dictionary.config.to_json(), "threshold": float(threshold)})
     else:
         write_json(folder / CONFIG, dictionary.config.to_json())
     (folder / WEIGHTS).write_bytes(save(tensors))
-    write_json(folder / SAELENS_CONFIG, _saelens(dictionary, model_name, hook))
+    if dictionary.config.to_json()["kind"] in _ARCHITECTURES:
+        write_json(folder / SAELENS_CONFIG, _saelens(dictionary, model_name, hook))
 
 
 def load_dictionary(path: Path | str) -> TrainableDictionary:
@@ -54,7 +63,7 @@ def load_dictionary(path: Path | str) -> TrainableDictionary:
         tensors = load_file(path / WEIGHTS)
     except (SafetensorError, OSError) as error:
         raise _unreadable(path / WEIGHTS, str(error).splitlines()[0]) from None
-    if "threshold" in dictionary.state_dict():
+    if "threshold" in dictionary.state_dict() and not dictionary.state_dict()["threshold"].ndim:
         if not isinstance(threshold, float | int) or not math.isfinite(threshold):
             raise _unreadable(path / CONFIG, f"threshold is {threshold!r}, which is no finite number")
         # The float64 scalar; the weights hold it rounded and spread over all latents, for other readers.

@@ -15,8 +15,12 @@ from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
 
-Gradients = Literal["sparse", "dense"]
-"""`sparse` as above; `dense` is the same mathematics left to autograd, the reference that tests hold the first against."""
+Gradients = Literal["auto", "sparse", "dense"]
+"""`sparse` as above; `dense` is the same mathematics left to autograd, the reference that tests hold the first against. `auto` takes
+whichever is faster for the codes at hand."""
+
+SPARSE_BELOW = 0.08
+"""Share of active latents under which sparse gradients are faster than dense products on CPUs (docs/lab-log.md)."""
 
 Selection = Literal["float32", "bfloat16"]
 """Precision of the product that chooses latents in training. With `bfloat16` a few more than needed are chosen and ranked by their
@@ -123,15 +127,22 @@ class _EncodeAt(torch.autograd.Function):
         return None, grad_W.T, grad_b, -(W_enc @ grad_b), None
 
 
+def is_sparse(codes: Codes, gradients: Gradients) -> bool:
+    """Whether `codes` go the sparse way: the written rule, unless told otherwise."""
+    if gradients == "auto":
+        return len(codes.indices) < SPARSE_BELOW * len(codes) * codes.d_sae
+    return gradients == "sparse"
+
+
 def decode_at(
     codes: Codes,
     W_dec: Float[Tensor, "d_sae d_out"],
     b_dec: Float[Tensor, " d_out"],
     *,
-    gradients: Gradients = "sparse",
+    gradients: Gradients = "auto",
 ) -> Float[Tensor, "n d_out"]:
     """`codes.dense() @ W_dec + b_dec`, with gradients for the values, `W_dec` and `b_dec`."""
-    if gradients == "dense":
+    if not is_sparse(codes, gradients):
         return codes.dense() @ W_dec + b_dec
     return _Decode.apply(codes.values, W_dec, b_dec, codes)
 
@@ -143,12 +154,31 @@ def encode_at(
     b_dec: Float[Tensor, " d_in"],
     codes: Codes,
     *,
-    gradients: Gradients = "sparse",
+    gradients: Gradients = "auto",
 ) -> Codes:
     """`codes`, whose values are `((x - b_dec) @ W_enc + b_enc)` at its places, tied to the weights for gradients.
 
     `x` receives no gradient: it comes from a frozen model.
     """
-    if gradients == "dense":
+    if not is_sparse(codes, gradients):
         return codes.with_values(torch.addmm(b_enc, x - b_dec, W_enc)[codes.rows, codes.indices])
     return codes.with_values(_EncodeAt.apply(x, W_enc, b_enc, b_dec, codes))
+
+
+def positive_codes(
+    x: Float[Tensor, "n d_in"],
+    pre_acts: Float[Tensor, "n d_sae"],
+    W_enc: Float[Tensor, "d_in d_sae"],
+    b_enc: Float[Tensor, " d_sae"],
+    b_dec: Float[Tensor, " d_in"],
+    *,
+    gradients: Gradients = "auto",
+) -> Codes:
+    """Codes of the positive `pre_acts`, tied to the weights: by the sparse way, or through the product that made `pre_acts`."""
+    n, d_sae = pre_acts.shape
+    flat = pre_acts.reshape(-1)
+    places = places_above(flat.detach(), 0.0)
+    codes = Codes.from_pairs(places // d_sae, places % d_sae, flat.detach()[places], n, d_sae)
+    if is_sparse(codes, gradients):
+        return encode_at(x, W_enc, b_enc, b_dec, codes, gradients="sparse")
+    return codes.with_values(flat[places])

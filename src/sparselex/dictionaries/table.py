@@ -1,21 +1,49 @@
 """All trainable types by name."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 
 from sparselex.base.registry import Registry
+from sparselex.dictionaries.abstopk import AbsTopK, AbsTopKConfig
 from sparselex.dictionaries.batchtopk import BatchTopK, BatchTopKConfig
 from sparselex.dictionaries.dictionary import TrainableDictionary
+from sparselex.dictionaries.gated import Gated, GatedConfig
+from sparselex.dictionaries.jumprelu import JumpReLU, JumpReLUConfig
+from sparselex.dictionaries.matryoshka import Matryoshka, MatryoshkaConfig
+from sparselex.dictionaries.panneal import PAnneal, PAnnealConfig
 from sparselex.dictionaries.relu import ReLU, ReLUConfig
 from sparselex.dictionaries.topk import TopK, TopKConfig
 
-AnyDictionaryConfig = Annotated[BatchTopKConfig | TopKConfig | ReLUConfig, Field(discriminator="kind")]
+AnyDictionaryConfig = Annotated[
+    BatchTopKConfig
+    | TopKConfig
+    | ReLUConfig
+    | JumpReLUConfig
+    | GatedConfig
+    | MatryoshkaConfig
+    | PAnnealConfig
+    | AbsTopKConfig,
+    Field(discriminator="kind"),
+]
 """The configuration of any trainable type, told apart by `kind`."""
 
+Kind = Literal["batchtopk", "topk", "relu", "jumprelu", "gated", "matryoshka", "panneal", "abstopk"]
+"""Names of the trainable types."""
+
 DICTIONARIES: Registry[type[TrainableDictionary]] = Registry(
-    "dictionary", {"batchtopk": BatchTopK, "topk": TopK, "relu": ReLU}
+    "dictionary",
+    {
+        "batchtopk": BatchTopK,
+        "topk": TopK,
+        "relu": ReLU,
+        "jumprelu": JumpReLU,
+        "gated": Gated,
+        "matryoshka": Matryoshka,
+        "panneal": PAnneal,
+        "abstopk": AbsTopK,
+    },
 )
 """Trainable types by `kind`."""
 

@@ -28,7 +28,7 @@ class Report(Config):
 
 
 def report(workspace: Workspace) -> Report:
-    """Put every evaluated run's figures side by side and write `report.json`.
+    """Every evaluated run's figures side by side.
 
     Raises `UserError` if the main run (or, without one, any run) has not been evaluated.
     """
@@ -47,7 +47,12 @@ def report(workspace: Workspace) -> Report:
     controls |= {name: {f.name: f for f in part} for name, part in evaluation.baselines.items()}
     together = [_with_controls(figure, controls) for figure in figures[main]]
     verdicts = _verdicts(figures[main], controls[TWIN]) if TWIN in controls else ["No random twin was run: no verdict."]
-    found = Report(figures=together, verdicts=verdicts)
+    return Report(figures=together, verdicts=verdicts)
+
+
+def write_report(workspace: Workspace) -> Report:
+    """The report, written to `report.json`. Raises like `report`."""
+    found = report(workspace)
     write_json(workspace.report, found.to_json())
     return found
 

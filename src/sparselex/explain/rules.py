@@ -5,6 +5,7 @@ both. Whatever the text says is all that the predictor knows.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -67,7 +68,7 @@ class Rule(NamedTuple):
 class Labels(Sequence[str]):
     """How each token is written in a rule: quoted text, or `#id` where the bytes are no text.
 
-    Where several tokens stand for the same text (a byte-fallback token and the ordinary one), the last has the text.
+    Two or more spaces are written as a count (`␣×8`): nobody counts blanks, and a page shows one. Where several tokens stand for the same text (a byte-fallback token and the ordinary one), the last has the text.
     """
 
     def __init__(self, vocabulary: Vocabulary):
@@ -78,9 +79,10 @@ class Labels(Sequence[str]):
     @staticmethod
     def _quoted(data: bytes) -> str | None:
         try:
-            return json.dumps(data.decode("utf-8"), ensure_ascii=False)
+            text = json.dumps(data.decode("utf-8"), ensure_ascii=False)
         except UnicodeDecodeError:
             return None
+        return re.sub("  +", lambda run: f"␣×{len(run[0])}", text)
 
     def __getitem__(self, token):
         return self._labels[token]

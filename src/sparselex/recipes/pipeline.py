@@ -17,6 +17,7 @@ from sparselex.dictionaries.files import load_dictionary
 from sparselex.dictionaries.sparse import fastest_selection
 from sparselex.evaluate.evaluate import evaluate
 from sparselex.evaluate.records import Evaluation
+from sparselex.evaluate.report import write_report
 from sparselex.explain.explain import ExplainSummary, explain
 from sparselex.features.build import build_index
 from sparselex.features.index import FeatureIndex
@@ -41,13 +42,11 @@ def default_hook(model: SubjectModel) -> str:
 
 
 class Pipeline:
-    """One run in one workspace. The configuration is kept in `runs/<run>/run.json`."""
+    """One run in one workspace. Once its model and text are known to be good, the configuration is kept in `runs/<run>/run.json`."""
 
     def __init__(self, workspace: Workspace, run: str, config: RunConfig):
         self.workspace, self.run, self.config = workspace, run, config
         self.folder = workspace.run(run)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / "run.json", config.to_json())
 
     @classmethod
     def open(cls, workspace: Workspace, run: str) -> "Pipeline":
@@ -89,16 +88,21 @@ class Pipeline:
     def harvest(self) -> ActivationStore:
         """Activations of the training documents as shards on disk; later stages then train from these."""
         config = HarvestConfig(hook=self.hook, mask=self.config.mask)
-        return harvest(self.model, self.corpus, config, self.folder / "activations")
+        corpus = self.corpus
+        self._keep()
+        return harvest(self.model, corpus, config, self.folder / "activations")
 
     def train_config(self) -> TrainConfig:
         """The training configuration with everything filled in."""
         choice, d_in = self.config.training, self.model.width(self.hook)
         dictionary: dict[str, object] = {"kind": choice.kind, "d_in": d_in, "d_sae": round(d_in * choice.expansion)}
-        dictionary |= {"l1": choice.l1} if choice.kind == "relu" and choice.l1 else {}
-        dictionary |= (
-            {} if choice.kind == "relu" else {"k": choice.k, "selection": choice.selection or fastest_selection()}
-        )
+        if choice.kind in ("relu", "gated", "panneal"):
+            dictionary |= {"l1": choice.l1} if choice.l1 else {}
+        elif choice.kind == "jumprelu":
+            dictionary |= {"target_l0": choice.k}
+        else:
+            dictionary |= {"k": choice.k, "selection": choice.selection or fastest_selection()}
+        dictionary |= choice.options
         n_tokens = choice.n_tokens or self.n_training_tokens
         values = {
             "dictionary": dictionary,
@@ -120,9 +124,9 @@ class Pipeline:
     def train(self, config: TrainConfig | None = None) -> TrainableDictionary:
         """The run's dictionary, trained on its shards where there are any, else live."""
         config = config or self.train_config()
-        source = ShuffledSource(
-            self._units(), batch_size=config.batch_size, block_tokens=BLOCK_TOKENS, seed=config.seed
-        )
+        units = self._units()
+        self._keep()
+        source = ShuffledSource(units, batch_size=config.batch_size, block_tokens=BLOCK_TOKENS, seed=config.seed)
         inputs = {"model": self.model.id, "corpus": self.corpus.id, "hook": self.hook,
                   "mask": fingerprint(self.config.mask.to_json())}  # fmt: skip
         return train(source, config, self.folder / "dictionary", inputs=inputs,
@@ -136,8 +140,11 @@ class Pipeline:
         return build_index(self.model, dictionary, self.corpus, config, self.folder / "index", inputs=inputs)
 
     def explain(self) -> ExplainSummary:
-        """Explanations and scores of all features."""
-        return explain(self._open_index(), self.config.explain, self.workspace.database)
+        """Explanations and scores of all features; a report that is there already takes them up."""
+        summary = explain(self._open_index(), self.config.explain, self.workspace.database)
+        if self.workspace.report.exists():
+            write_report(self.workspace)
+        return summary
 
     def evaluate(self) -> Evaluation:
         """The run's figures."""
@@ -151,6 +158,10 @@ class Pipeline:
     def manifest(self, kind: str) -> Manifest:
         """The manifest of one of the run's artifacts. Raises `UserError` if that stage has not been run."""
         return open_artifact(self.folder / kind, kind)
+
+    def _keep(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / "run.json", self.config.to_json())
 
     def _open_index(self) -> FeatureIndex:
         return FeatureIndex(self.folder / "index", TokenCorpus(self.workspace.corpus))

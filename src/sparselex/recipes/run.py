@@ -1,12 +1,13 @@
 """A whole run as one value: what is read, what is trained, how it is indexed, explained and evaluated."""
 
-from typing import Literal
+from typing import Any
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from sparselex.activations.masks import MaskConfig
 from sparselex.base.config import Config
 from sparselex.dictionaries.sparse import Selection
+from sparselex.dictionaries.table import Kind
 from sparselex.evaluate.evaluate import EvaluateConfig
 from sparselex.explain.explain import ExplainConfig
 from sparselex.features.build import IndexConfig
@@ -17,23 +18,26 @@ from sparselex.text.corpus import CorpusConfig
 class TrainingChoice(Config):
     """The few choices about training that a person makes; the recipe fills in the rest from the data's width."""
 
-    kind: Literal["batchtopk", "topk", "relu"] = "batchtopk"
+    kind: Kind = "batchtopk"
     """Type of dictionary."""
 
     expansion: PositiveFloat = 8
     """Latents per dimension of the activations."""
 
     k: PositiveInt = 32
-    """Latents kept per token (topk, batchtopk)."""
+    """Latents kept per token (topk, batchtopk, matryoshka, abstopk) or aimed at (jumprelu)."""
 
     l1: PositiveFloat | None = None
-    """Weight of the L1 penalty (relu); None takes the default of the type."""
+    """Weight of the L1 penalty (relu, gated, panneal); None takes the default of the type."""
 
     n_tokens: PositiveInt | None = None
     """Tokens to train on, passing over the training documents as often as needed; None is one pass."""
 
     selection: Selection | None = None
-    """Precision in which training chooses latents (topk, batchtopk); None takes the fastest on this machine."""
+    """Precision in which training chooses latents (types with k); None takes the fastest on this machine."""
+
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Other fields of the type's configuration, by name."""
 
     seed: int = 0
     """Seed of the weights and of the order of the data."""

@@ -17,7 +17,7 @@ class Silence:
     def update(self, codes: Codes) -> None:
         """Count one batch."""
         self.n_tokens += len(codes)
-        self.n_tokens[codes.indices] = 0
+        self.n_tokens[codes.indices[codes.values != 0]] = 0
 
     @property
     def dead(self) -> Int[Tensor, " n_dead"]:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from sparselex.dictionaries.relu import ReLU
+from sparselex.dictionaries.dictionary import EncoderDictionary
 from sparselex.training.step import Step
 
 
@@ -12,16 +12,9 @@ def reconstruction(step: Step) -> Tensor:
     return (step.x_hat - step.target).square().sum() / len(step.x)
 
 
-def sparsity(step: Step, *, warmup: float = 0.05) -> Tensor:
-    """`l1 * sum_i act_i |W_dec_i|`, mean over tokens; its weight rises linearly over the first share `warmup` of training.
-
-    Zero for types that fix their number of active latents.
-    """
-    if not isinstance(step.dictionary, ReLU):
-        return step.x_hat.new_zeros(())
-    norms = step.dictionary.W_dec.norm(dim=-1)
-    weight = step.dictionary.config.l1 * min(1.0, step.progress / warmup if warmup else 1.0)
-    return weight * (step.codes.values * norms[step.codes.indices]).sum() / len(step.x)
+def penalty(step: Step) -> Tensor:
+    """The terms that belong to the dictionary's type: L1, L0, gates, prefixes."""
+    return step.dictionary.penalty(step.codes, step.target, step.progress)
 
 
 def auxk(step: Step, *, alpha: float, k_aux: int, share: int) -> Tensor:
@@ -31,9 +24,9 @@ def auxk(step: Step, *, alpha: float, k_aux: int, share: int) -> Tensor:
     The term is `alpha * |e - e_hat|²`; gradients reach encoder and decoder rows of dead latents, and nothing else. Dense on
     the dead sub-dictionary, on every `share`-th token: gathers would move far more memory than the product.
     """
-    if not len(step.dead) or not alpha:
-        return step.x_hat.new_zeros(())
     dictionary, dead = step.dictionary, step.dead
+    if not len(dead) or not alpha or not isinstance(dictionary, EncoderDictionary):
+        return step.x_hat.new_zeros(())
     x = step.x[::share]
     residual = (step.target - step.x_hat)[::share].detach()
     W_enc, W_dec = dictionary.W_enc.T[dead], dictionary.W_dec[dead]

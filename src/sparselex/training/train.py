@@ -22,7 +22,9 @@ from sparselex.dictionaries.sparse import Gradients, decode_at
 from sparselex.dictionaries.table import AnyDictionaryConfig, new_dictionary
 from sparselex.training.checkpoint import load_checkpoint, save_checkpoint
 from sparselex.training.dead import Silence
-from sparselex.training.objectives import auxk, reconstruction, sparsity
+from sparselex.training.decoder import normalise, project_out
+from sparselex.training.objectives import auxk, penalty, reconstruction
+from sparselex.training.resample import resample
 from sparselex.training.schedules import lr_factor, peak_lr
 from sparselex.training.step import Step
 
@@ -68,8 +70,8 @@ class TrainConfig(Config):
     dead_after_tokens: PositiveInt = 10_000_000
     """Tokens of silence after which a latent counts as dead."""
 
-    gradients: Gradients = "sparse"
-    """How codes are decoded and weight gradients summed; `dense` is the reference, equal up to rounding and several times slower."""
+    gradients: Gradients = "auto"
+    """How codes are decoded and weight gradients summed: the sparse way, the dense way (equal up to rounding), or whichever is faster."""
 
     calibration_batches: PositiveInt = 8
     """Batches from which the input scale and the mean are measured before the first step."""
@@ -95,8 +97,8 @@ class Calibration(NamedTuple):
     scale: float
     """Factor that brings the inputs to E|x|² = d_in."""
 
-    mean: Tensor
-    """Mean of the scaled inputs."""
+    sample: Tensor
+    """The scaled inputs themselves, `[n, d_in]`."""
 
 
 def train(
@@ -152,39 +154,52 @@ class _Trainer:
         generator = torch.Generator().manual_seed(derive(config.seed, "dictionary"))
         self.dictionary = new_dictionary(config.dictionary, generator)
         self.lr = config.lr or peak_lr(config.dictionary.d_sae, config.n_steps)
-        self.optimiser = torch.optim.Adam(self.dictionary.parameters(), lr=self.lr, fused=True)
+        self.optimiser = torch.optim.Adam(_groups(self.dictionary), lr=self.lr, fused=True)
         self.silence = Silence(config.dictionary.d_sae, config.dead_after_tokens)
         self.n_steps = self.n_tokens = self._checkpointed = 0
         self.log = staging.folder / LOG
         saved = load_checkpoint(staging.folder, self.dictionary, self.optimiser, self.silence)
         if saved is None:
             self.calibration = _calibrate(source, config)
-            self.dictionary.set_bias(self.calibration.mean)
+            self.dictionary.prepare(self.calibration.sample)
             self.log.write_text("")
         else:
             self._restore(saved)
 
     def step(self, bar: Bar) -> None:
         """One batch: codes, loss, gradients, Adam."""
+        config = self.config
         x = self._next() * self.calibration.scale
         dead = self.silence.dead
         loss, step = self._loss(x, dead)
         self.optimiser.zero_grad()
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.dictionary.parameters(), self.config.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.dictionary.parameters(), config.clip)
         self._check_finite(loss.item(), norm.item())
-        factor = lr_factor(self.n_steps, self.config.n_steps, warmup_steps=self._warmup_steps,
-                           decay_share=self.config.decay_share)  # fmt: skip
-        self.optimiser.param_groups[0]["lr"] = self.lr * max(factor, 0.0)
+        factor = lr_factor(self.n_steps, config.n_steps, warmup_steps=self._warmup_steps,
+                           decay_share=config.decay_share)  # fmt: skip
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.lr * max(factor, 0.0) * group["factor"]
+        if self.dictionary.unit_decoder:
+            project_out(self.dictionary.W_dec)
         self.optimiser.step()
+        if self.dictionary.unit_decoder:
+            normalise(self.dictionary.W_dec)
         self.silence.update(step.codes)
+        if self._is_due_for_resampling():
+            generator = torch.Generator().manual_seed(derive(config.seed, "resample", self.n_steps))
+            self.silence.n_tokens[resample(step, self.optimiser, generator)] = 0
         self.n_steps += 1
         self.n_tokens += len(x)
         bar.advance(len(x))
-        if self.n_steps % self.config.log_steps == 1 or self.config.log_steps == 1:
+        if self.n_steps % config.log_steps == 1 or config.log_steps == 1:
             self._report(step, loss, len(dead), bar)
-        if self.n_tokens - self._checkpointed >= self.config.checkpoint_tokens:
+        if self.n_tokens - self._checkpointed >= config.checkpoint_tokens:
             self._save(self.source.state())
+
+    def _is_due_for_resampling(self) -> bool:
+        n = self.config.n_steps
+        return any(self.n_steps < share * n <= self.n_steps + 1 for share in self.dictionary.resample_shares)
 
     def _next(self) -> Tensor:
         """The next batch's activations. Where there is none to train on, the state before it is saved first."""
@@ -223,7 +238,7 @@ class _Trainer:
         step = Step(dictionary, x, x, codes, x_hat, dead, self.n_steps / config.n_steps)
         k_aux = config.k_aux or max(1, config.dictionary.d_in // 2)
         aux = auxk(step, alpha=config.auxk_alpha, k_aux=k_aux, share=config.auxk_share)
-        return reconstruction(step) + sparsity(step) + aux, step
+        return reconstruction(step) + penalty(step) + aux, step
 
     @torch.no_grad()
     def _report(self, step: Step, loss: Tensor, n_dead: int, bar: Bar) -> None:
@@ -233,7 +248,7 @@ class _Trainer:
             "step": self.n_steps,
             "n_tokens": self.n_tokens,
             "loss": loss.item(),
-            "l0": len(step.codes.indices) / len(step.x),
+            "l0": int(step.codes.values.count_nonzero()) / len(step.x),
             "fvu": residual / spread if spread else 0.0,
             "dead_share": n_dead / self.dictionary.d_sae,
         }
@@ -254,7 +269,7 @@ class _Trainer:
     def _restore(self, saved: dict[str, Any]) -> None:
         self.n_steps, self.n_tokens = saved["n_steps"], saved["n_tokens"]
         self._checkpointed = self.n_tokens
-        self.calibration = Calibration(saved["scale"], self.dictionary.b_dec.detach())
+        self.calibration = Calibration(saved["scale"], torch.empty(0, self.source.d_in))
         self.source.load_state(saved["source"])
         # Lines logged after the checkpoint belong to steps that are now taken again.
         lines = [line for line in self.log.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
@@ -262,16 +277,26 @@ class _Trainer:
         self.log.write_text("".join(kept), encoding="utf-8")
 
 
+def _groups(dictionary: TrainableDictionary) -> list[dict[str, Any]]:
+    """Parameters by their learning rate relative to the others'."""
+    factors = {name: dictionary.lr_factors.get(name, 1.0) for name, _ in dictionary.named_parameters()}
+    return [
+        {"params": [p for name, p in dictionary.named_parameters() if factors[name] == factor], "factor": factor}
+        for factor in sorted(set(factors.values()))
+    ]
+
+
 def _calibrate(source: ActivationSource, config: TrainConfig) -> Calibration:
     """Measure on the first batches, then go back to the start."""
     start = source.state()
-    n, square, total = 0, 0.0, torch.zeros(source.d_in, dtype=torch.float64)
+    n, square, sample = 0, 0.0, []
     for _ in range(config.calibration_batches):
         try:
-            x = _checked(source.next_batch(), "the calibration").double()
+            x = _checked(source.next_batch(), "the calibration")
         except EndOfData:  # a short source is calibrated on what it has
             break
-        n, square, total = n + len(x), square + x.square().sum().item(), total + x.sum(0)
+        n, square = n + len(x), square + x.double().square().sum().item()
+        sample.append(x)
         if n >= config.n_tokens:
             break
     source.load_state(start)
@@ -280,7 +305,7 @@ def _calibrate(source: ActivationSource, config: TrainConfig) -> Calibration:
     if not square:
         raise UserError("All activations are zero.", "activations that carry something", "check the hook.")
     scale = math.sqrt(source.d_in * n / square)
-    return Calibration(scale, (total / n * scale).float())
+    return Calibration(scale, torch.cat(sample) * scale)
 
 
 def _checked(batch: Batch, where: str) -> Tensor:

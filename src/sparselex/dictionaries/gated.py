@@ -1,0 +1,65 @@
+"""Gated dictionaries: one set of pre-activations opens the latents, another gives their sizes."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field, PositiveFloat
+from torch import Tensor, nn
+
+from sparselex.dictionaries.codes import Codes
+from sparselex.dictionaries.dictionary import DictionaryConfig, EncoderDictionary
+from sparselex.dictionaries.relu import warmed
+from sparselex.dictionaries.sparse import Gradients, decode_at, positive_codes
+
+
+class GatedConfig(DictionaryConfig):
+    """Configuration of `Gated`."""
+
+    kind: Literal["gated"] = "gated"
+    """Type of dictionary."""
+
+    l1: PositiveFloat = 5.0
+    """Weight of the penalty on the gates, in the units of `relu`."""
+
+    warmup_share: float = Field(0.05, ge=0, le=1)
+    """Share of training over which the penalty's weight rises from zero."""
+
+
+class Gated(EncoderDictionary):
+    """Gated sparse autoencoder (Rajamanoharan et al. 2024, arXiv:2404.16014).
+
+    With `z = (x - b_dec) @ W_enc`, a latent is open where `z + b_enc > 0` and then has the activation `relu(exp(r_mag) z + b_mag)`. The L1
+    penalty pulls on the gates only, so sizes do not shrink. Gates learn from a reconstruction of their own, with a frozen decoder.
+    """
+
+    config: GatedConfig
+
+    def __init__(self, config: GatedConfig, generator: torch.Generator | None = None):
+        super().__init__(config, generator, decoder_norm=0.1)
+        self.r_mag = nn.Parameter(torch.zeros(config.d_sae))
+        self.b_mag = nn.Parameter(torch.zeros(config.d_sae))
+
+    def encode(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
+        gates = self.pre_acts(x)
+        sizes = (self.r_mag.exp() * (gates - self.b_enc) + self.b_mag).relu()
+        return torch.where(gates > 0, sizes, 0)
+
+    def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
+        gates = positive_codes(x, self.pre_acts(x), self.W_enc, self.b_enc, self.b_dec, gradients=gradients)
+        at = gates.indices
+        codes = gates.with_values((self.r_mag.exp()[at] * (gates.values - self.b_enc[at]) + self.b_mag[at]).relu())
+        codes.gate = gates
+        return codes
+
+    def penalty(self, codes: Codes, target: Float[Tensor, "n d_out"], progress: float) -> Float[Tensor, ""]:
+        """`l1 * sum_i gate_i |W_dec_i|` and the squared error of reconstructing from the gates with the decoder held fixed."""
+        assert codes.gate is not None
+        gates = codes.gate
+        sizes = gates.values * self.W_dec.norm(dim=-1).detach()[gates.indices]
+        x_hat = decode_at(gates, self.W_dec.detach(), self.b_dec.detach())
+        weight = self.config.l1 * warmed(progress, self.config.warmup_share)
+        return (weight * sizes.sum() + (x_hat - target).square().sum()) / len(target)
+
+    def _fold_extra(self, input_scale: float, norms: Tensor) -> None:
+        self.b_mag.mul_(norms / input_scale)
