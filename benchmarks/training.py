@@ -1,6 +1,7 @@
-"""The optimiser step of a BatchTopK dictionary against the encoder's matrix product alone, and against dense autograd.
+"""Optimiser steps of sparse dictionaries against the encoder's matrix product alone, and against dense autograd.
 
-Limit: a step must do the encoder's product, 2 n d_in d_sae operations; everything else shrinks with the number of active latents.
+Limit: a step must do the encoder's product, 2 n d_in d_sae operations; everything else shrinks with the number of active latents. The
+dense reference does the same mathematics by autograd: five products of that size. Activations are sums of 32 of 4,096 unit directions.
 """
 
 from collections.abc import Callable
@@ -8,20 +9,50 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.ratios import interleaved, options, ratio, show
+from sparselex.base.memory import keep_freed_memory
 from sparselex.base.records import Figure
-from sparselex.dictionaries.batchtopk import BatchTopK, BatchTopKConfig
+from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.sparse import decode_at
+from sparselex.dictionaries.table import new_dictionary
+from sparselex.training.objectives import auxk, penalty, reconstruction
+from sparselex.training.step import Step
+from sparselex.training.train import TrainConfig
+
+K = 32
 
 
-def sparse_step(config: BatchTopKConfig, x: torch.Tensor) -> Callable[[], None]:
-    """Our step: codes, decode, gradients, clipping, Adam."""
-    dictionary = BatchTopK(config, torch.Generator().manual_seed(0))
+def activations(n: int, d_in: int) -> torch.Tensor:
+    """`[n, d_in]` sums of about 32 planted directions, scaled to E|x|² = d_in."""
+    generator = torch.Generator().manual_seed(1)
+    directions = torch.randn(4096, d_in, generator=generator)
+    directions /= directions.norm(dim=-1, keepdim=True)
+    sizes = torch.rand(n, 4096, generator=generator) * (torch.rand(n, 4096, generator=generator) < K / 4096)
+    x = sizes @ directions
+    return x * (d_in / x.square().sum(-1).mean()).sqrt()
+
+
+def dictionary_of(kind: str, x: torch.Tensor, d_sae: int, **values: object) -> TrainableDictionary:
+    """A fresh dictionary with an L0 of about 32 on `x`."""
+    config = {"dictionary": {"kind": kind, "d_in": x.shape[1], "d_sae": d_sae, **values}, "n_tokens": 1}
+    dictionary = new_dictionary(TrainConfig.parse(config).dictionary, torch.Generator().manual_seed(0))
+    dictionary.prepare(x)
+    if kind == "relu":  # as after the penalty has done its work
+        with torch.no_grad():
+            pre = dictionary.pre_acts(x[:512])
+            dictionary.b_enc -= pre.flatten().topk(K * 512).values[-1]
+    return dictionary
+
+
+def our_step(dictionary: TrainableDictionary, x: torch.Tensor, n_dead: int = 0) -> Callable[[], None]:
+    """Our step: codes, decode, all terms of the loss, gradients, clipping, Adam."""
     optimiser = torch.optim.Adam(dictionary.parameters(), lr=1e-4, fused=True)
+    dead = torch.arange(n_dead)
 
     def step() -> None:
         codes = dictionary.training_codes(x)
         x_hat = decode_at(codes, dictionary.W_dec, dictionary.b_dec)
-        loss = (x_hat - x).square().sum() / len(x)
+        taken = Step(dictionary, x, x, codes, x_hat, dead, 0.5)
+        loss = reconstruction(taken) + penalty(taken) + auxk(taken, alpha=1 / 32, k_aux=x.shape[1] // 2, share=2)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(dictionary.parameters(), 1.0)
@@ -30,16 +61,20 @@ def sparse_step(config: BatchTopKConfig, x: torch.Tensor) -> Callable[[], None]:
     return step
 
 
-def dense_step(config: BatchTopKConfig, x: torch.Tensor) -> Callable[[], None]:
-    """The same mathematics by dense autograd with a top-k mask per token (a whole-batch top-k would be slower still)."""
-    dictionary = BatchTopK(config, torch.Generator().manual_seed(0))
-    optimiser = torch.optim.Adam(dictionary.parameters(), lr=1e-4, fused=True)
+def dense_step(dictionary: TrainableDictionary, x: torch.Tensor) -> Callable[[], None]:
+    """The same mathematics by dense autograd: a top-k mask per token, or ReLU with L1."""
+    optimiser = torch.optim.Adam(dictionary.parameters(), lr=1e-4)
+    kind = dictionary.config.to_json()["kind"]
 
     def step() -> None:
-        pre = ((x - dictionary.b_dec) @ dictionary.W_enc + dictionary.b_enc).relu()
-        kept = pre.topk(config.k, dim=-1)
-        acts = torch.zeros_like(pre).scatter(-1, kept.indices, kept.values)
+        pre = (x - dictionary.b_dec) @ dictionary.W_enc + dictionary.b_enc
+        acts = pre.relu()
+        if kind == "topk":
+            kept = acts.topk(K, dim=-1)
+            acts = torch.zeros_like(pre).scatter(-1, kept.indices, kept.values)
         loss = (acts @ dictionary.W_dec + dictionary.b_dec - x).square().sum() / len(x)
+        if kind == "relu":
+            loss = loss + 5 * (acts * dictionary.W_dec.norm(dim=-1)).sum() / len(x)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(dictionary.parameters(), 1.0)
@@ -50,29 +85,56 @@ def dense_step(config: BatchTopKConfig, x: torch.Tensor) -> Callable[[], None]:
 
 def measure(d_in: int, d_sae: int, batch: int, n_rounds: int) -> list[Figure]:
     """Ratios at one size."""
-    config = BatchTopKConfig(d_in=d_in, d_sae=d_sae, k=32)
-    generator = torch.Generator().manual_seed(1)
-    x, W = torch.randn(batch, d_in, generator=generator), torch.randn(d_in, d_sae, generator=generator)
-    contenders = {"product": lambda: x @ W, "sparse": sparse_step(config, x), "dense": dense_step(config, x)}
-    times = interleaved(contenders, n_rounds)
-    size = f"{d_in}-{d_sae}"
-    where = f"BatchTopK {d_in} -> {d_sae:,}, k 32, batch {batch:,}, float32, {torch.get_num_threads()} threads"
+    x = activations(batch, d_in)
+    W, out = torch.randn(d_sae, d_in).T, torch.empty(batch, d_sae)
+    ours = {
+        "topk": our_step(dictionary_of("topk", x, d_sae, k=K), x),
+        "batchtopk": our_step(dictionary_of("batchtopk", x, d_sae, k=K), x),
+        "batchtopk_auxk": our_step(dictionary_of("batchtopk", x, d_sae, k=K), x, n_dead=d_sae // 50),
+        "topk_bf16": our_step(dictionary_of("topk", x, d_sae, k=K, selection="bfloat16"), x),
+        "batchtopk_bf16": our_step(dictionary_of("batchtopk", x, d_sae, k=K, selection="bfloat16"), x),
+        "relu": our_step(dictionary_of("relu", x, d_sae), x),
+        "jumprelu": our_step(dictionary_of("jumprelu", x, d_sae, target_l0=K), x),
+    }
+    references = {
+        "product": lambda: torch.mm(x, W, out=out),
+        "dense_topk": dense_step(dictionary_of("topk", x, d_sae, k=K), x),
+        "dense_relu": dense_step(dictionary_of("relu", x, d_sae), x),
+    }
+    times = interleaved(ours | references, n_rounds)
+    size = f"{d_in}-{d_sae}-{batch}"
+    where = f"{d_in} -> {d_sae:,}, L0 about {K}, batch {batch:,}, {torch.get_num_threads()} threads"
+    figures = []
+    for name in ours:
+        dense = "dense_relu" if name in ("relu", "jumprelu") else "dense_topk"
+        figures += [
+            ratio(f"training/{size}/{name}/to_encoder_product", times["product"], times[name],
+                  f"{name} step / float32 encoder product alone, {where}"),
+            ratio(f"training/{size}/{name}/to_dense_autograd", times[dense], times[name],
+                  f"{name} step / dense autograd step, {where}"),
+        ]  # fmt: skip
+    figures.append(ratio(f"training/{size}/auxk_cost", times["batchtopk_auxk"], times["batchtopk"],
+                         f"time with AuxK on 2 % dead latents / without, {where}"))  # fmt: skip
+    return figures
+
+
+def per_latent(n_rounds: int) -> list[Figure]:
+    """Time per latent of wide dictionaries relative to 4,096 latents."""
+    x = activations(1024, 512)
+    widths = (4096, 16_384, 65_536, 131_072)
+    steps = {str(d_sae): our_step(dictionary_of("batchtopk", x, d_sae, k=K), x) for d_sae in widths}
+    times = interleaved(steps, n_rounds)
     return [
-        ratio(
-            f"training/{size}/ratio_to_encoder_gemm",
-            times["product"],
-            times["sparse"],
-            f"step / encoder product, {where}",
-        ),
-        ratio(
-            f"training/{size}/ratio_to_dense_autograd", times["dense"], times["sparse"], f"step / dense step, {where}"
-        ),
-    ]
+        ratio(f"training/per_latent/{d_sae}", times["4096"] * d_sae / 4096, times[str(d_sae)],
+              f"speed per latent at d_sae {d_sae:,} / at 4,096, d_in 512, batch 1,024")
+        for d_sae in widths[1:]
+    ]  # fmt: skip
 
 
 if __name__ == "__main__":
     arguments = options(__doc__)
-    n_rounds = 3 if arguments.quick else 9
-    found = measure(512, 4096, 4096, n_rounds)
-    found += [] if arguments.quick else measure(768, 16384, 2048, 5)
+    keep_freed_memory()
+    found = measure(512, 4096, 4096, 3 if arguments.quick else 9)
+    if not arguments.quick:
+        found += measure(768, 16_384, 2048, 7) + measure(768, 16_384, 4096, 5) + per_latent(5)
     show("training", found, arguments.json)

@@ -22,6 +22,11 @@ def check_dictionary(dictionary: Dictionary, n_tokens: int = 64, seed: int = 0) 
         assert dictionary.W_dec.shape == (dictionary.d_sae, dictionary.d_out), "W_dec is [d_sae, d_out]"
         assert acts.shape == (n_tokens, dictionary.d_sae), "encode gives [n, d_sae]"
         assert len(dictionary.encode(x[:0])) == 0 and len(dictionary.encode_sparse(x[:0])) == 0, "no tokens are fine"
+    x = x.clone().requires_grad_()
+    found = dictionary.encode(x)
+    if found.requires_grad and (found != 0).any():
+        found.sum().backward()
+    assert x.grad is not None and x.grad.isfinite().all() and (x.grad != 0).any(), "gradients flow from codes to inputs"
 
 
 def _close(found: torch.Tensor, expected: torch.Tensor, promise: str) -> None:

@@ -6,7 +6,7 @@ import torch
 from sparselex.dictionaries.baselines import random_rows
 from sparselex.dictionaries.sparse import decode_at, nth_largest, places_above
 from sparselex.dictionaries.table import AnyDictionaryConfig, new_dictionary
-from sparselex.dictionaries.topk import TopKConfig
+from sparselex.dictionaries.topk import TopKConfig, _largest_places
 from sparselex.testing import check_dictionary
 from sparselex.training.train import TrainConfig
 
@@ -14,7 +14,7 @@ KINDS = ["relu", "topk", "batchtopk"]
 
 
 def config(kind: str, **options) -> AnyDictionaryConfig:
-    values = {"kind": kind, "d_in": 48, "d_sae": 200, **({} if kind == "relu" else {"k": 6}), **options}
+    values = {"kind": kind, "d_in": 48, "d_sae": 200, **({} if kind in ("relu", "jumprelu") else {"k": 6}), **options}
     return TrainConfig.parse({"dictionary": values, "n_tokens": 1}).dictionary
 
 
@@ -83,15 +83,22 @@ def test_bfloat16_selection_keeps_the_number_right_wherever_the_threshold_stands
 @pytest.mark.parametrize("kind", ["topk", "batchtopk"])
 def test_bfloat16_selection_really_uses_the_coarse_product(kind, monkeypatch):
     """A coarse product that says the opposite must show, or the fast path is not the one that runs."""
-    from sparselex.dictionaries import batchtopk, topk
+    from sparselex.dictionaries.sparse import Scorer
 
     dictionary, x = make(kind, selection="bfloat16"), inputs()
     dictionary.training_codes(x)
     honest = dictionary.training_codes(x)
-    module = {"topk": topk, "batchtopk": batchtopk}[kind]
-    plain = module.coarse_product
-    monkeypatch.setattr(module, "coarse_product", lambda x, W, b: plain(x, W, b).roll(1, dims=-1))
+    plain = Scorer.__call__  # chunks go through it
+    monkeypatch.setattr(Scorer, "__call__", lambda self, x: plain(self, x).roll(1, dims=-1))
     assert places(dictionary.training_codes(x)) != places(honest)
+
+
+@pytest.mark.parametrize("width", [31, 64, 800, 801])
+def test_two_step_ranking_finds_the_largest(width):
+    sizes = torch.randn(50, width, generator=torch.Generator().manual_seed(4))
+    sizes[:10] = sizes[:10].round(decimals=0)  # many equals
+    found = sizes.gather(1, _largest_places(sizes, 3)).sort(1, descending=True).values
+    assert torch.equal(found, sizes.sort(1, descending=True).values[:, :3])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
@@ -103,6 +110,21 @@ def test_places_and_order_statistics_equal_slow_ones(dtype):
     exact = values.to(torch.float32)
     for n in (1, 2, 300, 1000):
         assert float(nth_largest(exact, n)) == sorted(exact.tolist(), reverse=True)[n - 1]
+
+
+@pytest.mark.parametrize("selection", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", [*KINDS, "abstopk", "jumprelu"])
+def test_chunks_of_a_batch_choose_what_the_whole_chooses(kind, selection, monkeypatch):
+    options = {} if kind in ("relu", "jumprelu") else {"selection": selection}
+    found = []
+    for size in (2**26, 200 * 7, 1):
+        monkeypatch.setattr("sparselex.dictionaries.sparse._CHUNK_SCORES", size)
+        dictionary = make(kind, **options).double()
+        for round in range(3):  # without a threshold, with one, and with one far too low
+            if round == 2 and kind == "batchtopk":
+                dictionary.threshold.fill_(1e-9)
+            found.append(places(dictionary.training_codes(inputs().double())))
+    assert found[:3] == found[3:6] == found[6:] and all(found)
 
 
 def test_selection_leaves_inference_alone():

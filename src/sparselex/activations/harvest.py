@@ -16,6 +16,7 @@ from sparselex.activations.source import Batch
 from sparselex.activations.store import ActivationStore, shard_name
 from sparselex.base.artifacts import FileEntry, Staging, finished, read_json, stage, write_file, write_json
 from sparselex.base.config import Config
+from sparselex.base.memory import keep_freed_memory
 from sparselex.base.progress import progress
 from sparselex.lm.subject import SubjectModel
 from sparselex.text.corpus import TokenCorpus
@@ -69,6 +70,7 @@ def harvest(model: SubjectModel, corpus: TokenCorpus, config: HarvestConfig, to:
     inputs = {"model": model.id, "corpus": corpus.id}
     if finished(to, "activations", config, inputs):
         return ActivationStore(to)
+    keep_freed_memory()
     reader = Reader(model, corpus, config.hook, config.mask, batch_rows=config.batch_rows)
     with stage(to, "activations", config, inputs) as staging:
         notes = _shards(reader, list(_spans(corpus, config)), config, staging)

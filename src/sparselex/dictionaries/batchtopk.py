@@ -11,11 +11,10 @@ from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import EncoderDictionary, KConfig
 from sparselex.dictionaries.sparse import (
     Gradients,
-    coarse_product,
+    Scorer,
     encode_at,
     nth_largest,
     places_above,
-    product_at,
 )
 
 _COARSE_MARGIN = 0.97
@@ -60,49 +59,53 @@ class BatchTopK(EncoderDictionary):
 
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
         with torch.no_grad():
-            W, b, norms = self.contributions()
-            rows, indices, kept = self._select(x, W, b, len(x) * self.config.k)
+            places, kept, norms = self._select(x, len(x) * self.config.k)
             if len(kept):
                 self._follow(float(kept.min()))
+            rows, indices = places // self.d_sae, places % self.d_sae
             codes = Codes.from_pairs(rows, indices, kept / norms[indices], len(x), self.d_sae)
         return encode_at(x, self.W_enc, self.b_enc, self.b_dec, codes, gradients=gradients)
 
     def _cut(self) -> Tensor:
         return (self.threshold / self.W_dec.norm(dim=-1).double()).to(self.W_dec.dtype)
 
-    def _select(self, x: Tensor, W: Tensor, b: Tensor, n_keep: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The `n_keep` largest positive scores `x @ W + b` of the batch, ordered by token.
+    def _select(self, x: Tensor, n_keep: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Places in the flattened `[n, d_sae]`, ascending, and sizes of the `n_keep` largest contributions; and decoder norms.
 
         A library top-k over the whole batch takes longer than the encoder's product. The running threshold tells nearly where
         the cut will be, so only what lies above a lower bar is ranked; where too little does, everything positive is.
         """
         bar = 0.8 * float(self.threshold)
         if self.config.selection == "bfloat16" and bar > 0:
-            coarse = coarse_product(x, W, b).view(-1)
-            candidates = places_above(coarse, bar)
-            if len(candidates) >= n_keep:
-                rough = coarse[candidates].float()
-                candidates = candidates[rough >= _COARSE_MARGIN * nth_largest(rough, n_keep)]
-                return self._keep(candidates, product_at(x, W, b, *self._places(candidates)), n_keep)
-        scores = torch.addmm(b, x, W).view(-1)
-        candidates = places_above(scores, bar)
-        if len(candidates) < n_keep:
-            candidates = places_above(scores, 0.0)
-        return self._keep(candidates, scores[candidates], n_keep)
+            scorer = self.scorer(torch.bfloat16)
+            places, values = self._above(scorer, x, bar, n_keep, _COARSE_MARGIN)
+            if len(places) >= n_keep:
+                places = places[values >= _COARSE_MARGIN * nth_largest(values, n_keep)]
+                exact = scorer.at(x, places // self.d_sae, places % self.d_sae)
+                return *_largest(places, exact, n_keep), scorer.norms
+        scorer = self.scorer()
+        places, values = self._above(scorer, x, bar, n_keep)
+        if len(places) < n_keep and bar > 0:
+            places, values = self._above(scorer, x, 0.0, n_keep)
+        return *_largest(places, values, n_keep), scorer.norms
 
-    def _keep(self, candidates: Tensor, values: Tensor, n_keep: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens, latents and values of the `n_keep` largest candidates, or of all where there are no more."""
-        if len(candidates) > n_keep:
-            smallest = nth_largest(values, n_keep)
-            keep = values >= smallest
-            # Equal scores at the cut: the first in batch order stay, so exactly n_keep are kept.
-            if (surplus := int(keep.sum()) - n_keep) > 0:
-                keep[(values == smallest).nonzero().view(-1)[-surplus:]] = False
-            candidates, values = candidates[keep], values[keep]
-        return *self._places(candidates), values
+    def _above(self, scorer: Scorer, x: Tensor, bar: float, n_keep: int, margin: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Places in the flattened `[n, d_sae]` and scores of what exceeds `bar`, at least all of the `n_keep` largest.
 
-    def _places(self, flat: Tensor) -> tuple[Tensor, Tensor]:
-        return flat // self.d_sae, flat % self.d_sae
+        Where there are many more, what lies under `margin` times the `n_keep`-th largest so far is dropped between chunks: it cannot
+        be among the largest of the whole batch.
+        """
+        places, values = x.new_empty(0, dtype=torch.int64), x.new_empty(0)
+        for start, scores in scorer.chunks(x):
+            flat = scores.view(-1)
+            found = places_above(flat, bar)
+            places = torch.cat([places, found + start * self.d_sae])
+            values = torch.cat([values, flat[found].to(values.dtype)])
+            if len(places) > 4 * n_keep:
+                bar = max(bar, margin * float(nth_largest(values, n_keep)))
+                keep = values >= bar
+                places, values = places[keep], values[keep]
+        return places, values
 
     def _follow(self, smallest: float) -> None:
         rate = self.config.threshold_rate if float(self.threshold) > 0 else 1.0
@@ -110,3 +113,15 @@ class BatchTopK(EncoderDictionary):
 
     def _fold_extra(self, input_scale: float, norms: Tensor) -> None:
         self.threshold /= input_scale
+
+
+def _largest(places: Tensor, values: Tensor, n_keep: int) -> tuple[Tensor, Tensor]:
+    """The `n_keep` largest of these, or all where there are no more."""
+    if len(places) <= n_keep:
+        return places, values
+    smallest = nth_largest(values, n_keep)
+    keep = values >= smallest
+    # Equal scores at the cut: the first in batch order stay, so exactly n_keep are kept.
+    if (surplus := int(keep.sum()) - n_keep) > 0:
+        keep[(values == smallest).nonzero().view(-1)[-surplus:]] = False
+    return places[keep], values[keep]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.sparse import Gradients, Selection, decode_at
+from sparselex.dictionaries.sparse import Gradients, Scorer, Selection, decode_at
 
 
 class DictionaryConfig(Config):
@@ -127,10 +127,11 @@ class EncoderDictionary(TrainableDictionary):
         """`(x - b_dec) @ W_enc + b_enc`."""
         return torch.addmm(self.b_enc - self.b_dec @ self.W_enc, x, self.W_enc)
 
-    def contributions(self) -> tuple[Float[Tensor, "d_in d_sae"], Float[Tensor, " d_sae"], Float[Tensor, " d_sae"]]:
-        """Weight and bias whose product gives each latent's contribution length `pre_act * |decoder row|`, and those norms."""
+    def scorer(self, dtype: torch.dtype | None = None, *, less: Float[Tensor, " d_sae"] | None = None) -> Scorer:
+        """What gives each latent's contribution length `pre_act * |decoder row|` (minus `less`) by one product."""
         norms = self.W_dec.norm(dim=-1)
-        return self.W_enc * norms, (self.b_enc - self.b_dec @ self.W_enc) * norms, norms
+        bias = (self.b_enc - self.b_dec @ self.W_enc) * norms
+        return Scorer(self.W_enc.T, norms, bias if less is None else bias - less, dtype or self.W_enc.dtype)
 
     @torch.no_grad()
     def prepare(self, x: Float[Tensor, "n d_in"]) -> None:

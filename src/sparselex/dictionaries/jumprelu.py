@@ -63,20 +63,22 @@ class JumpReLU(EncoderDictionary):
     @torch.no_grad()
     def prepare(self, x: Float[Tensor, "n d_in"]) -> None:
         super().prepare(x)
-        W, b, _ = self.contributions()
-        scores = torch.addmm(b, x[:4096], W)
+        scores = self.scorer()(x[:4096])
         n_active = min(scores.numel(), max(1, round(self.config.target_l0 * len(scores))))
         self.threshold.fill_(float(scores.flatten().topk(n_active).values[-1].clamp_min(0)))
 
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
         d_sae = self.d_sae
         with torch.no_grad():
-            W, b, norms = self.contributions()
+            norms = self.W_dec.norm(dim=-1)
             lowest = (self.threshold - self.config.bandwidth / 2).clamp_min(0)
-            above = torch.addmm(b - lowest, x, W).view(-1)
-            places = places_above(above, 0.0)
+            parts = []
+            for start, scores in self.scorer(less=lowest).chunks(x):
+                found = places_above(scores.view(-1), 0.0)
+                parts.append((found + start * d_sae, scores.view(-1)[found]))
+            places, above = (torch.cat(part) for part in zip(*parts, strict=True))
             rows, indices = places // d_sae, places % d_sae
-            values = (above[places] + lowest[indices]) / norms[indices]
+            values = (above + lowest[indices]) / norms[indices]
             near = Codes.from_pairs(rows, indices, values, len(x), d_sae)
         pre = encode_at(
             x, self.W_enc, self.b_enc, self.b_dec, near, gradients="sparse" if is_sparse(near, gradients) else "dense"

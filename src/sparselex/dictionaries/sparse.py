@@ -5,6 +5,7 @@ forward shrink to `2 n k d_in`. Weight gradients are sums over the tokens in whi
 are an embedding bag with latents as bags and tokens as the table, which a scatter (`index_add_`) does several times slower.
 """
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -18,6 +19,12 @@ from sparselex.dictionaries.codes import Codes
 Gradients = Literal["auto", "sparse", "dense"]
 """`sparse` as above; `dense` is the same mathematics left to autograd, the reference that tests hold the first against. `auto` takes
 whichever is faster for the codes at hand."""
+
+_PADDING = 16
+"""Columns added for the bias: a whole cache line, which products run through fastest."""
+
+_CHUNK_SCORES = 2**26
+"""Scores computed at a time, 256 MiB in float32: products of a few hundred rows still run at full speed."""
 
 SPARSE_BELOW = 0.08
 """Share of active latents under which sparse gradients are faster than dense products on CPUs (docs/lab-log.md)."""
@@ -45,22 +52,48 @@ def pair_dots(
     return _row_dots(left, table, indices, rows, rows, 0)
 
 
-def coarse_product(
-    x: Float[Tensor, "n d_in"], W: Float[Tensor, "d_in d_sae"], b: Float[Tensor, " d_sae"]
-) -> Float[Tensor, "n d_sae"]:
-    """`x @ W + b` in bfloat16: near enough to choose by, not to compute with."""
-    return torch.addmm(b.bfloat16(), x.bfloat16(), W.bfloat16())
+class Scorer:
+    """`x @ W * norms + bias` for all latents by one product, and exactly at chosen places; without gradients.
 
+    The bias is one more row of the weights, met by a column of ones: adding it afterwards would write all scores a second time,
+    a tenth of the product's own time.
+    """
 
-def product_at(
-    x: Float[Tensor, "n d_in"],
-    W: Float[Tensor, "d_in d_sae"],
-    b: Float[Tensor, " d_sae"],
-    rows: Int[Tensor, " nnz"],
-    indices: Int[Tensor, " nnz"],
-) -> Float[Tensor, " nnz"]:
-    """`(x @ W + b)[rows, indices]` in full precision; `W` lies in memory latent by latent."""
-    return pair_dots(x, W.T, rows, indices).add_(b[indices])
+    @torch.no_grad()
+    def __init__(
+        self,
+        rows: Float[Tensor, "d_sae d_in"],
+        norms: Float[Tensor, " d_sae"],
+        bias: Float[Tensor, " d_sae"],
+        dtype: torch.dtype,
+    ):
+        self.norms, self._rows, self._bias = norms, rows, bias
+        d_sae, d_in = rows.shape
+        self._weights = rows.new_zeros(d_sae, d_in + _PADDING, dtype=dtype)
+        torch.mul(rows, norms[:, None], out=self._weights[:, :d_in])
+        self._weights[:, d_in] = bias
+
+    @torch.no_grad()
+    def __call__(self, x: Float[Tensor, "n d_in"]) -> Tensor:
+        """All scores `[n, d_sae]`, in the scorer's precision."""
+        d_in = x.shape[1]
+        padded = x.new_zeros(len(x), d_in + _PADDING, dtype=self._weights.dtype)
+        padded[:, :d_in] = x
+        padded[:, d_in] = 1
+        return padded @ self._weights.T
+
+    def chunks(self, x: Float[Tensor, "n d_in"]) -> Iterator[tuple[int, Tensor]]:
+        """First token and scores of one part of the batch after another, so that all scores never lie in memory together."""
+        n_rows = max(1, _CHUNK_SCORES // len(self._weights))
+        for start in range(0, len(x), n_rows):
+            yield start, self(x[start : start + n_rows])
+
+    @torch.no_grad()
+    def at(
+        self, x: Float[Tensor, "n d_in"], rows: Int[Tensor, " nnz"], indices: Int[Tensor, " nnz"]
+    ) -> Float[Tensor, " nnz"]:
+        """The scores at `[rows, indices]` in the precision of `x`."""
+        return pair_dots(x, self._rows, rows, indices).mul_(self.norms[indices]).add_(self._bias[indices])
 
 
 def places_above(values: Float[Tensor, " n"], bar: float) -> Int[Tensor, " m"]:

@@ -8,10 +8,12 @@ from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import EncoderDictionary, KConfig
-from sparselex.dictionaries.sparse import Gradients, coarse_product, encode_at, product_at
+from sparselex.dictionaries.sparse import Gradients, Scorer, encode_at
 
 _N_SPARE = 8
 """Latents a token that the bfloat16 product chooses beyond k, to be ranked exactly."""
+
+_N_IN_GROUP = 8
 
 
 class TopKConfig(KConfig):
@@ -36,31 +38,56 @@ class TopK(EncoderDictionary):
         return self.encode_sparse(x).dense()
 
     def encode_sparse(self, x: Float[Tensor, "n d_in"]) -> Codes:
-        W, b, norms = self.contributions()
-        scores, indices = self._largest(torch.addmm(b, x, W), self.config.k)
-        return self._active(scores, indices, norms)
+        codes = self._exact_codes(x)
+        if torch.is_grad_enabled():  # the same places, with values that know where they came from
+            return codes.with_values(self.pre_acts(x)[codes.rows, codes.indices])
+        return codes
 
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
         with torch.no_grad():
-            codes = self._coarse_codes(x) if self.config.selection == "bfloat16" else self.encode_sparse(x)
+            codes = self._coarse_codes(x) if self.config.selection == "bfloat16" else self._exact_codes(x)
         return encode_at(x, self.W_enc, self.b_enc, self.b_dec, codes, gradients=gradients)
 
+    @torch.no_grad()
+    def _exact_codes(self, x: Tensor) -> Codes:
+        scores, indices = self._largest_scores(self.scorer(), x, self.config.k)
+        return self._active(scores, indices)
+
     def _coarse_codes(self, x: Tensor) -> Codes:
-        W, b, norms = self.contributions()
+        scorer = self.scorer(torch.bfloat16)
         n_chosen = min(self.config.k + _N_SPARE, self.d_sae)
-        _, chosen = self._largest(coarse_product(x, W, b), n_chosen)
+        _, chosen = self._largest_scores(scorer, x, n_chosen)
         rows = torch.arange(len(x)).repeat_interleave(n_chosen)
-        exact = product_at(x, W, b, rows, chosen.view(-1)).view(-1, n_chosen)
+        exact = scorer.at(x, rows, chosen.view(-1)).view(-1, n_chosen)
         scores, places = self._largest(exact, self.config.k)
-        return self._active(scores, chosen.gather(-1, places), norms)
+        return self._active(scores, chosen.gather(-1, places))
+
+    def _largest_scores(self, scorer: Scorer, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        parts = [self._largest(scores, k) for _, scores in scorer.chunks(x)] or [self._largest(scorer(x), k)]
+        return torch.cat([scores for scores, _ in parts]), torch.cat([places for _, places in parts])
 
     def _largest(self, scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Scores and places `[n, k]` of the k largest of each row."""
-        places = (scores.abs() if self.signed else scores).topk(k, dim=-1, sorted=False).indices
+        places = _largest_places(scores.abs() if self.signed else scores, k)
         return scores.gather(-1, places), places
 
-    def _active(self, scores: Tensor, indices: Tensor, norms: Tensor) -> Codes:
+    def _active(self, scores: Tensor, indices: Tensor) -> Codes:
         """Codes of the chosen latents, contributions `scores [n, k]`; without a sign only positive ones are kept."""
         keep = scores != 0 if self.signed else scores > 0
+        norms = self.W_dec.norm(dim=-1)
         rows, chosen = torch.arange(len(scores)).repeat_interleave(keep.sum(-1)), indices[keep]
         return Codes.from_pairs(rows, chosen, scores[keep] / norms[chosen], len(scores), self.d_sae)
+
+
+def _largest_places(sizes: Tensor, k: int) -> Tensor:
+    """Places `[n, k]` of the k largest of each row.
+
+    In two steps where rows are long: the k largest lie in the k groups with the largest maxima, and these are far fewer to rank.
+    """
+    n, width = sizes.shape
+    if width % _N_IN_GROUP or width < 8 * _N_IN_GROUP * k:
+        return sizes.topk(k, dim=-1, sorted=False).indices
+    n_groups = width // _N_IN_GROUP
+    groups = sizes.view(n, _N_IN_GROUP, n_groups).amax(1).topk(k, dim=-1, sorted=False).indices
+    members = (groups[:, None] + torch.arange(0, width, n_groups)[:, None]).view(n, -1)
+    return members.gather(1, sizes.gather(1, members).topk(k, dim=-1, sorted=False).indices)

@@ -12,6 +12,7 @@ from sparselex.activations.masks import MaskConfig
 from sparselex.base.artifacts import finished, stage, write_json
 from sparselex.base.config import Config
 from sparselex.base.intervals import bootstrap_interval
+from sparselex.base.memory import keep_freed_memory
 from sparselex.base.records import Figure
 from sparselex.dictionaries.baselines import neurons, principal_components
 from sparselex.dictionaries.dictionary import Dictionary
@@ -56,6 +57,7 @@ def evaluate(
     to = Path(to)
     if finished(to, "evaluation", config, inputs):
         return Evaluation.model_validate_json((to / FIGURES).read_text(encoding="utf-8"))
+    keep_freed_memory()
     reader = Reader(model, index.corpus, hook, config.mask, batch_rows=config.batch_rows)
     with stage(to, "evaluation", config, inputs) as staging:
         mean, covariance = moments(reader, config.moment_rows)

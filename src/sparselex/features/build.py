@@ -15,6 +15,7 @@ from sparselex.activations.masks import MaskConfig, special_counts
 from sparselex.base.artifacts import finished, stage
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
+from sparselex.base.memory import keep_freed_memory
 from sparselex.base.progress import progress
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.features.directions import logit_effects, neighbours
@@ -82,6 +83,7 @@ def build_index(
     dictionary.check_width(model.width(config.hook), f"Hook {config.hook}")
     if finished(to, "index", config, inputs):
         return FeatureIndex(to, corpus)
+    keep_freed_memory()
     reader = Reader(model, corpus, config.hook, config.mask, batch_rows=config.batch_rows)
     with stage(to, "index", config, inputs) as staging:
         for old in staging.folder.glob("*.npy"):

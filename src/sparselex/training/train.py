@@ -14,6 +14,7 @@ from sparselex.activations.source import ActivationSource, Batch, EndOfData
 from sparselex.base.artifacts import Staging, finished, stage
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
+from sparselex.base.memory import keep_freed_memory
 from sparselex.base.progress import Bar, progress
 from sparselex.base.seeds import derive
 from sparselex.dictionaries.dictionary import TrainableDictionary
@@ -131,6 +132,7 @@ def train(
             "equal widths",
             f"set d_in to {source.d_in}.",
         )
+    keep_freed_memory()
     with stage(to, "dictionary", config, inputs) as staging:
         trainer = _Trainer(source, config, staging)
         with progress("train", config.n_tokens, "tokens") as bar:
