@@ -16,6 +16,7 @@ from benchmarks.ratios import interleaved, options, ratio, show
 from sparselex.activations.harvest import HarvestConfig, harvest
 from sparselex.activations.live import Reader
 from sparselex.activations.masks import MaskConfig
+from sparselex.base.memory import keep_freed_memory
 from sparselex.base.records import Figure
 from sparselex.lm.subject import ModelConfig, SubjectModel, load_model
 
@@ -59,6 +60,7 @@ def measure(name: str, model: SubjectModel, hook: str, n_rows: int, n_rounds: in
     tokens = torch.from_numpy(corpus.tokens[rows.start : rows.stop].astype("int64"))
     folder, number = Path(tempfile.mkdtemp(prefix="sparselex-benchmark-")), iter(range(10**6))
     config = HarvestConfig(hook=hook, batch_rows=ROWS, shard_rows=256)
+    keep_freed_memory()
     times = interleaved(
         {
             "bare": lambda: bare(model, hook, tokens),
@@ -77,6 +79,6 @@ def measure(name: str, model: SubjectModel, hook: str, n_rows: int, n_rounds: in
 if __name__ == "__main__":
     arguments = options(__doc__)
     n_rounds = 3 if arguments.quick else 7
-    found = measure("gpt2-shape", gpt2_shaped(), "blocks.6.hook_resid_pre", 48 if arguments.quick else 96, n_rounds)
-    found += measure("embedded", load_model("embedded"), "blocks.0.mlp.hook_post", 2000, n_rounds)
+    found = measure("gpt2-shape", gpt2_shaped(), "blocks.6.hook_resid_pre", 64 if arguments.quick else 320, 3)
+    found += measure("embedded", load_model("embedded"), "blocks.0.mlp.hook_post", 4000, n_rounds)
     show("harvest", found, arguments.json)

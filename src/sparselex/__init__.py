@@ -21,6 +21,8 @@ _PUBLIC = {
     "TopKConfig": "sparselex.dictionaries.topk",
     "ReLUConfig": "sparselex.dictionaries.relu",
     "load_dictionary": "sparselex.dictionaries.files",
+    "import_dictionary": "sparselex.dictionaries.convert",
+    "export_dictionary": "sparselex.dictionaries.convert",
     "build_index": "sparselex.features.build",
     "IndexConfig": "sparselex.features.build",
     "FeatureIndex": "sparselex.features.index",

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sparselex.base.workspace import Workspace
@@ -58,6 +59,19 @@ def test_json_for_scripts_and_nothing_done_twice(staged, verb):
     assert result.returncode == 0, result.stderr
     assert isinstance(json.loads(result.stdout), dict)
     assert {path: path.stat().st_mtime_ns for path in staged.rglob("*.npy")} == before
+
+
+def test_a_dictionary_goes_out_and_comes_back(staged, text, tmp_path):
+    assert run("export", staged, tmp_path / "d").returncode == 0
+    arguments = ("import", tmp_path / "w", tmp_path / "d", "--text", text, "--context", 64, "--tokens", 20_000)
+    result = run(*arguments, "--hook", "blocks.0.mlp.hook_post")
+    assert result.returncode == 0 and "read as saelens" in result.stdout, result.stderr
+    assert run("index", tmp_path / "w").returncode == 0
+    there, here = (np.load(path / "runs/main/index/histogram.npy") for path in (staged, tmp_path / "w"))
+    assert abs(there.sum() - here.sum()) <= 1e-3 * there.sum()
+    again = run("import", tmp_path / "named", *arguments[2:])
+    assert again.returncode == 0, "the files name the hook: " + again.stderr
+    assert json.loads((tmp_path / "named/runs/main/run.json").read_text())["hook"] == "blocks.0.mlp.hook_post"
 
 
 def test_report_prints_a_table(staged):
@@ -113,6 +127,23 @@ def test_a_demo_killed_again_and_again_ends_like_an_undisturbed_one(text, tmp_pa
         (["train", "{staged}", "--config", "{bad_config}"], "unknown key"),
         (["index", "{tmp}/nowhere"], "is no sparselex workspace"),
         (["hooks", "no-such-model"], "cannot be loaded"),
+        (["import", "{tmp}/w", "{tmp}/nowhere", "--text", "{text}"], "does not exist"),
+        (
+            [
+                "import",
+                "{tmp}/w",
+                "{staged}/runs/main/dictionary",
+                "--text",
+                "{text}",
+                "--hook",
+                "blocks.0.hook_mlp_out",
+            ],
+            "has width 128",
+        ),
+        (["export", "{staged}", "{tmp}/d", "--layout", "sparsify"], "no place in the layout"),
+        (["train", "{staged}", "--option", "bandwidth"], "has no name or no value"),
+        (["train", "{staged}", "--kind", "jumprelu", "--option", "bandwith=3"], "bandwith"),
+        (["train", "{staged}", "--kind", "sae"], "kind"),
         (["serve", "{tmp}"], "is no sparselex workspace"),
         (["nonsense"], "No such command"),
         (["train"], "Missing argument"),

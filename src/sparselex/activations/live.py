@@ -28,6 +28,7 @@ class Reader:
         self.model, self.corpus, self.hook, self.mask, self.batch_rows = model, corpus, hook, mask, batch_rows
         self.d_in = model.width(hook)
         self.n_outliers = 0
+        self._seen: dict[bytes, tuple[Tensor, NDArray[np.int64]]] = {}
         self.median_norm = self._median_norm()
 
     def read(self, rows: NDArray[np.int64]) -> Batch:
@@ -60,6 +61,8 @@ class Reader:
         return Batch(x[torch.from_numpy(keep)], positions[keep])
 
     def _text(self, rows: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int64]]:
+        if (seen := self._seen.pop(rows.tobytes(), None)) is not None:
+            return seen
         values = self.model.capture(self.tokens(rows), [self.hook])[self.hook]
         mask = self.corpus.text_mask(rows)
         places = np.flatnonzero(mask)
@@ -71,9 +74,12 @@ class Reader:
 
     def _median_norm(self) -> float:
         rows = self.corpus.row_ranges["train"] or range(self.corpus.n_rows)
-        n_rows = -(-_MEDIAN_TOKENS // self.corpus.n_ctx)
-        x, _ = self._text(np.arange(rows.start, min(rows.start + n_rows, rows.stop)))
-        return float(x.norm(dim=-1).median())
+        stop = min(rows.start + -(-_MEDIAN_TOKENS // self.corpus.n_ctx), rows.stop)
+        for start in range(rows.start, stop, self.batch_rows):
+            part = np.arange(start, min(start + self.batch_rows, rows.stop))
+            # A pass in corpus order begins with these very batches: they are kept until they are asked for.
+            self._seen[part.tobytes()] = self._text(part)
+        return float(torch.cat([x for x, _ in self._seen.values()]).norm(dim=-1).median())
 
 
 def spread(rows: range, most: int | None) -> NDArray[np.int64]:

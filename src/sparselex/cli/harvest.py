@@ -24,7 +24,7 @@ def harvest(
     text: TextOption = "stdlib",
     hook: HookOption = None,
     run: RunOption = "main",
-    tokens: TokensOption = 5_000_000,
+    tokens: TokensOption = 6_000_000,
     context: ContextOption = 128,
     control: Annotated[
         str, typer.Option("--control", help="Read a control of the model: none, reinitialised, permuted or gaussian.")

@@ -30,17 +30,18 @@ def _run(pipeline: Pipeline, speed: float) -> None:
     config = pipeline.train_config()
     d_in, d_sae = config.dictionary.d_in, config.dictionary.d_sae
     encode_s = 2 * d_in * d_sae / speed  # seconds of encoding a token; shares of it measured in benchmarks
+    coarse = config.dictionary.to_json().get("selection") == "bfloat16"
     n_read = n_indexed(pipeline.corpus, pipeline.config.index)
     name = pipeline.run if pipeline.run == MAIN else f"{pipeline.run} (same recipe, weights drawn at random)"
     if pipeline.config.cached:
         _stage(f"{name}: harvest activations to disk", None, pipeline.harvest)
     _stage(
         f"{name}: train {d_sae:,} latents on {config.n_tokens:,} tokens",
-        1.8 * encode_s * config.n_tokens,
+        (1.0 if coarse else 1.7) * encode_s * config.n_tokens,
         pipeline.train,
     )
-    _stage(f"{name}: index all features over {n_read:,} tokens", 1.7 * encode_s * n_read, pipeline.index)
-    _stage(f"{name}: explain and score every feature by rule, with nulls", d_sae * 0.015, pipeline.explain)
+    _stage(f"{name}: index all features over {n_read:,} tokens", 1.5 * encode_s * n_read, pipeline.index)
+    _stage(f"{name}: explain and score every feature by rule, with nulls", d_sae * 0.012, pipeline.explain)
     _stage(f"{name}: evaluate on held-out documents", None, pipeline.evaluate)
 
 

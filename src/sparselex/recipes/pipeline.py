@@ -4,16 +4,19 @@ Each stage is skipped when its artifact exists and its configuration and inputs 
 """
 
 from functools import cached_property
+from pathlib import Path
 
 from sparselex.activations.harvest import HarvestConfig, harvest
 from sparselex.activations.live import LiveRows, Reader
 from sparselex.activations.shuffle import ShuffledSource, Units
 from sparselex.activations.store import ActivationStore
-from sparselex.base.artifacts import Manifest, fingerprint, open_artifact, write_json
+from sparselex.base.artifacts import Manifest, fingerprint, open_artifact, stage, write_json
+from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
+from sparselex.dictionaries.convert import Imported, export_dictionary, import_dictionary
 from sparselex.dictionaries.dictionary import TrainableDictionary
-from sparselex.dictionaries.files import load_dictionary
+from sparselex.dictionaries.files import load_dictionary, write_dictionary
 from sparselex.dictionaries.sparse import fastest_selection
 from sparselex.evaluate.evaluate import evaluate
 from sparselex.evaluate.records import Evaluation
@@ -39,6 +42,16 @@ def default_hook(model: SubjectModel) -> str:
     if model.n_layers == 1:
         return "blocks.0.mlp.hook_post"
     return f"blocks.{model.n_layers // 2}.hook_resid_post"
+
+
+class ImportConfig(Config):
+    """Where an imported dictionary came from."""
+
+    source: str
+    """Folder, file or Hugging Face name, as it was given."""
+
+    format: str
+    """The format it was in."""
 
 
 class Pipeline:
@@ -131,6 +144,34 @@ class Pipeline:
                   "mask": fingerprint(self.config.mask.to_json())}  # fmt: skip
         return train(source, config, self.folder / "dictionary", inputs=inputs,
                      model_name=self.config.model.name, hook=self.hook)  # fmt: skip
+
+    def import_dictionary(self, source: Path | str) -> Imported:
+        """Take a dictionary of another project as this run's, in place of training one.
+
+        Without a hook of its own the run takes the one that the files name, if the model has it. Raises `UserError` for what
+        `convert.import_dictionary` refuses and for a dictionary of another width than the hook's.
+        """
+        found = import_dictionary(source)
+        if self.config.hook is None and found.hook:
+            config = self.config.model_copy(update={"hook": found.hook})
+            return Pipeline(self.workspace, self.run, config)._import(found, str(source))
+        return self._import(found, str(source))
+
+    def _import(self, found: Imported, source: str) -> Imported:
+        found.dictionary.check_width(self.model.width(self.hook), f"Hook {self.hook}")
+        corpus = self.corpus
+        self._keep()
+        inputs = {"model": self.model.id, "corpus": corpus.id, "hook": self.hook}
+        to, config = self.folder / "dictionary", ImportConfig(source=source, format=found.format)
+        with stage(to, "dictionary", config, inputs) as staging:
+            write_dictionary(found.dictionary, staging.folder, model_name=self.config.model.name, hook=self.hook)
+            staging.finish()
+        return found
+
+    def export_dictionary(self, to: Path | str, layout: str) -> None:
+        """Write the run's dictionary to the new folder `to` in another project's layout."""
+        dictionary = load_dictionary(self.folder / "dictionary")
+        export_dictionary(dictionary, to, layout, model_name=self.config.model.name, hook=self.hook)
 
     def index(self) -> FeatureIndex:
         """The feature index of the run's dictionary."""

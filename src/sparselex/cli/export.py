@@ -1,0 +1,22 @@
+"""`sparselex export`: a run's dictionary in another project's layout."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sparselex.cli.options import RunOption, WorkspaceArgument
+
+
+def export(
+    workspace: WorkspaceArgument,
+    to: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to make.")],
+    layout: Annotated[str, typer.Option("--layout", help="saelens or sparsify.")] = "saelens",
+    run: RunOption = "main",
+) -> None:
+    """Write the run's dictionary as SAELens or sparsify reads it."""
+    from sparselex.base.workspace import Workspace
+    from sparselex.recipes.pipeline import Pipeline
+
+    Pipeline.open(Workspace(workspace), run).export_dictionary(to, layout)
+    print(f"{layout} layout in {to}")

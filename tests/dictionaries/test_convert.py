@@ -1,0 +1,250 @@
+"""Other people's files: each format written by hand from its definition and held against that definition's own formula."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from sparselex.base.errors import UserError
+from sparselex.dictionaries.abstopk import AbsTopKConfig
+from sparselex.dictionaries.convert import export_dictionary, import_dictionary
+from sparselex.dictionaries.gated import GatedConfig
+from sparselex.dictionaries.table import new_dictionary
+from sparselex.dictionaries.topk import TopKConfig
+from sparselex.testing import check_dictionary
+
+D_IN, D_SAE = 8, 24
+
+
+def numbers(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed + sum(shape)))
+
+
+W_ENC, W_DEC = numbers(D_IN, D_SAE), numbers(D_SAE, D_IN)
+B_ENC, B_DEC, THRESHOLD = 0.3 * numbers(D_SAE), numbers(D_IN), numbers(D_SAE, seed=5).abs()
+R_MAG, B_MAG = 0.2 * numbers(D_SAE, seed=7), 0.1 * numbers(D_SAE, seed=9)
+UNIT = W_DEC / W_DEC.norm(dim=-1, keepdim=True)
+X = numbers(40, D_IN, seed=3)
+
+
+def jump(pre, threshold):
+    return torch.where(pre > threshold, pre, 0) * (pre > 0)
+
+
+def top(scores, pre, k):
+    kept = torch.zeros_like(pre).scatter(1, scores.topk(k, dim=1).indices, 1.0)
+    return (kept * pre).relu()
+
+
+def saelens(folder, cfg, **tensors):
+    folder.mkdir()
+    values = {
+        "d_in": D_IN,
+        "d_sae": D_SAE,
+        "metadata": {"model_name": "m", "hook_name": "blocks.0.hook_mlp_out"},
+        **cfg,
+    }
+    (folder / "cfg.json").write_text(json.dumps(values))
+    base = {"W_enc": W_ENC, "b_enc": B_ENC, "W_dec": W_DEC, "b_dec": B_DEC} | tensors
+    save_file(
+        {name: value.contiguous() for name, value in base.items() if value is not None},
+        folder / "sae_weights.safetensors",
+    )
+
+
+PRE, RAW = (X - B_DEC) @ W_ENC + B_ENC, X @ W_ENC + B_ENC
+
+
+def gated(z):
+    return torch.where(z + B_ENC > 0, (R_MAG.exp() * z + B_MAG).relu(), 0)
+
+
+SAELENS = {
+    "standard": ({"architecture": "standard"}, {}, PRE.relu(), W_DEC),
+    "no architecture named": ({}, {}, PRE.relu(), W_DEC),
+    "uncentred": ({"architecture": "standard", "apply_b_dec_to_input": False}, {}, RAW.relu(), W_DEC),
+    "jumprelu": ({"architecture": "jumprelu"}, {"threshold": THRESHOLD}, jump(PRE, THRESHOLD), W_DEC),
+    "jumprelu uncentred": ({"architecture": "jumprelu", "apply_b_dec_to_input": False}, {"threshold": THRESHOLD},
+                           jump(RAW, THRESHOLD), W_DEC),
+    "topk": ({"architecture": "topk", "k": 4}, {"W_dec": UNIT}, top(PRE, PRE, 4), UNIT),
+    "topk rescaled": ({"architecture": "topk", "k": 4, "rescale_acts_by_decoder_norm": True}, {},
+                      top(PRE * W_DEC.norm(dim=-1), PRE, 4), W_DEC),
+    "topk before 6": ({"activation_fn_str": "topk", "activation_fn_kwargs": {"k": 3}, "hook_name": "h"}, {"W_dec": UNIT},
+                      top(PRE, PRE, 3), UNIT),
+    "batchtopk": ({"architecture": "batchtopk", "k": 4}, {"topk_threshold": torch.tensor(0.7)},
+                  jump(PRE, 0.7 / W_DEC.norm(dim=-1)), W_DEC),
+    "gated": ({"architecture": "gated"}, {"b_enc": None, "b_gate": B_ENC, "r_mag": R_MAG, "b_mag": B_MAG},
+              gated((X - B_DEC) @ W_ENC), W_DEC),
+    "gated uncentred": ({"architecture": "gated", "apply_b_dec_to_input": False},
+                        {"b_enc": None, "b_gate": B_ENC, "r_mag": R_MAG, "b_mag": B_MAG}, gated(X @ W_ENC), W_DEC),
+}  # fmt: skip
+
+
+def agree(found, acts, W_dec):
+    """Codes agree up to decoder norms, which ours take into the activation; reconstructions agree as they are."""
+    check_dictionary(found.dictionary)
+    torch.testing.assert_close(found.dictionary.encode(X), acts * W_dec.norm(dim=-1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.dictionary(X), acts @ W_dec + B_DEC, rtol=1e-4, atol=1e-5)
+    assert 0 < int((acts != 0).sum()) < acts.numel()
+
+
+@pytest.mark.parametrize("name", SAELENS)
+def test_saelens(name, tmp_path):
+    cfg, tensors, acts, W_dec = SAELENS[name]
+    saelens(tmp_path / "d", cfg, **tensors)
+    found = import_dictionary(tmp_path / "d")
+    assert found.format == "saelens" and found.hook and found.model_name == "m"
+    agree(found, acts, W_dec)
+    assert type(import_dictionary(tmp_path / "d" / "cfg.json").dictionary) is type(found.dictionary)
+
+
+def test_sparsify(tmp_path):
+    folder = tmp_path / "layers.3"
+    folder.mkdir()
+    (folder / "cfg.json").write_text(json.dumps({"activation": "topk", "k": 5, "d_in": D_IN, "num_latents": D_SAE}))
+    tensors = {"encoder.weight": W_ENC.T, "encoder.bias": B_ENC, "W_dec": UNIT, "b_dec": B_DEC}
+    save_file({name: value.contiguous() for name, value in tensors.items()}, folder / "sae.safetensors")
+    agree(import_dictionary(folder), top(PRE, PRE, 5), UNIT)
+
+
+DICTIONARY_LEARNING = {
+    "AutoEncoder": ({"encoder.weight": W_ENC.T, "encoder.bias": B_ENC, "decoder.weight": W_DEC.T, "bias": B_DEC}, PRE.relu(), W_DEC),
+    "AutoEncoderTopK": ({"encoder.weight": W_ENC.T, "encoder.bias": B_ENC, "decoder.weight": UNIT.T, "b_dec": B_DEC, "k": torch.tensor(4)},
+                        top(PRE, PRE, 4), UNIT),
+    "BatchTopKSAE": ({"encoder.weight": W_ENC.T, "encoder.bias": B_ENC, "decoder.weight": UNIT.T, "b_dec": B_DEC,
+                      "k": torch.tensor(4), "threshold": torch.tensor(0.9)}, jump(PRE, 0.9), UNIT),
+    "GatedAutoEncoder": ({"encoder.weight": W_ENC.T, "decoder.weight": W_DEC.T, "decoder_bias": B_DEC, "r_mag": R_MAG,
+                          "gate_bias": B_ENC, "mag_bias": B_MAG}, gated((X - B_DEC) @ W_ENC), W_DEC),
+    "JumpReluAutoEncoder": ({"W_enc": W_ENC, "b_enc": B_ENC, "W_dec": W_DEC, "b_dec": B_DEC, "threshold": THRESHOLD},
+                            jump(RAW, THRESHOLD), W_DEC),
+    "MatryoshkaBatchTopKSAE": ({"W_enc": W_ENC, "b_enc": B_ENC, "W_dec": UNIT, "b_dec": B_DEC, "threshold": torch.tensor(0.5)},
+                               jump(PRE, 0.5), UNIT),
+}  # fmt: skip
+
+
+def dictionary_learning(folder, kind, tensors):
+    folder.mkdir()
+    torch.save(tensors, folder / "ae.pt")
+    (folder / "config.json").write_text(
+        json.dumps({"trainer": {"dict_class": kind, "lm_name": "m", "submodule_name": "s"}})
+    )
+
+
+@pytest.mark.parametrize("kind", DICTIONARY_LEARNING)
+def test_dictionary_learning(kind, tmp_path):
+    tensors, acts, W_dec = DICTIONARY_LEARNING[kind]
+    dictionary_learning(tmp_path / "d", kind, tensors)
+    agree(import_dictionary(tmp_path / "d"), acts, W_dec)
+
+
+def test_gemma_scope(tmp_path):
+    values = {"W_enc": W_ENC, "b_enc": B_ENC, "W_dec": W_DEC, "b_dec": B_DEC, "threshold": THRESHOLD}
+    np.savez(tmp_path / "params.npz", **{name: value.numpy() for name, value in values.items()})
+    agree(import_dictionary(tmp_path / "params.npz"), jump(RAW, THRESHOLD), W_DEC)
+
+
+@pytest.mark.parametrize("layout", ["saelens", "sparsify"])
+def test_round_trips(layout, tmp_path):
+    dictionary = new_dictionary(TopKConfig(d_in=D_IN, d_sae=D_SAE, k=4), torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for parameter in dictionary.parameters():
+            parameter += 0.2 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+        dictionary.fold(1.3)
+        export_dictionary(dictionary, tmp_path / "d", layout, model_name="m", hook="h")
+        found = import_dictionary(tmp_path / "d")
+        assert found.format == layout
+        torch.testing.assert_close(found.dictionary.encode(X), dictionary.encode(X))
+        torch.testing.assert_close(found.dictionary(X), dictionary(X))
+    with pytest.raises(UserError, match="exists"):
+        export_dictionary(dictionary, tmp_path / "d", layout)
+
+
+@pytest.mark.parametrize(
+    ("config", "layout", "words"),
+    [
+        (AbsTopKConfig, "saelens", "no place in the layout"),
+        (GatedConfig, "sparsify", "no place"),
+        (TopKConfig, "yaml", "no layout 'yaml'"),
+    ],
+)
+def test_what_a_layout_cannot_hold_is_refused_and_leaves_nothing(config, layout, words, tmp_path):
+    values = {"d_in": 4, "d_sae": 8} | ({} if config is GatedConfig else {"k": 2})
+    with pytest.raises(UserError, match=words):
+        export_dictionary(new_dictionary(config(**values)), tmp_path / "d", layout)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("cfg", "tensors", "words"),
+    [
+        ({"architecture": "temporal"}, {}, "architecture 'temporal' is not one of"),
+        ({"architecture": "standard"}, {"b_dec": None}, "tensor 'b_dec' is missing"),
+        ({"architecture": "standard"}, {"W_dec": W_DEC.T}, r"tensor 'W_dec' has shape \[8, 24\], not \[24, 8\]"),
+        ({"architecture": "standard"}, {"b_enc": torch.full((D_SAE,), float("inf"))}, "'b_enc' holds NaN or infinity"),
+        ({"architecture": "topk", "k": 99}, {"W_dec": UNIT}, "k is 99"),
+        ({"architecture": "topk"}, {"W_dec": UNIT}, "k is 0"),
+        ({"architecture": "topk", "k": 4}, {}, "unequal norm"),
+        ({"architecture": "standard", "normalize_activations": "layer_norm"}, {}, "normalises its inputs"),
+    ],
+    ids=str,
+)
+def test_faults_of_foreign_files_are_named(cfg, tensors, words, tmp_path):
+    saelens(tmp_path / "d", cfg, **tensors)
+    with pytest.raises(UserError, match=words):
+        import_dictionary(tmp_path / "d")
+
+
+def test_truncated_files_are_named(tmp_path):
+    saelens(tmp_path / "a", {"architecture": "standard"})
+    dictionary_learning(tmp_path / "b", "AutoEncoder", DICTIONARY_LEARNING["AutoEncoder"][0])
+    (tmp_path / "c").mkdir()
+    np.savez(tmp_path / "c" / "params.npz", W_enc=W_ENC.numpy())
+    for name in ("a/sae_weights.safetensors", "b/ae.pt", "c/params.npz"):
+        path = tmp_path / name
+        path.write_bytes(path.read_bytes()[:-40])
+        with pytest.raises(UserError, match=f"{path.name} cannot be read as a dictionary"):
+            import_dictionary(path.parent)
+
+
+class Evil:
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return open, (str(self.mark), "w")
+
+
+@pytest.mark.parametrize("protocol", ["torch", "pickle", "numpy"])
+def test_code_in_foreign_files_is_never_run(protocol, tmp_path):
+    folder, mark = tmp_path / "d", tmp_path / "ran"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"trainer": {"dict_class": "AutoEncoder"}}')
+    if protocol == "torch":
+        torch.save({"bias": Evil(mark)}, folder / "ae.pt")
+    elif protocol == "pickle":
+        (folder / "ae.pt").write_bytes(pickle.dumps(Evil(mark)))
+    else:
+        np.savez(folder / "params.npz", W_enc=np.array([Evil(mark)], dtype=object))
+    with pytest.raises(UserError, match="cannot be read as a dictionary"):
+        import_dictionary(folder)
+    assert not mark.exists()
+
+
+def test_a_place_without_a_dictionary(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="no dictionary in a format we know"):
+        import_dictionary(tmp_path)
+    with pytest.raises(UserError, match="does not exist"):
+        import_dictionary(tmp_path / "nowhere")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UserError, match="no Hugging Face repository"):
+        import_dictionary("nobody/nothing:here")
+
+
+def test_our_own_folder_is_saelens(tmp_path):
+    dictionary = new_dictionary(TopKConfig(d_in=D_IN, d_sae=D_SAE, k=4), torch.Generator().manual_seed(0))
+    dictionary.fold(1.0)
+    export_dictionary(dictionary, tmp_path / "d", "saelens")
+    assert load_file(tmp_path / "d" / "sae_weights.safetensors")["W_enc"].shape == (D_IN, D_SAE)
