@@ -15,6 +15,8 @@ _PUBLIC = {
     "HarvestConfig": "sparselex.activations.harvest",
     "ActivationStore": "sparselex.activations.store",
     "ShuffledSource": "sparselex.activations.shuffle",
+    "SparseMixture": "sparselex.activations.synthetic",
+    "MixtureConfig": "sparselex.activations.synthetic",
     "train": "sparselex.training.train",
     "TrainConfig": "sparselex.training.train",
     "BatchTopKConfig": "sparselex.dictionaries.batchtopk",
