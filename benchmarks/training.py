@@ -4,7 +4,13 @@ Limit: a step must do the encoder's product, 2 n d_in d_sae operations; everythi
 dense reference does the same mathematics by autograd: five products of that size. Activations are sums of 32 of 4,096 unit directions.
 """
 
-from collections.abc import Callable
+import contextlib
+import importlib
+import multiprocessing
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from multiprocessing.connection import Connection
+from typing import Any
 
 import torch
 
@@ -83,6 +89,55 @@ def dense_step(dictionary: TrainableDictionary, x: torch.Tensor) -> Callable[[],
     return step
 
 
+def sparsify_step(x: torch.Tensor, d_sae: int) -> Callable[[], None]:
+    """The TopK step of eai-sparsify, the fastest peer we know on CPUs."""
+    peer = importlib.import_module("sparsify")
+    coder = peer.SparseCoder(x.shape[1], peer.SparseCoderConfig(num_latents=d_sae, k=K))
+    optimiser = torch.optim.Adam(coder.parameters(), lr=1e-4, fused=True)
+
+    def step() -> None:
+        coder.set_decoder_norm_to_unit_norm()
+        loss = coder(x).fvu
+        optimiser.zero_grad()
+        loss.backward()
+        coder.remove_gradient_parallel_to_decoder_directions()
+        optimiser.step()
+
+    return step
+
+
+def reference_step(name: str, d_in: int, d_sae: int, batch: int) -> Callable[[], None]:
+    """The step of a reference by name."""
+    x = activations(batch, d_in)
+    if name == "sparsify":
+        return sparsify_step(x, d_sae)
+    kind = name.removeprefix("dense_")
+    return dense_step(dictionary_of(kind, x, d_sae, **({"k": K} if kind == "topk" else {})), x)
+
+
+def _serve(pipe: Connection, *arguments: Any) -> None:
+    step = reference_step(*arguments)
+    while pipe.recv():
+        step()
+        pipe.send(True)
+
+
+@contextlib.contextmanager
+def elsewhere(*arguments: Any) -> Iterator[Callable[[], object]]:
+    """A reference step in a process of its own: it meets the allocator as its users do, not as `keep_freed_memory` left it."""
+    here, there = multiprocessing.Pipe()
+    worker = multiprocessing.get_context("spawn").Process(target=_serve, args=(there, *arguments), daemon=True)
+    worker.start()
+
+    def step() -> object:
+        here.send(True)
+        return here.recv()
+
+    yield step
+    here.send(False)
+    worker.join()
+
+
 def measure(d_in: int, d_sae: int, batch: int, n_rounds: int) -> list[Figure]:
     """Ratios at one size."""
     x = activations(batch, d_in)
@@ -96,12 +151,12 @@ def measure(d_in: int, d_sae: int, batch: int, n_rounds: int) -> list[Figure]:
         "relu": our_step(dictionary_of("relu", x, d_sae), x),
         "jumprelu": our_step(dictionary_of("jumprelu", x, d_sae, target_l0=K), x),
     }
-    references = {
-        "product": lambda: torch.mm(x, W, out=out),
-        "dense_topk": dense_step(dictionary_of("topk", x, d_sae, k=K), x),
-        "dense_relu": dense_step(dictionary_of("relu", x, d_sae), x),
-    }
-    times = interleaved(ours | references, n_rounds)
+    peer = find_spec("sparsify") is not None
+    with contextlib.ExitStack() as stack:
+        references: dict[str, Callable[[], object]] = {"product": lambda: torch.mm(x, W, out=out)}
+        for name in ("dense_topk", "dense_relu", *(["sparsify"] if peer else [])):
+            references[name] = stack.enter_context(elsewhere(name, d_in, d_sae, batch))
+        times = interleaved(ours | references, n_rounds)
     size = f"{d_in}-{d_sae}-{batch}"
     where = f"{d_in} -> {d_sae:,}, L0 about {K}, batch {batch:,}, {torch.get_num_threads()} threads"
     figures = []
@@ -113,6 +168,9 @@ def measure(d_in: int, d_sae: int, batch: int, n_rounds: int) -> list[Figure]:
             ratio(f"training/{size}/{name}/to_dense_autograd", times[dense], times[name],
                   f"{name} step / dense autograd step, {where}"),
         ]  # fmt: skip
+        if peer and "topk" in name:
+            figures.append(ratio(f"training/{size}/{name}/to_sparsify", times["sparsify"], times[name],
+                                 f"{name} step / eai-sparsify TopK step, {where}"))  # fmt: skip
     figures.append(ratio(f"training/{size}/auxk_cost", times["batchtopk_auxk"], times["batchtopk"],
                          f"time with AuxK on 2 % dead latents / without, {where}"))  # fmt: skip
     return figures
