@@ -165,6 +165,36 @@ def test_auxk_revives_planted_dead_latents(alpha, revived, tmp_path, monkeypatch
     assert share > 0.4 if revived else share < 0.05
 
 
+def test_held_out_figures_are_those_of_the_finished_dictionary(tmp_path):
+    """The last held-out line equals the folded dictionary's own figures on the same tokens."""
+    held_out = source().sample(10_000) * 3
+    dictionary = train(source(), config(n_tokens=20_000, lr=3e-3), tmp_path / "d", inputs={}, validation=held_out)
+    lines = [json.loads(line) for line in (tmp_path / "d" / "log.jsonl").read_text().splitlines()]
+    last = [line for line in lines if "validation_fvu" in line][-1]
+    residual, spread = (dictionary(held_out) - held_out).square().sum(), (held_out - held_out.mean(0)).square().sum()
+    assert last["n_tokens"] == 20_000 and last["validation_fvu"] == pytest.approx(float(residual / spread), rel=1e-3)
+    assert last["validation_l0"] == pytest.approx(
+        float((dictionary.encode(held_out) != 0).sum()) / len(held_out), rel=1e-2
+    )
+
+
+@pytest.mark.parametrize(("n_dead", "n_said"), [(47, 0), (50, 1)])
+def test_mass_death_is_said_once(n_dead, n_said, tmp_path, monkeypatch, caplog):
+    from sparselex.training import train as module
+
+    plain = module.new_dictionary
+
+    def with_dead(cfg, generator):
+        dictionary = plain(cfg, generator)
+        dictionary.b_enc.data[:n_dead] = -1e3
+        return dictionary
+
+    monkeypatch.setattr(module, "new_dictionary", with_dead)
+    train(source(), config("relu", n_tokens=40_000, auxk_alpha=0.0, log_steps=1), tmp_path / "d", inputs={})
+    said = [record.getMessage() for record in caplog.records if "are dead after" in record.getMessage()]
+    assert len(said) == n_said and all("lower the learning rate" in text for text in said)
+
+
 class Killed(Exception):
     pass
 

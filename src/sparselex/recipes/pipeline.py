@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from sparselex.activations.harvest import HarvestConfig, harvest
-from sparselex.activations.live import LiveRows, Reader
+from sparselex.activations.live import LiveRows, Reader, spread
 from sparselex.activations.shuffle import ShuffledSource, Units
 from sparselex.activations.store import ActivationStore
 from sparselex.base.artifacts import Manifest, fingerprint, open_artifact, stage, write_json
@@ -32,6 +32,9 @@ from sparselex.training.train import TrainConfig, train
 
 BLOCK_TOKENS = 131_072
 """Tokens mixed at a time: about a thousand rows, so a batch of 4,096 holds few tokens of one row."""
+
+VALIDATION_ROWS = 32
+"""Rows of held-out text that training is watched on."""
 
 CHECKPOINT_TOKENS = 500_000
 """Training can be killed at any moment; this much of it is at most done again."""
@@ -142,7 +145,9 @@ class Pipeline:
         source = ShuffledSource(units, batch_size=config.batch_size, block_tokens=BLOCK_TOKENS, seed=config.seed)
         inputs = {"model": self.model.id, "corpus": self.corpus.id, "hook": self.hook,
                   "mask": fingerprint(self.config.mask.to_json())}  # fmt: skip
-        return train(source, config, self.folder / "dictionary", inputs=inputs,
+        rows = spread(self.corpus.row_ranges["validation"], VALIDATION_ROWS)
+        held_out = Reader(self.model, self.corpus, self.hook, self.config.mask).read(rows).x if len(rows) else None
+        return train(source, config, self.folder / "dictionary", inputs=inputs, validation=held_out,
                      model_name=self.config.model.name, hook=self.hook)  # fmt: skip
 
     def import_dictionary(self, source: Path | str) -> Imported:

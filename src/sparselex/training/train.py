@@ -1,12 +1,14 @@
 """Train a dictionary: the walk from a stream of activations to folded weights on disk."""
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import torch
+from jaxtyping import Float
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
@@ -30,6 +32,9 @@ from sparselex.training.schedules import lr_factor, peak_lr
 from sparselex.training.step import Step
 
 LOG = "log.jsonl"
+
+_MANY_DEAD = 0.5
+_log = logging.getLogger(__name__)
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """A part of a whole."""
@@ -83,6 +88,9 @@ class TrainConfig(Config):
     log_steps: PositiveInt = 20
     """Steps between lines of the log."""
 
+    validation_steps: PositiveInt = 100
+    """Steps between measurements on held-out activations, where there are any."""
+
     seed: NonNegativeInt = 0
     """Seed of the weights."""
 
@@ -108,6 +116,7 @@ def train(
     to: Path | str,
     *,
     inputs: Mapping[str, str],
+    validation: Float[Tensor, "n d_in"] | None = None,
     model_name: str = "",
     hook: str = "",
 ) -> TrainableDictionary:
@@ -118,6 +127,7 @@ def train(
         config: what to train, and how.
         to: folder of the dictionary artifact.
         inputs: ids of what the activations were made from; together with `config` they decide whether `to` is still good.
+        validation: held-out activations; the log then has their L0 and FVU as inference sees them.
         model_name, hook: written into the SAELens configuration.
 
     Raises `UserError` for a width mismatch; for a source that ends too early and for NaN or infinite activations (the state before the
@@ -134,7 +144,7 @@ def train(
         )
     keep_freed_memory()
     with stage(to, "dictionary", config, inputs) as staging:
-        trainer = _Trainer(source, config, staging)
+        trainer = _Trainer(source, config, staging, validation)
         with progress("train", config.n_tokens, "tokens") as bar:
             bar.advance(trainer.n_tokens)
             while trainer.n_tokens < config.n_tokens:
@@ -151,7 +161,10 @@ def train(
 class _Trainer:
     """Everything that changes while training; made new or from the stage's checkpoint."""
 
-    def __init__(self, source: ActivationSource, config: TrainConfig, staging: Staging):
+    def __init__(
+        self, source: ActivationSource, config: TrainConfig, staging: Staging, validation: Tensor | None = None
+    ):
+        self.validation = validation
         self.source, self.config, self.staging = source, config, staging
         generator = torch.Generator().manual_seed(derive(config.seed, "dictionary"))
         self.dictionary = new_dictionary(config.dictionary, generator)
@@ -159,6 +172,7 @@ class _Trainer:
         self.optimiser = torch.optim.Adam(_groups(self.dictionary), lr=self.lr, fused=True)
         self.silence = Silence(config.dictionary.d_sae, config.dead_after_tokens)
         self.n_steps = self.n_tokens = self._checkpointed = 0
+        self._warned, self._held_out = False, dict[str, float]()
         self.log = staging.folder / LOG
         saved = load_checkpoint(staging.folder, self.dictionary, self.optimiser, self.silence)
         if saved is None:
@@ -196,6 +210,10 @@ class _Trainer:
         bar.advance(len(x))
         if self.n_steps % config.log_steps == 1 or config.log_steps == 1:
             self._report(step, loss, len(dead), bar)
+        if self.validation is not None and (
+            self.n_steps % config.validation_steps == 0 or self.n_tokens >= config.n_tokens
+        ):
+            self._validate(self.validation * self.calibration.scale)
         if self.n_tokens - self._checkpointed >= config.checkpoint_tokens:
             self._save(self.source.state())
 
@@ -254,9 +272,29 @@ class _Trainer:
             "fvu": residual / spread if spread else 0.0,
             "dead_share": n_dead / self.dictionary.d_sae,
         }
+        self._write(line)
+        if line["dead_share"] > _MANY_DEAD and not self._warned:
+            self._warned = True
+            _log.warning(
+                "%.0f %% of the latents are dead after %s tokens: lower the learning rate or the sparsity penalty, or train fewer latents.",
+                100 * line["dead_share"], f"{self.n_tokens:,}",
+            )  # fmt: skip
+        bar.show(loss=line["loss"], L0=line["l0"], FVU=line["fvu"], dead=line["dead_share"], **self._held_out)
+
+    @torch.no_grad()
+    def _validate(self, x: Tensor) -> None:
+        """A line of the log on held-out activations, coded as after training."""
+        codes = self.dictionary.encode_sparse(x)
+        residual = (self.dictionary.decode_sparse(codes) - x).square().sum().item()
+        spread = (x - x.mean(0)).square().sum().item()
+        line = {"step": self.n_steps, "n_tokens": self.n_tokens, "validation_l0": len(codes.indices) / len(x),
+                "validation_fvu": residual / spread if spread else 0.0}  # fmt: skip
+        self._write(line)
+        self._held_out = {"held-out FVU": line["validation_fvu"]}
+
+    def _write(self, line: dict[str, Any]) -> None:
         with open(self.log, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        bar.show(loss=line["loss"], L0=line["l0"], FVU=line["fvu"], dead=line["dead_share"])
 
     def _save(self, source_state: dict[str, Any]) -> None:
         if not self.n_steps:  # nothing has been learned, and Adam has no moments yet
