@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 
 from sparselex.base.workspace import Workspace
 from sparselex.cli import main as cli
+from sparselex.server.app import create_app
 from tests.support.small import write_documents
 
 ENVIRONMENT = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
@@ -69,6 +71,8 @@ def test_a_dictionary_goes_out_and_comes_back(staged, text, tmp_path):
     assert run("index", tmp_path / "w").returncode == 0
     there, here = (np.load(path / "runs/main/index/histogram.npy") for path in (staged, tmp_path / "w"))
     assert abs(there.sum() - here.sum()) <= 1e-3 * there.sum()
+    page = TestClient(create_app(Workspace(tmp_path / "w"))).get("/")
+    assert page.status_code == 200 and "imported from" in page.text and str(tmp_path / "d") in page.text
     again = run("import", tmp_path / "named", *arguments[2:])
     assert again.returncode == 0, "the files name the hook: " + again.stderr
     assert json.loads((tmp_path / "named/runs/main/run.json").read_text())["hook"] == "blocks.0.mlp.hook_post"

@@ -18,6 +18,7 @@ from sparselex.dictionaries.convert import Imported, export_dictionary, import_d
 from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
 from sparselex.dictionaries.sparse import fastest_selection
+from sparselex.dictionaries.table import AnyDictionaryConfig
 from sparselex.evaluate.evaluate import evaluate
 from sparselex.evaluate.records import Evaluation
 from sparselex.evaluate.report import write_report
@@ -55,6 +56,9 @@ class ImportConfig(Config):
 
     format: str
     """The format it was in."""
+
+    dictionary: AnyDictionaryConfig
+    """The type it became, and its size; what its project says of training is not kept."""
 
 
 class Pipeline:
@@ -167,7 +171,8 @@ class Pipeline:
         corpus = self.corpus
         self._keep()
         inputs = {"model": self.model.id, "corpus": corpus.id, "hook": self.hook}
-        to, config = self.folder / "dictionary", ImportConfig(source=source, format=found.format)
+        values = {"source": source, "format": found.format, "dictionary": found.dictionary.config.to_json()}
+        to, config = self.folder / "dictionary", ImportConfig.parse(values)
         with stage(to, "dictionary", config, inputs) as staging:
             write_dictionary(found.dictionary, staging.folder, model_name=self.config.model.name, hook=self.hook)
             staging.finish()

@@ -29,7 +29,10 @@ class RunSummary(Config):
     """Type and size of the dictionary; None if not trained yet."""
 
     n_tokens: int | None
-    """Tokens it was trained on."""
+    """Tokens it was trained on; None if that is not known."""
+
+    imported_from: str | None
+    """Where the dictionary came from, if it was not trained here."""
 
     missing: list[str]
     """Stages not finished yet."""

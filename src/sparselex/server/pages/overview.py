@@ -72,7 +72,8 @@ def _run(reading: Reading, run: str) -> RunSummary:
         control=control_of(reading, run),
         hook=trained.inputs["hook"] if trained else settings.get("hook") or "not chosen yet",
         dictionary=f"{dictionary['kind']}, {dictionary['d_in']:,} → {dictionary['d_sae']:,}" if dictionary else None,
-        n_tokens=trained.notes["n_tokens"] if trained else None,
+        n_tokens=trained.notes.get("n_tokens") if trained else None,
+        imported_from=trained.config.get("source") if trained else None,
         missing=missing,
         indexed="index" not in missing,
     )
