@@ -122,4 +122,4 @@ def test_numbers():
     assert [number(v) for v in (0.0, 1.0, 12345.678, -0.0421, None, float("nan"))] == [
         "0", "1.000", "12,346", "−0.04210", "–", "–"]  # fmt: skip
     assert number(0.0000123, 3) == "1.2 × 10⁻⁵" and number(-3.2e9) == "−3.20 × 10⁹"
-    assert percent(0.01234) == "1.23 %" and fixed(-0.0042) == "−0.004"
+    assert percent(0.01234) == "1.23 %" and fixed(-0.0042) == "−0.004" and fixed(-0.0001) == "0.000"

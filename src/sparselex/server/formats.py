@@ -19,7 +19,7 @@ def number(value: float | None, digits: int = 4) -> str:
 
 def fixed(value: float, places: int = 3) -> str:
     """A value with so many decimal places, for columns of scores."""
-    return f"{value:.{places}f}".replace("-", "−")
+    return f"{round(value, places) + 0.0:.{places}f}".replace("-", "−")  # the sum turns -0.0 into 0.0
 
 
 def count(value: int) -> str:
