@@ -12,6 +12,9 @@ from sparselex.base.errors import UserError
 from sparselex.dictionaries.abstopk import AbsTopKConfig
 from sparselex.dictionaries.convert import export_dictionary, import_dictionary
 from sparselex.dictionaries.gated import GatedConfig
+from sparselex.dictionaries.jumprelu import JumpReLUConfig
+from sparselex.dictionaries.panneal import PAnnealConfig
+from sparselex.dictionaries.relu import ReLUConfig
 from sparselex.dictionaries.table import new_dictionary
 from sparselex.dictionaries.topk import TopKConfig
 from sparselex.testing import check_dictionary
@@ -146,9 +149,16 @@ def test_gemma_scope(tmp_path):
     agree(import_dictionary(tmp_path / "params.npz"), jump(RAW, THRESHOLD), W_DEC)
 
 
-@pytest.mark.parametrize("layout", ["saelens", "sparsify"])
-def test_round_trips(layout, tmp_path):
-    dictionary = new_dictionary(TopKConfig(d_in=D_IN, d_sae=D_SAE, k=4), torch.Generator().manual_seed(0))
+SIZE = {"d_in": D_IN, "d_sae": D_SAE}
+
+
+@pytest.mark.parametrize(
+    ("layout", "config"),
+    [("sparsify", TopKConfig(**SIZE, k=4)), ("saelens", TopKConfig(**SIZE, k=4)), ("saelens", GatedConfig(**SIZE)),
+     ("saelens", ReLUConfig(**SIZE)), ("saelens", JumpReLUConfig(**SIZE)), ("saelens", PAnnealConfig(**SIZE))],
+)  # fmt: skip
+def test_round_trips(layout, config, tmp_path):
+    dictionary = new_dictionary(config, torch.Generator().manual_seed(0))
     with torch.no_grad():
         for parameter in dictionary.parameters():
             parameter += 0.2 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))

@@ -22,7 +22,7 @@ from torch import Tensor
 from sparselex.base.artifacts import read_json, write_json
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.dictionary import EncoderDictionary, TrainableDictionary
-from sparselex.dictionaries.files import SAELENS_CONFIG, WEIGHTS, write_dictionary
+from sparselex.dictionaries.files import SAELENS_CONFIG, WEIGHTS, saelens_config, write_dictionary
 from sparselex.dictionaries.gated import Gated, GatedConfig
 from sparselex.dictionaries.jumprelu import JumpReLU, JumpReLUConfig
 from sparselex.dictionaries.relu import ReLU, ReLUConfig
@@ -360,6 +360,12 @@ FORMATS: dict[str, tuple[tuple[str, ...], Callable[[Path], _Read]]] = {
 
 
 def _write_saelens(dictionary: TrainableDictionary, folder: Path, model_name: str, hook: str) -> None:
+    if isinstance(dictionary, Gated):  # the same tensors; the gate's bias has a name of its own there
+        tensors = {name: value.detach().contiguous() for name, value in dictionary.state_dict().items()}
+        tensors["b_gate"] = tensors.pop("b_enc")
+        (folder / WEIGHTS).write_bytes(save(tensors))
+        write_json(folder / SAELENS_CONFIG, saelens_config(dictionary, model_name, hook))
+        return
     write_dictionary(dictionary, folder, model_name=model_name, hook=hook)
     if not (folder / SAELENS_CONFIG).exists():
         raise _unfit(dictionary, "SAELens")

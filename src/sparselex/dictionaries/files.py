@@ -44,7 +44,7 @@ def write_dictionary(dictionary: TrainableDictionary, folder: Path, *, model_nam
         write_json(folder / CONFIG, dictionary.config.to_json())
     (folder / WEIGHTS).write_bytes(save(tensors))
     if dictionary.config.to_json()["kind"] in _ARCHITECTURES:
-        write_json(folder / SAELENS_CONFIG, _saelens(dictionary, model_name, hook))
+        write_json(folder / SAELENS_CONFIG, saelens_config(dictionary, model_name, hook))
 
 
 def load_dictionary(path: Path | str) -> TrainableDictionary:
@@ -87,11 +87,12 @@ def _misfit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> st
     return f"tensor {unknown[0]!r} is unknown" if unknown else None
 
 
-def _saelens(dictionary: TrainableDictionary, model_name: str, hook: str) -> dict[str, Any]:
+def saelens_config(dictionary: TrainableDictionary, model_name: str, hook: str) -> dict[str, Any]:
+    """What SAELens 6 expects in `cfg.json`."""
     kind = dictionary.config.to_json()["kind"]
     extra = {"k": dictionary.config.to_json()["k"], "rescale_acts_by_decoder_norm": True} if kind == "topk" else {}
     return {
-        "architecture": _ARCHITECTURES[kind],
+        "architecture": _ARCHITECTURES.get(kind, kind),
         "d_in": dictionary.d_in,
         "d_sae": dictionary.d_sae,
         "dtype": "float32",
