@@ -7,6 +7,7 @@ dense reference does the same mathematics by autograd: five products of that siz
 import contextlib
 import importlib
 import multiprocessing
+import resource
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
@@ -189,10 +190,34 @@ def per_latent(n_rounds: int) -> list[Figure]:
     ]  # fmt: skip
 
 
+def _peak(pipe: Connection, d_in: int, d_sae: int, batch: int) -> None:
+    keep_freed_memory()
+    x = activations(batch, d_in)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step = our_step(dictionary_of("batchtopk", x, d_sae, k=K), x)
+    for _ in range(3):
+        step()
+    pipe.send((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+
+
+def memory(d_in: int, d_sae: int, batch: int) -> Figure:
+    """Peak memory of a step beyond one and a half chunks of scores, in bytes for each parameter."""
+    here, there = multiprocessing.Pipe()
+    worker = multiprocessing.get_context("spawn").Process(target=_peak, args=(there, d_in, d_sae, batch))
+    worker.start()
+    peak = here.recv()
+    worker.join()
+    n_parameters, chunk = 2 * d_in * d_sae + d_sae + d_in, 4 * min(batch * d_sae, 2**26)
+    return Figure(name=f"training/{d_in}-{d_sae}-{batch}/bytes_per_parameter", value=(peak - 1.5 * chunk) / n_parameters, n=1,
+                  unit="bytes", definition=f"(peak memory of BatchTopK steps - 1.5 chunks of scores) / parameters, {d_in} -> {d_sae:,}, "
+                  f"batch {batch:,}; least possible 16: weights, gradients, two moments")  # fmt: skip
+
+
 if __name__ == "__main__":
     arguments = options(__doc__)
     keep_freed_memory()
     found = measure(512, 4096, 4096, 3 if arguments.quick else 9)
     if not arguments.quick:
         found += measure(768, 16_384, 2048, 7) + measure(768, 16_384, 4096, 5) + per_latent(5)
+        found += [memory(768, 16_384, 2048), memory(512, 65_536, 4096)]
     show("training", found, arguments.json)
