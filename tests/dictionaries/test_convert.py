@@ -1,5 +1,6 @@
 """Other people's files: each format written by hand from its definition and held against that definition's own formula."""
 
+import contextlib
 import json
 import pickle
 
@@ -198,6 +199,12 @@ def test_what_a_layout_cannot_hold_is_refused_and_leaves_nothing(config, layout,
         ({"architecture": "topk"}, {"W_dec": UNIT}, "k is 0"),
         ({"architecture": "topk", "k": 4}, {}, "unequal norm"),
         ({"architecture": "standard", "normalize_activations": "layer_norm"}, {}, "normalises its inputs"),
+        ({"architecture": "standard", "reshape_activations": "hook_z"}, {}, "reshapes its inputs"),
+        ({"architecture": "standard", "d_in": 9}, {}, "d_in is 9 in cfg.json and 8 in W_enc"),
+        ({"architecture": "standard"}, {"W_skip": numbers(D_IN, D_IN)}, "'W_skip' has no place"),
+        ({"activation_fn_str": "tanh-relu"}, {}, "'tanh-relu' is not relu or topk"),
+        ({"architecture": "topk", "k": "many"}, {"W_dec": UNIT}, "cannot be read as a dictionary of saelens"),
+        ({"architecture": "standard", "metadata": "m"}, {}, "cannot be read as a dictionary of saelens"),
     ],
     ids=str,
 )
@@ -241,6 +248,25 @@ def test_code_in_foreign_files_is_never_run(protocol, tmp_path):
     with pytest.raises(UserError, match="cannot be read as a dictionary"):
         import_dictionary(folder)
     assert not mark.exists()
+
+
+def test_a_checkpoint_beside_the_dictionary_is_not_mistaken_for_it(tmp_path):
+    dictionary_learning(tmp_path / "d", "AutoEncoder", DICTIONARY_LEARNING["AutoEncoder"][0])
+    (tmp_path / "d" / "ae_500.pt").write_bytes(b"another")
+    with pytest.raises(UserError, match="is not a file we know by its name"):
+        import_dictionary(tmp_path / "d" / "ae_500.pt")
+
+
+@pytest.mark.parametrize("place", range(0, 200, 9))
+def test_damaged_old_pickles_end_in_one_message(place, tmp_path):
+    dictionary_learning(tmp_path / "d", "AutoEncoder", {})
+    path = tmp_path / "d" / "ae.pt"
+    torch.save(DICTIONARY_LEARNING["AutoEncoder"][0], path, _use_new_zipfile_serialization=False)
+    data = bytearray(path.read_bytes())
+    data[place] ^= 0xFF
+    path.write_bytes(data)
+    with contextlib.suppress(UserError):  # many bytes may change without harm; any other exception fails
+        import_dictionary(path)
 
 
 def test_a_place_without_a_dictionary(tmp_path, monkeypatch):

@@ -5,7 +5,6 @@ JumpReLU threshold compared with `pre * |decoder row|`. What is read is folded, 
 """
 
 import os
-import pickle
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
@@ -53,7 +52,11 @@ def import_dictionary(source: Path | str) -> Imported:
     folder = _local(str(source))
     for name, (marks, read) in FORMATS.items():
         if all((folder / mark).is_file() for mark in marks):
-            dictionary, model_name, hook = read(folder)
+            try:
+                dictionary, model_name, hook = read(folder)
+            except (AttributeError, TypeError, ValueError) as error:  # a field of another kind than its project writes
+                raise UserError(f"{folder} cannot be read as a dictionary of {name}: {error}.",
+                                "a configuration as its project writes it", "fetch it again.") from None  # fmt: skip
             dictionary.fold(1.0)
             return Imported(dictionary.eval().requires_grad_(False), name, model_name, hook)
     known = "; ".join(f"{name}: {' and '.join(marks)}" for name, (marks, _) in FORMATS.items())
@@ -89,6 +92,10 @@ def _local(source: str) -> Path:
     if path.is_dir():
         return path
     if path.is_file():
+        known = {mark for marks, _ in FORMATS.values() for mark in marks}
+        if path.name not in known:
+            raise UserError(f"{path} is not a file we know by its name.", "one of " + ", ".join(sorted(known)),
+                            "give the folder, or rename the file you mean (a checkpoint beside it would be another dictionary).")  # fmt: skip
         return path.parent
     repository, _, inside = source.partition(":")
     if repository.count("/") != 1 or repository.startswith((".", "/")):
@@ -131,6 +138,12 @@ class _Tensors:
             raise self.fault(f"tensor {name!r} holds NaN or infinity")
         return value
 
+    def refuse(self, *names: str) -> None:
+        """Raise where a tensor is there that we would have to leave out."""
+        for name in names:
+            if name in self._values:
+                raise self.fault(f"tensor {name!r} has no place in our types yet")
+
     def fault(self, reason: str) -> UserError:
         return UserError(f"{self.path} cannot be read as a dictionary: {reason}.", "the file as its project writes it",
                          "fetch it again, or check which project wrote it.")  # fmt: skip
@@ -147,7 +160,7 @@ def _torch_file(path: Path) -> _Tensors:
     try:
         with warnings.catch_warnings(action="ignore"):  # of pickle protocols: what cannot be read is refused below
             values = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:
         raise _Tensors(path, {}).fault(
             f"it is damaged or holds more than tensors, which is never executed ({type(error).__name__})"
         ) from None
@@ -251,12 +264,22 @@ def _read_saelens(folder: Path) -> _Read:
     kwargs = cfg.get("activation_fn_kwargs") or {}
     if kind == "standard" and str(cfg.get("activation_fn_str") or cfg.get("activation_fn") or "relu") == "topk":
         kind = "topk"  # as versions before 6 say it
+    if kind == "standard" and str(cfg.get("activation_fn_str") or cfg.get("activation_fn") or "relu") != "relu":
+        raise tensors.fault(
+            f"the activation {cfg.get('activation_fn_str') or cfg.get('activation_fn')!r} is not relu or topk"
+        )
+    if cfg.get("reshape_activations", "none") not in ("none", None):
+        raise tensors.fault(f"it reshapes its inputs ({cfg['reshape_activations']}), which we do not do")
+    tensors.refuse("W_skip")
     if cfg.get("normalize_activations", "none") not in ("none", None, False):
         raise tensors.fault(
             f"it normalises its inputs ({cfg['normalize_activations']}), which is not folded into these weights"
         )
     W_enc = tensors.take("W_enc", -1, -1)
     d_in, d_sae = W_enc.shape
+    for name, size in (("d_in", d_in), ("d_sae", d_sae)):
+        if cfg.get(name, size) != size:
+            raise tensors.fault(f"{name} is {cfg[name]} in cfg.json and {size} in W_enc")
     bias = "b_gate" if kind == "gated" else "b_enc"
     weights = _Weights(
         W_enc, tensors.take(bias, d_sae), tensors.take("W_dec", d_sae, d_in), tensors.take("b_dec", d_in)
@@ -295,6 +318,7 @@ def _read_sparsify(folder: Path) -> _Read:
         raise tensors.fault("it is a transcoder, which we cannot read yet")
     if cfg.get("activation", "topk") != "topk":
         raise tensors.fault(f"the activation {cfg['activation']!r} is not topk")
+    tensors.refuse("W_skip")
     encoder = tensors.take("encoder.weight", -1, -1)
     d_sae, d_in = encoder.shape
     weights = _Weights(
