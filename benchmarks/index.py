@@ -23,7 +23,7 @@ HOOK = "blocks.0.mlp.hook_post"
 def trained_like(x: torch.Tensor) -> BatchTopK:
     """An untrained BatchTopK dictionary 512 -> 4,096 whose threshold gives an L0 of 32 on `x`."""
     dictionary = BatchTopK(BatchTopKConfig(d_in=512, d_sae=4096, k=32), torch.Generator().manual_seed(0))
-    dictionary.prepare(x)
+    dictionary.prepare(x, x)
     with torch.no_grad():
         scores = dictionary.pre_acts(x[:2000])
         dictionary.threshold.fill_(float(scores.flatten().topk(32 * len(scores)).values[-1]))

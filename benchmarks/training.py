@@ -21,9 +21,9 @@ from sparselex.base.records import Figure
 from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.sparse import decode_at
 from sparselex.dictionaries.table import new_dictionary
+from sparselex.training.config import TrainConfig
 from sparselex.training.objectives import auxk, penalty, reconstruction
 from sparselex.training.step import Step
-from sparselex.training.train import TrainConfig
 
 K = 32
 
@@ -42,7 +42,7 @@ def dictionary_of(kind: str, x: torch.Tensor, d_sae: int, **values: object) -> T
     """A fresh dictionary with an L0 of about 32 on `x`."""
     config = {"dictionary": {"kind": kind, "d_in": x.shape[1], "d_sae": d_sae, **values}, "n_tokens": 1}
     dictionary = new_dictionary(TrainConfig.parse(config).dictionary, torch.Generator().manual_seed(0))
-    dictionary.prepare(x)
+    dictionary.prepare(x, x)
     if kind == "relu":  # as after the penalty has done its work
         with torch.no_grad():
             pre = dictionary.pre_acts(x[:512])

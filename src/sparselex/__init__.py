@@ -18,7 +18,7 @@ _PUBLIC = {
     "SparseMixture": "sparselex.activations.synthetic",
     "MixtureConfig": "sparselex.activations.synthetic",
     "train": "sparselex.training.train",
-    "TrainConfig": "sparselex.training.train",
+    "TrainConfig": "sparselex.training.config",
     "BatchTopKConfig": "sparselex.dictionaries.batchtopk",
     "TopKConfig": "sparselex.dictionaries.topk",
     "ReLUConfig": "sparselex.dictionaries.relu",

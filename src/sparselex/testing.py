@@ -15,7 +15,10 @@ def check_dictionary(dictionary: Dictionary, n_tokens: int = 64, seed: int = 0) 
         assert isinstance(codes, Codes) and len(codes) == n_tokens, "encode_sparse covers every token"
         assert (codes.values != 0).all(), "codes list active latents only"
         _close(dictionary.decode(acts), dictionary.decode_sparse(codes), "decode_sparse equals decode")
-        _close(dictionary(x), dictionary.decode(acts), "forward is decode after encode")
+        past = dictionary.bypass(x)
+        whole = dictionary.decode(acts) if past is None else dictionary.decode(acts) + past
+        _close(dictionary(x), whole, "forward is decode after encode, and what bypasses the latents")
+        assert whole.shape == (n_tokens, dictionary.d_out), "reconstructions are [n, d_out]"
         _close(dictionary.decode(torch.zeros_like(acts[:1])), dictionary.b_dec[None], "no latent decodes to b_dec")
         halves = torch.cat([dictionary.encode(part) for part in x.split(n_tokens // 2)])
         _close(halves, acts, "a token's code does not depend on its batch")

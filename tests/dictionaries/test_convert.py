@@ -163,7 +163,7 @@ def test_round_trips(layout, config, tmp_path):
     with torch.no_grad():
         for parameter in dictionary.parameters():
             parameter += 0.2 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
-        dictionary.fold(1.3)
+        dictionary.fold([1.3], [1.3])
         export_dictionary(dictionary, tmp_path / "d", layout, model_name="m", hook="h")
         found = import_dictionary(tmp_path / "d")
         assert found.format == layout
@@ -281,6 +281,6 @@ def test_a_place_without_a_dictionary(tmp_path, monkeypatch):
 
 def test_our_own_folder_is_saelens(tmp_path):
     dictionary = new_dictionary(TopKConfig(d_in=D_IN, d_sae=D_SAE, k=4), torch.Generator().manual_seed(0))
-    dictionary.fold(1.0)
+    dictionary.fold([1.0], [1.0])
     export_dictionary(dictionary, tmp_path / "d", "saelens")
     assert load_file(tmp_path / "d" / "sae_weights.safetensors")["W_enc"].shape == (D_IN, D_SAE)

@@ -18,7 +18,6 @@ from sparselex.dictionaries.jumprelu import JumpReLUConfig
 from sparselex.dictionaries.matryoshka import MatryoshkaConfig
 from sparselex.dictionaries.panneal import PAnnealConfig
 from sparselex.dictionaries.relu import ReLUConfig
-from sparselex.dictionaries.sparse import decode_at
 from sparselex.dictionaries.table import DICTIONARIES, new_dictionary
 from sparselex.dictionaries.topk import TopKConfig
 from sparselex.testing import check_dictionary
@@ -36,6 +35,16 @@ CONFIGS = {
     "matryoshka": MatryoshkaConfig(**SIZE, k=5, prefixes=(0.2, 0.5)),
     "panneal": PAnnealConfig(**SIZE, l1=2.0),
     "abstopk": AbsTopKConfig(**SIZE, k=5),
+    "transcoder topk": TopKConfig(**SIZE, k=5, d_out=9),
+    "transcoder batchtopk": BatchTopKConfig(**SIZE, k=5, d_out=9),
+    "transcoder relu": ReLUConfig(**SIZE, l1=2.0, d_out=9),
+    "transcoder jumprelu": JumpReLUConfig(**SIZE, target_l0=5, d_out=9),
+    "skip transcoder jumprelu": JumpReLUConfig(**SIZE, sparsity="l0", weight=3.0, d_out=9, skip=True),
+    "skip transcoder gated": GatedConfig(**SIZE, l1=2.0, d_out=9, skip=True),
+    "skip transcoder matryoshka": MatryoshkaConfig(**SIZE, k=5, prefixes=(0.2, 0.5), d_out=9, skip=True),
+    "crosscoder relu": ReLUConfig(**SIZE, l1=2.0, parts=(5, 3, 4)),
+    "crosscoder batchtopk": BatchTopKConfig(**SIZE, k=5, parts=(5, 7)),
+    "crosscoder jumprelu": JumpReLUConfig(**SIZE, sparsity="tanh", gradient="everything", bandwidth=2.0, parts=(5, 7)),
 }
 
 
@@ -92,8 +101,9 @@ def dense_reference(dictionary, x, target, progress):
 
     Which latents are kept is decided without gradient; jumps have a straight-through slope.
     """
-    config, norms, n = dictionary.config, dictionary.W_dec.norm(dim=-1), len(x)
-    z = (x - dictionary.b_dec) @ dictionary.W_enc
+    config, n = dictionary.config, len(x)
+    norms = sum(part.norm(dim=-1) for part in dictionary.W_dec.split(config.parts or (dictionary.d_out,), dim=-1))
+    z = (x if config.d_out else x - dictionary.b_dec) @ dictionary.W_enc
     pre = z + dictionary.b_enc
     scores = (pre * norms).detach()
     none = pre.new_zeros(())
@@ -108,7 +118,7 @@ def dense_reference(dictionary, x, target, progress):
         case "gated":
             acts = torch.where(pre > 0, (dictionary.r_mag.exp() * z + dictionary.b_mag).relu(), 0)
             x_hat = pre.relu() @ dictionary.W_dec.detach() + dictionary.b_dec.detach()
-            return acts, (2.0 * (pre.relu() * norms.detach()).sum() + (x_hat - target).square().sum()) / n
+            return acts, (2.0 * (pre.relu() * norms.detach()).sum() + (x_hat - target.detach()).square().sum()) / n
         case "jumprelu":
             moving = pre if config.gradient == "everything" else pre.detach()
             distance = moving * norms.detach() - dictionary.threshold
@@ -134,19 +144,23 @@ def dense_reference(dictionary, x, target, progress):
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_gradients_of_every_parameter_equal_dense_float64_autograd(kind, gradients):
     dictionary, x = make(kind).double(), inputs().double()
-    target = torch.randn(32, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    width = dictionary.d_out
+    target = torch.randn(32, width, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
 
     def loss(acts, x_hat, penalty):
         return (x_hat - target).square().sum() + (acts**2).sum() * 0.1 + penalty
 
     codes = dictionary.training_codes(x, gradients=gradients)
-    x_hat = decode_at(codes, dictionary.W_dec, dictionary.b_dec, gradients=gradients)
-    loss(codes.values, x_hat, dictionary.penalty(codes, target, 0.5)).backward()
+    past = dictionary.bypass(x)
+    past = 0 if past is None else past
+    x_hat = dictionary.training_decode(codes, gradients=gradients) + past
+    loss(codes.values, x_hat, dictionary.penalty(codes, target - past, 0.5)).backward()
     found = {name: p.grad.clone() for name, p in dictionary.named_parameters()}
     dictionary.zero_grad()
-    acts, penalty = dense_reference(dictionary, x, target, 0.5)
+    past = x @ dictionary.W_skip.T if dictionary.config.skip else 0
+    acts, penalty = dense_reference(dictionary, x, target - past, 0.5)
     torch.testing.assert_close(codes.dense(), acts)
-    loss(acts, acts @ dictionary.W_dec + dictionary.b_dec, penalty).backward()
+    loss(acts, acts @ dictionary.W_dec + dictionary.b_dec + past, penalty).backward()
     for name, parameter in dictionary.named_parameters():
         assert parameter.grad.abs().max() > 0, name
         torch.testing.assert_close(found[name], parameter.grad, rtol=1e-9, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
@@ -173,27 +187,58 @@ def test_batchtopk_threshold_follows_the_smallest_kept_contribution():
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_folding_changes_no_reconstruction(kind):
+    """Trained on scaled sites, used on raw ones; activations become lengths of contributions, in raw units where there is one site."""
     dictionary, x = make(kind), inputs()
+    x_scales = [2.5, 0.4, 1.5][: len(dictionary.parts_in)]
+    target_scales = x_scales if dictionary.is_autoencoder else [0.7]
+    scaled = x * spread(x_scales, dictionary.parts_in)
+    unit = 1.0 if dictionary.config.parts else target_scales[0]
     with torch.no_grad():
-        expected = dictionary(x * 2.5) / 2.5
-        contributions = dictionary.encode(x * 2.5) * dictionary.W_dec.norm(dim=-1) / 2.5
-        dictionary.fold(2.5)
+        expected = dictionary(scaled) / spread(target_scales, dictionary.parts_out)
+        contributions = dictionary.encode(scaled) * dictionary.row_sizes() / unit
+        sizes = dictionary.part_norms() / dictionary.row_sizes()
+        dictionary.fold(x_scales, target_scales)
         torch.testing.assert_close(dictionary(x), expected, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(dictionary.encode(x), contributions, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(dictionary.W_dec.norm(dim=-1), torch.ones(40))
+        torch.testing.assert_close(dictionary.part_norms(), sizes)
+    torch.testing.assert_close(dictionary.row_sizes(), torch.ones(40))
+
+
+def spread(scales, parts):
+    return torch.tensor([scale for scale, width in zip(scales, parts, strict=True) for _ in range(width)])
+
+
+def test_what_cannot_be_a_transcoder_or_crosscoder_is_refused():
+    for values, message in (
+        ({"skip": True}, "needs a target of its own"),
+        ({"parts": (5, 6)}, "sum to d_in=12"),
+        ({"parts": (12,)}, "two or more widths"),
+        ({"parts": (5, 7), "d_out": 9}, "without d_out"),
+    ):
+        with pytest.raises(UserError, match=message):
+            TopKConfig.parse({**SIZE, "k": 5, **values})
 
 
 def saved(kind, tmp_path):
     dictionary = make(kind)
-    dictionary.fold(1.7)
+    n_in = len(dictionary.parts_in)
+    dictionary.fold([1.7] * n_in, [1.7] * n_in)
     with stage(tmp_path / "d", "dictionary", CONFIGS[kind], {}) as staging:
         write_dictionary(dictionary, staging.folder, model_name="m", hook="blocks.0.hook_mlp_out")
         staging.finish()
     return dictionary
 
 
-ARCHITECTURES = {"relu": "standard", "panneal": "standard", "topk": "topk"} | dict.fromkeys(
-    ["batchtopk", "matryoshka", "jumprelu"], "jumprelu"
+ARCHITECTURES = (
+    {"relu": "standard", "panneal": "standard", "topk": "topk"}
+    | dict.fromkeys(["batchtopk", "matryoshka", "jumprelu"], "jumprelu")
+    | {
+        "transcoder relu": "transcoder",
+        "transcoder batchtopk": "jumprelu_transcoder",
+        "transcoder jumprelu": "jumprelu_transcoder",
+        "skip transcoder jumprelu": "jumprelu_skip_transcoder",
+        "skip transcoder matryoshka": "jumprelu_skip_transcoder",
+    }
 )
 
 
@@ -203,19 +248,24 @@ def test_files_give_back_the_same_dictionary(kind, tmp_path):
     assert loaded.config == dictionary.config
     for name, value in dictionary.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value), name
-    if dictionary.config.kind not in ARCHITECTURES:  # nothing that another reader would misread
+    architecture = ARCHITECTURES.get(kind if "coder" in kind else dictionary.config.kind)
+    if architecture is None:  # nothing that another reader would misread
         assert not (tmp_path / "d" / "cfg.json").exists()
         return
     cfg = json.loads((tmp_path / "d" / "cfg.json").read_text())
     weights = load_file(tmp_path / "d" / "sae_weights.safetensors")
-    assert weights["W_enc"].shape == (12, 40) and weights["W_dec"].shape == (40, 12)
-    assert cfg["architecture"] == ARCHITECTURES[dictionary.config.kind]
-    if cfg["architecture"] == "jumprelu":  # the plain JumpReLU that other readers will run
-        x = inputs()
-        pre = (x - weights["b_dec"]) @ weights["W_enc"] + weights["b_enc"]
+    assert weights["W_enc"].shape == (12, 40) and weights["W_dec"].shape == (40, dictionary.d_out)
+    assert cfg["architecture"] == architecture
+    assert cfg["apply_b_dec_to_input"] == dictionary.is_autoencoder and cfg.get("d_out", 12) == dictionary.d_out
+    x = inputs()
+    if cfg["architecture"].startswith("jumprelu"):  # the plain JumpReLU that other readers will run
+        pre = (x - weights["b_dec"] if dictionary.is_autoencoder else x) @ weights["W_enc"] + weights["b_enc"]
         torch.testing.assert_close(
             torch.where(pre > weights["threshold"], pre, 0), loaded.encode(x), rtol=1e-4, atol=1e-5
         )
+    if "skip" in cfg["architecture"]:
+        whole = loaded.encode(x) @ weights["W_dec"] + weights["b_dec"] + x @ weights["W_skip"].T
+        torch.testing.assert_close(loaded(x), whole, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "missing tensor", "unknown kind"])

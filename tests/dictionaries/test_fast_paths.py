@@ -8,7 +8,7 @@ from sparselex.dictionaries.sparse import decode_at, nth_largest, places_above
 from sparselex.dictionaries.table import AnyDictionaryConfig, new_dictionary
 from sparselex.dictionaries.topk import TopKConfig, _largest_places
 from sparselex.testing import check_dictionary
-from sparselex.training.train import TrainConfig
+from sparselex.training.config import TrainConfig
 
 KINDS = ["relu", "topk", "batchtopk"]
 

@@ -12,7 +12,8 @@ PROGRAM = f"""
 from jaxtyping import TypeCheckError, install_import_hook
 with install_import_hook({CHECKED}, "beartype.beartype"):
     from sparselex.dictionaries import baselines, sparse, table
-    from sparselex.training.train import TrainConfig, train
+    from sparselex.training.config import TrainConfig
+    from sparselex.training.train import train
 import torch
 from pathlib import Path
 from tempfile import TemporaryDirectory

@@ -33,7 +33,7 @@ def measured(small_workspace, small_index):
                 "pca": principal_components(mean, covariance, 8)}  # fmt: skip
     rows = np.array(small_index.corpus.row_ranges["test"])
     sums = core_sums(reader, subjects, mean, rows)
-    return reader, trained, rows, {name: {f.name[5:]: f for f in core_figures(part)} for name, part in sums.items()}
+    return reader, trained, rows, {name: {f.name[5:]: f for f in core_figures(part[0])} for name, part in sums.items()}
 
 
 def test_a_perfect_dictionary(measured):

@@ -9,7 +9,8 @@ from sparselex.activations.source import EndOfData
 from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.errors import UserError
 from sparselex.dictionaries import sparse
-from sparselex.training.train import TrainConfig, train
+from sparselex.training.config import TrainConfig
+from sparselex.training.train import train
 
 MIXTURE = MixtureConfig(d_in=16, n_features=32, l0=3)
 

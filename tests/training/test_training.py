@@ -2,9 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
+from sparselex.activations.source import Batch
 from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.abstopk import AbsTopKConfig
@@ -17,12 +19,13 @@ from sparselex.dictionaries.relu import ReLUConfig
 from sparselex.dictionaries.sparse import decode_at
 from sparselex.dictionaries.table import new_dictionary
 from sparselex.dictionaries.topk import TopKConfig
+from sparselex.training.config import TrainConfig
 from sparselex.training.dead import Silence
 from sparselex.training.decoder import normalise, project_out
 from sparselex.training.objectives import auxk, penalty, reconstruction
 from sparselex.training.schedules import lr_factor
 from sparselex.training.step import Step
-from sparselex.training.train import TrainConfig, train
+from sparselex.training.train import train
 
 MIXTURE = MixtureConfig(d_in=32, n_features=64, l0=3)
 SMALL = {"d_in": 32, "d_sae": 96}
@@ -86,7 +89,7 @@ def test_a_unit_decoder_stays_one_and_moves_along_the_sphere():
 
 
 def test_resampling_revives_dead_latents_and_resumes_exactly(tmp_path, monkeypatch):
-    from sparselex.training import train as module
+    from sparselex.training import trainer as module
 
     plain = module.new_dictionary
 
@@ -148,7 +151,7 @@ def test_gradients_of_every_objective_equal_dense_float64_autograd(kind):
 
 @pytest.mark.parametrize(("alpha", "revived"), [(1 / 32, True), (0.0, False)])
 def test_auxk_revives_planted_dead_latents(alpha, revived, tmp_path, monkeypatch):
-    from sparselex.training import train as module
+    from sparselex.training import trainer as module
 
     plain = module.new_dictionary
 
@@ -168,7 +171,8 @@ def test_auxk_revives_planted_dead_latents(alpha, revived, tmp_path, monkeypatch
 def test_held_out_figures_are_those_of_the_finished_dictionary(tmp_path):
     """The last held-out line equals the folded dictionary's own figures on the same tokens."""
     held_out = source().sample(10_000) * 3
-    dictionary = train(source(), config(n_tokens=20_000, lr=3e-3), tmp_path / "d", inputs={}, validation=held_out)
+    batch = Batch(held_out, np.arange(len(held_out)))
+    dictionary = train(source(), config(n_tokens=20_000, lr=3e-3), tmp_path / "d", inputs={}, validation=batch)
     lines = [json.loads(line) for line in (tmp_path / "d" / "log.jsonl").read_text().splitlines()]
     last = [line for line in lines if "validation_fvu" in line][-1]
     residual, spread = (dictionary(held_out) - held_out).square().sum(), (held_out - held_out.mean(0)).square().sum()
@@ -180,7 +184,7 @@ def test_held_out_figures_are_those_of_the_finished_dictionary(tmp_path):
 
 @pytest.mark.parametrize(("n_dead", "n_said"), [(47, 0), (50, 1)])
 def test_mass_death_is_said_once(n_dead, n_said, tmp_path, monkeypatch, caplog):
-    from sparselex.training import train as module
+    from sparselex.training import trainer as module
 
     plain = module.new_dictionary
 

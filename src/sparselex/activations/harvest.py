@@ -18,6 +18,7 @@ from sparselex.base.artifacts import FileEntry, Staging, finished, read_json, st
 from sparselex.base.config import Config
 from sparselex.base.memory import keep_freed_memory
 from sparselex.base.progress import progress
+from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import SubjectModel
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.splits import Split
@@ -60,7 +61,9 @@ class _Shard(Config):
     """Size and checksum."""
 
 
-def harvest(model: SubjectModel, corpus: TokenCorpus, config: HarvestConfig, to: Path | str) -> ActivationStore:
+def harvest(
+    model: SubjectModel | ModelPair, corpus: TokenCorpus, config: HarvestConfig, to: Path | str
+) -> ActivationStore:
     """Write the activations of `config.hook` to `to`. Killed at any moment and run again, it gives the same bytes.
 
     Each shard covers a fixed range of rows, so a new start keeps whole shards and makes the others. Raises `UserError` for an
@@ -79,7 +82,7 @@ def harvest(model: SubjectModel, corpus: TokenCorpus, config: HarvestConfig, to:
                 "d_in": reader.d_in,
                 "n_tokens": sum(note.n for note in notes),
                 "shards": [note.n for note in notes],
-                "median_norm": reader.median_norm,
+                "median_norms": reader.median_norms.tolist(),
                 "masks": special_counts(corpus, config.splits)
                 | {"norm_outlier": sum(note.n_outliers for note in notes)},
             },

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sparselex.activations.masks import MaskConfig, within_norm
 from sparselex.activations.source import Batch
+from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import SubjectModel
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.splits import Split
@@ -18,25 +19,47 @@ _MEDIAN_TOKENS = 2048
 
 
 class Reader:
-    """Activations of one hook over the rows of a corpus, masked tokens left out.
+    """Activations of one hook over the rows of a corpus, masked tokens left out; with `target` those of a second hook beside them.
 
-    The median norm is measured once, over the first rows of the training split, so that what counts as an outlier does not
-    depend on the batch. `n_outliers` counts the tokens left out for their norm so far.
+    The median norm of each site is measured once, over the first rows of the training split, so that what counts as an outlier does
+    not depend on the batch. `n_outliers` counts the tokens left out for their norm so far.
     """
 
-    def __init__(self, model: SubjectModel, corpus: TokenCorpus, hook: str, mask: MaskConfig, *, batch_rows: int = 32):
+    def __init__(
+        self,
+        model: SubjectModel | ModelPair,
+        corpus: TokenCorpus,
+        hook: str,
+        mask: MaskConfig,
+        *,
+        batch_rows: int = 32,
+        target: str | None = None,
+    ):
         self.model, self.corpus, self.hook, self.mask, self.batch_rows = model, corpus, hook, mask, batch_rows
-        self.d_in = model.width(hook)
+        self.target, self.d_in = target, model.width(hook)
+        self.d_out = None if target is None else model.width(target)
         self.n_outliers = 0
-        self._seen: dict[bytes, tuple[Tensor, NDArray[np.int64]]] = {}
-        self.median_norm = self._median_norm()
+        self._columns = [
+            slice(start + place.columns.start, start + place.columns.stop)
+            for hook, start in zip(self.hooks, (0, self.d_in), strict=False)
+            for place in model.places(hook)
+        ]
+        """Each site's columns, the target's after the input's."""
+        self._seen: dict[bytes, Batch] = {}
+        self.median_norms = self._median_norms()
+
+    @property
+    def hooks(self) -> list[str]:
+        """What is read: the hook, and the target's where there is one."""
+        return [self.hook] if self.target is None else [self.hook, self.target]
 
     def read(self, rows: NDArray[np.int64]) -> Batch:
         """Activations of all text tokens in `rows`, in the order given."""
         parts = [self._read(rows[start : start + self.batch_rows]) for start in range(0, len(rows), self.batch_rows)]
         if not parts:
-            return Batch(torch.empty(0, self.d_in), np.empty(0, dtype=np.int64))
-        return Batch(torch.cat([part.x for part in parts]), np.concatenate([part.positions for part in parts]))
+            none = None if self.d_out is None else torch.empty(0, self.d_out)
+            return Batch(torch.empty(0, self.d_in), np.empty(0, dtype=np.int64), none)
+        return Batch.join(parts)
 
     def batches(self, splits: Sequence[Split], *, most_rows: int | None = None) -> Iterator[Batch]:
         """All text tokens of these splits in corpus order, `batch_rows` rows at a time.
@@ -52,34 +75,54 @@ class Reader:
         """`[n_rows, n_ctx]` token ids for the model."""
         return torch.from_numpy(np.asarray(self.corpus.tokens[rows]).astype(np.int64))
 
-    def _read(self, rows: NDArray[np.int64]) -> Batch:
-        x, positions = self._text(rows)
-        keep = within_norm(x, self.median_norm, self.mask)
-        if keep.all():
-            return Batch(x, positions)
-        self.n_outliers += int((~keep).sum())
-        return Batch(x[torch.from_numpy(keep)], positions[keep])
+    def keeps(self, batch: Batch) -> NDArray[np.bool_]:
+        """`[n]`, False for the tokens whose norm is far from all others."""
+        return within_norm(self._norms(batch), self.median_norms, self.mask)
 
-    def _text(self, rows: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int64]]:
+    def values(self, rows: NDArray[np.int64]) -> Batch:
+        """Activations at every position of `rows`, masked or not."""
+        found = self.model.read(self.tokens(rows), self.hooks)
+        flat = [found[hook].flatten(0, 1).to("cpu", torch.float32) for hook in self.hooks]
+        n_ctx = self.corpus.n_ctx
+        positions = (rows[:, None] * n_ctx + np.arange(n_ctx)).reshape(-1)
+        return Batch(flat[0], positions, flat[1] if len(flat) > 1 else None)
+
+    def _read(self, rows: NDArray[np.int64]) -> Batch:
+        batch = self._text(rows)
+        keep = self.keeps(batch)
+        if keep.all():
+            return batch
+        self.n_outliers += int((~keep).sum())
+        return batch.at(keep)
+
+    def _text(self, rows: NDArray[np.int64]) -> Batch:
         if (seen := self._seen.pop(rows.tobytes(), None)) is not None:
             return seen
-        values = self.model.capture(self.tokens(rows), [self.hook])[self.hook]
-        mask = self.corpus.text_mask(rows)
-        places = np.flatnonzero(mask)
-        x = values.reshape(-1, self.d_in)
-        if len(places) < len(x):
-            x = x.index_select(0, torch.from_numpy(places).to(x.device))
-        n_ctx = self.corpus.n_ctx
-        return x.to("cpu", torch.float32), rows[places // n_ctx] * n_ctx + places % n_ctx
+        found = self.model.read(self.tokens(rows), self.hooks)
+        places, n_ctx = np.flatnonzero(self.corpus.text_mask(rows)), self.corpus.n_ctx
+        chosen = []
+        for hook in self.hooks:
+            x = found[hook].flatten(0, 1)
+            if len(places) < len(x):
+                x = x.index_select(0, torch.from_numpy(places).to(x.device))
+            chosen.append(x.to("cpu", torch.float32))
+        positions = rows[places // n_ctx] * n_ctx + places % n_ctx
+        return Batch(chosen[0], positions, chosen[1] if len(chosen) > 1 else None)
 
-    def _median_norm(self) -> float:
+    def _norms(self, batch: Batch) -> Tensor:
+        """`[n, n_sites]`."""
+        whole = batch.x if batch.target is None else torch.cat([batch.x, batch.target], dim=-1)
+        return torch.stack([whole[:, columns].norm(dim=-1) for columns in self._columns], dim=-1)
+
+    def _median_norms(self) -> Tensor:
+        """`[n_sites]`."""
         rows = self.corpus.row_ranges["train"] or range(self.corpus.n_rows)
         stop = min(rows.start + -(-_MEDIAN_TOKENS // self.corpus.n_ctx), rows.stop)
         for start in range(rows.start, stop, self.batch_rows):
             part = np.arange(start, min(start + self.batch_rows, rows.stop))
             # A pass in corpus order begins with these very batches: they are kept until they are asked for.
             self._seen[part.tobytes()] = self._text(part)
-        return float(torch.cat([x for x, _ in self._seen.values()]).norm(dim=-1).median())
+        return torch.cat([self._norms(batch) for batch in self._seen.values()]).median(dim=0).values
 
 
 def spread(rows: range, most: int | None) -> NDArray[np.int64]:
@@ -95,7 +138,8 @@ class LiveRows:
     def __init__(self, reader: Reader, splits: Sequence[Split]):
         self._reader = reader
         self._rows = np.concatenate([np.array(reader.corpus.row_ranges[split]) for split in splits]).astype(np.int64)
-        self.d_in, self.n_units, self.tokens_per_unit = reader.d_in, len(self._rows), reader.corpus.n_ctx
+        self.d_in, self.d_out = reader.d_in, reader.d_out
+        self.n_units, self.tokens_per_unit = len(self._rows), reader.corpus.n_ctx
 
     def read(self, units: NDArray[np.int64]) -> Batch:
         """Activations of the chosen rows."""

@@ -28,8 +28,10 @@ def special_counts(corpus: TokenCorpus, splits: tuple[Split, ...]) -> dict[str, 
     return {"bos": bos, "padding": padding, "separator": n_rows * corpus.n_ctx - n_text - bos - padding}
 
 
-def within_norm(x: Float[Tensor, "n d"], median: float, config: MaskConfig) -> NDArray[np.bool_]:
-    """`[n]`, False where the norm exceeds `config.norm_outlier` medians."""
+def within_norm(
+    norms: Float[Tensor, "n n_sites"], medians: Float[Tensor, " n_sites"], config: MaskConfig
+) -> NDArray[np.bool_]:
+    """`[n]`, False where the norm at any site exceeds `config.norm_outlier` of its medians."""
     if not config.norm_outlier:
-        return np.ones(len(x), dtype=bool)
-    return (x.norm(dim=-1) <= config.norm_outlier * median).cpu().numpy()
+        return np.ones(len(norms), dtype=bool)
+    return (norms <= config.norm_outlier * medians).all(-1).cpu().numpy()

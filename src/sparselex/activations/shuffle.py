@@ -3,7 +3,6 @@
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from sparselex.activations.source import Batch, EndOfData
@@ -16,6 +15,7 @@ class Units(Protocol):
     """Pieces of a corpus that can be read in any order: rows of text (live) or chunks of shards."""
 
     d_in: int
+    d_out: int | None
     n_units: int
     tokens_per_unit: int
 
@@ -38,7 +38,7 @@ class ShuffledSource:
         if not units.n_units:
             raise UserError("There are no activations to train on.", "at least one token", "harvest more text.")
         self.units, self.batch_size, self.seed, self.n_epochs = units, batch_size, seed, n_epochs
-        self.d_in = units.d_in
+        self.d_in, self.d_out = units.d_in, units.d_out
         self._units_per_block = max(1, round(block_tokens / units.tokens_per_unit))
         self._epoch = self._block = self._batch = 0
         self._loaded: tuple[int, int] | None = None
@@ -73,9 +73,5 @@ class ShuffledSource:
         n = len(read.positions)
         mix = generator(self.seed, "tokens", self._epoch, self._block).permutation(n)
         n_batches = max(1, round(n / self.batch_size)) if n else 0
-        self._parts = [
-            Batch(read.x[torch.from_numpy(part)], read.positions[part])
-            for part in np.array_split(mix, n_batches or 1)
-            if len(part)
-        ]
+        self._parts = [read.at(part) for part in np.array_split(mix, n_batches or 1) if len(part)]
         self._loaded = (self._epoch, self._block)

@@ -1,8 +1,10 @@
 """What training asks of activations: batches, and a position that can be saved and restored."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
@@ -17,6 +19,25 @@ class Batch(NamedTuple):
     positions: NDArray[np.int64]
     """`[n]` positions in the corpus (`row * n_ctx + column`)."""
 
+    target: Float[Tensor, "n d_out"] | None = None
+    """What is to be reconstructed, where it is not `x`, float32."""
+
+    def at(self, places: NDArray[np.int64] | NDArray[np.bool_]) -> "Batch":
+        """The chosen tokens, by number or by mask."""
+        chosen = torch.from_numpy(places)
+        target = None if self.target is None else self.target[chosen]
+        return Batch(self.x[chosen], self.positions[places], target)
+
+    @staticmethod
+    def join(parts: "Sequence[Batch]") -> "Batch":
+        """One batch after another, at least one."""
+        targets = [part.target for part in parts if part.target is not None]
+        return Batch(
+            torch.cat([part.x for part in parts]),
+            np.concatenate([part.positions for part in parts]),
+            torch.cat(targets) if targets else None,
+        )
+
 
 class EndOfData(Exception):
     """Raised by `next_batch` when every epoch has been given out."""
@@ -28,6 +49,9 @@ class ActivationSource(Protocol):
 
     d_in: int
     """Width of the activations."""
+
+    d_out: int | None
+    """Width of the target, None where there is none of its own."""
 
     def next_batch(self) -> Batch:
         """The next batch. Raises `EndOfData` after the last."""

@@ -67,6 +67,7 @@ class StoreChunks:
     def __init__(self, store: ActivationStore):
         self._store = store
         self.d_in = store.d_in
+        self.d_out: int | None = None
         spans = [
             (shard, start, min(start + _CHUNK, size))
             for shard, size in enumerate(store.shard_sizes)

@@ -24,8 +24,19 @@ TextOption = Annotated[
 ]
 HookOption = Annotated[
     str | None,
-    typer.Option("--hook", help="Where to read the model; `sparselex hooks MODEL` lists the names. Default: the MLP's "
+    typer.Option("--hook", help="Where to read the model; `sparselex hooks MODEL` lists the names; several joined by + make a crosscoder. Default: the MLP's "
                  "hidden layer of the embedded model, else the residual stream after the middle layer."),
+]  # fmt: skip
+TargetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--target", help="A second hook, to be reconstructed from the first: a transcoder. Default: the hook itself."
+    ),
+]
+SecondModelOption = Annotated[
+    str | None,
+    typer.Option("--second-model", help="A second model with the same tokenizer, read at the same hook: a crosscoder "
+                 "between the two."),
 ]  # fmt: skip
 TokensOption = Annotated[int, typer.Option("--tokens", min=1, help="Tokens of text in the corpus.")]
 ContextOption = Annotated[int, typer.Option("--context", min=2, help="Tokens in a row of the corpus.")]

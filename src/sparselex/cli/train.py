@@ -39,6 +39,9 @@ def train(
             help='Another field of the type\'s configuration, such as convention="2023"; may be repeated.',
         ),
     ] = None,
+    skip: Annotated[
+        bool, typer.Option("--skip", help="Let a transcoder also pass a linear function of its input.")
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Seed of weights and order.")] = 0,
     config: Annotated[
         Path | None, typer.Option("--config", help="A JSON file with the whole training configuration instead.")
@@ -49,11 +52,11 @@ def train(
     from sparselex.base.workspace import Workspace
     from sparselex.recipes.pipeline import Pipeline
     from sparselex.recipes.run import TrainingChoice
-    from sparselex.training.train import TrainConfig
+    from sparselex.training.config import TrainConfig
 
     pipeline = Pipeline.open(Workspace(workspace), run)
     values = {"kind": kind, "expansion": expansion, "k": k, "l1": l1, "n_tokens": tokens, "selection": selection,
-              "options": parse_options(option or []), "seed": seed}  # fmt: skip
+              "options": parse_options(option or []), "skip": skip, "seed": seed}  # fmt: skip
     pipeline = pipeline.use_training(TrainingChoice.parse(values, "the training options"))
     dictionary = pipeline.train(TrainConfig.from_file(config) if config else None)
     if json:

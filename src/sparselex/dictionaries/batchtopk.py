@@ -66,10 +66,10 @@ class BatchTopK(EncoderDictionary):
                 self._follow(float(kept.min()))
             rows, indices = places // self.d_sae, places % self.d_sae
             codes = Codes.from_pairs(rows, indices, kept / norms[indices], len(x), self.d_sae)
-        return encode_at(x, self.W_enc, self.b_enc, self.b_dec, codes, gradients=gradients)
+        return encode_at(x, self.W_enc, self.b_enc, self.centre, codes, gradients=gradients)
 
     def _cut(self) -> Tensor:
-        return (self.threshold / self.W_dec.norm(dim=-1).double()).to(self.W_dec.dtype)
+        return (self.threshold / self.row_sizes().double()).to(self.W_dec.dtype)
 
     def _select(self, x: Tensor, n_keep: int) -> tuple[Tensor, Tensor, Tensor]:
         """Places in the flattened `[n, d_sae]`, ascending, and sizes of the `n_keep` largest contributions; and decoder norms.
@@ -123,8 +123,8 @@ class BatchTopK(EncoderDictionary):
         rate = self.config.threshold_rate if float(self.threshold) > 0 else 1.0
         self.threshold += rate * (smallest - self.threshold)
 
-    def _fold_extra(self, input_scale: float, norms: Tensor) -> None:
-        self.threshold /= input_scale
+    def _fold_extra(self, unit: float, sizes: Tensor) -> None:
+        self.threshold /= unit
 
 
 def _largest(places: Tensor, values: Tensor, n_keep: int) -> tuple[Tensor, Tensor]:

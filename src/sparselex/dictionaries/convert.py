@@ -57,7 +57,7 @@ def import_dictionary(source: Path | str) -> Imported:
             except (AttributeError, TypeError, ValueError) as error:  # a field of another kind than its project writes
                 raise UserError(f"{folder} cannot be read as a dictionary of {name}: {error}.",
                                 "a configuration as its project writes it", "fetch it again.") from None  # fmt: skip
-            dictionary.fold(1.0)
+            dictionary.fold([1.0], [1.0])
             return Imported(dictionary.eval().requires_grad_(False), name, model_name, hook)
     known = "; ".join(f"{name}: {' and '.join(marks)}" for name, (marks, _) in FORMATS.items())
     raise UserError(

@@ -1,7 +1,7 @@
 """What every dictionary offers, and the parts that most of them share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -23,6 +23,31 @@ class DictionaryConfig(Config):
 
     d_sae: PositiveInt
     """Number of latents."""
+
+
+class EncoderConfig(DictionaryConfig):
+    """Fields of the types with one encoder matrix: each of them can be an autoencoder, a transcoder or a crosscoder."""
+
+    d_out: PositiveInt | None = None
+    """Width of the target of a transcoder; None for a dictionary that reconstructs its input."""
+
+    skip: bool = False
+    """Whether a transcoder also passes a linear function of its input to the target (arXiv:2501.18823)."""
+
+    parts: tuple[PositiveInt, ...] = ()
+    """Widths of the sites that lie side by side in the input of a crosscoder: layers, or models; empty for a single site."""
+
+    @model_validator(mode="after")
+    def _sites_fit(self) -> "EncoderConfig":
+        if self.skip and self.d_out is None:
+            raise ValueError(
+                "skip=True needs a target of its own (d_out): an autoencoder that may copy its input learns nothing"
+            )
+        if self.parts and (self.d_out is not None or sum(self.parts) != self.d_in or len(self.parts) < 2):
+            raise ValueError(
+                f"parts={self.parts} must be two or more widths that sum to d_in={self.d_in}, without d_out"
+            )
+        return self
 
 
 class Dictionary(nn.Module, ABC):
@@ -55,9 +80,18 @@ class Dictionary(nn.Module, ABC):
         """Reconstruction from active latents."""
         return decode_at(codes, self.W_dec, self.b_dec)
 
+    def bypass(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_out"] | None:
+        """What reaches the target past the latents, or None where nothing does."""
+        return None
+
     def forward(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_out"]:
-        """Reconstruction of `x`."""
-        return self.decode_sparse(self.encode_sparse(x))
+        """Reconstruction of the target of `x`, which is `x` itself for an autoencoder."""
+        return self.reconstruct(x, self.encode_sparse(x))
+
+    def reconstruct(self, x: Float[Tensor, "n d_in"], codes: Codes) -> Float[Tensor, "n d_out"]:
+        """Reconstruction from the codes of `x`, what bypasses them included."""
+        decoded, past = self.decode_sparse(codes), self.bypass(x)
+        return decoded if past is None else decoded + past
 
     def check_width(self, width: int, where: str) -> None:
         """Raise `UserError` if activations of `width` cannot be read by this dictionary."""
@@ -70,7 +104,7 @@ class Dictionary(nn.Module, ABC):
 
 
 class TrainableDictionary(Dictionary):
-    """A dictionary whose parameters are found by gradient. Trained on scaled inputs (E|x|² = d_in), then folded once."""
+    """A dictionary whose parameters are found by gradient. Trained on scaled sites (E|x|² = width), then folded once."""
 
     unit_decoder = False
     """Whether training keeps decoder rows at unit norm, their gradients orthogonal to them."""
@@ -81,78 +115,163 @@ class TrainableDictionary(Dictionary):
     lr_factors: ClassVar[Mapping[str, float]] = {}
     """Learning rate of single parameters, relative to the others'."""
 
+    @property
+    def is_autoencoder(self) -> bool:
+        """Whether the target is the input."""
+        return True
+
+    @property
+    def parts_in(self) -> tuple[int, ...]:
+        """Widths of the sites in the input, each scaled by itself."""
+        return (self.d_in,)
+
+    @property
+    def parts_out(self) -> tuple[int, ...]:
+        """Widths of the sites in the target."""
+        return self.parts_in if self.is_autoencoder else (self.d_out,)
+
     @abstractmethod
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
         """Codes of a training batch, with gradients; may select over the whole batch, and may list places of value 0 that
         pass a pseudo-gradient."""
 
+    def training_decode(self, codes: Codes, *, gradients: Gradients = "auto") -> Float[Tensor, "n d_out"]:
+        """`decode_sparse` of a training batch, by the way that `gradients` names."""
+        return decode_at(codes, self.W_dec, self.b_dec, gradients=gradients)
+
     @abstractmethod
-    def prepare(self, x: Float[Tensor, "n d_in"]) -> None:
+    def prepare(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"]) -> None:
         """Take starting values from a sample of the scaled data, before the first step."""
 
     def penalty(self, codes: Codes, target: Float[Tensor, "n d_out"], progress: float) -> Float[Tensor, ""]:
-        """The type's own terms of the loss, mean over tokens; `progress` is the share of training done."""
+        """The type's own terms of the loss, mean over tokens; `target` is what the latents are to give, without the bypass, and
+        `progress` the share of training done."""
         return target.new_zeros(())
 
     @abstractmethod
-    def fold(self, input_scale: float) -> None:
-        """Take over `input_scale` and the decoder's norms into the weights: same reconstructions of raw activations.
+    def fold(self, x_scales: Sequence[float], target_scales: Sequence[float]) -> None:
+        """Take over the scales of the sites and the decoder's norms into the weights: same reconstructions of raw activations.
 
-        Trained on `s x`; afterwards the dictionary reads `x` and decoder rows have unit norm, so that an activation is the
-        length of its contribution in the units of the raw activations.
+        Trained on sites multiplied by these factors, one for each of `parts_in` and `parts_out`; afterwards the dictionary
+        reads and gives raw activations, and an activation is the length of its contribution (`row_sizes`).
         """
 
 
 class EncoderDictionary(TrainableDictionary):
-    """A dictionary with one encoder matrix: pre-activations are `(x - b_dec) @ W_enc + b_enc`.
+    """A dictionary with one encoder matrix: pre-activations are `(x - centre) @ W_enc + b_enc`.
+
+    An autoencoder is centred by its `b_dec`. A transcoder (`d_out`) reads one site and writes another, is not centred, and with `skip` adds
+    `x @ W_skip.T`. A crosscoder (`parts`) reads and writes several sites side by side with one code.
 
     `W_enc [d_in, d_sae]` lies in memory latent by latent, so that a latent's weights are neighbours and sparse gradients
     need no transpose. Decoder rows start random with unit norm and `W_enc` as their transpose, which prevents most
-    dead latents (Gao et al. 2024, arXiv:2406.04093, section 2.4).
+    dead latents (Gao et al. 2024, arXiv:2406.04093, section 2.4); a transcoder's rows start where its encoder's pre-activations
+    point in the target (`prepare`).
     """
 
-    def __init__(
-        self, config: DictionaryConfig, generator: torch.Generator | None = None, *, decoder_norm: float = 1.0
-    ):
+    config: EncoderConfig
+    part_scales: Tensor
+
+    def __init__(self, config: EncoderConfig, generator: torch.Generator | None = None, *, decoder_norm: float = 1.0):
         super().__init__()
-        self.config, self.d_in, self.d_out, self.d_sae = config, config.d_in, config.d_in, config.d_sae
-        W = torch.randn(self.d_sae, self.d_in, generator=generator)
-        W *= decoder_norm / W.norm(dim=-1, keepdim=True)
-        self.W_dec = nn.Parameter(W)
-        self.W_enc = nn.Parameter(W.clone().T)
+        self.config, self.d_in, self.d_sae = config, config.d_in, config.d_sae
+        self.d_out = config.d_out or config.d_in
+        rows = torch.randn(self.d_sae, self.d_in, generator=generator)
+        rows *= decoder_norm / rows.norm(dim=-1, keepdim=True)
+        self.W_enc = nn.Parameter(rows.clone().T)
         self.b_enc = nn.Parameter(torch.zeros(self.d_sae))
-        self.b_dec = nn.Parameter(torch.zeros(self.d_in))
+        if not self.is_autoencoder:
+            rows = torch.randn(self.d_sae, self.d_out, generator=generator)
+            rows *= decoder_norm / rows.norm(dim=-1, keepdim=True)
+        self.W_dec = nn.Parameter(rows)
+        self.b_dec = nn.Parameter(torch.zeros(self.d_out))
+        if config.skip:
+            self.W_skip = nn.Parameter(torch.zeros(self.d_out, self.d_in))
+        if config.parts:
+            self.register_buffer("part_scales", torch.ones(len(config.parts)))
+
+    @property
+    def is_autoencoder(self) -> bool:
+        return self.config.d_out is None
+
+    @property
+    def parts_in(self) -> tuple[int, ...]:
+        return self.config.parts or (self.d_in,)
+
+    @property
+    def centre(self) -> Float[Tensor, " d_in"]:
+        """What is subtracted from the input before encoding."""
+        return self.b_dec if self.is_autoencoder else self.b_enc.new_zeros(self.d_in)
 
     def pre_acts(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
-        """`(x - b_dec) @ W_enc + b_enc`."""
-        return torch.addmm(self.b_enc - self.b_dec @ self.W_enc, x, self.W_enc)
+        """`(x - centre) @ W_enc + b_enc`."""
+        bias = self.b_enc - self.b_dec @ self.W_enc if self.is_autoencoder else self.b_enc
+        return torch.addmm(bias, x, self.W_enc)
+
+    def bypass(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_out"] | None:
+        """`x @ W_skip.T` of a skip transcoder."""
+        return x @ self.W_skip.T if self.config.skip else None
+
+    def row_sizes(self) -> Float[Tensor, " d_sae"]:
+        """Length of what a unit activation of each latent writes: the decoder row's norm; for a crosscoder the sum of its norms at
+        the sites, each in units of the site's own scale (Anthropic's crosscoders, October 2024; arXiv:2504.02922 for BatchTopK)."""
+        if not self.config.parts:
+            return self.W_dec.norm(dim=-1)
+        return self.part_norms().sum(0)
+
+    def part_norms(self) -> Float[Tensor, "n_parts d_sae"]:
+        """Norm of each latent's decoder row at each site, in units of the site's own scale."""
+        rows = self.W_dec.split(self.parts_out, dim=-1)
+        scales = self.part_scales if self.config.parts else self.W_dec.new_ones(1)
+        return torch.stack([part.norm(dim=-1) for part in rows]) * scales[:, None]
 
     def scorer(self, dtype: torch.dtype | None = None, *, less: Float[Tensor, " d_sae"] | None = None) -> Scorer:
-        """What gives each latent's contribution length `pre_act * |decoder row|` (minus `less`) by one product."""
-        norms = self.W_dec.norm(dim=-1)
-        bias = (self.b_enc - self.b_dec @ self.W_enc) * norms
-        return Scorer(self.W_enc.T, norms, bias if less is None else bias - less, dtype or self.W_enc.dtype)
+        """What gives each latent's contribution length `pre_act * row_size` (minus `less`) by one product."""
+        sizes = self.row_sizes()
+        bias = (self.b_enc - self.centre @ self.W_enc) * sizes
+        return Scorer(self.W_enc.T, sizes, bias if less is None else bias - less, dtype or self.W_enc.dtype)
 
     @torch.no_grad()
-    def prepare(self, x: Float[Tensor, "n d_in"]) -> None:
-        """Start the decoder bias at the mean of the data."""
-        self.b_dec.copy_(x.mean(0, dtype=torch.float64))
+    def prepare(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"]) -> None:
+        """Start the decoder bias at the mean of the target. A transcoder's encoder is centred on the data by `b_enc`, and each of its
+        decoder rows points where the target goes on average when that latent's pre-activation rises."""
+        self.b_dec.copy_(target.mean(0, dtype=torch.float64))
+        if self.is_autoencoder:
+            return
+        mean = x.mean(0, dtype=torch.float64).to(x.dtype)
+        self.b_enc.copy_(-(mean @ self.W_enc))
+        norms = self.W_dec.norm(dim=-1, keepdim=True)
+        slopes = self.W_enc.T @ ((x - mean).T @ (target - self.b_dec))
+        self.W_dec.copy_(norms * slopes / slopes.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny))
 
     @torch.no_grad()
-    def fold(self, input_scale: float) -> None:
-        norms = self.W_dec.norm(dim=-1).clamp_min(torch.finfo(self.W_dec.dtype).tiny)
-        self.W_dec.div_(norms[:, None])
-        self.b_dec.div_(input_scale)
-        # pre = W_enc·(s x - s b) + b_enc; an activation a contributes a·norm/s along the unit row.
-        self.W_enc.mul_(norms)
-        self.b_enc.mul_(norms / input_scale)
-        self._fold_extra(input_scale, norms)
+    def fold(self, x_scales: Sequence[float], target_scales: Sequence[float]) -> None:
+        sizes = self.row_sizes().clamp_min(torch.finfo(self.W_dec.dtype).tiny)
+        # With one site, activations get the units of its raw values; with several there is no common unit but their scales.
+        unit = 1.0 if self.config.parts else target_scales[0]
+        x_scale = _spread(x_scales, self.parts_in).to(self.W_enc)
+        target_scale = _spread(target_scales, self.parts_out).to(self.W_dec)
+        self.W_dec.mul_(unit / sizes[:, None]).div_(target_scale)
+        self.b_dec.div_(target_scale)
+        # pre = W_enc·(s x - centre) + b_enc; an activation a contributes a·size in the scaled target.
+        self.W_enc.mul_(sizes / unit).mul_(x_scale[:, None])
+        self.b_enc.mul_(sizes / unit)
+        if self.config.skip:
+            self.W_skip.mul_(x_scale).div_(target_scale[:, None])
+        if self.config.parts:
+            self.part_scales.mul_(torch.tensor(target_scales))
+        self._fold_extra(unit, sizes)
 
-    def _fold_extra(self, input_scale: float, norms: Tensor) -> None:
-        """Scale what else a type keeps in units of the activations or of their contributions."""
+    def _fold_extra(self, unit: float, sizes: Tensor) -> None:
+        """Bring what else a type keeps to new units: contributions shrink by `unit`, activations grow by `sizes / unit`."""
 
 
-class KConfig(DictionaryConfig):
+def _spread(scales: Sequence[float], parts: Sequence[int]) -> Tensor:
+    """Each site's factor at each of its coordinates."""
+    return torch.tensor(scales, dtype=torch.float64).repeat_interleave(torch.tensor(parts))
+
+
+class KConfig(EncoderConfig):
     """Fields of the types that keep a fixed number of latents."""
 
     k: PositiveInt = 32

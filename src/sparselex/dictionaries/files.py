@@ -1,7 +1,7 @@
 """Dictionaries on disk: the layout SAELens 6 reads, beside our own configuration.
 
 `cfg.json` and `sae_weights.safetensors` are theirs: `W_enc [d_in, d_sae]`, `b_enc`, `W_dec [d_sae, d_in]`, `b_dec`, and for a
-BatchTopK dictionary, saved as JumpReLU, a constant `threshold [d_sae]`. `config.json` is ours. Weights are folded: they take
+BatchTopK dictionary, saved as JumpReLU, a constant `threshold [d_sae]`; a skip transcoder has `W_skip [d_out, d_in]`. `config.json` is ours. Weights are folded: they take
 raw activations and decoder rows have unit norm.
 """
 
@@ -32,8 +32,13 @@ _ARCHITECTURES = {
 }
 """Types that SAELens can hold as they are written; others have no `cfg.json`."""
 
+_TRANSCODERS = {"standard": "transcoder", "jumprelu": "jumprelu_transcoder"}
+"""What it calls those of them that have a target of their own; with `skip_` before the last word where there is a skip connection."""
 
-def write_dictionary(dictionary: TrainableDictionary, folder: Path, *, model_name: str = "", hook: str = "") -> None:
+
+def write_dictionary(
+    dictionary: TrainableDictionary, folder: Path, *, model_name: str = "", hook: str = "", target: str = ""
+) -> None:
     """Write a folded dictionary's files into `folder`."""
     tensors = {name: value.detach().contiguous() for name, value in dictionary.state_dict().items()}
     if "threshold" in tensors and not tensors["threshold"].ndim:
@@ -43,8 +48,8 @@ def write_dictionary(dictionary: TrainableDictionary, folder: Path, *, model_nam
     else:
         write_json(folder / CONFIG, dictionary.config.to_json())
     (folder / WEIGHTS).write_bytes(save(tensors))
-    if dictionary.config.to_json()["kind"] in _ARCHITECTURES:
-        write_json(folder / SAELENS_CONFIG, saelens_config(dictionary, model_name, hook))
+    if saelens_architecture(dictionary):
+        write_json(folder / SAELENS_CONFIG, saelens_config(dictionary, model_name, hook, target))
 
 
 def load_dictionary(path: Path | str) -> TrainableDictionary:
@@ -87,21 +92,39 @@ def _misfit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> st
     return f"tensor {unknown[0]!r} is unknown" if unknown else None
 
 
-def saelens_config(dictionary: TrainableDictionary, model_name: str, hook: str) -> dict[str, Any]:
+def saelens_architecture(dictionary: TrainableDictionary) -> str | None:
+    """SAELens' name for what the weights are as they lie on disk, or None where it has none."""
+    values = dictionary.config.to_json()
+    name = _ARCHITECTURES.get(values["kind"])
+    if values.get("parts"):
+        return None
+    if dictionary.is_autoencoder:
+        return name
+    name = _TRANSCODERS.get(name or "")
+    return name.replace("transcoder", "skip_transcoder") if name and values.get("skip") else name
+
+
+def saelens_config(dictionary: TrainableDictionary, model_name: str, hook: str, target: str = "") -> dict[str, Any]:
     """What SAELens 6 expects in `cfg.json`."""
     kind = dictionary.config.to_json()["kind"]
-    extra = {"k": dictionary.config.to_json()["k"], "rescale_acts_by_decoder_norm": True} if kind == "topk" else {}
+    extra: dict[str, Any] = (
+        {"k": dictionary.config.to_json()["k"], "rescale_acts_by_decoder_norm": True} if kind == "topk" else {}
+    )
+    sites = {"hook_name": hook}
+    if not dictionary.is_autoencoder:
+        extra |= {"d_out": dictionary.d_out}
+        sites |= {"hook_name_out": target}
     return {
-        "architecture": _ARCHITECTURES.get(kind, kind),
+        "architecture": saelens_architecture(dictionary) or kind,
         "d_in": dictionary.d_in,
         "d_sae": dictionary.d_sae,
         "dtype": "float32",
         "device": "cpu",
-        "apply_b_dec_to_input": True,
+        "apply_b_dec_to_input": dictionary.is_autoencoder,
         "normalize_activations": "none",
         "reshape_activations": "none",
         **extra,
-        "metadata": {"model_name": model_name, "hook_name": hook},
+        "metadata": {"model_name": model_name, **sites},
     }
 
 

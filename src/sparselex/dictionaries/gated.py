@@ -8,12 +8,12 @@ from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.dictionary import DictionaryConfig, EncoderDictionary
+from sparselex.dictionaries.dictionary import EncoderConfig, EncoderDictionary
 from sparselex.dictionaries.relu import warmed
 from sparselex.dictionaries.sparse import Gradients, decode_at, positive_codes
 
 
-class GatedConfig(DictionaryConfig):
+class GatedConfig(EncoderConfig):
     """Configuration of `Gated`."""
 
     kind: Literal["gated"] = "gated"
@@ -46,7 +46,7 @@ class Gated(EncoderDictionary):
         return torch.where(gates > 0, sizes, 0)
 
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
-        gates = positive_codes(x, self.pre_acts(x), self.W_enc, self.b_enc, self.b_dec, gradients=gradients)
+        gates = positive_codes(x, self.pre_acts(x), self.W_enc, self.b_enc, self.centre, gradients=gradients)
         at = gates.indices
         codes = gates.with_values((self.r_mag.exp()[at] * (gates.values - self.b_enc[at]) + self.b_mag[at]).relu())
         codes.gate = gates
@@ -56,10 +56,10 @@ class Gated(EncoderDictionary):
         """`l1 * sum_i gate_i |W_dec_i|` and the squared error of reconstructing from the gates with the decoder held fixed."""
         assert codes.gate is not None
         gates = codes.gate
-        sizes = gates.values * self.W_dec.norm(dim=-1).detach()[gates.indices]
+        sizes = gates.values * self.row_sizes().detach()[gates.indices]
         x_hat = decode_at(gates, self.W_dec.detach(), self.b_dec.detach())
         weight = self.config.l1 * warmed(progress, self.config.warmup_share)
-        return (weight * sizes.sum() + (x_hat - target).square().sum()) / len(target)
+        return (weight * sizes.sum() + (x_hat - target.detach()).square().sum()) / len(target)
 
-    def _fold_extra(self, input_scale: float, norms: Tensor) -> None:
-        self.b_mag.mul_(norms / input_scale)
+    def _fold_extra(self, unit: float, sizes: Tensor) -> None:
+        self.b_mag.mul_(sizes / unit)

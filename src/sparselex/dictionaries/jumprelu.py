@@ -9,12 +9,12 @@ from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.dictionary import DictionaryConfig, EncoderDictionary
+from sparselex.dictionaries.dictionary import EncoderConfig, EncoderDictionary
 from sparselex.dictionaries.relu import warmed
 from sparselex.dictionaries.sparse import Gradients, encode_at, is_sparse, places_above
 
 
-class JumpReLUConfig(DictionaryConfig):
+class JumpReLUConfig(EncoderConfig):
     """Configuration of `JumpReLU`."""
 
     kind: Literal["jumprelu"] = "jumprelu"
@@ -58,11 +58,11 @@ class JumpReLU(EncoderDictionary):
 
     def encode(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         pre = self.pre_acts(x)
-        return torch.where(pre * self.W_dec.norm(dim=-1) > self.threshold.clamp_min(0), pre, 0)
+        return torch.where(pre * self.row_sizes() > self.threshold.clamp_min(0), pre, 0)
 
     @torch.no_grad()
-    def prepare(self, x: Float[Tensor, "n d_in"]) -> None:
-        super().prepare(x)
+    def prepare(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"]) -> None:
+        super().prepare(x, target)
         scores = self.scorer()(x[:4096])
         n_active = min(scores.numel(), max(1, round(self.config.target_l0 * len(scores))))
         self.threshold.fill_(float(scores.flatten().topk(n_active).values[-1].clamp_min(0)))
@@ -70,7 +70,7 @@ class JumpReLU(EncoderDictionary):
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
         d_sae = self.d_sae
         with torch.no_grad():
-            norms = self.W_dec.norm(dim=-1)
+            norms = self.row_sizes()
             lowest = (self.threshold - self.config.bandwidth / 2).clamp_min(0)
             parts = []
             for start, scores in self.scorer(less=lowest).chunks(x):
@@ -81,7 +81,7 @@ class JumpReLU(EncoderDictionary):
             values = (above + lowest[indices]) / norms[indices]
             near = Codes.from_pairs(rows, indices, values, len(x), d_sae)
         pre = encode_at(
-            x, self.W_enc, self.b_enc, self.b_dec, near, gradients="sparse" if is_sparse(near, gradients) else "dense"
+            x, self.W_enc, self.b_enc, self.centre, near, gradients="sparse" if is_sparse(near, gradients) else "dense"
         )
         opened = _Jump.apply(
             pre.values,
@@ -100,13 +100,13 @@ class JumpReLU(EncoderDictionary):
         config, n = self.config, len(target)
         weight = config.weight * warmed(progress, config.warmup_share)
         if config.sparsity == "tanh":
-            sizes = codes.values * self.W_dec.norm(dim=-1)[codes.indices]
+            sizes = codes.values * self.row_sizes()[codes.indices]
             return weight * (4 * sizes).tanh().sum() / n
         l0 = codes.gate.values.sum() / n
         return weight * l0 if config.sparsity == "l0" else weight * self.d_in * (l0 / config.target_l0 - 1).square()
 
-    def _fold_extra(self, input_scale: float, norms: Tensor) -> None:
-        self.threshold.clamp_min_(0).div_(input_scale)
+    def _fold_extra(self, unit: float, sizes: Tensor) -> None:
+        self.threshold.clamp_min_(0).div_(unit)
 
 
 class _Jump(torch.autograd.Function):

@@ -8,12 +8,12 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.dictionary import DictionaryConfig, EncoderDictionary
+from sparselex.dictionaries.dictionary import EncoderConfig, EncoderDictionary
 from sparselex.dictionaries.relu import warmed
 from sparselex.dictionaries.sparse import Gradients, positive_codes
 
 
-class PAnnealConfig(DictionaryConfig):
+class PAnnealConfig(EncoderConfig):
     """Configuration of `PAnneal`."""
 
     kind: Literal["panneal"] = "panneal"
@@ -51,7 +51,7 @@ class PAnneal(EncoderDictionary):
         return self.pre_acts(x).relu()
 
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
-        return positive_codes(x, self.pre_acts(x), self.W_enc, self.b_enc, self.b_dec, gradients=gradients)
+        return positive_codes(x, self.pre_acts(x), self.W_enc, self.b_enc, self.centre, gradients=gradients)
 
     def p(self, progress: float) -> float:
         """The exponent after this share of training."""
@@ -64,7 +64,7 @@ class PAnneal(EncoderDictionary):
 
     def penalty(self, codes: Codes, target: Float[Tensor, "n d_out"], progress: float) -> Float[Tensor, ""]:
         """`l1 * sum_i (act_i |W_dec_i|)^p`, scaled as said above."""
-        sizes = codes.values * self.W_dec.norm(dim=-1)[codes.indices]
+        sizes = codes.values * self.row_sizes()[codes.indices]
         powers = (sizes + _SMALL) ** self.p(progress)
         scale = (sizes.sum() / powers.sum().clamp_min(_SMALL)).detach()
         return self.config.l1 * warmed(progress, self.config.warmup_share) * scale * powers.sum() / len(target)

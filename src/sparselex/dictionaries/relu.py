@@ -8,11 +8,11 @@ from pydantic import Field, PositiveFloat
 from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.dictionary import DictionaryConfig, EncoderDictionary
+from sparselex.dictionaries.dictionary import EncoderConfig, EncoderDictionary
 from sparselex.dictionaries.sparse import Gradients, positive_codes
 
 
-class ReLUConfig(DictionaryConfig):
+class ReLUConfig(EncoderConfig):
     """Configuration of `ReLU`."""
 
     kind: Literal["relu"] = "relu"
@@ -50,11 +50,11 @@ class ReLU(EncoderDictionary):
         return self.pre_acts(x).relu()
 
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
-        return positive_codes(x, self.pre_acts(x), self.W_enc, self.b_enc, self.b_dec, gradients=gradients)
+        return positive_codes(x, self.pre_acts(x), self.W_enc, self.b_enc, self.centre, gradients=gradients)
 
     def penalty(self, codes: Codes, target: Float[Tensor, "n d_out"], progress: float) -> Float[Tensor, ""]:
         """`l1 * sum_i act_i |W_dec_i|`, or without the norm in the convention of 2023."""
-        sizes = codes.values if self.unit_decoder else codes.values * self.W_dec.norm(dim=-1)[codes.indices]
+        sizes = codes.values if self.unit_decoder else codes.values * self.row_sizes()[codes.indices]
         return self.config.l1 * warmed(progress, self.config.warmup_share) * sizes.sum() / len(target)
 
 

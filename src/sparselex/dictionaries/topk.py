@@ -46,7 +46,7 @@ class TopK(EncoderDictionary):
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
         with torch.no_grad():
             codes = self._coarse_codes(x) if self.config.selection == "bfloat16" else self._exact_codes(x)
-        return encode_at(x, self.W_enc, self.b_enc, self.b_dec, codes, gradients=gradients)
+        return encode_at(x, self.W_enc, self.b_enc, self.centre, codes, gradients=gradients)
 
     @torch.no_grad()
     def _exact_codes(self, x: Tensor) -> Codes:
@@ -74,7 +74,7 @@ class TopK(EncoderDictionary):
     def _active(self, scores: Tensor, indices: Tensor) -> Codes:
         """Codes of the chosen latents, contributions `scores [n, k]`; without a sign only positive ones are kept."""
         keep = scores != 0 if self.signed else scores > 0
-        norms = self.W_dec.norm(dim=-1)
+        norms = self.row_sizes()
         rows, chosen = torch.arange(len(scores)).repeat_interleave(keep.sum(-1)), indices[keep]
         return Codes.from_pairs(rows, chosen, scores[keep] / norms[chosen], len(scores), self.d_sae)
 

@@ -3,7 +3,7 @@
 Everything is a function of sums by document, kept in float64; the intervals draw documents again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparselex.activations.live import Reader
-from sparselex.activations.masks import within_norm
+from sparselex.activations.source import Batch
 from sparselex.base.intervals import bootstrap_interval
 from sparselex.base.progress import progress
 from sparselex.base.records import Figure
-from sparselex.causal.splice import divergences, spliced_logits, to_constant, token_losses
+from sparselex.causal.splice import Replace, divergences, spliced_logits, to_constant, token_losses
 from sparselex.dictionaries.dictionary import Dictionary
 
 Floats = NDArray[np.float64]
@@ -78,9 +78,9 @@ CORE: dict[str, Definition] = {
 
 @torch.no_grad()
 def moments(reader: Reader, n_rows: int) -> Moments:
-    """Mean and covariance over the first rows of the training split, in float64."""
+    """Mean and covariance of the target (the activations themselves without one) over the first rows of the training split, in float64."""
     rows = reader.corpus.row_ranges["train"]
-    x = reader.read(np.arange(rows.start, min(rows.start + n_rows, rows.stop))).x.double()
+    x = _target(reader.read(np.arange(rows.start, min(rows.start + n_rows, rows.stop)))).double()
     mean = x.mean(0)
     centred = x - mean
     return Moments(mean.float(), centred.T @ centred / len(x))
@@ -88,76 +88,119 @@ def moments(reader: Reader, n_rows: int) -> Moments:
 
 @torch.no_grad()
 def core_sums(
-    reader: Reader, dictionaries: dict[str, Dictionary], mean: Tensor, rows: NDArray[np.int64]
-) -> dict[str, dict[str, Floats]]:
-    """Sums by document for each dictionary over the given rows: `[n_documents]` columns, and `x` as `[n_documents, d_in]`."""
+    reader: Reader,
+    dictionaries: Mapping[str, Dictionary],
+    mean: Tensor,
+    rows: NDArray[np.int64],
+    *,
+    baselines: Mapping[str, Dictionary] | None = None,
+) -> dict[str, list[dict[str, Floats]]]:
+    """Sums by document over the given rows, for each dictionary and each site of its target.
+
+    `dictionaries` read the reader's hook, `baselines` the target itself. Columns are `[n_documents]`; `x`, the summed target, is
+    `[n_documents, width]`. Sites are spliced one at a time, from codes of the undisturbed model.
+    """
     corpus = reader.corpus
     numbers = np.unique(corpus.documents[rows])
     numbers = numbers[numbers >= 0]
-    names = (*COLUMNS, "x")
+    places = reader.model.places(reader.target or reader.hook)
+    subjects = {name: (dictionary, False) for name, dictionary in dictionaries.items()}
+    subjects |= {name: (dictionary, True) for name, dictionary in (baselines or {}).items()}
+    widths = [place.columns.stop - place.columns.start for place in places]
     sums = {
-        name: {column: np.zeros((len(numbers), reader.d_in) if column == "x" else len(numbers)) for column in names}
-        for name in dictionaries
+        name: [
+            {column: np.zeros((len(numbers), width) if column == "x" else len(numbers)) for column in (*COLUMNS, "x")}
+            for width in widths
+        ]
+        for name in subjects
     }
     with progress("evaluate", len(rows) * corpus.n_ctx, "tokens") as bar:
         for start in range(0, len(rows), reader.batch_rows):
             part = rows[start : start + reader.batch_rows]
-            _add_rows(reader, dictionaries, mean, part, numbers, sums)
+            _add_rows(reader, subjects, mean, part, numbers, sums)
             bar.advance(len(part) * corpus.n_ctx)
     return sums
 
 
 def _add_rows(
     reader: Reader,
-    dictionaries: dict[str, Dictionary],
+    subjects: Mapping[str, tuple[Dictionary, bool]],
     mean: Tensor,
     rows: NDArray[np.int64],
     numbers: NDArray[np.int32],
-    sums: dict[str, dict[str, Floats]],
+    sums: dict[str, list[dict[str, Floats]]],
 ) -> None:
-    model, tokens = reader.model, reader.tokens(rows)
+    tokens = reader.tokens(rows)
     owners = np.asarray(reader.corpus.documents[rows])
     text = owners >= 0
-    x = model.capture(tokens, [reader.hook])[reader.hook].reshape(-1, reader.d_in).float().cpu()
-    counted = text & within_norm(x, reader.median_norm, reader.mask).reshape(text.shape)
-    here = torch.from_numpy(counted).flatten()
+    everywhere = reader.values(rows)
+    counted = text & reader.keeps(everywhere).reshape(text.shape)
+    batch = everywhere.at(np.flatnonzero(counted))
     owner = np.searchsorted(numbers, owners[counted])
     # A prediction counts where the token it predicts is text; its loss belongs to that token's document.
     predicts = text[:, 1:]
-    target = np.searchsorted(numbers, owners[:, 1:][predicts])
+    predicted_in = np.searchsorted(numbers, owners[:, 1:][predicts])
+    reconstructions = {name: _reconstruct(*subject, batch) for name, subject in subjects.items()}
+    for number, place in enumerate(reader.model.places(reader.target or reader.hook)):
+        target, level = _target(batch)[:, place.columns], mean[place.columns]
 
-    def splice(replace) -> Tensor:
-        return spliced_logits(model, tokens, reader.hook, replace, torch.from_numpy(counted))
+        def splice(replace: Replace, place=place) -> Tensor:
+            return spliced_logits(place.model, tokens, place.hook, replace, torch.from_numpy(counted))
 
-    clean = model.logits(tokens)
-    ablated = {"mean": splice(to_constant(mean)), "zero": splice(to_constant(torch.zeros_like(mean)))}
-    shared = {"ce": token_losses(clean, tokens), "kl_mean": divergences(clean, ablated["mean"])}
-    shared |= {f"ce_{name}": token_losses(logits, tokens) for name, logits in ablated.items()}
-    for name, dictionary in dictionaries.items():
-        spliced = splice(dictionary)
-        per_token = shared | {"ce_spliced": token_losses(spliced, tokens), "kl": divergences(clean, spliced)}
-        per_token["n_predicted"] = torch.ones_like(per_token["kl"])
-        into = sums[name]
-        for column, value in per_token.items():
-            into[column] += np.bincount(target, value.double().numpy()[predicts], len(numbers))
-        for column, value in _reconstruction(dictionary, x[here]).items():
-            into[column] += np.bincount(owner, value.numpy(), len(numbers))
-        np.add.at(into["x"], owner, x[here].double().numpy())
+        clean = place.model.logits(tokens)
+        ablated = {"mean": splice(to_constant(level)), "zero": splice(torch.zeros_like)}
+        shared = {"ce": token_losses(clean, tokens), "kl_mean": divergences(clean, ablated["mean"])}
+        shared |= {f"ce_{name}": token_losses(logits, tokens) for name, logits in ablated.items()}
+        for name, (x_hat, l0) in reconstructions.items():
+            spliced = splice(lambda _, new=x_hat[:, place.columns]: new)  # type: ignore[misc]
+            per_token = shared | {"ce_spliced": token_losses(spliced, tokens), "kl": divergences(clean, spliced)}
+            per_token["n_predicted"] = torch.ones_like(per_token["kl"])
+            into = sums[name][number]
+            for column, value in per_token.items():
+                into[column] += np.bincount(predicted_in, value.double().cpu().numpy()[predicts], len(numbers))
+            for column, value in _errors(target, x_hat[:, place.columns], l0).items():
+                into[column] += np.bincount(owner, value.numpy(), len(numbers))
+            np.add.at(into["x"], owner, target.double().numpy())
 
 
-def _reconstruction(dictionary: Dictionary, x: Tensor) -> dict[str, Tensor]:
-    """Per-token columns of `RECONSTRUCTION`, float64."""
+def _target(batch: Batch) -> Tensor:
+    return batch.x if batch.target is None else batch.target
+
+
+def _reconstruct(dictionary: Dictionary, reads_target: bool, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Reconstruction of the target, and active latents of each token."""
+    x = _target(batch) if reads_target else batch.x
     codes = dictionary.encode_sparse(x)
-    x_hat, x = dictionary.decode_sparse(codes).double(), x.double()
+    return dictionary.reconstruct(x, codes), codes.indptr.diff().double()
+
+
+def _errors(x: Tensor, x_hat: Tensor, l0: Tensor) -> dict[str, Tensor]:
+    """Per-token columns of `RECONSTRUCTION`, float64."""
+    x, x_hat = x.double(), x_hat.double()
     norm, norm_hat = x.norm(dim=-1), x_hat.norm(dim=-1)
     return {
         "n": torch.ones(len(x), dtype=torch.float64),
-        "l0": codes.indptr.diff().double(),
+        "l0": l0,
         "error": (x - x_hat).square().sum(-1),
         "square": x.square().sum(-1),
         "cosine": (x * x_hat).sum(-1) / (norm * norm_hat).clamp_min(1e-300),
         "norm_ratio": norm_hat / norm.clamp_min(1e-300),
     }
+
+
+def pooled(sites: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
+    """The sums of all sites as those of one: each site's squares in units of its own mean square, every column averaged over sites."""
+    if len(sites) == 1:
+        return dict(sites[0])
+    units = [site["square"].sum() / max(1.0, site["n"].sum()) or 1.0 for site in sites]
+    powers = {"error": 1.0, "square": 1.0}
+    found = {column: sum(site[column] * unit ** -powers.get(column, 0.0) for site, unit in zip(sites, units, strict=True)) / len(sites)
+             for column in COLUMNS}  # fmt: skip
+    # The squared sums of all sites' coordinates add up like the squares above.
+    found["x"] = np.concatenate(
+        [site["x"] / np.sqrt(unit * len(sites)) for site, unit in zip(sites, units, strict=True)], axis=1
+    )
+    return found
 
 
 def core_figures(sums: dict[str, Floats], prefix: str = "core") -> list[Figure]:

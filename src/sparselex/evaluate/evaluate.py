@@ -16,9 +16,10 @@ from sparselex.base.memory import keep_freed_memory
 from sparselex.base.records import Figure
 from sparselex.dictionaries.baselines import neurons, principal_components
 from sparselex.dictionaries.dictionary import Dictionary
-from sparselex.evaluate.core import core_figures, core_sums, moments
+from sparselex.evaluate.core import Floats, core_figures, core_sums, moments, pooled
 from sparselex.evaluate.records import DensityHistogram, Evaluation
 from sparselex.features.index import FeatureIndex
+from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import SubjectModel
 
 FIGURES = "evaluation.json"
@@ -44,7 +45,7 @@ class EvaluateConfig(Config):
 
 
 def evaluate(
-    model: SubjectModel,
+    model: SubjectModel | ModelPair,
     dictionary: Dictionary,
     index: FeatureIndex,
     hook: str,
@@ -52,29 +53,43 @@ def evaluate(
     to: Path | str,
     *,
     inputs: Mapping[str, str],
+    target: str | None = None,
 ) -> Evaluation:
-    """Measure on test documents and write the evaluation to `to`; unchanged work is not done again."""
+    """Measure on test documents and write the evaluation to `to`; unchanged work is not done again.
+
+    A transcoder reads `hook` and is judged at `target`; its baselines are autoencoders of the target. With several sites the figures of
+    `core/` are averages over sites (each in its own units, spliced alone), and each site has its own under `core/<hook>/`.
+    """
     to = Path(to)
     if finished(to, "evaluation", config, inputs):
         return Evaluation.model_validate_json((to / FIGURES).read_text(encoding="utf-8"))
     keep_freed_memory()
-    reader = Reader(model, index.corpus, hook, config.mask, batch_rows=config.batch_rows)
+    reader = Reader(model, index.corpus, hook, config.mask, batch_rows=config.batch_rows, target=target)
     with stage(to, "evaluation", config, inputs) as staging:
         mean, covariance = moments(reader, config.moment_rows)
         k = max(1, round(float(index.table["n_active"].sum() / max(1, index.n_tokens_total))))
-        subjects: dict[str, Dictionary] = {
-            "dictionary": dictionary,
-            "neurons": neurons(mean, min(k, model.width(hook))),
-            "pca": principal_components(mean, covariance, min(k, model.width(hook))),
+        baselines: dict[str, Dictionary] = {
+            "neurons": neurons(mean, min(k, len(mean))),
+            "pca": principal_components(mean, covariance, min(k, len(mean))),
         }
-        sums = core_sums(reader, subjects, mean, spread(index.corpus.row_ranges["test"], config.n_rows))
+        rows = spread(index.corpus.row_ranges["test"], config.n_rows)
+        sums = core_sums(reader, {"dictionary": dictionary}, mean, rows, baselines=baselines)
+        sites = [f"{place.model.name}:{place.hook}" for place in model.places(target or hook)]
         found = Evaluation(
-            figures=core_figures(sums.pop("dictionary")) + latent_figures(index, config.dense_above),
-            baselines={name: core_figures(part) for name, part in sums.items()},
+            figures=_figures(sums.pop("dictionary"), sites) + latent_figures(index, config.dense_above),
+            baselines={name: _figures(part, sites) for name, part in sums.items()},
             density=density_histogram(index),
         )
         write_json(staging.folder / FIGURES, json.loads(found.model_dump_json()))
         staging.finish({"k_baselines": k})
+    return found
+
+
+def _figures(sums: list[dict[str, Floats]], sites: list[str]) -> list[Figure]:
+    found = core_figures(pooled(sums))
+    if len(sums) > 1:
+        for site, part in zip(sites, sums, strict=True):
+            found += core_figures(part, f"core/{site}")
     return found
 
 

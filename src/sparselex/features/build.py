@@ -23,6 +23,7 @@ from sparselex.features.examples import Entries, histograms, interval_examples, 
 from sparselex.features.index import FeatureIndex
 from sparselex.features.latents import ColumnWriter, groups
 from sparselex.features.stats import LatentStatistics
+from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import SubjectModel
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.splits import SPLITS
@@ -33,6 +34,9 @@ class IndexConfig(Config):
 
     hook: str = ""
     """Where the model is read; filled in by the run."""
+
+    target: str = ""
+    """Where a transcoder writes, if not there; filled in by the run."""
 
     n_top: PositiveInt = 20
     """Largest activations kept."""
@@ -66,7 +70,7 @@ class IndexConfig(Config):
 
 
 def build_index(
-    model: SubjectModel,
+    model: SubjectModel | ModelPair,
     dictionary: Dictionary,
     corpus: TokenCorpus,
     config: IndexConfig,
@@ -95,7 +99,7 @@ def build_index(
         n_tokens = {split: int(n) for split, n in zip(SPLITS, statistics.n_tokens, strict=True)}
         masks = special_counts(corpus, SPLITS) | {"norm_outlier": reader.n_outliers}
         staging.finish({"n_tokens": n_tokens, "d_sae": dictionary.d_sae, "masks": masks,
-                        "median_norm": reader.median_norm, "logits": note})  # fmt: skip
+                        "median_norms": reader.median_norms.tolist(), "logits": note})  # fmt: skip
     return FeatureIndex(to, corpus)
 
 
@@ -159,14 +163,16 @@ def _entries(indptr: NDArray, positions: NDArray, values: NDArray, group: slice)
     return Entries(latent, np.asarray(positions[span]).astype(np.int64), np.asarray(values[span]))
 
 
-def _write_directions(folder: Path, model: SubjectModel, dictionary: Dictionary, config: IndexConfig) -> str:
+def _write_directions(
+    folder: Path, model: SubjectModel | ModelPair, dictionary: Dictionary, config: IndexConfig
+) -> str:
     """Write neighbours and logit effects; returns what limits the latter."""
     W_dec = dictionary.W_dec.detach()
     near = neighbours(W_dec, config.n_neighbours)
     arrays = {"neighbours": near.places, "neighbour-cosines": near.value}
     note = "direct path through the residual stream; later layers and the final norm's scale are left out"
     try:
-        readout = model.readout(config.hook)
+        readout = model.readout(config.target or config.hook)
     except UserError as error:
         note = error.given
     else:

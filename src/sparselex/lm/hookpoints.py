@@ -42,6 +42,11 @@ class HookPoint(NamedTuple):
     width: int
 
 
+def sites_of(hook: str) -> tuple[str, ...]:
+    """The single hooks of `hook`, which may name several sites side by side: `one+other`."""
+    return tuple(part.strip() for part in hook.split("+"))
+
+
 class Family(NamedTuple):
     """Where one architecture keeps its parts."""
 

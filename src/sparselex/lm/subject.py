@@ -17,7 +17,7 @@ from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.lm.controls import CONTROLS, Control
 from sparselex.lm.embedded import EMBEDDED
-from sparselex.lm.hookpoints import HookPoint, Site, family_of, names, resolve
+from sparselex.lm.hookpoints import HookPoint, Site, family_of, names, resolve, sites_of
 from sparselex.lm.hooks import Edit, capturing, causal_positions, editing
 from sparselex.lm.tokenizer import ModelTokenizer
 
@@ -46,6 +46,19 @@ class ModelConfig(Config):
     """Whether code that comes with the weights may run."""
 
 
+class Place(NamedTuple):
+    """One site among those that a hook names side by side."""
+
+    model: "SubjectModel"
+    """The model that it is in."""
+
+    hook: str
+    """Its own hook."""
+
+    columns: slice
+    """Its columns in the values read."""
+
+
 class Readout(NamedTuple):
     """The direct path from a site to the logits, up to the scale of the final norm."""
 
@@ -66,7 +79,7 @@ class SubjectModel:
 
     def __init__(self, model: Any, tokenizer: ModelTokenizer, config: ModelConfig):
         """Wrap a model already in memory; `load_model` is the usual way in."""
-        self.config, self.tokenizer = config, tokenizer
+        self.config, self.tokenizer, self.name = config, tokenizer, config.name
         self.hf: Any = model.eval().requires_grad_(False)
         text = self.hf.config.get_text_config()
         self.family: str = self.hf.config.model_type
@@ -100,7 +113,9 @@ class SubjectModel:
         return resolve(hook, self.hf, self.n_layers)
 
     def width(self, hook: str) -> int:
-        """Width of the values at `hook`: one token is run through the model to see."""
+        """Width of the values at `hook`, side by side where it names several sites: one token is run through the model to see."""
+        if len(sites := sites_of(hook)) > 1:
+            return sum(map(self.width, sites))
         if hook not in self._widths:
             known = set(names(family_of(self.hf), self.n_layers))
             wanted = sorted(known) if hook in known else [hook]
@@ -136,6 +151,19 @@ class SubjectModel:
             )
         return found
 
+    def read(self, tokens: Int[Tensor, "batch ctx"], hooks: Sequence[str]) -> dict[str, Float[Tensor, "batch ctx _"]]:
+        """`capture`, where a hook may name several sites: their values then stand side by side."""
+        found = self.capture(tokens, sorted({site for hook in hooks for site in sites_of(hook)}))
+        return {hook: _side_by_side([found[site] for site in sites_of(hook)]) for hook in hooks}
+
+    def places(self, hook: str) -> list[Place]:
+        """The single sites that `hook` names, in the order in which they are read."""
+        found, start = list[Place](), 0
+        for site in sites_of(hook):
+            found.append(Place(self, site, slice(start, start + self.width(site))))
+            start = found[-1].columns.stop
+        return found
+
     def logits(
         self, tokens: Int[Tensor, "batch ctx"], *, edits: Mapping[str, Edit] | None = None
     ) -> Float[Tensor, "batch ctx n_vocab"]:
@@ -151,6 +179,8 @@ class SubjectModel:
 
     def readout(self, hook: str) -> Readout:
         """The direct path from `hook` to the logits. Raises `UserError` for a site that does not write to the stream."""
+        if len(sites_of(hook)) > 1:
+            raise UserError(f"{hook!r} names several sites.", "one site", "leave logit effects out for this hook.")
         family = family_of(self.hf)
         site = hook.partition(".")[2].partition(".")[2]
         straight = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out")
@@ -183,6 +213,10 @@ class SubjectModel:
             raise UserError(f"Token ids run from {int(tokens.min())} to {int(tokens.max())}.",
                             f"ids from 0 to {self.n_vocab - 1}", "use the corpus and the model of one tokenizer.")  # fmt: skip
         return self.hf(input_ids=tokens, attention_mask=causal_positions(tokens), use_cache=False)
+
+
+def _side_by_side(values: Sequence[Tensor]) -> Tensor:
+    return values[0] if len(values) == 1 else torch.cat(list(values), dim=-1)
 
 
 def load_model(config: ModelConfig | str) -> SubjectModel:

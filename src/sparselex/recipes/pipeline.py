@@ -25,11 +25,13 @@ from sparselex.evaluate.report import write_report
 from sparselex.explain.explain import ExplainSummary, explain
 from sparselex.features.build import build_index
 from sparselex.features.index import FeatureIndex
+from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import SubjectModel, load_model
 from sparselex.recipes.run import RunConfig, TrainingChoice
 from sparselex.text.corpus import TokenCorpus, build_corpus
 from sparselex.text.sources import load_documents, text_id
-from sparselex.training.train import TrainConfig, train
+from sparselex.training.config import TrainConfig
+from sparselex.training.train import train
 
 BLOCK_TOKENS = 131_072
 """Tokens mixed at a time: about a thousand rows, so a batch of 4,096 holds few tokens of one row."""
@@ -41,7 +43,7 @@ CHECKPOINT_TOKENS = 500_000
 """Training can be killed at any moment; this much of it is at most done again."""
 
 
-def default_hook(model: SubjectModel) -> str:
+def default_hook(model: SubjectModel | ModelPair) -> str:
     """The MLP's hidden layer of a one-layer model, as in the 2023 paper; else the residual stream after the middle layer."""
     if model.n_layers == 1:
         return "blocks.0.mlp.hook_post"
@@ -79,9 +81,10 @@ class Pipeline:
         return Pipeline(self.workspace, self.run, self.config.model_copy(update={"training": choice}))
 
     @cached_property
-    def model(self) -> SubjectModel:
-        """The model read, loaded on first use."""
-        return load_model(self.config.model)
+    def model(self) -> SubjectModel | ModelPair:
+        """The model read, or both, loaded on first use."""
+        first = load_model(self.config.model)
+        return ModelPair(first, load_model(self.config.second_model)) if self.config.second_model else first
 
     @cached_property
     def hook(self) -> str:
@@ -89,6 +92,15 @@ class Pipeline:
         hook = self.config.hook or default_hook(self.model)
         self.model.width(hook)
         return hook
+
+    @cached_property
+    def target(self) -> str | None:
+        """What is reconstructed, if not what is read, checked against the model."""
+        target = self.config.target
+        if target is not None and max(len(self.model.places(hook)) for hook in (self.hook, target)) > 1:
+            raise UserError("A transcoder was asked for with several sites.", "one hook and one target",
+                            "leave --target out for a crosscoder, or name one hook.")  # fmt: skip
+        return target
 
     @cached_property
     def corpus(self) -> TokenCorpus:
@@ -116,6 +128,12 @@ class Pipeline:
         """The training configuration with everything filled in."""
         choice, d_in = self.config.training, self.model.width(self.hook)
         dictionary: dict[str, object] = {"kind": choice.kind, "d_in": d_in, "d_sae": round(d_in * choice.expansion)}
+        if self.target is not None:
+            dictionary |= {"d_out": self.model.width(self.target)}
+        if len(places := self.model.places(self.hook)) > 1:
+            dictionary |= {"parts": [place.columns.stop - place.columns.start for place in places]}
+        if choice.skip:
+            dictionary |= {"skip": True}
         if choice.kind in ("relu", "gated", "panneal"):
             dictionary |= {"l1": choice.l1} if choice.l1 else {}
         elif choice.kind == "jumprelu":
@@ -147,12 +165,12 @@ class Pipeline:
         units = self._units()
         self._keep()
         source = ShuffledSource(units, batch_size=config.batch_size, block_tokens=BLOCK_TOKENS, seed=config.seed)
-        inputs = {"model": self.model.id, "corpus": self.corpus.id, "hook": self.hook,
+        inputs = {"model": self.model.id, "corpus": self.corpus.id, **self._sites,
                   "mask": fingerprint(self.config.mask.to_json())}  # fmt: skip
         rows = spread(self.corpus.row_ranges["validation"], VALIDATION_ROWS)
-        held_out = Reader(self.model, self.corpus, self.hook, self.config.mask).read(rows).x if len(rows) else None
+        held_out = self._reader().read(rows) if len(rows) else None
         return train(source, config, self.folder / "dictionary", inputs=inputs, validation=held_out,
-                     model_name=self.config.model.name, hook=self.hook)  # fmt: skip
+                     model_name=self.config.model.name, hook=self.hook, target=self.target or "")  # fmt: skip
 
     def import_dictionary(self, source: Path | str) -> Imported:
         """Take a dictionary of another project as this run's, in place of training one.
@@ -170,7 +188,7 @@ class Pipeline:
         found.dictionary.check_width(self.model.width(self.hook), f"Hook {self.hook}")
         corpus = self.corpus
         self._keep()
-        inputs = {"model": self.model.id, "corpus": corpus.id, "hook": self.hook}
+        inputs = {"model": self.model.id, "corpus": corpus.id, **self._sites}
         values = {"source": source, "format": found.format, "dictionary": found.dictionary.config.to_json()}
         to, config = self.folder / "dictionary", ImportConfig.parse(values)
         with stage(to, "dictionary", config, inputs) as staging:
@@ -185,7 +203,7 @@ class Pipeline:
 
     def index(self) -> FeatureIndex:
         """The feature index of the run's dictionary."""
-        config = self.config.index.model_copy(update={"hook": self.hook, "mask": self.config.mask})
+        config = self.config.index.model_copy(update=self._sites | {"mask": self.config.mask})
         dictionary = load_dictionary(self.folder / "dictionary")
         inputs = {"model": self.model.id, "dictionary": self.manifest("dictionary").id, "corpus": self.corpus.id}
         return build_index(self.model, dictionary, self.corpus, config, self.folder / "index", inputs=inputs)
@@ -204,7 +222,7 @@ class Pipeline:
         inputs = {"index": index.id, "dictionary": self.manifest("dictionary").id, "model": self.model.id}
         dictionary = load_dictionary(self.folder / "dictionary")
         to = self.folder / "evaluation"
-        return evaluate(self.model, dictionary, index, self.hook, config, to, inputs=inputs)
+        return evaluate(self.model, dictionary, index, self.hook, config, to, inputs=inputs, target=self.target)
 
     def manifest(self, kind: str) -> Manifest:
         """The manifest of one of the run's artifacts. Raises `UserError` if that stage has not been run."""
@@ -220,5 +238,12 @@ class Pipeline:
     def _units(self) -> Units:
         if self.config.cached or (self.folder / "activations").exists():
             return self.harvest().chunks()
-        reader = Reader(self.model, self.corpus, self.hook, self.config.mask)
-        return LiveRows(reader, ["train"])
+        return LiveRows(self._reader(), ["train"])
+
+    def _reader(self) -> Reader:
+        return Reader(self.model, self.corpus, self.hook, self.config.mask, target=self.target)
+
+    @property
+    def _sites(self) -> dict[str, str]:
+        """Where the model is read and, for a transcoder, what is reconstructed."""
+        return {"hook": self.hook} | ({"target": self.target} if self.target else {})

@@ -39,12 +39,15 @@ class TrainingChoice(Config):
     options: dict[str, Any] = Field(default_factory=dict)
     """Other fields of the type's configuration, by name."""
 
+    skip: bool = False
+    """Whether a transcoder also passes a linear function of its input."""
+
     seed: int = 0
     """Seed of the weights and of the order of the data."""
 
 
 class RunConfig(Config):
-    """One run: one dictionary on one hook of one model."""
+    """One run: one dictionary on one hook of one model, or as a crosscoder on several."""
 
     model: ModelConfig
     """The model read."""
@@ -53,7 +56,13 @@ class RunConfig(Config):
     """The token corpus of the workspace."""
 
     hook: str | None = None
-    """Where the model is read; None takes the default of the model."""
+    """Where the model is read; None takes the default of the model. Several sites joined by `+` make a crosscoder."""
+
+    target: str | None = None
+    """What a transcoder reconstructs from what is read; None for a dictionary that reconstructs its input."""
+
+    second_model: ModelConfig | None = None
+    """A second model with the same tokenizer, read at the same hook: a crosscoder between the two."""
 
     mask: MaskConfig = MaskConfig()
     """Tokens left out everywhere: in training, in the index, in every figure."""
@@ -79,6 +88,8 @@ def new_run(
     text: str,
     *,
     hook: str | None = None,
+    target: str | None = None,
+    second_model: str | None = None,
     n_tokens: int | None = None,
     n_ctx: int = 128,
     control: str = "none",
@@ -94,6 +105,8 @@ def new_run(
             "model": {"name": model, "control": control, "trust_remote_code": trust_remote_code},
             "text": {"source": text, "n_ctx": n_ctx, "n_tokens": n_tokens},
             "hook": hook,
+            "target": target,
+            "second_model": {"name": second_model, "trust_remote_code": trust_remote_code} if second_model else None,
             "cached": cached,
             "training": {"expansion": expansion, "k": k, "seed": seed},
         },
@@ -103,5 +116,6 @@ def new_run(
 
 def twin_of(config: RunConfig) -> RunConfig:
     """The same run on the model with freshly drawn weights: what every figure is compared with."""
-    model = config.model.model_copy(update={"control": "reinitialised"})
-    return config.model_copy(update={"model": model})
+    drawn = {"control": "reinitialised"}
+    second = config.second_model and config.second_model.model_copy(update=drawn | {"control_seed": 1})
+    return config.model_copy(update={"model": config.model.model_copy(update=drawn), "second_model": second})

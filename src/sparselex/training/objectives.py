@@ -14,7 +14,8 @@ def reconstruction(step: Step) -> Tensor:
 
 def penalty(step: Step) -> Tensor:
     """The terms that belong to the dictionary's type: L1, L0, gates, prefixes."""
-    return step.dictionary.penalty(step.codes, step.target, step.progress)
+    target = step.target if step.bypass is None else step.target - step.bypass
+    return step.dictionary.penalty(step.codes, target, step.progress)
 
 
 def auxk(step: Step, *, alpha: float, k_aux: int, share: int) -> Tensor:
@@ -30,7 +31,7 @@ def auxk(step: Step, *, alpha: float, k_aux: int, share: int) -> Tensor:
     x = step.x[::share]
     residual = (step.target - step.x_hat)[::share].detach()
     W_enc, W_dec = dictionary.W_enc.T[dead], dictionary.W_dec[dead]
-    pre = torch.addmm(dictionary.b_enc[dead], x - dictionary.b_dec.detach(), W_enc.T)
+    pre = torch.addmm(dictionary.b_enc[dead], x - dictionary.centre.detach(), W_enc.T)
     kept = pre.topk(min(k_aux, len(dead)), dim=-1)
     acts = torch.zeros_like(pre).scatter(-1, kept.indices, kept.values.relu())
     return alpha * (residual - acts @ W_dec).square().sum() / len(x)

@@ -11,8 +11,8 @@ from sparselex.training.step import Step
 def resample(step: Step, optimiser: torch.optim.Optimizer, generator: torch.Generator) -> Tensor:
     """Point every dead latent at a token of the batch, drawn with a probability proportional to its squared loss.
 
-    The decoder row becomes the token's direction (less `b_dec`, on top of which latents write), the encoder the same at 0.2 times the
-    mean norm of living latents, the bias 0, and Adam forgets those rows (Bricken et al. 2023, Towards Monosemanticity, appendix).
+    The decoder row becomes the direction of the token's target (less `b_dec`, on top of which latents write), the encoder that of the token at
+    0.2 times the mean norm of living latents, the bias 0, and Adam forgets those rows (Bricken et al. 2023, Towards Monosemanticity, appendix).
     Returns the latents that were resampled.
     """
     dictionary, dead = step.dictionary, step.dead
@@ -22,17 +22,20 @@ def resample(step: Step, optimiser: torch.optim.Optimizer, generator: torch.Gene
     drawn = torch.multinomial(
         loss.square() + torch.finfo(loss.dtype).tiny, len(dead), replacement=True, generator=generator
     )
-    rows = step.x[drawn] - dictionary.b_dec
-    rows = rows / rows.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
+    read, written = _unit(step.x[drawn] - dictionary.centre), _unit(step.target[drawn] - dictionary.b_dec)
     alive = torch.ones(dictionary.d_sae, dtype=torch.bool)
     alive[dead] = False
     norms = dictionary.W_enc.norm(dim=0)
     size = 0.2 * float(norms[alive].mean()) if alive.any() else 0.2 * float(norms.mean())
-    dictionary.W_dec[dead] = rows
-    dictionary.W_enc[:, dead] = size * rows.T
+    dictionary.W_dec[dead] = written
+    dictionary.W_enc[:, dead] = size * read.T
     dictionary.b_enc[dead] = 0
     for parameter, dim in ((dictionary.W_dec, 0), (dictionary.W_enc, 1), (dictionary.b_enc, 0)):
         for moment in ("exp_avg", "exp_avg_sq"):
             if parameter in optimiser.state:
                 optimiser.state[parameter][moment].index_fill_(dim, dead, 0)
     return dead
+
+
+def _unit(rows: Tensor) -> Tensor:
+    return rows / rows.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)

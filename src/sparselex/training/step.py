@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
@@ -31,3 +33,9 @@ class Step(NamedTuple):
 
     progress: float
     """Share of training done, from 0 to 1."""
+
+    bypass: Tensor | None = None
+    """The part of `x_hat` that reached it past the latents."""
+
+    positions: NDArray[np.int64] | None = None
+    """Where in the corpus each token stands: what terms of the loss that run the model on need."""

@@ -1,0 +1,72 @@
+"""How a dictionary is trained."""
+
+from typing import Annotated
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from sparselex.base.config import Config
+from sparselex.dictionaries.sparse import Gradients
+from sparselex.dictionaries.table import AnyDictionaryConfig
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A part of a whole."""
+
+
+class TrainConfig(Config):
+    """How a dictionary is trained. Inputs are scaled to E|x|² = d_in; errors are summed over `d_in`, averaged over tokens."""
+
+    dictionary: AnyDictionaryConfig
+    """The type and its size."""
+
+    n_tokens: PositiveInt
+    """Tokens to train on."""
+
+    batch_size: PositiveInt = 4096
+    """Tokens in a step, nearly (a source may divide its blocks evenly)."""
+
+    lr: PositiveFloat | None = None
+    """Peak learning rate of Adam; None takes `schedules.peak_lr`."""
+
+    warmup_share: Share = 0.05
+    """Share of the steps over which the learning rate rises, at most 1,000 steps."""
+
+    decay_share: Share = 0.2
+    """Share of the steps at the end over which it falls to zero."""
+
+    clip: PositiveFloat = 1.0
+    """Largest norm of the gradient."""
+
+    auxk_alpha: NonNegativeFloat = 1 / 32
+    """Weight of the AuxK term; 0 switches it off."""
+
+    k_aux: PositiveInt | None = None
+    """Dead latents that reconstruct the residual; None is half of `d_in`."""
+
+    auxk_share: PositiveInt = 2
+    """AuxK looks at every n-th token of a batch."""
+
+    dead_after_tokens: PositiveInt = 10_000_000
+    """Tokens of silence after which a latent counts as dead."""
+
+    gradients: Gradients = "auto"
+    """How codes are decoded and weight gradients summed: the sparse way, the dense way (equal up to rounding), or whichever is faster."""
+
+    calibration_batches: PositiveInt = 8
+    """Batches from which the input scale and the mean are measured before the first step."""
+
+    checkpoint_tokens: PositiveInt = 1_000_000
+    """Tokens between checkpoints."""
+
+    log_steps: PositiveInt = 20
+    """Steps between lines of the log."""
+
+    validation_steps: PositiveInt = 100
+    """Steps between measurements on held-out activations, where there are any."""
+
+    seed: NonNegativeInt = 0
+    """Seed of the weights."""
+
+    @property
+    def n_steps(self) -> int:
+        """Steps that `n_tokens` are expected to take; schedules are laid out over it."""
+        return max(1, round(self.n_tokens / self.batch_size))

@@ -1,0 +1,236 @@
+"""One dictionary in training: everything that changes from step to step."""
+
+import json
+import logging
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sparselex.activations.source import Batch
+from sparselex.base.artifacts import Staging
+from sparselex.base.errors import UserError
+from sparselex.base.seeds import derive
+from sparselex.dictionaries.dictionary import TrainableDictionary
+from sparselex.dictionaries.table import new_dictionary
+from sparselex.training.calibrate import Columns, scaled, scales
+from sparselex.training.checkpoint import load_checkpoint, save_checkpoint
+from sparselex.training.config import TrainConfig
+from sparselex.training.dead import Silence
+from sparselex.training.decoder import normalise, project_out
+from sparselex.training.objectives import auxk, penalty, reconstruction
+from sparselex.training.resample import resample
+from sparselex.training.schedules import lr_factor, peak_lr
+from sparselex.training.step import Step
+
+LOG = "log.jsonl"
+
+Term = Callable[[Step], Tensor]
+"""A term of the loss: a number with gradients, from what a step computed."""
+
+Observer = Callable[[dict[str, Any]], None]
+"""Sees every line of the log."""
+
+_MANY_DEAD = 0.5
+_log = logging.getLogger(__name__)
+
+
+class Trainer:
+    """A dictionary, its optimiser and its log; made new on a sample of the data, or from the stage's checkpoint."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        staging: Staging,
+        *,
+        columns: Columns | None = None,
+        validation: Batch | None = None,
+        terms: Sequence[Term] = (),
+        observers: Sequence[Observer] = (),
+    ):
+        self.config, self.staging, self.columns = config, staging, columns or Columns()
+        self.terms, self.observers = terms, observers
+        generator = torch.Generator().manual_seed(derive(config.seed, "dictionary"))
+        self.dictionary: TrainableDictionary = new_dictionary(config.dictionary, generator)
+        self.lr = config.lr or peak_lr(config.dictionary.d_sae, config.n_steps)
+        self.optimiser = torch.optim.Adam(_groups(self.dictionary), lr=self.lr, fused=True)
+        self.silence = Silence(config.dictionary.d_sae, config.dead_after_tokens)
+        self.n_steps = self.n_tokens = self._saved_tokens = 0
+        self.x_scales, self.target_scales = tuple[float, ...](), tuple[float, ...]()
+        self._validation, self._warned, self.shown = validation, False, dict[str, float]()
+        self._log = staging.folder / LOG
+        self.source_state: dict[str, Any] | None = None
+        """Where the source stood when the checkpoint was written; None for a new start."""
+        if (saved := load_checkpoint(staging.folder, self.dictionary, self.optimiser, self.silence)) is not None:
+            self._restore(saved)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all tokens have been trained on."""
+        return self.n_tokens >= self.config.n_tokens
+
+    def prepare(self, sample: Sequence[Batch]) -> None:
+        """Take scales and starting values from the first batches."""
+        pairs = [
+            self.columns.take(batch, self.dictionary.is_autoencoder)
+            for batch in sample[: self.config.calibration_batches]
+        ]
+        x = torch.cat([pair[0] for pair in pairs])
+        self.x_scales = scales(x, self.dictionary.parts_in, "activations")
+        if self.dictionary.is_autoencoder:
+            self.target_scales, target = self.x_scales, None
+        else:
+            target = torch.cat([pair[1] for pair in pairs])
+            self.target_scales = scales(target, self.dictionary.parts_out, "target activations")
+        self.dictionary.prepare(*self._scaled(x, target))
+        self._log.write_text("")
+
+    def step(self, batch: Batch) -> int:
+        """One batch: codes, loss, gradients, Adam. Returns the tokens trained on."""
+        config = self.config
+        pair = self.columns.take(batch, self.dictionary.is_autoencoder)
+        x, target = self._scaled(pair[0], None if pair[1] is pair[0] else pair[1])
+        dead = self.silence.dead
+        loss, step = self._loss(x, target, dead, batch)
+        self.optimiser.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.dictionary.parameters(), config.clip)
+        self._check_finite(loss.item(), norm.item())
+        factor = lr_factor(self.n_steps, config.n_steps, warmup_steps=self._warmup_steps,
+                           decay_share=config.decay_share)  # fmt: skip
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.lr * max(factor, 0.0) * group["factor"]
+        if self.dictionary.unit_decoder:
+            project_out(self.dictionary.W_dec)
+        self.optimiser.step()
+        if self.dictionary.unit_decoder:
+            normalise(self.dictionary.W_dec)
+        self.silence.update(step.codes)
+        if self._is_due_for_resampling():
+            generator = torch.Generator().manual_seed(derive(config.seed, "resample", self.n_steps))
+            self.silence.n_tokens[resample(step, self.optimiser, generator)] = 0
+        self.n_steps += 1
+        self.n_tokens += len(x)
+        if self.n_steps % config.log_steps == 1 or config.log_steps == 1:
+            self._report(step, loss, len(dead))
+        if self._validation is not None and (self.n_steps % config.validation_steps == 0 or self.is_done):
+            self._validate(self._validation)
+        return len(x)
+
+    def save(self, source_state: dict[str, Any]) -> None:
+        """Write a checkpoint from which training goes on bit for bit, the source standing at `source_state`."""
+        if not self.n_steps:  # nothing has been learned, and Adam has no moments yet
+            return
+        self._saved_tokens = self.n_tokens
+        progress = {
+            "n_steps": self.n_steps, "n_tokens": self.n_tokens, "source": source_state,
+            "x_scales": self.x_scales, "target_scales": self.target_scales,
+        }  # fmt: skip
+        save_checkpoint(self.staging.folder, self.dictionary, self.optimiser, self.silence, progress)
+
+    @property
+    def is_due_for_saving(self) -> bool:
+        """Whether enough tokens have passed since the last checkpoint."""
+        return self.n_tokens - self._saved_tokens >= self.config.checkpoint_tokens
+
+    def _scaled(self, x: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor]:
+        x = scaled(x, self.dictionary.parts_in, self.x_scales)
+        return x, x if target is None else scaled(target, self.dictionary.parts_out, self.target_scales)
+
+    def _loss(self, x: Tensor, target: Tensor, dead: Tensor, batch: Batch) -> tuple[Tensor, Step]:
+        dictionary, config = self.dictionary, self.config
+        codes = dictionary.training_codes(x, gradients=config.gradients)
+        x_hat, past = dictionary.training_decode(codes, gradients=config.gradients), dictionary.bypass(x)
+        step = Step(dictionary, x, target, codes, x_hat if past is None else x_hat + past, dead,
+                    self.n_steps / config.n_steps, past, batch.positions)  # fmt: skip
+        k_aux = config.k_aux or max(1, config.dictionary.d_in // 2)
+        loss = (
+            reconstruction(step)
+            + penalty(step)
+            + auxk(step, alpha=config.auxk_alpha, k_aux=k_aux, share=config.auxk_share)
+        )
+        for term in self.terms:
+            loss = loss + term(step)
+        return loss, step
+
+    def _is_due_for_resampling(self) -> bool:
+        n = self.config.n_steps
+        return any(self.n_steps < share * n <= self.n_steps + 1 for share in self.dictionary.resample_shares)
+
+    def _check_finite(self, loss: float, gradient_norm: float) -> None:
+        # Before Adam's step: one such gradient would turn every weight into NaN, and a BatchTopK dictionary of NaN selects
+        # nothing and reports a finite loss from then on.
+        if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
+            raise UserError(
+                f"Training diverged at step {self.n_steps + 1}: loss {loss:.4g}, gradient norm {gradient_norm:.4g}.",
+                "a finite loss and gradient",
+                f"lower the learning rate (its peak is {self.lr:.3g}); the log so far is {self._log}.",
+            )
+
+    @property
+    def _warmup_steps(self) -> int:
+        return min(1000, math.ceil(self.config.warmup_share * self.config.n_steps))
+
+    @torch.no_grad()
+    def _report(self, step: Step, loss: Tensor, n_dead: int) -> None:
+        line = {
+            "step": self.n_steps,
+            "n_tokens": self.n_tokens,
+            "loss": loss.item(),
+            "l0": int(step.codes.values.count_nonzero()) / len(step.x),
+            "fvu": _fvu(step.x_hat, step.target),
+            "dead_share": n_dead / self.dictionary.d_sae,
+        }
+        self._write(line)
+        if line["dead_share"] > _MANY_DEAD and not self._warned:
+            self._warned = True
+            _log.warning(
+                "%.0f %% of the latents are dead after %s tokens: lower the learning rate or the sparsity penalty, or train fewer latents.",
+                100 * line["dead_share"], f"{self.n_tokens:,}",
+            )  # fmt: skip
+        self.shown |= {"loss": line["loss"], "L0": line["l0"], "FVU": line["fvu"], "dead": line["dead_share"]}
+
+    @torch.no_grad()
+    def _validate(self, batch: Batch) -> None:
+        """A line of the log on held-out activations, coded as after training."""
+        pair = self.columns.take(batch, self.dictionary.is_autoencoder)
+        x, target = self._scaled(pair[0], None if pair[1] is pair[0] else pair[1])
+        codes = self.dictionary.encode_sparse(x)
+        line = {"step": self.n_steps, "n_tokens": self.n_tokens, "validation_l0": len(codes.indices) / len(x),
+                "validation_fvu": _fvu(self.dictionary.reconstruct(x, codes), target)}  # fmt: skip
+        self._write(line)
+        self.shown["held-out FVU"] = line["validation_fvu"]
+
+    def _write(self, line: dict[str, Any]) -> None:
+        with open(self._log, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        for observer in self.observers:
+            observer(line)
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        self.n_steps, self.n_tokens = saved["n_steps"], saved["n_tokens"]
+        self._saved_tokens, self.source_state = self.n_tokens, saved["source"]
+        self.x_scales, self.target_scales = tuple(saved["x_scales"]), tuple(saved["target_scales"])
+        # Lines logged after the checkpoint belong to steps that are now taken again.
+        lines = [
+            line for line in self._log.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")
+        ]
+        kept = [line for line in lines if json.loads(line)["step"] <= self.n_steps]
+        self._log.write_text("".join(kept), encoding="utf-8")
+
+
+def _fvu(x_hat: Tensor, target: Tensor) -> float:
+    residual = (x_hat - target).square().sum().item()
+    spread = (target - target.mean(0)).square().sum().item()
+    return residual / spread if spread else 0.0
+
+
+def _groups(dictionary: TrainableDictionary) -> list[dict[str, Any]]:
+    """Parameters by their learning rate relative to the others'."""
+    factors = {name: dictionary.lr_factors.get(name, 1.0) for name, _ in dictionary.named_parameters()}
+    return [
+        {"params": [p for name, p in dictionary.named_parameters() if factors[name] == factor], "factor": factor}
+        for factor in sorted(set(factors.values()))
+    ]
