@@ -102,14 +102,15 @@ def places_above(values: Float[Tensor, " n"], bar: float) -> Int[Tensor, " m"]:
         return (values > bar).nonzero().view(-1)
     # NumPy finds places twice as fast, and has no bfloat16; bits of floats above zero order like the floats.
     bits = {torch.bfloat16: torch.int16, torch.float32: torch.int32, torch.float64: torch.int64}[values.dtype]
-    least = torch.tensor(bar, dtype=values.dtype).view(bits)
+    least = torch.tensor(bar, dtype=values.dtype, device="cpu").view(bits)
     return torch.from_numpy(np.flatnonzero(values.detach().view(bits).numpy() > least.numpy()))
 
 
 def nth_largest(values: Float[Tensor, " m"], n: int) -> Float[Tensor, ""]:
     """The `n`-th largest of `values`, counted from 1."""
     if values.device.type != "cpu":
-        return values.kthvalue(len(values) - n + 1).values
+        # On GPUs kthvalue works through a whole row in one block, topk in as many as there are.
+        return values.topk(n, sorted=False).values.min()
     place = len(values) - n  # NumPy's partition is ten times as fast as kthvalue
     return torch.from_numpy(np.partition(values.detach().numpy(), place)[place : place + 1])[0]
 
@@ -154,7 +155,7 @@ class _EncodeAt(torch.autograd.Function):
         (grad,), (x, W_enc, b_dec), codes = grads, ctx.saved_tensors, ctx.codes
         by = codes.by_latent
         weights = grad.contiguous()[by.order]
-        grad_b = torch.zeros(codes.d_sae, dtype=grad.dtype).index_add_(0, codes.indices, grad)
+        grad_b = grad.new_zeros(codes.d_sae).index_add_(0, codes.indices, grad)
         # x is centred by b_dec before encoding; the centring's share is a rank-one term, so x - b_dec is never kept.
         grad_W = bag_sums(x, by.rows, by.offsets, weights).addr_(grad_b, b_dec, alpha=-1)
         return None, grad_W.T, grad_b, -(W_enc @ grad_b), None
