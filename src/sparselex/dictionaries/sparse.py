@@ -6,6 +6,9 @@ are an embedding bag with latents as bags and tokens as the table, which a scatt
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Literal
 
 import numpy as np
@@ -41,6 +44,20 @@ def fastest_selection() -> Selection:
     return "bfloat16" if found.get("avx512_bf16") or found.get("amx_bf16") else "float32"
 
 
+@lru_cache(maxsize=1)
+def _triton_kernels() -> ModuleType | None:
+    if find_spec("triton") is None:
+        return None
+    import sparselex.dictionaries.kernels as kernels  # by the first tensor on a GPU, never with the library
+
+    return kernels
+
+
+def kernels_for(table: Tensor) -> ModuleType | None:
+    """The Triton kernels where they serve: for float32 and bfloat16 on a GPU, with Triton installed."""
+    return _triton_kernels() if table.is_cuda and table.dtype in (torch.float32, torch.bfloat16) else None
+
+
 # Row dots of two gathered matrices without writing the gathered rows; PyTorch keeps it for embedding_bag's own backward.
 _row_dots = torch.ops.aten._embedding_bag_per_sample_weights_backward
 
@@ -49,7 +66,9 @@ def pair_dots(
     left: Float[Tensor, "n d"], table: Float[Tensor, "m d"], rows: Int[Tensor, " nnz"], indices: Int[Tensor, " nnz"]
 ) -> Float[Tensor, " nnz"]:
     """`left[rows[i]] · table[indices[i]]` for each i, without a `[nnz, d]` intermediate."""
-    return _row_dots(left, table, indices, rows, rows, 0)
+    if kernels := kernels_for(table):
+        return kernels.pair_dots(left, table, rows, indices)
+    return _row_dots(left, table.to(left.dtype), indices, rows, rows, 0)
 
 
 class Scorer:
@@ -121,8 +140,11 @@ def bag_sums(
     offsets: Int[Tensor, " bags_plus_1"],
     weights: Float[Tensor, " nnz"],
 ) -> Float[Tensor, "bags d"]:
-    """Weighted sums of the rows of `table`, bag by bag."""
-    return F.embedding_bag(indices, table, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True)
+    """Weighted sums of the rows of `table`, bag by bag, in the precision of `weights`."""
+    if kernels := kernels_for(table):
+        return kernels.bag_sums(table, indices, offsets, weights)
+    rows = table.to(weights.dtype)
+    return F.embedding_bag(indices, rows, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True)
 
 
 class _Decode(torch.autograd.Function):
