@@ -54,7 +54,7 @@ def one_step(dictionary, optimiser, silence, x, gradients):
     return loss
 
 
-@pytest.mark.parametrize("gradients", ["sparse", "dense"])
+@pytest.mark.parametrize("gradients", ["sparse", "dense", "bfloat16"])
 @pytest.mark.parametrize("values", VARIANTS, ids=lambda values: " ".join(map(str, values.values())))
 def test_training_names_the_device_of_all_it_makes(values, gradients, tmp_path):
     config = TrainConfig.parse({"dictionary": {"d_in": 32, "d_sae": 384, **values}, "n_tokens": 1}).dictionary

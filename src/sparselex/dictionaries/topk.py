@@ -45,7 +45,7 @@ class TopK(EncoderDictionary):
 
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
         with torch.no_grad():
-            codes = self._coarse_codes(x) if self.config.selection == "bfloat16" else self._exact_codes(x)
+            codes = self._coarse_codes(x, gradients) if self.config.selection == "bfloat16" else self._exact_codes(x)
         return encode_at(x, self.W_enc, self.b_enc, self.b_dec, codes, gradients=gradients)
 
     @torch.no_grad()
@@ -53,12 +53,12 @@ class TopK(EncoderDictionary):
         scores, indices = self._largest_scores(self.scorer(), x, self.config.k)
         return self._active(scores, indices)
 
-    def _coarse_codes(self, x: Tensor) -> Codes:
+    def _coarse_codes(self, x: Tensor, gradients: Gradients) -> Codes:
         scorer = self.scorer(torch.bfloat16)
         n_chosen = min(self.config.k + _N_SPARE, self.d_sae)
         _, chosen = self._largest_scores(scorer, x, n_chosen)
         rows = torch.arange(len(x), device=x.device).repeat_interleave(n_chosen)
-        exact = scorer.at(x, rows, chosen.view(-1)).view(-1, n_chosen)
+        exact = scorer.at(x, rows, chosen.view(-1), gradients).view(-1, n_chosen)
         scores, places = self._largest(exact, self.config.k)
         return self._active(scores, chosen.gather(-1, places))
 
