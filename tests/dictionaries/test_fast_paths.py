@@ -55,6 +55,20 @@ def test_sparse_gradients_equal_dense_ones(kind, selection):
         torch.testing.assert_close(sparse[name], dense[name], rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("values", [{}, {"selection": "bfloat16"}], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", [*KINDS, "jumprelu"])
+def test_rounded_gradients_are_near_and_really_rounded(kind, values):
+    options = {} if kind in ("relu", "jumprelu") else values
+    exact, rounded, x = make(kind, **options), make(kind, **options), inputs()
+    for dictionary in (exact, rounded):
+        dictionary.training_codes(x)
+    (expected, _), (found, _) = gradients_of(exact, x, "sparse"), gradients_of(rounded, x, "bfloat16")
+    bound = 0.08 if values and options else 0.01  # rounded scores may choose another of two latents that are nearly equal
+    for name in expected:
+        assert (found[name] - expected[name]).norm() < bound * expected[name].norm()
+    assert not torch.equal(found["W_enc"], expected["W_enc"]) and not torch.equal(found["W_dec"], expected["W_dec"])
+
+
 def places(codes):
     return set(zip(codes.rows.tolist(), codes.indices.tolist(), strict=True))
 

@@ -49,12 +49,12 @@ class Basis(Dictionary):
 def neurons(mean: Float[Tensor, " d_in"], k: int) -> Basis:
     """The coordinates themselves, as deviations from their mean."""
     d_in = len(mean)
-    return Basis(BasisConfig(kind="neurons", d_in=d_in, d_sae=d_in, k=k), torch.eye(d_in), mean)
+    return Basis(BasisConfig(kind="neurons", d_in=d_in, d_sae=d_in, k=k), torch.eye(d_in, device=mean.device), mean)
 
 
 def random_rows(mean: Float[Tensor, " d_in"], d_sae: int, k: int, generator: torch.Generator) -> Basis:
     """`d_sae` random directions with unit norm. Overcomplete rows overlap, so their sum is no least-squares reconstruction."""
-    rows = torch.randn(d_sae, len(mean), generator=generator)
+    rows = torch.randn(d_sae, len(mean), generator=generator, device=generator.device).to(mean.device)
     config = BasisConfig(kind="random", d_in=len(mean), d_sae=d_sae, k=k)
     return Basis(config, rows / rows.norm(dim=-1, keepdim=True), mean)
 

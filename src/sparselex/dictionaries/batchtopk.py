@@ -61,7 +61,7 @@ class BatchTopK(EncoderDictionary):
 
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
         with torch.no_grad():
-            places, kept, norms = self._select(x, len(x) * self.config.k)
+            places, kept, norms = self._select(x, len(x) * self.config.k, gradients)
             if len(kept):
                 self._follow(float(kept.min()))
             rows, indices = places // self.d_sae, places % self.d_sae
@@ -71,7 +71,7 @@ class BatchTopK(EncoderDictionary):
     def _cut(self) -> Tensor:
         return (self.threshold / self.row_sizes().double()).to(self.W_dec.dtype)
 
-    def _select(self, x: Tensor, n_keep: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _select(self, x: Tensor, n_keep: int, gradients: Gradients) -> tuple[Tensor, Tensor, Tensor]:
         """Places in the flattened `[n, d_sae]`, ascending, and sizes of the `n_keep` largest contributions; and decoder norms.
 
         A library top-k over the whole batch takes longer than the encoder's product. The running threshold tells nearly where
@@ -83,7 +83,7 @@ class BatchTopK(EncoderDictionary):
             places, values = self._above(scorer, x, bar, n_keep, _COARSE_MARGIN)
             if len(places) >= n_keep:
                 places = places[values >= _COARSE_MARGIN * nth_largest(values, n_keep)]
-                exact = scorer.at(x, places // self.d_sae, places % self.d_sae)
+                exact = scorer.at(x, places // self.d_sae, places % self.d_sae, gradients)
                 return *_largest(places, exact, n_keep), scorer.norms
         scorer = self.scorer()
         bar = self._bar(scorer, x)

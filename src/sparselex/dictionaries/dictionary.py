@@ -178,12 +178,13 @@ class EncoderDictionary(TrainableDictionary):
         self.d_out = config.d_out or config.d_in
         rows = torch.randn(self.d_sae, self.d_in, generator=generator)
         rows *= decoder_norm / rows.norm(dim=-1, keepdim=True)
-        self.W_enc = nn.Parameter(rows.clone().T)
-        self.b_enc = nn.Parameter(torch.zeros(self.d_sae))
+        read = rows.clone()
         if not self.is_autoencoder:
             rows = torch.randn(self.d_sae, self.d_out, generator=generator)
             rows *= decoder_norm / rows.norm(dim=-1, keepdim=True)
         self.W_dec = nn.Parameter(rows)
+        self.W_enc = nn.Parameter(read.T)
+        self.b_enc = nn.Parameter(torch.zeros(self.d_sae))
         self.b_dec = nn.Parameter(torch.zeros(self.d_out))
         if config.skip:
             self.W_skip = nn.Parameter(torch.zeros(self.d_out, self.d_in))
@@ -249,8 +250,10 @@ class EncoderDictionary(TrainableDictionary):
         sizes = self.row_sizes().clamp_min(torch.finfo(self.W_dec.dtype).tiny)
         # With one site, activations get the units of its raw values; with several there is no common unit but their scales.
         unit = 1.0 if self.config.parts else target_scales[0]
-        x_scale = _spread(x_scales, self.parts_in).to(self.W_enc)
-        target_scale = _spread(target_scales, self.parts_out).to(self.W_dec)
+        x_scale, target_scale = (
+            spread(x_scales, self.parts_in, self.b_dec),
+            spread(target_scales, self.parts_out, self.b_dec),
+        )
         self.W_dec.mul_(unit / sizes[:, None]).div_(target_scale)
         self.b_dec.div_(target_scale)
         # pre = W_enc·(s x - centre) + b_enc; an activation a contributes a·size in the scaled target.
@@ -259,16 +262,17 @@ class EncoderDictionary(TrainableDictionary):
         if self.config.skip:
             self.W_skip.mul_(x_scale).div_(target_scale[:, None])
         if self.config.parts:
-            self.part_scales.mul_(torch.tensor(target_scales))
+            self.part_scales.mul_(spread(target_scales, [1] * len(target_scales), self.b_dec))
         self._fold_extra(unit, sizes)
 
     def _fold_extra(self, unit: float, sizes: Tensor) -> None:
         """Bring what else a type keeps to new units: contributions shrink by `unit`, activations grow by `sizes / unit`."""
 
 
-def _spread(scales: Sequence[float], parts: Sequence[int]) -> Tensor:
-    """Each site's factor at each of its coordinates."""
-    return torch.tensor(scales, dtype=torch.float64).repeat_interleave(torch.tensor(parts))
+def spread(scales: Sequence[float], parts: Sequence[int], like: Tensor) -> Float[Tensor, " d"]:
+    """Each site's factor at each of its coordinates, in the precision and on the device of `like`."""
+    values = [scale for scale, width in zip(scales, parts, strict=True) for _ in range(width)]
+    return torch.tensor(values, dtype=like.dtype, device=like.device)
 
 
 class KConfig(EncoderConfig):

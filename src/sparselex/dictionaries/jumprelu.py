@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import EncoderConfig, EncoderDictionary
 from sparselex.dictionaries.relu import warmed
-from sparselex.dictionaries.sparse import Gradients, encode_at, is_sparse, places_above
+from sparselex.dictionaries.sparse import Gradients, encode_at, places_above
 
 
 class JumpReLUConfig(EncoderConfig):
@@ -80,9 +80,7 @@ class JumpReLU(EncoderDictionary):
             rows, indices = places // d_sae, places % d_sae
             values = (above + lowest[indices]) / norms[indices]
             near = Codes.from_pairs(rows, indices, values, len(x), d_sae)
-        pre = encode_at(
-            x, self.W_enc, self.b_enc, self.centre, near, gradients="sparse" if is_sparse(near, gradients) else "dense"
-        )
+        pre = encode_at(x, self.W_enc, self.b_enc, self.centre, near, gradients=gradients)
         opened = _Jump.apply(
             pre.values,
             self.threshold[indices],

@@ -6,6 +6,9 @@ are an embedding bag with latents as bags and tokens as the table, which a scatt
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Literal
 
 import numpy as np
@@ -16,9 +19,10 @@ from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
 
-Gradients = Literal["auto", "sparse", "dense"]
+Gradients = Literal["auto", "sparse", "dense", "bfloat16"]
 """`sparse` as above; `dense` is the same mathematics left to autograd, the reference that tests hold the first against. `auto` takes
-whichever is faster for the codes at hand."""
+whichever is faster for the codes at hand. `bfloat16` is `sparse` reading inputs, decoder rows and gradients rounded to bfloat16, half the
+bytes on a GPU; sums and weights stay float32."""
 
 _PADDING = 16
 """Columns added for the bias: a whole cache line, which products run through fastest."""
@@ -41,6 +45,20 @@ def fastest_selection() -> Selection:
     return "bfloat16" if found.get("avx512_bf16") or found.get("amx_bf16") else "float32"
 
 
+@lru_cache(maxsize=1)
+def _triton_kernels() -> ModuleType | None:
+    if find_spec("triton") is None:
+        return None
+    import sparselex.dictionaries.kernels as kernels  # by the first tensor on a GPU, never with the library
+
+    return kernels
+
+
+def kernels_for(table: Tensor) -> ModuleType | None:
+    """The Triton kernels where they serve: for float32 and bfloat16 on a GPU, with Triton installed."""
+    return _triton_kernels() if table.is_cuda and table.dtype in (torch.float32, torch.bfloat16) else None
+
+
 # Row dots of two gathered matrices without writing the gathered rows; PyTorch keeps it for embedding_bag's own backward.
 _row_dots = torch.ops.aten._embedding_bag_per_sample_weights_backward
 
@@ -49,7 +67,10 @@ def pair_dots(
     left: Float[Tensor, "n d"], table: Float[Tensor, "m d"], rows: Int[Tensor, " nnz"], indices: Int[Tensor, " nnz"]
 ) -> Float[Tensor, " nnz"]:
     """`left[rows[i]] · table[indices[i]]` for each i, without a `[nnz, d]` intermediate."""
-    return _row_dots(left, table, indices, rows, rows, 0)
+    if kernels := kernels_for(table):
+        return kernels.pair_dots(left, table, rows, indices)
+    dtype = torch.promote_types(torch.promote_types(left.dtype, table.dtype), torch.float32)
+    return _row_dots(left.to(dtype), table.to(dtype), indices, rows, rows, 0)
 
 
 class Scorer:
@@ -90,9 +111,15 @@ class Scorer:
 
     @torch.no_grad()
     def at(
-        self, x: Float[Tensor, "n d_in"], rows: Int[Tensor, " nnz"], indices: Int[Tensor, " nnz"]
+        self,
+        x: Float[Tensor, "n d_in"],
+        rows: Int[Tensor, " nnz"],
+        indices: Int[Tensor, " nnz"],
+        gradients: Gradients = "auto",
     ) -> Float[Tensor, " nnz"]:
-        """The scores at `[rows, indices]` in the precision of `x`."""
+        """The scores at `[rows, indices]` in the precision of `x`; by the scorer's own rounded weights where `gradients` are rounded too."""
+        if gradients == "bfloat16":
+            return pair_dots(x, self._weights[:, : x.shape[1]], rows, indices).add_(self._bias[indices])
         return pair_dots(x, self._rows, rows, indices).mul_(self.norms[indices]).add_(self._bias[indices])
 
 
@@ -102,14 +129,15 @@ def places_above(values: Float[Tensor, " n"], bar: float) -> Int[Tensor, " m"]:
         return (values > bar).nonzero().view(-1)
     # NumPy finds places twice as fast, and has no bfloat16; bits of floats above zero order like the floats.
     bits = {torch.bfloat16: torch.int16, torch.float32: torch.int32, torch.float64: torch.int64}[values.dtype]
-    least = torch.tensor(bar, dtype=values.dtype).view(bits)
+    least = torch.tensor(bar, dtype=values.dtype, device="cpu").view(bits)
     return torch.from_numpy(np.flatnonzero(values.detach().view(bits).numpy() > least.numpy()))
 
 
 def nth_largest(values: Float[Tensor, " m"], n: int) -> Float[Tensor, ""]:
     """The `n`-th largest of `values`, counted from 1."""
     if values.device.type != "cpu":
-        return values.kthvalue(len(values) - n + 1).values
+        # On GPUs kthvalue works through a whole row in one block, topk in as many as there are.
+        return values.topk(n, sorted=False).values.min()
     place = len(values) - n  # NumPy's partition is ten times as fast as kthvalue
     return torch.from_numpy(np.partition(values.detach().numpy(), place)[place : place + 1])[0]
 
@@ -120,24 +148,28 @@ def bag_sums(
     offsets: Int[Tensor, " bags_plus_1"],
     weights: Float[Tensor, " nnz"],
 ) -> Float[Tensor, "bags d"]:
-    """Weighted sums of the rows of `table`, bag by bag."""
-    return F.embedding_bag(indices, table, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True)
+    """Weighted sums of the rows of `table`, bag by bag, in the precision of `weights`."""
+    if kernels := kernels_for(table):
+        return kernels.bag_sums(table, indices, offsets, weights)
+    rows = table.to(weights.dtype)
+    return F.embedding_bag(indices, rows, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True)
 
 
 class _Decode(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, values: Tensor, W_dec: Tensor, b_dec: Tensor, codes: Codes) -> Tensor:
-        ctx.save_for_backward(values, W_dec)
-        ctx.codes = codes
-        return bag_sums(W_dec, codes.indices, codes.indptr, values).add_(b_dec)
+    def forward(ctx, values: Tensor, W_dec: Tensor, b_dec: Tensor, codes: Codes, rounded: bool) -> Tensor:
+        table = W_dec.bfloat16() if rounded else W_dec
+        ctx.save_for_backward(values, table)
+        ctx.codes, ctx.dtype = codes, table.dtype
+        return bag_sums(table, codes.indices, codes.indptr, values).add_(b_dec)
 
     @staticmethod
     def backward(ctx, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (grad,), (values, W_dec), codes = grads, ctx.saved_tensors, ctx.codes
-        grad = grad.contiguous()
+        (grad,), (values, table), codes = grads, ctx.saved_tensors, ctx.codes
+        rows = grad.to(ctx.dtype).contiguous()
         by = codes.by_latent
-        grad_W = bag_sums(grad, by.rows, by.offsets, values[by.order])
-        return pair_dots(grad, W_dec, codes.rows, codes.indices), grad_W, grad.sum(0), None
+        grad_W = bag_sums(rows, by.rows, by.offsets, values[by.order])
+        return pair_dots(rows, table, codes.rows, codes.indices), grad_W, grad.sum(0), None, None
 
 
 class _EncodeAt(torch.autograd.Function):
@@ -154,7 +186,8 @@ class _EncodeAt(torch.autograd.Function):
         (grad,), (x, W_enc, b_dec), codes = grads, ctx.saved_tensors, ctx.codes
         by = codes.by_latent
         weights = grad.contiguous()[by.order]
-        grad_b = torch.zeros(codes.d_sae, dtype=grad.dtype).index_add_(0, codes.indices, grad)
+        # In latent order, not by index_add_: on GPUs that adds in another order each time, and no run would repeat.
+        grad_b = torch.segment_reduce(weights, "sum", offsets=by.offsets, initial=0, unsafe=True)
         # x is centred by b_dec before encoding; the centring's share is a rank-one term, so x - b_dec is never kept.
         grad_W = bag_sums(x, by.rows, by.offsets, weights).addr_(grad_b, b_dec, alpha=-1)
         return None, grad_W.T, grad_b, -(W_enc @ grad_b), None
@@ -164,7 +197,7 @@ def is_sparse(codes: Codes, gradients: Gradients) -> bool:
     """Whether `codes` go the sparse way: the written rule, unless told otherwise."""
     if gradients == "auto":
         return len(codes.indices) < SPARSE_BELOW * len(codes) * codes.d_sae
-    return gradients == "sparse"
+    return gradients != "dense"
 
 
 def decode_at(
@@ -177,7 +210,7 @@ def decode_at(
     """`codes.dense() @ W_dec + b_dec`, with gradients for the values, `W_dec` and `b_dec`."""
     if not is_sparse(codes, gradients):
         return codes.dense() @ W_dec + b_dec
-    return _Decode.apply(codes.values, W_dec, b_dec, codes)
+    return _Decode.apply(codes.values, W_dec, b_dec, codes, gradients == "bfloat16")
 
 
 def encode_at(
@@ -195,7 +228,8 @@ def encode_at(
     """
     if not is_sparse(codes, gradients):
         return codes.with_values(torch.addmm(b_enc, x - b_dec, W_enc)[codes.rows, codes.indices])
-    return codes.with_values(_EncodeAt.apply(x, W_enc, b_enc, b_dec, codes))
+    table = x.bfloat16() if gradients == "bfloat16" else x
+    return codes.with_values(_EncodeAt.apply(table, W_enc, b_enc, b_dec, codes))
 
 
 def positive_codes(
@@ -213,5 +247,5 @@ def positive_codes(
     places = places_above(flat.detach(), 0.0)
     codes = Codes.from_pairs(places // d_sae, places % d_sae, flat.detach()[places], n, d_sae)
     if is_sparse(codes, gradients):
-        return encode_at(x, W_enc, b_enc, b_dec, codes, gradients="sparse")
+        return encode_at(x, W_enc, b_enc, b_dec, codes, gradients=gradients)
     return codes.with_values(flat[places])

@@ -45,7 +45,7 @@ class TopK(EncoderDictionary):
 
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
         with torch.no_grad():
-            codes = self._coarse_codes(x) if self.config.selection == "bfloat16" else self._exact_codes(x)
+            codes = self._coarse_codes(x, gradients) if self.config.selection == "bfloat16" else self._exact_codes(x)
         return encode_at(x, self.W_enc, self.b_enc, self.centre, codes, gradients=gradients)
 
     @torch.no_grad()
@@ -53,12 +53,12 @@ class TopK(EncoderDictionary):
         scores, indices = self._largest_scores(self.scorer(), x, self.config.k)
         return self._active(scores, indices)
 
-    def _coarse_codes(self, x: Tensor) -> Codes:
+    def _coarse_codes(self, x: Tensor, gradients: Gradients) -> Codes:
         scorer = self.scorer(torch.bfloat16)
         n_chosen = min(self.config.k + _N_SPARE, self.d_sae)
         _, chosen = self._largest_scores(scorer, x, n_chosen)
-        rows = torch.arange(len(x)).repeat_interleave(n_chosen)
-        exact = scorer.at(x, rows, chosen.view(-1)).view(-1, n_chosen)
+        rows = torch.arange(len(x), device=x.device).repeat_interleave(n_chosen)
+        exact = scorer.at(x, rows, chosen.view(-1), gradients).view(-1, n_chosen)
         scores, places = self._largest(exact, self.config.k)
         return self._active(scores, chosen.gather(-1, places))
 
@@ -75,7 +75,7 @@ class TopK(EncoderDictionary):
         """Codes of the chosen latents, contributions `scores [n, k]`; without a sign only positive ones are kept."""
         keep = scores != 0 if self.signed else scores > 0
         norms = self.row_sizes()
-        rows, chosen = torch.arange(len(scores)).repeat_interleave(keep.sum(-1)), indices[keep]
+        rows, chosen = keep.nonzero()[:, 0], indices[keep]
         return Codes.from_pairs(rows, chosen, scores[keep] / norms[chosen], len(scores), self.d_sae)
 
 
@@ -89,5 +89,5 @@ def _largest_places(sizes: Tensor, k: int) -> Tensor:
         return sizes.topk(k, dim=-1, sorted=False).indices
     n_groups = width // _N_IN_GROUP
     groups = sizes.view(n, _N_IN_GROUP, n_groups).amax(1).topk(k, dim=-1, sorted=False).indices
-    members = (groups[:, None] + torch.arange(0, width, n_groups)[:, None]).view(n, -1)
+    members = (groups[:, None] + torch.arange(0, width, n_groups, device=sizes.device)[:, None]).view(n, -1)
     return members.gather(1, sizes.gather(1, members).topk(k, dim=-1, sorted=False).indices)

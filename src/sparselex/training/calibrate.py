@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sparselex.activations.source import ActivationSource, Batch, EndOfData
 from sparselex.base.errors import UserError
+from sparselex.dictionaries.dictionary import spread
 
 
 class Columns(NamedTuple):
@@ -50,8 +51,7 @@ def scaled(x: Float[Tensor, "n d"], parts: Sequence[int], factors: Sequence[floa
     """Each site of `x` times its factor."""
     if len(factors) == 1:
         return x * factors[0]
-    spread = torch.tensor(factors, dtype=x.dtype).repeat_interleave(torch.tensor(parts))
-    return x * spread.to(x.device)
+    return x * spread(factors, parts, x)
 
 
 def sample(source: ActivationSource, n_batches: int, n_tokens: int) -> list[Batch]:

@@ -60,7 +60,7 @@ def load_checkpoint(
             value.copy_(tensors[f"weights/{name}"])
         for name, parameter in dictionary.named_parameters():
             # Moments take the parameter's own memory layout, as Adam makes them.
-            state = {"step": tensors[f"adam/{name}/step"]}
+            state = {"step": tensors[f"adam/{name}/step"].to(parameter.device)}
             for moment in ("exp_avg", "exp_avg_sq"):
                 state[moment] = torch.empty_like(parameter).copy_(tensors[f"adam/{name}/{moment}"])
             optimiser.state[parameter] = state

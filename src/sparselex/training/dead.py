@@ -10,9 +10,9 @@ from sparselex.dictionaries.codes import Codes
 class Silence:
     """Tokens since each latent was last active."""
 
-    def __init__(self, d_sae: int, dead_after_tokens: int):
+    def __init__(self, d_sae: int, dead_after_tokens: int, device: torch.device | str = "cpu"):
         self.dead_after_tokens = dead_after_tokens
-        self.n_tokens = torch.zeros(d_sae, dtype=torch.int64)
+        self.n_tokens = torch.zeros(d_sae, dtype=torch.int64, device=device)
 
     def update(self, codes: Codes) -> None:
         """Count one batch."""

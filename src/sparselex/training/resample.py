@@ -19,11 +19,10 @@ def resample(step: Step, optimiser: torch.optim.Optimizer, generator: torch.Gene
     if not isinstance(dictionary, EncoderDictionary) or not len(dead):
         return dead[:0]
     loss = (step.target - step.x_hat).square().sum(-1)
-    drawn = torch.multinomial(
-        loss.square() + torch.finfo(loss.dtype).tiny, len(dead), replacement=True, generator=generator
-    )
+    chances = (loss.square() + torch.finfo(loss.dtype).tiny).to(generator.device)
+    drawn = torch.multinomial(chances, len(dead), replacement=True, generator=generator).to(loss.device)
     read, written = _unit(step.x[drawn] - dictionary.centre), _unit(step.target[drawn] - dictionary.b_dec)
-    alive = torch.ones(dictionary.d_sae, dtype=torch.bool)
+    alive = torch.ones(dictionary.d_sae, dtype=torch.bool, device=dead.device)
     alive[dead] = False
     norms = dictionary.W_enc.norm(dim=0)
     size = 0.2 * float(norms[alive].mean()) if alive.any() else 0.2 * float(norms.mean())
