@@ -63,7 +63,9 @@ def test_rounded_gradients_are_near_and_really_rounded(kind, values):
     for dictionary in (exact, rounded):
         dictionary.training_codes(x)
     (expected, _), (found, _) = gradients_of(exact, x, "sparse"), gradients_of(rounded, x, "bfloat16")
-    bound = 0.08 if values and options else 0.01  # rounded scores may choose another of two latents that are nearly equal
+    bound = (
+        0.08 if values and options else 0.01
+    )  # rounded scores may choose another of two latents that are nearly equal
     for name in expected:
         assert (found[name] - expected[name]).norm() < bound * expected[name].norm()
     assert not torch.equal(found["W_enc"], expected["W_enc"]) and not torch.equal(found["W_dec"], expected["W_dec"])

@@ -10,6 +10,8 @@ from sparselex.cli.options import (
     JsonOption,
     ModelOption,
     RunOption,
+    SecondModelOption,
+    TargetOption,
     TextOption,
     TokensOption,
     TrustOption,
@@ -23,6 +25,8 @@ def harvest(
     model: ModelOption = "embedded",
     text: TextOption = "stdlib",
     hook: HookOption = None,
+    target: TargetOption = None,
+    second_model: SecondModelOption = None,
     run: RunOption = "main",
     tokens: TokensOption = 6_000_000,
     context: ContextOption = 128,
@@ -37,9 +41,8 @@ def harvest(
     from sparselex.recipes.pipeline import Pipeline
     from sparselex.recipes.run import new_run
 
-    config = new_run(
-        model, text, hook=hook, n_tokens=tokens, n_ctx=context, control=control, trust_remote_code=trust_remote_code
-    )
+    config = new_run(model, text, hook=hook, target=target, second_model=second_model, n_tokens=tokens, n_ctx=context,
+                     control=control, trust_remote_code=trust_remote_code)  # fmt: skip
     store = Pipeline(Workspace.create(workspace), run, config).harvest()
     if json:
         print_json(store.manifest.to_json())

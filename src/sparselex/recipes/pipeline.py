@@ -121,16 +121,17 @@ class Pipeline:
         """Activations of the training documents as shards on disk; later stages then train from these."""
         config = HarvestConfig(hook=self.hook, mask=self.config.mask)
         corpus = self.corpus
-        self._keep()
+        self.keep()
         return harvest(self.model, corpus, config, self.folder / "activations")
 
-    def train_config(self) -> TrainConfig:
-        """The training configuration with everything filled in."""
-        choice, d_in = self.config.training, self.model.width(self.hook)
+    def train_config(self, choice: TrainingChoice | None = None, hook: str | None = None) -> TrainConfig:
+        """The training configuration with everything filled in; of the run's own choice and hook unless others are given."""
+        choice, hook = choice or self.config.training, hook or self.hook
+        d_in = self.model.width(hook)
         dictionary: dict[str, object] = {"kind": choice.kind, "d_in": d_in, "d_sae": round(d_in * choice.expansion)}
         if self.target is not None:
             dictionary |= {"d_out": self.model.width(self.target)}
-        if len(places := self.model.places(self.hook)) > 1:
+        if len(places := self.model.places(hook)) > 1:
             dictionary |= {"parts": [place.columns.stop - place.columns.start for place in places]}
         if choice.skip:
             dictionary |= {"skip": True}
@@ -162,15 +163,23 @@ class Pipeline:
     def train(self, config: TrainConfig | None = None) -> TrainableDictionary:
         """The run's dictionary, trained on its shards where there are any, else live."""
         config = config or self.train_config()
-        units = self._units()
-        self._keep()
+        units = self.units()
+        self.keep()
         source = ShuffledSource(units, batch_size=config.batch_size, block_tokens=BLOCK_TOKENS, seed=config.seed)
-        inputs = {"model": self.model.id, "corpus": self.corpus.id, **self._sites,
-                  "mask": fingerprint(self.config.mask.to_json())}  # fmt: skip
         rows = spread(self.corpus.row_ranges["validation"], VALIDATION_ROWS)
         held_out = self._reader().read(rows) if len(rows) else None
-        return train(source, config, self.folder / "dictionary", inputs=inputs, validation=held_out,
+        return train(source, config, self.folder / "dictionary", inputs=self.inputs(), validation=held_out,
                      model_name=self.config.model.name, hook=self.hook, target=self.target or "")  # fmt: skip
+
+    def inputs(self, hook: str | None = None) -> dict[str, str]:
+        """What a dictionary of this run is made from, at `hook` or the run's own."""
+        sites = self._sites | ({"hook": hook} if hook else {})
+        return {
+            "model": self.model.id,
+            "corpus": self.corpus.id,
+            **sites,
+            "mask": fingerprint(self.config.mask.to_json()),
+        }
 
     def import_dictionary(self, source: Path | str) -> Imported:
         """Take a dictionary of another project as this run's, in place of training one.
@@ -187,7 +196,7 @@ class Pipeline:
     def _import(self, found: Imported, source: str) -> Imported:
         found.dictionary.check_width(self.model.width(self.hook), f"Hook {self.hook}")
         corpus = self.corpus
-        self._keep()
+        self.keep()
         inputs = {"model": self.model.id, "corpus": corpus.id, **self._sites}
         values = {"source": source, "format": found.format, "dictionary": found.dictionary.config.to_json()}
         to, config = self.folder / "dictionary", ImportConfig.parse(values)
@@ -228,14 +237,16 @@ class Pipeline:
         """The manifest of one of the run's artifacts. Raises `UserError` if that stage has not been run."""
         return open_artifact(self.folder / kind, kind)
 
-    def _keep(self) -> None:
+    def keep(self) -> None:
+        """Write the configuration into the run's folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "run.json", self.config.to_json())
 
     def _open_index(self) -> FeatureIndex:
         return FeatureIndex(self.folder / "index", TokenCorpus(self.workspace.corpus))
 
-    def _units(self) -> Units:
+    def units(self) -> Units:
+        """What training reads: the run's shards where there are any or are asked for, else the model."""
         if self.config.cached or (self.folder / "activations").exists():
             return self.harvest().chunks()
         return LiveRows(self._reader(), ["train"])

@@ -4,7 +4,7 @@ import itertools
 import math
 from typing import NamedTuple
 
-from sparselex.evaluate.records import DensityHistogram
+from sparselex.evaluate.records import DensityHistogram, SweepRow
 from sparselex.features.records import Histogram
 from sparselex.server.formats import count, number, percent
 
@@ -40,6 +40,24 @@ class Series(NamedTuple):
     outline: str
 
 
+class Point(NamedTuple):
+    """One dictionary of a sweep and its words."""
+
+    x: float
+    y: float
+    label: str
+    on_front: bool
+
+
+class Scatter(NamedTuple):
+    """Dictionaries by sparsity and a figure, the best of them joined."""
+
+    points: list[Point]
+    front: str
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+
+
 class Chart(NamedTuple):
     """Series over common axes."""
 
@@ -66,6 +84,36 @@ def activations(histogram: Histogram) -> Chart:
         series=[Series("tokens", "", bars, _outline(bars))],
         x_ticks=[Tick(_x(share, 0, 1), number(share * edges[-1], 3)) for share in (0, 0.5, 1)],
         y_ticks=[Tick(round(_y(height(10**p)), 2), count(10**p)) for p in powers],
+    )
+
+
+def sparsity_against(rows: list[SweepRow], name: str) -> Scatter | None:
+    """Dictionaries by L0 (log scale) and figure `name`; None where fewer than two have both."""
+    found = [(row, row.value("core/l0"), row.value(name)) for row in rows]
+    known = [(row, x, y) for row, x, y in found if x and x > 0 and y is not None]
+    if len(known) < 2:
+        return None
+    xs, ys = [math.log10(x) for _, x, _ in known], [y for _, _, y in known]
+    left, right = min(xs) - 0.1, max(xs) + 0.1
+    pad = 0.08 * (max(ys) - min(ys)) or 0.01
+    low, high = min(ys) - pad, max(ys) + pad
+
+    def across(x: float) -> float:
+        return round(_x(math.log10(x), left, right), 1)
+
+    def up(y: float) -> float:
+        return round(_y((y - low) / (high - low)), 1)
+
+    points = [
+        Point(across(x), up(y), f"{row.name}: L0 {number(x, 3)}, {number(y, 3)}", name in row.fronts)
+        for row, x, y in known
+    ]
+    best = sorted((p.x, p.y) for p in points if p.on_front)
+    path = "M" + "L".join(f"{x} {y}" for x, y in best) if len(best) > 1 else ""
+    x_marks = sorted({10**left * 10 ** (i * (right - left) / 4) for i in range(5)})
+    y_marks = [low + i * (high - low) / 4 for i in range(5)]
+    return Scatter(
+        points, path, [Tick(across(x), number(x, 2)) for x in x_marks], [Tick(up(y), number(y, 2)) for y in y_marks]
     )
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from sparselex.base.config import Config
 from sparselex.base.records import Figure
-from sparselex.evaluate.records import DensityHistogram
+from sparselex.evaluate.records import DensityHistogram, SweepReport
 from sparselex.explain.records import Explanation
 from sparselex.features.records import Histogram, SplitStatistics
 from sparselex.text.splits import Split
@@ -96,6 +96,9 @@ class OverviewPage(Config):
 
     densities: dict[str, DensityHistogram]
     """Density histogram of each evaluated run."""
+
+    sweeps: dict[str, SweepReport]
+    """The sweep of each run that has one."""
 
 
 class FeatureRow(Config):

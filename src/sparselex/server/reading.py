@@ -11,7 +11,7 @@ from sparselex.base.artifacts import MANIFEST, Manifest, read_json
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
-from sparselex.evaluate.records import Evaluation
+from sparselex.evaluate.records import Evaluation, SweepReport
 from sparselex.evaluate.report import MAIN, Report, evaluation_of
 from sparselex.explain.records import Explanation
 from sparselex.explain.store import ExplanationStore
@@ -130,6 +130,15 @@ class Reading:
     def evaluation(self, run: str) -> Evaluation | None:
         """The evaluation of a run, or None."""
         return evaluation_of(self.workspace, run)
+
+    def run_folders(self) -> list[str]:
+        """Names of all runs that were begun, with or without a finished artifact."""
+        begun = sorted(path.parent.name for path in self.workspace.path.glob("runs/*/run.json"))
+        return sorted({*self.workspace.runs(), *begun}, key=lambda name: (name != MAIN, name))
+
+    def sweep(self, run: str) -> SweepReport | None:
+        """The sweep of a run, or None."""
+        return _parsed(SweepReport, self.workspace.run(run) / "sweep" / "report" / "sweep.json")
 
     def report(self) -> Report | None:
         """The report as it was last written, or None."""

@@ -27,6 +27,7 @@ def overview(reading: Reading) -> OverviewPage:
         verdicts=report.verdicts if report else [],
         notice=_notice(reading),
         densities={run: found.density for run, found in evaluations.items() if found},
+        sweeps={run: found for run in reading.run_folders() if (found := reading.sweep(run))},
     )
 
 

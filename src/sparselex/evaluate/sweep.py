@@ -1,0 +1,113 @@
+"""The report of a sweep: every dictionary's figures on the same test documents, the Pareto fronts, stability between seeds."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparselex.activations.live import Reader
+from sparselex.base.records import Figure
+from sparselex.dictionaries.baselines import principal_components
+from sparselex.dictionaries.dictionary import Dictionary
+from sparselex.evaluate.core import core_figures, core_sums, moments, pooled
+from sparselex.evaluate.records import SweepReport, SweepRow
+from sparselex.evaluate.stability import stability_figures
+
+SHOWN = ("core/l0", "core/fvu", "core/loss_recovered_mean", "core/ce_increase")
+"""Figures of a sweep's table."""
+
+
+class Measured(NamedTuple):
+    """One dictionary to be measured."""
+
+    row: SweepRow
+    dictionary: Dictionary | None
+    """None where training failed."""
+    n_dead: int
+
+
+def sweep_report(
+    readers: Mapping[str, Reader], members: Sequence[Measured], *, n_rows: int, moment_rows: int
+) -> SweepReport:
+    """Measure all dictionaries, those of one hook in one pass of the model over `n_rows` test rows."""
+    rows: dict[str, SweepRow] = {}
+    baselines: dict[str, list[Figure]] = {}
+    for hook, reader in readers.items():
+        here = [member for member in members if member.row.hook == hook]
+        rows |= {member.row.name: member.row for member in here}
+        trained = {member.row.name: member for member in here if member.dictionary is not None}
+        if trained:
+            measured, others = _on_one_hook(reader, trained, n_rows, moment_rows)
+            rows |= measured
+            baselines |= {f"{hook}/{name}": figures for name, figures in others.items()}
+    ordered = [rows[member.row.name] for member in members]
+    ordered = [row.model_copy(update={"fronts": fronts_of(row, ordered)}) for row in ordered]
+    return SweepReport(rows=ordered, baselines=baselines, stability=_stability(members))
+
+
+def fronts_of(row: SweepRow, rows: Sequence[SweepRow]) -> list[str]:
+    """The figures among FVU and loss recovered in which `row` is not dominated by another dictionary on its hook."""
+    found = []
+    for name, sign in (("core/fvu", 1), ("core/loss_recovered_mean", -1)):
+        l0, value = row.value("core/l0"), row.value(name)
+        if l0 is None or value is None:
+            continue
+        others = [
+            (other.value("core/l0"), other.value(name)) for other in rows if other.hook == row.hook and other is not row
+        ]
+        better = any(
+            a is not None and b is not None and a <= l0 and sign * b <= sign * value and (a, b) != (l0, value)
+            for a, b in others
+        )
+        if not better:
+            found.append(name)
+    return found
+
+
+def _on_one_hook(
+    reader: Reader, trained: Mapping[str, Measured], n_rows: int, moment_rows: int
+) -> tuple[dict[str, SweepRow], dict[str, list[Figure]]]:
+    mean, covariance = moments(reader, moment_rows)
+    rows = _test_rows(reader, n_rows)
+    dictionaries = {name: member.dictionary for name, member in trained.items() if member.dictionary is not None}
+    ks = sorted({min(len(mean), max(1, round(k))) for k in _sparsities(reader, dictionaries, rows)})
+    pca = {f"pca-k{k}": principal_components(mean, covariance, k) for k in ks}
+    sums = core_sums(reader, dictionaries, mean, rows, baselines=pca)
+    found = {}
+    for name, member in trained.items():
+        d_sae = dictionaries[name].d_sae
+        dead = Figure(name="core/dead_share", value=member.n_dead / d_sae, n=d_sae,
+                      definition=f"share of {d_sae:,} latents that counted as dead when training ended")  # fmt: skip
+        found[name] = member.row.model_copy(update={"figures": [*core_figures(pooled(sums[name])), dead]})
+    return found, {name: core_figures(pooled(sums[name])) for name in pca}
+
+
+def _sparsities(reader: Reader, dictionaries: Mapping[str, Dictionary], rows: NDArray[np.int64]) -> list[float]:
+    """L0 of each dictionary on a few rows: what its baseline is given."""
+    x = reader.read(rows[: reader.batch_rows]).x
+    return [len(dictionary.encode_sparse(x).indices) / max(1, len(x)) for dictionary in dictionaries.values()]
+
+
+def _test_rows(reader: Reader, n_rows: int) -> NDArray[np.int64]:
+    from_test = reader.corpus.row_ranges["test"]
+    return np.unique(
+        np.linspace(from_test.start, from_test.stop - 1, min(n_rows, len(from_test))).round().astype(np.int64)
+    )
+
+
+def _stability(members: Sequence[Measured]) -> list[Figure]:
+    def alike(member: Measured) -> str:
+        return f"{member.row.hook} {sorted(member.row.settings.items())}"
+
+    found: list[Figure] = []
+    alive = sorted((member for member in members if member.dictionary is not None), key=alike)
+    for _, group in groupby(alive, key=alike):
+        same = list(group)
+        prefix = f"stability/{same[0].row.name.rpartition('-s')[0]}"
+        signed = same[0].row.settings["kind"] == "abstopk"
+        found += stability_figures(
+            [member.dictionary for member in same if member.dictionary is not None], prefix, signed=signed
+        )
+    return found

@@ -1,0 +1,254 @@
+"""A sweep: many dictionaries trained from one reading of the activations, and measured side by side."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from rich.console import Console
+from rich.table import Table
+
+from sparselex.activations.live import LiveRows, Reader
+from sparselex.activations.shuffle import ShuffledSource, Units
+from sparselex.base.artifacts import finished, open_artifact, stage, write_json
+from sparselex.base.config import Config
+from sparselex.base.errors import UserError
+from sparselex.base.records import Figure
+from sparselex.dictionaries.dictionary import Dictionary, TrainableDictionary
+from sparselex.dictionaries.sparse import Selection
+from sparselex.dictionaries.table import Kind
+from sparselex.evaluate.records import SweepReport, SweepRow
+from sparselex.evaluate.sweep import SHOWN, Measured, sweep_report
+from sparselex.recipes.pipeline import BLOCK_TOKENS, Pipeline
+from sparselex.recipes.run import TrainingChoice
+from sparselex.training.calibrate import Columns
+from sparselex.training.train import Job, train_many
+
+FILE = "sweep.json"
+_BY_PENALTY = ("relu", "gated", "panneal")
+
+
+class SweepConfig(Config):
+    """Every combination of these is one dictionary. All see the same batches in the same order."""
+
+    kinds: tuple[Kind, ...] = ("batchtopk",)
+    """Types of dictionary."""
+
+    expansions: tuple[PositiveFloat, ...] = (8,)
+    """Latents per dimension of the activations."""
+
+    ks: tuple[PositiveInt, ...] = (16, 32, 64)
+    """Latents kept per token, or aimed at; for the types that have such a number."""
+
+    l1s: tuple[PositiveFloat, ...] = (5.0,)
+    """Weights of the penalty; for the types that have one."""
+
+    seeds: tuple[NonNegativeInt, ...] = (0,)
+    """Seeds of the weights; with two or more the report has a table of stability."""
+
+    hooks: tuple[str, ...] = ()
+    """Where the model is read; empty for the run's own hook."""
+
+    n_tokens: PositiveInt | None = None
+    """Tokens to train on; None is one pass over the training documents."""
+
+    selection: Selection | None = None
+    """Precision in which latents are chosen; None takes the fastest on this machine."""
+
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Other fields of the types' configurations, by name."""
+
+    n_rows: PositiveInt = 200
+    """Rows of the test split on which all are measured."""
+
+    moment_rows: PositiveInt = 512
+    """Rows of the training split from which mean and principal components are taken."""
+
+
+class Member(NamedTuple):
+    """One dictionary of a sweep."""
+
+    name: str
+    hook: str
+    choice: TrainingChoice
+    settings: dict[str, Any]
+    """What tells it from the others, its seed left out."""
+
+
+class ReportConfig(Config):
+    """What the figures of a sweep depend on."""
+
+    members: list[str]
+    """Names, in order."""
+
+    n_rows: PositiveInt
+    """Rows of the test split."""
+
+    moment_rows: PositiveInt
+    """Rows of the training split."""
+
+
+def sweep(pipeline: Pipeline, config: SweepConfig) -> SweepReport:
+    """Train and measure every combination that `config` names, in the folder `sweep` of the run.
+
+    Killed and run again it goes on; members that exist already are not trained again. Raises `UserError` for impossible combinations
+    and unknown hooks; a member that diverges is a row with its failure.
+    """
+    members = list(members_of(pipeline, config))
+    folder = pipeline.folder / "sweep"
+    jobs = _jobs(pipeline, config, members, folder)
+    source = ShuffledSource(
+        _units(pipeline, config), batch_size=jobs[0].config.batch_size, block_tokens=BLOCK_TOKENS, seed=0
+    )
+    pipeline.keep()
+    trained = train_many(source, jobs)
+    return _report(pipeline, config, members, jobs, trained, folder)
+
+
+def members_of(pipeline: Pipeline, config: SweepConfig) -> Iterator[Member]:
+    """Every combination as a choice of training, by a name that says what it is."""
+    hooks = config.hooks or (pipeline.hook,)
+    for hook, kind, expansion in product(hooks, config.kinds, config.expansions):
+        by_penalty = kind in _BY_PENALTY
+        for amount, seed in product(config.l1s if by_penalty else config.ks, config.seeds):
+            amounts: dict[str, Any] = {"l1" if by_penalty else "k": amount}
+            if not by_penalty and kind != "jumprelu":
+                amounts["selection"] = config.selection
+            values = {"kind": kind, "expansion": expansion, "seed": seed, "n_tokens": config.n_tokens,
+                      "options": config.options} | amounts  # fmt: skip
+            settings = {"kind": kind, "expansion": expansion, ("l1" if by_penalty else "k"): amount}
+            where = f"{_slug(hook)}-" if len(hooks) > 1 else ""
+            name = f"{where}{kind}-x{expansion:g}-{'l1-' if by_penalty else 'k'}{amount:g}-s{seed}"
+            yield Member(name, hook, TrainingChoice.parse(values, "the options of the sweep"), settings)
+
+
+def use(pipeline: Pipeline, name: str, run: str) -> Pipeline:
+    """Make the dictionary `name` of the run's sweep the dictionary of the new run `run`, ready for index, explain and evaluate.
+
+    Raises `UserError` if there is no such dictionary or the run has one already.
+    """
+    source = pipeline.folder / "sweep" / name
+    manifest = open_artifact(source, "dictionary", verify=True)
+    chosen = pipeline.config.model_copy(update={"hook": manifest.inputs["hook"]})
+    new = Pipeline(pipeline.workspace, run, chosen)
+    to = new.folder / "dictionary"
+    if to.exists():
+        raise UserError(f"Run {run!r} has a dictionary already.", "a run without one", "choose another name.")
+    new.keep()
+    aside = new.folder / ".dictionary.copy"
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(source, aside)
+    aside.rename(to)
+    return new
+
+
+def print_sweep(found: SweepReport, console: Console | None = None) -> None:
+    """Print the table of dictionaries, best first within a hook by L0, and the table of stability."""
+    console = console or Console()
+    if not console.is_terminal:
+        console.width = 160
+    table = Table(title="sweep; ● on the Pareto front against L0", title_justify="left")
+    for column in ("dictionary", "L0", "FVU", "loss recovered", "95 % interval", "CE increase", "dead", "n"):
+        table.add_column(column, justify="left" if column == "dictionary" else "right", overflow="fold")
+    for row in sorted(found.rows, key=lambda row: (row.hook, row.value("core/l0") or 0.0)):
+        if row.failure:
+            table.add_row(row.name, f"failed: {row.failure}")
+            continue
+        figures = {figure.name: figure for figure in row.figures}
+        l0, fvu, recovered, increase = (figures[name] for name in SHOWN)
+        low, high = recovered.ci_low, recovered.ci_high
+        table.add_row(
+            row.name, _number(l0), _number(fvu, "core/fvu" in row.fronts), _number(recovered, recovered.name in row.fronts),
+            "" if low is None or high is None else f"{low:.3f} … {high:.3f}", _number(increase),
+            _number(figures["core/dead_share"]), f"{recovered.n:,}",
+        )  # fmt: skip
+    for name, controls in found.baselines.items():
+        by_name = {figure.name: figure for figure in controls}
+        l0, fvu, recovered, increase = (by_name[shown] for shown in SHOWN)
+        table.add_row(f"(control) {name.rpartition('/')[2]}", _number(l0), _number(fvu), _number(recovered), "", _number(increase),
+                      "", f"{recovered.n:,}")  # fmt: skip
+    console.print(table)
+    if found.stability:
+        table = Table(title="stability between seeds", title_justify="left")
+        for column in ("figure", "value", "95 % interval", "random rows", "n"):
+            table.add_column(column, justify="left" if column == "figure" else "right")
+        for figure in found.stability:
+            if figure.value is None:
+                table.add_row(figure.name, f"not measured: {figure.failure}")
+                continue
+            null = "" if figure.null is None else f"{figure.null:.3f}"
+            table.add_row(figure.name.removeprefix("stability/"), f"{figure.value:.3f}",
+                          f"{figure.ci_low:.3f} … {figure.ci_high:.3f}", null, f"{figure.n:,}")  # fmt: skip
+        console.print(table)
+
+
+def _number(figure: Figure, on_front: bool = False) -> str:
+    if figure.value is None:
+        return "not measured"
+    return ("● " if on_front else "") + f"{figure.value:.3g}"
+
+
+def _slug(hook: str) -> str:
+    return "".join(sign if sign.isalnum() or sign in "._" else "_" for sign in hook)
+
+
+def _units(pipeline: Pipeline, config: SweepConfig) -> Units:
+    """The run's shards where it is read at one hook and has them, else the model, read once for all hooks."""
+    if not config.hooks or config.hooks == (pipeline.hook,):
+        return pipeline.units()
+    reader = Reader(
+        pipeline.model, pipeline.corpus, "+".join(config.hooks), pipeline.config.mask, target=pipeline.target
+    )
+    return LiveRows(reader, ["train"])
+
+
+def _jobs(pipeline: Pipeline, config: SweepConfig, members: list[Member], folder: Path) -> list[Job]:
+    hooks, starts, start = config.hooks or (pipeline.hook,), dict[str, int](), 0
+    for hook in hooks:
+        starts[hook] = start
+        start += pipeline.model.width(hook)
+    jobs = []
+    for member in members:
+        width = pipeline.model.width(member.hook)
+        columns = Columns(x=slice(starts[member.hook], starts[member.hook] + width))
+        jobs.append(Job(pipeline.train_config(member.choice, member.hook), folder / member.name, pipeline.inputs(member.hook),
+                        columns, pipeline.config.model.name, member.hook, pipeline.target or ""))  # fmt: skip
+    return jobs
+
+
+def _report(
+    pipeline: Pipeline,
+    config: SweepConfig,
+    members: list[Member],
+    jobs: list[Job],
+    trained: list[TrainableDictionary | UserError],
+    folder: Path,
+) -> SweepReport:
+    names = [member.name for member in members]
+    manifests = {name: open_artifact(job.to, "dictionary") for name, job, found in zip(names, jobs, trained, strict=True)
+                 if isinstance(found, Dictionary)}  # fmt: skip
+    inputs = {"model": pipeline.model.id, "corpus": pipeline.corpus.id} | {n: m.id for n, m in manifests.items()}
+    wanted = ReportConfig(members=names, n_rows=config.n_rows, moment_rows=config.moment_rows)
+    to = folder / "report"
+    if finished(to, "sweep", wanted, inputs):
+        return SweepReport.parse(json.loads((to / FILE).read_text(encoding="utf-8")), str(to / FILE))
+    measured = []
+    for member, found in zip(members, trained, strict=True):
+        failure = str(found) if isinstance(found, UserError) else None
+        row = SweepRow(
+            name=member.name, hook=member.hook, settings=member.settings, seed=member.choice.seed, failure=failure
+        )
+        n_dead = manifests[member.name].notes["n_dead"] if member.name in manifests else 0
+        measured.append(Measured(row, None if isinstance(found, UserError) else found, n_dead))
+    readers = {
+        hook: Reader(pipeline.model, pipeline.corpus, hook, pipeline.config.mask, batch_rows=16, target=pipeline.target)
+        for hook in config.hooks or (pipeline.hook,)
+    }
+    with stage(to, "sweep", wanted, inputs) as staging:
+        report = sweep_report(readers, measured, n_rows=config.n_rows, moment_rows=config.moment_rows)
+        write_json(staging.folder / FILE, report.to_json())
+        staging.finish()
+    return report

@@ -1,0 +1,121 @@
+"""Sweeps: one reading for all, figures that agree with a slow look, fronts, and a run made from the best."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from sparselex.base.errors import UserError
+from sparselex.base.workspace import Workspace
+from sparselex.dictionaries.files import load_dictionary
+from sparselex.evaluate.records import SweepReport, SweepRow
+from sparselex.evaluate.sweep import fronts_of
+from sparselex.recipes.pipeline import Pipeline
+from sparselex.recipes.sweep import SweepConfig, members_of, print_sweep, sweep, use
+from sparselex.server.app import create_app
+from tests.support.small import small_config, write_documents
+
+HOOKS = ("blocks.0.mlp.hook_post", "blocks.0.hook_resid_post")
+CONFIG = SweepConfig(
+    kinds=("batchtopk", "relu"), expansions=(0.5,), ks=(4, 8), seeds=(0, 1), hooks=HOOKS, n_tokens=20_000, n_rows=20,
+    moment_rows=40, options={},
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    root = tmp_path_factory.mktemp("sweep")
+    pipeline = Pipeline(Workspace.create(root / "w"), "main", small_config(write_documents(root / "text")))
+    return pipeline, sweep(pipeline, CONFIG)
+
+
+def test_every_combination_is_there_with_its_figures(swept):
+    pipeline, found = swept
+    assert len(found.rows) == len(HOOKS) * (2 + 1) * 2
+    assert [row.name for row in found.rows] == [member.name for member in members_of(pipeline, CONFIG)]
+    for row in found.rows:
+        assert row.failure is None and row.value("core/l0") > 0 and (pipeline.folder / "sweep" / row.name).is_dir()
+    wide = {row.hook: load_dictionary(pipeline.folder / "sweep" / row.name).d_in for row in found.rows}
+    assert wide == {HOOKS[0]: 512, HOOKS[1]: 128}
+    assert {name.rpartition("/")[0] for name in found.baselines} == set(HOOKS)
+
+
+def test_its_figures_equal_a_direct_look(swept):
+    pipeline, found = swept
+    row = found.rows[0]
+    dictionary = load_dictionary(pipeline.folder / "sweep" / row.name)
+    test = pipeline.corpus.row_ranges["test"]
+    rows = np.unique(np.linspace(test.start, test.stop - 1, min(20, len(test))).round().astype(np.int64))
+    tokens = torch.from_numpy(np.asarray(pipeline.corpus.tokens[rows]).astype(np.int64))
+    text = torch.from_numpy(pipeline.corpus.text_mask(rows))
+    x = pipeline.model.capture(tokens, [row.hook])[row.hook][text]
+    assert row.value("core/l0") == pytest.approx(float((dictionary.encode(x) != 0).sum()) / len(x), rel=1e-6)
+    fvu = float((dictionary(x) - x).square().sum() / (x - x.mean(0)).square().sum())
+    assert row.value("core/fvu") == pytest.approx(fvu, rel=1e-4)
+
+
+def test_a_member_is_what_it_would_be_alone(swept, tmp_path):
+    """One hook and one member, on the same stream: the same bytes as among twelve."""
+    pipeline, _ = swept
+    alone = Pipeline(Workspace.create(tmp_path / "w"), "main", pipeline.config)
+    sweep(alone, CONFIG.model_copy(update={"hooks": HOOKS[:1], "kinds": ("batchtopk",), "ks": (8,), "seeds": (1,)}))
+    one = alone.folder / "sweep" / "batchtopk-x0.5-k8-s1"
+    among = pipeline.folder / "sweep" / f"{HOOKS[0].replace('.', '.')}-batchtopk-x0.5-k8-s1"
+    assert (one / "sae_weights.safetensors").read_bytes() == (among / "sae_weights.safetensors").read_bytes()
+
+
+def test_again_nothing_is_made(swept, monkeypatch):
+    pipeline, found = swept
+    monkeypatch.setattr("sparselex.recipes.sweep.sweep_report", None)
+    assert sweep(pipeline, CONFIG) == found
+
+
+def test_stability_is_reported_for_equal_settings(swept):
+    names = {figure.name for figure in swept[1].stability}
+    assert len(names) == len(HOOKS) * 3 * 3 and any("relu-x0.5-l1-5/shared_share" in name for name in names)
+
+
+def test_fronts():
+    def row(name, l0, fvu, hook="a"):
+        figures = [{"name": f"core/{key}", "value": value, "definition": "x"}
+                   for key, value in (("l0", l0), ("fvu", fvu), ("loss_recovered_mean", 1 - fvu))]  # fmt: skip
+        return SweepRow.parse({"name": name, "hook": hook, "settings": {}, "seed": 0, "figures": figures})
+
+    rows = [
+        row("sparse", 4, 0.5),
+        row("worse", 5, 0.6),
+        row("dense", 9, 0.2),
+        row("same", 9, 0.2),
+        row("elsewhere", 8, 0.9, "b"),
+    ]
+    fronts = {r.name: fronts_of(r, rows) for r in rows}
+    both = ["core/fvu", "core/loss_recovered_mean"]
+    assert fronts == {"sparse": both, "worse": [], "dense": both, "same": both, "elsewhere": both}
+
+
+def test_one_of_them_becomes_a_run(swept):
+    pipeline, found = swept
+    row = found.rows[-1]
+    new = use(pipeline, row.name, "chosen")
+    assert new.hook == row.hook and load_dictionary(new.folder / "dictionary").d_in == 128
+    assert new.index().d_sae == 64
+    with pytest.raises(UserError, match="has a dictionary already"):
+        use(pipeline, row.name, "chosen")
+    with pytest.raises(UserError, match="no sparselex artifact"):
+        use(pipeline, "nonsense", "other")
+
+
+def test_the_browser_and_the_terminal_show_it(swept, capsys):
+    from fastapi.testclient import TestClient
+
+    pipeline, found = swept
+    page = TestClient(create_app(pipeline.workspace)).get("/")
+    assert page.status_code == 200 and "Sweep of main" in page.text
+    for row in found.rows:
+        assert row.name in page.text
+    assert "<circle" in page.text and "stability between seeds" in page.text
+    print_sweep(found)
+    assert "loss recovered" in capsys.readouterr().out
+    written = json.loads((pipeline.folder / "sweep" / "report" / "sweep.json").read_text())
+    assert SweepReport.parse(written) == found
