@@ -21,7 +21,7 @@ docs: $(READY)  ## the code blocks of README and docs, run as tests
 	$(BIN)/python -m pytest tests/test_docs.py
 
 bench: $(READY)  ## every benchmark, each printing one table of ratios
-	for name in harvest index training server; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	for name in harvest index training gpu server; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf .venv

@@ -13,11 +13,13 @@ from rich.table import Table
 from sparselex.base.records import Figure
 
 
-def options(description: str | None) -> argparse.Namespace:
-    """The options every benchmark takes."""
+def options(description: str | None, **more: str) -> argparse.Namespace:
+    """The options every benchmark takes, and `more` of its own: name and help, with text values."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer repeats")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    for name, meaning in more.items():
+        parser.add_argument(f"--{name}", help=meaning)
     return parser.parse_args()
 
 

@@ -28,12 +28,13 @@ from sparselex.training.step import Step
 K = 32
 
 
-def activations(n: int, d_in: int) -> torch.Tensor:
+def activations(n: int, d_in: int, device: str = "cpu") -> torch.Tensor:
     """`[n, d_in]` sums of about 32 planted directions, scaled to E|x|² = d_in."""
-    generator = torch.Generator().manual_seed(1)
-    directions = torch.randn(4096, d_in, generator=generator)
+    generator = torch.Generator(device).manual_seed(1)
+    directions = torch.randn(4096, d_in, generator=generator, device=device)
     directions /= directions.norm(dim=-1, keepdim=True)
-    sizes = torch.rand(n, 4096, generator=generator) * (torch.rand(n, 4096, generator=generator) < K / 4096)
+    numbers = lambda: torch.rand(n, 4096, generator=generator, device=device)
+    sizes = numbers() * (numbers() < K / 4096)
     x = sizes @ directions
     return x * (d_in / x.square().sum(-1).mean()).sqrt()
 

@@ -4,41 +4,60 @@ The interpreter must be asked for before Triton is imported, so there the tests 
 """
 
 import itertools
+import json
 import os
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks import gpu
 from sparselex.dictionaries import sparse
 from sparselex.dictionaries.sparse import decode_at
 from sparselex.dictionaries.table import new_dictionary
 from sparselex.training.decoder import normalise, project_out
 from sparselex.training.train import TrainConfig
 
-pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-HERE = INTERPRETED or torch.cuda.is_available()
+HERE = find_spec("triton") is not None and (INTERPRETED or torch.cuda.is_available())
 DEVICE = "cpu" if INTERPRETED else "cuda"
 compared = pytest.mark.skipif(not HERE, reason="runs in the interpreter's process")
 
-if HERE and find_spec("triton"):
+if HERE:
     from sparselex.dictionaries import kernels
 
 
-@pytest.mark.skipif(HERE, reason="the tests run in this process")
-def test_everything_here_in_the_interpreter():
-    command = [sys.executable, "-m", "pytest", __file__, "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+@pytest.mark.skipif(HERE or not find_spec("triton"), reason="no Triton, or the tests run in this process")
+def test_everything_here_and_adam_in_the_interpreter():
+    files = [__file__, str(Path(__file__).parents[1] / "training" / "test_adam.py")]
+    command = [sys.executable, "-m", "pytest", *files, "-q", "--noconftest", "-p", "no:cacheprovider", "-p", "no:xdist"]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"TRITON_INTERPRET": "1"})
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
 
 
+@pytest.mark.skipif(INTERPRETED, reason="once is enough")
 def test_the_library_does_not_import_triton():
     code = "import sys, sparselex.training.train, sparselex.dictionaries.table; print('triton' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.skipif(INTERPRETED, reason="once is enough")
+def test_the_benchmark_runs_at_toy_size_and_without_a_gpu_says_so(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "figures.json"
+    monkeypatch.setattr(sys, "argv", ["gpu", "--device", "cpu", "--quick", "--json", str(file)])
+    gpu.main()
+    figures = {figure["name"]: figure["value"] for figure in json.loads(file.read_text())}
+    assert {"gpu/product", "gpu/batchtopk_bf16/to_encoder_product", "gpu/adam/to_pytorch"} <= set(figures)
+    assert all(value > 0 for value in figures.values())
+    if not torch.cuda.is_available():
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["gpu"])
+        gpu.main()
+        assert capsys.readouterr().out.count("\n") == 1
 
 
 def generator():
@@ -166,7 +185,9 @@ def test_one_pass_equals_adam_with_projection_and_norms(factor, project, unit):
 POINTER, WHOLE, REAL = "*i64", "i32", "fp32"
 
 
-@pytest.mark.skipif(INTERPRETED, reason="the interpreter compiles nothing")
+@pytest.mark.skipif(
+    INTERPRETED or not find_spec("triton"), reason="no Triton, or its interpreter, which compiles nothing"
+)
 @pytest.mark.parametrize("table", ["*fp32", "*bf16"])
 def test_kernels_compile_for_gpus(table, tmp_path, monkeypatch):
     """For the architectures of A100 and H100, which needs neither; the interpreter takes much that the compiler refuses."""

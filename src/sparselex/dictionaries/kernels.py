@@ -154,12 +154,13 @@ def bag_sums(
         owners = torch.searchsorted(ends, torch.arange(n_extra, device=ends.device), right=True)
     partial = out.new_empty(n_extra, d)
     strips = triton.cdiv(d, _STRIP)
-    _sum_pieces[n_bags + n_extra, strips](
-        table, indices, offsets, weights, out, partial, owners, ends, n_bags, d, table.stride(0),
-        PIECE=_PIECE, ENTRIES=_N_ENTRIES, STRIP=_STRIP,
-    )  # fmt: skip
-    if n_extra:
-        _add_pieces[n_extra, strips](out, partial, owners, ends, n_bags, d, STRIP=_STRIP)
+    with torch.cuda.device_of(table):  # Triton launches on the current GPU, whichever the tensors are on
+        _sum_pieces[n_bags + n_extra, strips](
+            table, indices, offsets, weights, out, partial, owners, ends, n_bags, d, table.stride(0),
+            PIECE=_PIECE, ENTRIES=_N_ENTRIES, STRIP=_STRIP,
+        )  # fmt: skip
+        if n_extra:
+            _add_pieces[n_extra, strips](out, partial, owners, ends, n_bags, d, STRIP=_STRIP)
     return out
 
 
@@ -173,10 +174,11 @@ def pair_dots(
     n_spans = max(1, triton.cdiv(d, span))
     out = torch.empty(n_spans, nnz, dtype=torch.float32, device=table.device)
     if nnz:
-        _dot_pairs[triton.cdiv(nnz, _N_ENTRIES), n_spans](
-            left, table, rows, indices, out, nnz, d, span, left.stride(0), table.stride(0),
-            ENTRIES=_N_ENTRIES, STRIP=_STRIP,
-        )  # fmt: skip
+        with torch.cuda.device_of(table):
+            _dot_pairs[triton.cdiv(nnz, _N_ENTRIES), n_spans](
+                left, table, rows, indices, out, nnz, d, span, left.stride(0), table.stride(0),
+                ENTRIES=_N_ENTRIES, STRIP=_STRIP,
+            )  # fmt: skip
     return out[0] if n_spans == 1 else out.sum(0)
 
 
@@ -217,12 +219,13 @@ def adam_rows(
     if not param.numel():
         return
     width = triton.next_power_of_2(d)
-    _adam_row[len(param),](
-        param, grad, exp_avg, exp_avg_sq, param if shadow is None else shadow, param if factor is None else factor, d,
-        lr / (1 - betas[0] ** step), betas[0], 1 - betas[0], betas[1], 1 - betas[1], (1 - betas[1] ** step) ** 0.5, eps,
-        PROJECT=project, NORMALISE=normalise, ZERO=zero, SHADOW=shadow is not None, FACTOR=factor is not None,
-        WIDTH=width, num_warps=max(1, min(16, width // 512)),
-    )  # fmt: skip
+    with torch.cuda.device_of(param):
+        _adam_row[len(param),](
+            param, grad, exp_avg, exp_avg_sq, param if shadow is None else shadow, param if factor is None else factor, d,
+            lr / (1 - betas[0] ** step), betas[0], 1 - betas[0], betas[1], 1 - betas[1], (1 - betas[1] ** step) ** 0.5, eps,
+            PROJECT=project, NORMALISE=normalise, ZERO=zero, SHADOW=shadow is not None, FACTOR=factor is not None,
+            WIDTH=width, num_warps=max(1, min(16, width // 512)),
+        )  # fmt: skip
 
 
 def _by_rows(table: Tensor) -> Tensor:

@@ -30,6 +30,9 @@ _PADDING = 16
 _CHUNK_SCORES = 2**26
 """Scores computed at a time, 256 MiB in float32: products of a few hundred rows still run at full speed."""
 
+_CHUNK_SCORES_GPU = 2**28
+"""The same on GPUs, which stand still between chunks while the number of places found reaches the host."""
+
 SPARSE_BELOW = 0.08
 """Share of active latents under which sparse gradients are faster than dense products on CPUs (docs/lab-log.md)."""
 
@@ -39,8 +42,10 @@ exact values, so choices differ only among near equals at the cut; values and gr
 that multiply bfloat16 in hardware (three times faster there, slower elsewhere)."""
 
 
-def fastest_selection() -> Selection:
-    """`bfloat16` where this processor multiplies it in hardware."""
+def fastest_selection(device: torch.device | str = "cpu") -> Selection:
+    """`bfloat16` where this device multiplies it in hardware."""
+    if torch.device(device).type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     found = torch.cpu.get_capabilities()
     return "bfloat16" if found.get("avx512_bf16") or found.get("amx_bf16") else "float32"
 
@@ -105,7 +110,8 @@ class Scorer:
 
     def chunks(self, x: Float[Tensor, "n d_in"]) -> Iterator[tuple[int, Tensor]]:
         """First token and scores of one part of the batch after another, so that all scores never lie in memory together."""
-        n_rows = max(1, _CHUNK_SCORES // len(self._weights))
+        n_scores = _CHUNK_SCORES_GPU if self._weights.is_cuda else _CHUNK_SCORES
+        n_rows = max(1, n_scores // len(self._weights))
         for start in range(0, len(x), n_rows):
             yield start, self(x[start : start + n_rows])
 
