@@ -140,13 +140,14 @@ class Pipeline:
         elif choice.kind == "jumprelu":
             dictionary |= {"target_l0": choice.k}
         else:
-            dictionary |= {"k": choice.k, "selection": choice.selection or fastest_selection()}
+            dictionary |= {"k": choice.k, "selection": choice.selection or fastest_selection(self.config.model.device)}
         dictionary |= choice.options
         n_tokens = choice.n_tokens or self.n_training_tokens
         values = {
             "dictionary": dictionary,
             "n_tokens": n_tokens,
             "seed": choice.seed,
+            "device": self.config.model.device,
             # Below some thousand steps more of them are worth more than larger ones (docs/lab-log.md).
             "batch_size": 2048 if n_tokens < 20_000_000 else 4096,
             "checkpoint_tokens": CHECKPOINT_TOKENS,

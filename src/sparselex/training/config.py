@@ -49,7 +49,8 @@ class TrainConfig(Config):
     """Tokens of silence after which a latent counts as dead."""
 
     gradients: Gradients = "auto"
-    """How codes are decoded and weight gradients summed: the sparse way, the dense way (equal up to rounding), or whichever is faster."""
+    """How codes are decoded and weight gradients summed: the sparse way, the dense way (equal up to rounding), the sparse way
+    reading inputs and rows rounded to bfloat16, or (auto) whichever of the first two is faster."""
 
     calibration_batches: PositiveInt = 8
     """Batches from which the input scale and the mean are measured before the first step."""
@@ -62,6 +63,9 @@ class TrainConfig(Config):
 
     validation_steps: PositiveInt = 100
     """Steps between measurements on held-out activations, where there are any."""
+
+    device: str = "cpu"
+    """Torch device of the weights; batches are moved to it."""
 
     seed: NonNegativeInt = 0
     """Seed of the weights."""

@@ -171,7 +171,7 @@ def _next(source: ActivationSource, trainers: Sequence[Trainer], n_steps: int) -
 
 
 def _finish(trainer: Trainer, job: Job) -> None:
-    dictionary = trainer.dictionary
+    dictionary = trainer.dictionary.cpu()
     dictionary.fold(trainer.x_scales, trainer.target_scales)
     write_dictionary(dictionary, trainer.staging.folder, model_name=job.model_name, hook=job.hook,
                      target=job.target)  # fmt: skip

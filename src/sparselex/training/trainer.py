@@ -15,11 +15,11 @@ from sparselex.base.errors import UserError
 from sparselex.base.seeds import derive
 from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.table import new_dictionary
+from sparselex.training.adam import Adam
 from sparselex.training.calibrate import Columns, scaled, scales
 from sparselex.training.checkpoint import load_checkpoint, save_checkpoint
 from sparselex.training.config import TrainConfig
 from sparselex.training.dead import Silence
-from sparselex.training.decoder import normalise, project_out
 from sparselex.training.objectives import auxk, penalty, reconstruction
 from sparselex.training.resample import resample
 from sparselex.training.schedules import lr_factor, peak_lr
@@ -53,10 +53,11 @@ class Trainer:
         self.config, self.staging, self.columns = config, staging, columns or Columns()
         self.terms, self.observers = terms, observers
         generator = torch.Generator().manual_seed(derive(config.seed, "dictionary"))
-        self.dictionary: TrainableDictionary = new_dictionary(config.dictionary, generator)
+        self.dictionary: TrainableDictionary = new_dictionary(config.dictionary, generator).to(config.device)
         self.lr = config.lr or peak_lr(config.dictionary.d_sae, config.n_steps)
-        self.optimiser = torch.optim.Adam(_groups(self.dictionary), lr=self.lr, fused=True)
-        self.silence = Silence(config.dictionary.d_sae, config.dead_after_tokens)
+        unit_rows = [self.dictionary.W_dec] if self.dictionary.unit_decoder else []
+        self.optimiser = Adam(_groups(self.dictionary), unit_rows=unit_rows, lr=self.lr)
+        self.silence = Silence(config.dictionary.d_sae, config.dead_after_tokens, torch.device(config.device))
         self.n_steps = self.n_tokens = self._saved_tokens = 0
         self.x_scales, self.target_scales = tuple[float, ...](), tuple[float, ...]()
         self._validation, self._warned, self.shown = validation, False, dict[str, float]()
@@ -96,17 +97,13 @@ class Trainer:
         loss, step = self._loss(x, target, dead, batch)
         self.optimiser.zero_grad()
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.dictionary.parameters(), config.clip)
+        norm = self.optimiser.gradient_norm()
         self._check_finite(loss.item(), norm.item())
         factor = lr_factor(self.n_steps, config.n_steps, warmup_steps=self._warmup_steps,
                            decay_share=config.decay_share)  # fmt: skip
         for group in self.optimiser.param_groups:
             group["lr"] = self.lr * max(factor, 0.0) * group["factor"]
-        if self.dictionary.unit_decoder:
-            project_out(self.dictionary.W_dec)
-        self.optimiser.step()
-        if self.dictionary.unit_decoder:
-            normalise(self.dictionary.W_dec)
+        self.optimiser.clipped_step(norm, config.clip)
         self.silence.update(step.codes)
         if self._is_due_for_resampling():
             generator = torch.Generator().manual_seed(derive(config.seed, "resample", self.n_steps))
@@ -136,8 +133,9 @@ class Trainer:
         return self.n_tokens - self._saved_tokens >= self.config.checkpoint_tokens
 
     def _scaled(self, x: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor]:
-        x = scaled(x, self.dictionary.parts_in, self.x_scales)
-        return x, x if target is None else scaled(target, self.dictionary.parts_out, self.target_scales)
+        device = self.config.device
+        x = scaled(x.to(device), self.dictionary.parts_in, self.x_scales)
+        return x, x if target is None else scaled(target.to(device), self.dictionary.parts_out, self.target_scales)
 
     def _loss(self, x: Tensor, target: Tensor, dead: Tensor, batch: Batch) -> tuple[Tensor, Step]:
         dictionary, config = self.dictionary, self.config
