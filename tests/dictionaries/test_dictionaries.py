@@ -15,6 +15,7 @@ from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
 from sparselex.dictionaries.gated import GatedConfig
 from sparselex.dictionaries.jumprelu import JumpReLUConfig
+from sparselex.dictionaries.matching_pursuit import MatchingPursuitConfig
 from sparselex.dictionaries.matryoshka import MatryoshkaConfig
 from sparselex.dictionaries.panneal import PAnnealConfig
 from sparselex.dictionaries.relu import ReLUConfig
@@ -36,6 +37,7 @@ CONFIGS = {
     "matryoshka": MatryoshkaConfig(**SIZE, k=5, prefixes=(0.2, 0.5)),
     "panneal": PAnnealConfig(**SIZE, l1=2.0),
     "abstopk": AbsTopKConfig(**SIZE, k=5),
+    "matching_pursuit": MatchingPursuitConfig(**SIZE, k=5),
 }
 
 
@@ -93,6 +95,8 @@ def dense_reference(dictionary, x, target, progress):
     Which latents are kept is decided without gradient; jumps have a straight-through slope.
     """
     config, norms, n = dictionary.config, dictionary.W_dec.norm(dim=-1), len(x)
+    if config.kind == "matching_pursuit":
+        return pursuit_reference(dictionary, x)[0], x.new_zeros(())
     z = (x - dictionary.b_dec) @ dictionary.W_enc
     pre = z + dictionary.b_enc
     scores = (pre * norms).detach()
@@ -128,6 +132,24 @@ def dense_reference(dictionary, x, target, progress):
             ends = [8, 20] if config.kind == "matryoshka" else []
             parts = [acts[:, :end] @ dictionary.W_dec[:end] + dictionary.b_dec - target for end in ends]
             return acts, sum((part.square().sum() / n for part in parts), none)
+
+
+def pursuit_reference(dictionary, x):
+    """Activations by matching pursuit, token by token and step by step, for autograd; and how many steps were taken."""
+    W, acts, n_steps = dictionary.W_dec, [], 0
+    for residual in x - dictionary.b_dec:
+        act, least = torch.zeros(len(W), dtype=x.dtype), dictionary.config.stop_below * residual.norm()
+        for _ in range(dictionary.config.k):
+            products = W @ residual / W.norm(dim=-1)
+            best = products.argmax()
+            if products[best] <= least:
+                break
+            value = products[best] / W[best].norm()
+            act = act + value * torch.eye(len(W), dtype=x.dtype)[best]
+            residual = residual - value * W[best]
+            n_steps += 1
+        acts.append(act)
+    return torch.stack(acts), n_steps
 
 
 @pytest.mark.parametrize("gradients", ["sparse", "dense", "auto"])

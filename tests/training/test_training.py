@@ -11,6 +11,7 @@ from sparselex.dictionaries.abstopk import AbsTopKConfig
 from sparselex.dictionaries.batchtopk import BatchTopKConfig
 from sparselex.dictionaries.gated import GatedConfig
 from sparselex.dictionaries.jumprelu import JumpReLUConfig
+from sparselex.dictionaries.matching_pursuit import MatchingPursuitConfig
 from sparselex.dictionaries.matryoshka import MatryoshkaConfig
 from sparselex.dictionaries.panneal import PAnnealConfig
 from sparselex.dictionaries.relu import ReLUConfig
@@ -38,6 +39,7 @@ KINDS = {
     "matryoshka": MatryoshkaConfig(**SMALL, k=3, prefixes=(0.7,)),
     "panneal": PAnnealConfig(**SMALL, l1=1.0),
     "abstopk": AbsTopKConfig(**SMALL, k=3),
+    "matching_pursuit": MatchingPursuitConfig(**SMALL, k=3),
 }
 
 
@@ -111,6 +113,26 @@ def test_resampling_revives_dead_latents_and_resumes_exactly(tmp_path, monkeypat
             name = "sae_weights.safetensors"
             assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "with" / name).read_bytes()
     assert shares["with"] > 0.9 and shares["without"] == 0
+
+
+def test_latents_without_an_encoder_are_resampled_too(tmp_path, monkeypatch):
+    from sparselex.training import train as module
+
+    plain = module.new_dictionary
+
+    def with_dead(cfg, generator):
+        dictionary = plain(cfg, generator)
+        dictionary.W_dec.data[1:48] = dictionary.W_dec.data[0]  # of equals, but for rounding, one is taken
+        return dictionary
+
+    monkeypatch.setattr(module, "new_dictionary", with_dead)
+    shares = {}
+    for when in ((0.3, 0.5), ()):
+        pursuit = KINDS["matching_pursuit"].model_copy(update={"resample_shares": when})
+        cfg = config(n_tokens=60_000, lr=3e-3).model_copy(update={"dictionary": pursuit})
+        dictionary = train(source(), cfg, tmp_path / str(when), inputs={})
+        shares[when] = float((dictionary.encode(source().sample(10_000)) > 0).any(0)[:48].float().mean())
+    assert shares[0.3, 0.5] > 0.9 and shares[()] < 0.3
 
 
 def step_of(dictionary, x, dead, progress=1.0):

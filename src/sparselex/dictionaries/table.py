@@ -11,6 +11,7 @@ from sparselex.dictionaries.batchtopk import BatchTopK, BatchTopKConfig
 from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.gated import Gated, GatedConfig
 from sparselex.dictionaries.jumprelu import JumpReLU, JumpReLUConfig
+from sparselex.dictionaries.matching_pursuit import MatchingPursuit, MatchingPursuitConfig
 from sparselex.dictionaries.matryoshka import Matryoshka, MatryoshkaConfig
 from sparselex.dictionaries.panneal import PAnneal, PAnnealConfig
 from sparselex.dictionaries.relu import ReLU, ReLUConfig
@@ -24,12 +25,13 @@ AnyDictionaryConfig = Annotated[
     | GatedConfig
     | MatryoshkaConfig
     | PAnnealConfig
-    | AbsTopKConfig,
+    | AbsTopKConfig
+    | MatchingPursuitConfig,
     Field(discriminator="kind"),
 ]
 """The configuration of any trainable type, told apart by `kind`."""
 
-Kind = Literal["batchtopk", "topk", "relu", "jumprelu", "gated", "matryoshka", "panneal", "abstopk"]
+Kind = Literal["batchtopk", "topk", "relu", "jumprelu", "gated", "matryoshka", "panneal", "abstopk", "matching_pursuit"]
 """Names of the trainable types."""
 
 DICTIONARIES: Registry[type[TrainableDictionary]] = Registry(
@@ -43,6 +45,7 @@ DICTIONARIES: Registry[type[TrainableDictionary]] = Registry(
         "matryoshka": Matryoshka,
         "panneal": PAnneal,
         "abstopk": AbsTopK,
+        "matching_pursuit": MatchingPursuit,
     },
 )
 """Trainable types by `kind`."""

@@ -13,10 +13,10 @@ def resample(step: Step, optimiser: torch.optim.Optimizer, generator: torch.Gene
 
     The decoder row becomes the token's direction (less `b_dec`, on top of which latents write), the encoder the same at 0.2 times the
     mean norm of living latents, the bias 0, and Adam forgets those rows (Bricken et al. 2023, Towards Monosemanticity, appendix).
-    Returns the latents that were resampled.
+    A type without an encoder has its decoder rows replaced. Returns the latents that were resampled.
     """
     dictionary, dead = step.dictionary, step.dead
-    if not isinstance(dictionary, EncoderDictionary) or not len(dead):
+    if not len(dead):
         return dead[:0]
     loss = (step.target - step.x_hat).square().sum(-1)
     drawn = torch.multinomial(
@@ -24,14 +24,17 @@ def resample(step: Step, optimiser: torch.optim.Optimizer, generator: torch.Gene
     )
     rows = step.x[drawn] - dictionary.b_dec
     rows = rows / rows.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
-    alive = torch.ones(dictionary.d_sae, dtype=torch.bool)
-    alive[dead] = False
-    norms = dictionary.W_enc.norm(dim=0)
-    size = 0.2 * float(norms[alive].mean()) if alive.any() else 0.2 * float(norms.mean())
     dictionary.W_dec[dead] = rows
-    dictionary.W_enc[:, dead] = size * rows.T
-    dictionary.b_enc[dead] = 0
-    for parameter, dim in ((dictionary.W_dec, 0), (dictionary.W_enc, 1), (dictionary.b_enc, 0)):
+    replaced = [(dictionary.W_dec, 0)]
+    if isinstance(dictionary, EncoderDictionary):
+        alive = torch.ones(dictionary.d_sae, dtype=torch.bool)
+        alive[dead] = False
+        norms = dictionary.W_enc.norm(dim=0)
+        size = 0.2 * float(norms[alive].mean()) if alive.any() else 0.2 * float(norms.mean())
+        dictionary.W_enc[:, dead] = size * rows.T
+        dictionary.b_enc[dead] = 0
+        replaced += [(dictionary.W_enc, 1), (dictionary.b_enc, 0)]
+    for parameter, dim in replaced:
         for moment in ("exp_avg", "exp_avg_sq"):
             if parameter in optimiser.state:
                 optimiser.state[parameter][moment].index_fill_(dim, dead, 0)
