@@ -63,7 +63,7 @@ def test_json_for_scripts_and_nothing_done_twice(staged, verb):
     assert {path: path.stat().st_mtime_ns for path in staged.rglob("*.npy")} == before
 
 
-@pytest.mark.parametrize("kind", ["matching_pursuit"])
+@pytest.mark.parametrize("kind", ["matching_pursuit", "archetypal"])
 def test_types_with_a_way_of_their_own_train_from_the_command_line(staged, tmp_path, kind):
     """These take other values from the options than the rest: nothing that the type does not know is passed on."""
     copy = tmp_path / "w"

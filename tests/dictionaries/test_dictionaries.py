@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from sparselex.base.artifacts import stage
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.abstopk import AbsTopKConfig
+from sparselex.dictionaries.archetypal import ArchetypalConfig
 from sparselex.dictionaries.baselines import neurons, principal_components
 from sparselex.dictionaries.batchtopk import BatchTopKConfig
 from sparselex.dictionaries.codes import Codes
@@ -38,6 +39,7 @@ CONFIGS = {
     "panneal": PAnnealConfig(**SIZE, l1=2.0),
     "abstopk": AbsTopKConfig(**SIZE, k=5),
     "matching_pursuit": MatchingPursuitConfig(**SIZE, k=5),
+    "archetypal": ArchetypalConfig(**SIZE, k=5, n_points=30, delta=1.0),
 }
 
 
@@ -122,7 +124,7 @@ def dense_reference(dictionary, x, target, progress):
                 return pre * opened, (4 * pre * opened * norms).tanh().sum() / n
             l0 = opened.sum() / n
             return pre * opened, 3.0 * l0 if config.sparsity == "l0" else 12 * (l0 / 5 - 1) ** 2
-        case "topk":
+        case "topk" | "archetypal":
             mask = (scores >= scores.topk(5, dim=1).values[:, -1:]) & (scores > 0)
             return torch.where(mask, pre, 0), none
         case "abstopk":
@@ -214,7 +216,7 @@ def saved(kind, tmp_path):
     return dictionary
 
 
-ARCHITECTURES = {"relu": "standard", "panneal": "standard", "topk": "topk"} | dict.fromkeys(
+ARCHITECTURES = {"relu": "standard", "panneal": "standard", "topk": "topk", "archetypal": "topk"} | dict.fromkeys(
     ["batchtopk", "matryoshka", "jumprelu"], "jumprelu"
 )
 

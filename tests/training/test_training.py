@@ -8,6 +8,7 @@ import torch
 from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.abstopk import AbsTopKConfig
+from sparselex.dictionaries.archetypal import ArchetypalConfig
 from sparselex.dictionaries.batchtopk import BatchTopKConfig
 from sparselex.dictionaries.gated import GatedConfig
 from sparselex.dictionaries.jumprelu import JumpReLUConfig
@@ -40,6 +41,7 @@ KINDS = {
     "panneal": PAnnealConfig(**SMALL, l1=1.0),
     "abstopk": AbsTopKConfig(**SMALL, k=3),
     "matching_pursuit": MatchingPursuitConfig(**SMALL, k=3),
+    "archetypal": ArchetypalConfig(**SMALL, k=3, n_points=256),
 }
 
 
@@ -140,7 +142,7 @@ def step_of(dictionary, x, dead, progress=1.0):
     return Step(dictionary, x, x, codes, decode_at(codes, dictionary.W_dec, dictionary.b_dec), dead, progress)
 
 
-@pytest.mark.parametrize("kind", ["batchtopk", "topk", "relu"])
+@pytest.mark.parametrize("kind", ["batchtopk", "topk", "relu", "archetypal"])
 def test_gradients_of_every_objective_equal_dense_float64_autograd(kind):
     generator = torch.Generator().manual_seed(0)
     dictionary = new_dictionary(KINDS[kind], generator).double()
@@ -232,15 +234,23 @@ class Dying(SparseMixture):
         return super().next_batch()
 
 
-@pytest.mark.parametrize("dies_at", [0, 3, 9, 16, 24, 39])
-def test_killed_at_any_step_and_run_again_it_ends_in_the_same_bytes(tmp_path, dies_at):
-    train(source(), config(), tmp_path / "whole", inputs={"a": "b"})
+@pytest.mark.parametrize(
+    ("kind", "dies_at"),
+    [
+        *(("batchtopk", n) for n in (0, 3, 9, 16, 24, 39)),
+        ("archetypal", 3),
+        ("archetypal", 24),
+        ("matching_pursuit", 24),
+    ],
+)
+def test_killed_at_any_step_and_run_again_it_ends_in_the_same_bytes(tmp_path, kind, dies_at):
+    train(source(), config(kind), tmp_path / "whole", inputs={"a": "b"})
     dying = Dying(MIXTURE, batch_size=1000)
     dying.dies_at = dies_at
     with pytest.raises(Killed):
-        train(dying, config(), tmp_path / "killed", inputs={"a": "b"})
+        train(dying, config(kind), tmp_path / "killed", inputs={"a": "b"})
     assert not (tmp_path / "killed").exists()
-    train(source(), config(), tmp_path / "killed", inputs={"a": "b"})
+    train(source(), config(kind), tmp_path / "killed", inputs={"a": "b"})
     files = sorted(path.name for path in (tmp_path / "whole").iterdir())
     assert files == sorted(path.name for path in (tmp_path / "killed").iterdir()) and "log.jsonl" in files
     for name in files:

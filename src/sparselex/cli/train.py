@@ -15,7 +15,7 @@ def train(
         str,
         typer.Option(
             "--kind",
-            help="Type of dictionary: batchtopk, topk, relu, jumprelu, gated, matryoshka, panneal, abstopk or matching_pursuit.",
+            help="Type of dictionary: batchtopk, topk, relu, jumprelu, gated, matryoshka, panneal, abstopk, matching_pursuit or archetypal.",
         ),
     ] = "batchtopk",
     expansion: Annotated[float, typer.Option("--expansion", min=0, help="Latents per activation dimension.")] = 8,

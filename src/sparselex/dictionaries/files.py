@@ -27,6 +27,7 @@ _ARCHITECTURES = {
     "matryoshka": "jumprelu",
     "jumprelu": "jumprelu",
     "topk": "topk",
+    "archetypal": "topk",
     "relu": "standard",
     "panneal": "standard",
 }
@@ -59,6 +60,7 @@ def load_dictionary(path: Path | str) -> TrainableDictionary:
     except ValidationError as error:
         raise _unreadable(path / CONFIG, str(error.errors()[0]["msg"])) from None
     dictionary = new_dictionary(config)
+    dictionary.fold(1.0)  # a type may keep other tensors while it is trained
     try:
         tensors = load_file(path / WEIGHTS)
     except (SafetensorError, OSError) as error:
@@ -90,9 +92,11 @@ def _misfit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> st
 def saelens_config(dictionary: TrainableDictionary, model_name: str, hook: str) -> dict[str, Any]:
     """What SAELens 6 expects in `cfg.json`."""
     kind = dictionary.config.to_json()["kind"]
-    extra = {"k": dictionary.config.to_json()["k"], "rescale_acts_by_decoder_norm": True} if kind == "topk" else {}
+    architecture = _ARCHITECTURES.get(kind, kind)
+    is_topk = architecture == "topk"
+    extra = {"k": dictionary.config.to_json()["k"], "rescale_acts_by_decoder_norm": True} if is_topk else {}
     return {
-        "architecture": _ARCHITECTURES.get(kind, kind),
+        "architecture": architecture,
         "d_in": dictionary.d_in,
         "d_sae": dictionary.d_sae,
         "dtype": "float32",

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from sparselex.base.registry import Registry
 from sparselex.dictionaries.abstopk import AbsTopK, AbsTopKConfig
+from sparselex.dictionaries.archetypal import Archetypal, ArchetypalConfig
 from sparselex.dictionaries.batchtopk import BatchTopK, BatchTopKConfig
 from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.gated import Gated, GatedConfig
@@ -26,12 +27,24 @@ AnyDictionaryConfig = Annotated[
     | MatryoshkaConfig
     | PAnnealConfig
     | AbsTopKConfig
-    | MatchingPursuitConfig,
+    | MatchingPursuitConfig
+    | ArchetypalConfig,
     Field(discriminator="kind"),
 ]
 """The configuration of any trainable type, told apart by `kind`."""
 
-Kind = Literal["batchtopk", "topk", "relu", "jumprelu", "gated", "matryoshka", "panneal", "abstopk", "matching_pursuit"]
+Kind = Literal[
+    "batchtopk",
+    "topk",
+    "relu",
+    "jumprelu",
+    "gated",
+    "matryoshka",
+    "panneal",
+    "abstopk",
+    "matching_pursuit",
+    "archetypal",
+]
 """Names of the trainable types."""
 
 DICTIONARIES: Registry[type[TrainableDictionary]] = Registry(
@@ -46,6 +59,7 @@ DICTIONARIES: Registry[type[TrainableDictionary]] = Registry(
         "panneal": PAnneal,
         "abstopk": AbsTopK,
         "matching_pursuit": MatchingPursuit,
+        "archetypal": Archetypal,
     },
 )
 """Trainable types by `kind`."""
