@@ -49,9 +49,8 @@ class Archetypal(TopK):
 
     config: ArchetypalConfig  # type: ignore[assignment]
     points: Tensor
-    lr_factors: ClassVar[Mapping[str, float]] = {
-        "mix": 10.0
-    }  # logits of a softmax move by units, weights by hundredths
+    # Logits of a softmax move by units where other weights move by hundredths.
+    lr_factors: ClassVar[Mapping[str, float]] = {"mix": 10.0}
 
     def __init__(self, config: ArchetypalConfig, generator: torch.Generator | None = None):
         super().__init__(config, generator)
