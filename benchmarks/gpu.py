@@ -20,9 +20,9 @@ from sparselex.dictionaries.sparse import Gradients, decode_at
 from sparselex.dictionaries.table import new_dictionary
 from sparselex.training import adam
 from sparselex.training.adam import Adam
+from sparselex.training.config import TrainConfig
 from sparselex.training.objectives import auxk, penalty, reconstruction
 from sparselex.training.step import Step
-from sparselex.training.train import TrainConfig
 
 GOAL = 0.5
 
@@ -79,7 +79,7 @@ def fresh(kind: str, size: Size, x: torch.Tensor, **values: object) -> Trainable
     values = {"kind": kind, "d_in": size.d_in, "d_sae": size.d_sae, "k": size.k, **values}
     config = TrainConfig.parse({"dictionary": values, "n_tokens": 1}).dictionary
     dictionary = new_dictionary(config, torch.Generator().manual_seed(0)).to(size.device)
-    dictionary.prepare(x)
+    dictionary.prepare(x, x)
     return dictionary
 
 

@@ -63,6 +63,17 @@ def test_json_for_scripts_and_nothing_done_twice(staged, verb):
     assert {path: path.stat().st_mtime_ns for path in staged.rglob("*.npy")} == before
 
 
+@pytest.mark.parametrize("kind", ["matching_pursuit", "archetypal"])
+def test_types_with_a_way_of_their_own_train_from_the_command_line(staged, tmp_path, kind):
+    """These take other values from the options than the rest: nothing that the type does not know is passed on."""
+    copy = tmp_path / "w"
+    shutil.copytree(staged, copy)
+    result = run("train", copy, "--kind", kind, "--expansion", 0.25, "--k", 4, "--json")
+    assert result.returncode == 0, result.stderr
+    dictionary = json.loads(result.stdout)["config"]["dictionary"]
+    assert (dictionary["kind"], dictionary["k"]) == (kind, 4)
+
+
 def test_a_dictionary_goes_out_and_comes_back(staged, text, tmp_path):
     assert run("export", staged, tmp_path / "d").returncode == 0
     arguments = ("import", tmp_path / "w", tmp_path / "d", "--text", text, "--context", 64, "--tokens", 20_000)

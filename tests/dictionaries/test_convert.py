@@ -11,9 +11,11 @@ from safetensors.torch import load_file, save_file
 
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.abstopk import AbsTopKConfig
+from sparselex.dictionaries.archetypal import ArchetypalConfig
 from sparselex.dictionaries.convert import export_dictionary, import_dictionary
 from sparselex.dictionaries.gated import GatedConfig
 from sparselex.dictionaries.jumprelu import JumpReLUConfig
+from sparselex.dictionaries.matching_pursuit import MatchingPursuitConfig
 from sparselex.dictionaries.panneal import PAnnealConfig
 from sparselex.dictionaries.relu import ReLUConfig
 from sparselex.dictionaries.table import new_dictionary
@@ -156,7 +158,8 @@ SIZE = {"d_in": D_IN, "d_sae": D_SAE}
 @pytest.mark.parametrize(
     ("layout", "config"),
     [("sparsify", TopKConfig(**SIZE, k=4)), ("saelens", TopKConfig(**SIZE, k=4)), ("saelens", GatedConfig(**SIZE)),
-     ("saelens", ReLUConfig(**SIZE)), ("saelens", JumpReLUConfig(**SIZE)), ("saelens", PAnnealConfig(**SIZE))],
+     ("saelens", ReLUConfig(**SIZE)), ("saelens", JumpReLUConfig(**SIZE)), ("saelens", PAnnealConfig(**SIZE)),
+     ("saelens", ArchetypalConfig(**SIZE, k=4, n_points=10))],
 )  # fmt: skip
 def test_round_trips(layout, config, tmp_path):
     dictionary = new_dictionary(config, torch.Generator().manual_seed(0))
@@ -177,6 +180,7 @@ def test_round_trips(layout, config, tmp_path):
     ("config", "layout", "words"),
     [
         (AbsTopKConfig, "saelens", "no place in the layout"),
+        (MatchingPursuitConfig, "saelens", "no place in the layout"),
         (GatedConfig, "sparsify", "no place"),
         (TopKConfig, "yaml", "no layout 'yaml'"),
     ],

@@ -9,12 +9,14 @@ from safetensors.torch import load_file, save_file
 from sparselex.base.artifacts import stage
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.abstopk import AbsTopKConfig
+from sparselex.dictionaries.archetypal import ArchetypalConfig
 from sparselex.dictionaries.baselines import neurons, principal_components
 from sparselex.dictionaries.batchtopk import BatchTopKConfig
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
 from sparselex.dictionaries.gated import GatedConfig
 from sparselex.dictionaries.jumprelu import JumpReLUConfig
+from sparselex.dictionaries.matching_pursuit import MatchingPursuitConfig
 from sparselex.dictionaries.matryoshka import MatryoshkaConfig
 from sparselex.dictionaries.panneal import PAnnealConfig
 from sparselex.dictionaries.relu import ReLUConfig
@@ -45,6 +47,8 @@ CONFIGS = {
     "crosscoder relu": ReLUConfig(**SIZE, l1=2.0, parts=(5, 3, 4)),
     "crosscoder batchtopk": BatchTopKConfig(**SIZE, k=5, parts=(5, 7)),
     "crosscoder jumprelu": JumpReLUConfig(**SIZE, sparsity="tanh", gradient="everything", bandwidth=2.0, parts=(5, 7)),
+    "matching_pursuit": MatchingPursuitConfig(**SIZE, k=5),
+    "archetypal": ArchetypalConfig(**SIZE, k=5, n_points=30, delta=1.0),
 }
 
 
@@ -102,6 +106,8 @@ def dense_reference(dictionary, x, target, progress):
     Which latents are kept is decided without gradient; jumps have a straight-through slope.
     """
     config, n = dictionary.config, len(x)
+    if config.kind == "matching_pursuit":
+        return pursuit_reference(dictionary, x)[0], x.new_zeros(())
     norms = sum(part.norm(dim=-1) for part in dictionary.W_dec.split(config.parts or (dictionary.d_out,), dim=-1))
     z = (x if config.d_out else x - dictionary.b_dec) @ dictionary.W_enc
     pre = z + dictionary.b_enc
@@ -128,7 +134,7 @@ def dense_reference(dictionary, x, target, progress):
                 return pre * opened, (4 * pre * opened * norms).tanh().sum() / n
             l0 = opened.sum() / n
             return pre * opened, 3.0 * l0 if config.sparsity == "l0" else 12 * (l0 / 5 - 1) ** 2
-        case "topk":
+        case "topk" | "archetypal":
             mask = (scores >= scores.topk(5, dim=1).values[:, -1:]) & (scores > 0)
             return torch.where(mask, pre, 0), none
         case "abstopk":
@@ -138,6 +144,24 @@ def dense_reference(dictionary, x, target, progress):
             ends = [8, 20] if config.kind == "matryoshka" else []
             parts = [acts[:, :end] @ dictionary.W_dec[:end] + dictionary.b_dec - target for end in ends]
             return acts, sum((part.square().sum() / n for part in parts), none)
+
+
+def pursuit_reference(dictionary, x):
+    """Activations by matching pursuit, token by token and step by step, for autograd; and how many steps were taken."""
+    W, acts, n_steps = dictionary.W_dec, [], 0
+    for residual in x - dictionary.b_dec:
+        act, least = torch.zeros(len(W), dtype=x.dtype), dictionary.config.stop_below * residual.norm()
+        for _ in range(dictionary.config.k):
+            products = W @ residual / W.norm(dim=-1)
+            best = products.argmax()
+            if products[best] <= least:
+                break
+            value = products[best] / W[best].norm()
+            act = act + value * torch.eye(len(W), dtype=x.dtype)[best]
+            residual = residual - value * W[best]
+            n_steps += 1
+        acts.append(act)
+    return torch.stack(acts), n_steps
 
 
 @pytest.mark.parametrize("gradients", ["sparse", "dense", "auto"])
@@ -157,7 +181,7 @@ def test_gradients_of_every_parameter_equal_dense_float64_autograd(kind, gradien
     loss(codes.values, x_hat, dictionary.penalty(codes, target - past, 0.5)).backward()
     found = {name: p.grad.clone() for name, p in dictionary.named_parameters()}
     dictionary.zero_grad()
-    past = x @ dictionary.W_skip.T if dictionary.config.skip else 0
+    past = x @ dictionary.W_skip.T if hasattr(dictionary, "W_skip") else 0
     acts, penalty = dense_reference(dictionary, x, target - past, 0.5)
     torch.testing.assert_close(codes.dense(), acts)
     loss(acts, acts @ dictionary.W_dec + dictionary.b_dec + past, penalty).backward()
@@ -192,7 +216,7 @@ def test_folding_changes_no_reconstruction(kind):
     x_scales = [2.5, 0.4, 1.5][: len(dictionary.parts_in)]
     target_scales = x_scales if dictionary.is_autoencoder else [0.7]
     scaled = x * spread(x_scales, dictionary.parts_in)
-    unit = 1.0 if dictionary.config.parts else target_scales[0]
+    unit = 1.0 if len(dictionary.parts_in) > 1 else target_scales[0]
     with torch.no_grad():
         expected = dictionary(scaled) / spread(target_scales, dictionary.parts_out)
         contributions = dictionary.encode(scaled) * dictionary.row_sizes() / unit
@@ -230,7 +254,7 @@ def saved(kind, tmp_path):
 
 
 ARCHITECTURES = (
-    {"relu": "standard", "panneal": "standard", "topk": "topk"}
+    {"relu": "standard", "panneal": "standard", "topk": "topk", "archetypal": "topk"}
     | dict.fromkeys(["batchtopk", "matryoshka", "jumprelu"], "jumprelu")
     | {
         "transcoder relu": "transcoder",

@@ -22,7 +22,8 @@ from sparselex.testing import check_dictionary
 
 torch.set_num_threads(1)
 for values in ({{"kind": "relu"}}, {{"kind": "topk", "k": 3}}, {{"kind": "batchtopk", "k": 3}},
-               {{"kind": "batchtopk", "k": 3, "selection": "bfloat16"}}):
+               {{"kind": "batchtopk", "k": 3, "selection": "bfloat16"}}, {{"kind": "matching_pursuit", "k": 3}},
+               {{"kind": "archetypal", "k": 3, "n_points": 50}}):
     config = {{"dictionary": {{"d_in": 16, "d_sae": 40, **values}}, "n_tokens": 2000, "batch_size": 100,
               "dead_after_tokens": 200}}
     with TemporaryDirectory() as folder:

@@ -34,7 +34,7 @@ def test_a_cached_and_a_live_run_see_the_same_tokens(tmp_path):
     assert live.manifest("dictionary").inputs == cached.manifest("dictionary").inputs
 
 
-@pytest.mark.parametrize("kind", ["topk", "relu"])
+@pytest.mark.parametrize("kind", ["topk", "relu", "matching_pursuit"])
 def test_every_type_goes_through_every_stage(tmp_path, kind):
     config = small_config(write_documents(tmp_path / "text"))
     choice = TrainingChoice(kind=kind, expansion=0.25, k=4, n_tokens=20_000)

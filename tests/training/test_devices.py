@@ -31,6 +31,8 @@ VARIANTS = [
     {"kind": "jumprelu", "target_l0": 3, "sparsity": "tanh", "gradient": "everything"},
     {"kind": "gated"},
     {"kind": "panneal"},
+    {"kind": "matching_pursuit", "k": 3},
+    {"kind": "archetypal", "k": 3, "n_points": 30},
     {"kind": "batchtopk", "k": 3, "d_out": 24, "skip": True},
     {"kind": "jumprelu", "target_l0": 3, "d_out": 24},
     {"kind": "relu", "parts": (20, 12)},
@@ -50,8 +52,9 @@ def one_step(dictionary, optimiser, silence, x, gradients):
     loss = reconstruction(step) + penalty(step) + auxk(step, alpha=1 / 32, k_aux=4, share=2)
     optimiser.zero_grad()
     loss.backward()
-    project_out(dictionary.W_dec)
-    normalise(dictionary.W_dec)
+    if dictionary.W_dec.is_leaf:  # archetypal rows are computed
+        project_out(dictionary.W_dec)
+        normalise(dictionary.W_dec)
     silence.update(codes)
     silence.n_tokens[resample(step, optimiser, torch.Generator().manual_seed(0))] = 0
     return loss

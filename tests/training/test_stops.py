@@ -20,7 +20,10 @@ def config(kind="batchtopk", n_tokens=6_000, **options):
         "kind": kind,
         "d_in": 16,
         "d_sae": 40,
-        **({"k": 3} if kind in ("topk", "batchtopk", "matryoshka", "abstopk") else {}),
+        **(
+            {"k": 3} if kind in ("topk", "batchtopk", "matryoshka", "abstopk", "matching_pursuit", "archetypal") else {}
+        ),
+        **({"n_points": 30} if kind == "archetypal" else {}),
     }
     values = {"batch_size": 200, "checkpoint_tokens": 2_000, "dead_after_tokens": 1_000, "calibration_batches": 2}
     return TrainConfig.parse({"dictionary": dictionary, "n_tokens": n_tokens, **values, **options})
@@ -151,7 +154,9 @@ def dictionary_options(kind, **options):
      ("jumprelu", {"sparsity": "l0"}), ("jumprelu", {"sparsity": "tanh"}), ("jumprelu", {"weight": 3.0}), ("jumprelu", {"target_l0": 9.0}),
      ("jumprelu", {"gradient": "everything"}), ("jumprelu", {"bandwidth": 1.5}), ("jumprelu", {"warmup_share": 0.9}), ("gated", {"l1": 9.0}),
      ("gated", {"warmup_share": 0.9}), ("matryoshka", {"prefixes": (0.9,)}), ("panneal", {"l1": 9.0}), ("panneal", {"p_end": 0.9}),
-     ("panneal", {"start_share": 0.7}), ("panneal", {"n_updates": 2}), ("panneal", {"warmup_share": 0.9}), ("abstopk", {"k": 4})],
+     ("panneal", {"start_share": 0.7}), ("panneal", {"n_updates": 2}), ("panneal", {"warmup_share": 0.9}), ("abstopk", {"k": 4}),
+     ("matching_pursuit", {"k": 4}), ("matching_pursuit", {"stop_below": 0.3}), ("archetypal", {"k": 4}),
+     ("archetypal", {"n_points": 40}), ("archetypal", {"delta": 0.0})],
     ids=str,
 )  # fmt: skip
 def test_each_option_of_a_type_changes_something(tmp_path, kind, option):

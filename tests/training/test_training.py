@@ -10,9 +10,11 @@ from sparselex.activations.source import Batch
 from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.abstopk import AbsTopKConfig
+from sparselex.dictionaries.archetypal import ArchetypalConfig
 from sparselex.dictionaries.batchtopk import BatchTopKConfig
 from sparselex.dictionaries.gated import GatedConfig
 from sparselex.dictionaries.jumprelu import JumpReLUConfig
+from sparselex.dictionaries.matching_pursuit import MatchingPursuitConfig
 from sparselex.dictionaries.matryoshka import MatryoshkaConfig
 from sparselex.dictionaries.panneal import PAnnealConfig
 from sparselex.dictionaries.relu import ReLUConfig
@@ -41,6 +43,8 @@ KINDS = {
     "matryoshka": MatryoshkaConfig(**SMALL, k=3, prefixes=(0.7,)),
     "panneal": PAnnealConfig(**SMALL, l1=1.0),
     "abstopk": AbsTopKConfig(**SMALL, k=3),
+    "matching_pursuit": MatchingPursuitConfig(**SMALL, k=3),
+    "archetypal": ArchetypalConfig(**SMALL, k=3, n_points=256),
 }
 
 
@@ -116,12 +120,32 @@ def test_resampling_revives_dead_latents_and_resumes_exactly(tmp_path, monkeypat
     assert shares["with"] > 0.9 and shares["without"] == 0
 
 
+def test_latents_without_an_encoder_are_resampled_too(tmp_path, monkeypatch):
+    from sparselex.training import train as module
+
+    plain = module.new_dictionary
+
+    def with_dead(cfg, generator):
+        dictionary = plain(cfg, generator)
+        dictionary.W_dec.data[1:48] = dictionary.W_dec.data[0]  # of equals, but for rounding, one is taken
+        return dictionary
+
+    monkeypatch.setattr(module, "new_dictionary", with_dead)
+    shares = {}
+    for when in ((0.3, 0.5), ()):
+        pursuit = KINDS["matching_pursuit"].model_copy(update={"resample_shares": when})
+        cfg = config(n_tokens=60_000, lr=3e-3).model_copy(update={"dictionary": pursuit})
+        dictionary = train(source(), cfg, tmp_path / str(when), inputs={})
+        shares[when] = float((dictionary.encode(source().sample(10_000)) > 0).any(0)[:48].float().mean())
+    assert shares[0.3, 0.5] > 0.9 and shares[()] < 0.3
+
+
 def step_of(dictionary, x, dead, progress=1.0):
     codes = dictionary.training_codes(x)
     return Step(dictionary, x, x, codes, decode_at(codes, dictionary.W_dec, dictionary.b_dec), dead, progress)
 
 
-@pytest.mark.parametrize("kind", ["batchtopk", "topk", "relu"])
+@pytest.mark.parametrize("kind", ["batchtopk", "topk", "relu", "archetypal"])
 def test_gradients_of_every_objective_equal_dense_float64_autograd(kind):
     generator = torch.Generator().manual_seed(0)
     dictionary = new_dictionary(KINDS[kind], generator).double()
@@ -214,15 +238,23 @@ class Dying(SparseMixture):
         return super().next_batch()
 
 
-@pytest.mark.parametrize("dies_at", [0, 3, 9, 16, 24, 39])
-def test_killed_at_any_step_and_run_again_it_ends_in_the_same_bytes(tmp_path, dies_at):
-    train(source(), config(), tmp_path / "whole", inputs={"a": "b"})
+@pytest.mark.parametrize(
+    ("kind", "dies_at"),
+    [
+        *(("batchtopk", n) for n in (0, 3, 9, 16, 24, 39)),
+        ("archetypal", 3),
+        ("archetypal", 24),
+        ("matching_pursuit", 24),
+    ],
+)
+def test_killed_at_any_step_and_run_again_it_ends_in_the_same_bytes(tmp_path, kind, dies_at):
+    train(source(), config(kind), tmp_path / "whole", inputs={"a": "b"})
     dying = Dying(MIXTURE, batch_size=1000)
     dying.dies_at = dies_at
     with pytest.raises(Killed):
-        train(dying, config(), tmp_path / "killed", inputs={"a": "b"})
+        train(dying, config(kind), tmp_path / "killed", inputs={"a": "b"})
     assert not (tmp_path / "killed").exists()
-    train(source(), config(), tmp_path / "killed", inputs={"a": "b"})
+    train(source(), config(kind), tmp_path / "killed", inputs={"a": "b"})
     files = sorted(path.name for path in (tmp_path / "whole").iterdir())
     assert files == sorted(path.name for path in (tmp_path / "killed").iterdir()) and "log.jsonl" in files
     for name in files:

@@ -14,12 +14,18 @@ def train(
     kind: Annotated[
         str,
         typer.Option(
-            "--kind", help="Type of dictionary: batchtopk, topk, relu, jumprelu, gated, matryoshka, panneal or abstopk."
+            "--kind",
+            help="Type of dictionary: batchtopk, topk, relu, jumprelu, gated, matryoshka, panneal, abstopk, matching_pursuit or archetypal.",
         ),
     ] = "batchtopk",
     expansion: Annotated[float, typer.Option("--expansion", min=0, help="Latents per activation dimension.")] = 8,
     k: Annotated[
-        int, typer.Option("--k", min=1, help="Latents kept per token; for jumprelu the number aimed at.")
+        int,
+        typer.Option(
+            "--k",
+            min=1,
+            help="Latents kept per token; for jumprelu the number aimed at, for matching_pursuit the number of steps.",
+        ),
     ] = 32,
     l1: Annotated[float | None, typer.Option("--l1", help="Weight of the L1 penalty (relu, gated, panneal).")] = None,
     tokens: Annotated[

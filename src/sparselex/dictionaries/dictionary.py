@@ -130,6 +130,16 @@ class TrainableDictionary(Dictionary):
         """Widths of the sites in the target."""
         return self.parts_in if self.is_autoencoder else (self.d_out,)
 
+    def part_norms(self) -> Float[Tensor, "n_parts d_sae"]:
+        """Norm of each latent's decoder row at each site, in units of the site's own scale where there are several."""
+        return self.W_dec.norm(dim=-1)[None]
+
+    def row_sizes(self) -> Float[Tensor, " d_sae"]:
+        """Length of what a unit activation of each latent writes: the decoder row's norm; for several sites the sum of its norms
+        there (Anthropic's crosscoders, October 2024; arXiv:2504.02922 for BatchTopK)."""
+        norms = self.part_norms()
+        return norms[0] if len(norms) == 1 else norms.sum(0)
+
     @abstractmethod
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
         """Codes of a training batch, with gradients; may select over the whole batch, and may list places of value 0 that
@@ -213,18 +223,11 @@ class EncoderDictionary(TrainableDictionary):
         """`x @ W_skip.T` of a skip transcoder."""
         return x @ self.W_skip.T if self.config.skip else None
 
-    def row_sizes(self) -> Float[Tensor, " d_sae"]:
-        """Length of what a unit activation of each latent writes: the decoder row's norm; for a crosscoder the sum of its norms at
-        the sites, each in units of the site's own scale (Anthropic's crosscoders, October 2024; arXiv:2504.02922 for BatchTopK)."""
-        if not self.config.parts:
-            return self.W_dec.norm(dim=-1)
-        return self.part_norms().sum(0)
-
     def part_norms(self) -> Float[Tensor, "n_parts d_sae"]:
-        """Norm of each latent's decoder row at each site, in units of the site's own scale."""
+        if not self.config.parts:
+            return super().part_norms()
         rows = self.W_dec.split(self.parts_out, dim=-1)
-        scales = self.part_scales if self.config.parts else self.W_dec.new_ones(1)
-        return torch.stack([part.norm(dim=-1) for part in rows]) * scales[:, None]
+        return torch.stack([part.norm(dim=-1) for part in rows]) * self.part_scales[:, None]
 
     def scorer(self, dtype: torch.dtype | None = None, *, less: Float[Tensor, " d_sae"] | None = None) -> Scorer:
         """What gives each latent's contribution length `pre_act * row_size` (minus `less`) by one product."""

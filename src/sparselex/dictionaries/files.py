@@ -27,6 +27,7 @@ _ARCHITECTURES = {
     "matryoshka": "jumprelu",
     "jumprelu": "jumprelu",
     "topk": "topk",
+    "archetypal": "topk",
     "relu": "standard",
     "panneal": "standard",
 }
@@ -64,6 +65,9 @@ def load_dictionary(path: Path | str) -> TrainableDictionary:
     except ValidationError as error:
         raise _unreadable(path / CONFIG, str(error.errors()[0]["msg"])) from None
     dictionary = new_dictionary(config)
+    dictionary.fold(
+        [1.0] * len(dictionary.parts_in), [1.0] * len(dictionary.parts_out)
+    )  # a type may keep other tensors while it is trained
     try:
         tensors = load_file(path / WEIGHTS)
     except (SafetensorError, OSError) as error:
@@ -107,15 +111,17 @@ def saelens_architecture(dictionary: TrainableDictionary) -> str | None:
 def saelens_config(dictionary: TrainableDictionary, model_name: str, hook: str, target: str = "") -> dict[str, Any]:
     """What SAELens 6 expects in `cfg.json`."""
     kind = dictionary.config.to_json()["kind"]
+    architecture = saelens_architecture(dictionary) or kind
+    is_topk = architecture == "topk"
     extra: dict[str, Any] = (
-        {"k": dictionary.config.to_json()["k"], "rescale_acts_by_decoder_norm": True} if kind == "topk" else {}
+        {"k": dictionary.config.to_json()["k"], "rescale_acts_by_decoder_norm": True} if is_topk else {}
     )
     sites = {"hook_name": hook}
     if not dictionary.is_autoencoder:
         extra |= {"d_out": dictionary.d_out}
         sites |= {"hook_name_out": target}
     return {
-        "architecture": saelens_architecture(dictionary) or kind,
+        "architecture": architecture,
         "d_in": dictionary.d_in,
         "d_sae": dictionary.d_sae,
         "dtype": "float32",

@@ -7,10 +7,12 @@ from pydantic import Field
 
 from sparselex.base.registry import Registry
 from sparselex.dictionaries.abstopk import AbsTopK, AbsTopKConfig
+from sparselex.dictionaries.archetypal import Archetypal, ArchetypalConfig
 from sparselex.dictionaries.batchtopk import BatchTopK, BatchTopKConfig
 from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.gated import Gated, GatedConfig
 from sparselex.dictionaries.jumprelu import JumpReLU, JumpReLUConfig
+from sparselex.dictionaries.matching_pursuit import MatchingPursuit, MatchingPursuitConfig
 from sparselex.dictionaries.matryoshka import Matryoshka, MatryoshkaConfig
 from sparselex.dictionaries.panneal import PAnneal, PAnnealConfig
 from sparselex.dictionaries.relu import ReLU, ReLUConfig
@@ -24,12 +26,25 @@ AnyDictionaryConfig = Annotated[
     | GatedConfig
     | MatryoshkaConfig
     | PAnnealConfig
-    | AbsTopKConfig,
+    | AbsTopKConfig
+    | MatchingPursuitConfig
+    | ArchetypalConfig,
     Field(discriminator="kind"),
 ]
 """The configuration of any trainable type, told apart by `kind`."""
 
-Kind = Literal["batchtopk", "topk", "relu", "jumprelu", "gated", "matryoshka", "panneal", "abstopk"]
+Kind = Literal[
+    "batchtopk",
+    "topk",
+    "relu",
+    "jumprelu",
+    "gated",
+    "matryoshka",
+    "panneal",
+    "abstopk",
+    "matching_pursuit",
+    "archetypal",
+]
 """Names of the trainable types."""
 
 DICTIONARIES: Registry[type[TrainableDictionary]] = Registry(
@@ -43,6 +58,8 @@ DICTIONARIES: Registry[type[TrainableDictionary]] = Registry(
         "matryoshka": Matryoshka,
         "panneal": PAnneal,
         "abstopk": AbsTopK,
+        "matching_pursuit": MatchingPursuit,
+        "archetypal": Archetypal,
     },
 )
 """Trainable types by `kind`."""

@@ -139,6 +139,8 @@ class Pipeline:
             dictionary |= {"l1": choice.l1} if choice.l1 else {}
         elif choice.kind == "jumprelu":
             dictionary |= {"target_l0": choice.k}
+        elif choice.kind == "matching_pursuit":
+            dictionary |= {"k": choice.k}
         else:
             dictionary |= {"k": choice.k, "selection": choice.selection or fastest_selection(self.config.model.device)}
         dictionary |= choice.options

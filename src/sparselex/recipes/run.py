@@ -25,7 +25,7 @@ class TrainingChoice(Config):
     """Latents per dimension of the activations."""
 
     k: PositiveInt = 32
-    """Latents kept per token (topk, batchtopk, matryoshka, abstopk) or aimed at (jumprelu)."""
+    """Latents kept per token (topk, batchtopk, matryoshka, abstopk, archetypal), aimed at (jumprelu) or steps (matching_pursuit)."""
 
     l1: PositiveFloat | None = None
     """Weight of the L1 penalty (relu, gated, panneal); None takes the default of the type."""

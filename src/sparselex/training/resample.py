@@ -13,23 +13,25 @@ def resample(step: Step, optimiser: torch.optim.Optimizer, generator: torch.Gene
 
     The decoder row becomes the direction of the token's target (less `b_dec`, on top of which latents write), the encoder that of the token at
     0.2 times the mean norm of living latents, the bias 0, and Adam forgets those rows (Bricken et al. 2023, Towards Monosemanticity, appendix).
-    Returns the latents that were resampled.
+    A type without an encoder has its decoder rows replaced. Returns the latents that were resampled.
     """
     dictionary, dead = step.dictionary, step.dead
-    if not isinstance(dictionary, EncoderDictionary) or not len(dead):
+    if not len(dead):
         return dead[:0]
     loss = (step.target - step.x_hat).square().sum(-1)
     chances = (loss.square() + torch.finfo(loss.dtype).tiny).to(generator.device)
     drawn = torch.multinomial(chances, len(dead), replacement=True, generator=generator).to(loss.device)
-    read, written = _unit(step.x[drawn] - dictionary.centre), _unit(step.target[drawn] - dictionary.b_dec)
-    alive = torch.ones(dictionary.d_sae, dtype=torch.bool, device=dead.device)
-    alive[dead] = False
-    norms = dictionary.W_enc.norm(dim=0)
-    size = 0.2 * float(norms[alive].mean()) if alive.any() else 0.2 * float(norms.mean())
-    dictionary.W_dec[dead] = written
-    dictionary.W_enc[:, dead] = size * read.T
-    dictionary.b_enc[dead] = 0
-    for parameter, dim in ((dictionary.W_dec, 0), (dictionary.W_enc, 1), (dictionary.b_enc, 0)):
+    dictionary.W_dec[dead] = _unit(step.target[drawn] - dictionary.b_dec)
+    replaced = [(dictionary.W_dec, 0)]
+    if isinstance(dictionary, EncoderDictionary):
+        alive = torch.ones(dictionary.d_sae, dtype=torch.bool, device=dead.device)
+        alive[dead] = False
+        norms = dictionary.W_enc.norm(dim=0)
+        size = 0.2 * float(norms[alive].mean()) if alive.any() else 0.2 * float(norms.mean())
+        dictionary.W_enc[:, dead] = size * _unit(step.x[drawn] - dictionary.centre).T
+        dictionary.b_enc[dead] = 0
+        replaced += [(dictionary.W_enc, 1), (dictionary.b_enc, 0)]
+    for parameter, dim in replaced:
         for moment in ("exp_avg", "exp_avg_sq"):
             if parameter in optimiser.state:
                 optimiser.state[parameter][moment].index_fill_(dim, dead, 0)
