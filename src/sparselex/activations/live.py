@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparselex.activations.masks import MaskConfig, within_norm
-from sparselex.activations.source import Batch
+from sparselex.activations.source import Batch, check_finite
+from sparselex.base.errors import UserError
 from sparselex.lm.subject import SubjectModel
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.splits import Split
@@ -32,7 +33,7 @@ class Reader:
         self.median_norm = self._median_norm()
 
     def read(self, rows: NDArray[np.int64]) -> Batch:
-        """Activations of all text tokens in `rows`, in the order given."""
+        """Activations of all text tokens in `rows`, in the order given. NaN and infinity are for the caller to refuse."""
         parts = [self._read(rows[start : start + self.batch_rows]) for start in range(0, len(rows), self.batch_rows)]
         if not parts:
             return Batch(torch.empty(0, self.d_in), np.empty(0, dtype=np.int64))
@@ -41,12 +42,14 @@ class Reader:
     def batches(self, splits: Sequence[Split], *, most_rows: int | None = None) -> Iterator[Batch]:
         """All text tokens of these splits in corpus order, `batch_rows` rows at a time.
 
-        With `most_rows`, of each split only that many rows, spread evenly over it.
+        With `most_rows`, of each split only that many rows, spread evenly over it. Raises `UserError` for NaN and infinity.
         """
         for split in splits:
             rows = spread(self.corpus.row_ranges[split], most_rows)
             for start in range(0, len(rows), self.batch_rows):
-                yield self._read(rows[start : start + self.batch_rows])
+                batch = self._read(rows[start : start + self.batch_rows])
+                check_finite(batch, f"What the model gives at {self.hook} in the {split} split")
+                yield batch
 
     def tokens(self, rows: NDArray[np.int64]) -> Tensor:
         """`[n_rows, n_ctx]` token ids for the model."""
@@ -79,7 +82,12 @@ class Reader:
             part = np.arange(start, min(start + self.batch_rows, rows.stop))
             # A pass in corpus order begins with these very batches: they are kept until they are asked for.
             self._seen[part.tobytes()] = self._text(part)
-        return float(torch.cat([x for x, _ in self._seen.values()]).norm(dim=-1).median())
+        norms = torch.cat([x for x, _ in self._seen.values()]).norm(dim=-1)
+        norms = norms[torch.isfinite(norms)]  # a NaN among them is refused with its place when its token is read
+        if not len(norms):
+            raise UserError(f"None of the first activations of {self.hook} is finite.", "a model that gives numbers",
+                            "check its weights and precision, and that the text has tokens.")  # fmt: skip
+        return float(norms.median())
 
 
 def spread(rows: range, most: int | None) -> NDArray[np.int64]:

@@ -1,6 +1,7 @@
 """Which tokens are left out: everything that is no text, and tokens whose norm is far from all others."""
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from pydantic import NonNegativeFloat
@@ -29,7 +30,13 @@ def special_counts(corpus: TokenCorpus, splits: tuple[Split, ...]) -> dict[str, 
 
 
 def within_norm(x: Float[Tensor, "n d"], median: float, config: MaskConfig) -> NDArray[np.bool_]:
-    """`[n]`, False where the norm exceeds `config.norm_outlier` medians."""
+    """`[n]`, False where the norm exceeds `config.norm_outlier` medians.
+
+    A token that holds NaN or infinity is no outlier but a fault: it stays, so that whoever reads it refuses it.
+    """
     if not config.norm_outlier:
         return np.ones(len(x), dtype=bool)
-    return (x.norm(dim=-1) <= config.norm_outlier * median).cpu().numpy()
+    near = x.norm(dim=-1) <= config.norm_outlier * median
+    if not near.all():
+        near |= ~torch.isfinite(x).all(-1)
+    return near.cpu().numpy()

@@ -3,9 +3,12 @@
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
+
+from sparselex.base.errors import UserError
 
 
 class Batch(NamedTuple):
@@ -20,6 +23,23 @@ class Batch(NamedTuple):
 
 class EndOfData(Exception):
     """Raised by `next_batch` when every epoch has been given out."""
+
+
+def check_finite(batch: Batch, name: str) -> None:
+    """Raises `UserError` naming the first row of `batch` that holds NaN or infinity, and where in the corpus it was read.
+
+    `name` begins the message: what the batch is.
+    """
+    if torch.isfinite(batch.x.sum()):  # a NaN or infinity anywhere makes the sum one; far cheaper than looking at each
+        return
+    bad = (~torch.isfinite(batch.x).all(-1)).nonzero().view(-1)
+    if len(bad):
+        raise UserError(
+            f"{name} holds NaN or infinite activations, first in its row {int(bad[0])} "
+            f"(corpus position {int(batch.positions[int(bad[0])])}).",
+            "finite numbers",
+            "check the model's weights and precision (bfloat16 overflows less than float16); what is finished is kept.",
+        )
 
 
 @runtime_checkable

@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,15 +10,30 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from sparselex.activations.source import Batch
+from sparselex.activations.int8 import restore
+from sparselex.activations.source import Batch, check_finite
 from sparselex.base.artifacts import open_artifact, verify_file
 from sparselex.base.errors import UserError
 
 _CHUNK = 256
 
 
+class _Shard(NamedTuple):
+    """A shard as it lies on disk: tokens become float32 when they are asked for, since the cache holds several shards."""
+
+    acts: Tensor
+    scale: Tensor | None
+    positions: NDArray[np.int64]
+
+    def floats(self, start: int, stop: int) -> Tensor:
+        """Tokens `start` to `stop` as float32."""
+        if self.scale is None:
+            return self.acts[start:stop].float()
+        return restore(self.acts[start:stop], self.scale[start:stop])
+
+
 class ActivationStore:
-    """A finished harvest. Each shard's checksum is verified when it is first read."""
+    """A finished harvest. Each shard's checksum is verified when it is first read; whatever its precision, tokens come as float32."""
 
     def __init__(self, path: Path | str):
         self.path = Path(path)
@@ -25,6 +41,7 @@ class ActivationStore:
         self.id = self.manifest.id
         notes = self.manifest.notes
         self.hook: str = self.manifest.config["hook"]
+        self.dtype: str = self.manifest.config["dtype"]
         self.d_in: int = notes["d_in"]
         self.n_tokens: int = notes["n_tokens"]
         self.shard_sizes: list[int] = notes["shards"]
@@ -33,30 +50,25 @@ class ActivationStore:
 
     def shard(self, number: int) -> Batch:
         """One shard, in corpus order. Raises `UserError` naming the shard that is damaged."""
-        acts, positions = self._open(number)
-        return Batch(acts.float(), positions)
+        shard = self._open(number)
+        return Batch(shard.floats(0, len(shard.positions)), shard.positions)
 
     def chunks(self) -> "StoreChunks":
         """The store as units for shuffling."""
         return StoreChunks(self)
 
-    def _read(self, number: int) -> tuple[Tensor, NDArray[np.int64]]:
+    def _read(self, number: int) -> _Shard:
         name = shard_name(number)
         verify_file(self.path, name, self.manifest)
         try:
             with safe_open(self.path / name, framework="pt") as file:
                 acts, positions = file.get_tensor("acts"), file.get_tensor("positions").numpy()
+                scale = file.get_tensor("scale") if acts.dtype == torch.int8 else None
         except (SafetensorError, OSError) as error:
             raise UserError(f"Shard {self.path / name} cannot be read: {error}.", "a safetensors file with acts and positions",
                             "harvest again.") from None  # fmt: skip
-        bad = (~torch.isfinite(acts).all(-1)).nonzero()
-        if len(bad):
-            raise UserError(
-                f"Shard {self.path / name} holds NaN or infinite activations, first in its row {int(bad[0])}.",
-                "finite numbers",
-                "check the model's precision (bfloat16 overflows less than float16) and harvest again.",
-            )
-        return acts, positions
+        check_finite(Batch(acts if scale is None else scale[:, None], positions), f"Shard {self.path / name}")
+        return _Shard(acts, scale, positions)
 
 
 class StoreChunks:
@@ -80,10 +92,10 @@ class StoreChunks:
         units = np.sort(units)
         xs, positions = [], []
         for shard in np.unique(self._spans[units, 0]):
-            acts, where = self._store._open(int(shard))
-            for _, start, end in self._spans[units[self._spans[units, 0] == shard]]:
-                xs.append(acts[start:end].float())
-                positions.append(where[start:end])
+            read = self._store._open(int(shard))
+            for _, start, end in self._spans[units[self._spans[units, 0] == shard]].tolist():
+                xs.append(read.floats(start, end))
+                positions.append(read.positions[start:end])
         return Batch(torch.cat(xs), np.concatenate(positions))
 
 

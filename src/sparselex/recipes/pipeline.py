@@ -9,7 +9,7 @@ from pathlib import Path
 from sparselex.activations.harvest import HarvestConfig, harvest
 from sparselex.activations.live import LiveRows, Reader, spread
 from sparselex.activations.shuffle import ShuffledSource, Units
-from sparselex.activations.store import ActivationStore
+from sparselex.activations.store import ActivationStore, StoreChunks
 from sparselex.base.artifacts import Manifest, fingerprint, open_artifact, stage, write_json
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
@@ -107,7 +107,7 @@ class Pipeline:
 
     def harvest(self) -> ActivationStore:
         """Activations of the training documents as shards on disk; later stages then train from these."""
-        config = HarvestConfig(hook=self.hook, mask=self.config.mask)
+        config = HarvestConfig(hook=self.hook, mask=self.config.mask, dtype=self.config.shard_dtype)
         corpus = self.corpus
         self._keep()
         return harvest(self.model, corpus, config, self.folder / "activations")
@@ -149,6 +149,8 @@ class Pipeline:
         source = ShuffledSource(units, batch_size=config.batch_size, block_tokens=BLOCK_TOKENS, seed=config.seed)
         inputs = {"model": self.model.id, "corpus": self.corpus.id, "hook": self.hook,
                   "mask": fingerprint(self.config.mask.to_json())}  # fmt: skip
+        if isinstance(units, StoreChunks) and self.config.shard_dtype != "float32":
+            inputs["shards"] = self.config.shard_dtype  # rounded numbers train another dictionary
         rows = spread(self.corpus.row_ranges["validation"], VALIDATION_ROWS)
         held_out = Reader(self.model, self.corpus, self.hook, self.config.mask).read(rows).x if len(rows) else None
         return train(source, config, self.folder / "dictionary", inputs=inputs, validation=held_out,

@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from sparselex.activations.harvest import Precision
 from sparselex.activations.masks import MaskConfig
 from sparselex.base.config import Config
 from sparselex.dictionaries.sparse import Selection
@@ -61,6 +62,9 @@ class RunConfig(Config):
     cached: bool = False
     """Whether activations are kept on disk as shards; otherwise they go straight from the model into training."""
 
+    shard_dtype: Precision = "float32"
+    """Precision of those shards: float32, bfloat16, or int8 with a scale for every token."""
+
     training: TrainingChoice = TrainingChoice()
     """The dictionary."""
 
@@ -86,6 +90,7 @@ def new_run(
     k: int = 32,
     seed: int = 0,
     cached: bool = False,
+    shard_dtype: str = "float32",
     trust_remote_code: bool = False,
 ) -> RunConfig:
     """A run with our defaults. Raises `UserError` where a value is impossible."""
@@ -95,6 +100,7 @@ def new_run(
             "text": {"source": text, "n_ctx": n_ctx, "n_tokens": n_tokens},
             "hook": hook,
             "cached": cached,
+            "shard_dtype": shard_dtype,
             "training": {"expansion": expansion, "k": k, "seed": seed},
         },
         "the options of the run",
