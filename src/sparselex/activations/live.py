@@ -21,8 +21,8 @@ _MEDIAN_TOKENS = 2048
 class Reader:
     """Activations of one hook over the rows of a corpus, masked tokens left out.
 
-    The median norm is measured once, over the first rows of the training split, so that what counts as an outlier does not
-    depend on the batch. `n_outliers` counts the tokens left out for their norm so far.
+    The median norm is measured once, over the first rows of the training split and without the tokens that are left out, so that
+    what counts as an outlier does not depend on the batch. `n_outliers` counts the tokens left out for their norm so far.
     """
 
     def __init__(self, model: SubjectModel, corpus: TokenCorpus, hook: str, mask: MaskConfig, *, batch_rows: int = 32):
@@ -87,7 +87,10 @@ class Reader:
         if not len(norms):
             raise UserError(f"None of the first activations of {self.hook} is finite.", "a model that gives numbers",
                             "check its weights and precision, and that the text has tokens.")  # fmt: skip
-        return float(norms.median())
+        median = float(norms.median())
+        if self.mask.norm_outlier:  # once more without the outliers, which pull it up where a model has many of them
+            median = float(norms[norms <= self.mask.norm_outlier * median].median())
+        return median
 
 
 def spread(rows: range, most: int | None) -> NDArray[np.int64]:

@@ -152,8 +152,9 @@ class Pipeline:
         if isinstance(units, StoreChunks) and self.config.shard_dtype != "float32":
             inputs["shards"] = self.config.shard_dtype  # rounded numbers train another dictionary
         rows = spread(self.corpus.row_ranges["validation"], VALIDATION_ROWS)
-        held_out = Reader(self.model, self.corpus, self.hook, self.config.mask).read(rows).x if len(rows) else None
-        return train(source, config, self.folder / "dictionary", inputs=inputs, validation=held_out,
+        held_out = self._reader.read(rows).x if len(rows) else None
+        notes = {"median_norm": self._reader.median_norm}
+        return train(source, config, self.folder / "dictionary", inputs=inputs, validation=held_out, notes=notes,
                      model_name=self.config.model.name, hook=self.hook)  # fmt: skip
 
     def import_dictionary(self, source: Path | str) -> Imported:
@@ -222,5 +223,8 @@ class Pipeline:
     def _units(self) -> Units:
         if self.config.cached or (self.folder / "activations").exists():
             return self.harvest().chunks()
-        reader = Reader(self.model, self.corpus, self.hook, self.config.mask)
-        return LiveRows(reader, ["train"])
+        return LiveRows(self._reader, ["train"])
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return Reader(self.model, self.corpus, self.hook, self.config.mask)

@@ -117,6 +117,7 @@ def train(
     *,
     inputs: Mapping[str, str],
     validation: Float[Tensor, "n d_in"] | None = None,
+    notes: Mapping[str, Any] | None = None,
     model_name: str = "",
     hook: str = "",
 ) -> TrainableDictionary:
@@ -128,6 +129,7 @@ def train(
         to: folder of the dictionary artifact.
         inputs: ids of what the activations were made from; together with `config` they decide whether `to` is still good.
         validation: held-out activations; the log then has their L0 and FVU as inference sees them.
+        notes: what is known of the source; kept in the manifest beside what training measures itself.
         model_name, hook: written into the SAELens configuration.
 
     Raises `UserError` for a width mismatch; for a source that ends too early and for NaN or infinite activations (the state before the
@@ -152,9 +154,9 @@ def train(
         dictionary = trainer.dictionary
         dictionary.fold(trainer.calibration.scale)
         write_dictionary(dictionary, staging.folder, model_name=model_name, hook=hook)
-        notes = {"input_scale": trainer.calibration.scale, "n_steps": trainer.n_steps, "n_tokens": trainer.n_tokens,
-                 "n_dead": len(trainer.silence.dead)}  # fmt: skip
-        staging.finish(notes, drop=("checkpoint", "checkpoint.old", "checkpoint.new"))
+        measured = {"input_scale": trainer.calibration.scale, "n_steps": trainer.n_steps, "n_tokens": trainer.n_tokens,
+                    "n_dead": len(trainer.silence.dead)}  # fmt: skip
+        staging.finish(dict(notes or {}) | measured, drop=("checkpoint", "checkpoint.old", "checkpoint.new"))
     return load_dictionary(to)
 
 
