@@ -51,6 +51,10 @@ class Reader:
                 check_finite(batch, f"What the model gives at {self.hook} in the {split} split")
                 yield batch
 
+    def positions(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Positions of all text tokens in `rows`, norm outliers among them."""
+        return self._positions(rows, np.flatnonzero(self.corpus.text_mask(rows)))
+
     def tokens(self, rows: NDArray[np.int64]) -> Tensor:
         """`[n_rows, n_ctx]` token ids for the model."""
         return torch.from_numpy(np.asarray(self.corpus.tokens[rows]).astype(np.int64))
@@ -67,13 +71,15 @@ class Reader:
         if (seen := self._seen.pop(rows.tobytes(), None)) is not None:
             return seen
         values = self.model.capture(self.tokens(rows), [self.hook])[self.hook]
-        mask = self.corpus.text_mask(rows)
-        places = np.flatnonzero(mask)
+        places = np.flatnonzero(self.corpus.text_mask(rows))
         x = values.reshape(-1, self.d_in)
         if len(places) < len(x):
             x = x.index_select(0, torch.from_numpy(places).to(x.device))
+        return x.to("cpu", torch.float32), self._positions(rows, places)
+
+    def _positions(self, rows: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int64]:
         n_ctx = self.corpus.n_ctx
-        return x.to("cpu", torch.float32), rows[places // n_ctx] * n_ctx + places % n_ctx
+        return rows[places // n_ctx] * n_ctx + places % n_ctx
 
     def _median_norm(self) -> float:
         rows = self.corpus.row_ranges["train"] or range(self.corpus.n_rows)
@@ -111,3 +117,7 @@ class LiveRows:
     def read(self, units: NDArray[np.int64]) -> Batch:
         """Activations of the chosen rows."""
         return self._reader.read(self._rows[units])
+
+    def positions(self, units: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Positions of the text in the chosen rows; norm outliers among it are known only once the model has been read."""
+        return self._reader.positions(self._rows[units])

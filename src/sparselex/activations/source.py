@@ -60,3 +60,20 @@ class ActivationSource(Protocol):
     def load_state(self, state: dict[str, Any]) -> None:
         """Go to a position that `state` returned."""
         ...
+
+
+@runtime_checkable
+class Units(Protocol):
+    """Pieces of a corpus that can be read in any order: rows of text (live) or chunks of shards."""
+
+    d_in: int
+    n_units: int
+    tokens_per_unit: int
+
+    def read(self, units: NDArray[np.int64]) -> Batch:
+        """Activations of the chosen units."""
+        ...
+
+    def positions(self, units: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the tokens of the chosen units lie, in the order of `read`, without reading any activation."""
+        ...

@@ -1,5 +1,6 @@
 """Activations on disk, read side."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -89,14 +90,27 @@ class StoreChunks:
 
     def read(self, units: NDArray[np.int64]) -> Batch:
         """The chosen chunks; each shard is opened once."""
-        units = np.sort(units)
         xs, positions = [], []
-        for shard in np.unique(self._spans[units, 0]):
-            read = self._store._open(int(shard))
-            for _, start, end in self._spans[units[self._spans[units, 0] == shard]].tolist():
-                xs.append(read.floats(start, end))
-                positions.append(read.positions[start:end])
+        for shard, spans in self._by_shard(units):
+            read = self._store._open(shard)
+            xs += [read.floats(start, end) for start, end in spans]
+            positions += [read.positions[start:end] for start, end in spans]
         return Batch(torch.cat(xs), np.concatenate(positions))
+
+    def positions(self, units: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Positions of the chosen chunks; of each shard only these bytes are read."""
+        found = []
+        for shard, spans in self._by_shard(units):
+            with safe_open(self._store.path / shard_name(shard), framework="numpy") as file:
+                positions = file.get_slice("positions")
+                found += [positions[start:end] for start, end in spans]
+        return np.concatenate(found)
+
+    def _by_shard(self, units: NDArray[np.int64]) -> Iterator[tuple[int, list[list[int]]]]:
+        """Shards that hold the chosen chunks, in order, with where in the shard each begins and ends."""
+        spans = self._spans[np.sort(units)]
+        for shard in np.unique(spans[:, 0]).tolist():
+            yield shard, spans[spans[:, 0] == shard, 1:].tolist()
 
 
 def shard_name(number: int) -> str:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from sparselex.activations.harvest import HarvestConfig, harvest
 from sparselex.activations.live import LiveRows, Reader, spread
-from sparselex.activations.shuffle import ShuffledSource, Units
+from sparselex.activations.mixing import Mixing, mixing
+from sparselex.activations.shuffle import ShuffledSource
+from sparselex.activations.source import Units
 from sparselex.activations.store import ActivationStore, StoreChunks
 from sparselex.base.artifacts import Manifest, fingerprint, open_artifact, stage, write_json
 from sparselex.base.config import Config
@@ -33,6 +35,9 @@ from sparselex.training.train import TrainConfig, train
 
 BLOCK_TOKENS = 131_072
 """Tokens mixed at a time: about a thousand rows, so a batch of 4,096 holds few tokens of one row."""
+
+MEASURED_BATCHES = 16
+"""Batches by which the mixing is judged: tens of millions of pairs of tokens."""
 
 VALIDATION_ROWS = 32
 """Rows of held-out text that training is watched on."""
@@ -153,7 +158,7 @@ class Pipeline:
             inputs["shards"] = self.config.shard_dtype  # rounded numbers train another dictionary
         rows = spread(self.corpus.row_ranges["validation"], VALIDATION_ROWS)
         held_out = self._reader.read(rows).x if len(rows) else None
-        notes = {"median_norm": self._reader.median_norm}
+        notes = {"median_norm": self._reader.median_norm, "mixing": self._mixing(source).to_json()}
         return train(source, config, self.folder / "dictionary", inputs=inputs, validation=held_out, notes=notes,
                      model_name=self.config.model.name, hook=self.hook)  # fmt: skip
 
@@ -224,6 +229,10 @@ class Pipeline:
         if self.config.cached or (self.folder / "activations").exists():
             return self.harvest().chunks()
         return LiveRows(self._reader, ["train"])
+
+    def _mixing(self, source: ShuffledSource) -> Mixing:
+        row_sizes = self.corpus.text_mask(self.corpus.row_ranges["train"]).sum(-1)
+        return mixing(source.plan(MEASURED_BATCHES), self.corpus.n_ctx, row_sizes)
 
     @cached_property
     def _reader(self) -> Reader:
