@@ -23,6 +23,10 @@ HOOK = "blocks.0.hook_resid_post"
 CONFIG = HarvestConfig(hook=HOOK, splits=("train",), batch_rows=8, shard_rows=32)
 
 
+def in_precision(dtype):
+    return CONFIG.model_copy(update={"dtype": dtype})
+
+
 @pytest.fixture(scope="module")
 def model():
     return load_model("embedded")
@@ -75,8 +79,10 @@ def test_norm_outliers_are_left_out_and_counted(model, corpus, monkeypatch):
     assert np.array_equal(kept.read(np.arange(8)).positions, plain)
 
 
-def test_killed_after_any_shard_and_run_again_it_gives_the_same_bytes(model, corpus, tmp_path, monkeypatch):
-    whole = harvest(model, corpus, CONFIG, tmp_path / "whole")
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_killed_after_any_shard_and_run_again_it_gives_the_same_bytes(model, corpus, tmp_path, monkeypatch, dtype):
+    config = in_precision(dtype)
+    whole = harvest(model, corpus, config, tmp_path / "whole")
     write, left = harvest_module._write, [2]
 
     def failing(batch, n_outliers, number, config, staging):
@@ -90,10 +96,10 @@ def test_killed_after_any_shard_and_run_again_it_gives_the_same_bytes(model, cor
     for start in range(4):
         left[0] = start % 3
         with pytest.raises(KeyboardInterrupt):
-            harvest(model, corpus, CONFIG, tmp_path / "killed")
+            harvest(model, corpus, config, tmp_path / "killed")
         assert not (tmp_path / "killed").exists()
     monkeypatch.undo()
-    again = harvest(model, corpus, CONFIG, tmp_path / "killed")
+    again = harvest(model, corpus, config, tmp_path / "killed")
     assert again.manifest == whole.manifest
     for name in whole.manifest.files:
         assert (again.path / name).read_bytes() == (whole.path / name).read_bytes()

@@ -121,7 +121,7 @@ def test_resampling_revives_dead_latents_and_resumes_exactly(tmp_path, monkeypat
 
 
 def test_latents_without_an_encoder_are_resampled_too(tmp_path, monkeypatch):
-    from sparselex.training import train as module
+    from sparselex.training import trainer as module
 
     plain = module.new_dictionary
 
@@ -300,7 +300,7 @@ def test_broken_activations_stop_training_and_leave_the_checkpoint(tmp_path, bad
                 batch.x[7, 3] = bad
             return batch
 
-    with pytest.raises(UserError, match="first at corpus position 19007"):
+    with pytest.raises(UserError, match="corpus position 19007"):
         train(Breaking(MIXTURE, batch_size=1000), config(), tmp_path / "d", inputs={})
     assert (tmp_path / ".d.partial" / "checkpoint" / "progress.json").exists()
 

@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from pydantic import PositiveInt
 from safetensors.torch import save
+from torch import Tensor
 
+from sparselex.activations.int8 import quantise
 from sparselex.activations.live import Reader
 from sparselex.activations.masks import MaskConfig, special_counts
-from sparselex.activations.source import Batch
+from sparselex.activations.source import Batch, check_finite
 from sparselex.activations.store import ActivationStore, shard_name
 from sparselex.base.artifacts import FileEntry, Staging, finished, read_json, stage, write_file, write_json
 from sparselex.base.config import Config
@@ -25,12 +27,18 @@ from sparselex.text.splits import Split
 
 _DONE = "done"
 
+Precision = Literal["float32", "bfloat16", "int8"]
+"""What a shard keeps of each number: all of it, 8 significant bits, or one byte on a scale that each token has for itself."""
+
 
 class HarvestConfig(Config):
     """What is harvested, and how it lies on disk."""
 
     hook: str
     """Where the model is read."""
+
+    target: str | None = None
+    """A second hook kept beside it: what a transcoder reconstructs."""
 
     splits: tuple[Split, ...] = ("train",)
     """Splits of the corpus."""
@@ -41,8 +49,8 @@ class HarvestConfig(Config):
     shard_rows: PositiveInt = 1024
     """Rows of the corpus in a shard, a multiple of `batch_rows` for full speed."""
 
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision on disk."""
+    dtype: Precision = "float32"
+    """Precision on disk. In int8 a token takes d_in + 12 bytes, and each number is off by at most 1/254 of its token's largest."""
 
     mask: MaskConfig = MaskConfig()
     """Tokens left out."""
@@ -67,19 +75,20 @@ def harvest(
     """Write the activations of `config.hook` to `to`. Killed at any moment and run again, it gives the same bytes.
 
     Each shard covers a fixed range of rows, so a new start keeps whole shards and makes the others. Raises `UserError` for an
-    unknown hook, a full disk, or another process at work on `to`.
+    unknown hook, a full disk, activations that are not finite (naming shard and row), or another process at work on `to`.
     """
     to = Path(to)
     inputs = {"model": model.id, "corpus": corpus.id}
     if finished(to, "activations", config, inputs):
         return ActivationStore(to)
     keep_freed_memory()
-    reader = Reader(model, corpus, config.hook, config.mask, batch_rows=config.batch_rows)
+    reader = Reader(model, corpus, config.hook, config.mask, batch_rows=config.batch_rows, target=config.target)
     with stage(to, "activations", config, inputs) as staging:
         notes = _shards(reader, list(_spans(corpus, config)), config, staging)
         staging.finish(
             {
                 "d_in": reader.d_in,
+                "d_out": reader.d_out,
                 "n_tokens": sum(note.n for note in notes),
                 "shards": [note.n for note in notes],
                 "median_norms": reader.median_norms.tolist(),
@@ -133,16 +142,23 @@ def _finished_shard(number: int, staging: Staging) -> _Shard | None:
 
 
 def _write(batch: Batch, n_outliers: int, number: int, config: HarvestConfig, staging: Staging) -> _Shard:
-    tensors = {
-        "acts": batch.x.to(getattr(torch, config.dtype)).contiguous(),
-        "positions": torch.from_numpy(batch.positions),
-    }
+    # Here and not only when the shard is read: an integer cannot say that it was a NaN.
+    check_finite(batch, f"Shard {shard_name(number)}")
+    tensors = _packed(batch.x, config.dtype) | {"positions": torch.from_numpy(batch.positions)}
+    if batch.target is not None:
+        tensors |= {f"target_{name}": value for name, value in _packed(batch.target, config.dtype).items()}
     entry = write_file(
         staging.folder / shard_name(number), save(tensors)
     )  # not save_file: it hides why the disk refused
     shard = _Shard(n=len(batch.positions), n_outliers=n_outliers, file=entry)
     write_json(_note(number, staging), shard.to_json())
     return shard
+
+
+def _packed(x: Tensor, dtype: Precision) -> dict[str, Tensor]:
+    if dtype == "int8":
+        return quantise(x)._asdict()
+    return {"acts": x.to(getattr(torch, dtype)).contiguous()}
 
 
 def _note(number: int, staging: Staging) -> Path:

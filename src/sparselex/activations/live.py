@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparselex.activations.masks import MaskConfig, within_norm
-from sparselex.activations.source import Batch
+from sparselex.activations.source import Batch, check_finite
+from sparselex.base.errors import UserError
 from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import SubjectModel
 from sparselex.text.corpus import TokenCorpus
@@ -21,8 +22,8 @@ _MEDIAN_TOKENS = 2048
 class Reader:
     """Activations of one hook over the rows of a corpus, masked tokens left out; with `target` those of a second hook beside them.
 
-    The median norm of each site is measured once, over the first rows of the training split, so that what counts as an outlier does
-    not depend on the batch. `n_outliers` counts the tokens left out for their norm so far.
+    The median norm of each site is measured once, over the first rows of the training split and without the tokens that are left
+    out, so that what counts as an outlier does not depend on the batch. `n_outliers` counts the tokens left out for their norm so far.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Reader:
         return [self.hook] if self.target is None else [self.hook, self.target]
 
     def read(self, rows: NDArray[np.int64]) -> Batch:
-        """Activations of all text tokens in `rows`, in the order given."""
+        """Activations of all text tokens in `rows`, in the order given. NaN and infinity are for the caller to refuse."""
         parts = [self._read(rows[start : start + self.batch_rows]) for start in range(0, len(rows), self.batch_rows)]
         if not parts:
             none = None if self.d_out is None else torch.empty(0, self.d_out)
@@ -64,12 +65,18 @@ class Reader:
     def batches(self, splits: Sequence[Split], *, most_rows: int | None = None) -> Iterator[Batch]:
         """All text tokens of these splits in corpus order, `batch_rows` rows at a time.
 
-        With `most_rows`, of each split only that many rows, spread evenly over it.
+        With `most_rows`, of each split only that many rows, spread evenly over it. Raises `UserError` for NaN and infinity.
         """
         for split in splits:
             rows = spread(self.corpus.row_ranges[split], most_rows)
             for start in range(0, len(rows), self.batch_rows):
-                yield self._read(rows[start : start + self.batch_rows])
+                batch = self._read(rows[start : start + self.batch_rows])
+                check_finite(batch, f"What the model gives at {self.hook} in the {split} split")
+                yield batch
+
+    def positions(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Positions of all text tokens in `rows`, norm outliers among them."""
+        return self._positions(rows, np.flatnonzero(self.corpus.text_mask(rows)))
 
     def tokens(self, rows: NDArray[np.int64]) -> Tensor:
         """`[n_rows, n_ctx]` token ids for the model."""
@@ -99,15 +106,18 @@ class Reader:
         if (seen := self._seen.pop(rows.tobytes(), None)) is not None:
             return seen
         found = self.model.read(self.tokens(rows), self.hooks)
-        places, n_ctx = np.flatnonzero(self.corpus.text_mask(rows)), self.corpus.n_ctx
+        places = np.flatnonzero(self.corpus.text_mask(rows))
         chosen = []
         for hook in self.hooks:
             x = found[hook].flatten(0, 1)
             if len(places) < len(x):
                 x = x.index_select(0, torch.from_numpy(places).to(x.device))
             chosen.append(x.to("cpu", torch.float32))
-        positions = rows[places // n_ctx] * n_ctx + places % n_ctx
-        return Batch(chosen[0], positions, chosen[1] if len(chosen) > 1 else None)
+        return Batch(chosen[0], self._positions(rows, places), chosen[1] if len(chosen) > 1 else None)
+
+    def _positions(self, rows: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int64]:
+        n_ctx = self.corpus.n_ctx
+        return rows[places // n_ctx] * n_ctx + places % n_ctx
 
     def _norms(self, batch: Batch) -> Tensor:
         """`[n, n_sites]`."""
@@ -122,7 +132,17 @@ class Reader:
             part = np.arange(start, min(start + self.batch_rows, rows.stop))
             # A pass in corpus order begins with these very batches: they are kept until they are asked for.
             self._seen[part.tobytes()] = self._text(part)
-        return torch.cat([self._norms(batch) for batch in self._seen.values()]).median(dim=0).values
+        norms = torch.cat([self._norms(batch) for batch in self._seen.values()])
+        norms = norms[
+            torch.isfinite(norms).all(-1)
+        ]  # a NaN among them is refused with its place when its token is read
+        if not len(norms):
+            raise UserError(f"None of the first activations of {' and '.join(self.hooks)} is finite.", "a model that gives numbers",
+                            "check its weights and precision, and that the text has tokens.")  # fmt: skip
+        medians = norms.median(dim=0).values
+        if self.mask.norm_outlier:  # once more without the outliers, which pull it up where a model has many of them
+            medians = norms[torch.from_numpy(within_norm(norms, medians, self.mask))].median(dim=0).values
+        return medians
 
 
 def spread(rows: range, most: int | None) -> NDArray[np.int64]:
@@ -144,3 +164,7 @@ class LiveRows:
     def read(self, units: NDArray[np.int64]) -> Batch:
         """Activations of the chosen rows."""
         return self._reader.read(self._rows[units])
+
+    def positions(self, units: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Positions of the text in the chosen rows; norm outliers among it are known only once the model has been read."""
+        return self._reader.positions(self._rows[units])

@@ -1,6 +1,7 @@
 """Which tokens are left out: everything that is no text, and tokens whose norm is far from all others."""
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from pydantic import NonNegativeFloat
@@ -31,7 +32,11 @@ def special_counts(corpus: TokenCorpus, splits: tuple[Split, ...]) -> dict[str, 
 def within_norm(
     norms: Float[Tensor, "n n_sites"], medians: Float[Tensor, " n_sites"], config: MaskConfig
 ) -> NDArray[np.bool_]:
-    """`[n]`, False where the norm at any site exceeds `config.norm_outlier` of its medians."""
+    """`[n]`, False where the norm at any site exceeds `config.norm_outlier` of its medians.
+
+    A token that holds NaN or infinity is no outlier but a fault: it stays, so that whoever reads it refuses it.
+    """
     if not config.norm_outlier:
         return np.ones(len(norms), dtype=bool)
-    return (norms <= config.norm_outlier * medians).all(-1).cpu().numpy()
+    near = (norms <= config.norm_outlier * medians).all(-1)
+    return (near | ~torch.isfinite(norms).all(-1)).cpu().numpy()

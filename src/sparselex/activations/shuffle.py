@@ -1,27 +1,14 @@
 """Shuffling for training: blocks of units drawn from all over the corpus, mixed token by token."""
 
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparselex.activations.source import Batch, EndOfData
+from sparselex.activations.source import Batch, EndOfData, Units
 from sparselex.base.errors import UserError
 from sparselex.base.seeds import generator
-
-
-@runtime_checkable
-class Units(Protocol):
-    """Pieces of a corpus that can be read in any order: rows of text (live) or chunks of shards."""
-
-    d_in: int
-    d_out: int | None
-    n_units: int
-    tokens_per_unit: int
-
-    def read(self, units: NDArray[np.int64]) -> Batch:
-        """Activations of the chosen units."""
-        ...
 
 
 class ShuffledSource:
@@ -55,7 +42,7 @@ class ShuffledSource:
                 self._batch += 1
                 return self._parts[self._batch - 1]
             self._batch, self._block = 0, self._block + 1
-            if self._block * self._units_per_block >= self.units.n_units:
+            if self._block >= self._n_blocks:
                 self._epoch, self._block = self._epoch + 1, 0
 
     def state(self) -> dict[str, Any]:
@@ -66,12 +53,35 @@ class ShuffledSource:
         """Go to a position that `state` returned."""
         self._epoch, self._block, self._batch = state["epoch"], state["block"], state["batch"]
 
-    def _load(self) -> None:
-        order = generator(self.seed, "units", self._epoch).permutation(self.units.n_units)
-        start = self._block * self._units_per_block
-        read = self.units.read(order[start : start + self._units_per_block])
-        n = len(read.positions)
-        mix = generator(self.seed, "tokens", self._epoch, self._block).permutation(n)
+    def plan(self, n_batches: int) -> Iterator[NDArray[np.int64]]:
+        """Positions of the first batches of an epoch as the shuffle deals them; no activation is read and the stream does not move.
+
+        Tokens left out for their norm are only known once the model has been read: here they are still dealt.
+        """
+        block = 0
+        while n_batches > 0 and block < self._n_blocks:
+            positions = self.units.positions(self._block_units(0, block))
+            for part in self._deal(0, block, len(positions))[:n_batches]:
+                yield positions[part]
+                n_batches -= 1
+            block += 1
+
+    @property
+    def _n_blocks(self) -> int:
+        return -(-self.units.n_units // self._units_per_block)
+
+    def _block_units(self, epoch: int, block: int) -> NDArray[np.int64]:
+        order = generator(self.seed, "units", epoch).permutation(self.units.n_units)
+        return order[block * self._units_per_block : (block + 1) * self._units_per_block]
+
+    def _deal(self, epoch: int, block: int, n: int) -> list[NDArray[np.int64]]:
+        """Which of the `n` tokens of a block go into each of its batches."""
+        mix = generator(self.seed, "tokens", epoch, block).permutation(n)
         n_batches = max(1, round(n / self.batch_size)) if n else 0
-        self._parts = [read.at(part) for part in np.array_split(mix, n_batches or 1) if len(part)]
+        return [part for part in np.array_split(mix, n_batches or 1) if len(part)]
+
+    def _load(self) -> None:
+        read = self.units.read(self._block_units(self._epoch, self._block))
+        parts = self._deal(self._epoch, self._block, len(read.positions))
+        self._parts = [read.at(part) for part in parts]
         self._loaded = (self._epoch, self._block)

@@ -9,6 +9,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sparselex.base.errors import UserError
+
 
 class Batch(NamedTuple):
     """Activations and where in the corpus they were read."""
@@ -43,6 +45,26 @@ class EndOfData(Exception):
     """Raised by `next_batch` when every epoch has been given out."""
 
 
+def check_finite(batch: Batch, name: str) -> None:
+    """Raises `UserError` naming the first row of `batch` that holds NaN or infinity, and where in the corpus it was read.
+
+    `name` begins the message: what the batch is.
+    """
+    for values in (batch.x, batch.target):
+        # One bad number makes the sum bad, and the sum is far cheaper than looking at each.
+        if values is None or torch.isfinite(values.sum()):
+            continue
+        bad = (~torch.isfinite(values).all(-1)).nonzero().view(-1)
+        if not len(bad):
+            continue
+        raise UserError(
+            f"{name} holds NaN or infinite activations, first in its row {int(bad[0])} "
+            f"(corpus position {int(batch.positions[int(bad[0])])}).",
+            "finite numbers",
+            "check the model's weights and precision (bfloat16 overflows less than float16); what is finished is kept, and goes on from there.",
+        )
+
+
 @runtime_checkable
 class ActivationSource(Protocol):
     """A stream of batches that owns its position."""
@@ -63,4 +85,22 @@ class ActivationSource(Protocol):
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go to a position that `state` returned."""
+        ...
+
+
+@runtime_checkable
+class Units(Protocol):
+    """Pieces of a corpus that can be read in any order: rows of text (live) or chunks of shards."""
+
+    d_in: int
+    d_out: int | None
+    n_units: int
+    tokens_per_unit: int
+
+    def read(self, units: NDArray[np.int64]) -> Batch:
+        """Activations of the chosen units."""
+        ...
+
+    def positions(self, units: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the tokens of the chosen units lie, in the order of `read`, without reading any activation."""
         ...

@@ -1,7 +1,9 @@
 """Activations on disk, read side."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -9,15 +11,47 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from sparselex.activations.source import Batch
+from sparselex.activations.int8 import restore
+from sparselex.activations.source import Batch, check_finite
 from sparselex.base.artifacts import open_artifact, verify_file
 from sparselex.base.errors import UserError
 
 _CHUNK = 256
 
 
+class _Packed(NamedTuple):
+    """Activations as they lie on disk: they become float32 when they are asked for, since the cache holds several shards."""
+
+    acts: Tensor
+    scale: Tensor | None
+
+    def floats(self, start: int, stop: int) -> Tensor:
+        """Tokens `start` to `stop` as float32."""
+        if self.scale is None:
+            return self.acts[start:stop].float()
+        return restore(self.acts[start:stop], self.scale[start:stop])
+
+    @property
+    def numbers(self) -> Tensor:
+        """What can be NaN or infinite: integers cannot, their scales can."""
+        return self.acts if self.scale is None else self.scale[:, None]
+
+
+class _Shard(NamedTuple):
+    """One shard in memory."""
+
+    x: _Packed
+    target: _Packed | None
+    positions: NDArray[np.int64]
+
+    def batch(self, start: int, stop: int) -> Batch:
+        """Tokens `start` to `stop`."""
+        target = None if self.target is None else self.target.floats(start, stop)
+        return Batch(self.x.floats(start, stop), self.positions[start:stop], target)
+
+
 class ActivationStore:
-    """A finished harvest. Each shard's checksum is verified when it is first read."""
+    """A finished harvest. Each shard's checksum is verified when it is first read; whatever its precision, tokens come as float32."""
 
     def __init__(self, path: Path | str):
         self.path = Path(path)
@@ -25,7 +59,9 @@ class ActivationStore:
         self.id = self.manifest.id
         notes = self.manifest.notes
         self.hook: str = self.manifest.config["hook"]
+        self.dtype: str = self.manifest.config["dtype"]
         self.d_in: int = notes["d_in"]
+        self.d_out: int | None = notes["d_out"]
         self.n_tokens: int = notes["n_tokens"]
         self.shard_sizes: list[int] = notes["shards"]
         self.n_shards = len(self.shard_sizes)
@@ -33,30 +69,30 @@ class ActivationStore:
 
     def shard(self, number: int) -> Batch:
         """One shard, in corpus order. Raises `UserError` naming the shard that is damaged."""
-        acts, positions = self._open(number)
-        return Batch(acts.float(), positions)
+        return self._open(number).batch(0, self.shard_sizes[number])
 
     def chunks(self) -> "StoreChunks":
         """The store as units for shuffling."""
         return StoreChunks(self)
 
-    def _read(self, number: int) -> tuple[Tensor, NDArray[np.int64]]:
+    def _read(self, number: int) -> _Shard:
         name = shard_name(number)
         verify_file(self.path, name, self.manifest)
         try:
             with safe_open(self.path / name, framework="pt") as file:
-                acts, positions = file.get_tensor("acts"), file.get_tensor("positions").numpy()
+                positions = file.get_tensor("positions").numpy()
+                x = _unpack(file, "")
+                target = None if self.d_out is None else _unpack(file, "target_")
         except (SafetensorError, OSError) as error:
             raise UserError(f"Shard {self.path / name} cannot be read: {error}.", "a safetensors file with acts and positions",
                             "harvest again.") from None  # fmt: skip
-        bad = (~torch.isfinite(acts).all(-1)).nonzero()
-        if len(bad):
-            raise UserError(
-                f"Shard {self.path / name} holds NaN or infinite activations, first in its row {int(bad[0])}.",
-                "finite numbers",
-                "check the model's precision (bfloat16 overflows less than float16) and harvest again.",
-            )
-        return acts, positions
+        check_finite(Batch(x.numbers, positions, target and target.numbers), f"Shard {self.path / name}")
+        return _Shard(x, target, positions)
+
+
+def _unpack(file: Any, prefix: str) -> _Packed:
+    acts = file.get_tensor(f"{prefix}acts")
+    return _Packed(acts, file.get_tensor(f"{prefix}scale") if acts.dtype == torch.int8 else None)
 
 
 class StoreChunks:
@@ -66,8 +102,7 @@ class StoreChunks:
 
     def __init__(self, store: ActivationStore):
         self._store = store
-        self.d_in = store.d_in
-        self.d_out: int | None = None
+        self.d_in, self.d_out = store.d_in, store.d_out
         spans = [
             (shard, start, min(start + _CHUNK, size))
             for shard, size in enumerate(store.shard_sizes)
@@ -78,14 +113,26 @@ class StoreChunks:
 
     def read(self, units: NDArray[np.int64]) -> Batch:
         """The chosen chunks; each shard is opened once."""
-        units = np.sort(units)
-        xs, positions = [], []
-        for shard in np.unique(self._spans[units, 0]):
-            acts, where = self._store._open(int(shard))
-            for _, start, end in self._spans[units[self._spans[units, 0] == shard]]:
-                xs.append(acts[start:end].float())
-                positions.append(where[start:end])
-        return Batch(torch.cat(xs), np.concatenate(positions))
+        parts = []
+        for shard, spans in self._by_shard(units):
+            read = self._store._open(shard)
+            parts += [read.batch(start, end) for start, end in spans]
+        return Batch.join(parts)
+
+    def positions(self, units: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Positions of the chosen chunks; of each shard only these bytes are read."""
+        found = []
+        for shard, spans in self._by_shard(units):
+            with safe_open(self._store.path / shard_name(shard), framework="numpy") as file:
+                positions = file.get_slice("positions")
+                found += [positions[start:end] for start, end in spans]
+        return np.concatenate(found)
+
+    def _by_shard(self, units: NDArray[np.int64]) -> Iterator[tuple[int, list[list[int]]]]:
+        """Shards that hold the chosen chunks, in order, with where in the shard each begins and ends."""
+        spans = self._spans[np.sort(units)]
+        for shard in np.unique(spans[:, 0]).tolist():
+            yield shard, spans[spans[:, 0] == shard, 1:].tolist()
 
 
 def shard_name(number: int) -> str:

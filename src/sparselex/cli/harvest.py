@@ -33,6 +33,10 @@ def harvest(
     control: Annotated[
         str, typer.Option("--control", help="Read a control of the model: none, reinitialised, permuted or gaussian.")
     ] = "none",
+    dtype: Annotated[
+        str,
+        typer.Option("--dtype", help="Precision on disk: float32, bfloat16, or int8 (a quarter; one scale per token)."),
+    ] = "float32",
     trust_remote_code: TrustOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -42,7 +46,7 @@ def harvest(
     from sparselex.recipes.run import new_run
 
     config = new_run(model, text, hook=hook, target=target, second_model=second_model, n_tokens=tokens, n_ctx=context,
-                     control=control, trust_remote_code=trust_remote_code)  # fmt: skip
+                     control=control, shard_dtype=dtype, trust_remote_code=trust_remote_code)  # fmt: skip
     store = Pipeline(Workspace.create(workspace), run, config).harvest()
     if json:
         print_json(store.manifest.to_json())

@@ -5,10 +5,13 @@ Each stage is skipped when its artifact exists and its configuration and inputs 
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from sparselex.activations.harvest import HarvestConfig, harvest
 from sparselex.activations.live import LiveRows, Reader, spread
-from sparselex.activations.shuffle import ShuffledSource, Units
+from sparselex.activations.mixing import mixing
+from sparselex.activations.shuffle import ShuffledSource
+from sparselex.activations.source import Units
 from sparselex.activations.store import ActivationStore
 from sparselex.base.artifacts import Manifest, fingerprint, open_artifact, stage, write_json
 from sparselex.base.config import Config
@@ -35,6 +38,9 @@ from sparselex.training.train import train
 
 BLOCK_TOKENS = 131_072
 """Tokens mixed at a time: about a thousand rows, so a batch of 4,096 holds few tokens of one row."""
+
+MEASURED_BATCHES = 16
+"""Batches by which the mixing is judged: tens of millions of pairs of tokens."""
 
 VALIDATION_ROWS = 32
 """Rows of held-out text that training is watched on."""
@@ -119,7 +125,7 @@ class Pipeline:
 
     def harvest(self) -> ActivationStore:
         """Activations of the training documents as shards on disk; later stages then train from these."""
-        config = HarvestConfig(hook=self.hook, mask=self.config.mask)
+        config = HarvestConfig(hook=self.hook, target=self.target, mask=self.config.mask, dtype=self.config.shard_dtype)
         corpus = self.corpus
         self.keep()
         return harvest(self.model, corpus, config, self.folder / "activations")
@@ -170,19 +176,28 @@ class Pipeline:
         self.keep()
         source = ShuffledSource(units, batch_size=config.batch_size, block_tokens=BLOCK_TOKENS, seed=config.seed)
         rows = spread(self.corpus.row_ranges["validation"], VALIDATION_ROWS)
-        held_out = self._reader().read(rows) if len(rows) else None
+        held_out = self._reader.read(rows) if len(rows) else None
         return train(source, config, self.folder / "dictionary", inputs=self.inputs(), validation=held_out,
-                     model_name=self.config.model.name, hook=self.hook, target=self.target or "")  # fmt: skip
+                     notes=self.notes_on(source), model_name=self.config.model.name, hook=self.hook, target=self.target or "")  # fmt: skip
 
     def inputs(self, hook: str | None = None) -> dict[str, str]:
         """What a dictionary of this run is made from, at `hook` or the run's own."""
         sites = self._sites | ({"hook": hook} if hook else {})
-        return {
+        found = {
             "model": self.model.id,
             "corpus": self.corpus.id,
             **sites,
             "mask": fingerprint(self.config.mask.to_json()),
         }
+        if self._is_cached and self.config.shard_dtype != "float32":
+            found["shards"] = self.config.shard_dtype  # rounded numbers train another dictionary
+        return found
+
+    def notes_on(self, source: ShuffledSource) -> dict[str, Any]:
+        """What is known of a stream before it is read: typical norms, and how well it is mixed."""
+        row_sizes = self.corpus.text_mask(self.corpus.row_ranges["train"]).sum(-1)
+        mixed = mixing(source.plan(MEASURED_BATCHES), self.corpus.n_ctx, row_sizes)
+        return {"median_norms": self._reader.median_norms.tolist(), "mixing": mixed.to_json()}
 
     def import_dictionary(self, source: Path | str) -> Imported:
         """Take a dictionary of another project as this run's, in place of training one.
@@ -250,10 +265,15 @@ class Pipeline:
 
     def units(self) -> Units:
         """What training reads: the run's shards where there are any or are asked for, else the model."""
-        if self.config.cached or (self.folder / "activations").exists():
+        if self._is_cached:
             return self.harvest().chunks()
-        return LiveRows(self._reader(), ["train"])
+        return LiveRows(self._reader, ["train"])
 
+    @property
+    def _is_cached(self) -> bool:
+        return self.config.cached or (self.folder / "activations").exists()
+
+    @cached_property
     def _reader(self) -> Reader:
         return Reader(self.model, self.corpus, self.hook, self.config.mask, target=self.target)
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from sparselex.activations.harvest import Precision
 from sparselex.activations.masks import MaskConfig
 from sparselex.base.config import Config
 from sparselex.dictionaries.sparse import Selection
@@ -70,6 +71,9 @@ class RunConfig(Config):
     cached: bool = False
     """Whether activations are kept on disk as shards; otherwise they go straight from the model into training."""
 
+    shard_dtype: Precision = "float32"
+    """Precision of those shards: float32, bfloat16, or int8 with a scale for every token."""
+
     training: TrainingChoice = TrainingChoice()
     """The dictionary."""
 
@@ -97,6 +101,7 @@ def new_run(
     k: int = 32,
     seed: int = 0,
     cached: bool = False,
+    shard_dtype: str = "float32",
     trust_remote_code: bool = False,
 ) -> RunConfig:
     """A run with our defaults. Raises `UserError` where a value is impossible."""
@@ -108,6 +113,7 @@ def new_run(
             "target": target,
             "second_model": {"name": second_model, "trust_remote_code": trust_remote_code} if second_model else None,
             "cached": cached,
+            "shard_dtype": shard_dtype,
             "training": {"expansion": expansion, "k": k, "seed": seed},
         },
         "the options of the run",

@@ -25,6 +25,7 @@ from sparselex.evaluate.sweep import SHOWN, Measured, sweep_report
 from sparselex.recipes.pipeline import BLOCK_TOKENS, Pipeline
 from sparselex.recipes.run import TrainingChoice
 from sparselex.training.calibrate import Columns
+from sparselex.training.config import TrainConfig
 from sparselex.training.train import Job, train_many
 
 FILE = "sweep.json"
@@ -99,11 +100,15 @@ def sweep(pipeline: Pipeline, config: SweepConfig) -> SweepReport:
     """
     members = list(members_of(pipeline, config))
     folder = pipeline.folder / "sweep"
-    jobs = _jobs(pipeline, config, members, folder)
+    if len(config.hooks) > 1 and pipeline.config.second_model:
+        raise UserError("A sweep over several hooks of two models was asked for.", "several hooks, or two models",
+                        "sweep each hook in a run of its own.")  # fmt: skip
+    configs = [pipeline.train_config(member.choice, member.hook) for member in members]
     source = ShuffledSource(
-        _units(pipeline, config), batch_size=jobs[0].config.batch_size, block_tokens=BLOCK_TOKENS, seed=0
+        _units(pipeline, config), batch_size=configs[0].batch_size, block_tokens=BLOCK_TOKENS, seed=0
     )
     pipeline.keep()
+    jobs = _jobs(pipeline, config, members, configs, folder, pipeline.notes_on(source))
     trained = train_many(source, jobs)
     return _report(pipeline, config, members, jobs, trained, folder)
 
@@ -197,7 +202,7 @@ def _slug(hook: str) -> str:
 
 def _units(pipeline: Pipeline, config: SweepConfig) -> Units:
     """The run's shards where it is read at one hook and has them, else the model, read once for all hooks."""
-    if not config.hooks or config.hooks == (pipeline.hook,):
+    if not _is_read_live(pipeline, config):
         return pipeline.units()
     reader = Reader(
         pipeline.model, pipeline.corpus, "+".join(config.hooks), pipeline.config.mask, target=pipeline.target
@@ -205,17 +210,30 @@ def _units(pipeline: Pipeline, config: SweepConfig) -> Units:
     return LiveRows(reader, ["train"])
 
 
-def _jobs(pipeline: Pipeline, config: SweepConfig, members: list[Member], folder: Path) -> list[Job]:
-    hooks, starts, start = config.hooks or (pipeline.hook,), dict[str, int](), 0
+def _is_read_live(pipeline: Pipeline, config: SweepConfig) -> bool:
+    """Whether the sweep reads the model at hooks of its own, past the run's shards."""
+    return bool(config.hooks) and config.hooks != (pipeline.hook,)
+
+
+def _jobs(
+    pipeline: Pipeline,
+    config: SweepConfig,
+    members: list[Member],
+    configs: list[TrainConfig],
+    folder: Path,
+    notes: dict[str, Any],
+) -> list[Job]:
+    hooks, columns, start = config.hooks or (pipeline.hook,), dict[str, Columns](), 0
     for hook in hooks:
-        starts[hook] = start
+        columns[hook] = Columns(x=slice(start, start + pipeline.model.width(hook)))
         start += pipeline.model.width(hook)
     jobs = []
-    for member in members:
-        width = pipeline.model.width(member.hook)
-        columns = Columns(x=slice(starts[member.hook], starts[member.hook] + width))
-        jobs.append(Job(pipeline.train_config(member.choice, member.hook), folder / member.name, pipeline.inputs(member.hook),
-                        columns, pipeline.config.model.name, member.hook, pipeline.target or ""))  # fmt: skip
+    for member, chosen in zip(members, configs, strict=True):
+        inputs = pipeline.inputs(member.hook)
+        if _is_read_live(pipeline, config):
+            inputs.pop("shards", None)
+        jobs.append(Job(chosen, folder / member.name, inputs, columns[member.hook], pipeline.config.model.name, member.hook,
+                        pipeline.target or "", notes))  # fmt: skip
     return jobs
 
 

@@ -4,11 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sparselex.activations.source import ActivationSource, Batch, EndOfData
+from sparselex.activations.source import ActivationSource, Batch, EndOfData, check_finite
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.dictionary import spread
 
@@ -59,28 +58,12 @@ def sample(source: ActivationSource, n_batches: int, n_tokens: int) -> list[Batc
     start, found, n = source.state(), list[Batch](), 0
     while len(found) < n_batches and n < n_tokens:
         try:
-            found.append(checked(source.next_batch(), "the calibration"))
+            found.append(source.next_batch())
         except EndOfData:  # a short source is calibrated on what it has
             break
+        check_finite(found[-1], "The calibration")
         n += len(found[-1].positions)
     source.load_state(start)
     if not n:
         raise UserError("The source holds no activations.", "at least one batch", "harvest more text.")
     return found
-
-
-def checked(batch: Batch, where: str) -> Batch:
-    """`batch`, or a `UserError` that says where in the corpus the first NaN or infinity stands."""
-    for values in (batch.x, batch.target):
-        if values is None or torch.isfinite(
-            values.sum()
-        ):  # one bad number makes the sum bad; far cheaper than looking at each
-            continue
-        bad = (~torch.isfinite(values).all(-1)).nonzero().view(-1)
-        if len(bad):
-            raise UserError(
-                f"{len(bad)} activations of {where} hold NaN or infinity, first at corpus position {int(batch.positions[int(bad[0])])}.",
-                "finite numbers",
-                "check the model's precision; once the source is mended, training goes on from the step before.",
-            )
-    return batch

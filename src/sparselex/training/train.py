@@ -3,16 +3,16 @@
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sparselex.activations.source import ActivationSource, Batch, EndOfData
+from sparselex.activations.source import ActivationSource, Batch, EndOfData, check_finite
 from sparselex.base.artifacts import finished, stage
 from sparselex.base.errors import UserError
 from sparselex.base.memory import keep_freed_memory
 from sparselex.base.progress import progress
 from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
-from sparselex.training.calibrate import Columns, checked, sample
+from sparselex.training.calibrate import Columns, sample
 from sparselex.training.config import TrainConfig
 from sparselex.training.trainer import Observer, Term, Trainer
 
@@ -41,6 +41,9 @@ class Job(NamedTuple):
     target: str = ""
     """Where a transcoder writes."""
 
+    notes: Mapping[str, Any] = {}
+    """What is known of the source; kept in the manifest beside what training measures itself."""
+
 
 def train(
     source: ActivationSource,
@@ -49,6 +52,7 @@ def train(
     *,
     inputs: Mapping[str, str],
     validation: Batch | None = None,
+    notes: Mapping[str, Any] | None = None,
     model_name: str = "",
     hook: str = "",
     target: str = "",
@@ -64,6 +68,7 @@ def train(
         to: folder of the dictionary artifact.
         inputs: ids of what the activations were made from; together with `config` they decide whether `to` is still good.
         validation: held-out activations; the log then has their L0 and FVU as inference sees them.
+        notes: what is known of the source; kept in the manifest beside what training measures itself.
         model_name, hook, target: written into the SAELens configuration.
         terms: further terms of the loss, functions of a `Step`; name what decides them in `inputs`.
         observers: called with every line of the log.
@@ -71,7 +76,7 @@ def train(
     Raises `UserError` for a width mismatch; for a source that ends too early and for NaN or infinite activations (the state before the
     batch is saved: with the source mended, training goes on from there); and when training diverges.
     """
-    job = Job(config, Path(to), inputs, model_name=model_name, hook=hook, target=target)
+    job = Job(config, Path(to), inputs, model_name=model_name, hook=hook, target=target, notes=notes or {})
     (found,) = train_many(source, [job], validation=validation, terms=terms, observers=[observers])
     if isinstance(found, UserError):
         raise found
@@ -155,7 +160,9 @@ def _next(source: ActivationSource, trainers: Sequence[Trainer], n_steps: int) -
     """The next batch. Where there is none to train on, the state before it is saved first."""
     before = source.state()
     try:
-        return checked(source.next_batch(), f"batch {n_steps + 1}")
+        batch = source.next_batch()
+        check_finite(batch, f"Batch {n_steps + 1}")
+        return batch
     except (EndOfData, UserError) as error:
         for trainer in trainers:
             if trainer.n_steps == n_steps:
@@ -175,9 +182,9 @@ def _finish(trainer: Trainer, job: Job) -> None:
     dictionary.fold(trainer.x_scales, trainer.target_scales)
     write_dictionary(dictionary, trainer.staging.folder, model_name=job.model_name, hook=job.hook,
                      target=job.target)  # fmt: skip
-    notes = {"x_scales": trainer.x_scales, "target_scales": trainer.target_scales, "n_steps": trainer.n_steps,
+    measured = {"x_scales": trainer.x_scales, "target_scales": trainer.target_scales, "n_steps": trainer.n_steps,
              "n_tokens": trainer.n_tokens, "n_dead": len(trainer.silence.dead)}  # fmt: skip
-    trainer.staging.finish(notes, drop=("checkpoint", "checkpoint.old", "checkpoint.new"))
+    trainer.staging.finish(dict(job.notes) | measured, drop=("checkpoint", "checkpoint.old", "checkpoint.new"))
 
 
 def _check_width(source: ActivationSource, job: Job) -> None:

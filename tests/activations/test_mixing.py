@@ -1,0 +1,113 @@
+"""The quality of a shuffle: against counting every pair, at its two ends, and as a run keeps it."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from sparselex.activations.harvest import HarvestConfig, harvest
+from sparselex.activations.live import LiveRows, Reader
+from sparselex.activations.masks import MaskConfig
+from sparselex.activations.mixing import mixing
+from sparselex.activations.shuffle import ShuffledSource
+from sparselex.base.workspace import Workspace
+from sparselex.lm.subject import load_model
+from sparselex.recipes.pipeline import MEASURED_BATCHES, Pipeline
+from sparselex.text.corpus import CorpusConfig, build_corpus
+from sparselex.text.sources import load_documents
+from tests.support.small import small_config, write_documents
+
+HOOK = "blocks.0.hook_resid_post"
+N_CTX = 32
+
+
+def slow_mixing(batches, n_ctx, positions):
+    """Pair by pair; `positions` are those of the whole epoch."""
+    share = lambda pairs: np.mean([a // n_ctx == b // n_ctx for a, b in pairs])
+    same = share([pair for batch in batches for pair in combinations(batch, 2)])
+    rows = [[row // n_ctx for row in batch] for batch in batches]
+    effective = [1 / sum((one.count(row) / len(one)) ** 2 for row in set(one)) for one in rows]
+    return same, same / share(list(combinations(positions, 2))), np.mean(effective)
+
+
+def epoch(n_rows, n_ctx, seed=0):
+    """Positions of rows that hold unequally many tokens, and how many each holds."""
+    rng = np.random.default_rng(seed)
+    positions = np.flatnonzero(rng.random(n_rows * n_ctx) < 0.8)
+    return positions, np.bincount(positions // n_ctx, minlength=n_rows)
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_it_equals_counting_every_pair(shuffled):
+    positions, sizes = epoch(20, 16)
+    order = np.random.default_rng(1).permutation(positions) if shuffled else positions
+    batches = np.array_split(order, 5)[:3]
+    found = mixing(batches, 16, sizes)
+    assert (found.same_row, found.ratio, found.rows_per_batch) == pytest.approx(
+        slow_mixing([batch.tolist() for batch in batches], 16, positions.tolist())
+    )
+
+
+def test_its_two_ends():
+    positions, sizes = epoch(2000, 64)
+    order = np.random.default_rng(2).permutation(positions)
+    perfect = mixing(np.array_split(order, 100), 64, sizes)
+    assert perfect.ratio == pytest.approx(1, abs=0.05) and perfect.rows_per_batch > 650
+    whole_rows = mixing([positions[positions // 64 == row] for row in range(50)], 64, sizes)
+    assert whole_rows.same_row == 1 and whole_rows.rows_per_batch == 1
+
+
+def test_streams_without_pairs():
+    one = mixing([np.array([3])], 4, np.array([1, 1]))
+    assert (one.same_row, one.ratio, one.rows_per_batch) == (0, 1, 1)
+    none = mixing([], 4, np.array([], dtype=np.int64))
+    assert (none.same_row, none.ratio, none.rows_per_batch) == (0, 1, 0)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("embedded")
+
+
+@pytest.fixture(scope="module")
+def corpus(model, tmp_path_factory):
+    root = tmp_path_factory.mktemp("mixing")
+    documents = load_documents(str(write_documents(root / "text", 24)))
+    return build_corpus(documents, model.tokenizer, CorpusConfig(source="x", n_ctx=N_CTX), root / "corpus")
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_the_plan_is_what_is_given_out(model, corpus, tmp_path, stored):
+    units = LiveRows(Reader(model, corpus, HOOK, MaskConfig(), batch_rows=8), ["train"])
+    if stored:
+        units = harvest(model, corpus, HarvestConfig(hook=HOOK, shard_rows=16), tmp_path / "a").chunks()
+    source = ShuffledSource(units, batch_size=100, block_tokens=1024, seed=4)
+    plan = list(source.plan(25))
+    assert len(plan) == 25 and source.state() == {"epoch": 0, "block": 0, "batch": 0}
+    for planned in plan:
+        assert np.array_equal(planned, source.next_batch().positions)
+    assert source.state()["block"] > 1, "the comparison crossed blocks"
+    n_all = sum(len(part) for part in source.plan(10**6))
+    assert n_all == len(units.positions(np.arange(units.n_units))), "a plan ends with the epoch"
+
+
+def test_larger_blocks_mix_better(model, corpus):
+    units = LiveRows(Reader(model, corpus, HOOK, MaskConfig(), batch_rows=8), ["train"])
+    sizes = corpus.text_mask(corpus.row_ranges["train"]).sum(-1)
+    ratios = [
+        mixing(ShuffledSource(units, batch_size=64, block_tokens=n, seed=0).plan(30), N_CTX, sizes).ratio
+        for n in (64, 512, 10**6)
+    ]
+    assert ratios[0] > 2 * ratios[1] > 4 * ratios[2] and ratios[2] == pytest.approx(1, abs=0.1)
+
+
+def test_a_run_keeps_it(tmp_path):
+    pipeline = Pipeline(Workspace.create(tmp_path / "w"), "main", small_config(write_documents(tmp_path / "text")))
+    config = pipeline.train_config()
+    pipeline.train(config)
+    kept = pipeline.manifest("dictionary").notes["mixing"]
+    units = LiveRows(Reader(pipeline.model, pipeline.corpus, pipeline.hook, pipeline.config.mask), ["train"])
+    source = ShuffledSource(units, batch_size=config.batch_size, block_tokens=131_072, seed=config.seed)
+    batches = [source.next_batch().positions for _ in range(min(MEASURED_BATCHES, len(list(source.plan(10**6)))))]
+    sizes = pipeline.corpus.text_mask(pipeline.corpus.row_ranges["train"]).sum(-1)
+    assert kept == mixing(batches, pipeline.corpus.n_ctx, sizes).to_json()

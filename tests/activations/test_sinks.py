@@ -1,0 +1,107 @@
+"""Attention sinks: tokens a hundred times as long as all others move neither the median norm nor the input scale."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sparselex.activations.harvest import HarvestConfig, harvest
+from sparselex.activations.live import LiveRows, Reader
+from sparselex.activations.masks import MaskConfig
+from sparselex.activations.shuffle import ShuffledSource
+from sparselex.base.artifacts import open_artifact
+from sparselex.base.workspace import Workspace
+from sparselex.dictionaries.batchtopk import BatchTopKConfig
+from sparselex.lm.subject import load_model
+from sparselex.recipes.pipeline import Pipeline
+from sparselex.text.corpus import CorpusConfig, build_corpus
+from sparselex.text.sources import load_documents
+from sparselex.training.train import TrainConfig, train
+from tests.support.small import small_config, write_documents
+
+HOOK = "blocks.0.hook_resid_post"
+N_CTX, BATCH, SAMPLED = 32, 128, 4
+
+
+@pytest.fixture(scope="module")
+def clean_model():
+    return load_model("embedded")
+
+
+@pytest.fixture(scope="module")
+def corpus(clean_model, tmp_path_factory):
+    root = tmp_path_factory.mktemp("sinks")
+    documents = load_documents(str(write_documents(root / "text", 24)))
+    return build_corpus(documents, clean_model.tokenizer, CorpusConfig(source="x", n_ctx=N_CTX), root / "corpus")
+
+
+@pytest.fixture(scope="module")
+def clean(clean_model, corpus):
+    """Every activation of the corpus by position, nothing left out."""
+    tokens = torch.from_numpy(np.asarray(corpus.tokens).astype(np.int64))
+    return torch.cat([clean_model.capture(part, [HOOK])[HOOK] for part in tokens.split(32)]).flatten(0, 1)
+
+
+def plant(model, corpus, monkeypatch, columns):
+    """Tokens in these columns of every row are multiplied by a hundred, special tokens by a thousand."""
+    model.width(HOOK)  # asked with a single token, which has no such columns
+    capture, special = model.capture, torch.tensor(sorted(corpus.special_ids))
+
+    def with_sinks(tokens, hooks):
+        found = {name: value.clone() for name, value in capture(tokens, hooks).items()}
+        found[HOOK][:, columns] *= 100
+        found[HOOK][torch.isin(tokens, special)] *= 1000
+        return found
+
+    monkeypatch.setattr(model, "capture", with_sinks)
+
+
+def trained(source, folder: Path):
+    config = TrainConfig(
+        dictionary=BatchTopKConfig(d_in=128, d_sae=128, k=4), n_tokens=BATCH * SAMPLED, batch_size=BATCH,
+        calibration_batches=SAMPLED,
+    )  # fmt: skip
+    train(source, config, folder, inputs={})
+    return open_artifact(folder, "dictionary").notes
+
+
+def slow_scale(source, clean) -> float:
+    """The scale as its definition says, from the activations without sinks at the positions that the source gives."""
+    positions = np.concatenate([source.next_batch().positions for _ in range(SAMPLED)])
+    return math.sqrt(128 / np.mean([float(x @ x) for x in clean[positions].double()]))
+
+
+@pytest.mark.parametrize("columns", [[5], list(range(3, 17))], ids=["one in a row", "nearly half"])
+@pytest.mark.parametrize("stored", [False, True])
+def test_sinks_move_nothing(clean_model, corpus, clean, tmp_path, monkeypatch, columns, stored):
+    plant(clean_model, corpus, monkeypatch, columns)
+    reader = Reader(clean_model, corpus, HOOK, MaskConfig(), batch_rows=8)
+    units = LiveRows(reader, ["train"])
+    if stored:
+        store = harvest(clean_model, corpus, HarvestConfig(hook=HOOK, batch_rows=8), tmp_path / "store")
+        units = store.chunks()
+    make = lambda units=units: ShuffledSource(units, batch_size=BATCH, block_tokens=4096, seed=0)
+    notes, expected = trained(make(), tmp_path / "d"), slow_scale(make(), clean)
+    assert notes["x_scales"][0] == pytest.approx(expected, rel=1e-5)
+
+    rows = range(corpus.row_ranges["train"].start, corpus.row_ranges["train"].start + 2048 // N_CTX)
+    text = np.flatnonzero(corpus.text_mask(rows)) + rows.start * N_CTX
+    kept = text[~np.isin(text % N_CTX, columns)]
+    assert float(reader.median_norms[0]) == float(clean[kept].norm(dim=-1).median())
+    if stored:
+        assert store.manifest.notes["median_norms"][0] == float(reader.median_norms[0])
+        assert store.manifest.notes["masks"]["norm_outlier"] > 0
+
+    everything = Reader(clean_model, corpus, HOOK, MaskConfig(norm_outlier=0), batch_rows=8)
+    moved = trained(make(LiveRows(everything, ["train"])), tmp_path / "moved")["x_scales"][0]
+    assert moved < expected / 5, "the test would see a sink"
+
+
+def test_a_run_keeps_both(tmp_path):
+    pipeline = Pipeline(Workspace.create(tmp_path / "w"), "main", small_config(write_documents(tmp_path / "text")))
+    pipeline.train()
+    notes = pipeline.manifest("dictionary").notes
+    reader = Reader(pipeline.model, pipeline.corpus, pipeline.hook, pipeline.config.mask)
+    assert notes["median_norms"] == reader.median_norms.tolist() and notes["x_scales"][0] > 0

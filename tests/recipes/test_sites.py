@@ -1,0 +1,134 @@
+"""Transcoders and crosscoders through every stage: text, model, training, index, explanation, evaluation, pages."""
+
+import pytest
+import torch
+from fastapi.testclient import TestClient
+
+from sparselex.activations.live import Reader
+from sparselex.activations.masks import MaskConfig
+from sparselex.base.errors import UserError
+from sparselex.base.workspace import Workspace
+from sparselex.dictionaries.dictionary import Dictionary
+from sparselex.dictionaries.files import load_dictionary
+from sparselex.evaluate.core import core_figures, core_sums, moments
+from sparselex.evaluate.report import write_report
+from sparselex.lm.pair import ModelPair
+from sparselex.lm.subject import load_model
+from sparselex.recipes.pipeline import Pipeline
+from sparselex.recipes.run import TrainingChoice, new_run
+from sparselex.server.app import create_app
+from tests.support.small import build_all, write_documents
+
+IN, OUT = "blocks.0.hook_mlp_in", "blocks.0.hook_mlp_out"
+
+
+def run_of(tmp_path, training, **options):
+    text = write_documents(tmp_path / "text")
+    config = new_run("embedded", str(text), n_ctx=64, **options).model_copy(update={"training": training})
+    return Workspace.create(tmp_path / "w"), config
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_a_transcoder_goes_through_every_stage(tmp_path, dtype):
+    training = TrainingChoice(expansion=2, k=8, n_tokens=60_000, skip=True)
+    workspace, config = run_of(tmp_path, training, hook=IN, target=OUT, cached=True, shard_dtype=dtype)
+    pipeline = build_all(workspace, config)
+    store = pipeline.harvest()
+    batch = store.shard(0)
+    direct = Reader(pipeline.model, pipeline.corpus, IN, MaskConfig(), target=OUT).read(
+        torch.arange(pipeline.corpus.row_ranges["train"].start, pipeline.corpus.row_ranges["train"].stop).numpy()
+    )
+    bound = 0 if dtype == "float32" else float(direct.target.abs().max()) / 250
+    torch.testing.assert_close(batch.target, direct.target[: len(batch.target)], rtol=0, atol=bound)
+    dictionary = load_dictionary(pipeline.folder / "dictionary")
+    assert (dictionary.d_in, dictionary.d_out) == (128, 128) and not dictionary.is_autoencoder
+    assert pipeline.manifest("dictionary").inputs["target"] == OUT
+    values = {figure.name: figure for figure in pipeline.evaluate().figures}
+    assert values["core/loss_recovered_mean"].value > 0.5 and values["core/fvu"].value < 0.9
+    page = TestClient(create_app(workspace)).get("/runs/main/features/0")
+    assert page.status_code == 200 and "not write to the residual stream" not in page.text
+
+
+def test_a_transcoder_is_judged_where_it_writes(tmp_path):
+    """Reading the MLP's input and giving its exact output loses nothing; giving zeros is zero ablation of the output."""
+    workspace, config = run_of(tmp_path, TrainingChoice(), hook=IN, target=OUT)
+    pipeline = Pipeline(workspace, "main", config)
+    reader = Reader(pipeline.model, pipeline.corpus, IN, MaskConfig(), target=OUT, batch_rows=8)
+    block = pipeline.model.hf.get_submodule("gpt_neox.layers.0")
+
+    class Exact(Dictionary):
+        d_in = d_out = d_sae = 128
+
+        def encode(self, x):
+            return x
+
+        def reconstruct(self, x, codes):
+            return block.mlp(x)
+
+    class Zero(Exact):
+        def reconstruct(self, x, codes):
+            return torch.zeros_like(x)
+
+    mean, _ = moments(reader, 64)
+    rows = torch.arange(pipeline.corpus.row_ranges["test"].start, pipeline.corpus.row_ranges["test"].stop).numpy()
+    with torch.no_grad():
+        sums = core_sums(reader, {"exact": Exact(), "zero": Zero()}, mean, rows)
+    found = {name: {f.name: f.value for f in core_figures(part[0])} for name, part in sums.items()}
+    assert abs(found["exact"]["core/loss_recovered_mean"] - 1) < 1e-4 and found["exact"]["core/fvu"] < 1e-6
+    assert abs(found["zero"]["core/loss_recovered_zero"]) < 1e-6
+
+
+def test_a_crosscoder_of_two_sites_goes_through_every_stage(tmp_path):
+    hook = "blocks.0.hook_resid_pre+blocks.0.mlp.hook_post"
+    workspace, config = run_of(tmp_path, TrainingChoice(expansion=0.4, k=8, n_tokens=60_000), hook=hook)
+    pipeline = build_all(workspace, config)
+    dictionary = load_dictionary(pipeline.folder / "dictionary")
+    assert dictionary.parts_in == (128, 512) and dictionary.part_norms().shape == (2, 256)
+    values = {figure.name: figure for figure in pipeline.evaluate().figures}
+    sites = [f"core/embedded:{site}/loss_recovered_mean" for site in hook.split("+")]
+    assert set(sites) < set(values)
+    # One site after another is spliced; the figure of the whole is their average.
+    for name in ("fvu", "ce_increase"):
+        parts = [values[site.replace("loss_recovered_mean", name)].value for site in sites]
+        assert values[f"core/{name}"].value == pytest.approx(sum(parts) / 2, rel=0.25)
+    write_report(workspace)
+    client = TestClient(create_app(workspace))
+    assert client.get("/").status_code == 200 and client.get("/runs/main/features/0").status_code == 200
+
+
+def test_a_crosscoder_of_two_models_goes_through_every_stage(tmp_path):
+    workspace, config = run_of(
+        tmp_path, TrainingChoice(kind="relu", l1=2, expansion=0.3, n_tokens=60_000), hook=OUT, second_model="embedded-b"
+    )
+    pipeline = build_all(workspace, config)
+    assert isinstance(pipeline.model, ModelPair)
+    dictionary = load_dictionary(pipeline.folder / "dictionary")
+    assert dictionary.parts_in == (128, 128)
+    values = {figure.name: figure for figure in pipeline.evaluate().figures}
+    assert values[f"core/embedded:{OUT}/l0"].value == values[f"core/embedded-b:{OUT}/l0"].value
+    ce = [values[f"core/{name}:{OUT}/ce_loss"].value for name in ("embedded", "embedded-b")]
+    assert ce[0] != ce[1] and values["core/ce_loss"].value == pytest.approx(sum(ce) / 2)
+
+
+def test_a_pair_reads_what_each_model_reads():
+    first, second = load_model("embedded"), load_model("embedded-b")
+    pair, tokens = ModelPair(first, second), torch.randint(1, 4000, (2, 9), generator=torch.Generator().manual_seed(0))
+    read = pair.read(tokens, [OUT])[OUT]
+    assert pair.width(OUT) == 256 and torch.equal(read[..., :128], first.capture(tokens, [OUT])[OUT])
+    assert torch.equal(read[..., 128:], second.capture(tokens, [OUT])[OUT])
+    assert [place.columns for place in pair.places(f"{OUT}+{IN}")] == [slice(i, i + 128) for i in range(0, 512, 128)]
+    joined = pair.read(tokens, [f"{OUT}+{IN}"])[f"{OUT}+{IN}"]
+    for place in pair.places(f"{OUT}+{IN}"):
+        assert torch.equal(joined[..., place.columns], place.model.capture(tokens, [place.hook])[place.hook])
+
+
+def test_models_with_other_tokens_are_no_pair(shared_data):
+    other = load_model(str(next((shared_data / "lm").glob("*/config.json")).parent))
+    with pytest.raises(UserError, match="split text into different tokens"):
+        ModelPair(load_model("embedded"), other)
+
+
+def test_a_transcoder_has_one_site_on_either_side(tmp_path):
+    workspace, config = run_of(tmp_path, TrainingChoice(), hook=f"{IN}+{OUT}", target=OUT)
+    with pytest.raises(UserError, match="leave --target out"):
+        Pipeline(workspace, "main", config).train()
