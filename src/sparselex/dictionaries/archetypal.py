@@ -55,6 +55,7 @@ class Archetypal(TopK):
 
     config: ArchetypalConfig  # type: ignore[assignment]
     points: Tensor
+    latent_dims: ClassVar[Mapping[str, int]] = {}  # points are of all latents
     # Logits of a softmax move by units where other weights move by hundredths.
     lr_factors: ClassVar[Mapping[str, float]] = {"mix": 10.0}
 

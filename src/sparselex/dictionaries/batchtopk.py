@@ -61,9 +61,10 @@ class BatchTopK(EncoderDictionary):
 
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
         with torch.no_grad():
-            places, kept, norms = self._select(x, len(x) * self.config.k, gradients)
-            if len(kept):
-                self._follow(float(kept.min()))
+            n_tokens = int(self.ranks.over_data(torch.tensor(len(x), device=x.device)))
+            places, kept, norms = self._select(x, n_tokens * self.config.k, gradients)
+            if n_kept := self.ranks.count(kept):
+                self._follow(float(self.ranks.nth_largest(kept, n_kept)))
             rows, indices = places // self.d_sae, places % self.d_sae
             codes = Codes.from_pairs(rows, indices, kept / norms[indices], len(x), self.d_sae)
         return encode_at(x, self.W_enc, self.b_enc, self.centre, codes, gradients=gradients)
@@ -81,16 +82,18 @@ class BatchTopK(EncoderDictionary):
             scorer = self.scorer(torch.bfloat16)
             bar = self._bar(scorer, x)
             places, values = self._above(scorer, x, bar, n_keep, _COARSE_MARGIN)
-            if len(places) >= n_keep:
-                places = places[values >= _COARSE_MARGIN * nth_largest(values, n_keep)]
+            if self.ranks.count(places) >= n_keep:
+                places = places[values >= _COARSE_MARGIN * self.ranks.nth_largest(values, n_keep)]
                 exact = scorer.at(x, places // self.d_sae, places % self.d_sae, gradients)
-                return *_largest(places, exact, n_keep), scorer.norms
+                keep = self.ranks.largest(exact, n_keep)
+                return places[keep], exact[keep], scorer.norms
         scorer = self.scorer()
         bar = self._bar(scorer, x)
         places, values = self._above(scorer, x, bar, n_keep)
-        if len(places) < n_keep and bar > 0:
+        if self.ranks.count(places) < n_keep and float(self.ranks.total(torch.tensor(bar, device=x.device))) > 0:
             places, values = self._above(scorer, x, 0.0, n_keep)
-        return *_largest(places, values, n_keep), scorer.norms
+        keep = self.ranks.largest(values, n_keep)
+        return places[keep], values[keep], scorer.norms
 
     def _bar(self, scorer: Scorer, x: Tensor) -> float:
         """A little less than where the cut will be: by the running threshold, or before there is one by a few tokens."""
@@ -125,15 +128,3 @@ class BatchTopK(EncoderDictionary):
 
     def _fold_extra(self, unit: float, sizes: Tensor) -> None:
         self.threshold /= unit
-
-
-def _largest(places: Tensor, values: Tensor, n_keep: int) -> tuple[Tensor, Tensor]:
-    """The `n_keep` largest of these, or all where there are no more."""
-    if len(places) <= n_keep:
-        return places, values
-    smallest = nth_largest(values, n_keep)
-    keep = values >= smallest
-    # Equal scores at the cut: the first in batch order stay, so exactly n_keep are kept.
-    if (surplus := int(keep.sum()) - n_keep) > 0:
-        keep[(values == smallest).nonzero().view(-1)[-surplus:]] = False
-    return places[keep], values[keep]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.codes import Codes
+from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.sparse import Gradients, Scorer, Selection, decode_at
 
 
@@ -115,6 +116,12 @@ class TrainableDictionary(Dictionary):
     lr_factors: ClassVar[Mapping[str, float]] = {}
     """Learning rate of single parameters, relative to the others'."""
 
+    latent_dims: ClassVar[Mapping[str, int]] = {}
+    """The dimension along which each tensor is divided when processes share the latents; empty where they cannot."""
+
+    ranks: Ranks = ALONE
+    """The processes that train this dictionary together."""
+
     @property
     def is_autoencoder(self) -> bool:
         """Whether the target is the input."""
@@ -146,8 +153,11 @@ class TrainableDictionary(Dictionary):
         pass a pseudo-gradient."""
 
     def training_decode(self, codes: Codes, *, gradients: Gradients = "auto") -> Float[Tensor, "n d_out"]:
-        """`decode_sparse` of a training batch, by the way that `gradients` names."""
-        return decode_at(codes, self.W_dec, self.b_dec, gradients=gradients)
+        """`decode_sparse` of a training batch, by the way that `gradients` names; of all latents, wherever they lie."""
+        if self.ranks.n_latents == 1:
+            return decode_at(codes, self.W_dec, self.b_dec, gradients=gradients)
+        here = decode_at(codes, self.W_dec, torch.zeros_like(self.b_dec), gradients=gradients)
+        return self.ranks.over_latents(here) + self.b_dec
 
     @abstractmethod
     def prepare(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"]) -> None:
@@ -181,6 +191,7 @@ class EncoderDictionary(TrainableDictionary):
 
     config: EncoderConfig
     part_scales: Tensor
+    latent_dims: ClassVar[Mapping[str, int]] = {"W_dec": 0, "W_enc": 1, "b_enc": 0}
 
     def __init__(self, config: EncoderConfig, generator: torch.Generator | None = None, *, decoder_norm: float = 1.0):
         super().__init__()
@@ -212,11 +223,11 @@ class EncoderDictionary(TrainableDictionary):
     @property
     def centre(self) -> Float[Tensor, " d_in"]:
         """What is subtracted from the input before encoding."""
-        return self.b_dec if self.is_autoencoder else self.b_enc.new_zeros(self.d_in)
+        return self.ranks.shared(self.b_dec) if self.is_autoencoder else self.b_enc.new_zeros(self.d_in)
 
     def pre_acts(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         """`(x - centre) @ W_enc + b_enc`."""
-        bias = self.b_enc - self.b_dec @ self.W_enc if self.is_autoencoder else self.b_enc
+        bias = self.b_enc - self.centre @ self.W_enc if self.is_autoencoder else self.b_enc
         return torch.addmm(bias, x, self.W_enc)
 
     def bypass(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_out"] | None:

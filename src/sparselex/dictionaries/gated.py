@@ -1,6 +1,7 @@
 """Gated dictionaries: one set of pre-activations opens the latents, another gives their sizes."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -34,6 +35,7 @@ class Gated(EncoderDictionary):
     """
 
     config: GatedConfig
+    latent_dims: ClassVar[Mapping[str, int]] = {**EncoderDictionary.latent_dims, "r_mag": 0, "b_mag": 0}
 
     def __init__(self, config: GatedConfig, generator: torch.Generator | None = None):
         super().__init__(config, generator, decoder_norm=0.1)

@@ -51,6 +51,7 @@ class JumpReLU(EncoderDictionary):
 
     config: JumpReLUConfig
     lr_factors: ClassVar[Mapping[str, float]] = {"threshold": 3.0}
+    latent_dims: ClassVar[Mapping[str, int]] = {**EncoderDictionary.latent_dims, "threshold": 0}
 
     def __init__(self, config: JumpReLUConfig, generator: torch.Generator | None = None):
         super().__init__(config, generator)
@@ -100,8 +101,10 @@ class JumpReLU(EncoderDictionary):
         if config.sparsity == "tanh":
             sizes = codes.values * self.row_sizes()[codes.indices]
             return weight * (4 * sizes).tanh().sum() / n
-        l0 = codes.gate.values.sum() / n
-        return weight * l0 if config.sparsity == "l0" else weight * self.d_in * (l0 / config.target_l0 - 1).square()
+        if config.sparsity == "l0":
+            return weight * codes.gate.values.sum() / n
+        l0 = self.ranks.mean_over_all(codes.gate.values.sum() / n)
+        return weight * self.d_in * (l0 / config.target_l0 - 1).square()
 
     def _fold_extra(self, unit: float, sizes: Tensor) -> None:
         self.threshold.clamp_min_(0).div_(unit)

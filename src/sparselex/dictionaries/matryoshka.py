@@ -1,7 +1,8 @@
 """Matryoshka BatchTopK dictionaries: every prefix of the latents is a dictionary of its own."""
 
 import itertools
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from jaxtyping import Float
 from pydantic import model_validator
@@ -37,6 +38,7 @@ class Matryoshka(BatchTopK):
     """
 
     config: MatryoshkaConfig
+    latent_dims: ClassVar[Mapping[str, int]] = {}  # prefixes are of all latents
 
     def penalty(self, codes: Codes, target: Float[Tensor, "n d_out"], progress: float) -> Float[Tensor, ""]:
         """Squared errors of the inner prefixes; each group of latents is decoded once and added to what came before."""

@@ -66,7 +66,8 @@ class PAnneal(EncoderDictionary):
         """`l1 * sum_i (act_i |W_dec_i|)^p`, scaled as said above."""
         sizes = codes.values * self.row_sizes()[codes.indices]
         powers = (sizes + _SMALL) ** self.p(progress)
-        scale = (sizes.sum() / powers.sum().clamp_min(_SMALL)).detach()
+        together = self.ranks.total(torch.stack([sizes.sum(), powers.sum()]).detach())
+        scale = together[0] / together[1].clamp_min(_SMALL)
         return self.config.l1 * warmed(progress, self.config.warmup_share) * scale * powers.sum() / len(target)
 
 

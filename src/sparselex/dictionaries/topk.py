@@ -50,7 +50,7 @@ class TopK(EncoderDictionary):
 
     @torch.no_grad()
     def _exact_codes(self, x: Tensor) -> Codes:
-        scores, indices = self._largest_scores(self.scorer(), x, self.config.k)
+        scores, indices = self._largest_scores(self.scorer(), x, min(self.config.k, self.d_sae))
         return self._active(scores, indices)
 
     def _coarse_codes(self, x: Tensor, gradients: Gradients) -> Codes:
@@ -59,7 +59,7 @@ class TopK(EncoderDictionary):
         _, chosen = self._largest_scores(scorer, x, n_chosen)
         rows = torch.arange(len(x), device=x.device).repeat_interleave(n_chosen)
         exact = scorer.at(x, rows, chosen.view(-1), gradients).view(-1, n_chosen)
-        scores, places = self._largest(exact, self.config.k)
+        scores, places = self._largest(exact, min(self.config.k, self.d_sae))
         return self._active(scores, chosen.gather(-1, places))
 
     def _largest_scores(self, scorer: Scorer, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -74,6 +74,9 @@ class TopK(EncoderDictionary):
     def _active(self, scores: Tensor, indices: Tensor) -> Codes:
         """Codes of the chosen latents, contributions `scores [n, k]`; without a sign only positive ones are kept."""
         keep = scores != 0 if self.signed else scores > 0
+        if self.ranks.n_latents > 1:  # of the k best here, those among the k best of all
+            sizes = scores.abs() if self.signed else scores
+            keep &= sizes >= self.ranks.gather_latents(sizes).topk(self.config.k, dim=-1).values[:, -1:]
         norms = self.row_sizes()
         rows, chosen = keep.nonzero()[:, 0], indices[keep]
         return Codes.from_pairs(rows, chosen, scores[keep] / norms[chosen], len(scores), self.d_sae)

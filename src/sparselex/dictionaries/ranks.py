@@ -1,0 +1,175 @@
+"""Several processes that train one dictionary: where this one stands, and the few sums that all of them need.
+
+Processes form a grid of data by latents (a device mesh): those of one column share a batch among them, those of one row share the latents.
+A process alone is a grid of one, for which every function here gives back what it was given.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor, Shard
+
+from sparselex.base.errors import UserError
+from sparselex.dictionaries.sparse import nth_largest
+
+_DIGIT_BITS = 11
+"""Bits of a number that one histogram settles: three rounds of 2,048 counts find a float32 exactly."""
+
+
+class Ranks:
+    """This process's place among those that train together."""
+
+    def __init__(self, mesh: DeviceMesh | None = None):
+        """`mesh` has the dimensions `data` and `latents`; None for a process alone."""
+        self.mesh = mesh
+        self.n_data, self.n_latents = (1, 1) if mesh is None else (mesh.size(0), mesh.size(1))
+        self.data, self.latents = (
+            (0, 0) if mesh is None else (mesh.get_local_rank("data"), mesh.get_local_rank("latents"))
+        )
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether there is no other process."""
+        return self.n_data * self.n_latents == 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes what all of them made."""
+        return self.data == self.latents == 0
+
+    def wait(self) -> None:
+        """Go on when all processes have come this far."""
+        if not self.is_alone:
+            dist.barrier()
+
+    def total(self, value: Tensor) -> Tensor:
+        """Sum over all processes, without gradients."""
+        return self._summed(value, None) if not self.is_alone else value
+
+    def over_data(self, value: Tensor) -> Tensor:
+        """Sum over the processes that share a batch, without gradients."""
+        return self._summed(value, "data") if self.n_data > 1 else value
+
+    def over_latents(self, value: Tensor) -> Tensor:
+        """Sum over the processes that share the latents; the gradient goes to this process's part as if it were alone with it, since
+        each of them computes the same loss from the sum."""
+        if self.n_latents == 1:
+            return value
+        return value + (self._summed(value.detach(), "latents") - value.detach())
+
+    def mean_over_all(self, value: Tensor) -> Tensor:
+        """What is summed over latents and averaged over data, for a term that is no plain sum; the gradient as in `over_latents`."""
+        if self.is_alone:
+            return value
+        return value + (self._summed(value.detach(), None) / self.n_data - value.detach())
+
+    def shared(self, parameter: Tensor) -> Tensor:
+        """A parameter that all share, used by each process's latents for themselves: its gradient is the sum of all their uses."""
+        return parameter if self.n_latents == 1 else _Shared.apply(parameter, self)
+
+    def gather_latents(self, value: Tensor) -> Tensor:
+        """`[..., m]` of each of those that share the latents side by side, `[..., n_latents m]`, without gradients."""
+        if self.n_latents == 1:
+            return value
+        parts = [torch.empty_like(value) for _ in range(self.n_latents)]
+        dist.all_gather(parts, value.detach().contiguous(), group=self._group("latents"))
+        return torch.cat(parts, dim=-1)
+
+    def whole(self, part: Tensor, dim: int) -> Tensor:
+        """The tensor whose part along `dim`, the latents, lies here."""
+        if self.n_latents == 1:
+            return part
+        assert self.mesh is not None
+        sharded = DTensor.from_local(part.detach().contiguous(), self.mesh["latents"], [Shard(dim)])
+        return sharded.full_tensor()
+
+    def part(self, whole: Tensor, dim: int) -> Tensor:
+        """This process's part of `whole` along `dim`, the latents."""
+        n = whole.shape[dim] // self.n_latents
+        return whole.narrow(dim, self.latents * n, n)
+
+    def nth_largest(self, values: Float[Tensor, " m"], n: int) -> Float[Tensor, ""]:
+        """The `n`-th largest of all processes' `values` together (none negative, at least `n`), exactly.
+
+        Bits of floats above zero order like the floats: each round counts how often each value of the next digit occurs and adds up the
+        counts of all processes. No value leaves its process.
+        """
+        if self.is_alone:
+            return nth_largest(values, n)
+        whole = {torch.float32: torch.int32, torch.float64: torch.int64, torch.bfloat16: torch.int16}[values.dtype]
+        bits, shift, found = values.detach().view(whole).to(torch.int64), 8 * values.element_size() - 1, 0
+        while shift:
+            width = min(_DIGIT_BITS, shift)
+            inside = bits[(bits >> shift) == found]
+            shift -= width
+            digits = (inside >> shift) & ((1 << width) - 1)
+            from_above = self.total(torch.bincount(digits, minlength=1 << width)).flip(0).cumsum(0)
+            place = int((from_above < n).sum())
+            n -= int(from_above[place - 1]) if place else 0
+            found = (found << width) | ((1 << width) - 1 - place)
+        return torch.tensor(found, dtype=whole, device=values.device).view(values.dtype)
+
+    def largest(self, values: Float[Tensor, " m"], n_keep: int) -> Bool[Tensor, " m"]:
+        """Which of `values` are among the `n_keep` largest of all processes together; among equals at the cut the first ones are."""
+        if self.count(values) <= n_keep:
+            return torch.ones_like(values, dtype=torch.bool)
+        smallest = self.nth_largest(values, n_keep)
+        keep = values >= smallest
+        surplus = self.count(values[keep]) - n_keep
+        if surplus > 0:
+            equal = (values == smallest).nonzero().view(-1)
+            mine = max(0, min(len(equal), surplus - self._after(len(equal), values.device)))
+            keep[equal[len(equal) - mine :]] = False
+        return keep
+
+    def count(self, values: Tensor) -> int:
+        """How many entries all processes have together."""
+        return int(self.total(torch.tensor(len(values), device=values.device)))
+
+    def _after(self, n: int, device: torch.device) -> int:
+        """The sum of `n` over the processes after this one."""
+        if self.is_alone:
+            return 0
+        counts = [torch.zeros((), dtype=torch.int64, device=device) for _ in range(dist.get_world_size())]
+        dist.all_gather(counts, torch.tensor(n, device=device))
+        return int(torch.stack(counts)[dist.get_rank() + 1 :].sum())
+
+    def _summed(self, value: Tensor, dimension: str | None) -> Tensor:
+        value = value.detach().clone().contiguous()
+        dist.all_reduce(value, group=self._group(dimension))
+        return value
+
+    def _group(self, dimension: str | None) -> Any:
+        assert self.mesh is not None
+        return None if dimension is None else self.mesh.get_group(dimension)
+
+
+class _Shared(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, parameter: Tensor, ranks: Ranks) -> Tensor:
+        ctx.ranks = ranks
+        return parameter.view_as(parameter)
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None]:
+        return ctx.ranks._summed(grads[0], "latents"), None
+
+
+ALONE = Ranks()
+"""A process by itself."""
+
+
+def even_part(d_sae: int, ranks: Ranks, kind: str, dims: object) -> None:
+    """Raise `UserError` if a dictionary of this kind and width cannot be divided among these processes."""
+    if ranks.n_latents == 1:
+        return
+    if not dims:
+        raise UserError(f"The latents of a {kind} dictionary cannot be divided among processes.",
+                        "batchtopk, topk, abstopk, relu, jumprelu, gated or panneal", "divide the data only.")  # fmt: skip
+    if d_sae % ranks.n_latents:
+        raise UserError(f"{d_sae} latents cannot be divided evenly among {ranks.n_latents} processes.", "a multiple",
+                        "choose another width.")  # fmt: skip
