@@ -76,11 +76,16 @@ CORE: dict[str, Definition] = {
 """Every core figure, defined once."""
 
 
+def training_sample(reader: Reader, n_rows: int) -> Tensor:
+    """Activations of the first rows of the training split, `[n, d_in]`."""
+    rows = reader.corpus.row_ranges["train"]
+    return reader.read(np.arange(rows.start, min(rows.start + n_rows, rows.stop))).x
+
+
 @torch.no_grad()
 def moments(reader: Reader, n_rows: int) -> Moments:
     """Mean and covariance over the first rows of the training split, in float64."""
-    rows = reader.corpus.row_ranges["train"]
-    x = reader.read(np.arange(rows.start, min(rows.start + n_rows, rows.stop))).x.double()
+    x = training_sample(reader, n_rows).double()
     mean = x.mean(0)
     centred = x - mean
     return Moments(mean.float(), centred.T @ centred / len(x))
@@ -133,24 +138,28 @@ def _add_rows(
     ablated = {"mean": splice(to_constant(mean)), "zero": splice(to_constant(torch.zeros_like(mean)))}
     shared = {"ce": token_losses(clean, tokens), "kl_mean": divergences(clean, ablated["mean"])}
     shared |= {f"ce_{name}": token_losses(logits, tokens) for name, logits in ablated.items()}
+    x_sums = torch.zeros(len(numbers), reader.d_in, dtype=torch.float64)
+    x_sums.index_add_(0, torch.from_numpy(owner), x[here].double())
     for name, dictionary in dictionaries.items():
-        spliced = splice(dictionary)
+        columns, x_hat = _reconstruction(dictionary, x[here])
+        spliced = splice(x_hat.to)  # the very positions that were reconstructed, in the same order
         per_token = shared | {"ce_spliced": token_losses(spliced, tokens), "kl": divergences(clean, spliced)}
         per_token["n_predicted"] = torch.ones_like(per_token["kl"])
         into = sums[name]
         for column, value in per_token.items():
             into[column] += np.bincount(target, value.double().numpy()[predicts], len(numbers))
-        for column, value in _reconstruction(dictionary, x[here]).items():
+        for column, value in columns.items():
             into[column] += np.bincount(owner, value.numpy(), len(numbers))
-        np.add.at(into["x"], owner, x[here].double().numpy())
+        into["x"] += x_sums.numpy()
 
 
-def _reconstruction(dictionary: Dictionary, x: Tensor) -> dict[str, Tensor]:
-    """Per-token columns of `RECONSTRUCTION`, float64."""
+def _reconstruction(dictionary: Dictionary, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """Per-token columns of `RECONSTRUCTION` in float64, and the reconstruction."""
     codes = dictionary.encode_sparse(x)
-    x_hat, x = dictionary.decode_sparse(codes).double(), x.double()
+    reconstruction = dictionary.decode_sparse(codes)
+    x_hat, x = reconstruction.double(), x.double()
     norm, norm_hat = x.norm(dim=-1), x_hat.norm(dim=-1)
-    return {
+    columns = {
         "n": torch.ones(len(x), dtype=torch.float64),
         "l0": codes.indptr.diff().double(),
         "error": (x - x_hat).square().sum(-1),
@@ -158,6 +167,7 @@ def _reconstruction(dictionary: Dictionary, x: Tensor) -> dict[str, Tensor]:
         "cosine": (x * x_hat).sum(-1) / (norm * norm_hat).clamp_min(1e-300),
         "norm_ratio": norm_hat / norm.clamp_min(1e-300),
     }
+    return columns, reconstruction
 
 
 def core_figures(sums: dict[str, Floats], prefix: str = "core") -> list[Figure]:

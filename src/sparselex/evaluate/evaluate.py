@@ -1,4 +1,4 @@
-"""Evaluate a run: the dictionary, the baselines on the same activations, and the densities of its latents."""
+"""Evaluate a run: the dictionary, control dictionaries on the same activations, and the densities of its latents."""
 
 import json
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ from sparselex.base.config import Config
 from sparselex.base.intervals import bootstrap_interval
 from sparselex.base.memory import keep_freed_memory
 from sparselex.base.records import Figure
-from sparselex.dictionaries.baselines import neurons, principal_components
 from sparselex.dictionaries.dictionary import Dictionary
-from sparselex.evaluate.core import core_figures, core_sums, moments
+from sparselex.evaluate.controls import Control, control_dictionaries
+from sparselex.evaluate.core import core_figures, core_sums, moments, training_sample
 from sparselex.evaluate.records import DensityHistogram, Evaluation
 from sparselex.features.index import FeatureIndex
 from sparselex.lm.subject import SubjectModel
@@ -31,7 +31,13 @@ class EvaluateConfig(Config):
     """Rows of the test split, spread evenly over it."""
 
     moment_rows: PositiveInt = 512
-    """Rows of the training split from which mean and principal components are taken."""
+    """Rows of the training split from which mean, covariance and control dictionaries are taken."""
+
+    controls: tuple[Control, ...] = ("neurons", "pca", "covariance")
+    """Control dictionaries measured in the dictionary's place, at its L0. `kmeans` and `ica` take minutes."""
+
+    pursuit_steps: PositiveInt = 4
+    """Steps in which a control whose directions overlap takes those of a token; more are stronger and slower."""
 
     batch_rows: PositiveInt = 16
     """Rows in a forward pass; logits of all of them are in memory several times."""
@@ -60,21 +66,21 @@ def evaluate(
     keep_freed_memory()
     reader = Reader(model, index.corpus, hook, config.mask, batch_rows=config.batch_rows)
     with stage(to, "evaluation", config, inputs) as staging:
-        mean, covariance = moments(reader, config.moment_rows)
+        found_moments = moments(reader, config.moment_rows)
         k = max(1, round(float(index.table["n_active"].sum() / max(1, index.n_tokens_total))))
-        subjects: dict[str, Dictionary] = {
-            "dictionary": dictionary,
-            "neurons": neurons(mean, min(k, model.width(hook))),
-            "pca": principal_components(mean, covariance, min(k, model.width(hook))),
-        }
-        sums = core_sums(reader, subjects, mean, spread(index.corpus.row_ranges["test"], config.n_rows))
+        controls = control_dictionaries(
+            config.controls, found_moments, lambda: training_sample(reader, config.moment_rows),
+            d_sae=dictionary.d_sae, k=k, n_steps=config.pursuit_steps,
+        )  # fmt: skip
+        rows = spread(index.corpus.row_ranges["test"], config.n_rows)
+        sums = core_sums(reader, {"dictionary": dictionary, **controls}, found_moments.mean, rows)
         found = Evaluation(
             figures=core_figures(sums.pop("dictionary")) + latent_figures(index, config.dense_above),
             baselines={name: core_figures(part) for name, part in sums.items()},
             density=density_histogram(index),
         )
         write_json(staging.folder / FIGURES, json.loads(found.model_dump_json()))
-        staging.finish({"k_baselines": k})
+        staging.finish({"k_controls": k})
     return found
 
 

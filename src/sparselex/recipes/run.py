@@ -13,6 +13,7 @@ from sparselex.explain.explain import ExplainConfig
 from sparselex.features.build import IndexConfig
 from sparselex.lm.subject import ModelConfig
 from sparselex.text.corpus import CorpusConfig
+from sparselex.training.frozen import Frozen
 
 
 class TrainingChoice(Config):
@@ -35,6 +36,9 @@ class TrainingChoice(Config):
 
     selection: Selection | None = None
     """Precision in which training chooses latents (types with k); None takes the fastest on this machine."""
+
+    frozen: Frozen = "nothing"
+    """What never learns, for controls: `decoder`, `soft_decoder` or `encoder`."""
 
     options: dict[str, Any] = Field(default_factory=dict)
     """Other fields of the type's configuration, by name."""
@@ -102,6 +106,10 @@ def new_run(
 
 
 def twin_of(config: RunConfig) -> RunConfig:
-    """The same run on the model with freshly drawn weights: what every figure is compared with."""
+    """The same run on the model with freshly drawn weights: what every figure is compared with.
+
+    Its evaluation has no control dictionaries of its own: the report shows those of the model itself.
+    """
     model = config.model.model_copy(update={"control": "reinitialised"})
-    return config.model_copy(update={"model": model})
+    evaluation = config.evaluate.model_copy(update={"controls": ()})
+    return config.model_copy(update={"model": model, "evaluate": evaluation})

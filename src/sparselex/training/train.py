@@ -26,6 +26,7 @@ from sparselex.dictionaries.table import AnyDictionaryConfig, new_dictionary
 from sparselex.training.checkpoint import load_checkpoint, save_checkpoint
 from sparselex.training.dead import Silence
 from sparselex.training.decoder import normalise, project_out
+from sparselex.training.frozen import Freeze, Frozen
 from sparselex.training.objectives import auxk, penalty, reconstruction
 from sparselex.training.resample import resample
 from sparselex.training.schedules import lr_factor, peak_lr
@@ -78,6 +79,13 @@ class TrainConfig(Config):
 
     gradients: Gradients = "auto"
     """How codes are decoded and weight gradients summed: the sparse way, the dense way (equal up to rounding), or whichever is faster."""
+
+    frozen: Frozen = "nothing"
+    """What stays as it was drawn, for controls: `decoder`, `soft_decoder` (rows stay within `frozen_cosine` of their first direction) or
+    `encoder`."""
+
+    frozen_cosine: Share = 0.8
+    """Least cosine of a decoder row with its first direction, for `soft_decoder`."""
 
     calibration_batches: PositiveInt = 8
     """Batches from which the input scale and the mean are measured before the first step."""
@@ -168,6 +176,7 @@ class _Trainer:
         self.source, self.config, self.staging = source, config, staging
         generator = torch.Generator().manual_seed(derive(config.seed, "dictionary"))
         self.dictionary = new_dictionary(config.dictionary, generator)
+        self.freeze = Freeze(self.dictionary, config.frozen, config.frozen_cosine)
         self.lr = config.lr or peak_lr(config.dictionary.d_sae, config.n_steps)
         self.optimiser = torch.optim.Adam(_groups(self.dictionary), lr=self.lr, fused=True)
         self.silence = Silence(config.dictionary.d_sae, config.dead_after_tokens)
@@ -190,6 +199,7 @@ class _Trainer:
         loss, step = self._loss(x, dead)
         self.optimiser.zero_grad()
         loss.backward()
+        self.freeze.before_clipping()
         norm = torch.nn.utils.clip_grad_norm_(self.dictionary.parameters(), config.clip)
         self._check_finite(loss.item(), norm.item())
         factor = lr_factor(self.n_steps, config.n_steps, warmup_steps=self._warmup_steps,
@@ -205,6 +215,7 @@ class _Trainer:
         if self._is_due_for_resampling():
             generator = torch.Generator().manual_seed(derive(config.seed, "resample", self.n_steps))
             self.silence.n_tokens[resample(step, self.optimiser, generator)] = 0
+        self.freeze.after_step()
         self.n_steps += 1
         self.n_tokens += len(x)
         bar.advance(len(x))
