@@ -22,7 +22,8 @@ from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.run import RunConfig
 from sparselex.text.corpus import CorpusConfig, build_corpus
 from sparselex.text.sources import load_documents
-from sparselex.training.train import TrainConfig, train
+from sparselex.training.config import TrainConfig
+from sparselex.training.train import train
 from tests.support.small import small_config, write_documents
 
 HOOK = "blocks.0.hook_resid_post"

@@ -18,7 +18,8 @@ from sparselex.lm.subject import load_model
 from sparselex.recipes.pipeline import Pipeline
 from sparselex.text.corpus import CorpusConfig, build_corpus
 from sparselex.text.sources import load_documents
-from sparselex.training.train import TrainConfig, train
+from sparselex.training.config import TrainConfig
+from sparselex.training.train import train
 from tests.support.small import small_config, write_documents
 
 HOOK = "blocks.0.hook_resid_post"

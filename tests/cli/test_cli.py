@@ -89,6 +89,17 @@ def test_a_dictionary_goes_out_and_comes_back(staged, text, tmp_path):
     assert json.loads((tmp_path / "named/runs/main/run.json").read_text())["hook"] == "blocks.0.mlp.hook_post"
 
 
+def test_controls_are_chosen_by_name(staged, tmp_path):
+    shutil.copytree(staged, tmp_path / "w")
+    for given, names in (("pca, random", {"pca", "random"}), ("none", set())):
+        result = run("evaluate", tmp_path / "w", "--controls", given, "--json")
+        assert result.returncode == 0, result.stderr
+        figures = {figure["name"]: figure for figure in json.loads(result.stdout)["figures"]}
+        assert set(figures["core/fvu"]["controls"]) == names
+    result = run("evaluate", tmp_path / "w", "--controls", "pca,nerons")
+    assert result.returncode == 2 and "'nerons'" in result.stderr and "covariance" in result.stderr
+
+
 def test_report_prints_a_table(staged):
     result = run("report", staged)
     assert "core/fvu" in result.stdout and "No random twin was run" in result.stdout
@@ -139,6 +150,7 @@ def test_a_demo_killed_again_and_again_ends_like_an_undisturbed_one(text, tmp_pa
         (["train", "{staged}", "--run", "other"], "has no run 'other'"),
         (["train", "{staged}", "--k", "4000", "--expansion", "0.25"], "lower k or raise d_sae"),
         (["train", "{staged}", "--kind", "topkk"], "kind"),
+        (["train", "{staged}", "--frozen", "all"], "soft_decoder"),
         (["train", "{staged}", "--config", "{bad_config}"], "unknown key"),
         (["index", "{tmp}/nowhere"], "is no sparselex workspace"),
         (["hooks", "no-such-model"], "cannot be loaded"),

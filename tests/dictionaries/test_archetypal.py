@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from sparselex.base.errors import UserError
-from sparselex.dictionaries.archetypal import Archetypal, ArchetypalConfig, kmeans
+from sparselex.dictionaries.archetypal import Archetypal, ArchetypalConfig
+from sparselex.dictionaries.kmeans import kmeans
 from sparselex.dictionaries.sparse import decode_at
 from sparselex.dictionaries.topk import TopK, TopKConfig
 
@@ -117,19 +118,6 @@ def test_starting_values_come_from_the_data():
     assert len(dictionary.W_dec.unique(dim=0)) == 40  # more rows than points, and yet no two alike
     with pytest.raises(UserError, match="15 points were to be made of 10 calibration tokens"):
         dictionary.prepare(x[:10], x[:10])
-
-
-def test_kmeans_finds_planted_clusters_and_keeps_a_centroid_without_rows():
-    generator = torch.Generator().manual_seed(0)
-    centres = 10 * torch.eye(5)
-    x = (centres[:, None] + 0.1 * torch.randn(5, 40, 5, generator=generator)).view(-1, 5)
-    found = kmeans(x, 12, generator)  # enough that each cluster is hit
-    nearest = torch.cdist(x, found).argmin(-1)
-    for number in nearest.unique():  # Lloyd's fixed point
-        torch.testing.assert_close(found[number], x[nearest == number].mean(0))
-    assert torch.cdist(centres, found).min(-1).values.max() < 0.5
-    same = kmeans(torch.ones(4, 2), 3, generator)
-    assert torch.equal(same, torch.ones(3, 2))
 
 
 def test_folding_leaves_a_plain_topk_dictionary():

@@ -18,8 +18,8 @@ from benchmarks import gpu
 from sparselex.dictionaries import sparse
 from sparselex.dictionaries.sparse import decode_at
 from sparselex.dictionaries.table import new_dictionary
+from sparselex.training.config import TrainConfig
 from sparselex.training.decoder import normalise, project_out
-from sparselex.training.train import TrainConfig
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 HERE = find_spec("triton") is not None and (INTERPRETED or torch.cuda.is_available())

@@ -18,6 +18,7 @@ def test_a_run_survives_json():
 def test_the_twin_is_the_same_run_on_other_weights(small_workspace):
     main, twin = (small_workspace.settings(run) for run in ("main", "twin"))
     assert twin["model"].pop("control") == "reinitialised" and main["model"].pop("control") == "none"
+    assert main["evaluate"].pop("controls") and not twin["evaluate"].pop("controls")
     assert main == twin
     assert RunConfig.parse(small_workspace.settings("twin")) == twin_of(
         RunConfig.parse(small_workspace.settings("main"))
@@ -43,6 +44,14 @@ def test_every_type_goes_through_every_stage(tmp_path, kind):
     assert pipeline.index().d_sae == 128
     assert pipeline.explain().n_explained > 0
     assert {figure.name: figure for figure in pipeline.evaluate().figures}["core/fvu"].value < 1
+
+
+def test_a_frozen_control_is_trained_as_chosen(tmp_path):
+    config = small_config(write_documents(tmp_path / "text"))
+    choice = config.training.model_copy(update={"frozen": "decoder"})
+    pipeline = Pipeline(Workspace.create(tmp_path / "w"), "frozen", config.model_copy(update={"training": choice}))
+    assert pipeline.train_config().frozen == "decoder"
+    assert pipeline.use_training(TrainingChoice()).train_config().frozen == "nothing"
 
 
 def test_rows_longer_than_the_model_reads(tmp_path):

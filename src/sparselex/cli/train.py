@@ -37,6 +37,13 @@ def train(
             "--selection", help="Precision in which latents are chosen: float32 or bfloat16. Default: the faster here."
         ),
     ] = None,
+    frozen: Annotated[
+        str,
+        typer.Option(
+            "--frozen",
+            help="What never learns, for controls: decoder, soft_decoder (rows stay near their first direction) or encoder.",
+        ),
+    ] = "nothing",
     option: Annotated[
         list[str] | None,
         typer.Option(
@@ -62,7 +69,7 @@ def train(
 
     pipeline = Pipeline.open(Workspace(workspace), run)
     values = {"kind": kind, "expansion": expansion, "k": k, "l1": l1, "n_tokens": tokens, "selection": selection,
-              "options": parse_options(option or []), "skip": skip, "seed": seed}  # fmt: skip
+              "frozen": frozen, "options": parse_options(option or []), "skip": skip, "seed": seed}  # fmt: skip
     pipeline = pipeline.use_training(TrainingChoice.parse(values, "the training options"))
     dictionary = pipeline.train(TrainConfig.from_file(config) if config else None)
     if json:

@@ -11,16 +11,13 @@ from torch import Tensor, nn
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import KConfig
+from sparselex.dictionaries.kmeans import kmeans
 from sparselex.dictionaries.sparse import Gradients
 from sparselex.dictionaries.topk import TopK
 
 _START_SHARE = 0.9
 """Weight that a row's own point has at the start. The rest is spread over all points at random: each can gain weight from there, and
 rows that start at the same point differ."""
-
-_N_PASSES = 20
-
-_PART_TOKENS = 4096
 
 
 class ArchetypalConfig(KConfig):
@@ -142,16 +139,3 @@ class Archetypal(TopK):
         self._rows = None
         self.W_dec = nn.Parameter(rows)
         super().fold(x_scales, target_scales)
-
-
-@torch.no_grad()
-def kmeans(x: Float[Tensor, "n d"], n_points: int, generator: torch.Generator) -> Float[Tensor, "n_points d"]:
-    """Centroids after `_N_PASSES` of Lloyd's algorithm, started at random rows; one that loses all its rows stays where it is."""
-    points = x[torch.randperm(len(x), generator=generator, device="cpu")[:n_points]]
-    for _ in range(_N_PASSES):
-        half_squares = points.square().sum(-1) / 2
-        nearest = torch.cat([torch.addmm(-half_squares, part, points.T).argmax(-1) for part in x.split(_PART_TOKENS)])
-        counts = torch.bincount(nearest, minlength=n_points)
-        sums = torch.zeros_like(points).index_add_(0, nearest, x)
-        points = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], points)
-    return points

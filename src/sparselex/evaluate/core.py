@@ -76,11 +76,16 @@ CORE: dict[str, Definition] = {
 """Every core figure, defined once."""
 
 
+def training_sample(reader: Reader, n_rows: int) -> Tensor:
+    """What is reconstructed (the target, or the activations themselves) over the first rows of the training split, `[n, width]`."""
+    rows = reader.corpus.row_ranges["train"]
+    return _target(reader.read(np.arange(rows.start, min(rows.start + n_rows, rows.stop))))
+
+
 @torch.no_grad()
 def moments(reader: Reader, n_rows: int) -> Moments:
-    """Mean and covariance of the target (the activations themselves without one) over the first rows of the training split, in float64."""
-    rows = reader.corpus.row_ranges["train"]
-    x = _target(reader.read(np.arange(rows.start, min(rows.start + n_rows, rows.stop)))).double()
+    """Mean and covariance of what is reconstructed over the first rows of the training split, in float64."""
+    x = training_sample(reader, n_rows).double()
     mean = x.mean(0)
     centred = x - mean
     return Moments(mean.float(), centred.T @ centred / len(x))
@@ -143,6 +148,8 @@ def _add_rows(
     reconstructions = {name: _reconstruct(*subject, batch) for name, subject in subjects.items()}
     for number, place in enumerate(reader.model.places(reader.target or reader.hook)):
         target, level = _target(batch)[:, place.columns], mean[place.columns]
+        sums_of_target = torch.zeros(len(numbers), target.shape[1], dtype=torch.float64)
+        sums_of_target.index_add_(0, torch.from_numpy(owner), target.double())
 
         def splice(replace: Replace, place=place) -> Tensor:
             return spliced_logits(place.model, tokens, place.hook, replace, torch.from_numpy(counted))
@@ -160,7 +167,7 @@ def _add_rows(
                 into[column] += np.bincount(predicted_in, value.double().cpu().numpy()[predicts], len(numbers))
             for column, value in _errors(target, x_hat[:, place.columns], l0).items():
                 into[column] += np.bincount(owner, value.numpy(), len(numbers))
-            np.add.at(into["x"], owner, target.double().numpy())
+            into["x"] += sums_of_target.numpy()
 
 
 def _target(batch: Batch) -> Tensor:

@@ -1,4 +1,4 @@
-"""Evaluate a run: the dictionary, the baselines on the same activations, and the densities of its latents."""
+"""Evaluate a run: the dictionary, control dictionaries on the same activations, and the densities of its latents."""
 
 import json
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ from sparselex.base.config import Config
 from sparselex.base.intervals import bootstrap_interval
 from sparselex.base.memory import keep_freed_memory
 from sparselex.base.records import Figure
-from sparselex.dictionaries.baselines import neurons, principal_components
 from sparselex.dictionaries.dictionary import Dictionary
-from sparselex.evaluate.core import Floats, core_figures, core_sums, moments, pooled
+from sparselex.evaluate.controls import Control, control_dictionaries
+from sparselex.evaluate.core import Floats, core_figures, core_sums, moments, pooled, training_sample
 from sparselex.evaluate.records import DensityHistogram, Evaluation
 from sparselex.features.index import FeatureIndex
 from sparselex.lm.pair import ModelPair
@@ -32,7 +32,13 @@ class EvaluateConfig(Config):
     """Rows of the test split, spread evenly over it."""
 
     moment_rows: PositiveInt = 512
-    """Rows of the training split from which mean and principal components are taken."""
+    """Rows of the training split from which mean, covariance and control dictionaries are taken."""
+
+    controls: tuple[Control, ...] = ("neurons", "pca", "covariance")
+    """Control dictionaries measured in the dictionary's place, at its L0. `kmeans` and `ica` take minutes."""
+
+    pursuit_steps: PositiveInt = 4
+    """Steps in which a control whose directions overlap takes those of a token; more are stronger and slower."""
 
     batch_rows: PositiveInt = 16
     """Rows in a forward pass; logits of all of them are in memory several times."""
@@ -66,14 +72,14 @@ def evaluate(
     keep_freed_memory()
     reader = Reader(model, index.corpus, hook, config.mask, batch_rows=config.batch_rows, target=target)
     with stage(to, "evaluation", config, inputs) as staging:
-        mean, covariance = moments(reader, config.moment_rows)
+        found_moments = moments(reader, config.moment_rows)
         k = max(1, round(float(index.table["n_active"].sum() / max(1, index.n_tokens_total))))
-        baselines: dict[str, Dictionary] = {
-            "neurons": neurons(mean, min(k, len(mean))),
-            "pca": principal_components(mean, covariance, min(k, len(mean))),
-        }
+        controls = control_dictionaries(
+            config.controls, found_moments, lambda: training_sample(reader, config.moment_rows),
+            d_sae=dictionary.d_sae, k=k, n_steps=config.pursuit_steps,
+        )  # fmt: skip
         rows = spread(index.corpus.row_ranges["test"], config.n_rows)
-        sums = core_sums(reader, {"dictionary": dictionary}, mean, rows, baselines=baselines)
+        sums = core_sums(reader, {"dictionary": dictionary}, found_moments.mean, rows, baselines=controls)
         sites = [f"{place.model.name}:{place.hook}" for place in model.places(target or hook)]
         found = Evaluation(
             figures=_figures(sums.pop("dictionary"), sites) + latent_figures(index, config.dense_above),
@@ -81,7 +87,7 @@ def evaluate(
             density=density_histogram(index),
         )
         write_json(staging.folder / FIGURES, json.loads(found.model_dump_json()))
-        staging.finish({"k_baselines": k})
+        staging.finish({"k_controls": k})
     return found
 
 

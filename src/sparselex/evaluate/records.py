@@ -26,7 +26,7 @@ class Evaluation(Config):
     """Figures of the dictionary."""
 
     baselines: dict[str, list[Figure]]
-    """The same figures of baseline dictionaries on the same activations, by baseline."""
+    """The same figures of control dictionaries on the same activations, by control."""
 
     density: DensityHistogram
     """Densities of the dictionary's latents over all counted tokens."""

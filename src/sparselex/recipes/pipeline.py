@@ -3,6 +3,7 @@
 Each stage is skipped when its artifact exists and its configuration and inputs are unchanged.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
 from sparselex.dictionaries.sparse import fastest_selection
 from sparselex.dictionaries.table import AnyDictionaryConfig
-from sparselex.evaluate.evaluate import evaluate
+from sparselex.evaluate.evaluate import EvaluateConfig, evaluate
 from sparselex.evaluate.records import Evaluation
 from sparselex.evaluate.report import write_report
 from sparselex.explain.explain import ExplainSummary, explain
@@ -85,6 +86,12 @@ class Pipeline:
     def use_training(self, choice: TrainingChoice) -> "Pipeline":
         """The same run with another choice of what is trained."""
         return Pipeline(self.workspace, self.run, self.config.model_copy(update={"training": choice}))
+
+    def use_controls(self, controls: Sequence[str]) -> "Pipeline":
+        """The same run with other control dictionaries in its evaluation. Raises `UserError` for an unknown name."""
+        values = self.config.evaluate.to_json() | {"controls": list(controls)}
+        evaluation = EvaluateConfig.parse(values, "the control dictionaries")
+        return Pipeline(self.workspace, self.run, self.config.model_copy(update={"evaluate": evaluation}))
 
     @cached_property
     def model(self) -> SubjectModel | ModelPair:
@@ -156,6 +163,7 @@ class Pipeline:
             "n_tokens": n_tokens,
             "seed": choice.seed,
             "device": self.config.model.device,
+            "frozen": choice.frozen,
             # Below some thousand steps more of them are worth more than larger ones (docs/lab-log.md).
             "batch_size": 2048 if n_tokens < 20_000_000 else 4096,
             "checkpoint_tokens": CHECKPOINT_TOKENS,

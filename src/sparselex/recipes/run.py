@@ -14,6 +14,7 @@ from sparselex.explain.explain import ExplainConfig
 from sparselex.features.build import IndexConfig
 from sparselex.lm.subject import ModelConfig
 from sparselex.text.corpus import CorpusConfig
+from sparselex.training.frozen import Frozen
 
 
 class TrainingChoice(Config):
@@ -36,6 +37,9 @@ class TrainingChoice(Config):
 
     selection: Selection | None = None
     """Precision in which training chooses latents (types with k); None takes the fastest on this machine."""
+
+    frozen: Frozen = "nothing"
+    """What never learns, for controls: `decoder`, `soft_decoder` or `encoder`."""
 
     options: dict[str, Any] = Field(default_factory=dict)
     """Other fields of the type's configuration, by name."""
@@ -121,7 +125,12 @@ def new_run(
 
 
 def twin_of(config: RunConfig) -> RunConfig:
-    """The same run on the model with freshly drawn weights: what every figure is compared with."""
+    """The same run on the model with freshly drawn weights: what every figure is compared with.
+
+    Its evaluation has no control dictionaries of its own: the report shows those of the model itself.
+    """
     drawn = {"control": "reinitialised"}
     second = config.second_model and config.second_model.model_copy(update=drawn | {"control_seed": 1})
-    return config.model_copy(update={"model": config.model.model_copy(update=drawn), "second_model": second})
+    evaluation = config.evaluate.model_copy(update={"controls": ()})
+    model = config.model.model_copy(update=drawn)
+    return config.model_copy(update={"model": model, "second_model": second, "evaluate": evaluation})

@@ -7,6 +7,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from sparselex.base.config import Config
 from sparselex.dictionaries.sparse import Gradients
 from sparselex.dictionaries.table import AnyDictionaryConfig
+from sparselex.training.frozen import Frozen
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """A part of a whole."""
@@ -51,6 +52,13 @@ class TrainConfig(Config):
     gradients: Gradients = "auto"
     """How codes are decoded and weight gradients summed: the sparse way, the dense way (equal up to rounding), the sparse way
     reading inputs and rows rounded to bfloat16, or (auto) whichever of the first two is faster."""
+
+    frozen: Frozen = "nothing"
+    """What stays as it was drawn, for controls: `decoder`, `soft_decoder` (rows stay within `frozen_cosine` of their first direction) or
+    `encoder`."""
+
+    frozen_cosine: Share = 0.8
+    """Least cosine of a decoder row with its first direction, for `soft_decoder`."""
 
     calibration_batches: PositiveInt = 8
     """Batches from which the input scale and the mean are measured before the first step."""

@@ -20,6 +20,7 @@ from sparselex.training.calibrate import Columns, scaled, scales
 from sparselex.training.checkpoint import load_checkpoint, save_checkpoint
 from sparselex.training.config import TrainConfig
 from sparselex.training.dead import Silence
+from sparselex.training.frozen import Freeze
 from sparselex.training.objectives import auxk, penalty, reconstruction
 from sparselex.training.resample import resample
 from sparselex.training.schedules import lr_factor, peak_lr
@@ -54,6 +55,7 @@ class Trainer:
         self.terms, self.observers = terms, observers
         generator = torch.Generator().manual_seed(derive(config.seed, "dictionary"))
         self.dictionary: TrainableDictionary = new_dictionary(config.dictionary, generator).to(config.device)
+        self.freeze = Freeze(self.dictionary, config.frozen, config.frozen_cosine)
         self.lr = config.lr or peak_lr(config.dictionary.d_sae, config.n_steps)
         unit_rows = [self.dictionary.W_dec] if self.dictionary.unit_decoder else []
         self.optimiser = Adam(_groups(self.dictionary), unit_rows=unit_rows, lr=self.lr)
@@ -97,6 +99,7 @@ class Trainer:
         loss, step = self._loss(x, target, dead, batch)
         self.optimiser.zero_grad()
         loss.backward()
+        self.freeze.before_clipping()
         norm = self.optimiser.gradient_norm()
         self._check_finite(loss.item(), norm.item())
         factor = lr_factor(self.n_steps, config.n_steps, warmup_steps=self._warmup_steps,
@@ -108,6 +111,7 @@ class Trainer:
         if self._is_due_for_resampling():
             generator = torch.Generator().manual_seed(derive(config.seed, "resample", self.n_steps))
             self.silence.n_tokens[resample(step, self.optimiser, generator)] = 0
+        self.freeze.after_step()
         self.n_steps += 1
         self.n_tokens += len(x)
         if self.n_steps % config.log_steps == 1 or config.log_steps == 1:

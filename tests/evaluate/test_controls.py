@@ -1,0 +1,108 @@
+"""Control dictionaries in an evaluation: each named one is made, measured at the dictionary's L0, and shown in the report."""
+
+import shutil
+from typing import get_args
+
+import pytest
+import torch
+
+from sparselex.base.errors import UserError
+from sparselex.base.workspace import Workspace
+from sparselex.dictionaries import ica
+from sparselex.evaluate.controls import Control, control_dictionaries
+from sparselex.evaluate.core import Moments
+from sparselex.evaluate.evaluate import EvaluateConfig
+from sparselex.evaluate.report import report
+from sparselex.recipes.pipeline import Pipeline
+from sparselex.testing import check_dictionary
+
+NAMES = get_args(Control)
+
+
+def sample(d_in=6):
+    """Sums of a few independent causes."""
+    generator = torch.Generator().manual_seed(0)
+    uniform = torch.rand(900, d_in, generator=generator) - 0.5
+    sources = -uniform.sign() * (1 - 2 * uniform.abs()).log()
+    return sources @ (torch.randn(d_in, d_in, generator=generator) + 0.5) + 3
+
+
+def made(names, *, d_sae=20, k=3, n_steps=4):
+    x = sample()
+    moments = Moments(x.mean(0), x.double().T.cov(correction=0))
+    return control_dictionaries(names, moments, lambda: x, d_sae=d_sae, k=k, n_steps=n_steps)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_control_is_a_dictionary_at_the_given_l0(name):
+    if name == "ica":
+        pytest.importorskip("sklearn")
+    found = made([name])[name]
+    check_dictionary(found)
+    assert found.config.kind == name and found.d_sae == (6 if name in ("neurons", "pca", "ica") else 20)
+    assert ((found.encode(sample()) != 0).sum(-1) == 3).all()
+    again = made(["covariance", name])[name]
+    assert torch.equal(again.W_dec, found.W_dec), "a control does not depend on its company"
+
+
+def test_no_more_latents_are_active_than_there_are_dimensions():
+    for name, found in made(["neurons", "pca", "random", "covariance", "kmeans"], k=9).items():
+        assert found.config.k == 6, name
+        x = sample()
+        assert (found(x) - x).square().sum() < 1e-3 * (x - x.mean(0)).square().sum()
+
+
+def test_more_steps_are_a_stronger_control():
+    x = sample()
+    weak, strong = (float((made(["random"], n_steps=n)["random"](x) - x).square().sum()) for n in (1, 3))
+    assert strong < weak
+
+
+def test_only_what_needs_the_sample_reads_it():
+    x = sample()
+    moments = Moments(x.mean(0), x.double().T.cov(correction=0))
+
+    def refuse():
+        raise AssertionError("read")
+
+    assert (
+        len(control_dictionaries(["neurons", "pca", "random", "covariance"], moments, refuse, d_sae=20, k=3, n_steps=4))
+        == 4
+    )
+    with pytest.raises(AssertionError, match="read"):
+        control_dictionaries(["kmeans"], moments, refuse, d_sae=20, k=3, n_steps=4)
+
+
+def test_ica_without_scikit_learn_is_one_clear_message(monkeypatch):
+    monkeypatch.setattr(ica, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install sparselex\[ica\]"):
+        made(["ica"])
+
+
+def test_an_unknown_control_is_named():
+    with pytest.raises(UserError, match="nerons"):
+        EvaluateConfig.parse({"controls": ["nerons"]})
+
+
+def test_controls_of_a_run_stand_in_its_report(small_workspace):
+    found = Pipeline.open(small_workspace, "main").evaluate()
+    assert set(found.baselines) == {"neurons", "pca", "covariance"}
+    fvu = {name: part[1] for name, part in found.baselines.items()}
+    assert all(figure.name == "core/fvu" for figure in fvu.values()) and fvu["covariance"].value < fvu["neurons"].value
+    for part in found.baselines.values():
+        assert part[0].name == "core/l0" and part[0].value == round(found.figures[0].value)
+    shown = {figure.name: figure for figure in report(small_workspace).figures}["core/fvu"].controls
+    assert {name: shown[name] for name in fvu} == {name: figure.value for name, figure in fvu.items()}
+
+
+def test_another_choice_of_controls_is_measured_anew(small_workspace, tmp_path):
+    """On a copy: the shared workspace is read only."""
+    shutil.copytree(small_workspace.path, tmp_path / "w")
+    workspace = Workspace(tmp_path / "w")
+    main = Pipeline.open(workspace, "main")
+    found = main.use_controls(["random", "kmeans"]).evaluate()
+    assert set(found.baselines) == {"random", "kmeans"}
+    assert found.figures == Pipeline.open(small_workspace, "main").evaluate().figures
+    assert main.use_controls([]).evaluate().baselines == {}
+    shown = {figure.name: figure for figure in report(workspace).figures}["core/fvu"].controls
+    assert set(shown) == {"twin"}
