@@ -49,6 +49,9 @@ class ActivationStore:
         self.n_shards = len(self.shard_sizes)
         self._open = lru_cache(maxsize=8)(self._read)
 
+    def __reduce__(self) -> tuple[type["ActivationStore"], tuple[Path]]:
+        return ActivationStore, (self.path,)  # for another process: opened there anew
+
     def shard(self, number: int) -> Batch:
         """One shard, in corpus order. Raises `UserError` naming the shard that is damaged."""
         shard = self._open(number)

@@ -3,12 +3,14 @@
 Each stage is skipped when its artifact exists and its configuration and inputs are unchanged.
 """
 
+from contextlib import closing, nullcontext
 from functools import cached_property
 from pathlib import Path
 
 from sparselex.activations.harvest import HarvestConfig, harvest
 from sparselex.activations.live import LiveRows, Reader, spread
 from sparselex.activations.mixing import Mixing, mixing
+from sparselex.activations.prefetch import Prefetched
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.activations.source import Units
 from sparselex.activations.store import ActivationStore, StoreChunks
@@ -151,16 +153,18 @@ class Pipeline:
         config = config or self.train_config()
         units = self._units()
         self._keep()
-        source = ShuffledSource(units, batch_size=config.batch_size, block_tokens=BLOCK_TOKENS, seed=config.seed)
         inputs = {"model": self.model.id, "corpus": self.corpus.id, "hook": self.hook,
                   "mask": fingerprint(self.config.mask.to_json())}  # fmt: skip
         if isinstance(units, StoreChunks) and self.config.shard_dtype != "float32":
             inputs["shards"] = self.config.shard_dtype  # rounded numbers train another dictionary
         rows = spread(self.corpus.row_ranges["validation"], VALIDATION_ROWS)
         held_out = self._reader.read(rows).x if len(rows) else None
-        notes = {"median_norm": self._reader.median_norm, "mixing": self._mixing(source).to_json()}
-        return train(source, config, self.folder / "dictionary", inputs=inputs, validation=held_out, notes=notes,
-                     model_name=self.config.model.name, hook=self.hook)  # fmt: skip
+        ahead = self.config.training.prefetch
+        with closing(Prefetched(units, ahead)) if ahead else nullcontext(units) as feed:
+            source = ShuffledSource(feed, batch_size=config.batch_size, block_tokens=BLOCK_TOKENS, seed=config.seed)
+            notes = {"median_norm": self._reader.median_norm, "mixing": self._mixing(source).to_json()}
+            return train(source, config, self.folder / "dictionary", inputs=inputs, validation=held_out, notes=notes,
+                         model_name=self.config.model.name, hook=self.hook)  # fmt: skip
 
     def import_dictionary(self, source: Path | str) -> Imported:
         """Take a dictionary of another project as this run's, in place of training one.

@@ -1,6 +1,6 @@
 """A whole run as one value: what is read, what is trained, how it is indexed, explained and evaluated."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -39,6 +39,9 @@ class TrainingChoice(Config):
 
     options: dict[str, Any] = Field(default_factory=dict)
     """Other fields of the type's configuration, by name."""
+
+    prefetch: Annotated[int, Field(ge=0, le=64)] = 0
+    """Blocks of activations read ahead by a process of their own; 0 reads each when it is needed. The result is the same."""
 
     seed: int = 0
     """Seed of the weights and of the order of the data."""
