@@ -3,13 +3,11 @@
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from sparselex.activations.int8 import restore
 from sparselex.activations.source import Batch, check_finite
@@ -18,19 +16,27 @@ from sparselex.base.errors import UserError
 
 _CHUNK = 256
 
+_OPEN_SHARDS = 128
+"""Shards kept open; an open one holds a file descriptor and no memory of its own."""
 
-class _Shard(NamedTuple):
-    """A shard as it lies on disk: tokens become float32 when they are asked for, since the cache holds several shards."""
 
-    acts: Tensor
-    scale: Tensor | None
-    positions: NDArray[np.int64]
+class _Shard:
+    """A shard opened as a memory map: of a file, only what is asked for is read."""
 
-    def floats(self, start: int, stop: int) -> Tensor:
-        """Tokens `start` to `stop` as float32."""
-        if self.scale is None:
-            return self.acts[start:stop].float()
-        return restore(self.acts[start:stop], self.scale[start:stop])
+    def __init__(self, path: Path):
+        file = safe_open(path, framework="pt")
+        self._acts, self._positions = file.get_slice("acts"), file.get_slice("positions")
+        self._scale = file.get_slice("scale") if "scale" in file.keys() else None  # noqa: SIM118 - it is no dict
+
+    def __len__(self) -> int:
+        return self._positions.get_shape()[0]
+
+    def read(self, start: int, stop: int) -> Batch:
+        """Tokens `start` to `stop`."""
+        acts, positions = self._acts[start:stop], self._positions[start:stop].numpy()
+        if self._scale is None:
+            return Batch(acts.float(), positions)
+        return Batch(restore(acts, self._scale[start:stop]), positions)
 
 
 class ActivationStore:
@@ -47,7 +53,8 @@ class ActivationStore:
         self.n_tokens: int = notes["n_tokens"]
         self.shard_sizes: list[int] = notes["shards"]
         self.n_shards = len(self.shard_sizes)
-        self._open = lru_cache(maxsize=8)(self._read)
+        self._verified: set[int] = set()
+        self._open = lru_cache(maxsize=_OPEN_SHARDS)(self._checked)
 
     def __reduce__(self) -> tuple[type["ActivationStore"], tuple[Path]]:
         return ActivationStore, (self.path,)  # for another process: opened there anew
@@ -55,24 +62,26 @@ class ActivationStore:
     def shard(self, number: int) -> Batch:
         """One shard, in corpus order. Raises `UserError` naming the shard that is damaged."""
         shard = self._open(number)
-        return Batch(shard.floats(0, len(shard.positions)), shard.positions)
+        return shard.read(0, len(shard))
 
     def chunks(self) -> "StoreChunks":
         """The store as units for shuffling."""
         return StoreChunks(self)
 
-    def _read(self, number: int) -> _Shard:
+    def _checked(self, number: int) -> _Shard:
         name = shard_name(number)
-        verify_file(self.path, name, self.manifest)
+        first = number not in self._verified  # once: a block for training has chunks of every shard
+        if first:
+            verify_file(self.path, name, self.manifest)
         try:
-            with safe_open(self.path / name, framework="pt") as file:
-                acts, positions = file.get_tensor("acts"), file.get_tensor("positions").numpy()
-                scale = file.get_tensor("scale") if acts.dtype == torch.int8 else None
+            shard = _Shard(self.path / name)
         except (SafetensorError, OSError) as error:
             raise UserError(f"Shard {self.path / name} cannot be read: {error}.", "a safetensors file with acts and positions",
                             "harvest again.") from None  # fmt: skip
-        check_finite(Batch(acts if scale is None else scale[:, None], positions), f"Shard {self.path / name}")
-        return _Shard(acts, scale, positions)
+        if first:
+            check_finite(shard.read(0, len(shard)), f"Shard {self.path / name}")
+            self._verified.add(number)
+        return shard
 
 
 class StoreChunks:
@@ -93,12 +102,8 @@ class StoreChunks:
 
     def read(self, units: NDArray[np.int64]) -> Batch:
         """The chosen chunks; each shard is opened once."""
-        xs, positions = [], []
-        for shard, spans in self._by_shard(units):
-            read = self._store._open(shard)
-            xs += [read.floats(start, end) for start, end in spans]
-            positions += [read.positions[start:end] for start, end in spans]
-        return Batch(torch.cat(xs), np.concatenate(positions))
+        found = [self._store._open(shard).read(*span) for shard, spans in self._by_shard(units) for span in spans]
+        return Batch(torch.cat([part.x for part in found]), np.concatenate([part.positions for part in found]))
 
     def positions(self, units: NDArray[np.int64]) -> NDArray[np.int64]:
         """Positions of the chosen chunks; of each shard only these bytes are read."""
