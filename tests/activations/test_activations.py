@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from sparselex.activations import harvest as harvest_module
+from sparselex.activations import store as store_module
 from sparselex.activations.harvest import HarvestConfig, harvest
 from sparselex.activations.live import LiveRows, Reader
 from sparselex.activations.masks import MaskConfig, special_counts
@@ -112,6 +113,24 @@ def test_a_damaged_shard_is_named(model, corpus, tmp_path, damage):
     path.write_bytes(data[:-7] if damage == "truncate" else data[:-7] + bytes([data[-7] ^ 1]) + data[-6:])
     with pytest.raises(UserError, match="shard-00001"):
         ActivationStore(tmp_path / "a").shard(1)
+
+
+def test_a_shard_is_checked_once_and_then_read_in_pieces(model, corpus, tmp_path, monkeypatch):
+    """Each block for training has chunks of every shard: were shards read whole, an epoch would read the store once a block."""
+    store = harvest(model, corpus, CONFIG.model_copy(update={"shard_rows": 16}), tmp_path / "a")
+    whole = [store.shard(number) for number in range(store.n_shards)]
+    checked, verify = [], store_module.verify_file
+    monkeypatch.setattr(
+        store_module, "verify_file", lambda path, name, manifest: checked.append(name) or verify(path, name, manifest)
+    )
+    monkeypatch.setattr(store_module, "_OPEN_SHARDS", 2)
+    chunks = ActivationStore(tmp_path / "a").chunks()
+    units = np.random.default_rng(0).permutation(chunks.n_units)
+    for _ in range(2):
+        batch = chunks.read(units)
+    assert store.n_shards > 4 and checked == [shard_name(number) for number in range(store.n_shards)]
+    assert torch.equal(batch.x, torch.cat([part.x for part in whole]))
+    assert np.array_equal(batch.positions, np.concatenate([part.positions for part in whole]))
 
 
 def test_a_live_epoch_and_a_stored_epoch_hold_every_token_once(model, corpus, tmp_path):

@@ -1,6 +1,7 @@
 """The one loop of model over corpus: harvest, training, index and evaluation all read activations through it."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,6 +54,13 @@ class Reader:
     def hooks(self) -> list[str]:
         """What is read: the hook, and the target's where there is one."""
         return [self.hook] if self.target is None else [self.hook, self.target]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # For another process: the corpus is opened there anew and not copied with all its tokens.
+        return self.__dict__ | {"corpus": self.corpus.path, "_seen": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, corpus=TokenCorpus(state["corpus"]))
 
     def read(self, rows: NDArray[np.int64]) -> Batch:
         """Activations of all text tokens in `rows`, in the order given. NaN and infinity are for the caller to refuse."""

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparselex.activations.prefetch import Prefetched
 from sparselex.activations.source import Batch, EndOfData, Units
 from sparselex.base.errors import UserError
 from sparselex.base.seeds import generator
@@ -17,7 +18,8 @@ class ShuffledSource:
     An epoch is a random order of all units, cut into blocks of about `block_tokens`. A block is read whole and its tokens are
     shuffled, then given out in batches of nearly `batch_size` tokens (a block is divided evenly, so no token is dropped and none
     is carried over). The position is three integers, and going back to it costs reading one block: exact resume needs no copy of
-    the buffer.
+    the buffer. Over `Prefetched` units the blocks to come are read in the background; the position stays that of the batches given
+    out.
     """
 
     def __init__(self, units: Units, *, batch_size: int, block_tokens: int, seed: int, n_epochs: int | None = None):
@@ -70,9 +72,20 @@ class ShuffledSource:
     def _n_blocks(self) -> int:
         return -(-self.units.n_units // self._units_per_block)
 
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        return generator(self.seed, "units", epoch).permutation(self.units.n_units)
+
     def _block_units(self, epoch: int, block: int) -> NDArray[np.int64]:
-        order = generator(self.seed, "units", epoch).permutation(self.units.n_units)
-        return order[block * self._units_per_block : (block + 1) * self._units_per_block]
+        return self._order(epoch)[block * self._units_per_block : (block + 1) * self._units_per_block]
+
+    def _later(self, n: int) -> Iterator[tuple[int, int]]:
+        """Epoch and block of the `n` blocks after this one, as far as there are any."""
+        epoch, block = self._epoch, self._block
+        for _ in range(n):
+            epoch, block = (epoch, block + 1) if block + 1 < self._n_blocks else (epoch + 1, 0)
+            if self.n_epochs is not None and epoch >= self.n_epochs:
+                return
+            yield epoch, block
 
     def _deal(self, epoch: int, block: int, n: int) -> list[NDArray[np.int64]]:
         """Which of the `n` tokens of a block go into each of its batches."""
@@ -81,7 +94,11 @@ class ShuffledSource:
         return [part for part in np.array_split(mix, n_batches or 1) if len(part)]
 
     def _load(self) -> None:
-        read = self.units.read(self._block_units(self._epoch, self._block))
+        here = self._block_units(self._epoch, self._block)
+        if isinstance(self.units, Prefetched):
+            read = self.units.read(here, [self._block_units(*later) for later in self._later(self.units.ahead)])
+        else:
+            read = self.units.read(here)
         parts = self._deal(self._epoch, self._block, len(read.positions))
         self._parts = [read.at(part) for part in parts]
         self._loaded = (self._epoch, self._block)

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -18,36 +17,32 @@ from sparselex.base.errors import UserError
 
 _CHUNK = 256
 
-
-class _Packed(NamedTuple):
-    """Activations as they lie on disk: they become float32 when they are asked for, since the cache holds several shards."""
-
-    acts: Tensor
-    scale: Tensor | None
-
-    def floats(self, start: int, stop: int) -> Tensor:
-        """Tokens `start` to `stop` as float32."""
-        if self.scale is None:
-            return self.acts[start:stop].float()
-        return restore(self.acts[start:stop], self.scale[start:stop])
-
-    @property
-    def numbers(self) -> Tensor:
-        """What can be NaN or infinite: integers cannot, their scales can."""
-        return self.acts if self.scale is None else self.scale[:, None]
+_OPEN_SHARDS = 128
+"""Shards kept open; an open one holds a file descriptor and no memory of its own."""
 
 
-class _Shard(NamedTuple):
-    """One shard in memory."""
+class _Shard:
+    """A shard opened as a memory map: of a file, only what is asked for is read."""
 
-    x: _Packed
-    target: _Packed | None
-    positions: NDArray[np.int64]
+    def __init__(self, path: Path):
+        file = safe_open(path, framework="pt")
+        names = set(file.keys())
+        part = lambda name: file.get_slice(name) if name in names else None
+        self._positions = file.get_slice("positions")
+        self._x = file.get_slice("acts"), part("scale")
+        self._target = part("target_acts"), part("target_scale")
 
-    def batch(self, start: int, stop: int) -> Batch:
+    def __len__(self) -> int:
+        return self._positions.get_shape()[0]
+
+    def read(self, start: int, stop: int) -> Batch:
         """Tokens `start` to `stop`."""
-        target = None if self.target is None else self.target.floats(start, stop)
-        return Batch(self.x.floats(start, stop), self.positions[start:stop], target)
+        target = None if self._target[0] is None else _floats(*self._target, start, stop)
+        return Batch(_floats(*self._x, start, stop), self._positions[start:stop].numpy(), target)
+
+
+def _floats(acts: Any, scale: Any, start: int, stop: int) -> Tensor:
+    return acts[start:stop].float() if scale is None else restore(acts[start:stop], scale[start:stop])
 
 
 class ActivationStore:
@@ -65,34 +60,35 @@ class ActivationStore:
         self.n_tokens: int = notes["n_tokens"]
         self.shard_sizes: list[int] = notes["shards"]
         self.n_shards = len(self.shard_sizes)
-        self._open = lru_cache(maxsize=8)(self._read)
+        self._verified: set[int] = set()
+        self._open = lru_cache(maxsize=_OPEN_SHARDS)(self._checked)
+
+    def __reduce__(self) -> tuple[type["ActivationStore"], tuple[Path]]:
+        return ActivationStore, (self.path,)  # for another process: opened there anew
 
     def shard(self, number: int) -> Batch:
         """One shard, in corpus order. Raises `UserError` naming the shard that is damaged."""
-        return self._open(number).batch(0, self.shard_sizes[number])
+        shard = self._open(number)
+        return shard.read(0, len(shard))
 
     def chunks(self) -> "StoreChunks":
         """The store as units for shuffling."""
         return StoreChunks(self)
 
-    def _read(self, number: int) -> _Shard:
+    def _checked(self, number: int) -> _Shard:
         name = shard_name(number)
-        verify_file(self.path, name, self.manifest)
+        first = number not in self._verified  # once: a block for training has chunks of every shard
+        if first:
+            verify_file(self.path, name, self.manifest)
         try:
-            with safe_open(self.path / name, framework="pt") as file:
-                positions = file.get_tensor("positions").numpy()
-                x = _unpack(file, "")
-                target = None if self.d_out is None else _unpack(file, "target_")
+            shard = _Shard(self.path / name)
         except (SafetensorError, OSError) as error:
             raise UserError(f"Shard {self.path / name} cannot be read: {error}.", "a safetensors file with acts and positions",
                             "harvest again.") from None  # fmt: skip
-        check_finite(Batch(x.numbers, positions, target and target.numbers), f"Shard {self.path / name}")
-        return _Shard(x, target, positions)
-
-
-def _unpack(file: Any, prefix: str) -> _Packed:
-    acts = file.get_tensor(f"{prefix}acts")
-    return _Packed(acts, file.get_tensor(f"{prefix}scale") if acts.dtype == torch.int8 else None)
+        if first:
+            check_finite(shard.read(0, len(shard)), f"Shard {self.path / name}")
+            self._verified.add(number)
+        return shard
 
 
 class StoreChunks:
@@ -113,11 +109,8 @@ class StoreChunks:
 
     def read(self, units: NDArray[np.int64]) -> Batch:
         """The chosen chunks; each shard is opened once."""
-        parts = []
-        for shard, spans in self._by_shard(units):
-            read = self._store._open(shard)
-            parts += [read.batch(start, end) for start, end in spans]
-        return Batch.join(parts)
+        found = [self._store._open(shard).read(*span) for shard, spans in self._by_shard(units) for span in spans]
+        return Batch.join(found)
 
     def positions(self, units: NDArray[np.int64]) -> NDArray[np.int64]:
         """Positions of the chosen chunks; of each shard only these bytes are read."""

@@ -56,6 +56,10 @@ def train(
         bool, typer.Option("--skip", help="Let a transcoder also pass a linear function of its input.")
     ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Seed of weights and order.")] = 0,
+    prefetch: Annotated[
+        int,
+        typer.Option("--prefetch", min=0, help="Blocks of activations that a process of their own reads ahead."),
+    ] = 0,
     config: Annotated[
         Path | None, typer.Option("--config", help="A JSON file with the whole training configuration instead.")
     ] = None,
@@ -69,7 +73,8 @@ def train(
 
     pipeline = Pipeline.open(Workspace(workspace), run)
     values = {"kind": kind, "expansion": expansion, "k": k, "l1": l1, "n_tokens": tokens, "selection": selection,
-              "frozen": frozen, "options": parse_options(option or []), "skip": skip, "seed": seed}  # fmt: skip
+              "frozen": frozen, "options": parse_options(option or []), "skip": skip, "seed": seed,
+              "prefetch": prefetch}  # fmt: skip
     pipeline = pipeline.use_training(TrainingChoice.parse(values, "the training options"))
     dictionary = pipeline.train(TrainConfig.from_file(config) if config else None)
     if json:

@@ -268,7 +268,9 @@ class EncoderDictionary(TrainableDictionary):
             spread(x_scales, self.parts_in, self.b_dec),
             spread(target_scales, self.parts_out, self.b_dec),
         )
-        self.W_dec.div_(sizes[:, None]).mul_(unit / target_scale)  # the last is exactly 1 for one site
+        self.W_dec.div_(sizes[:, None])
+        if self.config.parts:  # of one site both units are the same
+            self.W_dec.div_(target_scale)
         self.b_dec.div_(target_scale)
         # pre = W_enc·(s x - centre) + b_enc; an activation a contributes a·size in the scaled target.
         self.W_enc.mul_(sizes / unit).mul_(x_scale[:, None])

@@ -4,6 +4,7 @@ Each stage is skipped when its artifact exists and its configuration and inputs 
 """
 
 from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from sparselex.activations.harvest import HarvestConfig, harvest
 from sparselex.activations.live import LiveRows, Reader, spread
 from sparselex.activations.mixing import mixing
+from sparselex.activations.prefetch import Prefetched
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.activations.source import Units
 from sparselex.activations.store import ActivationStore
@@ -182,11 +184,14 @@ class Pipeline:
         config = config or self.train_config()
         units = self.units()
         self.keep()
-        source = ShuffledSource(units, batch_size=config.batch_size, block_tokens=BLOCK_TOKENS, seed=config.seed)
         rows = spread(self.corpus.row_ranges["validation"], VALIDATION_ROWS)
         held_out = self._reader.read(rows) if len(rows) else None
-        return train(source, config, self.folder / "dictionary", inputs=self.inputs(), validation=held_out,
-                     notes=self.notes_on(source), model_name=self.config.model.name, hook=self.hook, target=self.target or "")  # fmt: skip
+        ahead = self.config.training.prefetch
+        with closing(Prefetched(units, ahead)) if ahead else nullcontext(units) as feed:
+            source = ShuffledSource(feed, batch_size=config.batch_size, block_tokens=BLOCK_TOKENS, seed=config.seed)
+            return train(source, config, self.folder / "dictionary", inputs=self.inputs(), validation=held_out,
+                         notes=self.notes_on(source), model_name=self.config.model.name, hook=self.hook,
+                         target=self.target or "")  # fmt: skip
 
     def inputs(self, hook: str | None = None) -> dict[str, str]:
         """What a dictionary of this run is made from, at `hook` or the run's own."""

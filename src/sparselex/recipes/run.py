@@ -1,6 +1,6 @@
 """A whole run as one value: what is read, what is trained, how it is indexed, explained and evaluated."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -46,6 +46,9 @@ class TrainingChoice(Config):
 
     skip: bool = False
     """Whether a transcoder also passes a linear function of its input."""
+
+    prefetch: Annotated[int, Field(ge=0, le=64)] = 0
+    """Blocks of activations read ahead by a process of their own; 0 reads each when it is needed. The result is the same."""
 
     seed: int = 0
     """Seed of the weights and of the order of the data."""
