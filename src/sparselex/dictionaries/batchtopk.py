@@ -9,19 +9,8 @@ from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import EncoderDictionary, KConfig
-from sparselex.dictionaries.sparse import (
-    Gradients,
-    Scorer,
-    encode_at,
-    nth_largest,
-    places_above,
-)
-
-_COARSE_MARGIN = 0.97
-"""What the bfloat16 product puts above this share of its own cut is ranked exactly; its largest error among 17 million scores of
-width 512 was 1 % of the cut."""
-
-_SAMPLE_TOKENS = 64
+from sparselex.dictionaries.selection import follow, largest_of_batch
+from sparselex.dictionaries.sparse import Gradients, encode_at
 
 
 class BatchTopKConfig(KConfig):
@@ -61,9 +50,9 @@ class BatchTopK(EncoderDictionary):
 
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
         with torch.no_grad():
-            places, kept, norms = self._select(x, len(x) * self.config.k, gradients)
-            if len(kept):
-                self._follow(float(kept.min()))
+            places, kept, norms = largest_of_batch(self.scorer, x, self.config.k, threshold=float(self.threshold),
+                                                   selection=self.config.selection, gradients=gradients)  # fmt: skip
+            follow(self.threshold, kept, self.config.threshold_rate)
             rows, indices = places // self.d_sae, places % self.d_sae
             codes = Codes.from_pairs(rows, indices, kept / norms[indices], len(x), self.d_sae)
         return encode_at(x, self.W_enc, self.b_enc, self.centre, codes, gradients=gradients)
@@ -71,69 +60,5 @@ class BatchTopK(EncoderDictionary):
     def _cut(self) -> Tensor:
         return (self.threshold / self.row_sizes().double()).to(self.W_dec.dtype)
 
-    def _select(self, x: Tensor, n_keep: int, gradients: Gradients) -> tuple[Tensor, Tensor, Tensor]:
-        """Places in the flattened `[n, d_sae]`, ascending, and sizes of the `n_keep` largest contributions; and decoder norms.
-
-        A library top-k over the whole batch takes longer than the encoder's product. The running threshold tells nearly where
-        the cut will be, so only what lies above a lower bar is ranked; where too little does, everything positive is.
-        """
-        if self.config.selection == "bfloat16":
-            scorer = self.scorer(torch.bfloat16)
-            bar = self._bar(scorer, x)
-            places, values = self._above(scorer, x, bar, n_keep, _COARSE_MARGIN)
-            if len(places) >= n_keep:
-                places = places[values >= _COARSE_MARGIN * nth_largest(values, n_keep)]
-                exact = scorer.at(x, places // self.d_sae, places % self.d_sae, gradients)
-                return *_largest(places, exact, n_keep), scorer.norms
-        scorer = self.scorer()
-        bar = self._bar(scorer, x)
-        places, values = self._above(scorer, x, bar, n_keep)
-        if len(places) < n_keep and bar > 0:
-            places, values = self._above(scorer, x, 0.0, n_keep)
-        return *_largest(places, values, n_keep), scorer.norms
-
-    def _bar(self, scorer: Scorer, x: Tensor) -> float:
-        """A little less than where the cut will be: by the running threshold, or before there is one by a few tokens."""
-        if float(self.threshold) > 0:
-            return 0.8 * float(self.threshold)
-        sample = scorer(x[:_SAMPLE_TOKENS]).float().view(-1)
-        n_above = min(len(sample), 2 * self.config.k * _SAMPLE_TOKENS)
-        return max(0.0, float(nth_largest(sample, n_above))) if n_above else 0.0
-
-    def _above(self, scorer: Scorer, x: Tensor, bar: float, n_keep: int, margin: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Places in the flattened `[n, d_sae]` and scores of what exceeds `bar`, at least all of the `n_keep` largest.
-
-        Where there are many more, what lies under `margin` times the `n_keep`-th largest so far is dropped between chunks: it cannot
-        be among the largest of the whole batch.
-        """
-        places, values = x.new_empty(0, dtype=torch.int64), x.new_empty(0)
-        for start, scores in scorer.chunks(x):
-            flat = scores.view(-1)
-            found = places_above(flat, bar)
-            places = torch.cat([places, found + start * self.d_sae])
-            values = torch.cat([values, flat[found].to(values.dtype)])
-            del flat, scores  # or two chunks lie in memory while the next is computed
-            if len(places) > 4 * n_keep:
-                bar = max(bar, margin * float(nth_largest(values, n_keep)))
-                keep = values >= bar
-                places, values = places[keep], values[keep]
-        return places, values
-
-    def _follow(self, smallest: float) -> None:
-        rate = self.config.threshold_rate if float(self.threshold) > 0 else 1.0
-        self.threshold += rate * (smallest - self.threshold)
-
     def _fold_extra(self, unit: float, sizes: Tensor) -> None:
         self.threshold /= unit
-
-
-def _largest(places: Tensor, values: Tensor, n_keep: int) -> tuple[Tensor, Tensor]:
-    """The `n_keep` largest of these, or all where there are no more."""
-    if len(places) <= n_keep:
-        return places, values
-    smallest = nth_largest(values, n_keep)
-    keep = values >= smallest
-    # Equal scores at the cut: the first in batch order stay, so exactly n_keep are kept.
-    if (surplus := int(keep.sum()) - n_keep) > 0:
-        keep[(values == smallest).nonzero().view(-1)[-surplus:]] = False
-    return places[keep], values[keep]
