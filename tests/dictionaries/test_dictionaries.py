@@ -12,6 +12,7 @@ from sparselex.dictionaries.abstopk import AbsTopKConfig
 from sparselex.dictionaries.archetypal import ArchetypalConfig
 from sparselex.dictionaries.baselines import neurons, principal_components
 from sparselex.dictionaries.batchtopk import BatchTopKConfig
+from sparselex.dictionaries.clt import CrossLayerConfig
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
 from sparselex.dictionaries.gated import GatedConfig
@@ -49,6 +50,7 @@ CONFIGS = {
     "crosscoder jumprelu": JumpReLUConfig(**SIZE, sparsity="tanh", gradient="everything", bandwidth=2.0, parts=(5, 7)),
     "matching_pursuit": MatchingPursuitConfig(**SIZE, k=5),
     "archetypal": ArchetypalConfig(**SIZE, k=5, n_points=30, delta=1.0),
+    "clt": CrossLayerConfig(**SIZE, k=5, d_out=9, layers_in=(5, 7), layers_out=(6, 3)),
 }
 
 
@@ -108,8 +110,9 @@ def dense_reference(dictionary, x, target, progress):
     config, n = dictionary.config, len(x)
     if config.kind == "matching_pursuit":
         return pursuit_reference(dictionary, x)[0], x.new_zeros(())
-    norms = sum(part.norm(dim=-1) for part in dictionary.W_dec.split(config.parts or (dictionary.d_out,), dim=-1))
-    z = (x if config.d_out else x - dictionary.b_dec) @ dictionary.W_enc
+    norms = sum(part.norm(dim=-1) for part in dictionary.W_dec.split(dictionary.parts_out, dim=-1))
+    W_enc = torch.block_diag(*dictionary.W_enc) if config.kind == "clt" else dictionary.W_enc
+    z = (x if config.d_out else x - dictionary.b_dec) @ W_enc
     pre = z + dictionary.b_enc
     scores = (pre * norms).detach()
     none = pre.new_zeros(())
@@ -139,7 +142,7 @@ def dense_reference(dictionary, x, target, progress):
             return torch.where(mask, pre, 0), none
         case "abstopk":
             return torch.where(scores.abs() >= scores.abs().topk(5, dim=1).values[:, -1:], pre, 0), none
-        case "batchtopk" | "matryoshka":
+        case "batchtopk" | "matryoshka" | "clt":
             acts = torch.where(scores >= scores.flatten().topk(5 * n).values[-1], pre, 0)
             ends = [8, 20] if config.kind == "matryoshka" else []
             parts = [acts[:, :end] @ dictionary.W_dec[:end] + dictionary.b_dec - target for end in ends]
@@ -214,7 +217,7 @@ def test_folding_changes_no_reconstruction(kind):
     """Trained on scaled sites, used on raw ones; activations become lengths of contributions, in raw units where there is one site."""
     dictionary, x = make(kind), inputs()
     x_scales = [2.5, 0.4, 1.5][: len(dictionary.parts_in)]
-    target_scales = x_scales if dictionary.is_autoencoder else [0.7]
+    target_scales = x_scales if dictionary.is_autoencoder else [0.7, 3.0][: len(dictionary.parts_out)]
     scaled = x * spread(x_scales, dictionary.parts_in)
     unit = 1.0 if len(dictionary.parts_in) > 1 else target_scales[0]
     with torch.no_grad():

@@ -36,6 +36,8 @@ VARIANTS = [
     {"kind": "batchtopk", "k": 3, "d_out": 24, "skip": True},
     {"kind": "jumprelu", "target_l0": 3, "d_out": 24},
     {"kind": "relu", "parts": (20, 12)},
+    {"kind": "clt", "k": 3, "d_out": 20, "layers_in": (20, 12), "layers_out": (8, 12)},
+    {"kind": "clt", "k": 3, "d_out": 20, "layers_in": (20, 12), "layers_out": (8, 12), "selection": "bfloat16"},
 ]
 
 

@@ -1,7 +1,8 @@
-"""Sparse codes: the active latents of a batch of tokens, and the two orders in which they are needed."""
+"""Sparse codes: the active latents of a batch of tokens, and the orders in which they are needed."""
 
-from functools import cached_property
-from typing import NamedTuple
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -21,6 +22,27 @@ class ByLatent(NamedTuple):
     """Where each latent's entries begin."""
 
 
+class Blocks(NamedTuple):
+    """The same codes cut into equal ranges of latents, each range as codes of its own."""
+
+    order: Int[Tensor, " nnz"]
+    """Where each entry stands in row order, the first range's entries before the second's; within one they stay ordered by token."""
+
+    back: Int[Tensor, " nnz"]
+    """Where each entry of the row order stands in `order`."""
+
+    places: "tuple[Codes, ...]"
+    """The entries of each range, latents counted from its first; their values carry no gradients."""
+
+    def cut(self, values: Float[Tensor, " nnz"]) -> tuple[Tensor, ...]:
+        """Values in row order, range by range."""
+        return values.index_select(0, self.order).split([len(part.indices) for part in self.places])
+
+    def joined(self, values: Sequence[Tensor]) -> Float[Tensor, " nnz"]:
+        """The opposite of `cut`."""
+        return torch.cat(list(values)).index_select(0, self.back)
+
+
 class Codes:
     """Compressed rows: token `i` has the latents `indices[indptr[i]:indptr[i + 1]]` with these `values`.
 
@@ -37,6 +59,8 @@ class Codes:
         self.indptr, self.indices, self.values, self.d_sae = indptr, indices, values, d_sae
         self.gate: Codes | None = None
         """What opens the latents, with gradients, for types whose penalty looks at that and not at the activations."""
+        self._orders: dict[Any, Any] = {}
+        """What has been sorted already; one and the same for all codes with these places."""
 
     @classmethod
     def from_pairs(cls, rows: Tensor, indices: Tensor, values: Tensor, n: int, d_sae: int) -> "Codes":
@@ -49,27 +73,57 @@ class Codes:
         rows, indices = acts.nonzero(as_tuple=True)
         return cls.from_pairs(rows, indices, acts[rows, indices], *acts.shape)
 
+    @classmethod
+    def side_by_side(cls, parts: "Sequence[Codes]") -> "Codes":
+        """Codes of the same tokens on one range of latents after another, as codes on all of them."""
+        starts = [sum(part.d_sae for part in parts[:number]) for number in range(len(parts) + 1)]
+        rows, order = torch.cat([part.rows for part in parts]).sort(stable=True)
+        indices = torch.cat([part.indices + start for part, start in zip(parts, starts, strict=False)])[order]
+        values = torch.cat([part.values for part in parts])[order]
+        return cls.from_pairs(rows, indices, values, len(parts[0]), starts[-1])
+
     def __len__(self) -> int:
         return len(self.indptr) - 1
 
-    @cached_property
+    @property
     def rows(self) -> Int[Tensor, " nnz"]:
         """Token of each entry."""
-        rows = torch.arange(len(self), device=self.indptr.device)
-        # The known size spares a GPU from waiting for the counts.
-        return rows.repeat_interleave(self.indptr.diff(), output_size=len(self.indices))
+        if "rows" not in self._orders:
+            rows = torch.arange(len(self), device=self.indptr.device)
+            # The known size spares a GPU from waiting for the counts.
+            self._orders["rows"] = rows.repeat_interleave(self.indptr.diff(), output_size=len(self.indices))
+        return self._orders["rows"]
 
-    @cached_property
+    @property
     def by_latent(self) -> ByLatent:
         """The entries sorted by latent (stable, so tokens stay in order): made once, used by both weight gradients."""
-        latents, order = self.indices.int().sort(stable=True)  # half as many bytes to sort
-        return ByLatent(order, self.rows[order], _offsets(latents, self.d_sae))
+        if "by_latent" not in self._orders:
+            latents, order = self.indices.int().sort(stable=True)  # half as many bytes to sort
+            self._orders["by_latent"] = ByLatent(order, self.rows[order], _offsets(latents, self.d_sae))
+        return self._orders["by_latent"]
+
+    def blocks(self, n_blocks: int) -> Blocks:
+        """The entries by `n_blocks` equal ranges of latents; made once, like the orders."""
+        if n_blocks not in self._orders:
+            self._orders[n_blocks] = self._cut(n_blocks)
+        return self._orders[n_blocks]
+
+    def _cut(self, n_blocks: int) -> Blocks:
+        width = self.d_sae // n_blocks
+        owners, order = (self.indices // width).int().sort(stable=True)
+        back = torch.empty_like(order)
+        back[order] = torch.arange(len(order), device=order.device)
+        ends = _offsets(owners, n_blocks).tolist()
+        rows, indices, values = self.rows[order], self.indices[order], self.values.detach()[order]
+        parts = [slice(start, end) for start, end in itertools.pairwise(ends)]
+        places = [Codes.from_pairs(rows[part], indices[part] - number * width, values[part], len(self), width)
+                  for number, part in enumerate(parts)]  # fmt: skip
+        return Blocks(order, back, tuple(places))
 
     def with_values(self, values: Float[Tensor, " nnz"]) -> "Codes":
         """The same places with other values."""
         other = Codes(self.indptr, self.indices, values, self.d_sae)
-        # Orders depend on places only: hand on what has been sorted already.
-        other.__dict__.update({k: v for k, v in self.__dict__.items() if k in ("rows", "by_latent")})
+        other._orders = self._orders  # they depend on places only
         return other
 
     def dense(self) -> Float[Tensor, "n d_sae"]:

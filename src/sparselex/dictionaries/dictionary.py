@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
@@ -159,6 +159,13 @@ class TrainableDictionary(Dictionary):
         here = decode_at(codes, self.W_dec, torch.zeros_like(self.b_dec), gradients=gradients)
         return self.ranks.over_latents(here) + self.b_dec
 
+    def reconstruct_from_dead(
+        self, x: Float[Tensor, "n d_in"], dead: Int[Tensor, " n_dead"], k_aux: int
+    ) -> Float[Tensor, "n d_out"] | None:
+        """What the `k_aux` of these latents with the largest positive pre-activations of each token give together, without bias, with
+        gradients for their rows of encoder and decoder alone; None for a type that revives its dead in another way."""
+        return None
+
     @abstractmethod
     def prepare(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"]) -> None:
         """Take starting values from a sample of the scaled data, before the first step."""
@@ -246,6 +253,13 @@ class EncoderDictionary(TrainableDictionary):
         bias = (self.b_enc - self.centre @ self.W_enc) * sizes
         return Scorer(self.W_enc.T, sizes, bias if less is None else bias - less, dtype or self.W_enc.dtype)
 
+    def reconstruct_from_dead(
+        self, x: Float[Tensor, "n d_in"], dead: Int[Tensor, " n_dead"], k_aux: int
+    ) -> Float[Tensor, "n d_out"] | None:
+        W_enc, W_dec = self.W_enc.T[dead], self.W_dec[dead]
+        pre = torch.addmm(self.b_enc[dead], x - self.centre.detach(), W_enc.T)
+        return largest_positive(pre, k_aux) @ W_dec
+
     @torch.no_grad()
     def prepare(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"]) -> None:
         """Start the decoder bias at the mean of the target. A transcoder's encoder is centred on the data by `b_enc`, and each of its
@@ -283,6 +297,12 @@ class EncoderDictionary(TrainableDictionary):
 
     def _fold_extra(self, unit: float, sizes: Tensor) -> None:
         """Bring what else a type keeps to new units: contributions shrink by `unit`, activations grow by `sizes / unit`."""
+
+
+def largest_positive(pre: Float[Tensor, "n m"], k: int) -> Float[Tensor, "n m"]:
+    """`pre` with all but the k largest of each row, and all that are negative, at 0."""
+    kept = pre.topk(min(k, pre.shape[1]), dim=-1)
+    return torch.zeros_like(pre).scatter(-1, kept.indices, kept.values.relu())
 
 
 def spread(scales: Sequence[float], parts: Sequence[int], like: Tensor) -> Float[Tensor, " d"]:

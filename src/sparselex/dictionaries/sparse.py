@@ -5,7 +5,7 @@ forward shrink to `2 n k d_in`. Weight gradients are sums over the tokens in whi
 are an embedding bag with latents as bags and tokens as the table, which a scatter (`index_add_`) does several times slower.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from importlib.util import find_spec
 from types import ModuleType
@@ -93,27 +93,24 @@ class Scorer:
         bias: Float[Tensor, " d_sae"],
         dtype: torch.dtype,
     ):
-        self.norms, self._rows, self._bias = norms, rows, bias
+        self.norms, self.dtype, self._rows, self._bias = norms, dtype, rows, bias
         d_sae, d_in = rows.shape
         self._weights = rows.new_zeros(d_sae, d_in + _PADDING, dtype=dtype)
         torch.mul(rows, norms[:, None], out=self._weights[:, :d_in])
         self._weights[:, d_in] = bias
 
     @torch.no_grad()
-    def __call__(self, x: Float[Tensor, "n d_in"]) -> Tensor:
-        """All scores `[n, d_sae]`, in the scorer's precision."""
+    def __call__(self, x: Float[Tensor, "n d_in"], *, out: Tensor | None = None) -> Tensor:
+        """All scores `[n, d_sae]`, in the scorer's precision; written into `out` where it is given."""
         d_in = x.shape[1]
         padded = x.new_zeros(len(x), d_in + _PADDING, dtype=self._weights.dtype)
         padded[:, :d_in] = x
         padded[:, d_in] = 1
-        return padded @ self._weights.T
+        return torch.mm(padded, self._weights.T, out=out)
 
     def chunks(self, x: Float[Tensor, "n d_in"]) -> Iterator[tuple[int, Tensor]]:
         """First token and scores of one part of the batch after another, so that all scores never lie in memory together."""
-        n_scores = _CHUNK_SCORES_GPU if self._weights.is_cuda else _CHUNK_SCORES
-        n_rows = max(1, n_scores // len(self._weights))
-        for start in range(0, len(x), n_rows):
-            yield start, self(x[start : start + n_rows])
+        return in_chunks(self, x, len(self._weights))
 
     @torch.no_grad()
     def at(
@@ -127,6 +124,15 @@ class Scorer:
         if gradients == "bfloat16":
             return pair_dots(x, self._weights[:, : x.shape[1]], rows, indices).add_(self._bias[indices])
         return pair_dots(x, self._rows, rows, indices).mul_(self.norms[indices]).add_(self._bias[indices])
+
+
+def in_chunks(
+    score: Callable[[Tensor], Tensor], x: Float[Tensor, "n d_in"], d_sae: int
+) -> Iterator[tuple[int, Tensor]]:
+    """First token and scores `[m, d_sae]` of one part of `x` after another."""
+    n_rows = max(1, (_CHUNK_SCORES_GPU if x.is_cuda else _CHUNK_SCORES) // d_sae)
+    for start in range(0, len(x), n_rows):
+        yield start, score(x[start : start + n_rows])
 
 
 def places_above(values: Float[Tensor, " n"], bar: float) -> Int[Tensor, " m"]:

@@ -9,6 +9,7 @@ from sparselex.base.registry import Registry
 from sparselex.dictionaries.abstopk import AbsTopK, AbsTopKConfig
 from sparselex.dictionaries.archetypal import Archetypal, ArchetypalConfig
 from sparselex.dictionaries.batchtopk import BatchTopK, BatchTopKConfig
+from sparselex.dictionaries.clt import CrossLayerConfig, CrossLayerTranscoder
 from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.gated import Gated, GatedConfig
 from sparselex.dictionaries.jumprelu import JumpReLU, JumpReLUConfig
@@ -28,7 +29,8 @@ AnyDictionaryConfig = Annotated[
     | PAnnealConfig
     | AbsTopKConfig
     | MatchingPursuitConfig
-    | ArchetypalConfig,
+    | ArchetypalConfig
+    | CrossLayerConfig,
     Field(discriminator="kind"),
 ]
 """The configuration of any trainable type, told apart by `kind`."""
@@ -44,6 +46,7 @@ Kind = Literal[
     "abstopk",
     "matching_pursuit",
     "archetypal",
+    "clt",
 ]
 """Names of the trainable types."""
 
@@ -60,6 +63,7 @@ DICTIONARIES: Registry[type[TrainableDictionary]] = Registry(
         "abstopk": AbsTopK,
         "matching_pursuit": MatchingPursuit,
         "archetypal": Archetypal,
+        "clt": CrossLayerTranscoder,
     },
 )
 """Trainable types by `kind`."""

@@ -1,9 +1,7 @@
 """Terms of the loss. Each is a function of a `Step`; squared errors are summed over `d_out` and averaged over tokens."""
 
-import torch
 from torch import Tensor
 
-from sparselex.dictionaries.dictionary import EncoderDictionary
 from sparselex.training.step import Step
 
 
@@ -25,13 +23,11 @@ def auxk(step: Step, *, alpha: float, k_aux: int, share: int) -> Tensor:
     The term is `alpha * |e - e_hat|²`; gradients reach encoder and decoder rows of dead latents, and nothing else. Dense on
     the dead sub-dictionary, on every `share`-th token: gathers would move far more memory than the product.
     """
-    dictionary, dead = step.dictionary, step.dead
-    if not len(dead) or not alpha or not isinstance(dictionary, EncoderDictionary):
-        return step.x_hat.new_zeros(())
-    x = step.x[::share]
+    none, x = step.x_hat.new_zeros(()), step.x[::share]
+    if not len(step.dead) or not alpha:
+        return none
+    found = step.dictionary.reconstruct_from_dead(x, step.dead, k_aux)
+    if found is None:
+        return none
     residual = (step.target - step.x_hat)[::share].detach()
-    W_enc, W_dec = dictionary.W_enc.T[dead], dictionary.W_dec[dead]
-    pre = torch.addmm(dictionary.b_enc[dead], x - dictionary.centre.detach(), W_enc.T)
-    kept = pre.topk(min(k_aux, len(dead)), dim=-1)
-    acts = torch.zeros_like(pre).scatter(-1, kept.indices, kept.values.relu())
-    return alpha * (residual - acts @ W_dec).square().sum() / len(x)
+    return alpha * (residual - found).square().sum() / len(x)
