@@ -126,7 +126,9 @@ class Scorer:
         return pair_dots(x, self._rows, rows, indices).mul_(self.norms[indices]).add_(self._bias[indices])
 
 
-def in_chunks(score: Callable[[Tensor], Tensor], x: Float[Tensor, "n d_in"], d_sae: int) -> Iterator[tuple[int, Tensor]]:
+def in_chunks(
+    score: Callable[[Tensor], Tensor], x: Float[Tensor, "n d_in"], d_sae: int
+) -> Iterator[tuple[int, Tensor]]:
     """First token and scores `[m, d_sae]` of one part of `x` after another."""
     n_rows = max(1, (_CHUNK_SCORES_GPU if x.is_cuda else _CHUNK_SCORES) // d_sae)
     for start in range(0, len(x), n_rows):
