@@ -3,17 +3,20 @@
 import pytest
 import torch
 from fastapi.testclient import TestClient
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXConfig
 
 from sparselex.activations.live import Reader
 from sparselex.activations.masks import MaskConfig
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
+from sparselex.dictionaries.clt import CrossLayerTranscoder
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.evaluate.core import core_figures, core_sums, moments
 from sparselex.evaluate.report import write_report
+from sparselex.lm.embedded import EMBEDDED
 from sparselex.lm.pair import ModelPair
-from sparselex.lm.subject import load_model
+from sparselex.lm.subject import ModelConfig, load_model
 from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.run import TrainingChoice, new_run
 from sparselex.server.app import create_app
@@ -128,7 +131,92 @@ def test_models_with_other_tokens_are_no_pair(shared_data):
         ModelPair(load_model("embedded"), other)
 
 
-def test_a_transcoder_has_one_site_on_either_side(tmp_path):
+def test_a_transcoder_has_as_many_sites_on_either_side(tmp_path):
     workspace, config = run_of(tmp_path, TrainingChoice(), hook=f"{IN}+{OUT}", target=OUT)
     with pytest.raises(UserError, match="leave --target out"):
         Pipeline(workspace, "main", config).train()
+    pair = config.model_copy(update={"hook": IN, "second_model": ModelConfig(name="embedded-b")})
+    with pytest.raises(UserError, match="one target of one model"):
+        Pipeline(workspace, "main", pair).train()
+
+
+@pytest.fixture(scope="module")
+def three_layers(tmp_path_factory) -> str:
+    """A model of three layers, drawn at random, with the embedded model's tokenizer."""
+    folder = tmp_path_factory.mktemp("three")
+    torch.manual_seed(0)
+    config = GPTNeoXConfig(vocab_size=load_model("embedded").n_vocab, hidden_size=32, intermediate_size=64, num_hidden_layers=3,
+                           num_attention_heads=4, max_position_embeddings=64, initializer_range=0.2)  # fmt: skip
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(EMBEDDED["embedded"]).save_pretrained(folder)
+    return str(folder)
+
+
+INS, OUTS = ("+".join(f"blocks.{layer}.{site}" for layer in range(3)) for site in ("hook_mlp_in", "hook_mlp_out"))
+
+
+def test_a_cross_layer_transcoder_goes_through_every_stage(tmp_path, three_layers):
+    text = write_documents(tmp_path / "text")
+    training = TrainingChoice(kind="clt", expansion=2.1, k=9, n_tokens=60_000)
+    config = new_run(three_layers, str(text), n_ctx=64, hook=INS, target=OUTS, cached=True)
+    workspace = Workspace.create(tmp_path / "w")
+    pipeline = build_all(workspace, config.model_copy(update={"training": training}))
+    store = pipeline.harvest()
+    assert (store.d_in, store.d_out) == (96, 96)
+    dictionary = load_dictionary(pipeline.folder / "dictionary")
+    assert isinstance(dictionary, CrossLayerTranscoder) and dictionary.d_sae == 3 * 67
+    assert dictionary.parts_in == dictionary.parts_out == (32, 32, 32)
+    manifest = pipeline.manifest("dictionary")
+    assert (manifest.inputs["hook"], manifest.inputs["target"]) == (INS, OUTS) and len(
+        manifest.notes["target_scales"]
+    ) == 3
+    values = {figure.name: figure.value for figure in pipeline.evaluate().figures}
+    for site in OUTS.split("+"):
+        assert values[f"core/{three_layers}:{site}/fvu"] < 0.6
+        assert values[f"core/{three_layers}:{site}/l0"] == pytest.approx(9, rel=0.2)
+    write_report(workspace)
+    client = TestClient(create_app(workspace))
+    assert client.get("/").status_code == 200 and client.get("/runs/main/features/200").status_code == 200
+
+
+def test_each_site_of_a_cross_layer_transcoder_is_spliced_alone_from_the_undisturbed_model(tmp_path, three_layers):
+    """One that gives the last site exactly and zeros at the others loses nothing there and everything zero ablation loses elsewhere."""
+    text = write_documents(tmp_path / "text")
+    config = new_run(three_layers, str(text), n_ctx=64, hook=INS, target=OUTS)
+    pipeline = Pipeline(Workspace.create(tmp_path / "w"), "main", config)
+    reader = Reader(pipeline.model, pipeline.corpus, INS, MaskConfig(), target=OUTS, batch_rows=8)
+    mlp = pipeline.model.hf.get_submodule("gpt_neox.layers.2.mlp")
+
+    class LastAlone(Dictionary):
+        d_in = d_out = d_sae = 96
+
+        def encode(self, x):
+            return x
+
+        def reconstruct(self, x, codes):
+            return torch.cat([torch.zeros_like(x[:, :64]), mlp(x[:, 64:])], dim=-1)
+
+    mean, _ = moments(reader, 64)
+    test = pipeline.corpus.row_ranges["test"]
+    with torch.no_grad():
+        sites = core_sums(reader, {"it": LastAlone()}, mean, torch.arange(test.start, test.stop).numpy())["it"]
+    found = [{figure.name: figure.value for figure in core_figures(site)} for site in sites]
+    assert found[2]["core/fvu"] < 1e-6 and abs(found[2]["core/loss_recovered_mean"] - 1) < 1e-3
+    assert max(abs(site["core/loss_recovered_zero"]) for site in found[:2]) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("hook", "target", "choice", "message"),
+    [
+        (INS, OUTS, {"kind": "batchtopk"}, "train with --kind clt"),
+        (INS, None, {"kind": "clt"}, "as many targets"),
+        (INS.split("+")[0], OUTS.split("+")[0], {"kind": "clt"}, "two or more hooks"),
+        ("+".join(reversed(INS.split("+"))), OUTS, {"kind": "clt"}, "order of the forward pass"),
+        (INS, "+".join([OUTS.split("+")[0]] * 3), {"kind": "clt"}, "each site once"),
+        (INS, OUTS, {"kind": "clt", "skip": True}, "unknown key 'dictionary.clt.skip'"),
+    ],
+)
+def test_what_is_no_cross_layer_transcoder_is_refused(tmp_path, three_layers, hook, target, choice, message):
+    config = new_run(three_layers, str(write_documents(tmp_path / "text")), n_ctx=64, hook=hook, target=target)
+    with pytest.raises(UserError, match=message):
+        Pipeline(Workspace.create(tmp_path / "w"), "main", config).train_config(TrainingChoice(**choice))

@@ -30,7 +30,9 @@ HookOption = Annotated[
 TargetOption = Annotated[
     str | None,
     typer.Option(
-        "--target", help="A second hook, to be reconstructed from the first: a transcoder. Default: the hook itself."
+        "--target",
+        help="A second hook, to be reconstructed from the first: a transcoder; as many joined by + as --hook has for a cross-layer transcoder "
+        "(train --kind clt). Default: the hook itself.",
     ),
 ]
 SecondModelOption = Annotated[

@@ -15,7 +15,7 @@ def train(
         str,
         typer.Option(
             "--kind",
-            help="Type of dictionary: batchtopk, topk, relu, jumprelu, gated, matryoshka, panneal, abstopk, matching_pursuit or archetypal.",
+            help="Type of dictionary: batchtopk, topk, relu, jumprelu, gated, matryoshka, panneal, abstopk, matching_pursuit, archetypal or clt.",
         ),
     ] = "batchtopk",
     expansion: Annotated[float, typer.Option("--expansion", min=0, help="Latents per activation dimension.")] = 8,
@@ -24,7 +24,7 @@ def train(
         typer.Option(
             "--k",
             min=1,
-            help="Latents kept per token; for jumprelu the number aimed at, for matching_pursuit the number of steps.",
+            help="Latents kept per token (clt: of all layers together); for jumprelu the number aimed at, for matching_pursuit the number of steps.",
         ),
     ] = 32,
     l1: Annotated[float | None, typer.Option("--l1", help="Weight of the L1 penalty (relu, gated, panneal).")] = None,

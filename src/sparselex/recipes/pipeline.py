@@ -110,11 +110,15 @@ class Pipeline:
 
     @cached_property
     def target(self) -> str | None:
-        """What is reconstructed, if not what is read, checked against the model."""
+        """What is reconstructed, if not what is read, checked against the model: one site, or as many as are read."""
         target = self.config.target
-        if target is not None and max(len(self.model.places(hook)) for hook in (self.hook, target)) > 1:
-            raise UserError("A transcoder was asked for with several sites.", "one hook and one target",
-                            "leave --target out for a crosscoder, or name one hook.")  # fmt: skip
+        if target is None:
+            return None
+        n_read, n_written = (len(self.model.places(hook)) for hook in (self.hook, target))
+        if n_read != n_written or self.config.second_model:
+            raise UserError(f"A transcoder was asked for that reads {n_read} sites and writes {n_written}.",
+                            "one hook and one target of one model; for a cross-layer transcoder as many targets as hooks",
+                            "leave --target out for a crosscoder, or name as many targets as hooks.")  # fmt: skip
         return target
 
     @cached_property
@@ -146,8 +150,16 @@ class Pipeline:
         dictionary: dict[str, object] = {"kind": choice.kind, "d_in": d_in, "d_sae": round(d_in * choice.expansion)}
         if self.target is not None:
             dictionary |= {"d_out": self.model.width(self.target)}
-        if len(places := self.model.places(hook)) > 1:
-            dictionary |= {"parts": [place.columns.stop - place.columns.start for place in places]}
+        if choice.kind == "clt":
+            dictionary |= self._layers(hook)
+            n = len(self.model.places(hook))
+            dictionary["d_sae"] = n * max(1, round(d_in * choice.expansion / n))
+        elif len(widths := self._widths(hook)) > 1:
+            if self.target is not None:
+                raise UserError(f"{len(widths)} hooks and as many targets, and a dictionary of kind {choice.kind}.",
+                                "a cross-layer transcoder, which alone reads and writes several sites",
+                                "train with --kind clt, or begin a run with one hook and one target.")  # fmt: skip
+            dictionary |= {"parts": widths}
         if choice.skip:
             dictionary |= {"skip": True}
         if choice.kind in ("relu", "gated", "panneal"):
@@ -173,6 +185,24 @@ class Pipeline:
             "dead_after_tokens": min(10_000_000, max(50_000, n_tokens // 10)),
         }
         return TrainConfig.parse(values, "the training options")
+
+    def _layers(self, hook: str) -> dict[str, object]:
+        """Widths of what a cross-layer transcoder reads and writes. Raises `UserError` for sites that are not in the model's order."""
+        if self.target is None or len(self.model.places(hook)) < 2:
+            raise UserError("A cross-layer transcoder (clt) reads several sites and writes as many, and this run has others.",
+                            "two or more hooks joined by +, and as many targets",
+                            "begin the run with, for example, --hook blocks.0.hook_mlp_in+blocks.1.hook_mlp_in "
+                            "--target blocks.0.hook_mlp_out+blocks.1.hook_mlp_out.")  # fmt: skip
+        order = {point.name: number for number, point in enumerate(self.model.hooks())}
+        for names in (hook, self.target):
+            known = [order[place.hook] for place in self.model.places(names) if place.hook in order]
+            if known != sorted(set(known)):
+                raise UserError(f"{names!r} is not in the order of the forward pass.", "the first layer first, each site once",
+                                "put the sites in order: a latent writes to its own layer and to those named after it.")  # fmt: skip
+        return {"layers_in": self._widths(hook), "layers_out": self._widths(self.target)}
+
+    def _widths(self, hook: str) -> list[int]:
+        return [place.columns.stop - place.columns.start for place in self.model.places(hook)]
 
     @property
     def n_training_tokens(self) -> int:

@@ -27,7 +27,8 @@ class TrainingChoice(Config):
     """Latents per dimension of the activations."""
 
     k: PositiveInt = 32
-    """Latents kept per token (topk, batchtopk, matryoshka, abstopk, archetypal), aimed at (jumprelu) or steps (matching_pursuit)."""
+    """Latents kept per token (topk, batchtopk, matryoshka, abstopk, archetypal; over all layers together for clt), aimed at (jumprelu)
+    or steps (matching_pursuit)."""
 
     l1: PositiveFloat | None = None
     """Weight of the L1 penalty (relu, gated, panneal); None takes the default of the type."""
@@ -67,7 +68,8 @@ class RunConfig(Config):
     """Where the model is read; None takes the default of the model. Several sites joined by `+` make a crosscoder."""
 
     target: str | None = None
-    """What a transcoder reconstructs from what is read; None for a dictionary that reconstructs its input."""
+    """What a transcoder reconstructs from what is read; None for a dictionary that reconstructs its input. As many sites joined by `+` as
+    are read make a cross-layer transcoder."""
 
     second_model: ModelConfig | None = None
     """A second model with the same tokenizer, read at the same hook: a crosscoder between the two."""
