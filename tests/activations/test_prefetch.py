@@ -146,7 +146,7 @@ def test_training_refuses_nan_the_same_way(tmp_path):
                          calibration_batches=2)  # fmt: skip
     messages = []
     for name, units in (("plain", broken), ("fetched", Prefetched(broken, 2))):
-        with pytest.raises(UserError, match="hold NaN or infinity") as error:
+        with pytest.raises(UserError, match="holds NaN or infinite") as error:
             train(source(units), config, tmp_path / name, inputs={})
         messages.append(str(error.value))
         state = (tmp_path / f".{name}.partial/checkpoint/progress.json").read_text()

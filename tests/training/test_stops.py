@@ -64,7 +64,7 @@ def assert_same_bytes(left, right):
 
 @pytest.mark.parametrize(
     ("faulty", "message", "n_steps"),
-    [(Breaking, "1 activations of batch 17 hold NaN or infinity, first at corpus position 3207", 16),
+    [(Breaking, "Batch 17 holds NaN or infinite activations, first in its row 7 .corpus position 3207.", 16),
      (Ending, "The activations ended after 2,600 tokens, and training was to take 6,000", 13)],
 )  # fmt: skip
 def test_the_state_before_the_stop_is_kept(tmp_path, faulty, message, n_steps):
@@ -89,7 +89,7 @@ def test_a_stop_before_the_first_step(tmp_path):
             self.breaks_at = 1 if self.reads == 3 else 0
             return super().next_batch()
 
-    with pytest.raises(UserError, match="batch 1 hold NaN"):
+    with pytest.raises(UserError, match="Batch 1 holds NaN"):
         train(Late(MIXTURE, 200), config(), tmp_path / "d", inputs={})
     train(source(), config(), tmp_path / "d", inputs={})
     train(source(), config(), tmp_path / "whole", inputs={})
@@ -99,7 +99,7 @@ def test_a_stop_before_the_first_step(tmp_path):
 def test_broken_activations_in_the_calibration(tmp_path):
     broken = Breaking(MIXTURE, 200)
     broken.breaks_at = 2
-    with pytest.raises(UserError, match="activations of the calibration hold NaN"):
+    with pytest.raises(UserError, match="The calibration holds NaN"):
         train(broken, config(), tmp_path / "d", inputs={})
 
 

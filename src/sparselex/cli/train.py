@@ -60,6 +60,14 @@ def train(
         int,
         typer.Option("--prefetch", min=0, help="Blocks of activations that a process of their own reads ahead."),
     ] = 0,
+    divide_latents: Annotated[
+        int,
+        typer.Option(
+            "--divide-latents",
+            min=1,
+            help="Under torchrun: processes among which the latents are divided; the rest divides the data.",
+        ),
+    ] = 1,
     config: Annotated[
         Path | None, typer.Option("--config", help="A JSON file with the whole training configuration instead.")
     ] = None,
@@ -67,6 +75,7 @@ def train(
 ) -> None:
     """Train a sparse dictionary on the run's activations (killed: run it again, it goes on exactly)."""
     from sparselex.base.workspace import Workspace
+    from sparselex.dictionaries.ranks import Ranks
     from sparselex.recipes.pipeline import Pipeline
     from sparselex.recipes.run import TrainingChoice
     from sparselex.training.config import TrainConfig
@@ -76,7 +85,10 @@ def train(
               "frozen": frozen, "options": parse_options(option or []), "skip": skip, "seed": seed,
               "prefetch": prefetch}  # fmt: skip
     pipeline = pipeline.use_training(TrainingChoice.parse(values, "the training options"))
-    dictionary = pipeline.train(TrainConfig.from_file(config) if config else None)
+    ranks = Ranks.from_environment(divide_latents, pipeline.config.model.device)
+    dictionary = pipeline.train(TrainConfig.from_file(config) if config else None, ranks=ranks)
+    if not ranks.is_main:
+        return
     if json:
         print_json(pipeline.manifest("dictionary").to_json())
     else:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
@@ -258,7 +259,11 @@ class EncoderDictionary(TrainableDictionary):
     ) -> Float[Tensor, "n d_out"] | None:
         W_enc, W_dec = self.W_enc.T[dead], self.W_dec[dead]
         pre = torch.addmm(self.b_enc[dead], x - self.centre.detach(), W_enc.T)
-        return largest_positive(pre, k_aux) @ W_dec
+        if self.ranks.n_latents == 1:
+            return largest_positive(pre, k_aux) @ W_dec
+        best = F.pad(pre, (0, max(0, k_aux - len(dead)))).topk(k_aux, dim=-1).values
+        least = self.ranks.gather_latents(best).topk(k_aux, dim=-1).values[:, -1:]
+        return torch.where(pre >= least, pre, 0).relu() @ W_dec
 
     @torch.no_grad()
     def prepare(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"]) -> None:

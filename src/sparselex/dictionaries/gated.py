@@ -59,9 +59,11 @@ class Gated(EncoderDictionary):
         assert codes.gate is not None
         gates = codes.gate
         sizes = gates.values * self.row_sizes().detach()[gates.indices]
-        x_hat = decode_at(gates, self.W_dec.detach(), self.b_dec.detach())
+        here = decode_at(gates, self.W_dec.detach(), torch.zeros_like(self.b_dec))
+        x_hat = self.ranks.over_latents(here) + self.b_dec.detach()
         weight = self.config.l1 * warmed(progress, self.config.warmup_share)
-        return (weight * sizes.sum() + (x_hat - target.detach()).square().sum()) / len(target)
+        error = self.ranks.share_of((x_hat - target.detach()).square().sum())
+        return (weight * sizes.sum() + error) / len(target)
 
     def _fold_extra(self, unit: float, sizes: Tensor) -> None:
         self.b_mag.mul_(sizes / unit)

@@ -104,7 +104,7 @@ class JumpReLU(EncoderDictionary):
         if config.sparsity == "l0":
             return weight * codes.gate.values.sum() / n
         l0 = self.ranks.mean_over_all(codes.gate.values.sum() / n)
-        return weight * self.d_in * (l0 / config.target_l0 - 1).square()
+        return self.ranks.share_of(weight * self.d_in * (l0 / config.target_l0 - 1).square())
 
     def _fold_extra(self, unit: float, sizes: Tensor) -> None:
         self.threshold.clamp_min_(0).div_(unit)

@@ -4,13 +4,14 @@ Processes form a grid of data by latents (a device mesh): those of one column sh
 A process alone is a grid of one, for which every function here gives back what it was given.
 """
 
+import os
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
 
 from sparselex.base.errors import UserError
@@ -22,6 +23,23 @@ _DIGIT_BITS = 11
 
 class Ranks:
     """This process's place among those that train together."""
+
+    @classmethod
+    def from_environment(cls, n_latents: int = 1, device: str = "cpu") -> "Ranks":
+        """This process's place as `torchrun` set it, the latents divided among `n_latents` of every such group; alone without torchrun.
+
+        Raises `UserError` if the processes cannot be arranged like that.
+        """
+        n = int(os.environ.get("WORLD_SIZE", "1"))
+        if n_latents < 1 or n % n_latents:
+            raise UserError(f"{n} process(es) cannot divide the latents among {n_latents}.", "a divisor of their number",
+                            "start more with torchrun --nproc-per-node, or divide among fewer.")  # fmt: skip
+        if n == 1:
+            return ALONE
+        if not dist.is_initialized():
+            dist.init_process_group("cpu:gloo,cuda:nccl" if device != "cpu" else "gloo")
+        kind = "cuda" if device != "cpu" else "cpu"
+        return cls(init_device_mesh(kind, (n // n_latents, n_latents), mesh_dim_names=("data", "latents")))
 
     def __init__(self, mesh: DeviceMesh | None = None):
         """`mesh` has the dimensions `data` and `latents`; None for a process alone."""
@@ -66,6 +84,10 @@ class Ranks:
         if self.is_alone:
             return value
         return value + (self._summed(value.detach(), None) / self.n_data - value.detach())
+
+    def share_of(self, value: Tensor) -> Tensor:
+        """Of a term that each of those that share the latents has whole, this one's share of the sum; the gradient is that of the whole."""
+        return value if self.n_latents == 1 else value + (value / self.n_latents - value).detach()
 
     def shared(self, parameter: Tensor) -> Tensor:
         """A parameter that all share, used by each process's latents for themselves: its gradient is the sum of all their uses."""

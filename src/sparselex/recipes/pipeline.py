@@ -13,6 +13,7 @@ from sparselex.activations.harvest import HarvestConfig, harvest
 from sparselex.activations.live import LiveRows, Reader, spread
 from sparselex.activations.mixing import mixing
 from sparselex.activations.prefetch import Prefetched
+from sparselex.activations.shared import SharedUnits
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.activations.source import Units
 from sparselex.activations.store import ActivationStore
@@ -23,6 +24,7 @@ from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.convert import Imported, export_dictionary, import_dictionary
 from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
+from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.sparse import fastest_selection
 from sparselex.dictionaries.table import AnyDictionaryConfig
 from sparselex.evaluate.evaluate import EvaluateConfig, evaluate
@@ -209,10 +211,15 @@ class Pipeline:
         """Text tokens of the training split."""
         return int(self.corpus.text_mask(self.corpus.row_ranges["train"]).sum())
 
-    def train(self, config: TrainConfig | None = None) -> TrainableDictionary:
-        """The run's dictionary, trained on its shards where there are any, else live."""
+    def train(self, config: TrainConfig | None = None, *, ranks: Ranks = ALONE) -> TrainableDictionary:
+        """The run's dictionary, trained on its shards where there are any, else live; by all processes of `ranks` together.
+
+        Raises `UserError` like `training.train`.
+        """
         config = config or self.train_config()
         units = self.units()
+        if not (ranks.is_alone or self._is_cached):
+            units = SharedUnits(units)
         self.keep()
         rows = spread(self.corpus.row_ranges["validation"], VALIDATION_ROWS)
         held_out = self._reader.read(rows) if len(rows) else None
@@ -221,7 +228,7 @@ class Pipeline:
             source = ShuffledSource(feed, batch_size=config.batch_size, block_tokens=BLOCK_TOKENS, seed=config.seed)
             return train(source, config, self.folder / "dictionary", inputs=self.inputs(), validation=held_out,
                          notes=self.notes_on(source), model_name=self.config.model.name, hook=self.hook,
-                         target=self.target or "")  # fmt: skip
+                         target=self.target or "", ranks=ranks)  # fmt: skip
 
     def inputs(self, hook: str | None = None) -> dict[str, str]:
         """What a dictionary of this run is made from, at `hook` or the run's own."""

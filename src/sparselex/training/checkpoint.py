@@ -11,6 +11,8 @@ from torch import Tensor
 
 from sparselex.base.artifacts import read_json, write_json
 from sparselex.dictionaries.dictionary import TrainableDictionary
+from sparselex.dictionaries.ranks import ALONE, Ranks, even_part
+from sparselex.training.adam import Adam
 from sparselex.training.dead import Silence
 
 FOLDER = "checkpoint"
@@ -22,14 +24,21 @@ def save_checkpoint(
     optimiser: torch.optim.Optimizer,
     silence: Silence,
     progress: dict[str, Any],
+    ranks: Ranks = ALONE,
 ) -> None:
-    """Write weights, moments, silence counters and `progress` (JSON values) to `folder/checkpoint`."""
-    aside, place = folder / "checkpoint.new", folder / FOLDER
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
+    """Write weights, moments, silence counters and `progress` (JSON values) to `folder/checkpoint`.
+
+    Of processes that share the latents the first writes what all of them hold, so that any number of processes can go on from it.
+    """
     tensors = {f"weights/{name}": value for name, value in dictionary.state_dict().items()}
     tensors |= {f"adam/{name}": value for name, value in _moments(dictionary, optimiser).items()}
     tensors["silence"] = silence.n_tokens
+    tensors = {name: whole(value, name, dictionary) for name, value in tensors.items()}
+    if not ranks.is_main:
+        return
+    aside, place = folder / "checkpoint.new", folder / FOLDER
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
     packed = save({name: value.detach().contiguous() for name, value in tensors.items()})
     with open(aside / "state.safetensors", "wb") as file:
         file.write(packed)
@@ -66,6 +75,31 @@ def load_checkpoint(
             optimiser.state[parameter] = state
         silence.n_tokens.copy_(tensors["silence"])
     return progress
+
+
+def whole(value: Tensor, name: str, dictionary: TrainableDictionary) -> Tensor:
+    """The tensor `name` of a checkpoint, put together from all processes that share the latents."""
+    parameter = name.split("/")[1] if "/" in name else name
+    dim = 0 if parameter == "silence" else dictionary.latent_dims.get(parameter)
+    return value if dim is None or not value.ndim else dictionary.ranks.whole(value, dim)
+
+
+def take_part(dictionary: TrainableDictionary, optimiser: Adam, silence: Silence, ranks: Ranks) -> None:
+    """Keep this process's part of the latents, with its moments and counters; the dictionary then works with the others."""
+    even_part(dictionary.d_sae, ranks, type(dictionary).__name__, dictionary.latent_dims)
+    dictionary.ranks = ranks
+    if ranks.n_latents == 1:
+        return
+    replaced = {}
+    for name, dim in dictionary.latent_dims.items():
+        old = dictionary.get_parameter(name)
+        # W_enc lies latent by latent: the copy keeps that.
+        new = torch.nn.Parameter(ranks.part(old.detach(), dim).clone(memory_format=torch.preserve_format))
+        setattr(dictionary, name, new)
+        replaced[old] = new, lambda moment, dim=dim: ranks.part(moment, dim).clone()
+    optimiser.replace(replaced)
+    dictionary.d_sae //= ranks.n_latents
+    silence.n_tokens = ranks.part(silence.n_tokens, 0).clone()
 
 
 def _moments(dictionary: TrainableDictionary, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
+from sparselex.dictionaries.ranks import ALONE, Ranks
 
 
 class Silence:
@@ -14,10 +15,13 @@ class Silence:
         self.dead_after_tokens = dead_after_tokens
         self.n_tokens = torch.zeros(d_sae, dtype=torch.int64, device=device)
 
-    def update(self, codes: Codes) -> None:
-        """Count one batch."""
-        self.n_tokens += len(codes)
-        self.n_tokens[codes.indices[codes.values != 0]] = 0
+    def update(self, codes: Codes, ranks: Ranks = ALONE) -> None:
+        """Count one batch, of which each process saw a part."""
+        active = torch.zeros_like(self.n_tokens)
+        active[codes.indices[codes.values != 0]] = 1
+        together = ranks.over_data(torch.cat([active, active.new_tensor([len(codes)])]))
+        self.n_tokens += together[-1]
+        self.n_tokens[together[:-1] > 0] = 0
 
     @property
     def dead(self) -> Int[Tensor, " n_dead"]:

@@ -1,5 +1,6 @@
 """Terms of the loss. Each is a function of a `Step`; squared errors are summed over `d_out` and averaged over tokens."""
 
+import torch
 from torch import Tensor
 
 from sparselex.training.step import Step
@@ -24,10 +25,12 @@ def auxk(step: Step, *, alpha: float, k_aux: int, share: int) -> Tensor:
     the dead sub-dictionary, on every `share`-th token: gathers would move far more memory than the product.
     """
     none, x = step.x_hat.new_zeros(()), step.x[::share]
-    if not len(step.dead) or not alpha:
+    ranks = step.dictionary.ranks
+    # Processes that share the latents must agree on whether there is anything to do.
+    if not alpha or not int(ranks.over_latents(torch.tensor(len(step.dead), device=x.device))):
         return none
     found = step.dictionary.reconstruct_from_dead(x, step.dead, k_aux)
     if found is None:
         return none
     residual = (step.target - step.x_hat)[::share].detach()
-    return alpha * (residual - found).square().sum() / len(x)
+    return alpha * (residual - ranks.over_latents(found)).square().sum() / len(x)

@@ -1,17 +1,20 @@
 """Train dictionaries: the walk from a stream of activations to folded weights on disk, one dictionary or many at a time."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from sparselex.activations.source import ActivationSource, Batch, EndOfData, check_finite
-from sparselex.base.artifacts import finished, stage
+from sparselex.base.artifacts import Staging, finished, stage
 from sparselex.base.errors import UserError
 from sparselex.base.memory import keep_freed_memory
 from sparselex.base.progress import progress
 from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
+from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.training.calibrate import Columns, sample
 from sparselex.training.config import TrainConfig
 from sparselex.training.trainer import Observer, Term, Trainer
@@ -58,6 +61,7 @@ def train(
     target: str = "",
     terms: Sequence[Term] = (),
     observers: Sequence[Observer] = (),
+    ranks: Ranks = ALONE,
 ) -> TrainableDictionary:
     """Train on `source` and write the folded dictionary to `to`. Killed at any moment and run again, it ends in the same bytes.
 
@@ -72,12 +76,13 @@ def train(
         model_name, hook, target: written into the SAELens configuration.
         terms: further terms of the loss, functions of a `Step`; name what decides them in `inputs`.
         observers: called with every line of the log.
+        ranks: the processes that train together, each of which calls this with the same arguments and the same source.
 
     Raises `UserError` for a width mismatch; for a source that ends too early and for NaN or infinite activations (the state before the
     batch is saved: with the source mended, training goes on from there); and when training diverges.
     """
     job = Job(config, Path(to), inputs, model_name=model_name, hook=hook, target=target, notes=notes or {})
-    (found,) = train_many(source, [job], validation=validation, terms=terms, observers=[observers])
+    (found,) = train_many(source, [job], validation=validation, terms=terms, observers=[observers], ranks=ranks)
     if isinstance(found, UserError):
         raise found
     return found
@@ -90,6 +95,7 @@ def train_many(
     validation: Batch | None = None,
     terms: Sequence[Term] = (),
     observers: Sequence[Sequence[Observer]] = (),
+    ranks: Ranks = ALONE,
 ) -> list[TrainableDictionary | UserError]:
     """Train several dictionaries from one reading of `source`: each batch is read once and given to all.
 
@@ -103,14 +109,16 @@ def train_many(
         for number, job in enumerate(jobs):
             if finished(job.to, "dictionary", job.config, job.inputs):
                 continue
-            staging = stack.enter_context(stage(job.to, "dictionary", job.config, job.inputs))
+            _check_alone(job.config, ranks)
+            staging = stack.enter_context(_staged(job, ranks))
             watchers = observers[number] if observers else ()
             trainers[number] = Trainer(job.config, staging, columns=job.columns, validation=validation, terms=terms,
-                                       observers=watchers)  # fmt: skip
+                                       observers=watchers, ranks=ranks)  # fmt: skip
         failures = _walk(source, trainers) if trainers else {}
         for number, trainer in trainers.items():
             if number not in failures:
                 _finish(trainer, jobs[number])
+        ranks.wait()
     return [failures.get(number) or load_dictionary(job.to) for number, job in enumerate(jobs)]
 
 
@@ -119,7 +127,9 @@ def _walk(source: ActivationSource, trainers: Mapping[int, Trainer]) -> dict[int
     keep_freed_memory()
     n_steps = _go_to_start(source, trainers.values())
     waiting, failures = dict(trainers), dict[int, UserError]()
-    with progress("train", max(trainer.config.n_tokens for trainer in trainers.values()), "tokens") as bar:
+    shown = next(iter(trainers.values())).ranks.is_main
+    most = max(trainer.config.n_tokens for trainer in trainers.values())
+    with progress("train", most, "tokens", shown=shown) as bar:
         bar.advance(min(trainer.n_tokens for trainer in trainers.values()))
         while waiting := {number: trainer for number, trainer in waiting.items() if not trainer.is_done}:
             batch = _next(source, list(waiting.values()), n_steps)
@@ -178,13 +188,35 @@ def _next(source: ActivationSource, trainers: Sequence[Trainer], n_steps: int) -
 
 
 def _finish(trainer: Trainer, job: Job) -> None:
-    dictionary = trainer.dictionary.cpu()
+    dictionary, n_dead = trainer.whole(), torch.tensor(len(trainer.silence.dead), device=trainer.config.device)
+    n_dead = trainer.ranks.over_latents(n_dead)
+    if not trainer.ranks.is_main:
+        return
     dictionary.fold(trainer.x_scales, trainer.target_scales)
     write_dictionary(dictionary, trainer.staging.folder, model_name=job.model_name, hook=job.hook,
                      target=job.target)  # fmt: skip
     measured = {"x_scales": trainer.x_scales, "target_scales": trainer.target_scales, "n_steps": trainer.n_steps,
-             "n_tokens": trainer.n_tokens, "n_dead": len(trainer.silence.dead)}  # fmt: skip
+             "n_tokens": trainer.n_tokens, "n_dead": int(n_dead)}  # fmt: skip
     trainer.staging.finish(dict(job.notes) | measured, drop=("checkpoint", "checkpoint.old", "checkpoint.new"))
+
+
+@contextmanager
+def _staged(job: Job, ranks: Ranks) -> Iterator[Staging]:
+    """The stage of a dictionary: the first process opens it, the others read and write nothing but look into its folder."""
+    if ranks.is_main:
+        with stage(job.to, "dictionary", job.config, job.inputs) as staging:
+            ranks.wait()
+            yield staging
+        return
+    ranks.wait()
+    to = Path(job.to).absolute()
+    yield Staging(to, to.with_name(f".{to.name}.partial"), "dictionary", {}, {})
+
+
+def _check_alone(config: TrainConfig, ranks: Ranks) -> None:
+    if not ranks.is_alone and (config.frozen != "nothing" or config.dictionary.to_json().get("resample_shares")):
+        raise UserError("Frozen parts and resampling were asked for with several processes.", "one process, or neither of them",
+                        "train without torchrun, or without these options.")  # fmt: skip
 
 
 def _check_width(source: ActivationSource, job: Job) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,10 +15,11 @@ from sparselex.base.artifacts import Staging
 from sparselex.base.errors import UserError
 from sparselex.base.seeds import derive
 from sparselex.dictionaries.dictionary import TrainableDictionary
+from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.table import new_dictionary
 from sparselex.training.adam import Adam
 from sparselex.training.calibrate import Columns, scaled, scales
-from sparselex.training.checkpoint import load_checkpoint, save_checkpoint
+from sparselex.training.checkpoint import load_checkpoint, save_checkpoint, take_part, whole
 from sparselex.training.config import TrainConfig
 from sparselex.training.dead import Silence
 from sparselex.training.frozen import Freeze
@@ -50,7 +52,9 @@ class Trainer:
         validation: Batch | None = None,
         terms: Sequence[Term] = (),
         observers: Sequence[Observer] = (),
+        ranks: Ranks = ALONE,
     ):
+        self.ranks = ranks
         self.config, self.staging, self.columns = config, staging, columns or Columns()
         self.terms, self.observers = terms, observers
         generator = torch.Generator().manual_seed(derive(config.seed, "dictionary"))
@@ -68,6 +72,7 @@ class Trainer:
         """Where the source stood when the checkpoint was written; None for a new start."""
         if (saved := load_checkpoint(staging.folder, self.dictionary, self.optimiser, self.silence)) is not None:
             self._restore(saved)
+            take_part(self.dictionary, self.optimiser, self.silence, ranks)
 
     @property
     def is_done(self) -> bool:
@@ -88,37 +93,43 @@ class Trainer:
             target = torch.cat([pair[1] for pair in pairs])
             self.target_scales = scales(target, self.dictionary.parts_out, "target activations")
         self.dictionary.prepare(*self._scaled(x, target))
-        self._log.write_text("")
+        take_part(self.dictionary, self.optimiser, self.silence, self.ranks)
+        if self.ranks.is_main:
+            self._log.write_text("")
 
     def step(self, batch: Batch) -> int:
-        """One batch: codes, loss, gradients, Adam. Returns the tokens trained on."""
-        config = self.config
+        """One batch: codes, loss, gradients, Adam. Returns the tokens trained on, those of all processes."""
+        config, n = self.config, len(batch.positions)
+        if self.ranks.n_data > 1:
+            batch = batch.at(np.array_split(np.arange(n), self.ranks.n_data)[self.ranks.data])
         pair = self.columns.take(batch, self.dictionary.is_autoencoder)
         x, target = self._scaled(pair[0], None if pair[1] is pair[0] else pair[1])
         dead = self.silence.dead
         loss, step = self._loss(x, target, dead, batch)
         self.optimiser.zero_grad()
         loss.backward()
+        if not self.ranks.is_alone:
+            self._share_gradients(len(x) * self.ranks.n_data / n)
         self.freeze.before_clipping()
-        norm = self.optimiser.gradient_norm()
+        norm = self._gradient_norm()
         self._check_finite(loss.item(), norm.item())
         factor = lr_factor(self.n_steps, config.n_steps, warmup_steps=self._warmup_steps,
                            decay_share=config.decay_share)  # fmt: skip
         for group in self.optimiser.param_groups:
             group["lr"] = self.lr * max(factor, 0.0) * group["factor"]
         self.optimiser.clipped_step(norm, config.clip)
-        self.silence.update(step.codes)
+        self.silence.update(step.codes, self.ranks)
         if self._is_due_for_resampling():
             generator = torch.Generator().manual_seed(derive(config.seed, "resample", self.n_steps))
             self.silence.n_tokens[resample(step, self.optimiser, generator)] = 0
         self.freeze.after_step()
         self.n_steps += 1
-        self.n_tokens += len(x)
+        self.n_tokens += n
         if self.n_steps % config.log_steps == 1 or config.log_steps == 1:
-            self._report(step, loss, len(dead))
+            self._report(step, len(dead))
         if self._validation is not None and (self.n_steps % config.validation_steps == 0 or self.is_done):
             self._validate(self._validation)
-        return len(x)
+        return n
 
     def save(self, source_state: dict[str, Any]) -> None:
         """Write a checkpoint from which training goes on bit for bit, the source standing at `source_state`."""
@@ -129,7 +140,7 @@ class Trainer:
             "n_steps": self.n_steps, "n_tokens": self.n_tokens, "source": source_state,
             "x_scales": self.x_scales, "target_scales": self.target_scales,
         }  # fmt: skip
-        save_checkpoint(self.staging.folder, self.dictionary, self.optimiser, self.silence, progress)
+        save_checkpoint(self.staging.folder, self.dictionary, self.optimiser, self.silence, progress, self.ranks)
 
     @property
     def is_due_for_saving(self) -> bool:
@@ -148,14 +159,44 @@ class Trainer:
         step = Step(dictionary, x, target, codes, x_hat if past is None else x_hat + past, dead,
                     self.n_steps / config.n_steps, past, batch.positions)  # fmt: skip
         k_aux = config.k_aux or max(1, config.dictionary.d_in // 2)
-        loss = (
-            reconstruction(step)
-            + penalty(step)
-            + auxk(step, alpha=config.auxk_alpha, k_aux=k_aux, share=config.auxk_share)
-        )
+        aux = auxk(step, alpha=config.auxk_alpha, k_aux=k_aux, share=config.auxk_share)
+        own = penalty(step)
+        loss = reconstruction(step) + own + aux
         for term in self.terms:
             loss = loss + term(step)
+        # Of processes that share the latents each has the penalties of its own; what is reported has those of all.
+        self._reported = loss.detach() - own.detach() + self.ranks.over_latents(own.detach())
         return loss, step
+
+    @torch.no_grad()
+    def _share_gradients(self, weight: float) -> None:
+        """Average gradients over the processes that share the batch; `weight` is this one's tokens over an even share."""
+        for parameter in self.dictionary.parameters():
+            if parameter.grad is not None:
+                parameter.grad.copy_(self.ranks.over_data(parameter.grad * weight) / self.ranks.n_data)
+
+    @torch.no_grad()
+    def _gradient_norm(self) -> Tensor:
+        """Norm of the gradient of the whole dictionary."""
+        if self.ranks.n_latents == 1:
+            return self.optimiser.gradient_norm()
+        squares = [torch.zeros((), device=self.config.device) for _ in range(2)]
+        for name, parameter in self.dictionary.named_parameters():
+            if parameter.grad is not None:
+                squares[name in self.dictionary.latent_dims] += parameter.grad.square().sum()
+        return (squares[0] + self.ranks.over_latents(squares[1])).sqrt()
+
+    def whole(self) -> TrainableDictionary:
+        """The trained dictionary, put together from all processes, on the CPU."""
+        if self.ranks.n_latents == 1:
+            return self.dictionary.cpu()
+        gathered = {
+            name: whole(value, f"weights/{name}", self.dictionary).cpu()
+            for name, value in self.dictionary.state_dict().items()
+        }
+        found: TrainableDictionary = new_dictionary(self.config.dictionary)
+        found.load_state_dict(gathered)
+        return found
 
     def _is_due_for_resampling(self) -> bool:
         n = self.config.n_steps
@@ -176,14 +217,19 @@ class Trainer:
         return min(1000, math.ceil(self.config.warmup_share * self.config.n_steps))
 
     @torch.no_grad()
-    def _report(self, step: Step, loss: Tensor, n_dead: int) -> None:
+    def _report(self, step: Step, n_dead: int) -> None:
+        ranks = self.ranks
+        n = int(ranks.over_data(torch.tensor(len(step.x), device=step.x.device)))
+        active, dead = ranks.total(
+            torch.stack([step.codes.values.count_nonzero(), step.codes.values.new_tensor(n_dead).long()])
+        )
         line = {
             "step": self.n_steps,
             "n_tokens": self.n_tokens,
-            "loss": loss.item(),
-            "l0": int(step.codes.values.count_nonzero()) / len(step.x),
-            "fvu": _fvu(step.x_hat, step.target),
-            "dead_share": n_dead / self.dictionary.d_sae,
+            "loss": float(ranks.over_data(self._reported * len(step.x))) / n,
+            "l0": int(active) / n,
+            "fvu": _fvu(step.x_hat, step.target, ranks),
+            "dead_share": int(dead) / ranks.n_data / self.config.dictionary.d_sae,
         }
         self._write(line)
         if line["dead_share"] > _MANY_DEAD and not self._warned:
@@ -200,12 +246,16 @@ class Trainer:
         pair = self.columns.take(batch, self.dictionary.is_autoencoder)
         x, target = self._scaled(pair[0], None if pair[1] is pair[0] else pair[1])
         codes = self.dictionary.encode_sparse(x)
-        line = {"step": self.n_steps, "n_tokens": self.n_tokens, "validation_l0": len(codes.indices) / len(x),
-                "validation_fvu": _fvu(self.dictionary.reconstruct(x, codes), target)}  # fmt: skip
+        n_active = self.ranks.over_latents(torch.tensor(float(len(codes.indices)), device=x.device))
+        past, x_hat = self.dictionary.bypass(x), self.dictionary.training_decode(codes)
+        line = {"step": self.n_steps, "n_tokens": self.n_tokens, "validation_l0": float(n_active) / len(x),
+                "validation_fvu": _fvu(x_hat if past is None else x_hat + past, target)}  # fmt: skip
         self._write(line)
         self.shown["held-out FVU"] = line["validation_fvu"]
 
     def _write(self, line: dict[str, Any]) -> None:
+        if not self.ranks.is_main:
+            return
         with open(self._log, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         for observer in self.observers:
@@ -215,6 +265,8 @@ class Trainer:
         self.n_steps, self.n_tokens = saved["n_steps"], saved["n_tokens"]
         self._saved_tokens, self.source_state = self.n_tokens, saved["source"]
         self.x_scales, self.target_scales = tuple(saved["x_scales"]), tuple(saved["target_scales"])
+        if not self.ranks.is_main:
+            return
         # Lines logged after the checkpoint belong to steps that are now taken again.
         lines = [
             line for line in self._log.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")
@@ -223,9 +275,11 @@ class Trainer:
         self._log.write_text("".join(kept), encoding="utf-8")
 
 
-def _fvu(x_hat: Tensor, target: Tensor) -> float:
-    residual = (x_hat - target).square().sum().item()
-    spread = (target - target.mean(0)).square().sum().item()
+def _fvu(x_hat: Tensor, target: Tensor, ranks: Ranks = ALONE) -> float:
+    residual = ranks.over_data((x_hat - target).square().sum()).item()
+    n = ranks.over_data(torch.tensor(float(len(target)), device=target.device))
+    mean = ranks.over_data(target.sum(0)) / n
+    spread = ranks.over_data((target - mean).square().sum()).item()
     return residual / spread if spread else 0.0
 
 

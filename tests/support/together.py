@@ -1,0 +1,103 @@
+"""What the processes of a parallel test do; importable by each of them."""
+
+import contextlib
+import os
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from sparselex.activations.synthetic import MixtureConfig, SparseMixture
+from sparselex.base.errors import UserError
+from sparselex.dictionaries.ranks import Ranks
+from sparselex.training.config import TrainConfig
+from sparselex.training.train import train
+
+MIXTURE = MixtureConfig(d_in=32, n_features=64, l0=3, d_out=24)
+SIZE = {"d_in": 32, "d_sae": 192}
+KINDS = {
+    "batchtopk": {"kind": "batchtopk", "k": 3},
+    "batchtopk bf16": {"kind": "batchtopk", "k": 3, "selection": "bfloat16"},
+    "topk": {"kind": "topk", "k": 3},
+    "abstopk": {"kind": "abstopk", "k": 3},
+    "relu": {"kind": "relu", "l1": 2.0},
+    "relu 2023": {"kind": "relu", "l1": 2.0, "convention": "2023"},
+    "jumprelu": {"kind": "jumprelu", "target_l0": 3},
+    "gated": {"kind": "gated", "l1": 2.0},
+    "panneal": {"kind": "panneal"},
+    "skip transcoder": {"kind": "batchtopk", "k": 3, "d_out": 24, "skip": True},
+    "crosscoder": {"kind": "relu", "l1": 2.0, "parts": (20, 12)},
+    "matryoshka": {"kind": "matryoshka", "k": 3, "prefixes": (0.5,)},
+    "matching pursuit": {"kind": "matching_pursuit", "k": 3},
+}
+WHOLE_ONLY = ("matryoshka", "matching pursuit")
+"""Types whose latents cannot be divided."""
+
+STOPS_AT = 13
+
+
+def config(kind: str, **options) -> TrainConfig:
+    values = {"n_tokens": 20_000, "batch_size": 1000, "lr": 3e-3, "dead_after_tokens": 1_000, "checkpoint_tokens": 5_000,
+              "log_steps": 1, "k_aux": 8}  # fmt: skip
+    return TrainConfig.parse({"dictionary": {**SIZE, **KINDS[kind]}, **values, **options})
+
+
+class Stopping(SparseMixture):
+    """Ends as a killed process does."""
+
+    def next_batch(self):
+        if self._batch == STOPS_AT:
+            raise KeyboardInterrupt
+        return super().next_batch()
+
+
+def source(kind=SparseMixture) -> SparseMixture:
+    return kind(MIXTURE, batch_size=1000)
+
+
+def run_together(rank: int, n: int, port: int, folder: str) -> None:
+    """Everything that two processes are asked to do, in one life: starting one takes longer than the rest."""
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(n), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    data, latents = Ranks.from_environment(1), Ranks.from_environment(n)
+    root = Path(folder)
+    selection(data, root / f"selection-{rank}.pt")
+    for kind in KINDS:
+        train(source(), config(kind), root / "data" / kind, inputs={}, ranks=data)
+        if kind not in WHOLE_ONLY:
+            held_out = source().draw(9000)
+            train(source(), config(kind), root / "latents" / kind, inputs={}, ranks=latents, validation=held_out)
+    for name, ranks in (("data", data), ("latents", latents)):
+        with contextlib.suppress(KeyboardInterrupt):  # killed together, to be taken up by one
+            train(source(Stopping), config("jumprelu"), root / "stopped" / name, inputs={}, ranks=ranks)
+        train(source(), config("jumprelu"), root / "from one" / name, inputs={}, ranks=ranks)  # begun by one
+    refused = []
+    for bad in (
+        config("matryoshka"),
+        config("topk", frozen="decoder"),
+        config("relu", dictionary={**SIZE, "d_sae": 193, "kind": "relu"}),
+    ):
+        try:
+            train(source(), bad, root / "refused" / str(len(refused)), inputs={}, ranks=latents)
+            refused.append("")
+        except UserError as error:
+            refused.append(str(error))
+    if rank == 0:
+        (root / "refused.txt").write_text("\n---\n".join(refused))
+    dist.destroy_process_group()
+
+
+def selection(ranks: Ranks, to: Path) -> None:
+    """The parts that both processes keep of numbers that each has half of, with many equal ones."""
+    generator = torch.Generator().manual_seed(3)
+    found = {}
+    for name, numbers in {
+        "float32": torch.rand(1000, generator=generator),
+        "float64": torch.rand(1000, generator=generator, dtype=torch.float64),
+        "equal": torch.randint(0, 9, (1000,), generator=generator).float(),
+    }.items():
+        mine = numbers[ranks.data * 600 : 600 + ranks.data * 400]  # uneven halves
+        for n in (1, 17, 500, 999, 1000):
+            found[f"{name} {n}"] = mine[ranks.largest(mine, n)]
+            found[f"{name} {n} cut"] = ranks.nth_largest(mine, n)
+    torch.save(found, to)
