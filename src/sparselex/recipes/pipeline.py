@@ -22,8 +22,9 @@ from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
 from sparselex.dictionaries.sparse import fastest_selection
 from sparselex.dictionaries.table import AnyDictionaryConfig
+from sparselex.evaluate.diff import diff
 from sparselex.evaluate.evaluate import evaluate
-from sparselex.evaluate.records import Evaluation
+from sparselex.evaluate.records import Evaluation, ModelDiff
 from sparselex.evaluate.report import write_report
 from sparselex.explain.explain import ExplainSummary, explain
 from sparselex.features.build import build_index
@@ -250,6 +251,19 @@ class Pipeline:
         dictionary = load_dictionary(self.folder / "dictionary")
         to = self.folder / "evaluation"
         return evaluate(self.model, dictionary, index, self.hook, config, to, inputs=inputs, target=self.target)
+
+    def diff(self) -> ModelDiff:
+        """What the run's crosscoder says of the difference of its two models; a report that is there already takes the figures up."""
+        config = self.config.diff.model_copy(update={"mask": self.config.mask})
+        if self.config.second_model is None:
+            raise UserError(f"Run {self.run!r} reads one model, {self.config.model.name}.", "a run on two models",
+                            "harvest with --second-model under a --run of its own, and train there.")  # fmt: skip
+        inputs = self.inputs() | {"dictionary": self.manifest("dictionary").id}
+        dictionary = load_dictionary(self.folder / "dictionary")
+        summary = diff(self.model, dictionary, self.corpus, self.hook, config, self.folder / "diff", inputs=inputs)
+        if self.workspace.report.exists():
+            write_report(self.workspace)
+        return summary
 
     def manifest(self, kind: str) -> Manifest:
         """The manifest of one of the run's artifacts. Raises `UserError` if that stage has not been run."""
