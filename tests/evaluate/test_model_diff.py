@@ -227,6 +227,7 @@ def test_figures_count_active_latents_by_class():
     assert figures["diff/only_b_specific_share"].value == pytest.approx(1 / 3)
     assert figures["diff/only_b_specific_share"].n == 3 and figures["diff/only_a_specific_share"].value == 0.5
     assert figures["diff/only_b_share"].ci_low < 0.5 < figures["diff/only_b_share"].ci_high
+    assert figures["diff/shared_cosine"].value == pytest.approx(1, abs=1e-5)
     silent = diff_figures(scaling_of(wider, -x.abs() * 0).finish(), len(x))
     assert {figure.failure for figure in silent} == {"no latent of this kind was active"}
 

@@ -2,7 +2,7 @@
 
 Latent scaling (Minder, Dumas et al. 2025, arXiv:2504.02922) asks of a latent how much of its direction is in the other model after all: in
 what the crosscoder leaves unexplained there (an L1 penalty drops a weak row altogether, "complete shrinkage"), or in what its other latents
-write there ("latent decoupling").
+write there ("latent decoupling"). It takes for granted that a direction means the same in both, as between a model and its fine-tuned version.
 """
 
 from typing import NamedTuple
@@ -204,7 +204,8 @@ class LatentScaling:
 
 
 def diff_figures(found: LatentDiff, n_tokens: int) -> list[Figure]:
-    """Share of each class among the latents that were active, and of those of one model that are truly specific, with intervals over latents.
+    """Share of each class among the latents that were active, of those of one model that are truly specific, and how alike the rows of shared
+    latents are, with intervals over latents.
 
     A latent of one model is truly specific if both `nu_error` and `nu_reconstruction` are below `SPECIFIC_BELOW`.
     """
@@ -228,6 +229,11 @@ def diff_figures(found: LatentDiff, n_tokens: int) -> list[Figure]:
             f"share of active latents of class {name} whose direction is truly absent from the {other} model: nu_error and nu_reconstruction "
             f"(latent scaling, arXiv:2504.02922) both below {SPECIFIC_BELOW:g}, {where}",
         ))  # fmt: skip
+    figures.append(_mean(
+        "diff/shared_cosine", found.cosine[active & (found.label == "shared")],
+        f"mean cosine of the two decoder rows of active shared latents, {where}; near 0 the models have no directions in common (they were "
+        "trained apart), and latent scaling says nothing about what either of them knows",
+    ))  # fmt: skip
     return figures
 
 
@@ -241,9 +247,13 @@ def _ratio(other: Floats, own: Floats) -> Floats:
 
 
 def _share(name: str, which: NDArray[np.bool_], definition: str) -> Figure:
-    if not len(which):
+    return _mean(name, which.astype(np.float64), definition)
+
+
+def _mean(name: str, values: Floats, definition: str) -> Figure:
+    if not len(values):
         return Figure(name=name, definition=definition, failure="no latent of this kind was active")
-    table = np.stack([which, np.ones(len(which))], axis=1)
+    table = np.stack([values, np.ones(len(values))], axis=1)
     found = bootstrap_interval(table, lambda s: s[..., 0] / s[..., 1], n_draws=200)
     low, high = (end if np.isfinite(end) else None for end in found[1:])
-    return Figure(name=name, value=found.value, ci_low=low, ci_high=high, n=len(which), definition=definition)
+    return Figure(name=name, value=found.value, ci_low=low, ci_high=high, n=len(values), definition=definition)

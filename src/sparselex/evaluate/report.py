@@ -150,6 +150,9 @@ def print_diff(found: ModelDiff, console: Console | None = None) -> None:
             name, f"{n:,}", *_cells(by_name[f"diff/{name}_share"]), *(_cells(specific) if specific else ("", ""))
         )
     console.print(table)
+    alike, interval = _cells(by_name["diff/shared_cosine"])
+    console.print(f"mean cosine of the two rows of shared latents: {alike}{f' ({interval})' if interval else ''}; near 0 the models have no "
+                  "directions in common, and the following says nothing.", highlight=False)  # fmt: skip
     if found.n_silent:
         console.print(f"{found.n_silent:,} latents were active on none of these tokens.", highlight=False)
     for name, model in zip(("only_a", "only_b"), (a, b), strict=True):
