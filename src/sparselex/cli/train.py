@@ -52,6 +52,10 @@ def train(
     config: Annotated[
         Path | None, typer.Option("--config", help="A JSON file with the whole training configuration instead.")
     ] = None,
+    log_to: Annotated[
+        list[str] | None,
+        typer.Option("--log-to", help="Also send the log to tensorboard or wandb; may be repeated."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Train a sparse dictionary on the run's activations (killed: run it again, it goes on exactly)."""
@@ -59,12 +63,16 @@ def train(
     from sparselex.recipes.pipeline import Pipeline
     from sparselex.recipes.run import TrainingChoice
     from sparselex.training.config import TrainConfig
+    from sparselex.training.loggers import logs
 
     pipeline = Pipeline.open(Workspace(workspace), run)
     values = {"kind": kind, "expansion": expansion, "k": k, "l1": l1, "n_tokens": tokens, "selection": selection,
               "options": parse_options(option or []), "skip": skip, "seed": seed}  # fmt: skip
     pipeline = pipeline.use_training(TrainingChoice.parse(values, "the training options"))
-    dictionary = pipeline.train(TrainConfig.from_file(config) if config else None)
+    whole = TrainConfig.from_file(config) if config else None
+    shown = pipeline.config.to_json() | ({"train_config": whole.to_json()} if whole else {})
+    with logs(log_to or [], pipeline.folder / "logs", f"{pipeline.workspace.path.name}/{run}", shown) as observers:
+        dictionary = pipeline.train(whole, observers=observers)
     if json:
         print_json(pipeline.manifest("dictionary").to_json())
     else:

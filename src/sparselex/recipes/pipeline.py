@@ -3,6 +3,7 @@
 Each stage is skipped when its artifact exists and its configuration and inputs are unchanged.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from sparselex.text.corpus import TokenCorpus, build_corpus
 from sparselex.text.sources import load_documents, text_id
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import train
+from sparselex.training.trainer import Observer
 
 BLOCK_TOKENS = 131_072
 """Tokens mixed at a time: about a thousand rows, so a batch of 4,096 holds few tokens of one row."""
@@ -170,8 +172,8 @@ class Pipeline:
         """Text tokens of the training split."""
         return int(self.corpus.text_mask(self.corpus.row_ranges["train"]).sum())
 
-    def train(self, config: TrainConfig | None = None) -> TrainableDictionary:
-        """The run's dictionary, trained on its shards where there are any, else live."""
+    def train(self, config: TrainConfig | None = None, *, observers: Sequence[Observer] = ()) -> TrainableDictionary:
+        """The run's dictionary, trained on its shards where there are any, else live; `observers` are called with every line of the log."""
         config = config or self.train_config()
         units = self.units()
         self.keep()
@@ -179,7 +181,8 @@ class Pipeline:
         rows = spread(self.corpus.row_ranges["validation"], VALIDATION_ROWS)
         held_out = self._reader.read(rows) if len(rows) else None
         return train(source, config, self.folder / "dictionary", inputs=self.inputs(), validation=held_out,
-                     notes=self.notes_on(source), model_name=self.config.model.name, hook=self.hook, target=self.target or "")  # fmt: skip
+                     notes=self.notes_on(source), model_name=self.config.model.name, hook=self.hook, target=self.target or "",
+                     observers=observers)  # fmt: skip
 
     def inputs(self, hook: str | None = None) -> dict[str, str]:
         """What a dictionary of this run is made from, at `hook` or the run's own."""
