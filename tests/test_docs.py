@@ -9,6 +9,7 @@ import sparselex
 from sparselex.base.records import Figure
 from sparselex.cli.main import app
 from sparselex.evaluate.core import CORE
+from sparselex.evaluate.records import DIFF_CLASSES
 from sparselex.explain.records import DEFINITIONS
 
 ROOT = Path(__file__).parent.parent
@@ -47,7 +48,9 @@ def test_every_command_in_the_docs_exists():
 
 def test_every_figure_and_field_of_the_report_is_documented():
     text = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
-    for name in [*(f"core/{name}" for name in CORE), *DEFINITIONS, *Figure.model_fields]:
+    differences = [f"diff/{name}_share" for name in (*DIFF_CLASSES, "only_a_specific", "only_b_specific")]
+    differences.append("diff/shared_cosine")
+    for name in [*(f"core/{name}" for name in CORE), *differences, *DEFINITIONS, *Figure.model_fields]:
         assert f"`{name}`" in text, name
 
 

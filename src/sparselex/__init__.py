@@ -32,6 +32,7 @@ _PUBLIC = {
     "FeatureIndex": "sparselex.features.index",
     "ExplainConfig": "sparselex.explain.explain",
     "EvaluateConfig": "sparselex.evaluate.evaluate",
+    "DiffConfig": "sparselex.evaluate.diff",
     "report": "sparselex.evaluate.report",
     "Pipeline": "sparselex.recipes.pipeline",
     "new_run": "sparselex.recipes.run",

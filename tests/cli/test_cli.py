@@ -173,6 +173,8 @@ def test_a_demo_killed_again_and_again_ends_like_an_undisturbed_one(text, tmp_pa
         (["train", "{staged}", "--option", "bandwidth"], "has no name or no value"),
         (["train", "{staged}", "--kind", "jumprelu", "--option", "bandwith=3"], "bandwith"),
         (["train", "{staged}", "--kind", "sae"], "kind"),
+        (["train", "{staged}", "--log-to", "mlflow"], "one of tensorboard, wandb"),
+        (["diff", "{staged}"], "reads one model"),
         (["serve", "{tmp}"], "is no sparselex workspace"),
         (["nonsense"], "No such command"),
         (["train"], "Missing argument"),

@@ -1,19 +1,25 @@
 """Transcoders and crosscoders through every stage: text, model, training, index, explanation, evaluation, pages."""
 
+import json
+
+import pyarrow.parquet as pq
 import pytest
 import torch
 from fastapi.testclient import TestClient
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXConfig
+from typer.testing import CliRunner
 
 from sparselex.activations.live import Reader
 from sparselex.activations.masks import MaskConfig
+from sparselex.base.artifacts import read_json
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
+from sparselex.cli.main import app
 from sparselex.dictionaries.clt import CrossLayerTranscoder
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.evaluate.core import core_figures, core_sums, moments
-from sparselex.evaluate.report import write_report
+from sparselex.evaluate.report import diff_of, write_report
 from sparselex.lm.embedded import EMBEDDED
 from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import ModelConfig, load_model
@@ -111,6 +117,41 @@ def test_a_crosscoder_of_two_models_goes_through_every_stage(tmp_path):
     assert values[f"core/embedded:{OUT}/l0"].value == values[f"core/embedded-b:{OUT}/l0"].value
     ce = [values[f"core/{name}:{OUT}/ce_loss"].value for name in ("embedded", "embedded-b")]
     assert ce[0] != ce[1] and values["core/ce_loss"].value == pytest.approx(sum(ce) / 2)
+    compare_models(workspace, pipeline, dictionary)
+
+
+def compare_models(workspace, pipeline, dictionary):
+    """`sparselex diff` on a finished run of two models: the summary, the table, the report, and nothing done twice."""
+    write_report(workspace)
+    found = pipeline.diff()
+    assert found.models == ("embedded", "embedded-b")
+    assert sum(found.n_latents.values()) + found.n_silent == dictionary.d_sae == 77
+    shares = {figure.name: figure for figure in found.figures}
+    assert sum(shares[f"diff/{name}_share"].value for name in found.n_latents) == pytest.approx(1)
+    rows = pq.read_table(pipeline.folder / "diff" / "latents.parquet").to_pylist()
+    for name, n in found.n_latents.items():
+        assert sum(row["class"] == name and row["n_active"] > 0 for row in rows) == n
+    norms = dictionary.part_norms()
+    relative = (norms[1] / norms.sum(0)).tolist()
+    assert [row["relative_norm"] for row in rows] == pytest.approx(relative, rel=1e-4)
+    # Two networks trained apart, from other seeds: they have no directions in common.
+    assert abs(shares["diff/shared_cosine"].value) < 0.4
+    reported = {figure["name"] for figure in read_json(workspace.report)["figures"]}
+    assert set(shares) <= reported
+    result = CliRunner().invoke(app, ["diff", str(workspace.path)], env={"COLUMNS": "200"})
+    assert result.exit_code == 0 and "only_b" in result.stdout and "latents.parquet" in result.stdout, result.output
+    as_json = CliRunner().invoke(app, ["diff", str(workspace.path), "--json"])
+    assert json.loads(as_json.stdout) == found.to_json()
+    # A dictionary trained anew makes the comparison old: the report leaves it out.
+    (pipeline.folder / "dictionary" / "manifest.json").write_text("{}")
+    assert diff_of(workspace, "main") is None
+
+
+def test_models_of_one_run_are_not_compared(small_workspace):
+    pipeline = Pipeline.open(small_workspace, "main")
+    with pytest.raises(UserError, match="reads one model"):
+        pipeline.diff()
+    assert not (pipeline.folder / "diff").exists()
 
 
 def test_a_pair_reads_what_each_model_reads():

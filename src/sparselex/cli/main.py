@@ -7,19 +7,33 @@ from typing import Annotated
 import typer
 
 from sparselex.base.errors import UserError
-from sparselex.cli import demo, evaluate, explain, export, harvest, hooks, import_, index, report, serve, sweep, train
+from sparselex.cli import (
+    demo,
+    diff,
+    evaluate,
+    explain,
+    export,
+    harvest,
+    hooks,
+    import_,
+    index,
+    report,
+    serve,
+    sweep,
+    train,
+)
 
 app = typer.Typer(
     name="sparselex",
     help="Turn a language model into a graded dictionary of its features.\n\n"
     "Start with `sparselex demo`. A workspace is one folder that holds everything; a run is one dictionary on one "
-    "hook of one model. The stages are harvest, train (or sweep, or import), index, explain, evaluate; then report or serve.",
+    "hook of one model. The stages are harvest, train (or sweep, or import), index, explain, evaluate (and diff, for two models); then report or serve.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for verb in (demo, harvest, train, sweep, import_, export, index, explain, evaluate, report, serve, hooks):
+for verb in (demo, harvest, train, sweep, import_, export, index, explain, evaluate, diff, report, serve, hooks):
     name = verb.__name__.rsplit(".", 1)[-1]
     app.command(name.rstrip("_"))(getattr(verb, name))
 

@@ -71,6 +71,10 @@ def train(
     config: Annotated[
         Path | None, typer.Option("--config", help="A JSON file with the whole training configuration instead.")
     ] = None,
+    log_to: Annotated[
+        list[str] | None,
+        typer.Option("--log-to", help="Also send the log to tensorboard or wandb; may be repeated."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Train a sparse dictionary on the run's activations (killed: run it again, it goes on exactly)."""
@@ -79,6 +83,7 @@ def train(
     from sparselex.recipes.pipeline import Pipeline
     from sparselex.recipes.run import TrainingChoice
     from sparselex.training.config import TrainConfig
+    from sparselex.training.loggers import logs
 
     pipeline = Pipeline.open(Workspace(workspace), run)
     values = {"kind": kind, "expansion": expansion, "k": k, "l1": l1, "n_tokens": tokens, "selection": selection,
@@ -86,7 +91,11 @@ def train(
               "prefetch": prefetch}  # fmt: skip
     pipeline = pipeline.use_training(TrainingChoice.parse(values, "the training options"))
     ranks = Ranks.from_environment(divide_latents, pipeline.config.model.device)
-    dictionary = pipeline.train(TrainConfig.from_file(config) if config else None, ranks=ranks)
+    whole = TrainConfig.from_file(config) if config else None
+    shown = pipeline.config.to_json() | ({"train_config": whole.to_json()} if whole else {})
+    places = log_to or [] if ranks.is_main else []
+    with logs(places, pipeline.folder / "logs", f"{pipeline.workspace.path.name}/{run}", shown) as observers:
+        dictionary = pipeline.train(whole, observers=observers, ranks=ranks)
     if not ranks.is_main:
         return
     if json:

@@ -10,7 +10,7 @@ from sparselex.base.errors import UserError
 from sparselex.base.intervals import bootstrap_interval
 from sparselex.base.records import Figure
 from sparselex.base.workspace import Workspace
-from sparselex.evaluate.records import Evaluation
+from sparselex.evaluate.records import DIFF, Evaluation, ModelDiff
 from sparselex.explain.records import DEFINITIONS, Explanation
 from sparselex.explain.store import ExplanationStore
 
@@ -63,12 +63,25 @@ def evaluation_of(workspace: Workspace, run: str) -> Evaluation | None:
     return None if values is None else Evaluation.parse(values, f"the evaluation of run {run}")
 
 
+def diff_of(workspace: Workspace, run: str) -> ModelDiff | None:
+    """The stored comparison of a run's two models, or None; also None where the dictionary has been trained anew since."""
+    folder = workspace.run(run)
+    values, manifest, trained = (
+        read_json(folder / name) for name in (f"diff/{DIFF}", "diff/manifest.json", "dictionary/manifest.json")
+    )
+    if values is None or not manifest or not trained or manifest["inputs"]["dictionary"] != trained.get("id"):
+        return None
+    return ModelDiff.parse(values, f"the comparison of run {run}")
+
+
 def figures_of(workspace: Workspace, run: str) -> list[Figure]:
-    """Core figures of a run and those of its explanations."""
+    """Core figures of a run, those of its explanations, and those of the comparison of its two models if one was made."""
     evaluation = evaluation_of(workspace, run)
     manifest = read_json(workspace.run(run) / "index" / "manifest.json")
     explanations = ExplanationStore(workspace.database).all(manifest["id"]) if manifest else []
-    return (evaluation.figures if evaluation else []) + explanation_figures(explanations)
+    compared = diff_of(workspace, run)
+    figures = (evaluation.figures if evaluation else []) + explanation_figures(explanations)
+    return figures + (compared.figures if compared else [])
 
 
 def explanation_figures(explanations: list[Explanation]) -> list[Figure]:
@@ -118,6 +131,45 @@ def print_report(found: Report, console: Console | None = None) -> None:
     console.print(table)
     for verdict in found.verdicts:
         console.print(f"• {verdict}", highlight=False)
+
+
+def print_diff(found: ModelDiff, console: Console | None = None) -> None:
+    """Print the classes of a comparison of two models, and the latents that are most specific to either."""
+    console = console or Console()
+    if not console.is_terminal:
+        console.width = 160
+    by_name = {figure.name: figure for figure in found.figures}
+    a, b = found.models
+    console.print(f"a: {a}, b: {b}; {found.n_tokens:,} tokens of test documents", highlight=False)
+    table = Table(title="latents by class", title_justify="left")
+    for column in ("class", "latents", "share", "95 % interval", "truly specific", "95 % interval"):
+        table.add_column(column, justify="left" if column == "class" else "right")
+    for name, n in found.n_latents.items():
+        specific = by_name.get(f"diff/{name}_specific_share")
+        table.add_row(
+            name, f"{n:,}", *_cells(by_name[f"diff/{name}_share"]), *(_cells(specific) if specific else ("", ""))
+        )
+    console.print(table)
+    alike, interval = _cells(by_name["diff/shared_cosine"])
+    console.print(f"mean cosine of the two rows of shared latents: {alike}{f' ({interval})' if interval else ''}; near 0 the models have no "
+                  "directions in common, and the following says nothing.", highlight=False)  # fmt: skip
+    if found.n_silent:
+        console.print(f"{found.n_silent:,} latents were active on none of these tokens.", highlight=False)
+    for name, model in zip(("only_a", "only_b"), (a, b), strict=True):
+        table = Table(title=f"most specific to {model}", title_justify="left")
+        for column in ("latent", "nu error", "nu reconstruction", "relative norm", "cosine", "n"):
+            table.add_column(column, justify="right")
+        for one in found.most_specific[name]:
+            table.add_row(str(one.latent), f"{one.nu_error:.3f}", f"{one.nu_reconstruction:.3f}", f"{one.relative_norm:.3f}",
+                          f"{one.cosine:.3f}", f"{one.n_active:,}")  # fmt: skip
+        if found.most_specific[name]:
+            console.print(table)
+
+
+def _cells(figure: Figure) -> tuple[str, str]:
+    value = "not measured" if figure.value is None else f"{figure.value:.3g}"
+    known = figure.ci_low is not None and figure.ci_high is not None
+    return value, f"{figure.ci_low:.3g} … {figure.ci_high:.3g}" if known else ""
 
 
 def _with_controls(figure: Figure, controls: dict[str, dict[str, Figure]]) -> Figure:

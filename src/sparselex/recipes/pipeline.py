@@ -27,8 +27,9 @@ from sparselex.dictionaries.files import load_dictionary, write_dictionary
 from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.sparse import fastest_selection
 from sparselex.dictionaries.table import AnyDictionaryConfig
+from sparselex.evaluate.diff import diff
 from sparselex.evaluate.evaluate import EvaluateConfig, evaluate
-from sparselex.evaluate.records import Evaluation
+from sparselex.evaluate.records import Evaluation, ModelDiff
 from sparselex.evaluate.report import write_report
 from sparselex.explain.explain import ExplainSummary, explain
 from sparselex.features.build import build_index
@@ -40,6 +41,7 @@ from sparselex.text.corpus import TokenCorpus, build_corpus
 from sparselex.text.sources import load_documents, text_id
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import train
+from sparselex.training.trainer import Observer
 
 BLOCK_TOKENS = 131_072
 """Tokens mixed at a time: about a thousand rows, so a batch of 4,096 holds few tokens of one row."""
@@ -211,10 +213,12 @@ class Pipeline:
         """Text tokens of the training split."""
         return int(self.corpus.text_mask(self.corpus.row_ranges["train"]).sum())
 
-    def train(self, config: TrainConfig | None = None, *, ranks: Ranks = ALONE) -> TrainableDictionary:
+    def train(
+        self, config: TrainConfig | None = None, *, observers: Sequence[Observer] = (), ranks: Ranks = ALONE
+    ) -> TrainableDictionary:
         """The run's dictionary, trained on its shards where there are any, else live; by all processes of `ranks` together.
 
-        Raises `UserError` like `training.train`.
+        `observers` are called with every line of the log. Raises `UserError` like `training.train`.
         """
         config = config or self.train_config()
         units = self.units()
@@ -228,7 +232,7 @@ class Pipeline:
             source = ShuffledSource(feed, batch_size=config.batch_size, block_tokens=BLOCK_TOKENS, seed=config.seed)
             return train(source, config, self.folder / "dictionary", inputs=self.inputs(), validation=held_out,
                          notes=self.notes_on(source), model_name=self.config.model.name, hook=self.hook,
-                         target=self.target or "", ranks=ranks)  # fmt: skip
+                         target=self.target or "", observers=observers, ranks=ranks)  # fmt: skip
 
     def inputs(self, hook: str | None = None) -> dict[str, str]:
         """What a dictionary of this run is made from, at `hook` or the run's own."""
@@ -300,6 +304,19 @@ class Pipeline:
         dictionary = load_dictionary(self.folder / "dictionary")
         to = self.folder / "evaluation"
         return evaluate(self.model, dictionary, index, self.hook, config, to, inputs=inputs, target=self.target)
+
+    def diff(self) -> ModelDiff:
+        """What the run's crosscoder says of the difference of its two models; a report that is there already takes the figures up."""
+        config = self.config.diff.model_copy(update={"mask": self.config.mask})
+        if self.config.second_model is None:
+            raise UserError(f"Run {self.run!r} reads one model, {self.config.model.name}.", "a run on two models",
+                            "harvest with --second-model under a --run of its own, and train there.")  # fmt: skip
+        inputs = self.inputs() | {"dictionary": self.manifest("dictionary").id}
+        dictionary = load_dictionary(self.folder / "dictionary")
+        summary = diff(self.model, dictionary, self.corpus, self.hook, config, self.folder / "diff", inputs=inputs)
+        if self.workspace.report.exists():
+            write_report(self.workspace)
+        return summary
 
     def manifest(self, kind: str) -> Manifest:
         """The manifest of one of the run's artifacts. Raises `UserError` if that stage has not been run."""

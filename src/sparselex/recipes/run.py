@@ -9,6 +9,7 @@ from sparselex.activations.masks import MaskConfig
 from sparselex.base.config import Config
 from sparselex.dictionaries.sparse import Selection
 from sparselex.dictionaries.table import Kind
+from sparselex.evaluate.diff import DiffConfig
 from sparselex.evaluate.evaluate import EvaluateConfig
 from sparselex.explain.explain import ExplainConfig
 from sparselex.features.build import IndexConfig
@@ -94,6 +95,9 @@ class RunConfig(Config):
 
     evaluate: EvaluateConfig = EvaluateConfig()
     """The evaluation."""
+
+    diff: DiffConfig = DiffConfig()
+    """The comparison of two models."""
 
 
 def new_run(
