@@ -130,7 +130,8 @@ def saelens_config(dictionary: TrainableDictionary, model_name: str, hook: str, 
         "normalize_activations": "none",
         "reshape_activations": "none",
         **extra,
-        "metadata": {"model_name": model_name, **sites},
+        # Without a version SAELens takes the file for one of before 6 and forgets where the dictionary belongs.
+        "metadata": {"sae_lens_version": "6.0.0", "model_name": model_name, **sites},
     }
 
 

@@ -15,8 +15,11 @@ from typing import NamedTuple
 from huggingface_hub import snapshot_download
 
 from sparselex.base.errors import UserError
+from sparselex.dictionaries.convert.circuit_tracer import CONFIG, read_circuit_tracer, write_circuit_tracer
 from sparselex.dictionaries.convert.dictionary_learning import read_dictionary_learning
-from sparselex.dictionaries.convert.gemma_scope import read_gemma_scope
+from sparselex.dictionaries.convert.gemma_scope import read_gemma_scope, read_gemma_scope_2
+from sparselex.dictionaries.convert.llama_scope import read_llama_scope, read_llamascopium
+from sparselex.dictionaries.convert.openai import read_openai
 from sparselex.dictionaries.convert.saelens import read_saelens, write_saelens
 from sparselex.dictionaries.convert.sparsify import read_sparsify, write_sparsify
 from sparselex.dictionaries.convert.weights import Found, Source
@@ -162,12 +165,18 @@ FORMATS: dict[str, Format] = {
     "saelens": Format((SAELENS_CONFIG, WEIGHTS), read_saelens),
     "sparsify": Format((SAELENS_CONFIG, "sae.safetensors"), read_sparsify),
     "dictionary_learning": Format(("config.json", "ae.pt"), read_dictionary_learning),
+    "llama_scope": Format(("hyperparams.json", "checkpoints/final.safetensors"), read_llama_scope),
+    "llamascopium": Format(("config.json", WEIGHTS), read_llamascopium),
     "gemma_scope": Format(("params.npz",), read_gemma_scope),
+    "gemma_scope_2": Format(("params.safetensors",), read_gemma_scope_2),
+    "circuit-tracer": Format((CONFIG, "layer_*.safetensors"), read_circuit_tracer),
+    "openai": Format(("*.pt",), read_openai, last=True),
 }
 """Formats by name, in the order in which they are tried."""
 
 WRITERS: dict[str, Callable[[TrainableDictionary, Path, str, str, str], None]] = {
     "saelens": write_saelens,
     "sparsify": write_sparsify,
+    "circuit-tracer": write_circuit_tracer,
 }
 """Layouts that can be written: `(dictionary, folder, model_name, hook, target)`."""

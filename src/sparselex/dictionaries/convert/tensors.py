@@ -28,6 +28,10 @@ class Tensors:
     def __contains__(self, name: str) -> bool:
         return name in self._values
 
+    def is_scalar(self, name: str) -> bool:
+        """Whether there is a single number of that name."""
+        return name in self and not self._values[name].ndim
+
     def take(self, name: str, *shape: int) -> Tensor:
         """The tensor in float32; -1 in `shape` stands for any length."""
         if name not in self._values:
