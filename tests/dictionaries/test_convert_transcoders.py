@@ -6,15 +6,18 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from sparselex.base.artifacts import stage
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.archetypal import ArchetypalConfig
 from sparselex.dictionaries.batchtopk import BatchTopKConfig
 from sparselex.dictionaries.convert import export_dictionary, import_dictionary
+from sparselex.dictionaries.files import load_dictionary, write_dictionary
 from sparselex.dictionaries.gated import GatedConfig
 from sparselex.dictionaries.jumprelu import JumpReLUConfig
 from sparselex.dictionaries.relu import ReLUConfig
 from sparselex.dictionaries.table import new_dictionary
 from sparselex.dictionaries.topk import TopKConfig
+from sparselex.testing import check_dictionary
 from tests.support.foreign import (
     B_DEC,
     B_ENC,
@@ -25,6 +28,7 @@ from tests.support.foreign import (
     RAW,
     THRESHOLD,
     UNIT,
+    W_DEC,
     W_ENC,
     W_OUT,
     W_SKIP,
@@ -102,6 +106,53 @@ def test_sparsify(skip, tmp_path):
     assert (found.hook, found.target) == ("blocks.3.hook_mlp_in", "")
     acts = top(RAW, RAW, 5)
     agree(found, acts, UNIT, acts @ UNIT + B_DEC + (X @ W_SQUARE.T if skip else 0))
+
+
+def test_sparsify_with_rows_of_unequal_norm(tmp_path):
+    """As its transcoders are: never brought to unit norm, and zero where a latent was never chosen. It ranks by activation."""
+    rows = W_DEC.clone()
+    rows[3:6] = 0
+    for name, bias in (("a", B_ENC), ("b", B_ENC.index_fill(0, torch.arange(3, 6), 9.0))):
+        folder = tmp_path / name
+        sparsify(folder, {}, W_dec=rows, **{"encoder.bias": bias})
+        found = import_dictionary(folder)
+        assert found.dictionary.config.rank_by == "activation"
+        check_dictionary(found.dictionary)
+        pre = X @ W_ENC + bias
+        acts = top(pre, pre, 5)
+        torch.testing.assert_close(found.dictionary(X), acts @ rows + B_DEC, rtol=1e-4, atol=1e-4)
+        assert not torch.equal(acts, top(pre * rows.norm(dim=-1), pre, 5))
+        torch.testing.assert_close(found.dictionary.encode(X) > 0, acts > 0)
+        for layout in ("sparsify", "circuit-tracer"):
+            export_dictionary(found.dictionary, tmp_path / f"{name}-{layout}", layout, hook=IN, target=OUT)
+            again = import_dictionary(tmp_path / f"{name}-{layout}").dictionary
+            torch.testing.assert_close(again(X), found.dictionary(X), rtol=1e-4, atol=1e-4)
+        with pytest.raises(UserError, match="no place in the layout of SAELens"):
+            export_dictionary(found.dictionary, tmp_path / "d", "saelens")
+
+
+@pytest.mark.parametrize("parts", [{}, {"d_out": D_OUT, "skip": True}, {"parts": (3, 5)}], ids=str)
+def test_ranking_by_activation_is_kept_by_folding_and_on_disk(parts, tmp_path):
+    config = TopKConfig(d_in=D_IN, d_sae=D_SAE, k=4, rank_by="activation", **parts)
+    dictionary = new_dictionary(config, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        dictionary.W_dec.mul_(1 + 3 * torch.rand(D_SAE, 1, generator=torch.Generator().manual_seed(1)))
+        dictionary.b_enc.copy_(B_ENC)
+        pre, before, n = dictionary.pre_acts(X), dictionary(X), len(dictionary.parts_in)
+        torch.testing.assert_close(dictionary.encode(X), top(pre, pre, 4))
+        trained = dictionary.training_codes(X)
+        torch.testing.assert_close(trained.dense(), dictionary.encode(X))
+        coarse = new_dictionary(config.model_copy(update={"selection": "bfloat16"}))
+        coarse.load_state_dict(dictionary.state_dict())
+        torch.testing.assert_close(coarse.training_codes(X).dense(), dictionary.encode(X))
+        dictionary.fold([1.3] * n, [0.7] * len(dictionary.parts_out))
+        folded = dictionary(X / 1.3)
+        torch.testing.assert_close(folded * 0.7, before, rtol=1e-4, atol=1e-4)
+        with stage(tmp_path / "d", "dictionary", config, {}) as staging:
+            write_dictionary(dictionary, staging.folder)
+            staging.finish()
+        torch.testing.assert_close(load_dictionary(tmp_path / "d")(X / 1.3), folded)
+    assert not (tmp_path / "d" / "cfg.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def saelens_architecture(dictionary: TrainableDictionary) -> str | None:
     """SAELens' name for what the weights are as they lie on disk, or None where it has none."""
     values = dictionary.config.to_json()
     name = _ARCHITECTURES.get(values["kind"])
-    if values.get("parts"):
+    if values.get("parts") or values.get("rank_by") == "activation":  # folded, SAELens would rank by contribution
         return None
     if dictionary.is_autoencoder:
         return name

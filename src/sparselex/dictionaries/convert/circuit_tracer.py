@@ -9,7 +9,16 @@ from safetensors.torch import save
 from torch import Tensor
 
 from sparselex.dictionaries.convert.tensors import Tensors, read_safetensors, read_settings
-from sparselex.dictionaries.convert.weights import Found, Source, Weights, to_jumprelu, to_relu, to_topk, unfit
+from sparselex.dictionaries.convert.weights import (
+    Found,
+    Source,
+    Weights,
+    plain_topk,
+    to_jumprelu,
+    to_relu,
+    to_topk,
+    unfit,
+)
 from sparselex.dictionaries.dictionary import EncoderDictionary, TrainableDictionary
 from sparselex.dictionaries.files import saelens_architecture
 from sparselex.dictionaries.topk import TopK
@@ -81,12 +90,8 @@ def write_circuit_tracer(
         raise unfit(dictionary, "circuit-tracer, which has transcoders with ReLU, JumpReLU or TopK")
     if dictionary.d_in != dictionary.d_out:
         raise unfit(dictionary, "circuit-tracer, where input and target have one width")
-    tensors = {
-        "W_enc": dictionary.W_enc.T,
-        "W_dec": dictionary.W_dec,
-        "b_enc": dictionary.b_enc,
-        "b_dec": dictionary.b_dec,
-    }
+    weights = plain_topk(dictionary) if isinstance(dictionary, TopK) else dictionary
+    tensors = {"W_enc": weights.W_enc.T, "W_dec": weights.W_dec, "b_enc": weights.b_enc, "b_dec": weights.b_dec}
     if dictionary.config.skip:
         tensors["W_skip"] = dictionary.W_skip
     config: dict[str, Any] = {"model_kind": "transcoder_set", "model_name": model_name, "scan": ""}

@@ -8,7 +8,7 @@ from safetensors.torch import save
 from sparselex.base.artifacts import write_json
 from sparselex.dictionaries.archetypal import Archetypal
 from sparselex.dictionaries.convert.tensors import read_safetensors, read_settings
-from sparselex.dictionaries.convert.weights import Found, Source, Weights, to_topk, unfit
+from sparselex.dictionaries.convert.weights import Found, Source, Weights, plain_topk, to_topk, unfit
 from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.files import SAELENS_CONFIG
 from sparselex.dictionaries.topk import TopK
@@ -53,14 +53,15 @@ def write_sparsify(dictionary: TrainableDictionary, folder: Path, model_name: st
         raise unfit(dictionary, "sparsify, which has TopK alone")
     if dictionary.d_out != dictionary.d_in:
         raise unfit(dictionary, "sparsify, where input and target have one width")
+    weights = plain_topk(dictionary)
     tensors = {
-        "encoder.weight": dictionary.W_enc.T,
-        "encoder.bias": dictionary.b_enc,
-        "W_dec": dictionary.W_dec,
-        "b_dec": dictionary.b_dec,
+        "encoder.weight": weights.W_enc.T,
+        "encoder.bias": weights.b_enc,
+        "W_dec": weights.W_dec,
+        "b_dec": weights.b_dec,
     }
-    if dictionary.config.skip:
-        tensors["W_skip"] = dictionary.W_skip
+    if weights.W_skip is not None:
+        tensors["W_skip"] = weights.W_skip
     write_json(folder / SAELENS_CONFIG, {
         "activation": "topk", "expansion_factor": max(1, dictionary.d_sae // dictionary.d_in),
         "normalize_decoder": dictionary.is_autoencoder, "num_latents": dictionary.d_sae, "k": dictionary.config.k,

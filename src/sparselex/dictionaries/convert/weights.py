@@ -15,6 +15,11 @@ from sparselex.dictionaries.jumprelu import JumpReLU, JumpReLUConfig
 from sparselex.dictionaries.relu import ReLU, ReLUConfig
 from sparselex.dictionaries.topk import TopK, TopKConfig
 
+_EVEN = 1e-3
+"""Rows whose norms differ by less than this share are of one norm: what 16-bit numbers leave of it."""
+
+_FLOOR = 1e-6
+
 
 class Source(NamedTuple):
     """Where a reader reads."""
@@ -105,20 +110,43 @@ def to_jumprelu(weights: Weights, threshold: Tensor) -> JumpReLU:
 
 
 def to_topk(weights: Weights, k: Any, tensors: Tensors, *, by_contribution: bool) -> TopK:
-    """The k largest of `pre * |decoder row|`, or of `pre` alone where rows are all of one norm."""
+    """The k largest of `pre * |decoder row|`, or of `pre` alone."""
     norms = weights.W_dec.norm(dim=-1)
-    if not by_contribution and float((norms / norms.mean() - 1).abs().max()) > 0.01:
-        raise tensors.fault(
-            "it ranks latents by activation with decoder rows of unequal norm; ours are ranked by contribution"
-        )
+    # One norm for all rows: both ranks are the same, and the first needs nothing more to be kept.
+    by_contribution = by_contribution or float((norms / norms.mean() - 1).abs().max()) <= _EVEN
+    if not by_contribution:
+        weights = weights._replace(W_dec=_lifted(weights.W_dec, norms))
     count = int(k or 0)
     try:
-        config = TopKConfig(**weights.size, k=count)
+        config = TopKConfig(**weights.size, k=count, rank_by="contribution" if by_contribution else "activation")
     except ValidationError as error:
         raise tensors.fault(f"k is {count}: {error.errors()[0]['msg']}") from None
     dictionary = TopK(config)
     weights.fill(dictionary)
     return dictionary
+
+
+def _lifted(W_dec: Tensor, norms: Tensor) -> Tensor:
+    """Rows of zeros (latents that were never chosen in training) given a length that no reconstruction shows, so that what is folded
+    into the encoder still ranks them: they may take the place of others."""
+    floor = _FLOOR * float(norms.mean())
+    empty = (norms < floor).nonzero()[:, 0]
+    lifted = W_dec.clone()
+    lifted[empty] = torch.nn.functional.one_hot(empty % W_dec.shape[1], W_dec.shape[1]).float() * floor
+    return lifted
+
+
+def plain_topk(dictionary: TopK) -> Weights:
+    """Weights whose pre-activations are what a TopK dictionary ranks by, for projects that compare those."""
+    sizes = dictionary.rank_sizes if dictionary.by_activation else dictionary.row_sizes()
+    return Weights(
+        dictionary.W_enc * sizes,
+        dictionary.b_enc * sizes,
+        dictionary.W_dec / sizes[:, None],
+        dictionary.b_dec,
+        transcoder=not dictionary.is_autoencoder,
+        W_skip=dictionary.W_skip if dictionary.config.skip else None,
+    )
 
 
 def to_gated(weights: Weights, r_mag: Tensor, b_mag: Tensor) -> Gated:
