@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.batchtopk import BatchTopKConfig
-from sparselex.dictionaries.convert import export_dictionary, import_dictionary
+from sparselex.dictionaries.convert import _wanted, export_dictionary, import_dictionary
 from sparselex.dictionaries.gated import GatedConfig
 from sparselex.dictionaries.jumprelu import JumpReLUConfig
 from sparselex.dictionaries.relu import ReLUConfig
@@ -456,6 +457,18 @@ def test_what_circuit_tracer_cannot_hold_is_refused(config, words, tmp_path):
 
 
 # All of them
+
+
+def test_what_is_fetched_of_a_repository():
+    files = ["README.md", "config.yaml", "layer_0.safetensors", "layer_12.safetensors", "a/hyperparams.json",
+             "a/checkpoints/final.safetensors", "ab/hyperparams.json"]  # fmt: skip
+
+    def fetched(inside):
+        return sorted(filter_repo_objects(files, allow_patterns=_wanted(inside)))
+
+    assert fetched("layer_12.safetensors") == ["config.yaml", "layer_12.safetensors"]
+    assert fetched("a") == ["a/checkpoints/final.safetensors", "a/hyperparams.json", "config.yaml"]
+    assert fetched("") == sorted(files)
 
 
 def write_each(folder):

@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Callable
 from fnmatch import fnmatch
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from huggingface_hub import snapshot_download
@@ -148,10 +148,8 @@ def _local(source: str) -> Path:
             "a folder, a file, or a Hugging Face name (owner/name:sub/folder)",
             "check the path.",
         )
-    # A file inside is told by its neighbours: the settings beside it come too.
-    beside = [str(Path(inside).parent / name) for name in ("config.yaml", "config.json", SAELENS_CONFIG)]
     try:
-        root = snapshot_download(repository, allow_patterns=[inside, f"{inside}/*", *beside] if inside else None)
+        root = snapshot_download(repository, allow_patterns=_wanted(inside))
     except Exception as error:  # a door: the library raises many kinds, all meaning "this cannot be fetched"
         raise UserError(
             f"{source} is no local folder, and no Hugging Face repository of that name can be read: {str(error).splitlines()[0]}",
@@ -159,6 +157,15 @@ def _local(source: str) -> Path:
             "check the spelling and the network.",
         ) from None
     return Path(root) / inside
+
+
+def _wanted(inside: str) -> list[str] | None:
+    """What is fetched of a repository for a folder or file inside it; None for all of it."""
+    if not inside:
+        return None
+    # A file is told by its neighbours: the settings beside it come too.
+    beside = [str(PurePosixPath(inside).parent / name) for name in (CONFIG, "config.json", SAELENS_CONFIG)]
+    return [inside, f"{inside}/*", *beside]
 
 
 FORMATS: dict[str, Format] = {
