@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 from fastapi.testclient import TestClient
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXConfig
 from typer.testing import CliRunner
 
@@ -16,8 +18,11 @@ from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.cli.main import app
 from sparselex.dictionaries.clt import CrossLayerTranscoder
+from sparselex.dictionaries.convert import export_dictionary, import_dictionary
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.dictionaries.files import load_dictionary
+from sparselex.dictionaries.relu import ReLUConfig
+from sparselex.dictionaries.table import new_dictionary
 from sparselex.evaluate.core import core_figures, core_sums, moments
 from sparselex.evaluate.report import diff_of, write_report
 from sparselex.lm.embedded import EMBEDDED
@@ -261,3 +266,73 @@ def test_what_is_no_cross_layer_transcoder_is_refused(tmp_path, three_layers, ho
     config = new_run(three_layers, str(write_documents(tmp_path / "text")), n_ctx=64, hook=hook, target=target)
     with pytest.raises(UserError, match=message):
         Pipeline(Workspace.create(tmp_path / "w"), "main", config).train_config(TrainingChoice(**choice))
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A skip transcoder trained here, in three layouts, and the run that it came from."""
+    tmp_path = tmp_path_factory.mktemp("exported")
+    training = TrainingChoice(kind="jumprelu", expansion=1, k=8, n_tokens=40_000, skip=True)
+    workspace, config = run_of(tmp_path, training, hook=IN, target=OUT)
+    pipeline = Pipeline(workspace, "main", config)
+    pipeline.train()
+    for layout in ("saelens", "circuit-tracer"):
+        pipeline.export_dictionary(tmp_path / layout, layout)
+    weights = load_file(tmp_path / "saelens" / "sae_weights.safetensors")
+    (tmp_path / "gemma").mkdir()
+    names = ("W_enc", "b_enc", "W_dec", "b_dec", "threshold")
+    np.savez(tmp_path / "gemma" / "params.npz", **{name: weights[name].numpy() for name in names})
+    return tmp_path, pipeline
+
+
+@pytest.mark.parametrize("layout", ["saelens", "circuit-tracer"])
+def test_an_imported_transcoder_is_indexed_and_evaluated(layout, exported, tmp_path):
+    folder, origin = exported
+    _, config = run_of(tmp_path, TrainingChoice())
+    pipeline = Pipeline(Workspace.create(tmp_path / "w"), "main", config)
+    pipeline.import_dictionary(folder / layout)
+    pipeline = Pipeline.open(pipeline.workspace, "main")
+    assert (pipeline.config.hook, pipeline.config.target) == (IN, OUT), "the files name both"
+    assert pipeline.manifest("dictionary").inputs["target"] == OUT
+    x = torch.randn(30, 128, generator=torch.Generator().manual_seed(0))
+    there, here = (load_dictionary(run.folder / "dictionary") for run in (origin, pipeline))
+    torch.testing.assert_close(here(x), there(x), rtol=1e-4, atol=1e-4)
+    pipeline.index()
+    values = {figure.name: figure.value for figure in pipeline.evaluate().figures}
+    assert values["core/loss_recovered_mean"] > 0.3 and values["core/fvu"] < 1
+    pipeline.export_dictionary(tmp_path / "again", layout)
+    assert import_dictionary(tmp_path / "again").target == OUT
+
+
+def test_a_transcoder_whose_files_name_no_target_is_given_one(exported, tmp_path):
+    folder, origin = exported
+    workspace, config = run_of(tmp_path, TrainingChoice(), hook=IN, target=OUT)
+    pipeline = Pipeline(workspace, "main", config)
+    pipeline.import_dictionary(folder / "gemma")
+    there, here = (load_dictionary(run.folder / "dictionary") for run in (origin, pipeline))
+    assert not here.is_autoencoder and pipeline.manifest("dictionary").inputs["target"] == OUT
+    x = torch.randn(30, 128, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(here(x), there(x) - there.bypass(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "words"),
+    [
+        ("nameless", {"hook": IN}, "name it with --target"),
+        ("nameless", {"target": OUT}, "do not say which hook it reads"),
+        ("nameless", {"hook": IN, "target": "blocks.0.mlp.hook_post"}, "has width 512, and the dictionary writes width 128"),
+        ("nameless", {"hook": "blocks.0.mlp.hook_post", "target": OUT}, "has width 512, and the dictionary reads width 128"),
+        ("autoencoder", {"hook": IN, "target": OUT}, "leave --target out"),
+        ("nameless", {"hook": f"{IN}+{OUT}", "target": OUT}, "several sites"),
+    ],
+    ids=range(6),
+)  # fmt: skip
+def test_targets_that_do_not_fit_are_refused(kind, options, words, tmp_path):
+    config = ReLUConfig(d_in=128, d_sae=16, d_out=128 if kind == "nameless" else None)
+    if "+" in options.get("hook", ""):
+        config = config.model_copy(update={"d_in": 256})
+    export_dictionary(new_dictionary(config), tmp_path / "d", "saelens")
+    workspace, run = run_of(tmp_path, TrainingChoice(), **options)
+    with pytest.raises(UserError, match=words):
+        Pipeline(workspace, "main", run).import_dictionary(tmp_path / "d")
+    assert not (workspace.run("main") / "run.json").exists()

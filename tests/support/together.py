@@ -19,6 +19,7 @@ KINDS = {
     "batchtopk": {"kind": "batchtopk", "k": 3},
     "batchtopk bf16": {"kind": "batchtopk", "k": 3, "selection": "bfloat16"},
     "topk": {"kind": "topk", "k": 3},
+    "topk by activation": {"kind": "topk", "k": 3, "rank_by": "activation"},
     "abstopk": {"kind": "abstopk", "k": 3},
     "relu": {"kind": "relu", "l1": 2.0},
     "relu 2023": {"kind": "relu", "l1": 2.0, "convention": "2023"},

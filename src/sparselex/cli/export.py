@@ -11,10 +11,12 @@ from sparselex.cli.options import RunOption, WorkspaceArgument
 def export(
     workspace: WorkspaceArgument,
     to: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to make.")],
-    layout: Annotated[str, typer.Option("--layout", help="saelens or sparsify.")] = "saelens",
+    layout: Annotated[
+        str, typer.Option("--layout", help="saelens, sparsify or circuit-tracer (transcoders).")
+    ] = "saelens",
     run: RunOption = "main",
 ) -> None:
-    """Write the run's dictionary as SAELens or sparsify reads it."""
+    """Write the run's dictionary as SAELens, sparsify or circuit-tracer reads it."""
     from sparselex.base.workspace import Workspace
     from sparselex.recipes.pipeline import Pipeline
 

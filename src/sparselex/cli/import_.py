@@ -10,6 +10,7 @@ from sparselex.cli.options import (
     JsonOption,
     ModelOption,
     RunOption,
+    TargetOption,
     TextOption,
     TokensOption,
     TrustOption,
@@ -24,30 +25,34 @@ def import_(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A local folder or file, or a Hugging Face repository (owner/name or owner/name:sub/folder).",
+            help="A local folder or file, or a Hugging Face repository (owner/name or owner/name:sub/folder-or-file).",
         ),
     ],
     model: ModelOption = "embedded",
     text: TextOption = "stdlib",
     hook: HookOption = None,
+    target: TargetOption = None,
     run: RunOption = "main",
     tokens: TokensOption = 6_000_000,
     context: ContextOption = 128,
     trust_remote_code: TrustOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Take a dictionary trained with SAELens, sparsify or dictionary_learning, or one of Gemma Scope, as a run's dictionary; then index, explain and evaluate it."""
+    """Take a dictionary of another project (SAELens, sparsify, dictionary_learning, OpenAI, Llama Scope, Gemma Scope, circuit-tracer) as a run's; then index, explain and evaluate it."""
     from sparselex.base.workspace import Workspace
     from sparselex.recipes.pipeline import Pipeline
     from sparselex.recipes.run import new_run
 
-    config = new_run(model, text, hook=hook, n_tokens=tokens, n_ctx=context, trust_remote_code=trust_remote_code)
+    config = new_run(model, text, hook=hook, target=target, n_tokens=tokens, n_ctx=context,
+                     trust_remote_code=trust_remote_code)  # fmt: skip
     pipeline = Pipeline(Workspace.create(workspace), run, config)
     found = pipeline.import_dictionary(source)
     if json:
         print_json(pipeline.manifest("dictionary").to_json())
     else:
+        dictionary = found.dictionary
+        kind = "dictionary" if dictionary.is_autoencoder else f"transcoder to width {dictionary.d_out}"
         print(
-            f"{type(found.dictionary).__name__} dictionary, {found.dictionary.d_in} -> {found.dictionary.d_sae} latents, "
+            f"{type(dictionary).__name__} {kind}, {dictionary.d_in} -> {dictionary.d_sae} latents, "
             f"read as {found.format}, in {pipeline.folder / 'dictionary'}"
         )

@@ -100,7 +100,7 @@ def saelens_architecture(dictionary: TrainableDictionary) -> str | None:
     """SAELens' name for what the weights are as they lie on disk, or None where it has none."""
     values = dictionary.config.to_json()
     name = _ARCHITECTURES.get(values["kind"])
-    if values.get("parts"):
+    if values.get("parts") or values.get("rank_by") == "activation":  # folded, SAELens would rank by contribution
         return None
     if dictionary.is_autoencoder:
         return name
@@ -130,7 +130,8 @@ def saelens_config(dictionary: TrainableDictionary, model_name: str, hook: str, 
         "normalize_activations": "none",
         "reshape_activations": "none",
         **extra,
-        "metadata": {"model_name": model_name, **sites},
+        # Without a version SAELens takes the file for one of before 6 and forgets where the dictionary belongs.
+        "metadata": {"sae_lens_version": "6.0.0", "model_name": model_name, **sites},
     }
 
 

@@ -22,17 +22,30 @@ class TopKConfig(KConfig):
     kind: Literal["topk"] = "topk"
     """Type of dictionary."""
 
+    rank_by: Literal["contribution", "activation"] = "contribution"
+    """What is compared: `pre_act * |decoder row|`, or pre-activations as they were before folding, as some projects do without a
+    constraint on their decoders (sparsify's transcoders)."""
+
 
 class TopK(EncoderDictionary):
     """TopK sparse autoencoder (Gao et al. 2024, arXiv:2406.04093, section 2.3).
 
     Latents are ranked by the length of their contribution, `pre_act * |decoder row|`, so the decoder needs no norm
-    constraint (equal to the paper at unit norm). Of the k chosen only positive ones are kept.
+    constraint (equal to the paper at unit norm); with `rank_by="activation"` by `pre_act`, whatever is folded into it later. Of the k
+    chosen only positive ones are kept.
     """
 
     config: TopKConfig
+    rank_sizes: Tensor
     signed = False
     """Whether latents are ranked by size and keep their sign."""
+
+    def __init__(self, config: KConfig, generator: torch.Generator | None = None):
+        super().__init__(config, generator)
+        self.by_activation = getattr(config, "rank_by", "contribution") == "activation"
+        if self.by_activation:
+            self.register_buffer("rank_sizes", torch.ones(config.d_sae))
+            self.latent_dims = {**self.latent_dims, "rank_sizes": 0}  # type: ignore[misc]
 
     def encode(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         return self.encode_sparse(x).dense()
@@ -47,6 +60,13 @@ class TopK(EncoderDictionary):
         with torch.no_grad():
             codes = self._coarse_codes(x, gradients) if self.config.selection == "bfloat16" else self._exact_codes(x)
         return encode_at(x, self.W_enc, self.b_enc, self.centre, codes, gradients=gradients)
+
+    def scorer(self, dtype: torch.dtype | None = None, *, less: Float[Tensor, " d_sae"] | None = None) -> Scorer:
+        """What gives each latent's rank by one product."""
+        if not self.by_activation:
+            return super().scorer(dtype, less=less)
+        bias = (self.b_enc - self.centre @ self.W_enc) * self.rank_sizes
+        return Scorer(self.W_enc.T, self.rank_sizes, bias if less is None else bias - less, dtype or self.W_enc.dtype)
 
     @torch.no_grad()
     def _exact_codes(self, x: Tensor) -> Codes:
@@ -72,14 +92,18 @@ class TopK(EncoderDictionary):
         return scores.gather(-1, places), places
 
     def _active(self, scores: Tensor, indices: Tensor) -> Codes:
-        """Codes of the chosen latents, contributions `scores [n, k]`; without a sign only positive ones are kept."""
+        """Codes of the chosen latents, ranked by `scores [n, k]`; without a sign only positive ones are kept."""
         keep = scores != 0 if self.signed else scores > 0
         if self.ranks.n_latents > 1:  # of the k best here, those among the k best of all
-            sizes = scores.abs() if self.signed else scores
-            keep &= sizes >= self.ranks.gather_latents(sizes).topk(self.config.k, dim=-1).values[:, -1:]
-        norms = self.row_sizes()
+            lengths = scores.abs() if self.signed else scores
+            keep &= lengths >= self.ranks.gather_latents(lengths).topk(self.config.k, dim=-1).values[:, -1:]
+        sizes = self.rank_sizes if self.by_activation else self.row_sizes()
         rows, chosen = keep.nonzero()[:, 0], indices[keep]
-        return Codes.from_pairs(rows, chosen, scores[keep] / norms[chosen], len(scores), self.d_sae)
+        return Codes.from_pairs(rows, chosen, scores[keep] / sizes[chosen], len(scores), self.d_sae)
+
+    def _fold_extra(self, unit: float, sizes: Tensor) -> None:
+        if self.by_activation:  # activations grow by sizes / unit, and are compared as they were
+            self.rank_sizes.mul_(unit / sizes)
 
 
 def _largest_places(sizes: Tensor, k: int) -> Tensor:

@@ -256,31 +256,53 @@ class Pipeline:
     def import_dictionary(self, source: Path | str) -> Imported:
         """Take a dictionary of another project as this run's, in place of training one.
 
-        Without a hook of its own the run takes the one that the files name, if the model has it. Raises `UserError` for what
-        `convert.import_dictionary` refuses and for a dictionary of another width than the hook's.
+        Where the run names no hook, or no target of a transcoder, it takes those that the files name. Raises `UserError` for what
+        `convert.import_dictionary` refuses, for a dictionary of other widths than the hooks', for a transcoder whose target nobody
+        names, and for a target where the dictionary is an autoencoder.
         """
-        found = import_dictionary(source)
-        if self.config.hook is None and found.hook:
-            config = self.config.model_copy(update={"hook": found.hook})
-            return Pipeline(self.workspace, self.run, config)._import(found, str(source))
-        return self._import(found, str(source))
+        found = import_dictionary(source, transcoder=self.config.target is not None)
+        named = {"hook": self.config.hook or found.hook or None, "target": self.config.target or found.target or None}
+        return Pipeline(self.workspace, self.run, self.config.model_copy(update=named))._import(found, str(source))
 
     def _import(self, found: Imported, source: str) -> Imported:
-        found.dictionary.check_width(self.model.width(self.hook), f"Hook {self.hook}")
+        self._check_sites(found.dictionary)
         corpus = self.corpus
         self.keep()
         inputs = {"model": self.model.id, "corpus": corpus.id, **self._sites}
         values = {"source": source, "format": found.format, "dictionary": found.dictionary.config.to_json()}
         to, config = self.folder / "dictionary", ImportConfig.parse(values)
         with stage(to, "dictionary", config, inputs) as staging:
-            write_dictionary(found.dictionary, staging.folder, model_name=self.config.model.name, hook=self.hook)
+            write_dictionary(found.dictionary, staging.folder, model_name=self.config.model.name, hook=self.hook,
+                             target=self.target or "")  # fmt: skip
             staging.finish()
         return found
+
+    def _check_sites(self, dictionary: TrainableDictionary) -> None:
+        """Raise `UserError` unless `dictionary` reads what the hook gives and writes what the target takes."""
+        if not dictionary.is_autoencoder and self.config.hook is None:  # the default is no place for a transcoder
+            raise UserError("The dictionary is a transcoder, and its files do not say which hook it reads.",
+                            "a hook and a target", "name them with --hook and --target.")  # fmt: skip
+        dictionary.check_width(self.model.width(self.hook), f"Hook {self.hook}")
+        if dictionary.is_autoencoder and self.target is not None:
+            raise UserError(f"A target was named ({self.target}), and the dictionary reconstructs its own input.",
+                            "no target, or a transcoder", "leave --target out.")  # fmt: skip
+        if dictionary.is_autoencoder:
+            return
+        if self.target is None:
+            raise UserError("The dictionary is a transcoder, and its files do not say which hook it reconstructs.",
+                            "a target", "name it with --target.")  # fmt: skip
+        if (width := self.model.width(self.target)) != dictionary.d_out:
+            raise UserError(
+                f"Hook {self.target} has width {width}, and the dictionary writes width {dictionary.d_out}.",
+                f"a target of width {dictionary.d_out}",
+                "name the hook that the transcoder was trained to reconstruct, with --target.",
+            )
 
     def export_dictionary(self, to: Path | str, layout: str) -> None:
         """Write the run's dictionary to the new folder `to` in another project's layout."""
         dictionary = load_dictionary(self.folder / "dictionary")
-        export_dictionary(dictionary, to, layout, model_name=self.config.model.name, hook=self.hook)
+        names = {"model_name": self.config.model.name, "hook": self.hook, "target": self.target or ""}
+        export_dictionary(dictionary, to, layout, **names)
 
     def index(self) -> FeatureIndex:
         """The feature index of the run's dictionary."""

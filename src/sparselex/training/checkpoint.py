@@ -92,6 +92,9 @@ def take_part(dictionary: TrainableDictionary, optimiser: Adam, silence: Silence
         return
     replaced = {}
     for name, dim in dictionary.latent_dims.items():
+        if name in dict(dictionary.named_buffers()):
+            setattr(dictionary, name, ranks.part(dictionary.get_buffer(name), dim).clone())
+            continue
         old = dictionary.get_parameter(name)
         # W_enc lies latent by latent: the copy keeps that.
         new = torch.nn.Parameter(ranks.part(old.detach(), dim).clone(memory_format=torch.preserve_format))

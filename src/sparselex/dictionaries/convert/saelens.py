@@ -1,0 +1,126 @@
+"""SAELens 6 and older: `cfg.json`, `sae_weights.safetensors`, rows as ours."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+
+from sparselex.base.artifacts import write_json
+from sparselex.dictionaries.convert.tensors import Tensors, read_safetensors, read_settings
+from sparselex.dictionaries.convert.weights import (
+    Found,
+    Source,
+    Weights,
+    to_gated,
+    to_jumprelu,
+    to_relu,
+    to_topk,
+    unfit,
+)
+from sparselex.dictionaries.dictionary import EncoderDictionary, TrainableDictionary
+from sparselex.dictionaries.files import SAELENS_CONFIG, WEIGHTS, saelens_config, write_dictionary
+from sparselex.dictionaries.gated import Gated
+
+_TRANSCODERS = {
+    "transcoder": "standard",
+    "skip_transcoder": "standard",
+    "jumprelu_transcoder": "jumprelu",
+    "jumprelu_skip_transcoder": "jumprelu",
+}
+"""Its names for transcoders, and for the autoencoder with the same activations."""
+
+
+def read_saelens(source: Source) -> Found:
+    """Raises `UserError` for an architecture that is not ours, and for inputs it changes in ways that are not in the weights."""
+    cfg, tensors = read_settings(source.folder / SAELENS_CONFIG), read_safetensors(source.weights)
+    about = cfg.get("metadata") or cfg
+    names = (about.get("model_name"), about.get("hook_name") or about.get("hook_point"), about.get("hook_name_out"))
+    model_name, hook, target = (str(name or "") for name in names)
+    kind = _kind(cfg, tensors)
+    _refuse_changed_inputs(cfg, tensors)
+    weights = _weights(cfg, tensors, kind)
+    return Found(_dictionary(cfg, tensors, kind, weights), model_name, hook, target if weights.transcoder else "")
+
+
+def _kind(cfg: dict[str, Any], tensors: Tensors) -> str:
+    kind = str(cfg.get("architecture") or "standard")
+    activation = str(cfg.get("activation_fn_str") or cfg.get("activation_fn") or "relu")
+    if kind != "standard" or activation == "relu":
+        return kind
+    if activation == "topk":  # as versions before 6 say it
+        return "topk"
+    raise tensors.fault(f"the activation {activation!r} is not relu or topk")
+
+
+def _refuse_changed_inputs(cfg: dict[str, Any], tensors: Tensors) -> None:
+    if cfg.get("reshape_activations", "none") not in ("none", None):
+        raise tensors.fault(f"it reshapes its inputs ({cfg['reshape_activations']}), which we do not do")
+    if cfg.get("normalize_activations", "none") not in ("none", None, False):
+        raise tensors.fault(
+            f"it normalises its inputs ({cfg['normalize_activations']}), which is not folded into these weights"
+        )
+
+
+def _weights(cfg: dict[str, Any], tensors: Tensors, kind: str) -> Weights:
+    """Weights as they lie there, whether or not inputs are centred."""
+    transcoder = kind in _TRANSCODERS
+    W_enc = tensors.take("W_enc", -1, -1)
+    d_in, d_sae = W_enc.shape
+    W_dec = tensors.take("W_dec", d_sae, -1 if transcoder else d_in)
+    d_out = W_dec.shape[1]
+    for name, size in (("d_in", d_in), ("d_sae", d_sae), ("d_out", d_out)):
+        if name in cfg and cfg[name] != size and (transcoder or name != "d_out"):
+            raise tensors.fault(f"{name} is {cfg[name]} in cfg.json and {size} in the weights")
+    if "scaling_factor" in tensors:  # before version 6: activations are multiplied by it
+        W_dec = W_dec * tensors.take("scaling_factor", d_sae)[:, None]
+    if "skip" not in kind:
+        tensors.refuse("W_skip")
+    return Weights(
+        W_enc,
+        tensors.take("b_gate" if kind == "gated" else "b_enc", d_sae),
+        W_dec,
+        tensors.take("b_dec", d_out),
+        transcoder=transcoder,
+        W_skip=tensors.take("W_skip", d_out, d_in) if "skip" in kind else None,
+    )
+
+
+def _dictionary(cfg: dict[str, Any], tensors: Tensors, kind: str, weights: Weights) -> EncoderDictionary:
+    d_sae = len(weights.b_enc)
+    shift = torch.zeros(d_sae)
+    if not weights.transcoder and not cfg.get("apply_b_dec_to_input", True):
+        shift = weights.b_dec @ weights.W_enc
+        weights = weights.uncentred()
+    match _TRANSCODERS.get(kind, kind):
+        case "standard":
+            return to_relu(weights)
+        case "jumprelu":
+            return to_jumprelu(weights, tensors.take("threshold", d_sae))
+        case "batchtopk" | "matryoshka_batchtopk":
+            cut = tensors.take("topk_threshold")
+            # Scores are contributions where activations are rescaled by decoder norms, else activations.
+            norms = weights.W_dec.norm(dim=-1) if cfg.get("rescale_acts_by_decoder_norm", True) else torch.ones(d_sae)
+            return to_jumprelu(weights, cut / norms)
+        case "topk":
+            k = cfg.get("k") or (cfg.get("activation_fn_kwargs") or {}).get("k")
+            return to_topk(weights, k, tensors, by_contribution=cfg.get("rescale_acts_by_decoder_norm", False))
+        case "gated":
+            r_mag, b_mag = tensors.take("r_mag", d_sae), tensors.take("b_mag", d_sae)
+            return to_gated(weights, r_mag, b_mag + r_mag.exp() * shift)
+    known = ["standard", "topk", "batchtopk", "matryoshka_batchtopk", "jumprelu", "gated", *_TRANSCODERS]
+    raise tensors.fault(f"the architecture {kind!r} is not one of {', '.join(known)}")
+
+
+def write_saelens(dictionary: TrainableDictionary, folder: Path, model_name: str, hook: str, target: str) -> None:
+    """The layout of our own files, and gated autoencoders besides. Raises `UserError` for what SAELens has no architecture for."""
+    if isinstance(dictionary, Gated) and dictionary.is_autoencoder and not dictionary.config.parts:
+        # The same tensors; the gate's bias has a name of its own there.
+        tensors = {name: value.detach().contiguous() for name, value in dictionary.state_dict().items()}
+        tensors["b_gate"] = tensors.pop("b_enc")
+        (folder / WEIGHTS).write_bytes(save(tensors))
+        write_json(folder / SAELENS_CONFIG, saelens_config(dictionary, model_name, hook))
+        return
+    write_dictionary(dictionary, folder, model_name=model_name, hook=hook, target=target)
+    if not (folder / SAELENS_CONFIG).exists():
+        raise unfit(dictionary, "SAELens")
