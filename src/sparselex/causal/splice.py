@@ -28,7 +28,7 @@ def spliced_logits(
 
     def edit(value: Tensor) -> Tensor:
         new = value.clone()
-        new[counted] = replace(value[counted].float()).to(value.dtype)
+        new[counted] = replace(value[counted].float()).to(value)
         return new
 
     return model.logits(tokens, edits={hook: edit})
@@ -43,9 +43,8 @@ def token_losses(
     logits: Float[Tensor, "batch ctx n_vocab"], tokens: Int[Tensor, "batch ctx"]
 ) -> Float[Tensor, "batch ctx_minus_1"]:
     """Cross-entropy in nats of each next token: entry `[:, i]` is the loss at token `i + 1`."""
-    return F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), tokens[:, 1:].flatten(), reduction="none").view(
-        tokens.shape[0], -1
-    )
+    targets = tokens[:, 1:].flatten().to(logits.device)
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), targets, reduction="none").view(tokens.shape[0], -1)
 
 
 def divergences(

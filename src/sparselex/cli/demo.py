@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from sparselex.cli.options import ContextOption, HookOption, ModelOption, TextOption, TokensOption, TrustOption
+from sparselex.cli.options import (
+    ContextOption,
+    DeviceOption,
+    HookOption,
+    ModelOption,
+    TextOption,
+    TokensOption,
+    TrustOption,
+)
 
 
 def demo(
@@ -26,6 +34,7 @@ def demo(
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="Port of the browser; 0 takes a free one.")
     ] = 8321,
+    device: DeviceOption = "cpu",
     trust_remote_code: TrustOption = False,
 ) -> None:
     """Make a graded dictionary from start to end: corpus, training, index, explanations, evaluation, and the same on a
@@ -38,7 +47,7 @@ def demo(
 
     config = new_run(
         model, text, hook=hook, n_tokens=tokens, n_ctx=context, expansion=expansion, k=k, seed=seed, cached=cached,
-        trust_remote_code=trust_remote_code,
+        trust_remote_code=trust_remote_code, device=device,
     )  # fmt: skip
     opened = Workspace.create(workspace)
     run_demo(opened, config, twin=twin)

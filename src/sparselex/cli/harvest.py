@@ -6,6 +6,7 @@ import typer
 
 from sparselex.cli.options import (
     ContextOption,
+    DeviceOption,
     HookOption,
     JsonOption,
     ModelOption,
@@ -37,6 +38,7 @@ def harvest(
         str,
         typer.Option("--dtype", help="Precision on disk: float32, bfloat16, or int8 (a quarter; one scale per token)."),
     ] = "float32",
+    device: DeviceOption = "cpu",
     trust_remote_code: TrustOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -46,7 +48,7 @@ def harvest(
     from sparselex.recipes.run import new_run
 
     config = new_run(model, text, hook=hook, target=target, second_model=second_model, n_tokens=tokens, n_ctx=context,
-                     control=control, shard_dtype=dtype, trust_remote_code=trust_remote_code)  # fmt: skip
+                     control=control, shard_dtype=dtype, trust_remote_code=trust_remote_code, device=device)  # fmt: skip
     store = Pipeline(Workspace.create(workspace), run, config).harvest()
     if json:
         print_json(store.manifest.to_json())

@@ -6,6 +6,7 @@ import typer
 
 from sparselex.cli.options import (
     ContextOption,
+    DeviceOption,
     HookOption,
     JsonOption,
     ModelOption,
@@ -35,6 +36,7 @@ def import_(
     run: RunOption = "main",
     tokens: TokensOption = 6_000_000,
     context: ContextOption = 128,
+    device: DeviceOption = "cpu",
     trust_remote_code: TrustOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -44,7 +46,7 @@ def import_(
     from sparselex.recipes.run import new_run
 
     config = new_run(model, text, hook=hook, target=target, n_tokens=tokens, n_ctx=context,
-                     trust_remote_code=trust_remote_code)  # fmt: skip
+                     trust_remote_code=trust_remote_code, device=device)  # fmt: skip
     pipeline = Pipeline(Workspace.create(workspace), run, config)
     found = pipeline.import_dictionary(source)
     if json:

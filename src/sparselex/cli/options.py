@@ -40,6 +40,9 @@ SecondModelOption = Annotated[
     typer.Option("--second-model", help="A second model with the same tokenizer, read at the same hook: a crosscoder "
                  "between the two."),
 ]  # fmt: skip
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="Where the model runs and dictionaries are trained: cpu, cuda, cuda:1, mps.")
+]
 TokensOption = Annotated[int, typer.Option("--tokens", min=1, help="Tokens of text in the corpus.")]
 ContextOption = Annotated[int, typer.Option("--context", min=2, help="Tokens in a row of the corpus.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]

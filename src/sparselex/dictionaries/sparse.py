@@ -202,7 +202,7 @@ class _EncodeAt(torch.autograd.Function):
         grad_b = torch.segment_reduce(weights, "sum", offsets=by.offsets, initial=0, unsafe=True)
         # x is centred by b_dec before encoding; the centring's share is a rank-one term, so x - b_dec is never kept.
         grad_W = bag_sums(x, by.rows, by.offsets, weights).addr_(grad_b, b_dec, alpha=-1)
-        return None, grad_W.T, grad_b, -(W_enc @ grad_b), None
+        return None, grad_W.T, grad_b, -(W_enc @ grad_b) if ctx.needs_input_grad[3] else None, None
 
 
 def is_sparse(codes: Codes, gradients: Gradients) -> bool:

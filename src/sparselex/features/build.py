@@ -112,9 +112,9 @@ def _walk(reader: Reader, dictionary: Dictionary, config: IndexConfig, folder: P
     with progress("index", n_indexed(corpus, config), "tokens") as bar, torch.no_grad():
         for split in SPLITS:
             for batch in reader.batches([split], most_rows=config.train_rows if split == "train" else None):
-                codes = dictionary.encode_sparse(batch.x)
-                latents, values = codes.indices.numpy(), codes.values.numpy()
-                positions = np.repeat(batch.positions, codes.indptr.diff().numpy())
+                codes = dictionary.encode_sparse(batch.x.to(dictionary.b_dec.device))
+                latents, values = codes.indices.cpu().numpy(), codes.values.cpu().numpy()
+                positions = np.repeat(batch.positions, codes.indptr.diff().cpu().numpy())
                 statistics.update(split, len(batch.positions), latents, values)
                 columns.add(latents, positions, values)
                 counted[batch.positions] = True
@@ -167,7 +167,7 @@ def _write_directions(
     folder: Path, model: SubjectModel | ModelPair, dictionary: Dictionary, config: IndexConfig
 ) -> str:
     """Write neighbours and logit effects; returns what limits the latter."""
-    W_dec = dictionary.W_dec.detach()
+    W_dec = dictionary.W_dec.detach().to(model.device)
     near = neighbours(W_dec, config.n_neighbours)
     arrays = {"neighbours": near.places, "neighbour-cosines": near.value}
     note = "direct path through the residual stream; later layers and the final norm's scale are left out"

@@ -30,6 +30,7 @@ class ModelPair:
             min(first.n_layers, second.n_layers),
         )
         self.n_ctx, self.n_vocab = min(first.n_ctx, second.n_ctx), first.n_vocab
+        self.device = first.device
         self.name = f"{first.name} and {second.name}"
 
     @cached_property

@@ -226,6 +226,7 @@ def load_model(config: ModelConfig | str) -> SubjectModel:
     """
     if isinstance(config, str):
         config = ModelConfig(name=config)
+    _check_device(config.device)
     where = str(EMBEDDED.get(config.name, config.name))
     with _quiet():
         try:
@@ -239,6 +240,14 @@ def load_model(config: ModelConfig | str) -> SubjectModel:
     if config.control != "none":
         CONTROLS[config.control](model, config.control_seed)
     return SubjectModel(model.to(config.device), ModelTokenizer(tokenizer), config)
+
+
+def _check_device(name: str) -> None:
+    try:
+        torch.zeros(1, device=name).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(f"The device {name!r} cannot be used: {str(error).splitlines()[0]}",
+                        "a device that this PyTorch finds on this machine", "use --device cpu.") from None  # fmt: skip
 
 
 def _reachable(where: str) -> bool:

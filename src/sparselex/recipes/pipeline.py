@@ -307,7 +307,7 @@ class Pipeline:
     def index(self) -> FeatureIndex:
         """The feature index of the run's dictionary."""
         config = self.config.index.model_copy(update=self._sites | {"mask": self.config.mask})
-        dictionary = load_dictionary(self.folder / "dictionary")
+        dictionary = load_dictionary(self.folder / "dictionary").to(self.config.model.device)
         inputs = {"model": self.model.id, "dictionary": self.manifest("dictionary").id, "corpus": self.corpus.id}
         return build_index(self.model, dictionary, self.corpus, config, self.folder / "index", inputs=inputs)
 

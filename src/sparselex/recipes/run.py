@@ -116,15 +116,18 @@ def new_run(
     cached: bool = False,
     shard_dtype: str = "float32",
     trust_remote_code: bool = False,
+    device: str = "cpu",
 ) -> RunConfig:
     """A run with our defaults. Raises `UserError` where a value is impossible."""
     return RunConfig.parse(
         {
-            "model": {"name": model, "control": control, "trust_remote_code": trust_remote_code},
+            "model": {"name": model, "control": control, "trust_remote_code": trust_remote_code, "device": device},
             "text": {"source": text, "n_ctx": n_ctx, "n_tokens": n_tokens},
             "hook": hook,
             "target": target,
-            "second_model": {"name": second_model, "trust_remote_code": trust_remote_code} if second_model else None,
+            "second_model": {"name": second_model, "trust_remote_code": trust_remote_code, "device": device}
+            if second_model
+            else None,
             "cached": cached,
             "shard_dtype": shard_dtype,
             "training": {"expansion": expansion, "k": k, "seed": seed},
