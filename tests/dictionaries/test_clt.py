@@ -198,7 +198,7 @@ def test_files_hold_all_layers_and_no_other_project_can_misread_them(tmp_path):
     assert torch.equal(loaded(inputs()), dictionary(inputs()))
     assert not (tmp_path / "d" / "cfg.json").exists()
     for layout in ("saelens", "sparsify"):
-        with pytest.raises(UserError, match="CrossLayerTranscoder dictionary has no place"):
+        with pytest.raises(UserError, match="CrossLayerTranscoder has no place"):
             export_dictionary(loaded, tmp_path / layout, layout)
 
 

@@ -323,7 +323,7 @@ def test_a_transcoder_whose_files_name_no_target_is_given_one(exported, tmp_path
         ("nameless", {"hook": IN, "target": "blocks.0.mlp.hook_post"}, "has width 512, and the dictionary writes width 128"),
         ("nameless", {"hook": "blocks.0.mlp.hook_post", "target": OUT}, "has width 512, and the dictionary reads width 128"),
         ("autoencoder", {"hook": IN, "target": OUT}, "leave --target out"),
-        ("nameless", {"hook": f"{IN}+{OUT}", "target": OUT}, "several sites"),
+        ("nameless", {"hook": f"{IN}+{OUT}", "target": OUT}, "reads 2 sites and writes 1"),
     ],
     ids=range(6),
 )  # fmt: skip

@@ -162,10 +162,10 @@ def to_gated(weights: Weights, r_mag: Tensor, b_mag: Tensor) -> Gated:
 def unfit(dictionary: TrainableDictionary, layout: str) -> UserError:
     """The error for a dictionary that a layout cannot hold."""
     kind = type(dictionary).__name__
-    if len(dictionary.parts_in) > 1:
-        kind += " crosscoder"
-    else:
+    if len(dictionary.parts_in) == 1:
         kind += " dictionary" if dictionary.is_autoencoder else " transcoder"
+    elif dictionary.is_autoencoder:
+        kind += " crosscoder"
     return UserError(
         f"A {kind} has no place in the layout of {layout}.", "a type that it holds", "choose another layout."
     )
