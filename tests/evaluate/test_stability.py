@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from sparselex.dictionaries.clt import CrossLayerConfig
 from sparselex.dictionaries.table import new_dictionary
 from sparselex.dictionaries.topk import TopKConfig
 from sparselex.evaluate import stability
@@ -69,3 +70,18 @@ def test_the_matching_is_one_to_one_and_the_best(monkeypatch):
     monkeypatch.setattr(stability, "MOST_MATCHED", 1)
     found = by_name(stability_figures([left, right], "x"))
     assert found["nearest_cosine"].value > 0.99 and "up to 1 latents" in found["matched_cosine"].failure
+
+
+def test_cross_layer_transcoders_are_compared_where_they_read_and_write():
+    config = CrossLayerConfig(d_in=8, d_sae=20, d_out=8, layers_in=(4, 4), layers_out=(4, 4), k=2)
+    first, other = (
+        new_dictionary(config, torch.Generator().manual_seed(seed)).requires_grad_(False) for seed in (0, 1)
+    )
+    same = new_dictionary(config, torch.Generator().manual_seed(0)).requires_grad_(False)
+    assert compare(first, same).shared.all()
+    for layer in range(2):
+        same.W_enc[layer].copy_(other.W_enc[layer])  # written alike, read otherwise
+    assert not compare(first, same).shared.all()
+    assert torch.equal(first.W_read[:10, :4], first.W_enc[0].T) and not first.W_read[:10, 4:].any()
+    found = by_name(stability_figures([first, other], "x"))
+    assert found["nearest_cosine"].value == pytest.approx(found["nearest_cosine"].null, abs=0.1)

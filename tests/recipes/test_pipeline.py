@@ -32,7 +32,8 @@ def test_a_cached_and_a_live_run_see_the_same_tokens(tmp_path):
     assert cached.harvest().n_tokens == live.n_training_tokens
     a, b = live.train(), cached.train()
     assert a.W_enc.shape == b.W_enc.shape and not torch.equal(a.W_enc, b.W_enc)  # other blocks, other order
-    assert live.manifest("dictionary").inputs == cached.manifest("dictionary").inputs
+    inputs = live.manifest("dictionary").inputs
+    assert cached.manifest("dictionary").inputs == inputs | {"shards": "float32"}
 
 
 @pytest.mark.parametrize("kind", ["topk", "relu", "matching_pursuit"])
@@ -58,3 +59,37 @@ def test_rows_longer_than_the_model_reads(tmp_path):
     config = new_run("embedded", str(write_documents(tmp_path / "text")), n_ctx=512)
     with pytest.raises(UserError, match="use --context 256"):
         Pipeline(Workspace.create(tmp_path / "w"), "main", config).train()
+
+
+def test_an_index_of_another_dictionary_is_not_evaluated(tmp_path):
+    config = small_config(write_documents(tmp_path / "text"))
+    pipeline = Pipeline(Workspace.create(tmp_path / "w"), "main", config)
+    pipeline.train()
+    pipeline.index()
+    other = pipeline.use_training(config.training.model_copy(update={"expansion": 0.25}))
+    other.train()
+    with pytest.raises(UserError, match="index of run 'main' is of another dictionary"):
+        other.evaluate()
+
+
+def test_a_configuration_of_another_kind_than_the_run_is_refused(tmp_path):
+    config = small_config(
+        write_documents(tmp_path / "text"), hook="blocks.0.hook_mlp_in", target="blocks.0.hook_mlp_out"
+    )
+    pipeline = Pipeline(Workspace.create(tmp_path / "w"), "main", config)
+    wanted = pipeline.train_config()
+    plain = wanted.model_copy(update={"dictionary": wanted.dictionary.model_copy(update={"d_out": None})})
+    with pytest.raises(UserError, match="The run has a target, and the training configuration is of an autoencoder"):
+        pipeline.train(plain)
+    assert not pipeline.folder.exists()
+    with pytest.raises(UserError, match="archetypal dictionaries reconstruct their input"):
+        pipeline.use_training(config.training.model_copy(update={"kind": "archetypal"})).train()
+
+
+def test_live_and_cached_runs_are_told_apart(tmp_path):
+    """They give out tokens in another order: what was begun from one is not gone on with from the other."""
+    config = small_config(write_documents(tmp_path / "text"))
+    live = Pipeline(Workspace.create(tmp_path / "w"), "main", config)
+    before = live.inputs()
+    live.harvest()
+    assert "shards" not in before and live.inputs() == before | {"shards": "float32"}

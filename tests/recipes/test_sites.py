@@ -72,6 +72,7 @@ def test_a_transcoder_is_judged_where_it_writes(tmp_path):
 
     class Exact(Dictionary):
         d_in = d_out = d_sae = 128
+        b_dec = torch.zeros(128)
 
         def encode(self, x):
             return x
@@ -235,6 +236,7 @@ def test_each_site_of_a_cross_layer_transcoder_is_spliced_alone_from_the_undistu
 
     class LastAlone(Dictionary):
         d_in = d_out = d_sae = 96
+        b_dec = torch.zeros(96)
 
         def encode(self, x):
             return x

@@ -18,7 +18,7 @@ from tests.support.small import small_config, write_documents
 
 HOOKS = ("blocks.0.mlp.hook_post", "blocks.0.hook_resid_post")
 CONFIG = SweepConfig(
-    kinds=("batchtopk", "relu"), expansions=(0.5,), ks=(4, 8), seeds=(0, 1), hooks=HOOKS, n_tokens=20_000, n_rows=20,
+    kinds=("batchtopk", "relu"), expansions=(0.5,), ks=(4, 8), l1s=(5.0,), seeds=(0, 1), hooks=HOOKS, n_tokens=20_000, n_rows=20,
     moment_rows=40, options={},
 )  # fmt: skip
 
@@ -100,7 +100,7 @@ def test_one_of_them_becomes_a_run(swept):
     new = use(pipeline, row.name, "chosen")
     assert new.hook == row.hook and load_dictionary(new.folder / "dictionary").d_in == 128
     assert new.index().d_sae == 64
-    with pytest.raises(UserError, match="has a dictionary already"):
+    with pytest.raises(UserError, match="There is a run 'chosen' already"):
         use(pipeline, row.name, "chosen")
     with pytest.raises(UserError, match="no sparselex artifact"):
         use(pipeline, "nonsense", "other")

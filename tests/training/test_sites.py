@@ -10,15 +10,18 @@ from sparselex.activations.source import Batch
 from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.errors import UserError
 from sparselex.causal.splice import divergences, spliced_logits
+from sparselex.dictionaries.table import new_dictionary
 from sparselex.lm.subject import load_model
 from sparselex.training.config import TrainConfig
+from sparselex.training.resample import resample
+from sparselex.training.step import Step
 from sparselex.training.train import train
 
 TWO_SITES = MixtureConfig(d_in=32, n_features=64, l0=3, d_out=24)
 
 
 def config(kind, n_tokens=600_000, **values):
-    options = {"k": 3} if kind in ("batchtopk", "topk") else {"l1": 2.0} if kind == "relu" else {"target_l0": 3}
+    options = {"batchtopk": {"k": 3}, "topk": {"k": 3}, "jumprelu": {"target_l0": 3}}.get(kind, {"l1": 2.0})
     return TrainConfig.parse({
         "dictionary": {"kind": kind, "d_in": 32, "d_sae": 96, **options, **values}, "n_tokens": n_tokens, "batch_size": 1000,
         "lr": 3e-3, "dead_after_tokens": 50_000, "checkpoint_tokens": 7_000,
@@ -161,3 +164,40 @@ def test_a_term_of_the_loss_can_run_the_model(small_index, tmp_path):
     train(Rows(), chosen, tmp_path / "with", inputs={}, terms=[end_to_end])
     assert all(min(line[1:]) > 0 for line in seen)
     assert np.mean([kl for kl, *_ in seen[-3:]]) < 0.7 * np.mean([kl for kl, *_ in seen[:3]])
+
+
+def test_resampled_latents_of_a_transcoder_are_no_more_active_than_others():
+    """Its data has a mean, which only the bias takes out."""
+    generator = torch.Generator().manual_seed(0)
+    chosen = config("relu", d_out=24, convention="2023", skip=True).dictionary
+    dictionary = new_dictionary(chosen, generator)
+    x, target = torch.randn(2000, 32, generator=generator) + 3, torch.randn(2000, 24, generator=generator) - 2
+    dictionary.prepare(x, target)
+    optimiser, dead = torch.optim.Adam(dictionary.parameters()), torch.arange(48)
+    codes, past = dictionary.training_codes(x), dictionary.bypass(x)
+    step = Step(dictionary, x, target, codes, dictionary.training_decode(codes) + past, dead, 0.5, past)
+    resample(step, optimiser, torch.Generator().manual_seed(0))
+    density = (dictionary.encode(x) > 0).float().mean(0)
+    assert 0.3 < float(density[:48].mean()) < 0.7 and 0.3 < float(density[48:].mean()) < 0.7
+
+
+def test_a_gated_transcoder_starts_with_gates_and_sizes_that_agree():
+    generator = torch.Generator().manual_seed(0)
+    dictionary = new_dictionary(config("gated", d_out=24).dictionary, generator)
+    x = torch.randn(500, 32, generator=generator) + 3
+    dictionary.prepare(x, torch.randn(500, 24, generator=generator))
+    with torch.no_grad():
+        assert torch.equal(dictionary.encode(x) > 0, dictionary.pre_acts(x) > 0)
+
+
+def test_a_frozen_transcoder_begins_with_what_it_keeps(tmp_path):
+    from sparselex.base.artifacts import stage
+    from sparselex.training.trainer import Trainer
+
+    chosen = config("topk", d_out=24).model_copy(update={"frozen": "decoder"})
+    with stage(tmp_path / "d", "dictionary", chosen, {}) as staging:
+        trainer = Trainer(chosen, staging)
+        trainer.prepare([SparseMixture(TWO_SITES, batch_size=1000).draw(0)])
+        before = trainer.dictionary.W_dec.detach().clone()
+        trainer.step(SparseMixture(TWO_SITES, batch_size=1000).draw(1))
+        assert torch.equal(trainer.dictionary.W_dec, before)

@@ -224,7 +224,8 @@ def read_json(path: Path) -> Any | None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON through a temporary file and a rename, so that readers see the old or the new, never half."""
-    aside = Path(path).with_name(f".{Path(path).name}.aside")
+    # By process: several may write the same file at once, each its own half.
+    aside = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.aside")
     aside.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     _fsync(aside)
     os.replace(aside, path)

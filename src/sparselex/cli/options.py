@@ -41,7 +41,7 @@ SecondModelOption = Annotated[
                  "between the two."),
 ]  # fmt: skip
 DeviceOption = Annotated[
-    str, typer.Option("--device", help="Where the model runs and dictionaries are trained: cpu, cuda, cuda:1, mps.")
+    str, typer.Option("--device", help="Where the model runs and dictionaries are trained: cpu, cuda, cuda:1.")
 ]
 TokensOption = Annotated[int, typer.Option("--tokens", min=1, help="Tokens of text in the corpus.")]
 ContextOption = Annotated[int, typer.Option("--context", min=2, help="Tokens in a row of the corpus.")]

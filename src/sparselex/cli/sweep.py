@@ -19,7 +19,8 @@ def sweep(
     ] = None,
     k: Annotated[list[int] | None, typer.Option("--k", help="Latents kept per token. Default: 16, 32 and 64.")] = None,
     l1: Annotated[
-        list[float] | None, typer.Option("--l1", help="Weight of the L1 penalty (relu, gated, panneal). Default: 5.")
+        list[float] | None,
+        typer.Option("--l1", help="Weight of the L1 penalty (relu, gated, panneal). Default: the type's."),
     ] = None,
     seed: Annotated[list[int] | None, typer.Option("--seed", help="Seed of the weights. Default: 0.")] = None,
     hook: Annotated[
@@ -42,6 +43,10 @@ def sweep(
             "--use", metavar="NAME", help="Train nothing: make this dictionary of the sweep a run of its own."
         ),
     ] = None,
+    as_: Annotated[
+        str | None,
+        typer.Option("--as", metavar="RUN", help="Name of the run that --use makes. Default: the dictionary's."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Train every combination of types, widths, sparsities and seeds from one reading of the activations, and compare them."""
@@ -53,7 +58,7 @@ def sweep(
 
     pipeline = Pipeline.open(Workspace(workspace), run)
     if use is not None:
-        new = make_run(pipeline, use, use)
+        new = make_run(pipeline, use, as_ or use)
         print(f"run {new.run}: `sparselex index {workspace} --run {new.run}` goes on from here")
         return
     values = {"kinds": kind, "expansions": expansion, "ks": k, "l1s": l1, "seeds": seed, "hooks": hook}

@@ -108,6 +108,13 @@ class CrossLayerTranscoder(TrainableDictionary):
         """All decoder rows at all sites, zeros where a latent does not write; made anew each time."""
         return torch.cat([F.pad(rows, (self.d_out - rows.shape[1], 0)) for rows in self.W_write])
 
+    @property
+    def W_read(self) -> Float[Tensor, "d_sae d_in"]:
+        """All encoder rows at all sites, zeros where a latent does not read; made anew each time."""
+        starts = [sum(self.parts_in[:layer]) for layer in range(self.n_layers)]
+        parts = zip(self.W_enc, starts, strict=True)
+        return torch.cat([F.pad(W.T, (start, self.d_in - start - W.shape[0])) for W, start in parts])
+
     def part_norms(self) -> Float[Tensor, "n_parts d_sae"]:
         norms = []
         for layer, rows in enumerate(self.W_write):

@@ -47,6 +47,12 @@ class Gated(EncoderDictionary):
         sizes = (self.r_mag.exp() * (gates - self.b_enc) + self.b_mag).relu()
         return torch.where(gates > 0, sizes, 0)
 
+    @torch.no_grad()
+    def prepare(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"]) -> None:
+        super().prepare(x, target)
+        if not self.is_autoencoder:  # its data is centred by the gates' bias; sizes have one of their own
+            self.b_mag.copy_(self.b_enc)
+
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
         gates = positive_codes(x, self.pre_acts(x), self.W_enc, self.b_enc, self.centre, gradients=gradients)
         at = gates.indices

@@ -176,9 +176,9 @@ def _target(batch: Batch) -> Tensor:
 
 def _reconstruct(dictionary: Dictionary, reads_target: bool, batch: Batch) -> tuple[Tensor, Tensor]:
     """Reconstruction of the target, and active latents of each token."""
-    x = _target(batch) if reads_target else batch.x
+    x = (_target(batch) if reads_target else batch.x).to(dictionary.b_dec.device)
     codes = dictionary.encode_sparse(x)
-    return dictionary.reconstruct(x, codes), codes.indptr.diff().double()
+    return dictionary.reconstruct(x, codes).cpu(), codes.indptr.diff().double().cpu()
 
 
 def _errors(x: Tensor, x_hat: Tensor, l0: Tensor) -> dict[str, Tensor]:

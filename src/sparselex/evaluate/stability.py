@@ -17,7 +17,8 @@ from torch import Tensor
 from sparselex.base.intervals import bootstrap_interval
 from sparselex.base.records import Figure
 from sparselex.base.seeds import derive
-from sparselex.dictionaries.dictionary import Dictionary, EncoderDictionary
+from sparselex.dictionaries.clt import CrossLayerTranscoder
+from sparselex.dictionaries.dictionary import Dictionary, EncoderDictionary, spread
 
 MOST_MATCHED = 8192
 """Latents up to which a one-to-one matching is made: its time grows with their cube."""
@@ -38,12 +39,12 @@ class Pair(NamedTuple):
     """Cosine with its partner in the one-to-one matching with the largest sum; None above `MOST_MATCHED` latents."""
 
     shared: NDArray[np.bool_] | None
-    """Whether decoder and encoder matchings choose the same partner, both at `SHARED_ABOVE` or more."""
+    """Whether decoder and encoder matchings choose the same partner, both at `SHARED_ABOVE` or more; without an encoder, the decoder's."""
 
 
 def compare(left: Dictionary, right: Dictionary, *, signed: bool = False) -> Pair:
     """Match the latents of two dictionaries of one shape by their directions; with `signed`, opposite directions are the same."""
-    rows = left.W_dec.detach(), right.W_dec.detach()
+    rows = _directions(left), _directions(right)
     nearest = _nearest(*rows, signed=signed)
     if len(rows[0]) > MOST_MATCHED:
         return Pair(nearest, None, None)
@@ -51,8 +52,9 @@ def compare(left: Dictionary, right: Dictionary, *, signed: bool = False) -> Pai
     partner = _match(cosines)
     matched = cosines[torch.arange(len(cosines)), partner]
     shared = matched >= SHARED_ABOVE
-    if isinstance(left, EncoderDictionary) and isinstance(right, EncoderDictionary):
-        read = _cosines(left.W_enc.detach().T, right.W_enc.detach().T, signed=signed)
+    encoders = _encoders(left), _encoders(right)
+    if encoders[0] is not None and encoders[1] is not None:
+        read = _cosines(encoders[0], encoders[1], signed=signed)
         reader = _match(read)
         shared &= (reader == partner) & (read[torch.arange(len(read)), reader] >= SHARED_ABOVE)
     return Pair(nearest, matched, shared.numpy())
@@ -79,9 +81,8 @@ def stability_figures(dictionaries: list[Dictionary], prefix: str, *, signed: bo
                        f"mean cosine with the partner in the best one-to-one matching, {where}"))  # fmt: skip
     shares = [torch.from_numpy(p.shared).float() for p in pairs if p.shared is not None]
     by_chance = None if null.shared is None else torch.from_numpy(null.shared).float()
-    words = (
-        f"share of latents whose decoder and encoder matchings agree, both at cosine {SHARED_ABOVE} or more, {where}"
-    )
+    agree = "matchings of decoder and encoder agree, both" if _encoders(dictionaries[0]) is not None else "matching is"
+    words = f"share of latents whose {agree} at cosine {SHARED_ABOVE} or more, {where}"
     return [*found, _mean(f"{prefix}/shared_share", shares, by_chance, words)]
 
 
@@ -96,8 +97,10 @@ def _mean(name: str, values: Sequence[Tensor | None], null: Tensor | None, defin
 
 def _chance(dictionary: Dictionary, *, signed: bool) -> Pair:
     generator = torch.Generator().manual_seed(derive(0, "chance"))
-    rows = dictionary.W_dec.detach()
-    random = torch.randn(rows.shape, generator=generator)
+    rows = _directions(dictionary)
+    random = torch.randn(rows.shape, generator=generator) * (
+        rows != 0
+    )  # later layers of a cross-layer transcoder write to few sites
     nearest = _nearest(rows, random, signed=signed)
     if len(rows) > MOST_MATCHED:
         return Pair(nearest, None, None)
@@ -105,6 +108,21 @@ def _chance(dictionary: Dictionary, *, signed: bool) -> Pair:
     matched = cosines[torch.arange(len(cosines)), _match(cosines)]
     # An independent second matching agrees with the first for one latent in d_sae; the cosines alone are the generous bound.
     return Pair(nearest, matched, (matched >= SHARED_ABOVE).numpy())
+
+
+def _directions(dictionary: Dictionary) -> Float[Tensor, "d_sae d_out"]:
+    """Decoder rows, each site in units of its own scale."""
+    rows = dictionary.W_dec.detach()
+    if not isinstance(dictionary, EncoderDictionary | CrossLayerTranscoder) or len(dictionary.parts_out) == 1:
+        return rows
+    return rows * spread(dictionary.part_scales.tolist(), dictionary.parts_out, rows)
+
+
+def _encoders(dictionary: Dictionary) -> Float[Tensor, "d_sae d_in"] | None:
+    """Encoder rows, or None for a type without an encoder."""
+    if isinstance(dictionary, EncoderDictionary):
+        return dictionary.W_enc.detach().T
+    return dictionary.W_read.detach() if isinstance(dictionary, CrossLayerTranscoder) else None
 
 
 def _cosines(left: Float[Tensor, "n d"], right: Float[Tensor, "m d"], *, signed: bool) -> Float[Tensor, "n m"]:

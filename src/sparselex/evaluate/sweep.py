@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparselex.activations.live import Reader
+from sparselex.activations.live import Reader, spread
 from sparselex.base.records import Figure
 from sparselex.dictionaries.baselines import principal_components
 from sparselex.dictionaries.dictionary import Dictionary
@@ -70,7 +70,7 @@ def _on_one_hook(
     reader: Reader, trained: Mapping[str, Measured], n_rows: int, moment_rows: int
 ) -> tuple[dict[str, SweepRow], dict[str, list[Figure]]]:
     mean, covariance = moments(reader, moment_rows)
-    rows = _test_rows(reader, n_rows)
+    rows = spread(reader.corpus.row_ranges["test"], n_rows)
     dictionaries = {name: member.dictionary for name, member in trained.items() if member.dictionary is not None}
     ks = sorted({min(len(mean), max(1, round(k))) for k in _sparsities(reader, dictionaries, rows)})
     pca = {f"pca-k{k}": principal_components(mean, covariance, k) for k in ks}
@@ -78,7 +78,7 @@ def _on_one_hook(
     found = {}
     for name, member in trained.items():
         d_sae = dictionaries[name].d_sae
-        dead = Figure(name="core/dead_share", value=member.n_dead / d_sae, n=d_sae,
+        dead = Figure(name="train/dead_share", value=member.n_dead / d_sae, n=d_sae,
                       definition=f"share of {d_sae:,} latents that counted as dead when training ended")  # fmt: skip
         found[name] = member.row.model_copy(update={"figures": [*core_figures(pooled(sums[name])), dead]})
     return found, {name: core_figures(pooled(sums[name])) for name in pca}
@@ -88,13 +88,6 @@ def _sparsities(reader: Reader, dictionaries: Mapping[str, Dictionary], rows: ND
     """L0 of each dictionary on a few rows: what its baseline is given."""
     x = reader.read(rows[: reader.batch_rows]).x
     return [len(dictionary.encode_sparse(x).indices) / max(1, len(x)) for dictionary in dictionaries.values()]
-
-
-def _test_rows(reader: Reader, n_rows: int) -> NDArray[np.int64]:
-    from_test = reader.corpus.row_ranges["test"]
-    return np.unique(
-        np.linspace(from_test.start, from_test.stop - 1, min(n_rows, len(from_test))).round().astype(np.int64)
-    )
 
 
 def _stability(members: Sequence[Measured]) -> list[Figure]:

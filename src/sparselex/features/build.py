@@ -88,7 +88,7 @@ def build_index(
     if finished(to, "index", config, inputs):
         return FeatureIndex(to, corpus)
     keep_freed_memory()
-    reader = Reader(model, corpus, config.hook, config.mask, batch_rows=config.batch_rows)
+    reader = Reader(model, corpus, config.hook, config.mask, batch_rows=config.batch_rows, target=config.target or None)
     with stage(to, "index", config, inputs) as staging:
         for old in staging.folder.glob("*.npy"):
             old.unlink()  # of a build that was killed: one pass is short enough to begin again

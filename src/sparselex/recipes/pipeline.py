@@ -40,7 +40,7 @@ from sparselex.recipes.run import RunConfig, TrainingChoice
 from sparselex.text.corpus import TokenCorpus, build_corpus
 from sparselex.text.sources import load_documents, text_id
 from sparselex.training.config import TrainConfig
-from sparselex.training.train import train
+from sparselex.training.train import check_together, train
 from sparselex.training.trainer import Observer
 
 BLOCK_TOKENS = 131_072
@@ -54,6 +54,10 @@ VALIDATION_ROWS = 32
 
 CHECKPOINT_TOKENS = 500_000
 """Training can be killed at any moment; this much of it is at most done again."""
+
+
+BY_PENALTY = ("relu", "gated", "panneal")
+"""Types whose sparsity is set by the weight of a penalty, not by a number of latents."""
 
 
 def default_hook(model: SubjectModel | ModelPair) -> str:
@@ -115,10 +119,13 @@ class Pipeline:
     @cached_property
     def target(self) -> str | None:
         """What is reconstructed, if not what is read, checked against the model: one site, or as many as are read."""
+        return self._target_of(self.hook)
+
+    def _target_of(self, hook: str) -> str | None:
         target = self.config.target
         if target is None:
             return None
-        n_read, n_written = (len(self.model.places(hook)) for hook in (self.hook, target))
+        n_read, n_written = (len(self.model.places(sites)) for sites in (hook, target))
         if n_read != n_written or self.config.second_model:
             raise UserError(f"A transcoder was asked for that reads {n_read} sites and writes {n_written}.",
                             "one hook and one target of one model; for a cross-layer transcoder as many targets as hooks",
@@ -152,8 +159,11 @@ class Pipeline:
         choice, hook = choice or self.config.training, hook or self.hook
         d_in = self.model.width(hook)
         dictionary: dict[str, object] = {"kind": choice.kind, "d_in": d_in, "d_sae": round(d_in * choice.expansion)}
-        if self.target is not None:
-            dictionary |= {"d_out": self.model.width(self.target)}
+        if (target := self._target_of(hook)) is not None:
+            if choice.kind in ("matching_pursuit", "archetypal"):
+                raise UserError(f"The run has a target, and {choice.kind} dictionaries reconstruct their input.", "a type that can be a "
+                                "transcoder", "choose another --kind, or begin a run without --target.")  # fmt: skip
+            dictionary |= {"d_out": self.model.width(target)}
         if choice.kind == "clt":
             dictionary |= self._layers(hook)
             n = len(self.model.places(hook))
@@ -166,7 +176,7 @@ class Pipeline:
             dictionary |= {"parts": widths}
         if choice.skip:
             dictionary |= {"skip": True}
-        if choice.kind in ("relu", "gated", "panneal"):
+        if choice.kind in BY_PENALTY:
             dictionary |= {"l1": choice.l1} if choice.l1 else {}
         elif choice.kind == "jumprelu":
             dictionary |= {"target_l0": choice.k}
@@ -221,10 +231,14 @@ class Pipeline:
         `observers` are called with every line of the log. Raises `UserError` like `training.train`.
         """
         config = config or self.train_config()
+        self._check(config, ranks)
+        if ranks.is_main:  # shards are harvested by one, and read by all
+            units = self.units()
+            self.keep()
+        ranks.wait()
         units = self.units()
         if not (ranks.is_alone or self._is_cached):
             units = SharedUnits(units)
-        self.keep()
         rows = spread(self.corpus.row_ranges["validation"], VALIDATION_ROWS)
         held_out = self._reader.read(rows) if len(rows) else None
         ahead = self.config.training.prefetch
@@ -233,6 +247,19 @@ class Pipeline:
             return train(source, config, self.folder / "dictionary", inputs=self.inputs(), validation=held_out,
                          notes=self.notes_on(source), model_name=self.config.model.name, hook=self.hook,
                          target=self.target or "", observers=observers, ranks=ranks)  # fmt: skip
+
+    def _check(self, config: TrainConfig, ranks: Ranks) -> None:
+        """Raise `UserError` for what could not work, before anything is read or written."""
+        is_transcoder = config.dictionary.to_json().get("d_out") is not None
+        if is_transcoder != (self.target is not None):
+            has, given = ("has a target", "an autoencoder") if self.target else ("has no target", "a transcoder")
+            raise UserError(f"The run {has}, and the training configuration is of {given}.", "d_out with a target, and without one none",
+                            "set d_out in the configuration, or harvest with or without --target.")  # fmt: skip
+        check_together(config, ranks)
+        if not ranks.is_alone and self.config.training.prefetch:
+            raise UserError(
+                "Reading ahead was asked for with several processes.", "one or the other", "leave --prefetch out."
+            )
 
     def inputs(self, hook: str | None = None) -> dict[str, str]:
         """What a dictionary of this run is made from, at `hook` or the run's own."""
@@ -243,15 +270,15 @@ class Pipeline:
             **sites,
             "mask": fingerprint(self.config.mask.to_json()),
         }
-        if self._is_cached and self.config.shard_dtype != "float32":
-            found["shards"] = self.config.shard_dtype  # rounded numbers train another dictionary
+        if self._is_cached:  # another order than the model's own, and perhaps rounded numbers: another dictionary
+            found["shards"] = self.config.shard_dtype
         return found
 
-    def notes_on(self, source: ShuffledSource) -> dict[str, Any]:
+    def notes_on(self, source: ShuffledSource, reader: Reader | None = None) -> dict[str, Any]:
         """What is known of a stream before it is read: typical norms, and how well it is mixed."""
         row_sizes = self.corpus.text_mask(self.corpus.row_ranges["train"]).sum(-1)
         mixed = mixing(source.plan(MEASURED_BATCHES), self.corpus.n_ctx, row_sizes)
-        return {"median_norms": self._reader.median_norms.tolist(), "mixing": mixed.to_json()}
+        return {"median_norms": (reader or self._reader).median_norms.tolist(), "mixing": mixed.to_json()}
 
     def import_dictionary(self, source: Path | str) -> Imported:
         """Take a dictionary of another project as this run's, in place of training one.
@@ -307,7 +334,7 @@ class Pipeline:
     def index(self) -> FeatureIndex:
         """The feature index of the run's dictionary."""
         config = self.config.index.model_copy(update=self._sites | {"mask": self.config.mask})
-        dictionary = load_dictionary(self.folder / "dictionary").to(self.config.model.device)
+        dictionary = self._dictionary()
         inputs = {"model": self.model.id, "dictionary": self.manifest("dictionary").id, "corpus": self.corpus.id}
         return build_index(self.model, dictionary, self.corpus, config, self.folder / "index", inputs=inputs)
 
@@ -321,9 +348,11 @@ class Pipeline:
     def evaluate(self) -> Evaluation:
         """The run's figures."""
         config = self.config.evaluate.model_copy(update={"mask": self.config.mask})
-        index = self._open_index()
+        index, dictionary = self._open_index(), self._dictionary()
         inputs = {"index": index.id, "dictionary": self.manifest("dictionary").id, "model": self.model.id}
-        dictionary = load_dictionary(self.folder / "dictionary")
+        if index.manifest.inputs["dictionary"] != inputs["dictionary"]:
+            raise UserError(f"The index of run {self.run!r} is of another dictionary than the run has now.", "an index of this dictionary",
+                            f"run `sparselex index {self.workspace.path.name} --run {self.run}` again.")  # fmt: skip
         to = self.folder / "evaluation"
         return evaluate(self.model, dictionary, index, self.hook, config, to, inputs=inputs, target=self.target)
 
@@ -334,7 +363,7 @@ class Pipeline:
             raise UserError(f"Run {self.run!r} reads one model, {self.config.model.name}.", "a run on two models",
                             "harvest with --second-model under a --run of its own, and train there.")  # fmt: skip
         inputs = self.inputs() | {"dictionary": self.manifest("dictionary").id}
-        dictionary = load_dictionary(self.folder / "dictionary")
+        dictionary = self._dictionary()
         summary = diff(self.model, dictionary, self.corpus, self.hook, config, self.folder / "diff", inputs=inputs)
         if self.workspace.report.exists():
             write_report(self.workspace)
@@ -348,6 +377,10 @@ class Pipeline:
         """Write the configuration into the run's folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "run.json", self.config.to_json())
+
+    def _dictionary(self) -> TrainableDictionary:
+        """The run's dictionary, where the model is."""
+        return load_dictionary(self.folder / "dictionary").to(self.config.model.device)
 
     def _open_index(self) -> FeatureIndex:
         return FeatureIndex(self.folder / "index", TokenCorpus(self.workspace.corpus))

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sparselex.activations.live import LiveRows, Reader
-from sparselex.activations.shuffle import ShuffledSource, Units
+from sparselex.activations.shuffle import ShuffledSource
 from sparselex.base.artifacts import finished, open_artifact, stage, write_json
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
@@ -22,14 +22,13 @@ from sparselex.dictionaries.sparse import Selection
 from sparselex.dictionaries.table import Kind
 from sparselex.evaluate.records import SweepReport, SweepRow
 from sparselex.evaluate.sweep import SHOWN, Measured, sweep_report
-from sparselex.recipes.pipeline import BLOCK_TOKENS, Pipeline
+from sparselex.recipes.pipeline import BLOCK_TOKENS, BY_PENALTY, Pipeline
 from sparselex.recipes.run import TrainingChoice
 from sparselex.training.calibrate import Columns
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import Job, train_many
 
 FILE = "sweep.json"
-_BY_PENALTY = ("relu", "gated", "panneal")
 
 
 class SweepConfig(Config):
@@ -44,8 +43,8 @@ class SweepConfig(Config):
     ks: tuple[PositiveInt, ...] = (16, 32, 64)
     """Latents kept per token, or aimed at; for the types that have such a number."""
 
-    l1s: tuple[PositiveFloat, ...] = (5.0,)
-    """Weights of the penalty; for the types that have one."""
+    l1s: tuple[PositiveFloat, ...] = ()
+    """Weights of the penalty, for the types that have one; empty for the default of the type."""
 
     seeds: tuple[NonNegativeInt, ...] = (0,)
     """Seeds of the weights; with two or more the report has a table of stability."""
@@ -99,16 +98,20 @@ def sweep(pipeline: Pipeline, config: SweepConfig) -> SweepReport:
     and unknown hooks; a member that diverges is a row with its failure.
     """
     members = list(members_of(pipeline, config))
+    if len({member.name for member in members}) < len(members):
+        raise UserError(
+            "Some combinations of the sweep are the same.", "each value once", "leave out what is given twice."
+        )
     folder = pipeline.folder / "sweep"
     if len(config.hooks) > 1 and pipeline.config.second_model:
         raise UserError("A sweep over several hooks of two models was asked for.", "several hooks, or two models",
                         "sweep each hook in a run of its own.")  # fmt: skip
     configs = [pipeline.train_config(member.choice, member.hook) for member in members]
-    source = ShuffledSource(
-        _units(pipeline, config), batch_size=configs[0].batch_size, block_tokens=BLOCK_TOKENS, seed=0
-    )
+    reader = _reader(pipeline, config)
+    units = pipeline.units() if reader is None else LiveRows(reader, ["train"])
+    source = ShuffledSource(units, batch_size=configs[0].batch_size, block_tokens=BLOCK_TOKENS, seed=0)
     pipeline.keep()
-    jobs = _jobs(pipeline, config, members, configs, folder, pipeline.notes_on(source))
+    jobs = _jobs(pipeline, config, members, configs, folder, pipeline.notes_on(source, reader))
     trained = train_many(source, jobs)
     return _report(pipeline, config, members, jobs, trained, folder)
 
@@ -117,8 +120,8 @@ def members_of(pipeline: Pipeline, config: SweepConfig) -> Iterator[Member]:
     """Every combination as a choice of training, by a name that says what it is."""
     hooks = config.hooks or (pipeline.hook,)
     for hook, kind, expansion in product(hooks, config.kinds, config.expansions):
-        by_penalty = kind in _BY_PENALTY
-        for amount, seed in product(config.l1s if by_penalty else config.ks, config.seeds):
+        by_penalty = kind in BY_PENALTY
+        for amount, seed in product((config.l1s or (None,)) if by_penalty else config.ks, config.seeds):
             amounts: dict[str, Any] = {"l1" if by_penalty else "k": amount}
             if not by_penalty and kind != "jumprelu":
                 amounts["selection"] = config.selection
@@ -126,27 +129,32 @@ def members_of(pipeline: Pipeline, config: SweepConfig) -> Iterator[Member]:
                       "options": config.options} | amounts  # fmt: skip
             settings = {"kind": kind, "expansion": expansion, ("l1" if by_penalty else "k"): amount}
             where = f"{_slug(hook)}-" if len(hooks) > 1 else ""
-            name = f"{where}{kind}-x{expansion:g}-{'l1-' if by_penalty else 'k'}{amount:g}-s{seed}"
+            size = "" if amount is None else f"-{'l1-' if by_penalty else 'k'}{amount:g}"
+            name = f"{where}{kind}-x{expansion:g}{size}-s{seed}"
             yield Member(name, hook, TrainingChoice.parse(values, "the options of the sweep"), settings)
 
 
 def use(pipeline: Pipeline, name: str, run: str) -> Pipeline:
     """Make the dictionary `name` of the run's sweep the dictionary of the new run `run`, ready for index, explain and evaluate.
 
-    Raises `UserError` if there is no such dictionary or the run has one already.
+    Raises `UserError` if there is no such dictionary or a run of that name.
     """
     source = pipeline.folder / "sweep" / name
     manifest = open_artifact(source, "dictionary", verify=True)
-    chosen = pipeline.config.model_copy(update={"hook": manifest.inputs["hook"]})
-    new = Pipeline(pipeline.workspace, run, chosen)
-    to = new.folder / "dictionary"
-    if to.exists():
-        raise UserError(f"Run {run!r} has a dictionary already.", "a run without one", "choose another name.")
-    new.keep()
-    aside = new.folder / ".dictionary.copy"
+    trained = TrainConfig.parse(manifest.config)
+    fields = trained.dictionary.to_json()
+    amount = {name: fields[name] for name in ("k", "l1") if name in fields}
+    choice = TrainingChoice.parse({"kind": fields["kind"], "expansion": fields["d_sae"] / fields["d_in"], "n_tokens": trained.n_tokens,
+                                   "seed": trained.seed} | amount)  # fmt: skip
+    config = pipeline.config.model_copy(update={"hook": manifest.inputs["hook"], "training": choice, "cached": False})
+    new = Pipeline(pipeline.workspace, run, config)
+    if new.folder.exists():
+        raise UserError(f"There is a run {run!r} already.", "a new name", "choose another with --as.")
+    aside = new.folder.with_name(f".{run}.copy")
     shutil.rmtree(aside, ignore_errors=True)
-    shutil.copytree(source, aside)
-    aside.rename(to)
+    shutil.copytree(source, aside / "dictionary")
+    aside.rename(new.folder)
+    new.keep()
     return new
 
 
@@ -168,7 +176,7 @@ def print_sweep(found: SweepReport, console: Console | None = None) -> None:
         table.add_row(
             row.name, _number(l0), _number(fvu, "core/fvu" in row.fronts), _number(recovered, recovered.name in row.fronts),
             "" if low is None or high is None else f"{low:.3f} … {high:.3f}", _number(increase),
-            _number(figures["core/dead_share"]), f"{recovered.n:,}",
+            _number(figures["train/dead_share"]), f"{recovered.n:,}",
         )  # fmt: skip
     for name, controls in found.baselines.items():
         by_name = {figure.name: figure for figure in controls}
@@ -200,19 +208,13 @@ def _slug(hook: str) -> str:
     return "".join(sign if sign.isalnum() or sign in "._" else "_" for sign in hook)
 
 
-def _units(pipeline: Pipeline, config: SweepConfig) -> Units:
-    """The run's shards where it is read at one hook and has them, else the model, read once for all hooks."""
-    if not _is_read_live(pipeline, config):
-        return pipeline.units()
-    reader = Reader(
-        pipeline.model, pipeline.corpus, "+".join(config.hooks), pipeline.config.mask, target=pipeline.target
+def _reader(pipeline: Pipeline, config: SweepConfig) -> Reader | None:
+    """What reads the model once for all hooks of the sweep; None where it is read at the run's own, from shards or live."""
+    if not config.hooks or config.hooks == (pipeline.hook,):
+        return None
+    return Reader(
+        pipeline.model, pipeline.corpus, "+".join(config.hooks), pipeline.config.mask, target=pipeline.config.target
     )
-    return LiveRows(reader, ["train"])
-
-
-def _is_read_live(pipeline: Pipeline, config: SweepConfig) -> bool:
-    """Whether the sweep reads the model at hooks of its own, past the run's shards."""
-    return bool(config.hooks) and config.hooks != (pipeline.hook,)
 
 
 def _jobs(
@@ -227,13 +229,17 @@ def _jobs(
     for hook in hooks:
         columns[hook] = Columns(x=slice(start, start + pipeline.model.width(hook)))
         start += pipeline.model.width(hook)
+    n_sites, medians = [len(pipeline.model.places(hook)) for hook in hooks], notes["median_norms"]
     jobs = []
     for member, chosen in zip(members, configs, strict=True):
+        before = sum(n_sites[: hooks.index(member.hook)])
+        own = medians[before : before + n_sites[hooks.index(member.hook)]] + medians[sum(n_sites) :]
         inputs = pipeline.inputs(member.hook)
-        if _is_read_live(pipeline, config):
+        if len(hooks) > 1 or hooks != (pipeline.hook,):
             inputs.pop("shards", None)
+            inputs["read"] = "+".join(hooks)  # a token that is an outlier at any of them is left out for all
         jobs.append(Job(chosen, folder / member.name, inputs, columns[member.hook], pipeline.config.model.name, member.hook,
-                        pipeline.target or "", notes))  # fmt: skip
+                        pipeline.config.target or "", notes | {"median_norms": own}))  # fmt: skip
     return jobs
 
 

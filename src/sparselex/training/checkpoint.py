@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sparselex.base.artifacts import read_json, write_json
 from sparselex.dictionaries.dictionary import TrainableDictionary
-from sparselex.dictionaries.ranks import ALONE, Ranks, even_part
+from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.training.adam import Adam
 from sparselex.training.dead import Silence
 
@@ -86,7 +86,6 @@ def whole(value: Tensor, name: str, dictionary: TrainableDictionary) -> Tensor:
 
 def take_part(dictionary: TrainableDictionary, optimiser: Adam, silence: Silence, ranks: Ranks) -> None:
     """Keep this process's part of the latents, with its moments and counters; the dictionary then works with the others."""
-    even_part(dictionary.d_sae, ranks, type(dictionary).__name__, dictionary.latent_dims)
     dictionary.ranks = ranks
     if ranks.n_latents == 1:
         return

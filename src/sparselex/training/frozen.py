@@ -26,7 +26,8 @@ _LEAST_NORM = 1e-6
 
 
 class Freeze:
-    """Holds a part of a dictionary at what it was when this was made: before the first step, and before a checkpoint is read.
+    """Holds a part of a dictionary at what it was when this was made: as drawn, before starting values are taken from data and before a
+    checkpoint is read.
 
     The first weights follow from the seed, so a run that is taken up again holds the same ones. Raises `UserError` for a type that does
     not learn the part by itself.

@@ -12,7 +12,7 @@ def resample(step: Step, optimiser: torch.optim.Optimizer, generator: torch.Gene
     """Point every dead latent at a token of the batch, drawn with a probability proportional to its squared loss.
 
     The decoder row becomes the direction of the token's target (less `b_dec`, on top of which latents write), the encoder that of the token at
-    0.2 times the mean norm of living latents, the bias 0, and Adam forgets those rows (Bricken et al. 2023, Towards Monosemanticity, appendix).
+    0.2 times the mean norm of living latents, the bias 0 (of a transcoder: what centres the data), and Adam forgets those rows (Bricken et al. 2023, Towards Monosemanticity, appendix).
     A type without an encoder has its decoder rows replaced. Returns the latents that were resampled.
     """
     dictionary, dead = step.dictionary, step.dead
@@ -21,15 +21,18 @@ def resample(step: Step, optimiser: torch.optim.Optimizer, generator: torch.Gene
     loss = (step.target - step.x_hat).square().sum(-1)
     chances = (loss.square() + torch.finfo(loss.dtype).tiny).to(generator.device)
     drawn = torch.multinomial(chances, len(dead), replacement=True, generator=generator).to(loss.device)
-    dictionary.W_dec[dead] = _unit(step.target[drawn] - dictionary.b_dec)
+    wanted = step.target if step.bypass is None else step.target - step.bypass
+    dictionary.W_dec[dead] = _unit(wanted[drawn] - dictionary.b_dec)
     replaced = [(dictionary.W_dec, 0)]
     if isinstance(dictionary, EncoderDictionary):
         alive = torch.ones(dictionary.d_sae, dtype=torch.bool, device=dead.device)
         alive[dead] = False
         norms = dictionary.W_enc.norm(dim=0)
         size = 0.2 * float(norms[alive].mean()) if alive.any() else 0.2 * float(norms.mean())
-        dictionary.W_enc[:, dead] = size * _unit(step.x[drawn] - dictionary.centre).T
-        dictionary.b_enc[dead] = 0
+        # A transcoder does not subtract its centre: its bias does.
+        centre = dictionary.centre if dictionary.is_autoencoder else step.x.mean(0)
+        dictionary.W_enc[:, dead] = size * _unit(step.x[drawn] - centre).T
+        dictionary.b_enc[dead] = 0 if dictionary.is_autoencoder else -(centre @ dictionary.W_enc[:, dead])
         replaced += [(dictionary.W_enc, 1), (dictionary.b_enc, 0)]
     for parameter, dim in replaced:
         for moment in ("exp_avg", "exp_avg_sq"):

@@ -14,7 +14,8 @@ from sparselex.base.memory import keep_freed_memory
 from sparselex.base.progress import progress
 from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
-from sparselex.dictionaries.ranks import ALONE, Ranks
+from sparselex.dictionaries.ranks import ALONE, Ranks, even_part
+from sparselex.dictionaries.table import DICTIONARIES
 from sparselex.training.calibrate import Columns, sample
 from sparselex.training.config import TrainConfig
 from sparselex.training.trainer import Observer, Term, Trainer
@@ -99,9 +100,16 @@ def train_many(
 ) -> list[TrainableDictionary | UserError]:
     """Train several dictionaries from one reading of `source`: each batch is read once and given to all.
 
-    Each has its own folder, log and checkpoint, and ends in the same bytes as if it had been trained alone. One that diverges is given
+    Each has its own folder, log and checkpoint, and ends in the same bytes as if it had been trained alone on this stream (a job shorter
+    than its calibration batches takes its scale from as many as the longest job). One that diverges is given
     back as its error, and the others go on. Raises `UserError` for what concerns all: widths, and a source that fails.
     """
+    if len({Path(job.to).absolute() for job in jobs}) < len(jobs):
+        raise UserError(
+            "Two dictionaries were to be written to one folder.",
+            "a folder for each",
+            "leave out what is asked for twice.",
+        )
     for job in jobs:
         _check_width(source, job)
     with ExitStack() as stack:
@@ -109,7 +117,7 @@ def train_many(
         for number, job in enumerate(jobs):
             if finished(job.to, "dictionary", job.config, job.inputs):
                 continue
-            _check_alone(job.config, ranks)
+            check_together(job.config, ranks)
             staging = stack.enter_context(_staged(job, ranks))
             watchers = observers[number] if observers else ()
             trainers[number] = Trainer(job.config, staging, columns=job.columns, validation=validation, terms=terms,
@@ -213,7 +221,10 @@ def _staged(job: Job, ranks: Ranks) -> Iterator[Staging]:
     yield Staging(to, to.with_name(f".{to.name}.partial"), "dictionary", {}, {})
 
 
-def _check_alone(config: TrainConfig, ranks: Ranks) -> None:
+def check_together(config: TrainConfig, ranks: Ranks) -> None:
+    """Raise `UserError` if what is configured cannot be trained by these processes together."""
+    kind = config.dictionary.kind
+    even_part(config.dictionary.d_sae, ranks, kind, DICTIONARIES.get(kind).latent_dims)
     if not ranks.is_alone and (config.frozen != "nothing" or config.dictionary.to_json().get("resample_shares")):
         raise UserError("Frozen parts and resampling were asked for with several processes.", "one process, or neither of them",
                         "train without torchrun, or without these options.")  # fmt: skip

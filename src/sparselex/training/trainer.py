@@ -93,6 +93,7 @@ class Trainer:
             target = torch.cat([pair[1] for pair in pairs])
             self.target_scales = scales(target, self.dictionary.parts_out, "target activations")
         self.dictionary.prepare(*self._scaled(x, target))
+        self.freeze.after_step()  # starting values may have been taken from the data
         take_part(self.dictionary, self.optimiser, self.silence, self.ranks)
         if self.ranks.is_main:
             self._log.write_text("")
