@@ -85,4 +85,4 @@ def measure(n_batches: int, n_rounds: int) -> list[Figure]:
 
 if __name__ == "__main__":
     arguments = options(__doc__)
-    show("sweep", measure(16, 2) if arguments.quick else measure(100, 5), arguments.json)
+    show("sweep", measure(16, 2) if arguments.quick else measure(40, 3), arguments.json)
