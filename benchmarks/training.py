@@ -21,6 +21,7 @@ from sparselex.base.records import Figure
 from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.sparse import decode_at
 from sparselex.dictionaries.table import new_dictionary
+from sparselex.training.adam import Adam
 from sparselex.training.config import TrainConfig
 from sparselex.training.objectives import auxk, penalty, reconstruction
 from sparselex.training.step import Step
@@ -53,7 +54,7 @@ def dictionary_of(kind: str, x: torch.Tensor, d_sae: int, **values: object) -> T
 
 def our_step(dictionary: TrainableDictionary, x: torch.Tensor, n_dead: int = 0) -> Callable[[], None]:
     """Our step: codes, decode, all terms of the loss, gradients, clipping, Adam."""
-    optimiser = torch.optim.Adam(dictionary.parameters(), lr=1e-4, fused=True)
+    optimiser = Adam(dictionary.parameters(), lr=1e-4)
     dead = torch.arange(n_dead)
 
     def step() -> None:
@@ -63,8 +64,7 @@ def our_step(dictionary: TrainableDictionary, x: torch.Tensor, n_dead: int = 0) 
         loss = reconstruction(taken) + penalty(taken) + auxk(taken, alpha=1 / 32, k_aux=x.shape[1] // 2, share=2)
         optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(dictionary.parameters(), 1.0)
-        optimiser.step()
+        optimiser.clipped_step(optimiser.gradient_norm(), 1.0)
 
     return step
 

@@ -115,6 +115,9 @@ class CrossLayerTranscoder(TrainableDictionary):
         parts = zip(self.W_enc, starts, strict=True)
         return torch.cat([F.pad(W.T, (start, self.d_in - start - W.shape[0])) for W, start in parts])
 
+    def directions(self) -> Float[Tensor, "d_sae d_out"]:
+        return self.W_dec.detach() * spread(self.part_scales.tolist(), self.parts_out, self.b_dec)
+
     def part_norms(self) -> Float[Tensor, "n_parts d_sae"]:
         norms = []
         for layer, rows in enumerate(self.W_write):

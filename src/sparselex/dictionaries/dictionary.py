@@ -82,6 +82,10 @@ class Dictionary(nn.Module, ABC):
         """Reconstruction from active latents."""
         return decode_at(codes, self.W_dec, self.b_dec)
 
+    def directions(self) -> Float[Tensor, "d_sae d_out"]:
+        """Decoder rows as they are compared with each other: of several sites, each in units of its own scale."""
+        return self.W_dec.detach()
+
     def bypass(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_out"] | None:
         """What reaches the target past the latents, or None where nothing does."""
         return None
@@ -247,6 +251,11 @@ class EncoderDictionary(TrainableDictionary):
             return super().part_norms()
         rows = self.W_dec.split(self.parts_out, dim=-1)
         return torch.stack([part.norm(dim=-1) for part in rows]) * self.part_scales[:, None]
+
+    def directions(self) -> Float[Tensor, "d_sae d_out"]:
+        if not self.config.parts:
+            return super().directions()
+        return self.W_dec.detach() * spread(self.part_scales.tolist(), self.parts_out, self.b_dec)
 
     def scorer(self, dtype: torch.dtype | None = None, *, less: Float[Tensor, " d_sae"] | None = None) -> Scorer:
         """What gives each latent's contribution length `pre_act * row_size` (minus `less`) by one product."""

@@ -64,7 +64,7 @@ def evaluate(
     """Measure on test documents and write the evaluation to `to`; unchanged work is not done again.
 
     A transcoder reads `hook` and is judged at `target`; its baselines are autoencoders of the target. With several sites the figures of
-    `core/` are averages over sites (each in its own units, spliced alone), and each site has its own under `core/<hook>/`.
+    `core/` are averages over sites (each in its own units, spliced alone), and each site has its own under `core/<model>:<hook>/`.
     """
     to = Path(to)
     if finished(to, "evaluation", config, inputs):

@@ -18,7 +18,7 @@ from sparselex.base.intervals import bootstrap_interval
 from sparselex.base.records import Figure
 from sparselex.base.seeds import derive
 from sparselex.dictionaries.clt import CrossLayerTranscoder
-from sparselex.dictionaries.dictionary import Dictionary, EncoderDictionary, spread
+from sparselex.dictionaries.dictionary import Dictionary, EncoderDictionary
 
 MOST_MATCHED = 8192
 """Latents up to which a one-to-one matching is made: its time grows with their cube."""
@@ -44,7 +44,7 @@ class Pair(NamedTuple):
 
 def compare(left: Dictionary, right: Dictionary, *, signed: bool = False) -> Pair:
     """Match the latents of two dictionaries of one shape by their directions; with `signed`, opposite directions are the same."""
-    rows = _directions(left), _directions(right)
+    rows = left.directions(), right.directions()
     nearest = _nearest(*rows, signed=signed)
     if len(rows[0]) > MOST_MATCHED:
         return Pair(nearest, None, None)
@@ -97,7 +97,7 @@ def _mean(name: str, values: Sequence[Tensor | None], null: Tensor | None, defin
 
 def _chance(dictionary: Dictionary, *, signed: bool) -> Pair:
     generator = torch.Generator().manual_seed(derive(0, "chance"))
-    rows = _directions(dictionary)
+    rows = dictionary.directions()
     random = torch.randn(rows.shape, generator=generator) * (
         rows != 0
     )  # later layers of a cross-layer transcoder write to few sites
@@ -108,14 +108,6 @@ def _chance(dictionary: Dictionary, *, signed: bool) -> Pair:
     matched = cosines[torch.arange(len(cosines)), _match(cosines)]
     # An independent second matching agrees with the first for one latent in d_sae; the cosines alone are the generous bound.
     return Pair(nearest, matched, (matched >= SHARED_ABOVE).numpy())
-
-
-def _directions(dictionary: Dictionary) -> Float[Tensor, "d_sae d_out"]:
-    """Decoder rows, each site in units of its own scale."""
-    rows = dictionary.W_dec.detach()
-    if not isinstance(dictionary, EncoderDictionary | CrossLayerTranscoder) or len(dictionary.parts_out) == 1:
-        return rows
-    return rows * spread(dictionary.part_scales.tolist(), dictionary.parts_out, rows)
 
 
 def _encoders(dictionary: Dictionary) -> Float[Tensor, "d_sae d_in"] | None:

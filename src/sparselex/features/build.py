@@ -168,7 +168,7 @@ def _write_directions(
 ) -> str:
     """Write neighbours and logit effects; returns what limits the latter."""
     W_dec = dictionary.W_dec.detach().to(model.device)
-    near = neighbours(W_dec, config.n_neighbours)
+    near = neighbours(dictionary.directions().to(model.device), config.n_neighbours)
     arrays = {"neighbours": near.places, "neighbour-cosines": near.value}
     note = "direct path through the residual stream; later layers and the final norm's scale are left out"
     try:

@@ -56,11 +56,13 @@ class Adam(torch.optim.Adam):
                 if self._step_by_kernel(parameter, group, factor):
                     done[parameter], parameter.grad = parameter.grad, None  # torch's step passes over what has none
                     continue
-                parameter.grad.mul_(factor)
                 if id(parameter) in self._unit_rows:
                     units.append(parameter)
                     project_out(parameter)
+        # torch's fused step divides each gradient while it reads it: scaling them beforehand would be one more pass over all.
+        self.grad_scale, self.found_inf = factor.reciprocal().float(), torch.zeros_like(norm, dtype=torch.float32)
         self.step()
+        del self.grad_scale, self.found_inf
         for matrix in units:
             normalise(matrix)
         for parameter, grad in done.items():
