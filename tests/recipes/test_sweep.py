@@ -100,6 +100,9 @@ def test_one_of_them_becomes_a_run(swept):
     new = use(pipeline, row.name, "chosen")
     assert new.hook == row.hook and load_dictionary(new.folder / "dictionary").d_in == 128
     assert new.index().d_sae == 64
+    for other in found.rows[::2]:  # its configuration is the one it was trained with
+        made = use(pipeline, other.name, f"as-{found.rows.index(other)}")
+        assert made.train_config().dictionary == load_dictionary(made.folder / "dictionary").config
     with pytest.raises(UserError, match="There is a run 'chosen' already"):
         use(pipeline, row.name, "chosen")
     with pytest.raises(UserError, match="no sparselex artifact"):

@@ -245,7 +245,7 @@ def load_model(config: ModelConfig | str) -> SubjectModel:
 def _check_device(name: str) -> None:
     try:
         torch.zeros(1, dtype=torch.float64, device=name).cpu()  # scales and thresholds are kept in float64
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:  # each for another absent device
         raise UserError(f"The device {name!r} cannot be used: {str(error).splitlines()[0]}",
                         "a device that this PyTorch finds on this machine", "use --device cpu.") from None  # fmt: skip
 

@@ -30,6 +30,9 @@ from sparselex.training.train import Job, train_many
 
 FILE = "sweep.json"
 
+_FROM_SITES = ("d_out", "parts", "layers_in", "layers_out")
+"""Fields of a dictionary that follow from where the model is read."""
+
 
 class SweepConfig(Config):
     """Every combination of these is one dictionary. All see the same batches in the same order."""
@@ -143,9 +146,11 @@ def use(pipeline: Pipeline, name: str, run: str) -> Pipeline:
     manifest = open_artifact(source, "dictionary", verify=True)
     trained = TrainConfig.parse(manifest.config)
     fields = trained.dictionary.to_json()
-    amount = {name: fields[name] for name in ("k", "l1") if name in fields}
-    choice = TrainingChoice.parse({"kind": fields["kind"], "expansion": fields["d_sae"] / fields["d_in"], "n_tokens": trained.n_tokens,
-                                   "seed": trained.seed} | amount)  # fmt: skip
+    named = {name: fields.pop(name) for name in ("kind", "k", "l1", "selection", "skip") if name in fields}
+    expansion = fields.pop("d_sae") / fields.pop("d_in")
+    options = {name: value for name, value in fields.items() if name not in _FROM_SITES}
+    choice = TrainingChoice.parse({"expansion": expansion, "n_tokens": trained.n_tokens, "seed": trained.seed,
+                                   "options": options} | named)  # fmt: skip
     config = pipeline.config.model_copy(update={"hook": manifest.inputs["hook"], "training": choice, "cached": False})
     new = Pipeline(pipeline.workspace, run, config)
     if new.folder.exists():
