@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import DictionaryConfig, TrainableDictionary, largest_positive, spread
 from sparselex.dictionaries.selection import follow, largest_of_batch
-from sparselex.dictionaries.sparse import Gradients, Scorer, Selection, decode_at, encode_at, in_chunks
+from sparselex.dictionaries.sparse import Block, Gradients, Scorer, Selection, decode_at, encode_at
 
 
 class CrossLayerConfig(DictionaryConfig):
@@ -238,21 +238,22 @@ class LayeredScores:
     """Scores of all latents where each layer's read columns of their own."""
 
     def __init__(self, scorers: Sequence[Scorer], parts: Sequence[int], norms: Float[Tensor, " d_sae"]):
-        self.norms, self._scorers, self._parts = norms, scorers, list(parts)
+        self.norms, self.dtype, self._scorers, self._parts = norms, scorers[0].dtype, scorers, list(parts)
         self._width = len(norms) // len(scorers)
 
     @torch.no_grad()
     def __call__(self, x: Float[Tensor, "n d_in"]) -> Tensor:
         """All scores `[n, d_sae]`, in the scorers' precision."""
-        scores = x.new_empty(len(x), len(self.norms), dtype=self._scorers[0].dtype)
-        parts = scores.split(self._width, dim=-1)
-        for scorer, own, part in zip(self._scorers, x.split(self._parts, dim=-1), parts, strict=True):
-            scorer(own, out=part)
-        return scores
+        parts = zip(self._scorers, x.split(self._parts, dim=-1), strict=True)
+        return torch.cat([scorer(own) for scorer, own in parts], dim=-1)
 
-    def chunks(self, x: Float[Tensor, "n d_in"]) -> Iterator[tuple[int, Tensor]]:
-        """First token and scores of one part of the batch after another."""
-        return in_chunks(self, x, len(self.norms))
+    def blocks(self, x: Float[Tensor, "n d_in"], *, into: Tensor | None = None) -> Iterator[Block]:
+        """The same block by block, layer after layer."""
+        written = 0
+        for layer, (scorer, own) in enumerate(zip(self._scorers, x.split(self._parts, dim=-1), strict=True)):
+            for block in scorer.blocks(own, into=None if into is None else into[written:]):
+                yield block._replace(latent=block.latent + layer * self._width)
+            written += len(x) * self._width
 
     @torch.no_grad()
     def at(

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import EncoderConfig, EncoderDictionary
 from sparselex.dictionaries.relu import warmed
-from sparselex.dictionaries.sparse import Gradients, encode_at, places_above
+from sparselex.dictionaries.selection import above
+from sparselex.dictionaries.sparse import Gradients, encode_at
 
 
 class JumpReLUConfig(EncoderConfig):
@@ -73,13 +74,9 @@ class JumpReLU(EncoderDictionary):
         with torch.no_grad():
             norms = self.row_sizes()
             lowest = (self.threshold - self.config.bandwidth / 2).clamp_min(0)
-            parts = []
-            for start, scores in self.scorer(less=lowest).chunks(x):
-                found = places_above(scores.view(-1), 0.0)
-                parts.append((found + start * d_sae, scores.view(-1)[found]))
-            places, above = (torch.cat(part) for part in zip(*parts, strict=True))
+            places, beyond = above(self.scorer(less=lowest), x, 0.0)
             rows, indices = places // d_sae, places % d_sae
-            values = (above + lowest[indices]) / norms[indices]
+            values = (beyond + lowest[indices]) / norms[indices]
             near = Codes.from_pairs(rows, indices, values, len(x), d_sae)
         pre = encode_at(x, self.W_enc, self.b_enc, self.centre, near, gradients=gradients)
         opened = _Jump.apply(
