@@ -31,8 +31,9 @@ if HERE:
 
 
 @pytest.mark.skipif(HERE or not find_spec("triton"), reason="no Triton, or the tests run in this process")
-def test_everything_here_and_adam_in_the_interpreter():
-    files = [__file__, str(Path(__file__).parents[1] / "training" / "test_adam.py")]
+def test_everything_here_selection_and_adam_in_the_interpreter():
+    here = Path(__file__)
+    files = [__file__, str(here.with_name("test_selecting.py")), str(here.parents[1] / "training" / "test_adam.py")]
     command = [sys.executable, "-m", "pytest", *files, "-q", "--noconftest", "-p", "no:cacheprovider", "-p", "no:xdist"]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"TRITON_INTERPRET": "1"})
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
