@@ -1,4 +1,4 @@
-"""Optimiser steps on a GPU against the encoder's bfloat16 product alone, against dense autograd, and kernels against PyTorch.
+"""Optimiser steps on a GPU against the encoder's bfloat16 product alone, against dense autograd, and kernels against PyTorch; selection alone.
 
 A step must do the encoder's product; the goal is half of its rate, for TopK and BatchTopK with k 64, 2,304 -> 65,536, batch 32,768. Weights,
 moments and sums are float32 throughout. Without a GPU: `--device cpu --quick` runs everything once at toy size, to see that it runs.
@@ -253,6 +253,54 @@ def parts(size: Size) -> list[Figure]:
     return figures
 
 
+def selection(size: Size) -> list[Figure]:
+    """The product and what chooses among its scores: by PyTorch, by kernels after the product, and by the kernel that does both."""
+    x = activations(size.batch, size.d_in, size.device).bfloat16()
+    W, bias = (
+        torch.randn(size.d_sae, size.d_in, device=size.device).bfloat16(),
+        torch.zeros(size.d_sae, device=size.device),
+    )
+    n_chosen, rows = size.k + 8, x.split(4096)
+    sample = (x[:64] @ W.T).float().view(-1)
+    bar = 0.8 * float(sparse.nth_largest(sample, size.k * min(64, size.batch)))
+    out = torch.empty(len(rows[0]), size.d_sae, dtype=torch.bfloat16, device=size.device)
+    plain = lambda part: torch.mm(part, W.T, out=out[: len(part)])
+
+    def over(act: Callable[[torch.Tensor], object]) -> Callable[[], object]:
+        def run() -> None:
+            for part in rows:
+                act(part)
+
+        return run
+
+    contenders: dict[str, Callable[[], object]] = {
+        "product": over(plain),
+        "topk_by_pytorch": over(lambda part: plain(part).topk(n_chosen, dim=-1, sorted=False)),
+        "above_by_pytorch": over(lambda part: sparse.places_above(plain(part).view(-1), bar)),
+    }
+    if kernels := sparse.kernels_for(x):
+
+        def after(part: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            scores = plain(part)
+            return scores, kernels.group_maxima(scores)
+
+        def fused(part: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return kernels.scores_and_maxima(part, W, bias)
+
+        contenders |= {
+            "maxima_after": over(after),
+            "maxima_fused": over(fused),
+            "topk_after": over(lambda part: kernels.largest_places(*after(part), n_chosen)),
+            "topk_fused": over(lambda part: kernels.largest_places(*fused(part), n_chosen)),
+            "above_after": over(lambda part: kernels.places_above(*after(part), bar)),
+            "above_fused": over(lambda part: kernels.places_above(*fused(part), bar)),
+        }
+    times = interleaved({name: finished(act, size.device) for name, act in contenders.items()}, size.n_rounds)
+    return [ratio(f"gpu/selection/{name}/to_encoder_product", times["product"], times[name],
+                  f"product with {name.replace('_', ' ')} / bfloat16 product alone; {size}")
+            for name in contenders if name != "product"]  # fmt: skip
+
+
 def main() -> None:
     """The command."""
     arguments = options(__doc__, device="cuda (default) or cpu")
@@ -262,7 +310,7 @@ def main() -> None:
         return
     size = size_of(device, arguments.quick)
     print(card(device))
-    found = steps(size) + (memory(size) if device != "cpu" else []) + parts(size)
+    found = selection(size) + steps(size) + (memory(size) if device != "cpu" else []) + parts(size)
     show("gpu", found, arguments.json)
 
 

@@ -31,8 +31,9 @@ if HERE:
 
 
 @pytest.mark.skipif(HERE or not find_spec("triton"), reason="no Triton, or the tests run in this process")
-def test_everything_here_and_adam_in_the_interpreter():
-    files = [__file__, str(Path(__file__).parents[1] / "training" / "test_adam.py")]
+def test_everything_here_selection_and_adam_in_the_interpreter():
+    here = Path(__file__)
+    files = [__file__, str(here.with_name("test_selecting.py")), str(here.parents[1] / "training" / "test_adam.py")]
     command = [sys.executable, "-m", "pytest", *files, "-q", "--noconftest", "-p", "no:cacheprovider", "-p", "no:xdist"]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"TRITON_INTERPRET": "1"})
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
@@ -51,7 +52,13 @@ def test_the_benchmark_runs_at_toy_size_and_without_a_gpu_says_so(tmp_path, monk
     monkeypatch.setattr(sys, "argv", ["gpu", "--device", "cpu", "--quick", "--json", str(file)])
     gpu.main()
     figures = {figure["name"]: figure["value"] for figure in json.loads(file.read_text())}
-    assert {"gpu/product", "gpu/batchtopk_bf16/to_encoder_product", "gpu/adam/to_pytorch"} <= set(figures)
+    expected = {
+        "gpu/product",
+        "gpu/batchtopk_bf16/to_encoder_product",
+        "gpu/adam/to_pytorch",
+        "gpu/selection/topk_by_pytorch/to_encoder_product",
+    }
+    assert expected <= set(figures)
     assert all(value > 0 for value in figures.values())
     if not torch.cuda.is_available():
         capsys.readouterr()
