@@ -14,6 +14,7 @@ import torch
 from benchmarks.ratios import interleaved, options, ratio, show
 from benchmarks.training import activations
 from sparselex.base.records import Figure
+from sparselex.dictionaries import selection as choosing
 from sparselex.dictionaries import sparse
 from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.sparse import Gradients, decode_at
@@ -62,11 +63,11 @@ def size_of(device: str, quick: bool) -> Size:
 def without_kernels() -> Iterator[None]:
     """PyTorch's own operations in place of our kernels."""
     kept = sparse.kernels_for
-    sparse.kernels_for = adam.kernels_for = lambda table: None
+    sparse.kernels_for = choosing.kernels_for = adam.kernels_for = lambda table: None
     try:
         yield
     finally:
-        sparse.kernels_for = adam.kernels_for = kept
+        sparse.kernels_for = choosing.kernels_for = adam.kernels_for = kept
 
 
 def finished(act: Callable[[], object], device: str) -> Callable[[], object]:
@@ -254,12 +255,9 @@ def parts(size: Size) -> list[Figure]:
 
 
 def selection(size: Size) -> list[Figure]:
-    """The product and what chooses among its scores: by PyTorch, by kernels after the product, and by the kernel that does both."""
+    """The product and what chooses among its scores: by PyTorch, and by kernels."""
     x = activations(size.batch, size.d_in, size.device).bfloat16()
-    W, bias = (
-        torch.randn(size.d_sae, size.d_in, device=size.device).bfloat16(),
-        torch.zeros(size.d_sae, device=size.device),
-    )
+    W = torch.randn(size.d_sae, size.d_in, device=size.device).bfloat16()
     n_chosen, rows = size.k + 8, x.split(4096)
     sample = (x[:64] @ W.T).float().view(-1)
     bar = 0.8 * float(sparse.nth_largest(sample, size.k * min(64, size.batch)))
@@ -284,16 +282,10 @@ def selection(size: Size) -> list[Figure]:
             scores = plain(part)
             return scores, kernels.group_maxima(scores)
 
-        def fused(part: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            return kernels.scores_and_maxima(part, W, bias)
-
         contenders |= {
-            "maxima_after": over(after),
-            "maxima_fused": over(fused),
-            "topk_after": over(lambda part: kernels.largest_places(*after(part), n_chosen)),
-            "topk_fused": over(lambda part: kernels.largest_places(*fused(part), n_chosen)),
-            "above_after": over(lambda part: kernels.places_above(*after(part), bar)),
-            "above_fused": over(lambda part: kernels.places_above(*fused(part), bar)),
+            "maxima": over(after),
+            "topk_by_kernels": over(lambda part: kernels.largest_places(*after(part), n_chosen)),
+            "above_by_kernels": over(lambda part: kernels.places_above(*after(part), bar)),
         }
     times = interleaved({name: finished(act, size.device) for name, act in contenders.items()}, size.n_rounds)
     return [ratio(f"gpu/selection/{name}/to_encoder_product", times["product"], times[name],

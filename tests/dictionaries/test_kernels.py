@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from benchmarks import gpu
-from sparselex.dictionaries import sparse
+from sparselex.dictionaries import selection, sparse
 from sparselex.dictionaries.sparse import decode_at
 from sparselex.dictionaries.table import new_dictionary
 from sparselex.training.config import TrainConfig
@@ -27,7 +27,7 @@ DEVICE = "cpu" if INTERPRETED else "cuda"
 compared = pytest.mark.skipif(not HERE, reason="runs in the interpreter's process")
 
 if HERE:
-    from sparselex.dictionaries import kernels
+    from sparselex.dictionaries import kernels, selecting
 
 
 @pytest.mark.skipif(HERE or not find_spec("triton"), reason="no Triton, or the tests run in this process")
@@ -126,12 +126,17 @@ def test_tables_that_lie_column_by_column_are_read_right():
 
 
 @compared
-@pytest.mark.parametrize("values", [{"kind": "topk", "k": 6}, {"kind": "batchtopk", "k": 6, "selection": "bfloat16"}])
+@pytest.mark.parametrize(
+    "values",
+    [{"kind": "topk"}, *({"kind": kind, "selection": "bfloat16"} for kind in ("topk", "abstopk", "batchtopk"))],
+)
 def test_a_training_step_by_kernels_equals_one_without(values, monkeypatch):
-    config = TrainConfig.parse({"dictionary": {"d_in": 24, "d_sae": 60, **values}, "n_tokens": 1}).dictionary
+    monkeypatch.setattr(selecting, "GROUP", 4)
+    config = TrainConfig.parse({"dictionary": {"d_in": 24, "d_sae": 62, "k": 6, **values}, "n_tokens": 1}).dictionary
 
     def gradients(chosen):
-        monkeypatch.setattr(sparse, "kernels_for", lambda table: chosen)
+        for module in (sparse, selection):
+            monkeypatch.setattr(module, "kernels_for", lambda table: chosen)
         dictionary, x = new_dictionary(config, generator()).to(DEVICE), normal(30, 24)
         codes = dictionary.training_codes(x, gradients="sparse")
         x_hat = decode_at(codes, dictionary.W_dec, dictionary.b_dec, gradients="sparse")

@@ -16,7 +16,7 @@ import triton.language as tl
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparselex.dictionaries.selecting import by_rows, group_maxima, largest_places, places_above, scores_and_maxima
+from sparselex.dictionaries.selecting import by_rows, group_maxima, largest_places, places_above
 
 __all__ = [
     "WIDEST",
@@ -26,7 +26,6 @@ __all__ = [
     "largest_places",
     "pair_dots",
     "places_above",
-    "scores_and_maxima",
 ]
 
 _STRIP = 128

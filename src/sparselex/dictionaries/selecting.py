@@ -4,15 +4,10 @@ Beside bfloat16 scores `[n, m]` lie maxima `[n, groups]`, one for `GROUP` neighb
 k groups with the largest maxima, and what exceeds a bar in groups whose maxima do. Rounding keeps order, so the maximum of rounded
 scores is the rounded maximum.
 
-Budget at 2,304 -> 65,536, k 64 and 8 spare, batch 32,768 (an H200 at 790 TFLOP/s and 4.3 TB/s, both as measured on such cards): the product
-is 9.9e12 operations, 12.5 ms, and its 4.3 GB of scores are written meanwhile. `torch.topk` and `nonzero` read them several times. The maxima
-are 134 MB; 72 groups a token are 151 MB of scores, 0.1 ms with the maxima. Only the maxima have to come from all scores: by one more
-pass (`group_maxima`, 1.0 ms), or out of the product's own accumulators (`scores_and_maxima`, nothing).
-
-Neither need win. Where a tile of 128 x 256 loads 48 KiB for 4.2e6 operations, the full rate asks 9 TB/s of the second cache, which gives
-less; PyTorch's product shares tiles among neighbouring processors and asks half. Fused pays where it keeps 93 % of that product's rate.
-Leaving scores unwritten and computing the members once more would be only 3.5 % more operations, but each group's weights (144 KiB) meet
-another thousand tokens, whose inputs, 11 GB gathered, cost more than the 4.3 GB of scores.
+Budget at 2,304 -> 65,536, k 64 and 8 spare, batch 32,768, by arithmetic for an H200 (790 TFLOP/s, 4.8 TB/s): the product is 9.9e12
+operations, 12.5 ms, and its 4.3 GB of scores are written meanwhile. `torch.topk` and `nonzero` read them several times. The maxima are
+134 MB; 72 groups a token are 151 MB of scores, 0.1 ms with the maxima. Only the maxima have to come from all scores, by one more pass of
+0.9 ms. Taking them out of the product's own accumulators would save that, and pays only where such a product keeps 93 % of the library's rate.
 
 Decorated and written like `kernels`: a fixed order everywhere, nothing added atomically; among equals at the cut the lowest latents are
 taken.
@@ -25,7 +20,6 @@ import triton
 import triton.language as tl
 from jaxtyping import BFloat16, Float, Int
 from torch import Tensor
-from triton.tools.tensor_descriptor import TensorDescriptor
 
 GROUP = 32
 """Latents of one maximum: maxima and members together are fewest at the root of `d_sae / k`, and both sides rise slowly. 64 bytes of a row."""
@@ -33,51 +27,11 @@ GROUP = 32
 WIDEST = 16_384
 """Numbers that one program ranks: at most 524,288 latents, and a k of at most 512."""
 
-_ROWS, _COLUMNS, _DEPTH = 128, 256, 64
-"""A tile: its accumulators fill half the registers of a processor, three steps of depth 147 KB of its shared memory."""
-
-_STAGES, _WARPS = 3, 8
-
-_BAND = 32
-"""Tiles that share one tile of the weights, one above the other: the inputs of 4,096 tokens (19 MB) stay in the second cache, and the
-weights pass through it once for each such band, 2.4 GB in all."""
-
 _MAXIMA = 256
 """Groups whose maxima one program takes, 16 KiB of scores."""
 
 _GROUPS = 64
 """Groups whose members one program compares."""
-
-
-@triton.jit
-@no_type_check
-def _product(
-    x, weights, scores, bias, maxima, n, m, d, n_groups,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr, GROUP: tl.constexpr, BAND: tl.constexpr, PROGRAMS: tl.constexpr,
-    SIGNED: tl.constexpr, WIDEN: tl.constexpr,
-):  # fmt: skip
-    """Every `PROGRAMS`-th tile of `x @ weights.T + bias`, down the columns of a band; `x`, `weights` and `scores` are descriptors."""
-    tall, wide = tl.cdiv(n, ROWS), tl.cdiv(m, COLUMNS)
-    # Flattened, the next tile's loads are under way while this one's results are written.
-    for tile in tl.range(tl.program_id(0), tall * wide, PROGRAMS, flatten=True):
-        first = tile // (BAND * wide) * BAND
-        within = tile % (BAND * wide)
-        height = tl.minimum(tall - first, BAND)
-        row, column = (first + within % height) * ROWS, within // height * COLUMNS
-        total = tl.zeros([ROWS, COLUMNS], tl.float32)
-        for step in range(tl.cdiv(d, DEPTH)):  # what lies beyond n, m or d is read as zero
-            left, right = x.load([row, step * DEPTH]), weights.load([column, step * DEPTH])
-            if WIDEN:
-                left, right = left.to(tl.float32), right.to(tl.float32)
-            total = tl.dot(left, right.T, total)
-        columns = column + tl.arange(0, COLUMNS)
-        total += tl.load(bias + columns, mask=columns < m, other=0.0)[None, :]
-        scores.store([row, column], total.to(tl.bfloat16))  # and nothing is written there
-        total = tl.where(columns[None, :] < m, tl.abs(total) if SIGNED else total, float("-inf"))
-        best = tl.max(tl.reshape(total, [ROWS, COLUMNS // GROUP, GROUP]), 2)
-        rows, groups = row + tl.arange(0, ROWS), column // GROUP + tl.arange(0, COLUMNS // GROUP)
-        places = maxima + rows[:, None].to(tl.int64) * n_groups + groups[None, :]
-        tl.store(places, best.to(tl.bfloat16), mask=(rows[:, None] < n) & (groups[None, :] < n_groups))
 
 
 @triton.jit
@@ -146,36 +100,6 @@ def _members(
         tl.store(values + to, found, mask=above)
     else:
         tl.store(ends + numbers, tl.sum(counts, 1), mask=inside)
-
-
-def scores_and_maxima(
-    x: Float[Tensor, "n d"], weights: Float[Tensor, "m d"], bias: Float[Tensor, " m"], *, signed: bool = False
-) -> tuple[BFloat16[Tensor, "n m"], BFloat16[Tensor, "n groups"]]:
-    """`x @ weights.T + bias` and the maxima of its groups (`signed`: of its absolute values), out of one kernel.
-
-    Inputs are rounded to bfloat16, sums and the bias are float32. For Hopper and later, whose copies of tiles it is made for. Rows of the
-    scores may have gaps between them, since those copies need them to start at multiples of 16 bytes.
-    """
-    n, m = len(x), len(weights)
-    n_groups = triton.cdiv(m, GROUP)
-    scores = x.new_empty(n, triton.cdiv(m, 8) * 8, dtype=torch.bfloat16)[:, :m]
-    maxima = x.new_empty(n, n_groups, dtype=torch.bfloat16)
-    if not n * m:
-        return scores, maxima
-    n_tiles, n_programs = triton.cdiv(n, _ROWS) * triton.cdiv(m, _COLUMNS), 2
-    if x.is_cuda:
-        n_programs = torch.cuda.get_device_properties(x.device).multi_processor_count
-    with torch.cuda.device_of(x):
-        _product[min(n_tiles, n_programs),](
-            TensorDescriptor.from_tensor(_in_16_bytes(x), [_ROWS, _DEPTH]),
-            TensorDescriptor.from_tensor(_in_16_bytes(weights), [_COLUMNS, _DEPTH]),
-            TensorDescriptor.from_tensor(scores, [_ROWS, _COLUMNS]),
-            bias.float().contiguous(), maxima, n, m, x.shape[1], n_groups,
-            ROWS=_ROWS, COLUMNS=_COLUMNS, DEPTH=_DEPTH, GROUP=GROUP, BAND=_BAND, PROGRAMS=min(n_tiles, n_programs), SIGNED=signed,
-            WIDEN=triton.knobs.runtime.interpret,  # whose products take bfloat16 for whole numbers
-            num_stages=_STAGES, num_warps=_WARPS,
-        )  # fmt: skip
-    return scores, maxima
 
 
 def group_maxima(scores: BFloat16[Tensor, "n m"], *, signed: bool = False) -> BFloat16[Tensor, "n groups"]:
@@ -260,16 +184,3 @@ def _rank(
 def by_rows(table: Tensor) -> Tensor:
     """`table` with the entries of a row side by side."""
     return table if table.stride(1) == 1 else table.contiguous()
-
-
-def _in_16_bytes(table: Tensor) -> Tensor:
-    """`table` in bfloat16, its rows at multiples of 16 bytes, copied only if it is not so already."""
-    if (
-        table.dtype == torch.bfloat16
-        and table.stride(1) == 1
-        and table.stride(0) % 8 == 0
-        and table.data_ptr() % 16 == 0
-    ):
-        return table
-    rows, d = table.shape
-    return table.new_empty(rows, triton.cdiv(d, 8) * 8, dtype=torch.bfloat16)[:, :d].copy_(table)

@@ -9,7 +9,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparselex.dictionaries.ranks import ALONE, Ranks
-from sparselex.dictionaries.sparse import Block, Gradients, Selection, block_shape, nth_largest, places_above
+from sparselex.dictionaries.sparse import (
+    Block,
+    Gradients,
+    Selection,
+    block_shape,
+    kernels_for,
+    nth_largest,
+    scores_above,
+)
 
 _COARSE_MARGIN = 0.97
 """What the bfloat16 product puts above this share of its own cut is ranked exactly; its largest error among 17 million scores of
@@ -22,8 +30,6 @@ _N_IN_GROUP = 8
 
 _KEPT_SCORES = 2**26
 """Scores that lie in memory while latents are ranked token by token, 256 MiB in float32."""
-
-_KEPT_SCORES_GPU = 2**30
 
 
 @runtime_checkable
@@ -55,11 +61,15 @@ def largest_of_tokens(
     They lie in the k groups of latents with the largest maxima. Maxima are taken from each block while it is in the cache, so that of all
     other scores nothing is read again.
     """
-    n_tokens = max(1, (_KEPT_SCORES_GPU if x.is_cuda else _KEPT_SCORES) // len(scores.norms))
-    parts = [
-        _largest_of_part(scores, part, k, signed)
-        for part in x.split(min(n_tokens, block_shape(x, len(scores.norms))[0]))
-    ]
+    if len(x) and scores.dtype == torch.bfloat16 and (kernels := kernels_for(x)):
+        parts = []
+        for block in scores.blocks(x):  # of all latents, on a GPU
+            maxima = kernels.group_maxima(block.scores, signed=signed)
+            latents = kernels.largest_places(block.scores, maxima, k, signed=signed)
+            parts.append((block.scores.gather(-1, latents), latents))
+    else:
+        n_tokens = min(block_shape(x, len(scores.norms))[0], max(1, _KEPT_SCORES // len(scores.norms)))
+        parts = [_largest_of_part(scores, part, k, signed) for part in x.split(n_tokens)]
     return torch.cat([values for values, _ in parts]), torch.cat([latents for _, latents in parts])
 
 
@@ -111,11 +121,10 @@ def above(
     """
     places, values, d_sae = x.new_empty(0, dtype=torch.int64), x.new_empty(0), len(scores.norms)
     for block in scores.blocks(x):
-        flat, width = block.scores.view(-1), block.scores.shape[1]
-        found = places_above(flat, bar)
+        (found, sizes), width = scores_above(block.scores, bar), block.scores.shape[1]
         tokens = found // width + block.token
         places = torch.cat([places, found % width + (tokens * d_sae + block.latent)])
-        values = torch.cat([values, flat[found].to(values.dtype)])
+        values = torch.cat([values, sizes.to(values.dtype)])
         if n_keep is not None and len(places) > 4 * n_keep:
             bar = max(bar, margin * float(nth_largest(values, n_keep)))
             keep = values >= bar

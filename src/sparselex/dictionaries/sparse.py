@@ -28,7 +28,7 @@ _BLOCK_SCORES = 2**21
 """Scores computed at a time on CPUs, 8 MiB in float32: small enough that what looks for the large ones finds them in the cache."""
 
 _BLOCK_SCORES_GPU = 2**28
-"""The same on GPUs, which stand still between blocks while the number of places found reaches the host."""
+"""The same on GPUs, for all latents of some tokens. They stand still between blocks while the number of places found reaches the host."""
 
 _FEWEST_LATENTS = 512
 """Latents in a block at least; products with fewer run slower."""
@@ -128,7 +128,8 @@ class Scorer:
             for latent in range(0, d_sae, width):
                 at = slice(latent, min(latent + width, d_sae))
                 m = at.stop - latent
-                torch.mul(self._rows[at], self.norms[at, None], out=weights[:m])
+                if not token or m < d_sae:  # else they are still those of the tokens before
+                    torch.mul(self._rows[at], self.norms[at, None], out=weights[:m])
                 scores = room[written : written + len(part) * m].view(len(part), m)
                 # The bias is set first and the product added to it in the cache: no other way to add it is free.
                 yield Block(token, latent, torch.addmm(bias[at], part, weights[:m].T, out=scores))
@@ -151,9 +152,10 @@ class Scorer:
 
 def block_shape(x: Float[Tensor, "n d_in"], d_sae: int) -> tuple[int, int]:
     """Tokens and latents in a block of scores; latents are a multiple of 64 unless they are all."""
-    n_scores = _BLOCK_SCORES_GPU if x.is_cuda else _BLOCK_SCORES
-    n_tokens = max(1, min(len(x), n_scores // _FEWEST_LATENTS))
-    return n_tokens, min(d_sae, max(_FEWEST_LATENTS, n_scores // n_tokens) // 64 * 64)
+    if x.is_cuda:
+        return max(1, min(len(x), _BLOCK_SCORES_GPU // d_sae)), d_sae
+    n_tokens = max(1, min(len(x), _BLOCK_SCORES // _FEWEST_LATENTS))
+    return n_tokens, min(d_sae, max(_FEWEST_LATENTS, _BLOCK_SCORES // n_tokens) // 64 * 64)
 
 
 def places_above(values: Float[Tensor, " n"], bar: float) -> Int[Tensor, " m"]:
@@ -164,6 +166,15 @@ def places_above(values: Float[Tensor, " n"], bar: float) -> Int[Tensor, " m"]:
     bits = {torch.bfloat16: torch.int16, torch.float32: torch.int32, torch.float64: torch.int64}[values.dtype]
     least = torch.tensor(bar, dtype=values.dtype, device="cpu").view(bits)
     return torch.from_numpy(np.flatnonzero(values.detach().view(bits).numpy() > least.numpy()))
+
+
+def scores_above(scores: Float[Tensor, "n m"], bar: float) -> tuple[Int[Tensor, " found"], Float[Tensor, " found"]]:
+    """Where `scores` exceed `bar` (which is not negative), as places in the flattened matrix, ascending; and what is there."""
+    if scores.dtype == torch.bfloat16 and (kernels := kernels_for(scores)):
+        return kernels.places_above(scores, kernels.group_maxima(scores), bar)
+    flat = scores.view(-1)
+    places = places_above(flat, bar)
+    return places, flat[places]
 
 
 def nth_largest(values: Float[Tensor, " m"], n: int) -> Float[Tensor, ""]:
