@@ -119,18 +119,22 @@ def above(
     Of many more than `n_keep` only such are returned as reach `margin` times the `n_keep`-th largest: what lies under that when some blocks
     have been seen is dropped on the way, since it cannot be among the largest of the whole batch.
     """
-    places, values, d_sae = x.new_empty(0, dtype=torch.int64), x.new_empty(0), len(scores.norms)
+    d_sae, n_found = len(scores.norms), 0
+    places, values = [x.new_empty(0, dtype=torch.int64)], [x.new_empty(0)]
     for block in scores.blocks(x):
         (found, sizes), width = scores_above(block.scores, bar), block.scores.shape[1]
-        tokens = found // width + block.token
-        places = torch.cat([places, found % width + (tokens * d_sae + block.latent)])
-        values = torch.cat([values, sizes.to(values.dtype)])
-        if n_keep is not None and len(places) > 4 * n_keep:
-            bar = max(bar, margin * float(nth_largest(values, n_keep)))
-            keep = values >= bar
-            places, values = places[keep], values[keep]
-    places, order = places.sort()
-    return places, values[order]
+        # In a row of all latents those after and before the block's lie between two of its rows.
+        places.append(found + (found // width * (d_sae - width) + (block.token * d_sae + block.latent)))
+        values.append(sizes.to(x.dtype))
+        n_found += len(found)
+        if n_keep is not None and n_found > 4 * n_keep:
+            known = torch.cat(values)
+            bar = max(bar, margin * float(nth_largest(known, n_keep)))
+            keep = known >= bar
+            places, values = [torch.cat(places)[keep]], [known[keep]]
+            n_found = len(values[0])
+    flat, order = torch.cat(places).sort()
+    return flat, torch.cat(values)[order]
 
 
 @torch.no_grad()
@@ -171,11 +175,14 @@ def _largest_of_part(scores: Scores, x: Tensor, k: int, signed: bool) -> tuple[T
     start, width = torch.tensor([starts, widths], device=x.device)
     owner = torch.bucketize(groups * _N_IN_GROUP, start, right=True) - 1
     start, width = start[owner], width[owner]
-    within = groups - start // _N_IN_GROUP  # a member's place in its block
-    within = (
-        within[:, None] + torch.arange(_N_IN_GROUP, device=x.device)[:, None] * (width // _N_IN_GROUP)[:, None]
-    ).view(n, -1)
-    start, width = start.repeat(1, _N_IN_GROUP), width.repeat(1, _N_IN_GROUP)
-    members = kept[n * start + torch.arange(n, device=x.device)[:, None] * width + within]
+    first, apart = (
+        groups - start // _N_IN_GROUP,
+        width // _N_IN_GROUP,
+    )  # a group's first member in its block, and the next ones
+    places = (n * start + torch.arange(n, device=x.device)[:, None] * width + first)[:, None]
+    places = places + torch.arange(_N_IN_GROUP, device=x.device)[:, None] * apart[:, None]
+    members = kept[places.view(n, -1)]
     best = (members.abs() if signed else members).topk(k, dim=-1, sorted=False).indices
-    return members.gather(-1, best), (start + within).gather(-1, best)
+    group = best % k
+    latents = (start + first).gather(-1, group) + best // k * apart.gather(-1, group)
+    return members.gather(-1, best), latents
