@@ -30,14 +30,36 @@ KINDS = {
     "matryoshka": {"kind": "matryoshka", "k": 3, "prefixes": (0.25, 0.7)},
     "archetypal": {"kind": "archetypal", "k": 3, "n_points": 40},
     "cross-layer": {"kind": "clt", "k": 3, "d_out": 24, "layers_in": (20, 12), "layers_out": (8, 16)},
-    "matching pursuit": {"kind": "matching_pursuit", "k": 3},
+    "resampled": {"kind": "relu", "l1": 20.0, "convention": "2023", "resample_shares": (0.65, 0.75)},
+    "resampled transcoder": {
+        "kind": "relu",
+        "l1": 20.0,
+        "convention": "2023",
+        "resample_shares": (0.85,),
+        "d_out": 24,
+        "skip": True,
+    },
+    "frozen decoder": {"kind": "batchtopk", "k": 3},
+    "soft decoder": {"kind": "topk", "k": 3, "d_out": 24},
+    "frozen encoder": {"kind": "gated", "l1": 2.0},
+    "matching pursuit": {"kind": "matching_pursuit", "k": 3, "resample_shares": (0.95,)},
 }
-WAYS = {"matching pursuit": ("data",)}
-"""How some of them are divided; the others both ways. The latents of a matching pursuit cannot be."""
+OPTIONS = {
+    "frozen decoder": {"frozen": "decoder"},
+    "soft decoder": {"frozen": "soft_decoder", "frozen_cosine": 0.98},
+    "frozen encoder": {"frozen": "encoder"},
+    "resampled": {"auxk_alpha": 0.0, "lr": 0.03},
+    "resampled transcoder": {"auxk_alpha": 0.0, "lr": 0.05},
+}
+"""What some are trained with besides."""
+
+WAYS = {"matching pursuit": ("data",), "frozen decoder": ("latents",), "frozen encoder": ("latents",)}
+"""How some of them are divided; the others both ways. The latents of a matching pursuit cannot be, and whoever has all latents holds them
+as one process does."""
 
 STOPPED = {
-    "data": ("jumprelu",),
-    "latents": ("jumprelu", "cross-layer"),
+    "data": ("jumprelu", "resampled"),
+    "latents": ("jumprelu", "cross-layer", "soft decoder"),
 }
 """What is stopped and taken up again, dividing the data and dividing the latents."""
 
@@ -51,7 +73,7 @@ def ways(kind: str) -> tuple[str, ...]:
 def config(kind: str, **options) -> TrainConfig:
     values = {"n_tokens": 20_000, "batch_size": 1000, "lr": 3e-3, "dead_after_tokens": 1_000, "checkpoint_tokens": 5_000,
               "log_steps": 1, "k_aux": 8}  # fmt: skip
-    return TrainConfig.parse({"dictionary": {**SIZE, **KINDS[kind]}, **values, **options})
+    return TrainConfig.parse({"dictionary": {**SIZE, **KINDS[kind]}, **values, **OPTIONS.get(kind, {}), **options})
 
 
 class Stopping(SparseMixture):

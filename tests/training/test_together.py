@@ -60,7 +60,10 @@ def test_two_equal_one(root, kind, way):
 
 
 def test_dead_latents_are_revived_together(root):
-    """The comparison above means something for AuxK only where some latents were dead."""
+    """The comparison above means something for AuxK and resampling only where some latents were dead."""
+    for kind in ("resampled", "resampled transcoder", "matching pursuit"):
+        at = round(config(kind).n_steps * config(kind).dictionary.resample_shares[0])
+        assert lines(root / "alone" / kind, "loss")[at - 1]["dead_share"] > 0, kind
     assert any(
         line["dead_share"] > 0 for kind in ("topk", "batchtopk") for line in lines(root / "alone" / kind, "loss")
     )

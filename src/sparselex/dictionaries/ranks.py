@@ -102,6 +102,22 @@ class Ranks:
         dist.all_gather(parts, value.detach().contiguous(), group=self._group("latents"))
         return torch.cat(parts, dim=-1)
 
+    def gather_data(self, value: Tensor) -> Tensor:
+        """`[m, ...]` of each of those that share a batch, one after another as in the batch; m may differ. Without gradients."""
+        if self.n_data == 1:
+            return value
+        counts = torch.zeros(self.n_data, dtype=torch.int64, device=value.device)
+        counts[self.data] = len(value)
+        counts = self.over_data(counts)
+        gathered = value.new_zeros(int(counts.sum()), *value.shape[1:])
+        gathered[int(counts[: self.data].sum()) :][: len(value)] = value.detach()
+        return self.over_data(gathered)
+
+    def place_in_latents(self, n: int, device: torch.device) -> tuple[int, int]:
+        """Where this one's `n` begin among those of all that share the latents, and how many these are together."""
+        counts = self.gather_latents(torch.tensor([n], device=device)).tolist()
+        return sum(counts[: self.latents]), sum(counts)
+
     def same(self, value: Tensor) -> Tensor:
         """The main process's `value`, for what each computes of the same data and rounding could make differ."""
         if not self.is_alone:

@@ -225,9 +225,6 @@ def check_together(config: TrainConfig, ranks: Ranks) -> None:
     """Raise `UserError` if what is configured cannot be trained by these processes together."""
     kind = config.dictionary.kind
     even_part(config.dictionary.d_sae, config.dictionary.n_blocks, ranks, kind, DICTIONARIES.get(kind).latent_dims)
-    if not ranks.is_alone and (config.frozen != "nothing" or config.dictionary.to_json().get("resample_shares")):
-        raise UserError("Frozen parts and resampling were asked for with several processes.", "one process, or neither of them",
-                        "train without torchrun, or without these options.")  # fmt: skip
 
 
 def _check_width(source: ActivationSource, job: Job) -> None:
