@@ -1,7 +1,7 @@
 """Cross-layer transcoders: latents read one layer and write to it and to all layers after it."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import DictionaryConfig, TrainableDictionary, largest_positive, spread
+from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.selection import follow, largest_of_batch
 from sparselex.dictionaries.sparse import Block, Gradients, Scorer, Selection, decode_at, encode_at
 
@@ -38,6 +39,10 @@ class CrossLayerConfig(DictionaryConfig):
 
     threshold_rate: PositiveFloat = 0.1
     """Rate at which the inference threshold follows the smallest kept contribution of each batch."""
+
+    @property
+    def n_blocks(self) -> int:
+        return len(self.layers_in)
 
     @model_validator(mode="after")
     def _layers_fit(self) -> "CrossLayerConfig":
@@ -75,15 +80,22 @@ class CrossLayerTranscoder(TrainableDictionary):
     config: CrossLayerConfig
     part_scales: Tensor
     threshold: Tensor
+    latent_dims: ClassVar[Mapping[str, int]] = {"W_enc": 1, "W_write": 0, "b_enc": 0}
 
-    def __init__(self, config: CrossLayerConfig, generator: torch.Generator | None = None):
+    def __init__(self, config: CrossLayerConfig, generator: torch.Generator | None = None, ranks: Ranks = ALONE):
         super().__init__()
-        self.config, self.d_in, self.d_out, self.d_sae = config, config.d_in, config.d_out, config.d_sae
+        self.ranks = ranks
+        self.config, self.d_in, self.d_out, self.d_sae = (
+            config,
+            config.d_in,
+            config.d_out,
+            config.d_sae // ranks.n_latents,
+        )
         self.n_layers = len(config.layers_in)
-        self.n_in_layer = n = self.d_sae // self.n_layers
+        self.n_in_layer, n = self.d_sae // self.n_layers, config.d_sae // self.n_layers
         tails = [sum(config.layers_out[layer:]) for layer in range(self.n_layers)]
-        read = [_unit(torch.randn(n, width, generator=generator)) for width in config.layers_in]
-        written = [_unit(torch.randn(n, width, generator=generator)) for width in tails]
+        read = [_unit(ranks.randn(n, width, generator)) for width in config.layers_in]
+        written = [_unit(ranks.randn(n, width, generator)) for width in tails]
         self.W_enc = nn.ParameterList([nn.Parameter(rows.T) for rows in read])
         self.W_write = nn.ParameterList([nn.Parameter(rows) for rows in written])
         self.b_enc = nn.Parameter(torch.zeros(self.d_sae))
@@ -157,15 +169,16 @@ class CrossLayerTranscoder(TrainableDictionary):
         return codes.with_values(blocks.joined(found))
 
     def training_decode(self, codes: Codes, *, gradients: Gradients = "auto") -> Float[Tensor, "n d_out"]:
-        blocks = codes.blocks(self.n_layers)
+        blocks, divided = codes.blocks(self.n_layers), self.ranks.n_latents > 1
         values = blocks.cut(codes.values)
 
         def written() -> Iterator[Tensor]:
             for layer, (part, rows) in enumerate(zip(blocks.places, self.W_write, strict=True)):
-                bias = self.b_dec if not layer else self.b_dec.new_zeros(rows.shape[1])
+                bias = self.b_dec if not (layer or divided) else self.b_dec.new_zeros(rows.shape[1])
                 yield decode_at(part.with_values(values[layer]), rows, bias, gradients=gradients)
 
-        return self._summed(written())
+        here = self._summed(written())
+        return self.ranks.over_latents(here) + self.b_dec if divided else here
 
     def scorer(self, dtype: torch.dtype | None = None) -> "LayeredScores":
         """What gives each latent's contribution length by one product for each layer."""
@@ -182,7 +195,7 @@ class CrossLayerTranscoder(TrainableDictionary):
         chosen = [part - layer * self.n_in_layer for layer, part in enumerate(dead.split(owners))]
         layers = zip(self._sites(x), self.W_enc, self._biases(), chosen, strict=True)
         pre = torch.cat([torch.addmm(bias[rows], own, W.T[rows].T) for own, W, bias, rows in layers], dim=-1)
-        acts = largest_positive(pre, k_aux).split(owners, dim=-1)
+        acts = largest_positive(pre, k_aux, self.ranks).split(owners, dim=-1)
         return self._summed(part @ W[rows] for part, W, rows in zip(acts, self.W_write, chosen, strict=True))
 
     @torch.no_grad()

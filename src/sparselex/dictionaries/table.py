@@ -16,6 +16,7 @@ from sparselex.dictionaries.jumprelu import JumpReLU, JumpReLUConfig
 from sparselex.dictionaries.matching_pursuit import MatchingPursuit, MatchingPursuitConfig
 from sparselex.dictionaries.matryoshka import Matryoshka, MatryoshkaConfig
 from sparselex.dictionaries.panneal import PAnneal, PAnnealConfig
+from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.relu import ReLU, ReLUConfig
 from sparselex.dictionaries.topk import TopK, TopKConfig
 
@@ -69,6 +70,8 @@ DICTIONARIES: Registry[type[TrainableDictionary]] = Registry(
 """Trainable types by `kind`."""
 
 
-def new_dictionary(config: AnyDictionaryConfig, generator: torch.Generator | None = None) -> TrainableDictionary:
-    """A freshly initialised dictionary."""
-    return DICTIONARIES.get(config.kind)(config, generator)
+def new_dictionary(
+    config: AnyDictionaryConfig, generator: torch.Generator | None = None, ranks: Ranks = ALONE
+) -> TrainableDictionary:
+    """A freshly initialised dictionary; of processes that share its latents, the part of this one."""
+    return DICTIONARIES.get(config.kind)(config, generator, ranks)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import EncoderDictionary, KConfig
+from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.selection import largest_of_tokens
 from sparselex.dictionaries.sparse import Gradients, Scorer, encode_at
 
@@ -39,11 +40,11 @@ class TopK(EncoderDictionary):
     signed = False
     """Whether latents are ranked by size and keep their sign."""
 
-    def __init__(self, config: KConfig, generator: torch.Generator | None = None):
-        super().__init__(config, generator)
+    def __init__(self, config: KConfig, generator: torch.Generator | None = None, ranks: Ranks = ALONE):
+        super().__init__(config, generator, ranks)
         self.by_activation = getattr(config, "rank_by", "contribution") == "activation"
         if self.by_activation:
-            self.register_buffer("rank_sizes", torch.ones(config.d_sae))
+            self.register_buffer("rank_sizes", torch.ones(self.d_sae))
             self.latent_dims = {**self.latent_dims, "rank_sizes": 0}  # type: ignore[misc]
 
     def encode(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:

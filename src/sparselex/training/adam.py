@@ -1,6 +1,6 @@
 """Adam whose passes over the large matrices are one kernel each, where there is one."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -28,16 +28,6 @@ class Adam(torch.optim.Adam):
         self._unit_rows = {id(matrix) for matrix in unit_rows}
         self._n_steps = dict[Tensor, int]()
         """Numbers held by the step counters of the state, to be known without asking the GPU."""
-
-    def replace(self, replaced: Mapping[Any, tuple[Tensor, Callable[[Tensor], Tensor]]]) -> None:
-        """Put a new parameter in the place of an old one; the function says what of its moments goes with it."""
-        for old, (new, take) in replaced.items():
-            if state := self.state.pop(old, None):
-                self.state[new] = {key: take(value) if value.ndim else value for key, value in state.items()}
-            if id(old) in self._unit_rows:
-                self._unit_rows = self._unit_rows - {id(old)} | {id(new)}
-        for group in self.param_groups:
-            group["params"] = [replaced[p][0] if p in replaced else p for p in group["params"]]
 
     @torch.no_grad()
     def gradient_norm(self) -> Tensor:
