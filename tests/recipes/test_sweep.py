@@ -1,11 +1,13 @@
 """Sweeps: one reading for all, figures that agree with a slow look, fronts, and a run made from the best."""
 
 import json
+import multiprocessing
 
 import numpy as np
 import pytest
 import torch
 
+from sparselex.activations.prefetch import Prefetched
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.files import load_dictionary
@@ -63,6 +65,20 @@ def test_a_member_is_what_it_would_be_alone(swept, tmp_path):
     one = alone.folder / "sweep" / "batchtopk-x0.5-k8-s1"
     among = pipeline.folder / "sweep" / f"{HOOKS[0].replace('.', '.')}-batchtopk-x0.5-k8-s1"
     assert (one / "sae_weights.safetensors").read_bytes() == (among / "sae_weights.safetensors").read_bytes()
+
+
+def test_read_ahead_it_ends_in_the_same_bytes(swept, tmp_path, monkeypatch):
+    """Two hooks at once, members and manifests alike."""
+    pipeline, _ = swept
+    started, start = [], Prefetched._start
+    monkeypatch.setattr(Prefetched, "_start", lambda self: started.append(self.ahead) or start(self))
+    ahead = Pipeline(Workspace.create(tmp_path / "w"), "main", pipeline.config)
+    found = sweep(ahead, CONFIG.model_copy(update={"kinds": ("batchtopk",), "ks": (8,), "seeds": (1,), "prefetch": 2}))
+    assert started == [2] and not multiprocessing.active_children() and len(found.rows) == 2
+    for row in found.rows:
+        folders = [run.folder / "sweep" / row.name for run in (pipeline, ahead)]
+        for path in folders[0].iterdir():
+            assert path.read_bytes() == (folders[1] / path.name).read_bytes(), path
 
 
 def test_again_nothing_is_made(swept, monkeypatch):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sparselex.cli.options import JsonOption, RunOption, WorkspaceArgument, parse_options, print_json
+from sparselex.cli.options import JsonOption, PrefetchOption, RunOption, WorkspaceArgument, parse_options, print_json
 
 
 def train(
@@ -56,10 +56,7 @@ def train(
         bool, typer.Option("--skip", help="Let a transcoder also pass a linear function of its input.")
     ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Seed of weights and order.")] = 0,
-    prefetch: Annotated[
-        int,
-        typer.Option("--prefetch", min=0, help="Blocks of activations that a process of their own reads ahead."),
-    ] = 0,
+    prefetch: PrefetchOption = 0,
     divide_latents: Annotated[
         int,
         typer.Option(

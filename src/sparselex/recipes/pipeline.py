@@ -4,7 +4,6 @@ Each stage is skipped when its artifact exists and its configuration and inputs 
 """
 
 from collections.abc import Sequence
-from contextlib import closing, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from sparselex.activations.harvest import HarvestConfig, harvest
 from sparselex.activations.live import LiveRows, Reader, spread
 from sparselex.activations.mixing import mixing
-from sparselex.activations.prefetch import Prefetched
+from sparselex.activations.prefetch import reading_ahead
 from sparselex.activations.shared import SharedUnits
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.activations.source import Units
@@ -241,8 +240,7 @@ class Pipeline:
             units = SharedUnits(units)
         rows = spread(self.corpus.row_ranges["validation"], VALIDATION_ROWS)
         held_out = self._reader.read(rows) if len(rows) else None
-        ahead = self.config.training.prefetch
-        with closing(Prefetched(units, ahead)) if ahead else nullcontext(units) as feed:
+        with reading_ahead(units, self.config.training.prefetch) as feed:
             source = ShuffledSource(feed, batch_size=config.batch_size, block_tokens=BLOCK_TOKENS, seed=config.seed)
             return train(source, config, self.folder / "dictionary", inputs=self.inputs(), validation=held_out,
                          notes=self.notes_on(source), model_name=self.config.model.name, hook=self.hook,

@@ -1,11 +1,12 @@
 """A whole run as one value: what is read, what is trained, how it is indexed, explained and evaluated."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from sparselex.activations.harvest import Precision
 from sparselex.activations.masks import MaskConfig
+from sparselex.activations.prefetch import Prefetch
 from sparselex.base.config import Config
 from sparselex.dictionaries.sparse import Selection
 from sparselex.dictionaries.table import Kind
@@ -49,7 +50,7 @@ class TrainingChoice(Config):
     skip: bool = False
     """Whether a transcoder also passes a linear function of its input."""
 
-    prefetch: Annotated[int, Field(ge=0, le=64)] = 0
+    prefetch: Prefetch = 0
     """Blocks of activations read ahead by a process of their own; 0 reads each when it is needed. The result is the same."""
 
     seed: int = 0
