@@ -3,8 +3,11 @@
 import pytest
 import torch
 
+from sparselex.base.artifacts import read_json, write_json
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
+from sparselex.dictionaries.sparse import fastest_selection
+from sparselex.dictionaries.table import DICTIONARIES
 from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.run import RunConfig, TrainingChoice, new_run, twin_of
 from tests.support.small import small_config, write_documents
@@ -39,7 +42,7 @@ def test_a_cached_and_a_live_run_see_the_same_tokens(tmp_path):
 @pytest.mark.parametrize("kind", ["topk", "relu", "matching_pursuit"])
 def test_every_type_goes_through_every_stage(tmp_path, kind):
     config = small_config(write_documents(tmp_path / "text"))
-    choice = TrainingChoice(kind=kind, expansion=0.25, k=4, n_tokens=20_000)
+    choice = TrainingChoice(kind=kind, expansion=0.25, k=None if kind == "relu" else 4, n_tokens=20_000)
     pipeline = Pipeline(Workspace.create(tmp_path / "w"), "main", config.model_copy(update={"training": choice}))
     pipeline.train()
     assert pipeline.index().d_sae == 128
@@ -93,3 +96,63 @@ def test_live_and_cached_runs_are_told_apart(tmp_path):
     before = live.inputs()
     live.harvest()
     assert "shards" not in before and live.inputs() == before | {"shards": "float32"}
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        (
+            {"kind": "relu", "k": 4},
+            r"k=4 was given(?s:.*)k with abstopk, archetypal, batchtopk, clt, jumprelu, .*leave k out",
+        ),
+        ({"kind": "gated", "k": 4, "selection": "float32"}, "k=4 and selection='float32' were given"),
+        ({"kind": "topk", "l1": 3.0}, r"(?s:.*)expected: l1 with gated, panneal, relu"),
+        ({"kind": "jumprelu", "selection": "bfloat16"}, "type jumprelu have no such setting"),
+        ({"kind": "matching_pursuit", "skip": True}, "type matching_pursuit have no such setting"),
+        ({"skip": True}, "the run has no target"),
+        ({"kind": "topk", "options": {"convention": "2023"}}, r"(?s:.*)expected: convention with relu"),
+        ({"kind": "relu", "options": {"conventoin": "2023"}}, r"(?s:.*)did you mean convention"),
+        ({"kind": "relu", "l1": 3.0, "options": {"l1": 4.0}}, "l1 is given twice"),
+    ],
+)
+def test_a_choice_that_means_nothing_to_its_type_is_refused_before_anything_is_written(choice, message, tmp_path):
+    config = small_config(write_documents(tmp_path / "text"))
+    workspace = Workspace.create(tmp_path / "w")
+    pipeline = Pipeline(workspace, "main", config)
+    with pytest.raises(UserError, match=f"(?s){message}"):
+        pipeline.use_training(TrainingChoice(**choice))
+    with pytest.raises(UserError, match=f"(?s){message}"):
+        Pipeline(workspace, "main", config.model_copy(update={"training": TrainingChoice(**choice)})).train()
+    assert [path.name for path in workspace.path.rglob("*")] == ["sparselex.json"]
+
+
+def test_what_is_left_out_takes_the_default_of_the_type(small_workspace):
+    pipeline = Pipeline.open(small_workspace, "main")
+    for kind in DICTIONARIES.names():
+        if kind == "clt":
+            continue
+        found = pipeline.use_training(TrainingChoice(kind=kind)).train_config().dictionary
+        fields = {"kind": kind, "d_in": found.d_in, "d_sae": found.d_sae}
+        if "selection" in found.to_json():
+            fields["selection"] = fastest_selection()
+        assert found == type(found)(**fields)
+        assert pipeline.use_training(TrainingChoice(kind=kind, skip=False, k=None)).train_config().dictionary == found
+
+
+def test_a_run_kept_by_an_earlier_version_is_read_with_what_its_type_used(tmp_path):
+    """Those kept k=32 for every type, and whatever else was given."""
+    config = small_config(write_documents(tmp_path / "text"))
+    pipeline = Pipeline(Workspace.create(tmp_path / "w"), "main", config)
+    pipeline.keep()
+    values = read_json(pipeline.folder / "run.json")
+    for kind, kept, used in (
+        ("relu", {"k": 32, "l1": 3.0, "selection": "float32"}, {"l1": 3.0}),
+        ("topk", {"k": 32, "l1": 3.0}, {"k": 32}),
+        ("jumprelu", {"k": 8, "selection": "bfloat16"}, {"k": 8}),
+    ):
+        values["training"] = {"kind": kind, "expansion": 0.25} | kept
+        write_json(pipeline.folder / "run.json", values)
+        opened = Pipeline.open(pipeline.workspace, "main")
+        assert opened.config.training == TrainingChoice(kind=kind, expansion=0.25, **used)
+        assert opened.train_config().dictionary.kind == kind
+        assert RunConfig.parse(values).training.k == kept["k"], "reading alone refuses nothing"

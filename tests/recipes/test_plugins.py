@@ -1,5 +1,7 @@
 """A type of dictionary that another package registers: configured by its name, trained, saved, loaded, evaluated."""
 
+import os
+import subprocess
 import sys
 
 import pytest
@@ -7,13 +9,16 @@ import torch
 
 from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.errors import UserError
+from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.dictionaries.table import DICTIONARIES
+from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.run import TrainingChoice
 from sparselex.testing import check_dictionary
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import train
 from tests.support.plugin import install
+from tests.support.small import small_config, write_documents
 
 VALUES = {
     "dictionary": {"kind": "log_relu", "d_in": 16, "d_sae": 32},
@@ -51,6 +56,22 @@ def test_it_is_trained_saved_and_loaded(installed, tmp_path):
         for d in (loaded, train(mixture(), heavier, tmp_path / "e", inputs={}))
     ]
     assert 0 < l0[1] < l0[0]
+
+
+def test_it_goes_through_every_stage_from_the_command_line(installed, tmp_path):
+    workspace = Workspace.create(tmp_path / "w")
+    Pipeline(workspace, "main", small_config(write_documents(tmp_path / "text"))).harvest()
+    command = [sys.executable, "-c", "from sparselex.cli.main import main; main()", "train", str(workspace.path),
+               "--kind", "log_relu", "--expansion", "0.25", "--option", "weight=3", "--tokens", "8000"]  # fmt: skip
+    paths = os.pathsep.join([str(installed), *filter(None, [os.environ.get("PYTHONPATH")])])
+    result = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 0 and "LogReLU dictionary, 512 -> 128 latents" in result.stdout, result.stderr
+    pipeline = Pipeline.open(workspace, "main").use_controls([])
+    assert pipeline.config.training.kind == "log_relu" and pipeline.train_config().dictionary.weight == 3
+    assert pipeline.index().d_sae == 128
+    assert {figure.name: figure for figure in pipeline.evaluate().figures}["core/fvu"].value < 1
 
 
 def test_where_the_package_is_not_installed_the_known_types_are_named(tmp_path, monkeypatch):

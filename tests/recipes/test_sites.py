@@ -261,7 +261,7 @@ def test_each_site_of_a_cross_layer_transcoder_is_spliced_alone_from_the_undistu
         (INS.split("+")[0], OUTS.split("+")[0], {"kind": "clt"}, "two or more hooks"),
         ("+".join(reversed(INS.split("+"))), OUTS, {"kind": "clt"}, "order of the forward pass"),
         (INS, "+".join([OUTS.split("+")[0]] * 3), {"kind": "clt"}, "each site once"),
-        (INS, OUTS, {"kind": "clt", "skip": True}, "unknown key 'dictionary.skip'"),
+        (INS, OUTS, {"kind": "clt", "skip": True}, "type clt have no such setting"),
     ],
 )
 def test_what_is_no_cross_layer_transcoder_is_refused(tmp_path, three_layers, hook, target, choice, message):

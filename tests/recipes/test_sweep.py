@@ -57,6 +57,41 @@ def test_its_figures_equal_a_direct_look(swept):
     assert row.value("core/fvu") == pytest.approx(fvu, rel=1e-4)
 
 
+def test_values_go_to_the_types_that_take_them(swept):
+    """An option of one type, amounts of the others: each member has what its type knows, and the rest is no error."""
+    pipeline, _ = swept
+    config = SweepConfig(kinds=("topk", "relu", "jumprelu"), ks=(4, 8), l1s=(5.0, 6.0), selection="float32", expansions=(0.5,),
+                         options={"convention": "2023", "warmup_share": 0.1})  # fmt: skip
+    found = {
+        member.name: pipeline.train_config(member.choice).dictionary.to_json()
+        for member in members_of(pipeline, config)
+    }
+    assert list(found) == ["topk-x0.5-k4-s0", "topk-x0.5-k8-s0", "relu-x0.5-l1-5-s0", "relu-x0.5-l1-6-s0",
+                           "jumprelu-x0.5-k4-s0", "jumprelu-x0.5-k8-s0"]  # fmt: skip
+    relu, jump = found["relu-x0.5-l1-6-s0"], found["jumprelu-x0.5-k8-s0"]
+    assert (relu["convention"], relu["warmup_share"], relu["l1"]) == ("2023", 0.1, 6.0)
+    assert (jump["target_l0"], jump["warmup_share"], found["topk-x0.5-k4-s0"]["selection"]) == (8, 0.1, "float32")
+    names = [member.name for member in members_of(pipeline, SweepConfig(kinds=("topk", "relu")))]
+    assert names == ["topk-x8-k16-s0", "topk-x8-k32-s0", "topk-x8-k64-s0", "relu-x8-s0"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"kinds": ("relu", "gated"), "ks": (4,)}, "type relu and gated have no such setting"),
+        ({"kinds": ("topk",), "l1s": (4.0,)}, "l1 with gated, panneal, relu"),
+        ({"kinds": ("relu", "jumprelu"), "selection": "float32"}, "selection='float32' was given"),
+        ({"kinds": ("topk", "batchtopk"), "options": {"convention": "2023"}}, "convention with relu"),
+        ({"kinds": ("topk",), "options": {"k": 3}}, "k is given twice"),
+    ],
+)
+def test_what_fits_none_of_the_types_is_refused_before_anything_is_written(values, message, tmp_path):
+    pipeline = Pipeline(Workspace.create(tmp_path / "w"), "main", small_config(write_documents(tmp_path / "text")))
+    with pytest.raises(UserError, match=message):
+        sweep(pipeline, SweepConfig(**values))
+    assert [path.name for path in pipeline.workspace.path.rglob("*")] == ["sparselex.json"]
+
+
 def test_a_member_is_what_it_would_be_alone(swept, tmp_path):
     """One hook and one member, on the same stream: the same bytes as among twelve."""
     pipeline, _ = swept

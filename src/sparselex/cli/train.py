@@ -12,38 +12,47 @@ def train(
     workspace: WorkspaceArgument,
     run: RunOption = "main",
     kind: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--kind",
-            help="Type of dictionary: batchtopk, topk, relu, jumprelu, gated, matryoshka, panneal, abstopk, matching_pursuit, archetypal or clt.",
+            help="Type of dictionary: batchtopk (default), topk, relu, jumprelu, gated, matryoshka, panneal, abstopk, matching_pursuit, "
+            "archetypal, clt, or one that an installed package adds.",
         ),
-    ] = "batchtopk",
-    expansion: Annotated[float, typer.Option("--expansion", min=0, help="Latents per activation dimension.")] = 8,
+    ] = None,
+    expansion: Annotated[
+        float | None, typer.Option("--expansion", min=0, help="Latents per activation dimension. Default: 8.")
+    ] = None,
     k: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--k",
             min=1,
-            help="Latents kept per token (clt: of all layers together); for jumprelu the number aimed at, for matching_pursuit the number of steps.",
+            help="Latents kept per token (clt: of all layers together); for jumprelu the number aimed at, for matching_pursuit the number of steps. "
+            "Default: 32. Not for relu, gated and panneal.",
         ),
-    ] = 32,
-    l1: Annotated[float | None, typer.Option("--l1", help="Weight of the L1 penalty (relu, gated, panneal).")] = None,
+    ] = None,
+    l1: Annotated[
+        float | None,
+        typer.Option("--l1", help="Weight of the L1 penalty (relu, gated, panneal). Default: the type's."),
+    ] = None,
     tokens: Annotated[
         int | None, typer.Option("--tokens", min=1, help="Tokens to train on; default: one pass.")
     ] = None,
     selection: Annotated[
         str | None,
         typer.Option(
-            "--selection", help="Precision in which latents are chosen: float32 or bfloat16. Default: the faster here."
+            "--selection",
+            help="Precision in which latents are chosen: float32 or bfloat16 (the types with k, but for jumprelu and matching_pursuit). "
+            "Default: the faster here.",
         ),
     ] = None,
     frozen: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--frozen",
-            help="What never learns, for controls: decoder, soft_decoder (rows stay near their first direction) or encoder.",
+            help="What never learns, for controls: decoder, soft_decoder (rows stay near their first direction) or encoder. Default: nothing.",
         ),
-    ] = "nothing",
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
@@ -55,7 +64,7 @@ def train(
     skip: Annotated[
         bool, typer.Option("--skip", help="Let a transcoder also pass a linear function of its input.")
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of weights and order.")] = 0,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of weights and order. Default: 0.")] = None,
     prefetch: PrefetchOption = 0,
     divide_latents: Annotated[
         int,
@@ -84,9 +93,9 @@ def train(
 
     pipeline = Pipeline.open(Workspace(workspace), run)
     values = {"kind": kind, "expansion": expansion, "k": k, "l1": l1, "n_tokens": tokens, "selection": selection,
-              "frozen": frozen, "options": parse_options(option or []), "skip": skip, "seed": seed,
-              "prefetch": prefetch}  # fmt: skip
-    pipeline = pipeline.use_training(TrainingChoice.parse(values, "the training options"))
+              "frozen": frozen, "options": parse_options(option or []), "skip": skip or None, "seed": seed}  # fmt: skip
+    given = {name: value for name, value in values.items() if value is not None}
+    pipeline = pipeline.use_training(TrainingChoice.parse(given | {"prefetch": prefetch}, "the training options"))
     ranks = Ranks.from_environment(divide_latents, pipeline.config.model.device)
     whole = TrainConfig.from_file(config) if config else None
     shown = pipeline.config.to_json() | ({"train_config": whole.to_json()} if whole else {})

@@ -24,8 +24,7 @@ from sparselex.dictionaries.convert import Imported, export_dictionary, import_d
 from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
 from sparselex.dictionaries.ranks import ALONE, Ranks
-from sparselex.dictionaries.sparse import fastest_selection
-from sparselex.dictionaries.table import AnyDictionaryConfig
+from sparselex.dictionaries.table import AnyDictionaryConfig, config_type
 from sparselex.evaluate.diff import diff
 from sparselex.evaluate.evaluate import EvaluateConfig, evaluate
 from sparselex.evaluate.records import Evaluation, ModelDiff
@@ -35,7 +34,7 @@ from sparselex.features.build import build_index
 from sparselex.features.index import FeatureIndex
 from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import SubjectModel, load_model
-from sparselex.recipes.run import RunConfig, TrainingChoice
+from sparselex.recipes.run import ONE_SITE, RunConfig, TrainingChoice
 from sparselex.text.corpus import TokenCorpus, build_corpus
 from sparselex.text.sources import load_documents, text_id
 from sparselex.training.config import TrainConfig
@@ -53,10 +52,6 @@ VALIDATION_ROWS = 32
 
 CHECKPOINT_TOKENS = 500_000
 """Training can be killed at any moment; this much of it is at most done again."""
-
-
-BY_PENALTY = ("relu", "gated", "panneal")
-"""Types whose sparsity is set by the weight of a penalty, not by a number of latents."""
 
 
 def default_hook(model: SubjectModel | ModelPair) -> str:
@@ -89,11 +84,12 @@ class Pipeline:
     @classmethod
     def open(cls, workspace: Workspace, run: str) -> "Pipeline":
         """The run as it was configured by an earlier stage. Raises `UserError` if there is none of that name."""
-        values = workspace.settings(run)
-        return cls(workspace, run, RunConfig.parse(values, str(workspace.run(run) / "run.json")))
+        config = RunConfig.parse(workspace.settings(run), str(workspace.run(run) / "run.json"))
+        return cls(workspace, run, config.model_copy(update={"training": config.training.as_used()}))
 
     def use_training(self, choice: TrainingChoice) -> "Pipeline":
-        """The same run with another choice of what is trained."""
+        """The same run with another choice of what is trained. Raises `UserError` for a choice that means nothing to its type."""
+        choice.check(has_target=self.config.target is not None)
         return Pipeline(self.workspace, self.run, self.config.model_copy(update={"training": choice}))
 
     def use_controls(self, controls: Sequence[str]) -> "Pipeline":
@@ -154,12 +150,17 @@ class Pipeline:
         return harvest(self.model, corpus, config, self.folder / "activations")
 
     def train_config(self, choice: TrainingChoice | None = None, hook: str | None = None) -> TrainConfig:
-        """The training configuration with everything filled in; of the run's own choice and hook unless others are given."""
-        choice, hook = choice or self.config.training, hook or self.hook
-        d_in = self.model.width(hook)
+        """The training configuration with everything filled in; of the run's own choice and hook unless others are given.
+
+        Raises `UserError` for a choice that means nothing to its type, and for one that does not fit the sites.
+        """
+        choice = choice or self.config.training
+        choice.check(has_target=self.config.target is not None)
+        hook = hook or self.hook
+        d_in, sites = self.model.width(hook), config_type(choice.kind).model_fields
         dictionary: dict[str, object] = {"kind": choice.kind, "d_in": d_in, "d_sae": round(d_in * choice.expansion)}
         if (target := self._target_of(hook)) is not None:
-            if choice.kind in ("matching_pursuit", "archetypal"):
+            if choice.kind in ONE_SITE or "d_out" not in sites:
                 raise UserError(f"The run has a target, and {choice.kind} dictionaries reconstruct their input.", "a type that can be a "
                                 "transcoder", "choose another --kind, or begin a run without --target.")  # fmt: skip
             dictionary |= {"d_out": self.model.width(target)}
@@ -172,18 +173,11 @@ class Pipeline:
                 raise UserError(f"{len(widths)} hooks and as many targets, and a dictionary of kind {choice.kind}.",
                                 "a cross-layer transcoder, which alone reads and writes several sites",
                                 "train with --kind clt, or begin a run with one hook and one target.")  # fmt: skip
+            if choice.kind in ONE_SITE or "parts" not in sites:
+                raise UserError(f"{len(widths)} sites are read, and {choice.kind} dictionaries are of one.", "a type that can be a crosscoder",
+                                "choose another --kind, or begin a run with one hook of one model.")  # fmt: skip
             dictionary |= {"parts": widths}
-        if choice.skip:
-            dictionary |= {"skip": True}
-        if choice.kind in BY_PENALTY:
-            dictionary |= {"l1": choice.l1} if choice.l1 else {}
-        elif choice.kind == "jumprelu":
-            dictionary |= {"target_l0": choice.k}
-        elif choice.kind == "matching_pursuit":
-            dictionary |= {"k": choice.k}
-        else:
-            dictionary |= {"k": choice.k, "selection": choice.selection or fastest_selection(self.config.model.device)}
-        dictionary |= choice.options
+        dictionary |= choice.fields(self.config.model.device)
         n_tokens = choice.n_tokens or self.n_training_tokens
         values = {
             "dictionary": dictionary,
