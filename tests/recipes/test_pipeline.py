@@ -10,6 +10,7 @@ from sparselex.dictionaries.sparse import fastest_selection
 from sparselex.dictionaries.table import DICTIONARIES
 from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.run import RunConfig, TrainingChoice, new_run, twin_of
+from sparselex.training.config import TrainConfig
 from tests.support.small import small_config, write_documents
 
 
@@ -156,3 +157,41 @@ def test_a_run_kept_by_an_earlier_version_is_read_with_what_its_type_used(tmp_pa
         assert opened.config.training == TrainingChoice(kind=kind, expansion=0.25, **used)
         assert opened.train_config().dictionary.kind == kind
         assert RunConfig.parse(values).training.k == kept["k"], "reading alone refuses nothing"
+
+
+WHOLE = [
+    {"dictionary": {"kind": "topk", "d_in": 512, "d_sae": 77, "k": 5, "rank_by": "activation", "selection": "bfloat16"},
+     "n_tokens": 6_000, "batch_size": 500, "lr": 2e-3, "clip": 0.5, "frozen": "decoder", "seed": 3, "k_aux": 7},
+    {"dictionary": {"kind": "relu", "d_in": 512, "d_sae": 33, "l1": 2.0, "convention": "2023", "resample_shares": [0.5]},
+     "n_tokens": 6_000, "auxk_alpha": 0.0},
+    {"dictionary": {"kind": "jumprelu", "d_in": 512, "d_sae": 100, "target_l0": 7.5}, "n_tokens": 6_000},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("values", WHOLE, ids=lambda values: values["dictionary"]["kind"])
+def test_what_is_recorded_is_what_was_trained(values, tmp_path):
+    """A whole configuration given in place of the choice: the run read back makes the very same one, and so does its twin."""
+    config, ahead = TrainConfig.parse(values), int(values["dictionary"]["kind"] == "relu")
+    first = Pipeline(Workspace.create(tmp_path / "w"), "main", small_config(write_documents(tmp_path / "text")))
+    pipeline = first.use_training(first.config.training.model_copy(update={"prefetch": ahead}))
+    pipeline.train(config)
+    opened = Pipeline.open(pipeline.workspace, "main")
+    assert opened.train_config() == config == TrainConfig.parse(opened.manifest("dictionary").config)
+    assert opened.config == pipeline.config and opened.config.training.prefetch == ahead
+    assert Pipeline(pipeline.workspace, "twin", twin_of(opened.config)).train_config() == config
+    before = opened.manifest("dictionary")
+    opened.train()
+    assert opened.manifest("dictionary") == before
+
+
+def test_a_configuration_of_other_sites_than_the_run_is_refused(tmp_path):
+    hook = "blocks.0.hook_resid_pre+blocks.0.mlp.hook_post"
+    config = small_config(write_documents(tmp_path / "text"), hook=hook)
+    pipeline = Pipeline(Workspace.create(tmp_path / "w"), "main", config)
+    for parts in ([320, 320], []):
+        values = {"dictionary": {"kind": "topk", "d_in": 640, "d_sae": 64, "k": 4, "parts": parts}, "n_tokens": 1_000}
+        with pytest.raises(UserError, match=r"(?s)parts=.*parts=\[128, 512\]"):
+            pipeline.train(TrainConfig.parse(values))
+    assert not pipeline.folder.exists()
+    with pytest.raises(UserError, match=r"settings has learning_rate, seed"):
+        pipeline.use_training(TrainingChoice(settings={"learning_rate": 1, "seed": 2}))

@@ -16,6 +16,7 @@ from sparselex.evaluate.sweep import fronts_of
 from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.sweep import SweepConfig, members_of, print_sweep, sweep, use
 from sparselex.server.app import create_app
+from sparselex.training.config import TrainConfig
 from tests.support.small import small_config, write_documents
 
 HOOKS = ("blocks.0.mlp.hook_post", "blocks.0.hook_resid_post")
@@ -153,7 +154,7 @@ def test_one_of_them_becomes_a_run(swept):
     assert new.index().d_sae == 64
     for other in found.rows[::2]:  # its configuration is the one it was trained with
         made = use(pipeline, other.name, f"as-{found.rows.index(other)}")
-        assert made.train_config().dictionary == load_dictionary(made.folder / "dictionary").config
+        assert made.train_config() == TrainConfig.parse(made.manifest("dictionary").config)
     with pytest.raises(UserError, match="There is a run 'chosen' already"):
         use(pipeline, row.name, "chosen")
     with pytest.raises(UserError, match="no sparselex artifact"):

@@ -75,7 +75,11 @@ def train(
         ),
     ] = 1,
     config: Annotated[
-        Path | None, typer.Option("--config", help="A JSON file with the whole training configuration instead.")
+        Path | None,
+        typer.Option(
+            "--config",
+            help="A JSON file with the whole training configuration, in place of the options above from --kind to --seed.",
+        ),
     ] = None,
     log_to: Annotated[
         list[str] | None,
@@ -84,6 +88,7 @@ def train(
     json: JsonOption = False,
 ) -> None:
     """Train a sparse dictionary on the run's activations (killed: run it again, it goes on exactly)."""
+    from sparselex.base.errors import UserError
     from sparselex.base.workspace import Workspace
     from sparselex.dictionaries.ranks import Ranks
     from sparselex.recipes.pipeline import Pipeline
@@ -94,11 +99,20 @@ def train(
     pipeline = Pipeline.open(Workspace(workspace), run)
     values = {"kind": kind, "expansion": expansion, "k": k, "l1": l1, "n_tokens": tokens, "selection": selection,
               "frozen": frozen, "options": parse_options(option or []), "skip": skip or None, "seed": seed}  # fmt: skip
-    given = {name: value for name, value in values.items() if value is not None}
-    pipeline = pipeline.use_training(TrainingChoice.parse(given | {"prefetch": prefetch}, "the training options"))
-    ranks = Ranks.from_environment(divide_latents, pipeline.config.model.device)
+    given = {name: value for name, value in values.items() if value not in (None, {})}
     whole = TrainConfig.from_file(config) if config else None
-    shown = pipeline.config.to_json() | ({"train_config": whole.to_json()} if whole else {})
+    if whole and given:
+        options = [{"n_tokens": "tokens", "options": "option"}.get(name, name) for name in given]
+        raise UserError(f"--config was given together with {', '.join(f'--{name}' for name in options)}.",
+                        "the whole configuration from the file, or the options",
+                        f"leave {'these' if len(given) > 1 else 'it'} out, and write the value into {config}; or leave --config out.")  # fmt: skip
+    if whole:
+        choice = TrainingChoice.of(whole, prefetch=prefetch)
+    else:
+        choice = TrainingChoice.parse(given | {"prefetch": prefetch}, "the training options")
+    pipeline = pipeline.use_training(choice)
+    ranks = Ranks.from_environment(divide_latents, pipeline.config.model.device)
+    shown = pipeline.config.to_json()
     places = log_to or [] if ranks.is_main else []
     with logs(places, pipeline.folder / "logs", f"{pipeline.workspace.path.name}/{run}", shown) as observers:
         dictionary = pipeline.train(whole, observers=observers, ranks=ranks)

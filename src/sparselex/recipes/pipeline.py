@@ -190,6 +190,7 @@ class Pipeline:
             "checkpoint_tokens": CHECKPOINT_TOKENS,
             # A tenth of the run, so that even a short one has time to revive what fell silent.
             "dead_after_tokens": min(10_000_000, max(50_000, n_tokens // 10)),
+            **choice.settings,
         }
         return TrainConfig.parse(values, "the training options")
 
@@ -221,10 +222,13 @@ class Pipeline:
     ) -> TrainableDictionary:
         """The run's dictionary, trained on its shards where there are any, else live; by all processes of `ranks` together.
 
-        `observers` are called with every line of the log. Raises `UserError` like `training.train`.
+        With `config`, as that says: it takes the place of the run's own choice, here and in `run.json`. `observers` are called with every line
+        of the log. Raises `UserError` like `training.train`, and for a configuration of other sites than the run's.
         """
-        config = config or self.train_config()
+        given, config = config, config or self.train_config()
         self._check(config, ranks)
+        if given is not None:
+            self._adopt(given)
         if ranks.is_main:  # shards are harvested by one, and read by all
             units = self.units()
             self.keep()
@@ -252,6 +256,16 @@ class Pipeline:
             raise UserError(
                 "Reading ahead was asked for with several processes.", "one or the other", "leave --prefetch out."
             )
+
+    def _adopt(self, config: TrainConfig) -> None:
+        """Make `config` the run's choice. Raises `UserError` if it is not one that can be made at the run's sites."""
+        chosen = TrainingChoice.of(config, prefetch=self.config.training.prefetch)
+        here, given = (one.dictionary.to_json() for one in (self.train_config(chosen), config))
+        if other := [name for name, value in given.items() if value != here[name]]:
+            raise UserError(f"The training configuration has {', '.join(f'{name}={given[name]}' for name in other)}.",
+                            f"what the sites of the run give: {', '.join(f'{name}={here[name]}' for name in other)}",
+                            "correct the configuration, or begin a run at the sites that it is for.")  # fmt: skip
+        self.config = self.config.model_copy(update={"training": chosen})
 
     def inputs(self, hook: str | None = None) -> dict[str, str]:
         """What a dictionary of this run is made from, at `hook` or the run's own."""

@@ -19,6 +19,7 @@ from sparselex.explain.explain import ExplainConfig
 from sparselex.features.build import IndexConfig
 from sparselex.lm.subject import ModelConfig
 from sparselex.text.corpus import CorpusConfig
+from sparselex.training.config import TrainConfig
 from sparselex.training.frozen import Frozen
 
 OF_SOME_TYPES = ("k", "l1", "selection", "skip")
@@ -26,6 +27,9 @@ OF_SOME_TYPES = ("k", "l1", "selection", "skip")
 
 FROM_SITES = ("d_in", "d_out", "parts", "layers_in", "layers_out")
 """Fields of a configuration that follow from where the model is read."""
+
+_CHOSEN = ("dictionary", "n_tokens", "seed", "frozen")
+"""Fields of a training configuration that a choice has by itself."""
 
 ONE_SITE = ("archetypal",)
 """Types whose configuration has the fields of several sites, and refuses them."""
@@ -106,6 +110,21 @@ class TrainingChoice(Config):
     seed: int = 0
     """Seed of the weights and of the order of the data."""
 
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Other fields of the training configuration (`TrainConfig`), by name, where a person or a finished training decided them."""
+
+    @classmethod
+    def of(cls, config: TrainConfig, *, prefetch: int = 0) -> "TrainingChoice":
+        """The choice from which a run at the same sites takes exactly `config`, whatever the recipe would fill in by then."""
+        settings = config.to_json()
+        dictionary: dict[str, Any] = settings.pop("dictionary")
+        own = {name: settings.pop(name) for name in _CHOSEN[1:]}
+        own |= {name: dictionary.pop(name) for name in ("kind", *OF_SOME_TYPES) if name in dictionary}
+        own["expansion"] = dictionary.pop("d_sae") / dictionary["d_in"]
+        options = {name: value for name, value in dictionary.items() if name not in FROM_SITES}
+        values = own | {"options": options, "settings": settings, "prefetch": prefetch}
+        return cls.parse(values, "the training configuration")
+
     def check(self, *, has_target: bool) -> None:
         """Raise `UserError` for what was chosen and means nothing to the type; `has_target` is whether the run's dictionary is a transcoder.
 
@@ -117,6 +136,9 @@ class TrainingChoice(Config):
             if (field := field_of(self.kind, name)) and field in self.options:
                 raise UserError(f"{name} is given twice: as {getattr(self, name)!r}, and among the other fields of the type as "
                                 f"{self.options[field]!r}.", "each value once", "leave one of the two out.")  # fmt: skip
+        if unknown := [name for name in self.settings if name not in TrainConfig.model_fields or name in _CHOSEN]:
+            raise UserError(f"settings has {', '.join(unknown)}.", "fields of TrainConfig that are no choices of their own",
+                            f"leave {', '.join(unknown)} out of settings.")  # fmt: skip
         if self.skip and not has_target:
             raise UserError("skip was given, and the run has no target: an autoencoder that may copy its input learns nothing.",
                             "skip with a transcoder", "leave --skip out, or begin a run with --target.")  # fmt: skip

@@ -24,7 +24,7 @@ from sparselex.dictionaries.table import Kind, config_type
 from sparselex.evaluate.records import SweepReport, SweepRow
 from sparselex.evaluate.sweep import SHOWN, Measured, sweep_report
 from sparselex.recipes.pipeline import BLOCK_TOKENS, Pipeline
-from sparselex.recipes.run import FROM_SITES, OF_SOME_TYPES, TrainingChoice, check_fit, field_of
+from sparselex.recipes.run import OF_SOME_TYPES, TrainingChoice, check_fit, field_of
 from sparselex.training.calibrate import Columns
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import Job, train_many
@@ -156,13 +156,7 @@ def use(pipeline: Pipeline, name: str, run: str) -> Pipeline:
     """
     source = pipeline.folder / "sweep" / name
     manifest = open_artifact(source, "dictionary", verify=True)
-    trained = TrainConfig.parse(manifest.config)
-    fields = trained.dictionary.to_json()
-    named = {name: fields.pop(name) for name in ("kind", "k", "l1", "selection", "skip") if name in fields}
-    expansion = fields.pop("d_sae") / fields.pop("d_in")
-    options = {name: value for name, value in fields.items() if name not in FROM_SITES}
-    choice = TrainingChoice.parse({"expansion": expansion, "n_tokens": trained.n_tokens, "seed": trained.seed,
-                                   "options": options} | named)  # fmt: skip
+    choice = TrainingChoice.of(TrainConfig.parse(manifest.config))
     config = pipeline.config.model_copy(update={"hook": manifest.inputs["hook"], "training": choice, "cached": False})
     new = Pipeline(pipeline.workspace, run, config)
     if new.folder.exists():
