@@ -116,6 +116,11 @@ class CrossLayerTranscoder(TrainableDictionary):
         return self.config.layers_out
 
     @property
+    def aux_width(self) -> int:
+        """The widest site read: AuxK's number is meant relative to the width of one layer, not to that of all together."""
+        return max(self.parts_in)
+
+    @property
     def W_dec(self) -> Float[Tensor, "d_sae d_out"]:  # type: ignore[override]
         """All decoder rows at all sites, zeros where a latent does not write; made anew each time."""
         return torch.cat([F.pad(rows, (self.d_out - rows.shape[1], 0)) for rows in self.W_write])

@@ -153,6 +153,11 @@ class TrainableDictionary(Dictionary):
         """Widths of the sites in the target."""
         return self.parts_in if self.is_autoencoder else (self.d_out,)
 
+    @property
+    def aux_width(self) -> int:
+        """Width of which AuxK takes half as its number of latents."""
+        return self.d_in
+
     def part_norms(self) -> Float[Tensor, "n_parts d_sae"]:
         """Norm of each latent's decoder row at each site, in units of the site's own scale where there are several."""
         return self.W_dec.norm(dim=-1)[None]

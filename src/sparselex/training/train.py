@@ -15,7 +15,7 @@ from sparselex.base.progress import progress
 from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
 from sparselex.dictionaries.ranks import ALONE, Ranks, even_part
-from sparselex.dictionaries.table import DICTIONARIES
+from sparselex.dictionaries.table import DICTIONARIES, kind_of
 from sparselex.training.calibrate import Columns, sample
 from sparselex.training.config import TrainConfig
 from sparselex.training.trainer import Observer, Term, Trainer
@@ -223,7 +223,7 @@ def _staged(job: Job, ranks: Ranks) -> Iterator[Staging]:
 
 def check_together(config: TrainConfig, ranks: Ranks) -> None:
     """Raise `UserError` if what is configured cannot be trained by these processes together."""
-    kind = config.dictionary.kind
+    kind = kind_of(config.dictionary)
     even_part(config.dictionary.d_sae, config.dictionary.n_blocks, ranks, kind, DICTIONARIES.get(kind).latent_dims)
 
 

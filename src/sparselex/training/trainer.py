@@ -157,7 +157,7 @@ class Trainer:
         x_hat, past = dictionary.training_decode(codes, gradients=config.gradients), dictionary.bypass(x)
         step = Step(dictionary, x, target, codes, x_hat if past is None else x_hat + past, dead,
                     self.n_steps / config.n_steps, past, batch.positions)  # fmt: skip
-        k_aux = config.k_aux or max(1, config.dictionary.d_in // 2)
+        k_aux = config.k_aux or max(1, dictionary.aux_width // 2)
         aux = auxk(step, alpha=config.auxk_alpha, k_aux=k_aux, share=config.auxk_share)
         own = penalty(step)
         loss = reconstruction(step) + own + aux
