@@ -26,6 +26,10 @@ from tests.support.foreign import (
     B_MAG,
     D_IN,
     D_SAE,
+    DEVIATION,
+    LAYER,
+    LENGTH,
+    MEAN,
     PRE,
     R_MAG,
     RAW,
@@ -88,6 +92,30 @@ def test_saelens(name, tmp_path):
     assert found.format == "saelens" and found.hook and found.model_name == "m"
     agree(found, acts, W_dec)
     assert type(import_dictionary(tmp_path / "d" / "cfg.json").dictionary) is type(found.dictionary)
+
+
+NORMALISED = {"layer_norm": (LAYER, DEVIATION, MEAN), "constant_norm_rescale": (X / LENGTH, LENGTH, 0 * MEAN)}
+
+
+@pytest.mark.parametrize("centred", [True, False])
+@pytest.mark.parametrize("norm", NORMALISED)
+@pytest.mark.parametrize("kind", ["standard", "topk", "jumprelu", "gated"])
+def test_saelens_files_that_normalise_each_token(kind, norm, centred, tmp_path):
+    tokens, size, mean = NORMALISED[norm]
+    z = (tokens - B_DEC if centred else tokens) @ W_ENC
+    pre, tensors = z + B_ENC, {}
+    match kind:
+        case "standard":
+            acts = pre.relu()
+        case "topk":
+            acts = top(pre, pre, 4)
+        case "jumprelu":
+            acts, tensors = jump(pre, THRESHOLD), {"threshold": THRESHOLD}
+        case "gated":
+            acts, tensors = gated(z), {"b_enc": None, "b_gate": B_ENC, "r_mag": R_MAG, "b_mag": B_MAG}
+    cfg = {"architecture": kind, "normalize_activations": norm, "apply_b_dec_to_input": centred, "k": 4}
+    saelens(tmp_path / "d", cfg, W_dec=UNIT, **tensors)
+    agree(import_dictionary(tmp_path / "d"), acts * size, UNIT, (acts @ UNIT + B_DEC) * size + mean)
 
 
 def test_sparsify(tmp_path):
@@ -184,7 +212,7 @@ def test_what_a_layout_cannot_hold_is_refused_and_leaves_nothing(config, layout,
         ({"architecture": "standard"}, {"b_enc": torch.full((D_SAE,), float("inf"))}, "'b_enc' holds NaN or infinity"),
         ({"architecture": "topk", "k": 99}, {"W_dec": UNIT}, "k is 99"),
         ({"architecture": "topk"}, {"W_dec": UNIT}, "k is 0"),
-        ({"architecture": "standard", "normalize_activations": "layer_norm"}, {}, "normalises its inputs"),
+        ({"architecture": "standard", "normalize_activations": "covariance_whitening"}, {}, "normalises its inputs"),
         ({"architecture": "standard", "reshape_activations": "hook_z"}, {}, "reshapes its inputs"),
         ({"architecture": "standard", "d_in": 9}, {}, "d_in is 9 in cfg.json and 8 in the weights"),
         ({"architecture": "standard"}, {"W_skip": numbers(D_IN, D_IN)}, "'W_skip' has no place"),

@@ -26,6 +26,9 @@ from tests.support.foreign import (
     D_IN,
     D_OUT,
     D_SAE,
+    DEVIATION,
+    LAYER,
+    MEAN,
     PRE,
     RAW,
     THRESHOLD,
@@ -84,10 +87,21 @@ def test_openai(values, acts, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "values",
+    [TOPK, TOPK | {"normalize": True}, {"activation": "ReLU", "normalize": True}],
+    ids=["topk", "topk, as it says", "relu, as it says"],
+)
+def test_openai_files_that_normalise_each_token(values, tmp_path):
+    """As those it published: mean and deviation are taken out of each token and put back."""
+    pre = (LAYER - B_DEC) @ W_ENC + B_ENC
+    acts = top(pre, pre, 4) if "activation_state_dict" in values else pre.relu()
+    found = import_dictionary(openai(tmp_path / "7.pt", **values))
+    agree(found, acts * DEVIATION, UNIT, (acts @ UNIT + B_DEC) * DEVIATION + MEAN)
+
+
+@pytest.mark.parametrize(
     ("values", "words"),
     [
-        (TOPK, "takes mean and standard deviation out of each token"),
-        ({"normalize": True}, "takes mean and standard deviation out"),
         ({"activation": "GELU"}, "'GELU' is not ReLU or TopK"),
         (TOPK | {"normalize": False, "activation_state_dict": {"k": 4, "postact_fn": "Identity"}}, "'Identity', not ReLU"),
         (TOPK | {"normalize": False, "activation_state_dict": {"k": 99}}, "k is 99"),
@@ -97,7 +111,7 @@ def test_openai(values, acts, tmp_path):
         ({"latent_bias": torch.full((D_SAE,), float("nan"))}, "'latent_bias' holds NaN"),
         ({"latent_bias": torch.zeros(D_SAE).to_sparse()}, "'latent_bias' is no plain table"),
     ],
-    ids=range(10),
+    ids=range(8),
 )  # fmt: skip
 def test_faults_of_openai_files_are_named(values, words, tmp_path):
     with pytest.raises(UserError, match=words):

@@ -19,8 +19,9 @@ from sparselex.dictionaries.convert.weights import (
     unfit,
 )
 from sparselex.dictionaries.dictionary import EncoderDictionary, TrainableDictionary
-from sparselex.dictionaries.files import SAELENS_CONFIG, WEIGHTS, saelens_config, write_dictionary
+from sparselex.dictionaries.files import SAELENS_CONFIG, TOKEN_NORMS, WEIGHTS, saelens_config, write_dictionary
 from sparselex.dictionaries.gated import Gated
+from sparselex.dictionaries.token_norm import TokenNorm
 
 _TRANSCODERS = {
     "transcoder": "standard",
@@ -38,8 +39,7 @@ def read_saelens(source: Source) -> Found:
     names = (about.get("model_name"), about.get("hook_name") or about.get("hook_point"), about.get("hook_name_out"))
     model_name, hook, target = (str(name or "") for name in names)
     kind = _kind(cfg, tensors)
-    _refuse_changed_inputs(cfg, tensors)
-    weights = _weights(cfg, tensors, kind)
+    weights = _weights(cfg, tensors, kind)._replace(token_norm=_token_norm(cfg, tensors, kind))
     return Found(_dictionary(cfg, tensors, kind, weights), model_name, hook, target if weights.transcoder else "")
 
 
@@ -53,13 +53,17 @@ def _kind(cfg: dict[str, Any], tensors: Tensors) -> str:
     raise tensors.fault(f"the activation {activation!r} is not relu or topk")
 
 
-def _refuse_changed_inputs(cfg: dict[str, Any], tensors: Tensors) -> None:
+def _token_norm(cfg: dict[str, Any], tensors: Tensors, kind: str) -> TokenNorm:
+    """Raises `UserError` for other changes of the input, which are not in the weights."""
     if cfg.get("reshape_activations", "none") not in ("none", None):
         raise tensors.fault(f"it reshapes its inputs ({cfg['reshape_activations']}), which we do not do")
-    if cfg.get("normalize_activations", "none") not in ("none", None, False):
-        raise tensors.fault(
-            f"it normalises its inputs ({cfg['normalize_activations']}), which is not folded into these weights"
-        )
+    norm = cfg.get("normalize_activations") or "none"
+    ours = next((ours for ours, theirs in TOKEN_NORMS.items() if theirs == norm), None)
+    if ours is None:
+        raise tensors.fault(f"it normalises its inputs ({norm}), which is not folded into these weights")
+    if ours != "none" and kind in _TRANSCODERS:
+        raise tensors.fault(f"it is a transcoder that normalises each token ({norm}), which only our autoencoders do")
+    return ours
 
 
 def _weights(cfg: dict[str, Any], tensors: Tensors, kind: str) -> Weights:

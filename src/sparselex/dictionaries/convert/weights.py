@@ -13,6 +13,7 @@ from sparselex.dictionaries.dictionary import EncoderDictionary, TrainableDictio
 from sparselex.dictionaries.gated import Gated, GatedConfig
 from sparselex.dictionaries.jumprelu import JumpReLU, JumpReLUConfig
 from sparselex.dictionaries.relu import ReLU, ReLUConfig
+from sparselex.dictionaries.token_norm import TokenNorm
 from sparselex.dictionaries.topk import TopK, TopKConfig
 
 _EVEN = 1e-3
@@ -62,6 +63,9 @@ class Weights(NamedTuple):
     W_skip: Tensor | None = None
     """`[d_out, d_in]`, of a skip transcoder."""
 
+    token_norm: TokenNorm = "none"
+    """What is done to each token before and undone after."""
+
     def uncentred(self) -> "Weights":
         """The same dictionary for `pre = x @ W_enc + b_enc`: an autoencoder of ours subtracts `b_dec` first, so the bias makes up for
         it; a transcoder reads its input as it is."""
@@ -87,7 +91,11 @@ class Weights(NamedTuple):
     @property
     def size(self) -> dict[str, Any]:
         """The fields of a configuration that these weights fix."""
-        size = {"d_in": self.W_enc.shape[0], "d_sae": self.W_enc.shape[1]}
+        size: dict[str, Any] = {
+            "d_in": self.W_enc.shape[0],
+            "d_sae": self.W_enc.shape[1],
+            "token_norm": self.token_norm,
+        }
         if self.transcoder:
             size |= {"d_out": self.W_dec.shape[1], "skip": self.W_skip is not None}
         return size
