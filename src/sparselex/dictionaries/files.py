@@ -28,6 +28,7 @@ _ARCHITECTURES = {
     "matryoshka": "jumprelu",
     "jumprelu": "jumprelu",
     "topk": "topk",
+    "abstopk": "abstopk",
     "archetypal": "topk",
     "relu": "standard",
     "panneal": "standard",
@@ -116,7 +117,7 @@ def saelens_config(dictionary: TrainableDictionary, model_name: str, hook: str, 
     """What SAELens 6 expects in `cfg.json`."""
     kind = dictionary.config.to_json()["kind"]
     architecture = saelens_architecture(dictionary) or kind
-    is_topk = architecture == "topk"
+    is_topk = architecture in ("topk", "abstopk")
     extra: dict[str, Any] = (
         {"k": dictionary.config.to_json()["k"], "rescale_acts_by_decoder_norm": True} if is_topk else {}
     )

@@ -76,8 +76,9 @@ def import_dictionary(source: Path | str, *, transcoder: bool = False) -> Import
     ) as error:  # a field of another kind than its project writes
         raise UserError(f"{place.folder} cannot be read as a dictionary of {name}: {error}.",
                         "a configuration as its project writes it", "fetch it again.") from None  # fmt: skip
-    found.dictionary.fold([1.0], [1.0])
-    dictionary = found.dictionary.eval().requires_grad_(False)
+    dictionary = found.dictionary
+    dictionary.fold([1.0] * len(dictionary.parts_in), [1.0] * len(dictionary.parts_out))
+    dictionary.eval().requires_grad_(False)
     return Imported(dictionary, name, found.model_name, found.hook, found.target)
 
 

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from sparselex.base.errors import UserError
+from sparselex.dictionaries.abstopk import AbsTopK, AbsTopKConfig
 from sparselex.dictionaries.convert.tensors import Tensors
 from sparselex.dictionaries.dictionary import EncoderDictionary, TrainableDictionary
 from sparselex.dictionaries.gated import Gated, GatedConfig
@@ -36,7 +37,7 @@ class Source(NamedTuple):
 class Found(NamedTuple):
     """What a reader found; names are empty where the files do not say."""
 
-    dictionary: EncoderDictionary
+    dictionary: TrainableDictionary
     model_name: str = ""
     hook: str = ""
     target: str = ""
@@ -117,19 +118,20 @@ def to_jumprelu(weights: Weights, threshold: Tensor) -> JumpReLU:
     return dictionary
 
 
-def to_topk(weights: Weights, k: Any, tensors: Tensors, *, by_contribution: bool) -> TopK:
-    """The k largest of `pre * |decoder row|`, or of `pre` alone."""
+def to_topk(weights: Weights, k: Any, tensors: Tensors, *, by_contribution: bool, signed: bool = False) -> TopK:
+    """The k largest of `pre * |decoder row|`, or of `pre` alone; with `signed` the largest in size."""
     norms = weights.W_dec.norm(dim=-1)
     # One norm for all rows: both ranks are the same, and the first needs nothing more to be kept.
     by_contribution = by_contribution or float((norms / norms.mean() - 1).abs().max()) <= _EVEN
     if not by_contribution:
         weights = weights._replace(W_dec=_lifted(weights.W_dec, norms))
     count = int(k or 0)
+    kind = AbsTopKConfig if signed else TopKConfig
     try:
-        config = TopKConfig(**weights.size, k=count, rank_by="contribution" if by_contribution else "activation")
+        config = kind(**weights.size, k=count, rank_by="contribution" if by_contribution else "activation")
     except ValidationError as error:
         raise tensors.fault(f"k is {count}: {error.errors()[0]['msg']}") from None
-    dictionary = TopK(config)
+    dictionary = AbsTopK(config) if isinstance(config, AbsTopKConfig) else TopK(config)
     weights.fill(dictionary)
     return dictionary
 
