@@ -15,7 +15,12 @@ from typing import NamedTuple
 from huggingface_hub import snapshot_download
 
 from sparselex.base.errors import UserError
-from sparselex.dictionaries.convert.circuit_tracer import CONFIG, read_circuit_tracer, write_circuit_tracer
+from sparselex.dictionaries.convert.circuit_tracer import (
+    CONFIG,
+    read_circuit_tracer,
+    read_circuit_tracer_clt,
+    write_circuit_tracer,
+)
 from sparselex.dictionaries.convert.dictionary_learning import read_dictionary_learning
 from sparselex.dictionaries.convert.gemma_scope import read_gemma_scope, read_gemma_scope_2
 from sparselex.dictionaries.convert.llama_scope import read_llama_scope, read_llamascopium
@@ -178,6 +183,7 @@ FORMATS: dict[str, Format] = {
     "gemma_scope": Format(("params.npz",), read_gemma_scope),
     "gemma_scope_2": Format(("params.safetensors",), read_gemma_scope_2),
     "circuit-tracer": Format((CONFIG, "layer_*.safetensors"), read_circuit_tracer),
+    "circuit-tracer-clt": Format(("W_dec_0.safetensors", "W_enc_0.safetensors"), read_circuit_tracer_clt),
     "openai": Format(("*.pt",), read_openai, last=True),
 }
 """Formats by name, in the order in which they are tried."""
