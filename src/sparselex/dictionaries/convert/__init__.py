@@ -21,6 +21,7 @@ from sparselex.dictionaries.convert.circuit_tracer import (
     read_circuit_tracer_clt,
     write_circuit_tracer,
 )
+from sparselex.dictionaries.convert.crosscoder_learning import read_crosscoder_learning
 from sparselex.dictionaries.convert.dictionary_learning import read_dictionary_learning
 from sparselex.dictionaries.convert.gemma_scope import read_gemma_scope, read_gemma_scope_2
 from sparselex.dictionaries.convert.llama_scope import read_llama_scope, read_llamascopium
@@ -178,8 +179,9 @@ FORMATS: dict[str, Format] = {
     "saelens": Format((SAELENS_CONFIG, WEIGHTS), read_saelens),
     "sparsify": Format((SAELENS_CONFIG, "sae.safetensors"), read_sparsify),
     "dictionary_learning": Format(("config.json", "ae.pt"), read_dictionary_learning),
+    "crosscoder_learning": Format(("config.json", "model.safetensors"), read_crosscoder_learning),
     "llama_scope": Format(("hyperparams.json", "checkpoints/final.safetensors"), read_llama_scope),
-    "llamascopium": Format(("config.json", WEIGHTS), read_llamascopium),
+    "llamascopium": Format(("config.json", "sae_weights.[ps]*"), read_llamascopium),
     "gemma_scope": Format(("params.npz",), read_gemma_scope),
     "gemma_scope_2": Format(("params.safetensors",), read_gemma_scope_2),
     "circuit-tracer": Format((CONFIG, "layer_*.safetensors"), read_circuit_tracer),

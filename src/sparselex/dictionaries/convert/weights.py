@@ -67,6 +67,9 @@ class Weights(NamedTuple):
     token_norm: TokenNorm = "none"
     """What is done to each token before and undone after."""
 
+    part_scales: Tensor | None = None
+    """`[n_sites]`, of a crosscoder between sites of one width: what each was multiplied by when it was trained."""
+
     def uncentred(self) -> "Weights":
         """The same dictionary for `pre = x @ W_enc + b_enc`: an autoencoder of ours subtracts `b_dec` first, so the bias makes up for
         it; a transcoder reads its input as it is."""
@@ -88,6 +91,8 @@ class Weights(NamedTuple):
                 getattr(dictionary, name).copy_(getattr(self, name))
             if self.W_skip is not None:
                 dictionary.W_skip.copy_(self.W_skip)
+            if self.part_scales is not None:
+                dictionary.part_scales.copy_(self.part_scales)
 
     @property
     def size(self) -> dict[str, Any]:
@@ -99,6 +104,9 @@ class Weights(NamedTuple):
         }
         if self.transcoder:
             size |= {"d_out": self.W_dec.shape[1], "skip": self.W_skip is not None}
+        if self.part_scales is not None:
+            n = len(self.part_scales)
+            size |= {"parts": (self.W_enc.shape[0] // n,) * n}
         return size
 
 
@@ -114,7 +122,8 @@ def to_jumprelu(weights: Weights, threshold: Tensor) -> JumpReLU:
     dictionary = JumpReLU(JumpReLUConfig(**weights.size))
     weights.fill(dictionary)
     with torch.no_grad():
-        dictionary.threshold.copy_(threshold.clamp_min(0) * weights.W_dec.norm(dim=-1))
+        # A latent whose rows are zero never opens, whatever its threshold was: one divided by their norm is infinite.
+        dictionary.threshold.copy_((threshold.clamp_min(0) * dictionary.row_sizes()).nan_to_num(0.0))
     return dictionary
 
 
