@@ -8,7 +8,9 @@ import torch
 from sparselex.base.artifacts import stage
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.convert import export_dictionary, import_dictionary
+from sparselex.dictionaries.dictionary import EncoderDictionary
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
+from sparselex.dictionaries.relu import ReLUConfig
 from sparselex.dictionaries.table import new_dictionary
 from sparselex.dictionaries.token_norm import normalised
 from sparselex.dictionaries.topk import TopKConfig
@@ -82,6 +84,22 @@ def test_what_has_no_token_to_put_back_is_refused():
     for values in ({"parts": (5, 7)}, {"d_out": 12}):
         with pytest.raises(UserError, match="is put back into what it was taken from"):
             TopKConfig.parse({"d_in": 12, "d_sae": 40, "k": 5, "token_norm": "layer", **values})
+
+
+class OwnWay(EncoderDictionary):
+    """A type that defines the whole of `encode`, as one of another package may."""
+
+    def encode(self, x):
+        return self.pre_acts(x).relu() * 2
+
+    def training_codes(self, x, *, gradients="auto"):
+        return self.encode_sparse(x)
+
+
+def test_a_type_that_encodes_in_its_own_way_has_none():
+    check_dictionary(OwnWay(ReLUConfig(d_in=12, d_sae=40), torch.Generator().manual_seed(0)))
+    with pytest.raises(UserError, match="encode in a way of their own"):
+        OwnWay(ReLUConfig(d_in=12, d_sae=40, token_norm="layer"))
 
 
 @pytest.mark.parametrize("kind", ["topk", "jumprelu", "gated"])

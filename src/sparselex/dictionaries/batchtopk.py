@@ -39,11 +39,11 @@ class BatchTopK(EncoderDictionary):
         super().__init__(config, generator)
         self.register_buffer("threshold", torch.zeros((), dtype=torch.float64))
 
-    def _acts(self, x: Tensor) -> Tensor:
+    def code(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         pre = self.pre_acts(x)
         return torch.where(pre > self._cut(), pre, 0)
 
-    def _codes(self, x: Tensor) -> Codes:
+    def code_sparse(self, x: Float[Tensor, "n d_in"]) -> Codes:
         pre = self.pre_acts(x)
         rows, indices = (pre > self._cut()).nonzero(as_tuple=True)
         return Codes.from_pairs(rows, indices, pre[rows, indices], len(x), self.d_sae)

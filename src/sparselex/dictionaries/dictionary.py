@@ -226,6 +226,9 @@ class EncoderDictionary(TrainableDictionary):
         self.config, self.d_in, self.d_sae = config, config.d_in, config.d_sae
         self.d_out = config.d_out or config.d_in
         self._normalises = False  # before folding, tokens come normalised
+        if config.token_norm != "none" and type(self).encode is not EncoderDictionary.encode:
+            raise UserError(f"{type(self).__name__} dictionaries encode in a way of their own, and token_norm is {config.token_norm}.",
+                            "token_norm=none, or a type that defines `code`", "leave token_norm out.")  # fmt: skip
         rows = torch.randn(self.d_sae, self.d_in, generator=generator)
         rows *= decoder_norm / rows.norm(dim=-1, keepdim=True)
         read = rows.clone()
@@ -256,24 +259,25 @@ class EncoderDictionary(TrainableDictionary):
 
     def encode(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         if not self._normalises:
-            return self._acts(x)
+            return self.code(x)
         token = normalised(x, self.config.token_norm)
-        return self._acts(token.x) * token.size
+        return self.code(token.x) * token.size
 
     def encode_sparse(self, x: Float[Tensor, "n d_in"]) -> Codes:
         if not self._normalises:
-            return self._codes(x)
+            return self.code_sparse(x)
         token = normalised(x, self.config.token_norm)
-        codes = self._codes(token.x)
+        codes = self.code_sparse(token.x)
         return codes.with_values(codes.values * token.size[codes.rows, 0])
 
-    @abstractmethod
-    def _acts(self, x: Tensor) -> Tensor:
-        """`encode` of tokens that are normalised already."""
+    def code(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
+        """`encode` of tokens as the weights read them, normalised where `token_norm` says so: what a type defines. One that defines
+        `encode` in place of it can have no `token_norm`."""
+        return self.encode(x)
 
-    def _codes(self, x: Tensor) -> Codes:
-        """`encode_sparse` of tokens that are normalised already."""
-        return Codes.from_dense(self._acts(x))
+    def code_sparse(self, x: Float[Tensor, "n d_in"]) -> Codes:
+        """The active latents of `code`, in less memory where the type allows."""
+        return Codes.from_dense(self.code(x))
 
     def training_tokens(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_in"]:
         return normalised(x, self.config.token_norm).x

@@ -57,7 +57,7 @@ class JumpReLU(EncoderDictionary):
         super().__init__(config, generator)
         self.threshold = nn.Parameter(torch.zeros(config.d_sae))
 
-    def _acts(self, x: Tensor) -> Tensor:
+    def code(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         pre = self.pre_acts(x)
         return torch.where(pre * self.row_sizes() > self.threshold.clamp_min(0), pre, 0)
 

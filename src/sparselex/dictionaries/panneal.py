@@ -47,7 +47,7 @@ class PAnneal(EncoderDictionary):
     def __init__(self, config: PAnnealConfig, generator: torch.Generator | None = None):
         super().__init__(config, generator, decoder_norm=0.1)
 
-    def _acts(self, x: Tensor) -> Tensor:
+    def code(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         return self.pre_acts(x).relu()
 
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
