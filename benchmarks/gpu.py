@@ -1,4 +1,4 @@
-"""Optimiser steps on a GPU against the encoder's bfloat16 product alone, against dense autograd, and kernels against PyTorch.
+"""Optimiser steps on a GPU against the encoder's bfloat16 product alone, against dense autograd, and kernels against PyTorch; selection alone.
 
 A step must do the encoder's product; the goal is half of its rate, for TopK and BatchTopK with k 64, 2,304 -> 65,536, batch 32,768. Weights,
 moments and sums are float32 throughout. Without a GPU: `--device cpu --quick` runs everything once at toy size, to see that it runs.
@@ -14,6 +14,7 @@ import torch
 from benchmarks.ratios import interleaved, options, ratio, show
 from benchmarks.training import activations
 from sparselex.base.records import Figure
+from sparselex.dictionaries import selection as choosing
 from sparselex.dictionaries import sparse
 from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.sparse import Gradients, decode_at
@@ -62,11 +63,11 @@ def size_of(device: str, quick: bool) -> Size:
 def without_kernels() -> Iterator[None]:
     """PyTorch's own operations in place of our kernels."""
     kept = sparse.kernels_for
-    sparse.kernels_for = adam.kernels_for = lambda table: None
+    sparse.kernels_for = choosing.kernels_for = adam.kernels_for = lambda table: None
     try:
         yield
     finally:
-        sparse.kernels_for = adam.kernels_for = kept
+        sparse.kernels_for = choosing.kernels_for = adam.kernels_for = kept
 
 
 def finished(act: Callable[[], object], device: str) -> Callable[[], object]:
@@ -253,6 +254,45 @@ def parts(size: Size) -> list[Figure]:
     return figures
 
 
+def selection(size: Size) -> list[Figure]:
+    """The product and what chooses among its scores: by PyTorch, and by kernels."""
+    x = activations(size.batch, size.d_in, size.device).bfloat16()
+    W = torch.randn(size.d_sae, size.d_in, device=size.device).bfloat16()
+    n_chosen, rows = size.k + 8, x.split(4096)
+    sample = (x[:64] @ W.T).float().view(-1)
+    bar = 0.8 * float(sparse.nth_largest(sample, size.k * min(64, size.batch)))
+    out = torch.empty(len(rows[0]), size.d_sae, dtype=torch.bfloat16, device=size.device)
+    plain = lambda part: torch.mm(part, W.T, out=out[: len(part)])
+
+    def over(act: Callable[[torch.Tensor], object]) -> Callable[[], object]:
+        def run() -> None:
+            for part in rows:
+                act(part)
+
+        return run
+
+    contenders: dict[str, Callable[[], object]] = {
+        "product": over(plain),
+        "topk_by_pytorch": over(lambda part: plain(part).topk(n_chosen, dim=-1, sorted=False)),
+        "above_by_pytorch": over(lambda part: sparse.places_above(plain(part).view(-1), bar)),
+    }
+    if kernels := sparse.kernels_for(x):
+
+        def after(part: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            scores = plain(part)
+            return scores, kernels.group_maxima(scores)
+
+        contenders |= {
+            "maxima": over(after),
+            "topk_by_kernels": over(lambda part: kernels.largest_places(*after(part), n_chosen)),
+            "above_by_kernels": over(lambda part: kernels.places_above(*after(part), bar)),
+        }
+    times = interleaved({name: finished(act, size.device) for name, act in contenders.items()}, size.n_rounds)
+    return [ratio(f"gpu/selection/{name}/to_encoder_product", times["product"], times[name],
+                  f"product with {name.replace('_', ' ')} / bfloat16 product alone; {size}")
+            for name in contenders if name != "product"]  # fmt: skip
+
+
 def main() -> None:
     """The command."""
     arguments = options(__doc__, device="cuda (default) or cpu")
@@ -262,7 +302,7 @@ def main() -> None:
         return
     size = size_of(device, arguments.quick)
     print(card(device))
-    found = steps(size) + (memory(size) if device != "cpu" else []) + parts(size)
+    found = selection(size) + steps(size) + (memory(size) if device != "cpu" else []) + parts(size)
     show("gpu", found, arguments.json)
 
 

@@ -6,6 +6,7 @@ dense reference does the same mathematics by autograd: five products of that siz
 
 import contextlib
 import importlib
+import math
 import multiprocessing
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -19,7 +20,7 @@ from benchmarks.ratios import interleaved, options, ratio, show
 from sparselex.base.memory import keep_freed_memory
 from sparselex.base.records import Figure
 from sparselex.dictionaries.dictionary import TrainableDictionary
-from sparselex.dictionaries.sparse import decode_at
+from sparselex.dictionaries.sparse import block_shape, decode_at
 from sparselex.dictionaries.table import new_dictionary
 from sparselex.training.adam import Adam
 from sparselex.training.config import TrainConfig
@@ -208,15 +209,15 @@ def _peak(pipe: Connection, d_in: int, d_sae: int, batch: int) -> None:
 
 
 def memory(d_in: int, d_sae: int, batch: int) -> Figure:
-    """Peak memory of a step beyond one and a half chunks of scores, in bytes for each parameter."""
+    """Peak memory of a step beyond one and a half blocks of scores, in bytes for each parameter."""
     here, there = multiprocessing.Pipe()
     worker = multiprocessing.get_context("spawn").Process(target=_peak, args=(there, d_in, d_sae, batch))
     worker.start()
     peak = here.recv()
     worker.join()
-    n_parameters, chunk = 2 * d_in * d_sae + d_sae + d_in, 4 * min(batch * d_sae, 2**26)
-    return Figure(name=f"training/{d_in}-{d_sae}-{batch}/bytes_per_parameter", value=(peak - 1.5 * chunk) / n_parameters, n=1,
-                  unit="bytes", definition=f"(peak memory of BatchTopK steps - 1.5 chunks of scores) / parameters, {d_in} -> {d_sae:,}, "
+    n_parameters, block = 2 * d_in * d_sae + d_sae + d_in, 4 * math.prod(block_shape(torch.empty(batch, d_in), d_sae))
+    return Figure(name=f"training/{d_in}-{d_sae}-{batch}/bytes_per_parameter", value=(peak - 1.5 * block) / n_parameters, n=1,
+                  unit="bytes", definition=f"(peak memory of BatchTopK steps - 1.5 blocks of scores) / parameters, {d_in} -> {d_sae:,}, "
                   f"batch {batch:,}; least possible 16: weights, gradients, two moments")  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 
 from sparselex.base.workspace import Workspace
 from sparselex.cli import main as cli
+from sparselex.recipes.pipeline import Pipeline
 from sparselex.server.app import create_app
 from tests.support.small import write_documents
 
@@ -72,6 +73,18 @@ def test_types_with_a_way_of_their_own_train_from_the_command_line(staged, tmp_p
     assert result.returncode == 0, result.stderr
     dictionary = json.loads(result.stdout)["config"]["dictionary"]
     assert (dictionary["kind"], dictionary["k"]) == (kind, 4)
+
+
+def test_a_configuration_from_a_file_is_what_the_run_keeps(staged, tmp_path):
+    shutil.copytree(staged, tmp_path / "w")
+    values = {"dictionary": {"kind": "topk", "d_in": 512, "d_sae": 64, "k": 4}, "n_tokens": 5_000, "lr": 0.002}
+    (tmp_path / "whole.json").write_text(json.dumps(values))
+    result = run("train", tmp_path / "w", "--config", tmp_path / "whole.json", "--json")
+    assert result.returncode == 0, result.stderr
+    kept = json.loads((tmp_path / "w/runs/main/run.json").read_text())["training"]
+    assert (kept["kind"], kept["k"], kept["n_tokens"], kept["settings"]["lr"]) == ("topk", 4, 5_000, 0.002)
+    again = Pipeline.open(Workspace(tmp_path / "w"), "main").train_config()
+    assert again.to_json() == json.loads(result.stdout)["config"]
 
 
 def test_a_dictionary_goes_out_and_comes_back(staged, text, tmp_path):
@@ -150,10 +163,15 @@ def test_a_demo_killed_again_and_again_ends_like_an_undisturbed_one(text, tmp_pa
         (["report", "{tmp}"], "is no sparselex workspace"),
         (["train", "{staged}", "--run", "other"], "has no run 'other'"),
         (["train", "{staged}", "--k", "4000", "--expansion", "0.25"], "lower k or raise d_sae"),
-        (["train", "{staged}", "--kind", "topkk"], "kind"),
+        (["train", "{staged}", "--kind", "topkk"], "did you mean topk"),
+        (["train", "{staged}", "--kind", "relu", "--k", "4"], "leave k out, or choose another --kind"),
+        (["train", "{staged}", "--skip"], "begin a run with --target"),
+        (["train", "{staged}", "--k", "4", "--l1", "3", "--log-to", "tensorboard"], "l1=3.0 was given"),
+        (["sweep", "{staged}", "--kind", "relu", "--kind", "gated", "--k", "4"], "k with abstopk"),
         (["train", "{staged}", "--frozen", "all"], "soft_decoder"),
         (["train", "{staged}", "--prefetch", "-1"], "prefetch"),
         (["train", "{staged}", "--config", "{bad_config}"], "unknown key"),
+        (["train", "{staged}", "--config", "{config}", "--k", "4", "--seed", "0"], "given together with --k, --seed"),
         (["index", "{tmp}/nowhere"], "is no sparselex workspace"),
         (["hooks", "no-such-model"], "cannot be loaded"),
         (["import", "{tmp}/w", "{tmp}/nowhere", "--text", "{text}"], "does not exist"),
@@ -186,8 +204,8 @@ def test_a_demo_killed_again_and_again_ends_like_an_undisturbed_one(text, tmp_pa
         (["export", "{staged}", "{tmp}/d", "--layout", "circuit-tracer"], "no place in the layout of circuit-tracer"),
         (["export", "{staged}", "{tmp}/d", "--layout", "sparsify"], "no place in the layout"),
         (["train", "{staged}", "--option", "bandwidth"], "has no name or no value"),
-        (["train", "{staged}", "--kind", "jumprelu", "--option", "bandwith=3"], "bandwith"),
-        (["train", "{staged}", "--kind", "sae"], "kind"),
+        (["train", "{staged}", "--kind", "jumprelu", "--option", "bandwith=3"], "did you mean bandwidth"),
+        (["train", "{staged}", "--kind", "sae"], "one of abstopk, archetypal"),
         (["train", "{staged}", "--log-to", "mlflow"], "one of tensorboard, wandb"),
         (["diff", "{staged}"], "reads one model"),
         (["serve", "{tmp}"], "is no sparselex workspace"),
@@ -201,14 +219,20 @@ def test_mistakes_end_in_one_message(arguments, words, staged, text, tmp_path):
     bad.write_text(
         '{"dictionary": {"kind": "topk", "d_in": 512, "d_sae": 64, "k": 4}, "n_tokens": 1000, "learning_rate": 1}'
     )
-    places = {"tmp": tmp_path, "staged": staged, "text": text, "bad_config": bad}
+    good = tmp_path / "good.json"
+    good.write_text('{"dictionary": {"kind": "topk", "d_in": 512, "d_sae": 64, "k": 4}, "n_tokens": 1000}')
+    places = {"tmp": tmp_path, "staged": staged, "text": text, "bad_config": bad, "config": good}
     before = files_of(staged)
     result = run(*(argument.format(**places) for argument in arguments))
     assert result.returncode == 2, result.stdout + result.stderr
     assert words in result.stderr and "Traceback" not in result.stderr
     if "error:" in result.stderr:
         assert "expected:" in result.stderr and "to do:" in result.stderr
-    made = [path for path in tmp_path.rglob("*") if path.is_file() and path.name not in ("bad.json", "sparselex.json")]
+    made = [
+        path
+        for path in tmp_path.rglob("*")
+        if path.is_file() and path.name not in ("bad.json", "good.json", "sparselex.json")
+    ]
     assert made == []
     assert files_of(staged) == before
 

@@ -128,8 +128,8 @@ def test_a_layer_is_seen_by_no_earlier_site():
 @pytest.mark.parametrize("selection", ["float32", "bfloat16"])
 def test_chunks_of_a_batch_choose_what_the_whole_chooses(selection, monkeypatch):
     found = []
-    for size in (2**26, 42 * 5, 1):
-        monkeypatch.setattr("sparselex.dictionaries.sparse._CHUNK_SCORES", size)
+    for size in (2**21, 512 * 5, 1):
+        monkeypatch.setattr("sparselex.dictionaries.sparse._BLOCK_SCORES", size)
         dictionary = make(selection=selection).double()
         for bar in (0.0, 1.5, 1e-9, 1e6):
             dictionary.threshold.fill_(bar)
@@ -305,3 +305,12 @@ def test_each_option_changes_something(change, tmp_path):
     found = [train(Network(), config(n_tokens=10_000, **values), tmp_path / name, inputs={}).state_dict()
              for name, values in (("plain", {}), ("changed", change))]  # fmt: skip
     assert any(not torch.equal(value, found[1][name]) for name, value in found[0].items())
+
+
+def test_auxk_takes_half_of_the_widest_layer_by_default(tmp_path):
+    """Not of all layers together; with many dead latents the number shows in the weights."""
+    chosen = config(n_tokens=15_000, d_sae=192).model_copy(update={"dead_after_tokens": 3_000, "lr": 1e-2})
+    found = {k_aux: train(Network(), chosen.model_copy(update={"k_aux": k_aux}), tmp_path / str(k_aux), inputs={})
+             for k_aux in (None, max(WIDTHS) // 2, sum(WIDTHS) // 2)}  # fmt: skip
+    by_default, of_one, of_all = (dictionary.W_dec for dictionary in found.values())
+    assert torch.equal(by_default, of_one) and not torch.equal(by_default, of_all)

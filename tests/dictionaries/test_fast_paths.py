@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from sparselex.dictionaries.baselines import random_rows
-from sparselex.dictionaries.sparse import decode_at, nth_largest, places_above
+from sparselex.dictionaries.selection import above, largest_of_tokens
+from sparselex.dictionaries.sparse import Scorer, decode_at, nth_largest, places_above
 from sparselex.dictionaries.table import AnyDictionaryConfig, new_dictionary
-from sparselex.dictionaries.topk import TopKConfig, _largest_places
+from sparselex.dictionaries.topk import TopKConfig
 from sparselex.testing import check_dictionary
 from sparselex.training.config import TrainConfig
 
@@ -99,22 +100,67 @@ def test_bfloat16_selection_keeps_the_number_right_wherever_the_threshold_stands
 @pytest.mark.parametrize("kind", ["topk", "batchtopk"])
 def test_bfloat16_selection_really_uses_the_coarse_product(kind, monkeypatch):
     """A coarse product that says the opposite must show, or the fast path is not the one that runs."""
-    from sparselex.dictionaries.sparse import Scorer
-
     dictionary, x = make(kind, selection="bfloat16"), inputs()
     dictionary.training_codes(x)
     honest = dictionary.training_codes(x)
-    plain = Scorer.__call__  # chunks go through it
+    plain, plain_blocks = Scorer.__call__, Scorer.blocks
+
+    def turned_blocks(self, x, *, into=None):
+        for block in plain_blocks(self, x, into=into):
+            block.scores.copy_(block.scores.roll(1, dims=-1))
+            yield block
+
     monkeypatch.setattr(Scorer, "__call__", lambda self, x: plain(self, x).roll(1, dims=-1))
+    monkeypatch.setattr(Scorer, "blocks", turned_blocks)
     assert places(dictionary.training_codes(x)) != places(honest)
 
 
-@pytest.mark.parametrize("width", [31, 64, 800, 801])
-def test_two_step_ranking_finds_the_largest(width):
-    sizes = torch.randn(50, width, generator=torch.Generator().manual_seed(4))
-    sizes[:10] = sizes[:10].round(decimals=0)  # many equals
-    found = sizes.gather(1, _largest_places(sizes, 3)).sort(1, descending=True).values
-    assert torch.equal(found, sizes.sort(1, descending=True).values[:, :3])
+def scorer_of(width: int, dtype=torch.float32) -> tuple[Scorer, torch.Tensor, torch.Tensor]:
+    """A scorer, inputs, and their scores by a plain product; small whole numbers, so that many scores are equal and all are exact."""
+    generator = torch.Generator().manual_seed(4)
+    numbers = lambda *shape: torch.randint(-3, 4, shape, generator=generator).float()
+    rows, norms, bias, x = numbers(width, 5), numbers(width).abs() + 1, numbers(width), numbers(50, 5)
+    return Scorer(rows, norms, bias, dtype), x, x @ (rows * norms[:, None]).T + bias
+
+
+BLOCKS = {"one": (2**21, 512), "narrow": (64 * 50, 64), "a few tokens": (64 * 7, 64), "one token": (1, 64)}
+
+
+@pytest.mark.parametrize("sizes", BLOCKS.values(), ids=BLOCKS)
+@pytest.mark.parametrize("width", [31, 64, 800, 801, 1000])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_blocks_of_scores_are_the_product(width, sizes, dtype, monkeypatch):
+    for name, size in zip(("_BLOCK_SCORES", "_FEWEST_LATENTS"), sizes, strict=True):
+        monkeypatch.setattr(f"sparselex.dictionaries.sparse.{name}", size)
+    scorer, x, expected = scorer_of(width, dtype)
+    assert torch.equal(scorer(x).float(), expected)
+    found, n_blocks = torch.full_like(expected, torch.nan), 0
+    for token, latent, scores in scorer.blocks(x):
+        found[token : token + len(scores), latent : latent + scores.shape[1]] = scores.float()
+        n_blocks += 1
+    assert torch.equal(found, expected) and (n_blocks > 1) == (sizes[0] < 50 * width)
+    for bar in (0.0, 12.0, 1e6):
+        places, values = above(scorer, x, bar)
+        assert places.tolist() == (expected.view(-1) > bar).nonzero().view(-1).tolist()
+        assert torch.equal(values, expected.view(-1)[places])
+    for n_keep in (1, 7, 120):
+        places, values = above(scorer, x, 0.0, n_keep=n_keep)
+        assert torch.equal(values.topk(n_keep).values, expected.view(-1).topk(n_keep).values)
+        assert torch.equal(values, expected.view(-1)[places])
+
+
+@pytest.mark.parametrize("sizes", BLOCKS.values(), ids=BLOCKS)
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("width", [31, 64, 800, 801, 1000])
+def test_the_largest_of_tokens_are_those_of_a_plain_ranking(width, signed, sizes, monkeypatch):
+    for name, size in zip(("_BLOCK_SCORES", "_FEWEST_LATENTS"), sizes, strict=True):
+        monkeypatch.setattr(f"sparselex.dictionaries.sparse.{name}", size)
+    scorer, x, expected = scorer_of(width)
+    values, latents = largest_of_tokens(scorer, x, 3, signed=signed)
+    assert torch.equal(values, expected.gather(1, latents)) and all(len(set(row)) == 3 for row in latents.tolist())
+    size = lambda scores: (scores.abs() if signed else scores).sort(1, descending=True).values[:, :3]
+    assert torch.equal(size(values), size(expected))
+    assert largest_of_tokens(scorer, x[:0], 3, signed=signed)[0].shape == (0, 3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
@@ -133,8 +179,9 @@ def test_places_and_order_statistics_equal_slow_ones(dtype):
 def test_chunks_of_a_batch_choose_what_the_whole_chooses(kind, selection, monkeypatch):
     options = {} if kind in ("relu", "jumprelu") else {"selection": selection}
     found = []
-    for size in (2**26, 200 * 7, 1):
-        monkeypatch.setattr("sparselex.dictionaries.sparse._CHUNK_SCORES", size)
+    monkeypatch.setattr("sparselex.dictionaries.sparse._FEWEST_LATENTS", 64)
+    for size in (2**21, 64 * 7, 1):
+        monkeypatch.setattr("sparselex.dictionaries.sparse._BLOCK_SCORES", size)
         dictionary = make(kind, **options).double()
         for round in range(3):  # without a threshold, with one, and with one far too low
             if round == 2 and kind == "batchtopk":

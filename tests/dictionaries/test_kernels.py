@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from benchmarks import gpu
-from sparselex.dictionaries import sparse
+from sparselex.dictionaries import selection, sparse
 from sparselex.dictionaries.sparse import decode_at
 from sparselex.dictionaries.table import new_dictionary
 from sparselex.training.config import TrainConfig
@@ -27,12 +27,13 @@ DEVICE = "cpu" if INTERPRETED else "cuda"
 compared = pytest.mark.skipif(not HERE, reason="runs in the interpreter's process")
 
 if HERE:
-    from sparselex.dictionaries import kernels
+    from sparselex.dictionaries import kernels, selecting
 
 
 @pytest.mark.skipif(HERE or not find_spec("triton"), reason="no Triton, or the tests run in this process")
-def test_everything_here_and_adam_in_the_interpreter():
-    files = [__file__, str(Path(__file__).parents[1] / "training" / "test_adam.py")]
+def test_everything_here_selection_and_adam_in_the_interpreter():
+    here = Path(__file__)
+    files = [__file__, str(here.with_name("test_selecting.py")), str(here.parents[1] / "training" / "test_adam.py")]
     command = [sys.executable, "-m", "pytest", *files, "-q", "--noconftest", "-p", "no:cacheprovider", "-p", "no:xdist"]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"TRITON_INTERPRET": "1"})
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
@@ -51,7 +52,13 @@ def test_the_benchmark_runs_at_toy_size_and_without_a_gpu_says_so(tmp_path, monk
     monkeypatch.setattr(sys, "argv", ["gpu", "--device", "cpu", "--quick", "--json", str(file)])
     gpu.main()
     figures = {figure["name"]: figure["value"] for figure in json.loads(file.read_text())}
-    assert {"gpu/product", "gpu/batchtopk_bf16/to_encoder_product", "gpu/adam/to_pytorch"} <= set(figures)
+    expected = {
+        "gpu/product",
+        "gpu/batchtopk_bf16/to_encoder_product",
+        "gpu/adam/to_pytorch",
+        "gpu/selection/topk_by_pytorch/to_encoder_product",
+    }
+    assert expected <= set(figures)
     assert all(value > 0 for value in figures.values())
     if not torch.cuda.is_available():
         capsys.readouterr()
@@ -119,12 +126,17 @@ def test_tables_that_lie_column_by_column_are_read_right():
 
 
 @compared
-@pytest.mark.parametrize("values", [{"kind": "topk", "k": 6}, {"kind": "batchtopk", "k": 6, "selection": "bfloat16"}])
+@pytest.mark.parametrize(
+    "values",
+    [{"kind": "topk"}, *({"kind": kind, "selection": "bfloat16"} for kind in ("topk", "abstopk", "batchtopk"))],
+)
 def test_a_training_step_by_kernels_equals_one_without(values, monkeypatch):
-    config = TrainConfig.parse({"dictionary": {"d_in": 24, "d_sae": 60, **values}, "n_tokens": 1}).dictionary
+    monkeypatch.setattr(selecting, "GROUP", 4)
+    config = TrainConfig.parse({"dictionary": {"d_in": 24, "d_sae": 62, "k": 6, **values}, "n_tokens": 1}).dictionary
 
     def gradients(chosen):
-        monkeypatch.setattr(sparse, "kernels_for", lambda table: chosen)
+        for module in (sparse, selection):
+            monkeypatch.setattr(module, "kernels_for", lambda table: chosen)
         dictionary, x = new_dictionary(config, generator()).to(DEVICE), normal(30, 24)
         codes = dictionary.training_codes(x, gradients="sparse")
         x_hat = decode_at(codes, dictionary.W_dec, dictionary.b_dec, gradients="sparse")

@@ -25,6 +25,7 @@ from sparselex.dictionaries.relu import ReLUConfig
 from sparselex.dictionaries.table import new_dictionary
 from sparselex.evaluate.core import core_figures, core_sums, moments
 from sparselex.evaluate.report import diff_of, write_report
+from sparselex.features.build import IndexConfig, _written
 from sparselex.lm.embedded import EMBEDDED
 from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import ModelConfig, load_model
@@ -40,6 +41,22 @@ def run_of(tmp_path, training, **options):
     text = write_documents(tmp_path / "text")
     config = new_run("embedded", str(text), n_ctx=64, **options).model_copy(update={"training": training})
     return Workspace.create(tmp_path / "w"), config
+
+
+def assert_effects(pipeline, rows, readout, label):
+    """The index promotes the tokens that a direct product names, and says of which site."""
+    index, logits = pipeline.index(), readout.logits(rows)
+    for latent in (0, len(rows) // 2, len(rows) - 1):
+        found = index.record(latent)
+        for effects, sign in ((found.logits_top, 1), (found.logits_bottom, -1)):
+            expected = sign * (sign * logits[latent]).topk(len(effects)).values
+            torch.testing.assert_close(
+                torch.tensor([effect.value for effect in effects]), expected, rtol=1e-4, atol=1e-5
+            )
+            tokens = torch.tensor([effect.token for effect in effects])
+            torch.testing.assert_close(logits[latent, tokens], expected, rtol=1e-4, atol=1e-5)
+    page = TestClient(create_app(pipeline.workspace)).get("/runs/main/features/0").text
+    assert label in page and "raises" in page
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
@@ -109,6 +126,10 @@ def test_a_crosscoder_of_two_sites_goes_through_every_stage(tmp_path):
     write_report(workspace)
     client = TestClient(create_app(workspace))
     assert client.get("/").status_code == 200 and client.get("/runs/main/features/0").status_code == 200
+    written = dictionary.W_dec[:, 128:]
+    assert_effects(
+        pipeline, written, pipeline.model.readout("blocks.0.mlp.hook_post"), "embedded:blocks.0.mlp.hook_post"
+    )
 
 
 def test_a_crosscoder_of_two_models_goes_through_every_stage(tmp_path):
@@ -123,6 +144,7 @@ def test_a_crosscoder_of_two_models_goes_through_every_stage(tmp_path):
     assert values[f"core/embedded:{OUT}/l0"].value == values[f"core/embedded-b:{OUT}/l0"].value
     ce = [values[f"core/{name}:{OUT}/ce_loss"].value for name in ("embedded", "embedded-b")]
     assert ce[0] != ce[1] and values["core/ce_loss"].value == pytest.approx(sum(ce) / 2)
+    assert_effects(pipeline, dictionary.W_dec[:, 128:], pipeline.model.second.readout(OUT), f"embedded-b:{OUT}")
     compare_models(workspace, pipeline, dictionary)
 
 
@@ -224,6 +246,32 @@ def test_a_cross_layer_transcoder_goes_through_every_stage(tmp_path, three_layer
     write_report(workspace)
     client = TestClient(create_app(workspace))
     assert client.get("/").status_code == 200 and client.get("/runs/main/features/200").status_code == 200
+    written = sum(dictionary.W_dec.split(32, dim=-1))
+    assert_effects(
+        pipeline, written, pipeline.model.readout("blocks.2.hook_resid_post"), "written to the 3 sites together"
+    )
+
+
+@pytest.mark.parametrize(
+    ("hook", "last"),
+    [
+        ("blocks.2.hook_resid_post+blocks.0.hook_resid_post", "blocks.2.hook_resid_post"),
+        ("blocks.0.hook_resid_pre+blocks.1.mlp.hook_post+blocks.2.hook_mlp_in", "blocks.1.mlp.hook_post"),
+        ("blocks.0.hook_mlp_in+blocks.1.attn.hook_q", None),
+    ],
+)
+def test_logit_effects_are_of_the_last_site_that_writes_to_the_stream(three_layers, hook, last):
+    """Last in the forward pass, wherever it is named; sites that do not write to the stream are passed over."""
+    model = load_model(three_layers)
+    W_dec = torch.randn(5, model.width(hook), generator=torch.Generator().manual_seed(0))
+    if last is None:
+        with pytest.raises(UserError, match="None of the sites writes to the residual stream"):
+            _written(model, W_dec, IndexConfig(hook=hook))
+        return
+    rows, readout, which = _written(model, W_dec, IndexConfig(hook=hook))
+    columns = {place.hook: place.columns for place in model.places(hook)}[last]
+    assert torch.equal(rows, W_dec[:, columns]) and f":{last}," in which
+    assert torch.equal(readout.unembed, model.readout(last).unembed)
 
 
 def test_each_site_of_a_cross_layer_transcoder_is_spliced_alone_from_the_undisturbed_model(tmp_path, three_layers):
@@ -261,7 +309,7 @@ def test_each_site_of_a_cross_layer_transcoder_is_spliced_alone_from_the_undistu
         (INS.split("+")[0], OUTS.split("+")[0], {"kind": "clt"}, "two or more hooks"),
         ("+".join(reversed(INS.split("+"))), OUTS, {"kind": "clt"}, "order of the forward pass"),
         (INS, "+".join([OUTS.split("+")[0]] * 3), {"kind": "clt"}, "each site once"),
-        (INS, OUTS, {"kind": "clt", "skip": True}, "unknown key 'dictionary.clt.skip'"),
+        (INS, OUTS, {"kind": "clt", "skip": True}, "type clt have no such setting"),
     ],
 )
 def test_what_is_no_cross_layer_transcoder_is_refused(tmp_path, three_layers, hook, target, choice, message):

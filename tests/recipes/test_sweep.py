@@ -1,11 +1,13 @@
 """Sweeps: one reading for all, figures that agree with a slow look, fronts, and a run made from the best."""
 
 import json
+import multiprocessing
 
 import numpy as np
 import pytest
 import torch
 
+from sparselex.activations.prefetch import Prefetched
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.files import load_dictionary
@@ -14,6 +16,7 @@ from sparselex.evaluate.sweep import fronts_of
 from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.sweep import SweepConfig, members_of, print_sweep, sweep, use
 from sparselex.server.app import create_app
+from sparselex.training.config import TrainConfig
 from tests.support.small import small_config, write_documents
 
 HOOKS = ("blocks.0.mlp.hook_post", "blocks.0.hook_resid_post")
@@ -55,6 +58,41 @@ def test_its_figures_equal_a_direct_look(swept):
     assert row.value("core/fvu") == pytest.approx(fvu, rel=1e-4)
 
 
+def test_values_go_to_the_types_that_take_them(swept):
+    """An option of one type, amounts of the others: each member has what its type knows, and the rest is no error."""
+    pipeline, _ = swept
+    config = SweepConfig(kinds=("topk", "relu", "jumprelu"), ks=(4, 8), l1s=(5.0, 6.0), selection="float32", expansions=(0.5,),
+                         options={"convention": "2023", "warmup_share": 0.1})  # fmt: skip
+    found = {
+        member.name: pipeline.train_config(member.choice).dictionary.to_json()
+        for member in members_of(pipeline, config)
+    }
+    assert list(found) == ["topk-x0.5-k4-s0", "topk-x0.5-k8-s0", "relu-x0.5-l1-5-s0", "relu-x0.5-l1-6-s0",
+                           "jumprelu-x0.5-k4-s0", "jumprelu-x0.5-k8-s0"]  # fmt: skip
+    relu, jump = found["relu-x0.5-l1-6-s0"], found["jumprelu-x0.5-k8-s0"]
+    assert (relu["convention"], relu["warmup_share"], relu["l1"]) == ("2023", 0.1, 6.0)
+    assert (jump["target_l0"], jump["warmup_share"], found["topk-x0.5-k4-s0"]["selection"]) == (8, 0.1, "float32")
+    names = [member.name for member in members_of(pipeline, SweepConfig(kinds=("topk", "relu")))]
+    assert names == ["topk-x8-k16-s0", "topk-x8-k32-s0", "topk-x8-k64-s0", "relu-x8-s0"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"kinds": ("relu", "gated"), "ks": (4,)}, "type relu and gated have no such setting"),
+        ({"kinds": ("topk",), "l1s": (4.0,)}, "l1 with gated, panneal, relu"),
+        ({"kinds": ("relu", "jumprelu"), "selection": "float32"}, "selection='float32' was given"),
+        ({"kinds": ("topk", "batchtopk"), "options": {"convention": "2023"}}, "convention with relu"),
+        ({"kinds": ("topk",), "options": {"k": 3}}, "k is given twice"),
+    ],
+)
+def test_what_fits_none_of_the_types_is_refused_before_anything_is_written(values, message, tmp_path):
+    pipeline = Pipeline(Workspace.create(tmp_path / "w"), "main", small_config(write_documents(tmp_path / "text")))
+    with pytest.raises(UserError, match=message):
+        sweep(pipeline, SweepConfig(**values))
+    assert [path.name for path in pipeline.workspace.path.rglob("*")] == ["sparselex.json"]
+
+
 def test_a_member_is_what_it_would_be_alone(swept, tmp_path):
     """One hook and one member, on the same stream: the same bytes as among twelve."""
     pipeline, _ = swept
@@ -63,6 +101,20 @@ def test_a_member_is_what_it_would_be_alone(swept, tmp_path):
     one = alone.folder / "sweep" / "batchtopk-x0.5-k8-s1"
     among = pipeline.folder / "sweep" / f"{HOOKS[0].replace('.', '.')}-batchtopk-x0.5-k8-s1"
     assert (one / "sae_weights.safetensors").read_bytes() == (among / "sae_weights.safetensors").read_bytes()
+
+
+def test_read_ahead_it_ends_in_the_same_bytes(swept, tmp_path, monkeypatch):
+    """Two hooks at once, members and manifests alike."""
+    pipeline, _ = swept
+    started, start = [], Prefetched._start
+    monkeypatch.setattr(Prefetched, "_start", lambda self: started.append(self.ahead) or start(self))
+    ahead = Pipeline(Workspace.create(tmp_path / "w"), "main", pipeline.config)
+    found = sweep(ahead, CONFIG.model_copy(update={"kinds": ("batchtopk",), "ks": (8,), "seeds": (1,), "prefetch": 2}))
+    assert started == [2] and not multiprocessing.active_children() and len(found.rows) == 2
+    for row in found.rows:
+        folders = [run.folder / "sweep" / row.name for run in (pipeline, ahead)]
+        for path in folders[0].iterdir():
+            assert path.read_bytes() == (folders[1] / path.name).read_bytes(), path
 
 
 def test_again_nothing_is_made(swept, monkeypatch):
@@ -102,7 +154,7 @@ def test_one_of_them_becomes_a_run(swept):
     assert new.index().d_sae == 64
     for other in found.rows[::2]:  # its configuration is the one it was trained with
         made = use(pipeline, other.name, f"as-{found.rows.index(other)}")
-        assert made.train_config().dictionary == load_dictionary(made.folder / "dictionary").config
+        assert made.train_config() == TrainConfig.parse(made.manifest("dictionary").config)
     with pytest.raises(UserError, match="There is a run 'chosen' already"):
         use(pipeline, row.name, "chosen")
     with pytest.raises(UserError, match="no sparselex artifact"):

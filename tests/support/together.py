@@ -22,25 +22,58 @@ KINDS = {
     "topk by activation": {"kind": "topk", "k": 3, "rank_by": "activation"},
     "abstopk": {"kind": "abstopk", "k": 3},
     "relu": {"kind": "relu", "l1": 2.0},
-    "relu 2023": {"kind": "relu", "l1": 2.0, "convention": "2023"},
     "jumprelu": {"kind": "jumprelu", "target_l0": 3},
     "gated": {"kind": "gated", "l1": 2.0},
     "panneal": {"kind": "panneal"},
     "skip transcoder": {"kind": "batchtopk", "k": 3, "d_out": 24, "skip": True},
     "crosscoder": {"kind": "relu", "l1": 2.0, "parts": (20, 12)},
-    "matryoshka": {"kind": "matryoshka", "k": 3, "prefixes": (0.5,)},
-    "matching pursuit": {"kind": "matching_pursuit", "k": 3},
+    "matryoshka": {"kind": "matryoshka", "k": 3, "prefixes": (0.25, 0.7)},
+    "archetypal": {"kind": "archetypal", "k": 3, "n_points": 40},
+    "cross-layer": {"kind": "clt", "k": 3, "d_out": 24, "layers_in": (20, 12), "layers_out": (8, 16)},
+    "resampled": {"kind": "relu", "l1": 20.0, "convention": "2023", "resample_shares": (0.65, 0.75)},
+    "resampled transcoder": {
+        "kind": "relu",
+        "l1": 20.0,
+        "convention": "2023",
+        "resample_shares": (0.85,),
+        "d_out": 24,
+        "skip": True,
+    },
+    "frozen decoder": {"kind": "batchtopk", "k": 3},
+    "soft decoder": {"kind": "topk", "k": 3, "d_out": 24},
+    "frozen encoder": {"kind": "gated", "l1": 2.0},
+    "matching pursuit": {"kind": "matching_pursuit", "k": 3, "resample_shares": (0.95,)},
 }
-WHOLE_ONLY = ("matryoshka", "matching pursuit")
-"""Types whose latents cannot be divided."""
+OPTIONS = {
+    "frozen decoder": {"frozen": "decoder"},
+    "soft decoder": {"frozen": "soft_decoder", "frozen_cosine": 0.98},
+    "frozen encoder": {"frozen": "encoder"},
+    "resampled": {"auxk_alpha": 0.0, "lr": 0.03},
+    "resampled transcoder": {"auxk_alpha": 0.0, "lr": 0.05},
+}
+"""What some are trained with besides."""
+
+WAYS = {"matching pursuit": ("data",), "frozen decoder": ("latents",), "frozen encoder": ("latents",)}
+"""How some of them are divided; the others both ways. The latents of a matching pursuit cannot be, and whoever has all latents holds them
+as one process does."""
+
+STOPPED = {
+    "data": ("jumprelu", "resampled"),
+    "latents": ("jumprelu", "cross-layer", "soft decoder"),
+}
+"""What is stopped and taken up again, dividing the data and dividing the latents."""
 
 STOPS_AT = 13
+
+
+def ways(kind: str) -> tuple[str, ...]:
+    return WAYS.get(kind, ("data", "latents"))
 
 
 def config(kind: str, **options) -> TrainConfig:
     values = {"n_tokens": 20_000, "batch_size": 1000, "lr": 3e-3, "dead_after_tokens": 1_000, "checkpoint_tokens": 5_000,
               "log_steps": 1, "k_aux": 8}  # fmt: skip
-    return TrainConfig.parse({"dictionary": {**SIZE, **KINDS[kind]}, **values, **options})
+    return TrainConfig.parse({"dictionary": {**SIZE, **KINDS[kind]}, **values, **OPTIONS.get(kind, {}), **options})
 
 
 class Stopping(SparseMixture):
@@ -64,18 +97,20 @@ def run_together(rank: int, n: int, port: int, folder: str) -> None:
     root = Path(folder)
     selection(data, root / f"selection-{rank}.pt")
     for kind in KINDS:
-        train(source(), config(kind), root / "data" / kind, inputs={}, ranks=data)
-        if kind not in WHOLE_ONLY:
+        if "data" in ways(kind):
+            train(source(), config(kind), root / "data" / kind, inputs={}, ranks=data)
+        if "latents" in ways(kind):
             held_out = source().draw(9000)
             train(source(), config(kind), root / "latents" / kind, inputs={}, ranks=latents, validation=held_out)
     for name, ranks in (("data", data), ("latents", latents)):
-        with contextlib.suppress(KeyboardInterrupt):  # killed together, to be taken up by one
-            train(source(Stopping), config("jumprelu"), root / "stopped" / name, inputs={}, ranks=ranks)
-        train(source(), config("jumprelu"), root / "from one" / name, inputs={}, ranks=ranks)  # begun by one
+        for kind in STOPPED[name]:
+            with contextlib.suppress(KeyboardInterrupt):  # killed together, to be taken up by one
+                train(source(Stopping), config(kind), root / "stopped" / name / kind, inputs={}, ranks=ranks)
+            train(source(), config(kind), root / "from one" / name / kind, inputs={}, ranks=ranks)  # begun by one
     refused = []
     for bad in (
-        config("matryoshka"),
-        config("topk", frozen="decoder"),
+        config("matching pursuit"),
+        config("cross-layer", dictionary={**SIZE, **KINDS["cross-layer"], "d_sae": 190}),
         config("relu", dictionary={**SIZE, "d_sae": 193, "kind": "relu"}),
     ):
         try:

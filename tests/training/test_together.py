@@ -12,8 +12,11 @@ import torch
 import torch.multiprocessing
 
 from sparselex.dictionaries.files import load_dictionary
+from sparselex.dictionaries.ranks import Ranks
+from sparselex.dictionaries.table import new_dictionary
+from sparselex.training.checkpoint import part
 from sparselex.training.train import train
-from tests.support.together import KINDS, STOPS_AT, WHOLE_ONLY, Stopping, config, run_together, source
+from tests.support.together import KINDS, STOPPED, STOPS_AT, Stopping, config, run_together, source, ways
 
 
 def free_port() -> int:
@@ -27,8 +30,9 @@ def root(tmp_path_factory) -> Path:
     """What two processes made, dividing the data and dividing the latents; and what one made of the same."""
     folder = tmp_path_factory.mktemp("together")
     for name in ("data", "latents"):
-        with pytest.raises(KeyboardInterrupt):
-            train(source(Stopping), config("jumprelu"), folder / "from one" / name, inputs={})
+        for kind in STOPPED[name]:
+            with pytest.raises(KeyboardInterrupt):
+                train(source(Stopping), config(kind), folder / "from one" / name / kind, inputs={})
     torch.multiprocessing.spawn(run_together, (2, free_port(), str(folder)), nprocs=2)
     for kind in KINDS:
         train(source(), config(kind), folder / "alone" / kind, inputs={}, validation=source().draw(9000))
@@ -40,10 +44,7 @@ def lines(folder: Path, key: str) -> list[dict]:
     return [line for line in found if key in line]
 
 
-CASES = [(kind, way) for way in ("data", "latents") for kind in KINDS if way == "data" or kind not in WHOLE_ONLY]
-
-
-@pytest.mark.parametrize(("kind", "way"), CASES)
+@pytest.mark.parametrize(("kind", "way"), [(kind, way) for kind in KINDS for way in ways(kind)])
 def test_two_equal_one(root, kind, way):
     """Sums in another order are rounded otherwise, and Adam divides small differences by small numbers: equal to a few thousandths."""
     alone, together = (load_dictionary(root / name / kind).state_dict() for name in ("alone", way))
@@ -59,23 +60,60 @@ def test_two_equal_one(root, kind, way):
 
 
 def test_dead_latents_are_revived_together(root):
-    """The comparison above means something for AuxK only where some latents were dead."""
+    """The comparison above means something for AuxK and resampling only where some latents were dead."""
+    for kind in ("resampled", "resampled transcoder", "matching pursuit"):
+        at = round(config(kind).n_steps * config(kind).dictionary.resample_shares[0])
+        assert lines(root / "alone" / kind, "loss")[at - 1]["dead_share"] > 0, kind
     assert any(
         line["dead_share"] > 0 for kind in ("topk", "batchtopk") for line in lines(root / "alone" / kind, "loss")
     )
 
 
-@pytest.mark.parametrize("way", ["data", "latents"])
-def test_one_goes_on_where_two_stopped_and_two_where_one_stopped(root, way):
-    folder = root / "stopped"
-    assert (folder / f".{way}.partial" / "checkpoint" / "progress.json").exists() and not (folder / way).exists()
-    finished = train(source(), config("jumprelu"), folder / way, inputs={}).state_dict()
-    taken_up = load_dictionary(root / "from one" / way).state_dict()
-    for name, value in load_dictionary(root / "alone" / "jumprelu").state_dict().items():
+@pytest.mark.parametrize(("way", "kind"), [(way, kind) for way, kinds in STOPPED.items() for kind in kinds])
+def test_one_goes_on_where_two_stopped_and_two_where_one_stopped(root, way, kind):
+    folder = root / "stopped" / way
+    assert (folder / f".{kind}.partial" / "checkpoint" / "progress.json").exists() and not (folder / kind).exists()
+    finished = train(source(), config(kind), folder / kind, inputs={}).state_dict()
+    taken_up = load_dictionary(root / "from one" / way / kind).state_dict()
+    for name, value in load_dictionary(root / "alone" / kind).state_dict().items():
         assert (finished[name] - value).norm() <= 5e-3 * value.norm() + 1e-6
         assert (taken_up[name] - value).norm() <= 5e-3 * value.norm() + 1e-6
-    steps = [line["step"] for line in lines(folder / way, "loss")]
+    steps = [line["step"] for line in lines(folder / kind, "loss")]
     assert steps == list(range(1, 21)) and STOPS_AT < 20
+
+
+def one_of_two(rank: int) -> Ranks:
+    """The place of one of two that share the latents, for what needs no word from the other."""
+    ranks = Ranks()
+    ranks.n_latents, ranks.latents = 2, rank
+    return ranks
+
+
+@pytest.mark.parametrize(("n", "width"), [(4_000, 3), (2_050, 5), (34, 1), (8, 1)])
+def test_each_draws_its_rows_of_what_one_would_draw(n, width):
+    """To the bit, and the generator then stands where it would."""
+    expected, generators = torch.Generator().manual_seed(7), [torch.Generator().manual_seed(7) for _ in range(2)]
+    parts = [one_of_two(rank).randn(n, width, generators[rank]) for rank in range(2)]
+    assert torch.equal(torch.cat(parts), torch.randn(n, width, generator=expected))
+    assert all(torch.equal(generator.get_state(), expected.get_state()) for generator in generators)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "latents" in ways(kind) and kind != "archetypal"])
+def test_each_starts_with_its_part_of_what_one_would_start_with(kind):
+    """To the bit. Archetypal rows ask the others for their mean length, see the comparison after training."""
+    chosen = config(kind).dictionary
+    alone = new_dictionary(chosen, torch.Generator().manual_seed(0))
+    for rank in range(2):
+        mine = new_dictionary(chosen, torch.Generator().manual_seed(0), one_of_two(rank))
+        assert mine.d_sae == alone.d_sae / 2
+        for name, value in alone.state_dict().items():
+            assert torch.equal(mine.state_dict()[name], part(value, f"weights/{name}", mine)), name
+
+
+def test_blocks_of_latents_are_divided_one_by_one():
+    numbers = torch.arange(12)
+    assert one_of_two(1).part(numbers, 0, n_blocks=3).tolist() == [2, 3, 6, 7, 10, 11]
+    assert one_of_two(0).part(numbers.view(2, 6), 1).tolist() == [[0, 1, 2], [6, 7, 8]]
 
 
 def test_what_is_kept_together_is_what_one_would_keep(root):
@@ -98,8 +136,8 @@ def test_what_is_kept_together_is_what_one_would_keep(root):
 
 
 def test_what_cannot_be_divided_is_refused(root):
-    matryoshka, frozen, odd = (root / "refused.txt").read_text().split("\n---\n")
-    assert "cannot be divided among processes" in matryoshka and "Frozen parts and resampling" in frozen
+    pursuit, layers, odd = (root / "refused.txt").read_text().split("\n---\n")
+    assert "cannot be divided among processes" in pursuit and "95 latents of each layer cannot be divided" in layers
     assert "193 latents cannot be divided evenly" in odd
 
 

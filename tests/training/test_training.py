@@ -97,8 +97,8 @@ def test_resampling_revives_dead_latents_and_resumes_exactly(tmp_path, monkeypat
 
     plain = module.new_dictionary
 
-    def with_dead(cfg, generator):
-        dictionary = plain(cfg, generator)
+    def with_dead(*given):
+        dictionary = plain(*given)
         dictionary.b_enc.data[:48] = -1e3
         return dictionary
 
@@ -125,8 +125,8 @@ def test_latents_without_an_encoder_are_resampled_too(tmp_path, monkeypatch):
 
     plain = module.new_dictionary
 
-    def with_dead(cfg, generator):
-        dictionary = plain(cfg, generator)
+    def with_dead(*given):
+        dictionary = plain(*given)
         dictionary.W_dec.data[1:48] = dictionary.W_dec.data[0]  # of equals, but for rounding, one is taken
         return dictionary
 
@@ -179,8 +179,8 @@ def test_auxk_revives_planted_dead_latents(alpha, revived, tmp_path, monkeypatch
 
     plain = module.new_dictionary
 
-    def with_dead(cfg, generator):
-        dictionary = plain(cfg, generator)
+    def with_dead(*given):
+        dictionary = plain(*given)
         dictionary.W_enc.data[:, :48] *= 0.02  # positive pre-activations, never among the largest
         return dictionary
 
@@ -212,8 +212,8 @@ def test_mass_death_is_said_once(n_dead, n_said, tmp_path, monkeypatch, caplog):
 
     plain = module.new_dictionary
 
-    def with_dead(cfg, generator):
-        dictionary = plain(cfg, generator)
+    def with_dead(*given):
+        dictionary = plain(*given)
         dictionary.b_enc.data[:n_dead] = -1e3
         return dictionary
 

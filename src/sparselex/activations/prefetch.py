@@ -5,19 +5,24 @@ import signal
 import traceback
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import torch.multiprocessing
 from numpy.typing import NDArray
+from pydantic import Field
 
 from sparselex.activations.source import Batch, Units
 from sparselex.base.errors import UserError
 from sparselex.base.memory import keep_freed_memory
+
+Prefetch = Annotated[int, Field(ge=0, le=64)]
+"""Blocks of activations read ahead by a process of their own; 0 reads each when it is needed."""
 
 _END_TIMEOUT_S = 10
 
@@ -108,6 +113,16 @@ class Prefetched:
             "train again, it goes on where it was; if memory or /dev/shm is short, lower --prefetch or leave it out. "
             'A script of your own needs `if __name__ == "__main__":` around what it runs.',
         )
+
+
+@contextmanager
+def reading_ahead(units: Units, ahead: int) -> Iterator[Units]:
+    """`units` with `ahead` blocks read by a process of their own while this is open; with 0 the units themselves."""
+    if not ahead:
+        yield units
+        return
+    with closing(Prefetched(units, ahead)) as feed:
+        yield feed
 
 
 def _begins_with(wanted: Sequence[NDArray[np.int64]], asked: Sequence[NDArray[np.int64]]) -> bool:

@@ -1,7 +1,7 @@
 """One registry: an explicit table of names, with a door for other people's plug-ins."""
 
 import difflib
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Generic, TypeVar
 
 from sparselex.base.errors import UserError
@@ -21,12 +21,12 @@ class Registry(Generic[T]):
         return sorted({*self._table, *(entry.name for entry in self._plugins())})
 
     def get(self, name: str) -> T:
-        """The object called `name`. Raises `UserError` with the nearest names if there is none."""
+        """The object called `name`. Raises `UserError` with the nearest names if there is none, or if its plug-in cannot be loaded."""
         if name in self._table:
             return self._table[name]
         for entry in self._plugins():
             if entry.name == name:
-                return entry.load()
+                return self._loaded(entry)
         near = difflib.get_close_matches(name, self.names(), n=3)
         raise UserError(
             f"Unknown {self.kind} {name!r}.",
@@ -34,5 +34,19 @@ class Registry(Generic[T]):
             f"did you mean {' or '.join(near)}?" if near else "choose a name from that list.",
         )
 
-    def _plugins(self):
+    def _loaded(self, entry: EntryPoint) -> T:
+        try:
+            return entry.load()
+        except (
+            Exception
+        ) as error:  # a door: the code of another package, which may fail in any way while it is imported
+            package = entry.dist.name if entry.dist else "unknown"
+            raise UserError(
+                f"The {self.kind} {entry.name!r} of the package {package!r} cannot be loaded from {entry.value!r}: "
+                f"{type(error).__name__}: {error}.",
+                "a package whose entry points can be imported",
+                f"mend or update {package}, or uninstall it.",
+            ) from error
+
+    def _plugins(self) -> EntryPoints:
         return entry_points(group=f"sparselex.{self.kind}")

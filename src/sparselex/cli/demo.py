@@ -24,7 +24,7 @@ def demo(
     tokens: TokensOption = 6_000_000,
     context: ContextOption = 128,
     expansion: Annotated[float, typer.Option("--expansion", min=0, help="Latents per activation dimension.")] = 8,
-    k: Annotated[int, typer.Option("--k", min=1, help="Latents active per token.")] = 32,
+    k: Annotated[int | None, typer.Option("--k", min=1, help="Latents active per token. Default: 32.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the dictionary.")] = 0,
     twin: Annotated[bool, typer.Option("--twin/--no-twin", help="Also run the random-weight control.")] = True,
     cached: Annotated[

@@ -45,6 +45,9 @@ DeviceOption = Annotated[
 ]
 TokensOption = Annotated[int, typer.Option("--tokens", min=1, help="Tokens of text in the corpus.")]
 ContextOption = Annotated[int, typer.Option("--context", min=2, help="Tokens in a row of the corpus.")]
+PrefetchOption = Annotated[
+    int, typer.Option("--prefetch", min=0, help="Blocks of activations that a process of their own reads ahead.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 TrustOption = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run model code that comes with the weights. Only if you trust it.")

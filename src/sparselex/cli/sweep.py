@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from sparselex.cli.options import JsonOption, RunOption, WorkspaceArgument, parse_options, print_json
+from sparselex.cli.options import JsonOption, PrefetchOption, RunOption, WorkspaceArgument, parse_options, print_json
 
 
 def sweep(
@@ -37,6 +37,7 @@ def sweep(
         ),
     ] = None,
     rows: Annotated[int, typer.Option("--rows", min=1, help="Rows of test documents on which all are measured.")] = 200,
+    prefetch: PrefetchOption = 0,
     use: Annotated[
         str | None,
         typer.Option(
@@ -64,7 +65,8 @@ def sweep(
     values = {"kinds": kind, "expansions": expansion, "ks": k, "l1s": l1, "seeds": seed, "hooks": hook}
     given = {name: value for name, value in values.items() if value}
     config = SweepConfig.parse(
-        given | {"n_tokens": tokens, "options": parse_options(option or []), "n_rows": rows}, "the options of the sweep"
+        given | {"n_tokens": tokens, "options": parse_options(option or []), "n_rows": rows, "prefetch": prefetch},
+        "the options of the sweep",
     )
     found = train_all(pipeline, config)
     if json:

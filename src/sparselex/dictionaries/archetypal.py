@@ -12,6 +12,7 @@ from sparselex.base.errors import UserError
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import KConfig
 from sparselex.dictionaries.kmeans import kmeans
+from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.sparse import Gradients
 from sparselex.dictionaries.topk import TopK
 
@@ -52,12 +53,12 @@ class Archetypal(TopK):
 
     config: ArchetypalConfig  # type: ignore[assignment]
     points: Tensor
-    latent_dims: ClassVar[Mapping[str, int]] = {}  # points are of all latents
+    latent_dims: ClassVar[Mapping[str, int]] = {**TopK.latent_dims, "mix": 0, "offset": 0}
     # Logits of a softmax move by units where other weights move by hundredths.
     lr_factors: ClassVar[Mapping[str, float]] = {"mix": 10.0}
 
-    def __init__(self, config: ArchetypalConfig, generator: torch.Generator | None = None):
-        super().__init__(config, generator)
+    def __init__(self, config: ArchetypalConfig, generator: torch.Generator | None = None, ranks: Ranks = ALONE):
+        super().__init__(config, generator, ranks)
         del self.W_dec  # until folded it is computed, see __getattr__
         self._rows: tuple[tuple[int, ...], Tensor] | None = None
         self._seed = int(torch.randint(2**62, (), generator=generator))
@@ -88,7 +89,7 @@ class Archetypal(TopK):
     def _new_rows(self) -> Tensor:
         lengths = self.offset.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(self.offset.dtype).eps)
         near = self.offset * (self.config.delta / lengths).clamp_max(1)
-        return self.scale * torch.addmm(near, self.mix.softmax(-1), self.points)
+        return self.ranks.shared(self.scale) * torch.addmm(near, self.mix.softmax(-1), self.points)
 
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
         rows, self._rows = self._new_rows(), None
@@ -111,16 +112,17 @@ class Archetypal(TopK):
                 "lower n_points, or raise batch_size or calibration_batches.",
             )
         points = kmeans(x - self.b_dec, self.config.n_points, torch.Generator(device="cpu").manual_seed(self._seed))
+        points = self.ranks.same(points)  # sums that are rounded otherwise can end in other centroids
         self.points.copy_(points / points.norm(dim=-1).mean())
         self._start_encoder()
 
     @torch.no_grad()
     def _start(self, generator: torch.Generator | None) -> None:
-        n = self.config.n_points
-        weights = torch.empty(self.d_sae, n).exponential_(generator=generator)
+        n, d_sae = self.config.n_points, self.config.d_sae
+        weights = self.ranks.part(torch.empty(d_sae, n).exponential_(generator=generator), 0).clone()
         weights *= (1 - _START_SHARE) / weights.sum(-1, keepdim=True)
-        own = torch.cat([torch.randperm(n, generator=generator) for _ in range(-(-self.d_sae // n))])[: self.d_sae]
-        weights[torch.arange(self.d_sae), own] += _START_SHARE
+        own = torch.cat([torch.randperm(n, generator=generator) for _ in range(-(-d_sae // n))])[:d_sae]
+        weights[torch.arange(self.d_sae), self.ranks.part(own, 0)] += _START_SHARE
         self.mix.copy_(weights.log())
         self._start_encoder()
 
@@ -128,7 +130,7 @@ class Archetypal(TopK):
         """Rows of norm 1 on average, the encoder their transpose at unit norm."""
         rows = self._new_rows()
         norms = rows.norm(dim=-1, keepdim=True)
-        self.scale.div_(norms.mean())
+        self.scale.div_(self.ranks.over_latents(norms.mean()) / self.ranks.n_latents)
         self.W_enc.copy_((rows / norms).T)
 
     @torch.no_grad()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import EncoderDictionary, KConfig
+from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.selection import follow, largest_of_batch
 from sparselex.dictionaries.sparse import Gradients, encode_at
 
@@ -35,8 +36,8 @@ class BatchTopK(EncoderDictionary):
     config: BatchTopKConfig
     threshold: Tensor
 
-    def __init__(self, config: BatchTopKConfig, generator: torch.Generator | None = None):
-        super().__init__(config, generator)
+    def __init__(self, config: BatchTopKConfig, generator: torch.Generator | None = None, ranks: Ranks = ALONE):
+        super().__init__(config, generator, ranks)
         self.register_buffer("threshold", torch.zeros((), dtype=torch.float64))
 
     def code(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:

@@ -1,7 +1,7 @@
 """Cross-layer transcoders: latents read one layer and write to it and to all layers after it."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import DictionaryConfig, TrainableDictionary, largest_positive, spread
+from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.selection import follow, largest_of_batch
-from sparselex.dictionaries.sparse import Gradients, Scorer, Selection, decode_at, encode_at, in_chunks
+from sparselex.dictionaries.sparse import Block, Gradients, Scorer, Selection, decode_at, encode_at
 
 
 class CrossLayerConfig(DictionaryConfig):
@@ -42,6 +43,10 @@ class CrossLayerConfig(DictionaryConfig):
 
     thresholds: Literal["one", "each"] = "one"
     """Whether one threshold decides for all latents, as training here finds it, or each has its own: the JumpReLU of other projects' files."""
+
+    @property
+    def n_blocks(self) -> int:
+        return len(self.layers_in)
 
     @model_validator(mode="after")
     def _layers_fit(self) -> "CrossLayerConfig":
@@ -79,15 +84,22 @@ class CrossLayerTranscoder(TrainableDictionary):
     config: CrossLayerConfig
     part_scales: Tensor
     threshold: Tensor
+    latent_dims: ClassVar[Mapping[str, int]] = {"W_enc": 1, "W_write": 0, "b_enc": 0}
 
-    def __init__(self, config: CrossLayerConfig, generator: torch.Generator | None = None):
+    def __init__(self, config: CrossLayerConfig, generator: torch.Generator | None = None, ranks: Ranks = ALONE):
         super().__init__()
-        self.config, self.d_in, self.d_out, self.d_sae = config, config.d_in, config.d_out, config.d_sae
+        self.ranks = ranks
+        self.config, self.d_in, self.d_out, self.d_sae = (
+            config,
+            config.d_in,
+            config.d_out,
+            config.d_sae // ranks.n_latents,
+        )
         self.n_layers = len(config.layers_in)
-        self.n_in_layer = n = self.d_sae // self.n_layers
+        self.n_in_layer, n = self.d_sae // self.n_layers, config.d_sae // self.n_layers
         tails = [sum(config.layers_out[layer:]) for layer in range(self.n_layers)]
-        read = [_unit(torch.randn(n, width, generator=generator)) for width in config.layers_in]
-        written = [_unit(torch.randn(n, width, generator=generator)) for width in tails]
+        read = [_unit(ranks.randn(n, width, generator)) for width in config.layers_in]
+        written = [_unit(ranks.randn(n, width, generator)) for width in tails]
         self.W_enc = nn.ParameterList([nn.Parameter(rows.T) for rows in read])
         self.W_write = nn.ParameterList([nn.Parameter(rows) for rows in written])
         self.b_enc = nn.Parameter(torch.zeros(self.d_sae))
@@ -107,6 +119,11 @@ class CrossLayerTranscoder(TrainableDictionary):
     @property
     def parts_out(self) -> tuple[int, ...]:
         return self.config.layers_out
+
+    @property
+    def aux_width(self) -> int:
+        """The widest site read: AuxK's number is meant relative to the width of one layer, not to that of all together."""
+        return max(self.parts_in)
 
     @property
     def W_dec(self) -> Float[Tensor, "d_sae d_out"]:  # type: ignore[override]
@@ -162,15 +179,16 @@ class CrossLayerTranscoder(TrainableDictionary):
         return codes.with_values(blocks.joined(found))
 
     def training_decode(self, codes: Codes, *, gradients: Gradients = "auto") -> Float[Tensor, "n d_out"]:
-        blocks = codes.blocks(self.n_layers)
+        blocks, divided = codes.blocks(self.n_layers), self.ranks.n_latents > 1
         values = blocks.cut(codes.values)
 
         def written() -> Iterator[Tensor]:
             for layer, (part, rows) in enumerate(zip(blocks.places, self.W_write, strict=True)):
-                bias = self.b_dec if not layer else self.b_dec.new_zeros(rows.shape[1])
+                bias = self.b_dec if not (layer or divided) else self.b_dec.new_zeros(rows.shape[1])
                 yield decode_at(part.with_values(values[layer]), rows, bias, gradients=gradients)
 
-        return self._summed(written())
+        here = self._summed(written())
+        return self.ranks.over_latents(here) + self.b_dec if divided else here
 
     def scorer(self, dtype: torch.dtype | None = None) -> "LayeredScores":
         """What gives each latent's contribution length by one product for each layer."""
@@ -187,7 +205,7 @@ class CrossLayerTranscoder(TrainableDictionary):
         chosen = [part - layer * self.n_in_layer for layer, part in enumerate(dead.split(owners))]
         layers = zip(self._sites(x), self.W_enc, self._biases(), chosen, strict=True)
         pre = torch.cat([torch.addmm(bias[rows], own, W.T[rows].T) for own, W, bias, rows in layers], dim=-1)
-        acts = largest_positive(pre, k_aux).split(owners, dim=-1)
+        acts = largest_positive(pre, k_aux, self.ranks).split(owners, dim=-1)
         return self._summed(part @ W[rows] for part, W, rows in zip(acts, self.W_write, chosen, strict=True))
 
     @torch.no_grad()
@@ -246,21 +264,22 @@ class LayeredScores:
     """Scores of all latents where each layer's read columns of their own."""
 
     def __init__(self, scorers: Sequence[Scorer], parts: Sequence[int], norms: Float[Tensor, " d_sae"]):
-        self.norms, self._scorers, self._parts = norms, scorers, list(parts)
+        self.norms, self.dtype, self._scorers, self._parts = norms, scorers[0].dtype, scorers, list(parts)
         self._width = len(norms) // len(scorers)
 
     @torch.no_grad()
     def __call__(self, x: Float[Tensor, "n d_in"]) -> Tensor:
         """All scores `[n, d_sae]`, in the scorers' precision."""
-        scores = x.new_empty(len(x), len(self.norms), dtype=self._scorers[0].dtype)
-        parts = scores.split(self._width, dim=-1)
-        for scorer, own, part in zip(self._scorers, x.split(self._parts, dim=-1), parts, strict=True):
-            scorer(own, out=part)
-        return scores
+        parts = zip(self._scorers, x.split(self._parts, dim=-1), strict=True)
+        return torch.cat([scorer(own) for scorer, own in parts], dim=-1)
 
-    def chunks(self, x: Float[Tensor, "n d_in"]) -> Iterator[tuple[int, Tensor]]:
-        """First token and scores of one part of the batch after another."""
-        return in_chunks(self, x, len(self.norms))
+    def blocks(self, x: Float[Tensor, "n d_in"], *, into: Tensor | None = None) -> Iterator[Block]:
+        """The same block by block, layer after layer."""
+        written = 0
+        for layer, (scorer, own) in enumerate(zip(self._scorers, x.split(self._parts, dim=-1), strict=True)):
+            for block in scorer.blocks(own, into=None if into is None else into[written:]):
+                yield block._replace(latent=block.latent + layer * self._width)
+            written += len(x) * self._width
 
     @torch.no_grad()
     def at(

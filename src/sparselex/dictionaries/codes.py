@@ -15,6 +15,9 @@ class ByLatent(NamedTuple):
     order: Int[Tensor, " nnz"]
     """Where each entry stands in row order."""
 
+    latents: Int[Tensor, " nnz"]
+    """Latent of each entry, ascending."""
+
     rows: Int[Tensor, " nnz"]
     """Token of each entry."""
 
@@ -99,7 +102,8 @@ class Codes:
         """The entries sorted by latent (stable, so tokens stay in order): made once, used by both weight gradients."""
         if "by_latent" not in self._orders:
             latents, order = self.indices.int().sort(stable=True)  # half as many bytes to sort
-            self._orders["by_latent"] = ByLatent(order, self.rows[order], _offsets(latents, self.d_sae))
+            offsets = _offsets(latents, self.d_sae)
+            self._orders["by_latent"] = ByLatent(order, latents.to(order.dtype), self.rows[order], offsets)
         return self._orders["by_latent"]
 
     def blocks(self, n_blocks: int) -> Blocks:

@@ -27,6 +27,11 @@ class DictionaryConfig(Config):
     d_sae: PositiveInt
     """Number of latents."""
 
+    @property
+    def n_blocks(self) -> int:
+        """Equal ranges of latents, one after another, of which each is divided by itself when processes share the latents."""
+        return 1
+
 
 class EncoderConfig(DictionaryConfig):
     """Fields of the types with one encoder matrix: each of them can be an autoencoder, a transcoder or a crosscoder."""
@@ -130,10 +135,16 @@ class TrainableDictionary(Dictionary):
     """Learning rate of single parameters, relative to the others'."""
 
     latent_dims: ClassVar[Mapping[str, int]] = {}
-    """The dimension along which each tensor is divided when processes share the latents; empty where they cannot."""
+    """The dimension along which each tensor is divided when processes share the latents, a list of tensors under its own name; empty
+    where they cannot."""
 
     ranks: Ranks = ALONE
-    """The processes that train this dictionary together."""
+    """The processes that train this dictionary together. Those that share the latents each make their own: `d_sae` is their number here,
+    and `config.d_sae` that of all."""
+
+    def latent_dim(self, name: str) -> int | None:
+        """The dimension along which the tensor `name` of the state is divided; None where each process has all of it."""
+        return self.latent_dims.get(name.split(".")[0])
 
     @property
     def is_autoencoder(self) -> bool:
@@ -153,6 +164,11 @@ class TrainableDictionary(Dictionary):
     def parts_out(self) -> tuple[int, ...]:
         """Widths of the sites in the target."""
         return self.parts_in if self.is_autoencoder else (self.d_out,)
+
+    @property
+    def aux_width(self) -> int:
+        """Width of which AuxK takes half as its number of latents."""
+        return self.d_in
 
     def part_norms(self) -> Float[Tensor, "n_parts d_sae"]:
         """Norm of each latent's decoder row at each site, in units of the site's own scale where there are several."""
@@ -185,7 +201,7 @@ class TrainableDictionary(Dictionary):
 
     @abstractmethod
     def prepare(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"]) -> None:
-        """Take starting values from a sample of the scaled data, before the first step."""
+        """Take starting values from a sample of the scaled data, before the first step; one and the same sample for all processes."""
 
     def penalty(self, codes: Codes, target: Float[Tensor, "n d_out"], progress: float) -> Float[Tensor, ""]:
         """The type's own terms of the loss, mean over tokens; `target` is what the latents are to give, without the bypass, and
@@ -221,19 +237,26 @@ class EncoderDictionary(TrainableDictionary):
     part_scales: Tensor
     latent_dims: ClassVar[Mapping[str, int]] = {"W_dec": 0, "W_enc": 1, "b_enc": 0}
 
-    def __init__(self, config: EncoderConfig, generator: torch.Generator | None = None, *, decoder_norm: float = 1.0):
+    def __init__(
+        self,
+        config: EncoderConfig,
+        generator: torch.Generator | None = None,
+        ranks: Ranks = ALONE,
+        *,
+        decoder_norm: float = 1.0,
+    ):
         super().__init__()
-        self.config, self.d_in, self.d_sae = config, config.d_in, config.d_sae
+        self.config, self.ranks, self.d_in, self.d_sae = config, ranks, config.d_in, config.d_sae // ranks.n_latents
         self.d_out = config.d_out or config.d_in
         self._normalises = False  # before folding, tokens come normalised
         if config.token_norm != "none" and type(self).encode is not EncoderDictionary.encode:
             raise UserError(f"{type(self).__name__} dictionaries encode in a way of their own, and token_norm is {config.token_norm}.",
                             "token_norm=none, or a type that defines `code`", "leave token_norm out.")  # fmt: skip
-        rows = torch.randn(self.d_sae, self.d_in, generator=generator)
+        rows = ranks.randn(config.d_sae, self.d_in, generator)
         rows *= decoder_norm / rows.norm(dim=-1, keepdim=True)
         read = rows.clone()
         if not self.is_autoencoder:
-            rows = torch.randn(self.d_sae, self.d_out, generator=generator)
+            rows = ranks.randn(config.d_sae, self.d_out, generator)
             rows *= decoder_norm / rows.norm(dim=-1, keepdim=True)
         self.W_dec = nn.Parameter(rows)
         self.W_enc = nn.Parameter(read.T)
@@ -316,11 +339,7 @@ class EncoderDictionary(TrainableDictionary):
     ) -> Float[Tensor, "n d_out"] | None:
         W_enc, W_dec = self.W_enc.T[dead], self.W_dec[dead]
         pre = torch.addmm(self.b_enc[dead], x - self.centre.detach(), W_enc.T)
-        if self.ranks.n_latents == 1:
-            return largest_positive(pre, k_aux) @ W_dec
-        best = F.pad(pre, (0, max(0, k_aux - len(dead)))).topk(k_aux, dim=-1).values
-        least = self.ranks.gather_latents(best).topk(k_aux, dim=-1).values[:, -1:]
-        return torch.where(pre >= least, pre, 0).relu() @ W_dec
+        return largest_positive(pre, k_aux, self.ranks) @ W_dec
 
     @torch.no_grad()
     def prepare(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"]) -> None:
@@ -362,8 +381,13 @@ class EncoderDictionary(TrainableDictionary):
         """Bring what else a type keeps to new units: contributions shrink by `unit`, activations grow by `sizes / unit`."""
 
 
-def largest_positive(pre: Float[Tensor, "n m"], k: int) -> Float[Tensor, "n m"]:
-    """`pre` with all but the k largest of each row, and all that are negative, at 0."""
+def largest_positive(pre: Float[Tensor, "n m"], k: int, ranks: Ranks = ALONE) -> Float[Tensor, "n m"]:
+    """`pre` with all but the k largest of each row, and all that are negative, at 0; of processes that share the latents, each gets its
+    own of the k largest of all."""
+    if ranks.n_latents > 1:
+        best = F.pad(pre, (0, max(0, k - pre.shape[1]))).topk(k, dim=-1).values
+        least = ranks.gather_latents(best).topk(k, dim=-1).values[:, -1:]
+        return torch.where(pre >= least, pre, 0).relu()
     kept = pre.topk(min(k, pre.shape[1]), dim=-1)
     return torch.zeros_like(pre).scatter(-1, kept.indices, kept.values.relu())
 

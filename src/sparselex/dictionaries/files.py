@@ -19,7 +19,7 @@ from torch import Tensor
 from sparselex.base.artifacts import open_artifact, read_json, write_json
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.dictionary import TrainableDictionary
-from sparselex.dictionaries.table import AnyDictionaryConfig, new_dictionary
+from sparselex.dictionaries.table import DICTIONARIES, AnyDictionaryConfig, config_type, new_dictionary
 from sparselex.dictionaries.token_norm import TokenNorm
 
 CONFIG, WEIGHTS, SAELENS_CONFIG = "config.json", "sae_weights.safetensors", "cfg.json"
@@ -47,7 +47,7 @@ def write_dictionary(
 ) -> None:
     """Write a folded dictionary's files into `folder`."""
     tensors = {name: value.detach().contiguous() for name, value in dictionary.state_dict().items()}
-    if "threshold" in tensors and not tensors["threshold"].ndim:
+    if _has_one_threshold(dictionary):
         threshold = tensors["threshold"]
         tensors["threshold"] = threshold.float().expand(dictionary.d_sae).contiguous()
         write_json(folder / CONFIG, {**dictionary.config.to_json(), "threshold": float(threshold)})
@@ -64,7 +64,12 @@ def load_dictionary(path: Path | str) -> TrainableDictionary:
     open_artifact(path, "dictionary", verify=True)
     values = read_json(path / CONFIG)
     values = dict(values) if isinstance(values, dict) else {}
-    threshold = values.pop("threshold", None)
+    kind = values.get("kind")
+    if kind not in DICTIONARIES.names():
+        raise UserError(f"{path / CONFIG} cannot be read as a dictionary: its kind is {kind!r}, and no type here bears that name.",
+                        "one of " + ", ".join(DICTIONARIES.names()),
+                        "install the package that adds this type, or restore the file.")  # fmt: skip
+    threshold = None if "threshold" in config_type(kind).model_fields else values.pop("threshold", None)
     try:
         config = TypeAdapter(AnyDictionaryConfig).validate_python(values)
     except ValidationError as error:
@@ -77,7 +82,7 @@ def load_dictionary(path: Path | str) -> TrainableDictionary:
         tensors = load_file(path / WEIGHTS)
     except (SafetensorError, OSError) as error:
         raise _unreadable(path / WEIGHTS, str(error).splitlines()[0]) from None
-    if "threshold" in dictionary.state_dict() and not dictionary.state_dict()["threshold"].ndim:
+    if _has_one_threshold(dictionary):
         if not isinstance(threshold, float | int) or not math.isfinite(threshold):
             raise _unreadable(path / CONFIG, f"threshold is {threshold!r}, which is no finite number")
         # The float64 scalar; the weights hold it rounded and spread over all latents, for other readers.
@@ -86,6 +91,12 @@ def load_dictionary(path: Path | str) -> TrainableDictionary:
         raise _unreadable(path / WEIGHTS, fault)
     dictionary.load_state_dict(tensors)
     return dictionary.eval().requires_grad_(False)
+
+
+def _has_one_threshold(dictionary: TrainableDictionary) -> bool:
+    """Whether one learned number decides over all latents; a type whose configuration has a field of that name keeps its own way."""
+    threshold = dictionary.state_dict().get("threshold")
+    return threshold is not None and not threshold.ndim and "threshold" not in type(dictionary.config).model_fields
 
 
 def _misfit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str | None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import EncoderConfig, EncoderDictionary
+from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.relu import warmed
 from sparselex.dictionaries.sparse import Gradients, decode_at, positive_codes
 
@@ -37,10 +38,10 @@ class Gated(EncoderDictionary):
     config: GatedConfig
     latent_dims: ClassVar[Mapping[str, int]] = {**EncoderDictionary.latent_dims, "r_mag": 0, "b_mag": 0}
 
-    def __init__(self, config: GatedConfig, generator: torch.Generator | None = None):
-        super().__init__(config, generator, decoder_norm=0.1)
-        self.r_mag = nn.Parameter(torch.zeros(config.d_sae))
-        self.b_mag = nn.Parameter(torch.zeros(config.d_sae))
+    def __init__(self, config: GatedConfig, generator: torch.Generator | None = None, ranks: Ranks = ALONE):
+        super().__init__(config, generator, ranks, decoder_norm=0.1)
+        self.r_mag = nn.Parameter(torch.zeros(self.d_sae))
+        self.b_mag = nn.Parameter(torch.zeros(self.d_sae))
 
     def code(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         gates = self.pre_acts(x)

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import EncoderConfig, EncoderDictionary
+from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.relu import warmed
-from sparselex.dictionaries.sparse import Gradients, encode_at, places_above
+from sparselex.dictionaries.selection import above
+from sparselex.dictionaries.sparse import Gradients, encode_at
 
 
 class JumpReLUConfig(EncoderConfig):
@@ -53,9 +55,9 @@ class JumpReLU(EncoderDictionary):
     lr_factors: ClassVar[Mapping[str, float]] = {"threshold": 3.0}
     latent_dims: ClassVar[Mapping[str, int]] = {**EncoderDictionary.latent_dims, "threshold": 0}
 
-    def __init__(self, config: JumpReLUConfig, generator: torch.Generator | None = None):
-        super().__init__(config, generator)
-        self.threshold = nn.Parameter(torch.zeros(config.d_sae))
+    def __init__(self, config: JumpReLUConfig, generator: torch.Generator | None = None, ranks: Ranks = ALONE):
+        super().__init__(config, generator, ranks)
+        self.threshold = nn.Parameter(torch.zeros(self.d_sae))
 
     def code(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         pre = self.pre_acts(x)
@@ -65,21 +67,19 @@ class JumpReLU(EncoderDictionary):
     def prepare(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"]) -> None:
         super().prepare(x, target)
         scores = self.scorer()(x[:4096])
-        n_active = min(scores.numel(), max(1, round(self.config.target_l0 * len(scores))))
-        self.threshold.fill_(float(scores.flatten().topk(n_active).values[-1].clamp_min(0)))
+        n_active = min(len(scores) * self.config.d_sae, max(1, round(self.config.target_l0 * len(scores))))
+        best = scores.flatten().topk(min(n_active, scores.numel())).values.clamp_min(0)
+        # Those that are to share a batch have one and the same sample, and count each score again.
+        self.threshold.fill_(float(self.ranks.nth_largest(best, n_active * self.ranks.n_data)))
 
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
         d_sae = self.d_sae
         with torch.no_grad():
             norms = self.row_sizes()
             lowest = (self.threshold - self.config.bandwidth / 2).clamp_min(0)
-            parts = []
-            for start, scores in self.scorer(less=lowest).chunks(x):
-                found = places_above(scores.view(-1), 0.0)
-                parts.append((found + start * d_sae, scores.view(-1)[found]))
-            places, above = (torch.cat(part) for part in zip(*parts, strict=True))
+            places, beyond = above(self.scorer(less=lowest), x, 0.0)
             rows, indices = places // d_sae, places % d_sae
-            values = (above + lowest[indices]) / norms[indices]
+            values = (beyond + lowest[indices]) / norms[indices]
             near = Codes.from_pairs(rows, indices, values, len(x), d_sae)
         pre = encode_at(x, self.W_enc, self.b_enc, self.centre, near, gradients=gradients)
         opened = _Jump.apply(

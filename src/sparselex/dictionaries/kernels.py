@@ -1,4 +1,5 @@
-"""The sparse products and the optimiser's pass over a matrix as Triton kernels; `sparse` has the products in PyTorch.
+"""The sparse products and the optimiser's pass over a matrix as Triton kernels; `sparse` has the products in PyTorch. With those of
+`selecting`, all that there are.
 
 Tables are float32 or bfloat16, sums and results float32. Every result is a fixed order of additions, so a run repeats bit by bit: nothing
 is added atomically. Only `sparse` and `training.adam` import this file, when they first meet a tensor on a GPU: it needs Triton.
@@ -14,6 +15,18 @@ import triton
 import triton.language as tl
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from sparselex.dictionaries.selecting import by_rows, group_maxima, largest_places, places_above
+
+__all__ = [
+    "WIDEST",
+    "adam_rows",
+    "bag_sums",
+    "group_maxima",
+    "largest_places",
+    "pair_dots",
+    "places_above",
+]
 
 _STRIP = 128
 """Columns of a tile: 128 float32 of 65,536 latents are 32 MiB, which fit the 50 MiB cache of an H100."""
@@ -142,7 +155,7 @@ def bag_sums(
     weights: Float[Tensor, " nnz"],
 ) -> Float[Tensor, "bags d"]:
     """Weighted sums of the rows of `table`, bag by bag, in float32."""
-    table, n_bags, d = _by_rows(table), len(offsets) - 1, table.shape[1]
+    table, n_bags, d = by_rows(table), len(offsets) - 1, table.shape[1]
     out = torch.empty(n_bags, d, dtype=torch.float32, device=table.device)
     if not out.numel():
         return out
@@ -168,7 +181,7 @@ def pair_dots(
     left: Float[Tensor, "n d"], table: Float[Tensor, "m d"], rows: Int[Tensor, " nnz"], indices: Int[Tensor, " nnz"]
 ) -> Float[Tensor, " nnz"]:
     """`left[rows[i]] · table[indices[i]]` for each i, in float32, without a `[nnz, d]` intermediate."""
-    left, table, nnz, d = _by_rows(left), _by_rows(table), len(rows), table.shape[1]
+    left, table, nnz, d = by_rows(left), by_rows(table), len(rows), table.shape[1]
     n_spans = max(1, min(triton.cdiv(table.numel() * table.element_size(), _STRIP_BYTES), triton.cdiv(d, _STRIP)))
     span = _STRIP * triton.cdiv(triton.cdiv(d, n_spans), _STRIP)
     n_spans = max(1, triton.cdiv(d, span))
@@ -226,7 +239,3 @@ def adam_rows(
             PROJECT=project, NORMALISE=normalise, ZERO=zero, SHADOW=shadow is not None, FACTOR=factor is not None,
             WIDTH=width, num_warps=max(1, min(16, width // 512)),
         )  # fmt: skip
-
-
-def _by_rows(table: Tensor) -> Tensor:
-    return table if table.stride(1) == 1 else table.contiguous()

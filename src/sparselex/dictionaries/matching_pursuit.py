@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import DictionaryConfig, TrainableDictionary
+from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.sparse import Gradients, bag_sums
 
 _CHUNK_SCORES = 2**20
@@ -68,8 +69,9 @@ class MatchingPursuit(TrainableDictionary):
     left: Tensor | None
     unit_decoder = True
 
-    def __init__(self, config: MatchingPursuitConfig, generator: torch.Generator | None = None):
+    def __init__(self, config: MatchingPursuitConfig, generator: torch.Generator | None = None, ranks: Ranks = ALONE):
         super().__init__()
+        self.ranks = ranks
         self.config, self.d_in, self.d_out, self.d_sae = config, config.d_in, config.d_in, config.d_sae
         self.resample_shares = config.resample_shares
         rows = torch.randn(self.d_sae, self.d_in, generator=generator)

@@ -1,8 +1,7 @@
 """Matryoshka BatchTopK dictionaries: every prefix of the latents is a dictionary of its own."""
 
 import itertools
-from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Literal
 
 from jaxtyping import Float
 from pydantic import model_validator
@@ -38,18 +37,20 @@ class Matryoshka(BatchTopK):
     """
 
     config: MatryoshkaConfig
-    latent_dims: ClassVar[Mapping[str, int]] = {}  # prefixes are of all latents
 
     def penalty(self, codes: Codes, target: Float[Tensor, "n d_out"], progress: float) -> Float[Tensor, ""]:
         """Squared errors of the inner prefixes; each group of latents is decoded once and added to what came before."""
         x_hat, loss, start = self.b_dec.expand_as(target), target.new_zeros(()), 0
+        latents = (
+            codes.indices + self.ranks.latents * self.d_sae
+        )  # their numbers among all: a prefix may end inside a process's part
         for share in self.config.prefixes:
-            end = max(start + 1, round(share * self.d_sae))
-            inside = ((codes.indices >= start) & (codes.indices < end)).nonzero().view(-1)
+            end = max(start + 1, round(share * self.config.d_sae))
+            inside = ((latents >= start) & (latents < end)).nonzero().view(-1)
             part = Codes.from_pairs(
                 codes.rows[inside], codes.indices[inside], codes.values[inside], len(codes), self.d_sae
             )
-            x_hat = x_hat + decode_at(part, self.W_dec, self.b_dec.new_zeros(self.d_out))
+            x_hat = x_hat + self.ranks.over_latents(decode_at(part, self.W_dec, self.b_dec.new_zeros(self.d_out)))
             loss = loss + (x_hat - target).square().sum() / len(target)
             start = end
-        return loss
+        return self.ranks.share_of(loss)

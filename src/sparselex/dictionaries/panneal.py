@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import EncoderConfig, EncoderDictionary
+from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.relu import warmed
 from sparselex.dictionaries.sparse import Gradients, positive_codes
 
@@ -44,8 +45,8 @@ class PAnneal(EncoderDictionary):
 
     config: PAnnealConfig
 
-    def __init__(self, config: PAnnealConfig, generator: torch.Generator | None = None):
-        super().__init__(config, generator, decoder_norm=0.1)
+    def __init__(self, config: PAnnealConfig, generator: torch.Generator | None = None, ranks: Ranks = ALONE):
+        super().__init__(config, generator, ranks, decoder_norm=0.1)
 
     def code(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         return self.pre_acts(x).relu()

@@ -20,6 +20,10 @@ from sparselex.dictionaries.sparse import nth_largest
 _DIGIT_BITS = 11
 """Bits of a number that one histogram settles: three rounds of 2,048 counts find a float32 exactly."""
 
+_DRAWN_ROWS = 1024
+"""Rows drawn at a time where others' are dropped. Torch draws normal numbers by sixteens: ranges of rows in multiples of 16 give the
+numbers that all rows drawn at once would be."""
+
 
 class Ranks:
     """This process's place among those that train together."""
@@ -75,9 +79,7 @@ class Ranks:
     def over_latents(self, value: Tensor) -> Tensor:
         """Sum over the processes that share the latents; the gradient goes to this process's part as if it were alone with it, since
         each of them computes the same loss from the sum."""
-        if self.n_latents == 1:
-            return value
-        return value + (self._summed(value.detach(), "latents") - value.detach())
+        return value if self.n_latents == 1 else _Sum.apply(value, self)
 
     def mean_over_all(self, value: Tensor) -> Tensor:
         """What is summed over latents and averaged over data, for a term that is no plain sum; the gradient as in `over_latents`."""
@@ -101,18 +103,58 @@ class Ranks:
         dist.all_gather(parts, value.detach().contiguous(), group=self._group("latents"))
         return torch.cat(parts, dim=-1)
 
-    def whole(self, part: Tensor, dim: int) -> Tensor:
-        """The tensor whose part along `dim`, the latents, lies here."""
-        if self.n_latents == 1:
-            return part
-        assert self.mesh is not None
-        sharded = DTensor.from_local(part.detach().contiguous(), self.mesh["latents"], [Shard(dim)])
-        return sharded.full_tensor()
+    def gather_data(self, value: Tensor) -> Tensor:
+        """`[m, ...]` of each of those that share a batch, one after another as in the batch; m may differ. Without gradients."""
+        if self.n_data == 1:
+            return value
+        counts = torch.zeros(self.n_data, dtype=torch.int64, device=value.device)
+        counts[self.data] = len(value)
+        counts = self.over_data(counts)
+        gathered = value.new_zeros(int(counts.sum()), *value.shape[1:])
+        gathered[int(counts[: self.data].sum()) :][: len(value)] = value.detach()
+        return self.over_data(gathered)
 
-    def part(self, whole: Tensor, dim: int) -> Tensor:
-        """This process's part of `whole` along `dim`, the latents."""
-        n = whole.shape[dim] // self.n_latents
-        return whole.narrow(dim, self.latents * n, n)
+    def place_in_latents(self, n: int, device: torch.device) -> tuple[int, int]:
+        """Where this one's `n` begin among those of all that share the latents, and how many these are together."""
+        counts = self.gather_latents(torch.tensor([n], device=device)).tolist()
+        return sum(counts[: self.latents]), sum(counts)
+
+    def same(self, value: Tensor) -> Tensor:
+        """The main process's `value`, for what each computes of the same data and rounding could make differ."""
+        if not self.is_alone:
+            value = value.detach().clone().contiguous()
+            dist.broadcast(value, 0)
+        return value
+
+    def randn(self, n: int, width: int, generator: torch.Generator | None) -> Float[Tensor, "n_here {width}"]:
+        """This process's rows of `torch.randn(n, width)`, to the bit, without ever holding all."""
+        if self.n_latents == 1:
+            return torch.randn(n, width, generator=generator)
+        n_here, n_parts = n // self.n_latents, max(1, n // _DRAWN_ROWS)
+        first, kept = self.latents * n_here, list[Tensor]()
+        for number in range(n_parts):
+            start = number * _DRAWN_ROWS
+            # What is left over could be too little to be drawn by sixteens: the last part takes it.
+            end = n if number + 1 == n_parts else start + _DRAWN_ROWS
+            rows = torch.randn(end - start, width, generator=generator)
+            kept.append(rows[max(0, first - start) : max(0, first + n_here - start)].clone())
+        return torch.cat(kept)
+
+    def part(self, whole: Tensor, dim: int, n_blocks: int = 1) -> Tensor:
+        """This process's part of `whole` along `dim`, the latents: of each of `n_blocks` equal ranges the same part."""
+        if self.n_latents == 1:
+            return whole
+        ranges = whole.unflatten(dim, (n_blocks, self.n_latents, -1)).select(dim + 1, self.latents)
+        return ranges.flatten(dim, dim + 1)
+
+    def whole(self, part: Tensor, dim: int, n_blocks: int = 1) -> Tensor | None:
+        """The tensor whose `part` lies here, on the CPU of the main process; None in the others, which drop it at once."""
+        if self.n_latents == 1 or self.data:
+            return part.detach().cpu() if self.is_main else None
+        assert self.mesh is not None
+        here = part.detach().unflatten(dim, (n_blocks, -1)).contiguous()
+        found = DTensor.from_local(here, self.mesh["latents"], [Shard(dim + 1)]).full_tensor()
+        return found.flatten(dim, dim + 1).cpu() if self.is_main else None
 
     def nth_largest(self, values: Float[Tensor, " m"], n: int) -> Float[Tensor, ""]:
         """The `n`-th largest of all processes' `values` together (none negative, at least `n`), exactly.
@@ -170,6 +212,17 @@ class Ranks:
         return None if dimension is None else self.mesh.get_group(dimension)
 
 
+class _Sum(torch.autograd.Function):
+    # Each must get the same bits: what they share would drift apart by gradients that differ in rounding.
+    @staticmethod
+    def forward(ctx, value: Tensor, ranks: Ranks) -> Tensor:
+        return ranks._summed(value, "latents")
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0], None
+
+
 class _Shared(torch.autograd.Function):
     @staticmethod
     def forward(ctx, parameter: Tensor, ranks: Ranks) -> Tensor:
@@ -185,13 +238,14 @@ ALONE = Ranks()
 """A process by itself."""
 
 
-def even_part(d_sae: int, ranks: Ranks, kind: str, dims: object) -> None:
-    """Raise `UserError` if a dictionary of this kind and width cannot be divided among these processes."""
+def even_part(d_sae: int, n_blocks: int, ranks: Ranks, kind: str, dims: object) -> None:
+    """Raise `UserError` if a dictionary of this kind and width, in `n_blocks` equal ranges, cannot be divided among these processes."""
     if ranks.n_latents == 1:
         return
     if not dims:
         raise UserError(f"The latents of a {kind} dictionary cannot be divided among processes.",
-                        "batchtopk, topk, abstopk, relu, jumprelu, gated or panneal", "divide the data only.")  # fmt: skip
-    if d_sae % ranks.n_latents:
-        raise UserError(f"{d_sae} latents cannot be divided evenly among {ranks.n_latents} processes.", "a multiple",
+                        "any of the other types", "divide the data only.")  # fmt: skip
+    if d_sae // n_blocks % ranks.n_latents:
+        each = "" if n_blocks == 1 else " of each layer"
+        raise UserError(f"{d_sae // n_blocks} latents{each} cannot be divided evenly among {ranks.n_latents} processes.", "a multiple",
                         "choose another width.")  # fmt: skip

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import EncoderConfig, EncoderDictionary
+from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.sparse import Gradients, positive_codes
 
 
@@ -42,9 +43,9 @@ class ReLU(EncoderDictionary):
 
     config: ReLUConfig
 
-    def __init__(self, config: ReLUConfig, generator: torch.Generator | None = None):
+    def __init__(self, config: ReLUConfig, generator: torch.Generator | None = None, ranks: Ranks = ALONE):
         self.unit_decoder, self.resample_shares = config.convention == "2023", config.resample_shares
-        super().__init__(config, generator, decoder_norm=1.0 if self.unit_decoder else 0.1)
+        super().__init__(config, generator, ranks, decoder_norm=1.0 if self.unit_decoder else 0.1)
 
     def code(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         return self.pre_acts(x).relu()

@@ -1,4 +1,5 @@
-"""Which latents a batch keeps: the largest contributions of all its tokens together, and the threshold that stands for them later."""
+"""Which latents are kept: the largest contributions of each token, or of all tokens of a batch together, and the threshold that stands for
+the latter after training. Scores are looked through block by block, each as it comes from the product."""
 
 from collections.abc import Callable, Iterator
 from typing import Protocol, runtime_checkable
@@ -8,13 +9,27 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparselex.dictionaries.ranks import ALONE, Ranks
-from sparselex.dictionaries.sparse import Gradients, Selection, nth_largest, places_above
+from sparselex.dictionaries.sparse import (
+    Block,
+    Gradients,
+    Selection,
+    block_shape,
+    kernels_for,
+    nth_largest,
+    scores_above,
+)
 
 _COARSE_MARGIN = 0.97
 """What the bfloat16 product puts above this share of its own cut is ranked exactly; its largest error among 17 million scores of
 width 512 was 1 % of the cut."""
 
 _SAMPLE_TOKENS = 64
+
+_N_IN_GROUP = 8
+"""Latents of which only the largest score is ranked at first."""
+
+_KEPT_SCORES = 2**26
+"""Scores that lie in memory while latents are ranked token by token, 256 MiB in float32."""
 
 
 @runtime_checkable
@@ -24,14 +39,38 @@ class Scores(Protocol):
     norms: Tensor
     """Length of what a unit activation of each latent writes, `[d_sae]`."""
 
+    dtype: torch.dtype
+    """Precision of the product."""
+
     def __call__(self, x: Tensor) -> Tensor:
         """All scores `[n, d_sae]`."""
 
-    def chunks(self, x: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """First token and scores of one part of the batch after another."""
+    def blocks(self, x: Tensor, *, into: Tensor | None = None) -> Iterator[Block]:
+        """The same block by block; all of them kept where there is room for them in `into`."""
 
     def at(self, x: Tensor, rows: Tensor, indices: Tensor, gradients: Gradients = "auto") -> Tensor:
         """The scores at `[rows, indices]`, tokens ascending."""
+
+
+@torch.no_grad()
+def largest_of_tokens(
+    scores: Scores, x: Float[Tensor, "n d_in"], k: int, *, signed: bool = False
+) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]]:
+    """The k largest scores of each token, or with `signed` the largest in size, in no order, and their latents.
+
+    They lie in the k groups of latents with the largest maxima. Maxima are taken from each block while it is in the cache, so that of all
+    other scores nothing is read again.
+    """
+    if len(x) and scores.dtype == torch.bfloat16 and (kernels := kernels_for(x)):
+        parts = []
+        for block in scores.blocks(x):  # of all latents, on a GPU
+            maxima = kernels.group_maxima(block.scores, signed=signed)
+            latents = kernels.largest_places(block.scores, maxima, k, signed=signed)
+            parts.append((block.scores.gather(-1, latents), latents))
+    else:
+        n_tokens = min(block_shape(x, len(scores.norms))[0], max(1, _KEPT_SCORES // len(scores.norms)))
+        parts = [_largest_of_part(scores, part, k, signed) for part in x.split(n_tokens)]
+    return torch.cat([values for values, _ in parts]), torch.cat([latents for _, latents in parts])
 
 
 @torch.no_grad()
@@ -55,7 +94,7 @@ def largest_of_batch(
     n_keep = int(ranks.over_data(torch.tensor(len(x), device=x.device))) * k
     if selection == "bfloat16":
         scores = new_scores(torch.bfloat16)
-        places, values = _above(scores, x, _bar(scores, x, k, threshold), n_keep, _COARSE_MARGIN)
+        places, values = above(scores, x, _bar(scores, x, k, threshold), n_keep=n_keep, margin=_COARSE_MARGIN)
         if ranks.count(places) >= n_keep:
             places = places[values >= _COARSE_MARGIN * ranks.nth_largest(values, n_keep)]
             d_sae = len(scores.norms)
@@ -64,11 +103,38 @@ def largest_of_batch(
             return places[keep], exact[keep], scores.norms
     scores = new_scores(None)
     bar = _bar(scores, x, k, threshold)
-    places, values = _above(scores, x, bar, n_keep)
+    places, values = above(scores, x, bar, n_keep=n_keep)
     if ranks.count(places) < n_keep and float(ranks.total(torch.tensor(bar, device=x.device))) > 0:
-        places, values = _above(scores, x, 0.0, n_keep)
+        places, values = above(scores, x, 0.0, n_keep=n_keep)
     keep = ranks.largest(values, n_keep)
     return places[keep], values[keep], scores.norms
+
+
+@torch.no_grad()
+def above(
+    scores: Scores, x: Float[Tensor, "n d_in"], bar: float, *, n_keep: int | None = None, margin: float = 1.0
+) -> tuple[Int[Tensor, " found"], Float[Tensor, " found"]]:
+    """Places in the flattened `[n, d_sae]`, ascending, and scores of what exceeds `bar` (which is not negative).
+
+    Of many more than `n_keep` only such are returned as reach `margin` times the `n_keep`-th largest: what lies under that when some blocks
+    have been seen is dropped on the way, since it cannot be among the largest of the whole batch.
+    """
+    d_sae, n_found = len(scores.norms), 0
+    places, values = [x.new_empty(0, dtype=torch.int64)], [x.new_empty(0)]
+    for block in scores.blocks(x):
+        (found, sizes), width = scores_above(block.scores, bar), block.scores.shape[1]
+        # In a row of all latents those after and before the block's lie between two of its rows.
+        places.append(found + (found // width * (d_sae - width) + (block.token * d_sae + block.latent)))
+        values.append(sizes.to(x.dtype))
+        n_found += len(found)
+        if n_keep is not None and n_found > 4 * n_keep:
+            known = torch.cat(values)
+            bar = max(bar, margin * float(nth_largest(known, n_keep)))
+            keep = known >= bar
+            places, values = [torch.cat(places)[keep]], [known[keep]]
+            n_found = len(values[0])
+    flat, order = torch.cat(places).sort()
+    return flat, torch.cat(values)[order]
 
 
 @torch.no_grad()
@@ -88,21 +154,35 @@ def _bar(scores: Scores, x: Tensor, k: int, threshold: float) -> float:
     return max(0.0, float(nth_largest(sample, n_above))) if n_above else 0.0
 
 
-def _above(scores: Scores, x: Tensor, bar: float, n_keep: int, margin: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Places in the flattened `[n, d_sae]` and scores of what exceeds `bar`, at least all of the `n_keep` largest.
-
-    Where there are many more, what lies under `margin` times the `n_keep`-th largest so far is dropped between chunks: it cannot
-    be among the largest of the whole batch.
-    """
-    places, values, d_sae = x.new_empty(0, dtype=torch.int64), x.new_empty(0), len(scores.norms)
-    for start, part in scores.chunks(x):
-        flat = part.view(-1)
-        found = places_above(flat, bar)
-        places = torch.cat([places, found + start * d_sae])
-        values = torch.cat([values, flat[found].to(values.dtype)])
-        del flat, part  # or two chunks lie in memory while the next is computed
-        if len(places) > 4 * n_keep:
-            bar = max(bar, margin * float(nth_largest(values, n_keep)))
-            keep = values >= bar
-            places, values = places[keep], values[keep]
-    return places, values
+def _largest_of_part(scores: Scores, x: Tensor, k: int, signed: bool) -> tuple[Tensor, Tensor]:
+    """`largest_of_tokens` of tokens that fit into one block."""
+    n, d_sae = len(x), len(scores.norms)
+    if not n or d_sae % _N_IN_GROUP or d_sae < 8 * _N_IN_GROUP * k:
+        found = scores(x)
+        latents = (found.abs() if signed else found).topk(k, dim=-1, sorted=False).indices
+        return found.gather(-1, latents), latents
+    kept = x.new_empty(n * d_sae, dtype=scores.dtype)
+    maxima = x.new_empty(n, d_sae // _N_IN_GROUP, dtype=scores.dtype)
+    starts, widths = [], []
+    for block in scores.blocks(x, into=kept):
+        first, n_groups = block.latent // _N_IN_GROUP, block.scores.shape[1] // _N_IN_GROUP
+        sizes = block.scores.abs() if signed else block.scores
+        # Members of a group lie apart by as many latents as there are groups in the block: such maxima are of whole vectors.
+        torch.amax(sizes.view(n, _N_IN_GROUP, n_groups), 1, out=maxima[:, first : first + n_groups])
+        starts.append(block.latent)
+        widths.append(block.scores.shape[1])
+    groups = maxima.topk(k, dim=-1, sorted=False).indices
+    start, width = torch.tensor([starts, widths], device=x.device)
+    owner = torch.bucketize(groups * _N_IN_GROUP, start, right=True) - 1
+    start, width = start[owner], width[owner]
+    first, apart = (
+        groups - start // _N_IN_GROUP,
+        width // _N_IN_GROUP,
+    )  # a group's first member in its block, and the next ones
+    places = (n * start + torch.arange(n, device=x.device)[:, None] * width + first)[:, None]
+    places = places + torch.arange(_N_IN_GROUP, device=x.device)[:, None] * apart[:, None]
+    members = kept[places.view(n, -1)]
+    best = (members.abs() if signed else members).topk(k, dim=-1, sorted=False).indices
+    group = best % k
+    latents = (start + first).gather(-1, group) + best // k * apart.gather(-1, group)
+    return members.gather(-1, best), latents

@@ -5,11 +5,11 @@ forward shrink to `2 n k d_in`. Weight gradients are sums over the tokens in whi
 are an embedding bag with latents as bags and tokens as the table, which a scatter (`index_add_`) does several times slower.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -24,14 +24,14 @@ Gradients = Literal["auto", "sparse", "dense", "bfloat16"]
 whichever is faster for the codes at hand. `bfloat16` is `sparse` reading inputs, decoder rows and gradients rounded to bfloat16, half the
 bytes on a GPU; sums and weights stay float32."""
 
-_PADDING = 16
-"""Columns added for the bias: a whole cache line, which products run through fastest."""
+_BLOCK_SCORES = 2**21
+"""Scores computed at a time on CPUs, 8 MiB in float32: small enough that what looks for the large ones finds them in the cache."""
 
-_CHUNK_SCORES = 2**26
-"""Scores computed at a time, 256 MiB in float32: products of a few hundred rows still run at full speed."""
+_BLOCK_SCORES_GPU = 2**28
+"""The same on GPUs, for all latents of some tokens. They stand still between blocks while the number of places found reaches the host."""
 
-_CHUNK_SCORES_GPU = 2**28
-"""The same on GPUs, which stand still between chunks while the number of places found reaches the host."""
+_FEWEST_LATENTS = 512
+"""Latents in a block at least; products with fewer run slower."""
 
 SPARSE_BELOW = 0.08
 """Share of active latents under which sparse gradients are faster than dense products on CPUs (docs/lab-log.md)."""
@@ -71,21 +71,32 @@ _row_dots = torch.ops.aten._embedding_bag_per_sample_weights_backward
 def pair_dots(
     left: Float[Tensor, "n d"], table: Float[Tensor, "m d"], rows: Int[Tensor, " nnz"], indices: Int[Tensor, " nnz"]
 ) -> Float[Tensor, " nnz"]:
-    """`left[rows[i]] · table[indices[i]]` for each i, without a `[nnz, d]` intermediate."""
+    """`left[rows[i]] · table[indices[i]]` for each i, without a `[nnz, d]` intermediate.
+
+    Several times faster where `rows` ascend and `table` is the smaller matrix, which then stays in the cache.
+    """
     if kernels := kernels_for(table):
         return kernels.pair_dots(left, table, rows, indices)
     dtype = torch.promote_types(torch.promote_types(left.dtype, table.dtype), torch.float32)
     return _row_dots(left.to(dtype), table.to(dtype), indices, rows, rows, 0)
 
 
+class Block(NamedTuple):
+    """Scores of some tokens of a batch for a range of latents."""
+
+    token: int
+    """The first token."""
+
+    latent: int
+    """The first latent."""
+
+    scores: Tensor
+    """`[n, m]`, unbroken in memory."""
+
+
 class Scorer:
-    """`x @ W * norms + bias` for all latents by one product, and exactly at chosen places; without gradients.
+    """`x @ W * norms + bias` for all latents, range by range, and exactly at chosen places; without gradients."""
 
-    The bias is one more row of the weights, met by a column of ones: adding it afterwards would write all scores a second time,
-    a tenth of the product's own time.
-    """
-
-    @torch.no_grad()
     def __init__(
         self,
         rows: Float[Tensor, "d_sae d_in"],
@@ -94,23 +105,35 @@ class Scorer:
         dtype: torch.dtype,
     ):
         self.norms, self.dtype, self._rows, self._bias = norms, dtype, rows, bias
-        d_sae, d_in = rows.shape
-        self._weights = rows.new_zeros(d_sae, d_in + _PADDING, dtype=dtype)
-        torch.mul(rows, norms[:, None], out=self._weights[:, :d_in])
-        self._weights[:, d_in] = bias
 
     @torch.no_grad()
-    def __call__(self, x: Float[Tensor, "n d_in"], *, out: Tensor | None = None) -> Tensor:
-        """All scores `[n, d_sae]`, in the scorer's precision; written into `out` where it is given."""
-        d_in = x.shape[1]
-        padded = x.new_zeros(len(x), d_in + _PADDING, dtype=self._weights.dtype)
-        padded[:, :d_in] = x
-        padded[:, d_in] = 1
-        return torch.mm(padded, self._weights.T, out=out)
+    def __call__(self, x: Float[Tensor, "n d_in"]) -> Tensor:
+        """All scores `[n, d_sae]`, in the scorer's precision."""
+        weights = (self._rows * self.norms[:, None]).to(self.dtype)
+        return torch.addmm(self._bias.to(self.dtype), x.to(self.dtype), weights.T)
 
-    def chunks(self, x: Float[Tensor, "n d_in"]) -> Iterator[tuple[int, Tensor]]:
-        """First token and scores of one part of the batch after another, so that all scores never lie in memory together."""
-        return in_chunks(self, x, len(self._weights))
+    @torch.no_grad()
+    def blocks(self, x: Float[Tensor, "n d_in"], *, into: Tensor | None = None) -> Iterator[Block]:
+        """The same scores block by block, the latents of some tokens before those of the next.
+
+        Each block is overwritten by the next, unless there is room for all `n d_sae` of them in `into`, where they lie one after another.
+        """
+        d_sae, (n_tokens, width) = len(self._rows), block_shape(x, len(self._rows))
+        bias, written = self._bias.to(self.dtype), 0
+        weights = self._rows.new_empty(width, self._rows.shape[1], dtype=self.dtype)
+        room = x.new_empty(n_tokens * width, dtype=self.dtype) if into is None else into
+        x = x.to(self.dtype)
+        for token in range(0, len(x), n_tokens):
+            part = x[token : token + n_tokens]
+            for latent in range(0, d_sae, width):
+                at = slice(latent, min(latent + width, d_sae))
+                m = at.stop - latent
+                if not token or m < d_sae:  # else they are still those of the tokens before
+                    torch.mul(self._rows[at], self.norms[at, None], out=weights[:m])
+                scores = room[written : written + len(part) * m].view(len(part), m)
+                # The bias is set first and the product added to it in the cache: no other way to add it is free.
+                yield Block(token, latent, torch.addmm(bias[at], part, weights[:m].T, out=scores))
+                written += 0 if into is None else scores.numel()
 
     @torch.no_grad()
     def at(
@@ -120,19 +143,19 @@ class Scorer:
         indices: Int[Tensor, " nnz"],
         gradients: Gradients = "auto",
     ) -> Float[Tensor, " nnz"]:
-        """The scores at `[rows, indices]` in the precision of `x`; by the scorer's own rounded weights where `gradients` are rounded too."""
-        if gradients == "bfloat16":
-            return pair_dots(x, self._weights[:, : x.shape[1]], rows, indices).add_(self._bias[indices])
-        return pair_dots(x, self._rows, rows, indices).mul_(self.norms[indices]).add_(self._bias[indices])
+        """The scores at `[rows, indices]` in the precision of `x`; by rounded weights where `gradients` are rounded too."""
+        weights = self._rows.bfloat16() if gradients == "bfloat16" else self._rows
+        latents, order = indices.sort()
+        dots = pair_dots(weights, x, latents, rows[order])
+        return torch.empty_like(dots).index_copy_(0, order, dots.mul_(self.norms[latents]).add_(self._bias[latents]))
 
 
-def in_chunks(
-    score: Callable[[Tensor], Tensor], x: Float[Tensor, "n d_in"], d_sae: int
-) -> Iterator[tuple[int, Tensor]]:
-    """First token and scores `[m, d_sae]` of one part of `x` after another."""
-    n_rows = max(1, (_CHUNK_SCORES_GPU if x.is_cuda else _CHUNK_SCORES) // d_sae)
-    for start in range(0, len(x), n_rows):
-        yield start, score(x[start : start + n_rows])
+def block_shape(x: Float[Tensor, "n d_in"], d_sae: int) -> tuple[int, int]:
+    """Tokens and latents in a block of scores; latents are a multiple of 64 unless they are all."""
+    if x.is_cuda:
+        return max(1, min(len(x), _BLOCK_SCORES_GPU // d_sae)), d_sae
+    n_tokens = max(1, min(len(x), _BLOCK_SCORES // _FEWEST_LATENTS))
+    return n_tokens, min(d_sae, max(_FEWEST_LATENTS, _BLOCK_SCORES // n_tokens) // 64 * 64)
 
 
 def places_above(values: Float[Tensor, " n"], bar: float) -> Int[Tensor, " m"]:
@@ -143,6 +166,15 @@ def places_above(values: Float[Tensor, " n"], bar: float) -> Int[Tensor, " m"]:
     bits = {torch.bfloat16: torch.int16, torch.float32: torch.int32, torch.float64: torch.int64}[values.dtype]
     least = torch.tensor(bar, dtype=values.dtype, device="cpu").view(bits)
     return torch.from_numpy(np.flatnonzero(values.detach().view(bits).numpy() > least.numpy()))
+
+
+def scores_above(scores: Float[Tensor, "n m"], bar: float) -> tuple[Int[Tensor, " found"], Float[Tensor, " found"]]:
+    """Where `scores` exceed `bar` (which is not negative), as places in the flattened matrix, ascending; and what is there."""
+    if scores.dtype == torch.bfloat16 and (kernels := kernels_for(scores)):
+        return kernels.places_above(scores, kernels.group_maxima(scores), bar)
+    flat = scores.view(-1)
+    places = places_above(flat, bar)
+    return places, flat[places]
 
 
 def nth_largest(values: Float[Tensor, " m"], n: int) -> Float[Tensor, ""]:
@@ -181,7 +213,8 @@ class _Decode(torch.autograd.Function):
         rows = grad.to(ctx.dtype).contiguous()
         by = codes.by_latent
         grad_W = bag_sums(rows, by.rows, by.offsets, values[by.order])
-        return pair_dots(rows, table, codes.rows, codes.indices), grad_W, grad.sum(0), None, None
+        grad_values = torch.empty_like(values).index_copy_(0, by.order, pair_dots(table, rows, by.latents, by.rows))
+        return grad_values, grad_W, grad.sum(0), None, None
 
 
 class _EncodeAt(torch.autograd.Function):

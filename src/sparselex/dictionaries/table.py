@@ -1,54 +1,26 @@
-"""All trainable types by name."""
+"""All trainable types by name: ours, and those that other packages register."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, get_args, get_type_hints
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, PlainValidator, SerializeAsAny
 
+from sparselex.base.errors import UserError
 from sparselex.base.registry import Registry
-from sparselex.dictionaries.abstopk import AbsTopK, AbsTopKConfig
-from sparselex.dictionaries.archetypal import Archetypal, ArchetypalConfig
-from sparselex.dictionaries.batchtopk import BatchTopK, BatchTopKConfig
-from sparselex.dictionaries.clt import CrossLayerConfig, CrossLayerTranscoder
-from sparselex.dictionaries.dictionary import TrainableDictionary
-from sparselex.dictionaries.gated import Gated, GatedConfig
-from sparselex.dictionaries.jumprelu import JumpReLU, JumpReLUConfig
-from sparselex.dictionaries.matching_pursuit import MatchingPursuit, MatchingPursuitConfig
-from sparselex.dictionaries.matryoshka import Matryoshka, MatryoshkaConfig
-from sparselex.dictionaries.panneal import PAnneal, PAnnealConfig
-from sparselex.dictionaries.relu import ReLU, ReLUConfig
-from sparselex.dictionaries.topk import TopK, TopKConfig
-
-AnyDictionaryConfig = Annotated[
-    BatchTopKConfig
-    | TopKConfig
-    | ReLUConfig
-    | JumpReLUConfig
-    | GatedConfig
-    | MatryoshkaConfig
-    | PAnnealConfig
-    | AbsTopKConfig
-    | MatchingPursuitConfig
-    | ArchetypalConfig
-    | CrossLayerConfig,
-    Field(discriminator="kind"),
-]
-"""The configuration of any trainable type, told apart by `kind`."""
-
-Kind = Literal[
-    "batchtopk",
-    "topk",
-    "relu",
-    "jumprelu",
-    "gated",
-    "matryoshka",
-    "panneal",
-    "abstopk",
-    "matching_pursuit",
-    "archetypal",
-    "clt",
-]
-"""Names of the trainable types."""
+from sparselex.dictionaries.abstopk import AbsTopK
+from sparselex.dictionaries.archetypal import Archetypal
+from sparselex.dictionaries.batchtopk import BatchTopK
+from sparselex.dictionaries.clt import CrossLayerTranscoder
+from sparselex.dictionaries.dictionary import DictionaryConfig, TrainableDictionary
+from sparselex.dictionaries.gated import Gated
+from sparselex.dictionaries.jumprelu import JumpReLU
+from sparselex.dictionaries.matching_pursuit import MatchingPursuit
+from sparselex.dictionaries.matryoshka import Matryoshka
+from sparselex.dictionaries.panneal import PAnneal
+from sparselex.dictionaries.ranks import ALONE, Ranks
+from sparselex.dictionaries.relu import ReLU
+from sparselex.dictionaries.topk import TopK
 
 DICTIONARIES: Registry[type[TrainableDictionary]] = Registry(
     "dictionary",
@@ -66,9 +38,62 @@ DICTIONARIES: Registry[type[TrainableDictionary]] = Registry(
         "clt": CrossLayerTranscoder,
     },
 )
-"""Trainable types by `kind`."""
+"""Trainable types by `kind`. Other packages add theirs through entry points of the group `sparselex.dictionary`."""
 
 
-def new_dictionary(config: AnyDictionaryConfig, generator: torch.Generator | None = None) -> TrainableDictionary:
-    """A freshly initialised dictionary."""
-    return DICTIONARIES.get(config.kind)(config, generator)
+def config_type(kind: str) -> type[DictionaryConfig]:
+    """The configuration of the type `kind`: what its class declares as `config: OwnConfig`.
+
+    Raises `UserError` for an unknown name, and for a plug-in that is no trainable type or whose configuration does not bear its name.
+    """
+    found = DICTIONARIES.get(kind)
+    if not (isinstance(found, type) and issubclass(found, TrainableDictionary)):
+        raise _unfit(kind, f"{found!r} is no subclass of TrainableDictionary")
+    declared = get_type_hints(found)["config"]
+    field = declared.model_fields.get("kind")
+    if field is None or get_args(field.annotation) != (kind,) or field.default != kind:
+        raise _unfit(kind, f"its configuration, {declared.__name__}, is not of that kind")
+    return declared
+
+
+def kind_of(config: DictionaryConfig) -> str:
+    """Name of the type that `config` configures."""
+    return config.to_json()["kind"]
+
+
+def _unfit(kind: str, what: str) -> UserError:
+    return UserError(
+        f"What is registered as the dictionary {kind!r} cannot be trained: {what}.",
+        "a subclass of TrainableDictionary that declares `config: OwnConfig`, which is a DictionaryConfig with the field "
+        f'`kind: Literal["{kind}"] = "{kind}"`',
+        "mend the package that registers it.",
+    )
+
+
+def _known(kind: str) -> str:
+    config_type(kind)
+    return kind
+
+
+def _by_kind(values: Any) -> DictionaryConfig:
+    """The configuration meant by `values`: one already, or a mapping with `kind`. A `ValidationError` raised here is taken up by the
+    configuration that this one is part of, with the place of each complaint."""
+    fields = values.to_json() if isinstance(values, DictionaryConfig) else values
+    kind = fields.get("kind") if isinstance(fields, Mapping) else None
+    if not isinstance(kind, str):
+        raise ValueError(f"a mapping with the field kind is needed, which is one of {', '.join(DICTIONARIES.names())}")
+    return config_type(kind).model_validate(values)
+
+
+Kind = Annotated[str, AfterValidator(_known)]
+"""Name of a trainable type."""
+
+AnyDictionaryConfig = Annotated[SerializeAsAny[DictionaryConfig], PlainValidator(_by_kind)]
+"""The configuration of any trainable type, told apart by `kind`."""
+
+
+def new_dictionary(
+    config: DictionaryConfig, generator: torch.Generator | None = None, ranks: Ranks = ALONE
+) -> TrainableDictionary:
+    """A freshly initialised dictionary; of processes that share its latents, the part of this one."""
+    return DICTIONARIES.get(kind_of(config))(config, generator, ranks)

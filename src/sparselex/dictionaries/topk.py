@@ -8,12 +8,12 @@ from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import EncoderDictionary, KConfig
+from sparselex.dictionaries.ranks import ALONE, Ranks
+from sparselex.dictionaries.selection import largest_of_tokens
 from sparselex.dictionaries.sparse import Gradients, Scorer, encode_at
 
 _N_SPARE = 8
 """Latents a token that the bfloat16 product chooses beyond k, to be ranked exactly."""
-
-_N_IN_GROUP = 8
 
 
 class TopKConfig(KConfig):
@@ -40,11 +40,11 @@ class TopK(EncoderDictionary):
     signed = False
     """Whether latents are ranked by size and keep their sign."""
 
-    def __init__(self, config: KConfig, generator: torch.Generator | None = None):
-        super().__init__(config, generator)
+    def __init__(self, config: KConfig, generator: torch.Generator | None = None, ranks: Ranks = ALONE):
+        super().__init__(config, generator, ranks)
         self.by_activation = getattr(config, "rank_by", "contribution") == "activation"
         if self.by_activation:
-            self.register_buffer("rank_sizes", torch.ones(config.d_sae))
+            self.register_buffer("rank_sizes", torch.ones(self.d_sae))
             self.latent_dims = {**self.latent_dims, "rank_sizes": 0}  # type: ignore[misc]
 
     def code(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
@@ -70,26 +70,16 @@ class TopK(EncoderDictionary):
 
     @torch.no_grad()
     def _exact_codes(self, x: Tensor) -> Codes:
-        scores, indices = self._largest_scores(self.scorer(), x, min(self.config.k, self.d_sae))
-        return self._active(scores, indices)
+        return self._active(*largest_of_tokens(self.scorer(), x, min(self.config.k, self.d_sae), signed=self.signed))
 
     def _coarse_codes(self, x: Tensor, gradients: Gradients) -> Codes:
         scorer = self.scorer(torch.bfloat16)
         n_chosen = min(self.config.k + _N_SPARE, self.d_sae)
-        _, chosen = self._largest_scores(scorer, x, n_chosen)
+        _, chosen = largest_of_tokens(scorer, x, n_chosen, signed=self.signed)
         rows = torch.arange(len(x), device=x.device).repeat_interleave(n_chosen)
         exact = scorer.at(x, rows, chosen.view(-1), gradients).view(-1, n_chosen)
-        scores, places = self._largest(exact, min(self.config.k, self.d_sae))
-        return self._active(scores, chosen.gather(-1, places))
-
-    def _largest_scores(self, scorer: Scorer, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        parts = [self._largest(scores, k) for _, scores in scorer.chunks(x)] or [self._largest(scorer(x), k)]
-        return torch.cat([scores for scores, _ in parts]), torch.cat([places for _, places in parts])
-
-    def _largest(self, scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Scores and places `[n, k]` of the k largest of each row."""
-        places = _largest_places(scores.abs() if self.signed else scores, k)
-        return scores.gather(-1, places), places
+        best = (exact.abs() if self.signed else exact).topk(min(self.config.k, self.d_sae), dim=-1, sorted=False)
+        return self._active(exact.gather(-1, best.indices), chosen.gather(-1, best.indices))
 
     def _active(self, scores: Tensor, indices: Tensor) -> Codes:
         """Codes of the chosen latents, ranked by `scores [n, k]`; without a sign only positive ones are kept."""
@@ -104,17 +94,3 @@ class TopK(EncoderDictionary):
     def _fold_extra(self, unit: float, sizes: Tensor) -> None:
         if self.by_activation:  # activations grow by sizes / unit, and are compared as they were
             self.rank_sizes.mul_(unit / sizes)
-
-
-def _largest_places(sizes: Tensor, k: int) -> Tensor:
-    """Places `[n, k]` of the k largest of each row.
-
-    In two steps where rows are long: the k largest lie in the k groups with the largest maxima, and these are far fewer to rank.
-    """
-    n, width = sizes.shape
-    if width % _N_IN_GROUP or width < 8 * _N_IN_GROUP * k:
-        return sizes.topk(k, dim=-1, sorted=False).indices
-    n_groups = width // _N_IN_GROUP
-    groups = sizes.view(n, _N_IN_GROUP, n_groups).amax(1).topk(k, dim=-1, sorted=False).indices
-    members = (groups[:, None] + torch.arange(0, width, n_groups, device=sizes.device)[:, None]).view(n, -1)
-    return members.gather(1, sizes.gather(1, members).topk(k, dim=-1, sorted=False).indices)

@@ -1,6 +1,7 @@
 """Build the feature index: one pass over the data for all latents."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow.parquet
 import torch
 from numpy.typing import NDArray
 from pydantic import NonNegativeInt, PositiveInt
+from torch import Tensor
 
 from sparselex.activations.live import Reader
 from sparselex.activations.masks import MaskConfig, special_counts
@@ -24,7 +26,7 @@ from sparselex.features.index import FeatureIndex
 from sparselex.features.latents import ColumnWriter, groups
 from sparselex.features.stats import LatentStatistics
 from sparselex.lm.pair import ModelPair
-from sparselex.lm.subject import SubjectModel
+from sparselex.lm.subject import Readout, SubjectModel
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.splits import SPLITS
 
@@ -172,16 +174,45 @@ def _write_directions(
     arrays = {"neighbours": near.places, "neighbour-cosines": near.value}
     note = "direct path through the residual stream; later layers and the final norm's scale are left out"
     try:
-        readout = model.readout(config.target or config.hook)
+        rows, readout, which = _written(model, W_dec, config)
     except UserError as error:
         note = error.given
     else:
-        best, worst = logit_effects(W_dec, readout.write, readout.unembed, config.n_logits)
+        note = which + note
+        best, worst = logit_effects(rows, readout.write, readout.unembed, config.n_logits)
         arrays |= {"logits-top": best.places, "logits-top-values": best.value}
         arrays |= {"logits-bottom": worst.places, "logits-bottom-values": worst.value}
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array.cpu().numpy())
     return note
+
+
+def _written(model: SubjectModel | ModelPair, W_dec: Tensor, config: IndexConfig) -> tuple[Tensor, Readout, str]:
+    """What of the directions reaches the residual stream in one linear step, how, and of several sites in words which of them it is.
+
+    Outputs that a cross-layer transcoder writes are added to one stream, so there it is their sum; the sites of a crosscoder are states of
+    the same stream at several moments, and it is the last of them, the second model counting as later. Raises `UserError` where no site
+    writes to the stream.
+    """
+    places = model.places(config.target or config.hook)
+    if len(places) == 1:
+        return W_dec, places[0].model.readout(places[0].hook), ""
+    if config.target and all(place.hook.endswith(("hook_mlp_out", "hook_attn_out")) for place in places):
+        rows = torch.stack([W_dec[:, place.columns] for place in places]).sum(0)
+        return (
+            rows,
+            places[-1].model.readout(places[-1].hook),
+            f"of what is written to the {len(places)} sites together: ",
+        )
+    order = {point.name: number for number, point in enumerate(model.hooks())}
+    models = [place.model for place in places]
+    last = sorted(places, key=lambda place: (models.index(place.model), order.get(place.hook, -1)))
+    for place in reversed(last):
+        with suppress(UserError):
+            which = f"of the part at {place.model.name}:{place.hook}, the last site that writes to the stream: "
+            return W_dec[:, place.columns], place.model.readout(place.hook), which
+    raise UserError("None of the sites writes to the residual stream in one linear step.", "a residual or output site among them",
+                    "leave logit effects out for these hooks.")  # fmt: skip
 
 
 def _write_table(folder: Path, statistics: LatentStatistics) -> None:

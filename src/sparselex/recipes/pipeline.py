@@ -4,7 +4,6 @@ Each stage is skipped when its artifact exists and its configuration and inputs 
 """
 
 from collections.abc import Sequence
-from contextlib import closing, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from sparselex.activations.harvest import HarvestConfig, harvest
 from sparselex.activations.live import LiveRows, Reader, spread
 from sparselex.activations.mixing import mixing
-from sparselex.activations.prefetch import Prefetched
+from sparselex.activations.prefetch import reading_ahead
 from sparselex.activations.shared import SharedUnits
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.activations.source import Units
@@ -25,8 +24,7 @@ from sparselex.dictionaries.convert import Imported, export_dictionary, import_d
 from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
 from sparselex.dictionaries.ranks import ALONE, Ranks
-from sparselex.dictionaries.sparse import fastest_selection
-from sparselex.dictionaries.table import AnyDictionaryConfig
+from sparselex.dictionaries.table import AnyDictionaryConfig, config_type
 from sparselex.evaluate.diff import diff
 from sparselex.evaluate.evaluate import EvaluateConfig, evaluate
 from sparselex.evaluate.records import Evaluation, ModelDiff
@@ -36,7 +34,7 @@ from sparselex.features.build import build_index
 from sparselex.features.index import FeatureIndex
 from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import SubjectModel, load_model
-from sparselex.recipes.run import RunConfig, TrainingChoice
+from sparselex.recipes.run import ONE_SITE, RunConfig, TrainingChoice
 from sparselex.text.corpus import TokenCorpus, build_corpus
 from sparselex.text.sources import load_documents, text_id
 from sparselex.training.config import TrainConfig
@@ -54,10 +52,6 @@ VALIDATION_ROWS = 32
 
 CHECKPOINT_TOKENS = 500_000
 """Training can be killed at any moment; this much of it is at most done again."""
-
-
-BY_PENALTY = ("relu", "gated", "panneal")
-"""Types whose sparsity is set by the weight of a penalty, not by a number of latents."""
 
 
 def default_hook(model: SubjectModel | ModelPair) -> str:
@@ -90,11 +84,12 @@ class Pipeline:
     @classmethod
     def open(cls, workspace: Workspace, run: str) -> "Pipeline":
         """The run as it was configured by an earlier stage. Raises `UserError` if there is none of that name."""
-        values = workspace.settings(run)
-        return cls(workspace, run, RunConfig.parse(values, str(workspace.run(run) / "run.json")))
+        config = RunConfig.parse(workspace.settings(run), str(workspace.run(run) / "run.json"))
+        return cls(workspace, run, config.model_copy(update={"training": config.training.as_used()}))
 
     def use_training(self, choice: TrainingChoice) -> "Pipeline":
-        """The same run with another choice of what is trained."""
+        """The same run with another choice of what is trained. Raises `UserError` for a choice that means nothing to its type."""
+        choice.check(has_target=self.config.target is not None)
         return Pipeline(self.workspace, self.run, self.config.model_copy(update={"training": choice}))
 
     def use_controls(self, controls: Sequence[str]) -> "Pipeline":
@@ -155,12 +150,17 @@ class Pipeline:
         return harvest(self.model, corpus, config, self.folder / "activations")
 
     def train_config(self, choice: TrainingChoice | None = None, hook: str | None = None) -> TrainConfig:
-        """The training configuration with everything filled in; of the run's own choice and hook unless others are given."""
-        choice, hook = choice or self.config.training, hook or self.hook
-        d_in = self.model.width(hook)
+        """The training configuration with everything filled in; of the run's own choice and hook unless others are given.
+
+        Raises `UserError` for a choice that means nothing to its type, and for one that does not fit the sites.
+        """
+        choice = choice or self.config.training
+        choice.check(has_target=self.config.target is not None)
+        hook = hook or self.hook
+        d_in, sites = self.model.width(hook), config_type(choice.kind).model_fields
         dictionary: dict[str, object] = {"kind": choice.kind, "d_in": d_in, "d_sae": round(d_in * choice.expansion)}
         if (target := self._target_of(hook)) is not None:
-            if choice.kind in ("matching_pursuit", "archetypal"):
+            if choice.kind in ONE_SITE or "d_out" not in sites:
                 raise UserError(f"The run has a target, and {choice.kind} dictionaries reconstruct their input.", "a type that can be a "
                                 "transcoder", "choose another --kind, or begin a run without --target.")  # fmt: skip
             dictionary |= {"d_out": self.model.width(target)}
@@ -173,18 +173,11 @@ class Pipeline:
                 raise UserError(f"{len(widths)} hooks and as many targets, and a dictionary of kind {choice.kind}.",
                                 "a cross-layer transcoder, which alone reads and writes several sites",
                                 "train with --kind clt, or begin a run with one hook and one target.")  # fmt: skip
+            if choice.kind in ONE_SITE or "parts" not in sites:
+                raise UserError(f"{len(widths)} sites are read, and {choice.kind} dictionaries are of one.", "a type that can be a crosscoder",
+                                "choose another --kind, or begin a run with one hook of one model.")  # fmt: skip
             dictionary |= {"parts": widths}
-        if choice.skip:
-            dictionary |= {"skip": True}
-        if choice.kind in BY_PENALTY:
-            dictionary |= {"l1": choice.l1} if choice.l1 else {}
-        elif choice.kind == "jumprelu":
-            dictionary |= {"target_l0": choice.k}
-        elif choice.kind == "matching_pursuit":
-            dictionary |= {"k": choice.k}
-        else:
-            dictionary |= {"k": choice.k, "selection": choice.selection or fastest_selection(self.config.model.device)}
-        dictionary |= choice.options
+        dictionary |= choice.fields(self.config.model.device)
         n_tokens = choice.n_tokens or self.n_training_tokens
         values = {
             "dictionary": dictionary,
@@ -197,6 +190,7 @@ class Pipeline:
             "checkpoint_tokens": CHECKPOINT_TOKENS,
             # A tenth of the run, so that even a short one has time to revive what fell silent.
             "dead_after_tokens": min(10_000_000, max(50_000, n_tokens // 10)),
+            **choice.settings,
         }
         return TrainConfig.parse(values, "the training options")
 
@@ -228,10 +222,13 @@ class Pipeline:
     ) -> TrainableDictionary:
         """The run's dictionary, trained on its shards where there are any, else live; by all processes of `ranks` together.
 
-        `observers` are called with every line of the log. Raises `UserError` like `training.train`.
+        With `config`, as that says: it takes the place of the run's own choice, here and in `run.json`. `observers` are called with every line
+        of the log. Raises `UserError` like `training.train`, and for a configuration of other sites than the run's.
         """
-        config = config or self.train_config()
+        given, config = config, config or self.train_config()
         self._check(config, ranks)
+        if given is not None:
+            self._adopt(given)
         if ranks.is_main:  # shards are harvested by one, and read by all
             units = self.units()
             self.keep()
@@ -241,8 +238,7 @@ class Pipeline:
             units = SharedUnits(units)
         rows = spread(self.corpus.row_ranges["validation"], VALIDATION_ROWS)
         held_out = self._reader.read(rows) if len(rows) else None
-        ahead = self.config.training.prefetch
-        with closing(Prefetched(units, ahead)) if ahead else nullcontext(units) as feed:
+        with reading_ahead(units, self.config.training.prefetch) as feed:
             source = ShuffledSource(feed, batch_size=config.batch_size, block_tokens=BLOCK_TOKENS, seed=config.seed)
             return train(source, config, self.folder / "dictionary", inputs=self.inputs(), validation=held_out,
                          notes=self.notes_on(source), model_name=self.config.model.name, hook=self.hook,
@@ -260,6 +256,16 @@ class Pipeline:
             raise UserError(
                 "Reading ahead was asked for with several processes.", "one or the other", "leave --prefetch out."
             )
+
+    def _adopt(self, config: TrainConfig) -> None:
+        """Make `config` the run's choice. Raises `UserError` if it is not one that can be made at the run's sites."""
+        chosen = TrainingChoice.of(config, prefetch=self.config.training.prefetch)
+        here, given = (one.dictionary.to_json() for one in (self.train_config(chosen), config))
+        if other := [name for name, value in given.items() if value != here[name]]:
+            raise UserError(f"The training configuration has {', '.join(f'{name}={given[name]}' for name in other)}.",
+                            f"what the sites of the run give: {', '.join(f'{name}={here[name]}' for name in other)}",
+                            "correct the configuration, or begin a run at the sites that it is for.")  # fmt: skip
+        self.config = self.config.model_copy(update={"training": chosen})
 
     def inputs(self, hook: str | None = None) -> dict[str, str]:
         """What a dictionary of this run is made from, at `hook` or the run's own."""

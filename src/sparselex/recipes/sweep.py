@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sparselex.activations.live import LiveRows, Reader
+from sparselex.activations.prefetch import Prefetch, reading_ahead
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.base.artifacts import finished, open_artifact, stage, write_json
 from sparselex.base.config import Config
@@ -19,23 +20,26 @@ from sparselex.base.errors import UserError
 from sparselex.base.records import Figure
 from sparselex.dictionaries.dictionary import Dictionary, TrainableDictionary
 from sparselex.dictionaries.sparse import Selection
-from sparselex.dictionaries.table import Kind
+from sparselex.dictionaries.table import Kind, config_type
 from sparselex.evaluate.records import SweepReport, SweepRow
 from sparselex.evaluate.sweep import SHOWN, Measured, sweep_report
-from sparselex.recipes.pipeline import BLOCK_TOKENS, BY_PENALTY, Pipeline
-from sparselex.recipes.run import TrainingChoice
+from sparselex.recipes.pipeline import BLOCK_TOKENS, Pipeline
+from sparselex.recipes.run import OF_SOME_TYPES, TrainingChoice, check_fit, field_of
 from sparselex.training.calibrate import Columns
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import Job, train_many
 
 FILE = "sweep.json"
 
-_FROM_SITES = ("d_out", "parts", "layers_in", "layers_out")
-"""Fields of a dictionary that follow from where the model is read."""
+DEFAULT_KS = (16, 32, 64)
+"""Latents per token where none are named: enough for the front of one type."""
 
 
 class SweepConfig(Config):
-    """Every combination of these is one dictionary. All see the same batches in the same order."""
+    """Every combination of these is one dictionary. All see the same batches in the same order.
+
+    Values that only some types have (`ks`, `l1s`, `selection`, `options`) go to those of the `kinds` that take them.
+    """
 
     kinds: tuple[Kind, ...] = ("batchtopk",)
     """Types of dictionary."""
@@ -43,11 +47,11 @@ class SweepConfig(Config):
     expansions: tuple[PositiveFloat, ...] = (8,)
     """Latents per dimension of the activations."""
 
-    ks: tuple[PositiveInt, ...] = (16, 32, 64)
-    """Latents kept per token, or aimed at; for the types that have such a number."""
+    ks: tuple[PositiveInt, ...] = ()
+    """Latents kept per token, or aimed at, for the types that have such a number; empty for 16, 32 and 64."""
 
     l1s: tuple[PositiveFloat, ...] = ()
-    """Weights of the penalty, for the types that have one; empty for the default of the type."""
+    """Weights of the penalty, for the types that have one; empty for the default of each."""
 
     seeds: tuple[NonNegativeInt, ...] = (0,)
     """Seeds of the weights; with two or more the report has a table of stability."""
@@ -59,10 +63,13 @@ class SweepConfig(Config):
     """Tokens to train on; None is one pass over the training documents."""
 
     selection: Selection | None = None
-    """Precision in which latents are chosen; None takes the fastest on this machine."""
+    """Precision in which latents are chosen, for the types that choose; None takes the fastest on this machine."""
 
     options: dict[str, Any] = Field(default_factory=dict)
-    """Other fields of the types' configurations, by name."""
+    """Other fields of the types' configurations, by name; each goes to the types that have it."""
+
+    prefetch: Prefetch = 0
+    """Blocks of activations read ahead by a process of their own while the dictionaries learn; the result is the same."""
 
     n_rows: PositiveInt = 200
     """Rows of the test split on which all are measured."""
@@ -98,8 +105,10 @@ def sweep(pipeline: Pipeline, config: SweepConfig) -> SweepReport:
     """Train and measure every combination that `config` names, in the folder `sweep` of the run.
 
     Killed and run again it goes on; members that exist already are not trained again. Raises `UserError` for impossible combinations
-    and unknown hooks; a member that diverges is a row with its failure.
+    and unknown hooks, and for a value that fits none of the types; a member that diverges is a row with its failure.
     """
+    given = {"k": config.ks, "l1": config.l1s, "selection": config.selection}
+    check_fit(config.kinds, {name: value for name, value in given.items() if value}, config.options)
     members = list(members_of(pipeline, config))
     if len({member.name for member in members}) < len(members):
         raise UserError(
@@ -112,10 +121,11 @@ def sweep(pipeline: Pipeline, config: SweepConfig) -> SweepReport:
     configs = [pipeline.train_config(member.choice, member.hook) for member in members]
     reader = _reader(pipeline, config)
     units = pipeline.units() if reader is None else LiveRows(reader, ["train"])
-    source = ShuffledSource(units, batch_size=configs[0].batch_size, block_tokens=BLOCK_TOKENS, seed=0)
     pipeline.keep()
-    jobs = _jobs(pipeline, config, members, configs, folder, pipeline.notes_on(source, reader))
-    trained = train_many(source, jobs)
+    with reading_ahead(units, config.prefetch) as feed:
+        source = ShuffledSource(feed, batch_size=configs[0].batch_size, block_tokens=BLOCK_TOKENS, seed=0)
+        jobs = _jobs(pipeline, config, members, configs, folder, pipeline.notes_on(source, reader))
+        trained = train_many(source, jobs)
     return _report(pipeline, config, members, jobs, trained, folder)
 
 
@@ -123,17 +133,19 @@ def members_of(pipeline: Pipeline, config: SweepConfig) -> Iterator[Member]:
     """Every combination as a choice of training, by a name that says what it is."""
     hooks = config.hooks or (pipeline.hook,)
     for hook, kind, expansion in product(hooks, config.kinds, config.expansions):
-        by_penalty = kind in BY_PENALTY
-        for amount, seed in product((config.l1s or (None,)) if by_penalty else config.ks, config.seeds):
-            amounts: dict[str, Any] = {"l1" if by_penalty else "k": amount}
-            if not by_penalty and kind != "jumprelu":
-                amounts["selection"] = config.selection
-            values = {"kind": kind, "expansion": expansion, "seed": seed, "n_tokens": config.n_tokens,
-                      "options": config.options} | amounts  # fmt: skip
-            settings = {"kind": kind, "expansion": expansion, ("l1" if by_penalty else "k"): amount}
+        takes = {name for name in OF_SOME_TYPES if field_of(kind, name)}
+        ks = (config.ks or DEFAULT_KS) if "k" in takes else (None,)
+        l1s = (config.l1s or (None,)) if "l1" in takes else (None,)
+        selection = config.selection if "selection" in takes else None
+        options = {name: value for name, value in config.options.items() if name in config_type(kind).model_fields}
+        for k, l1, seed in product(ks, l1s, config.seeds):
+            amounts = {name: value for name, value in (("k", k), ("l1", l1)) if name in takes}
+            values = {"kind": kind, "expansion": expansion, "seed": seed, "n_tokens": config.n_tokens, "selection": selection,
+                      "options": options} | amounts  # fmt: skip
             where = f"{_slug(hook)}-" if len(hooks) > 1 else ""
-            size = "" if amount is None else f"-{'l1-' if by_penalty else 'k'}{amount:g}"
-            name = f"{where}{kind}-x{expansion:g}{size}-s{seed}"
+            sizes = "".join(f"-{'l1-' if name == 'l1' else 'k'}{value:g}" for name, value in amounts.items() if value)
+            name = f"{where}{kind}-x{expansion:g}{sizes}-s{seed}"
+            settings = {"kind": kind, "expansion": expansion} | amounts
             yield Member(name, hook, TrainingChoice.parse(values, "the options of the sweep"), settings)
 
 
@@ -144,13 +156,7 @@ def use(pipeline: Pipeline, name: str, run: str) -> Pipeline:
     """
     source = pipeline.folder / "sweep" / name
     manifest = open_artifact(source, "dictionary", verify=True)
-    trained = TrainConfig.parse(manifest.config)
-    fields = trained.dictionary.to_json()
-    named = {name: fields.pop(name) for name in ("kind", "k", "l1", "selection", "skip") if name in fields}
-    expansion = fields.pop("d_sae") / fields.pop("d_in")
-    options = {name: value for name, value in fields.items() if name not in _FROM_SITES}
-    choice = TrainingChoice.parse({"expansion": expansion, "n_tokens": trained.n_tokens, "seed": trained.seed,
-                                   "options": options} | named)  # fmt: skip
+    choice = TrainingChoice.of(TrainConfig.parse(manifest.config))
     config = pipeline.config.model_copy(update={"hook": manifest.inputs["hook"], "training": choice, "cached": False})
     new = Pipeline(pipeline.workspace, run, config)
     if new.folder.exists():

@@ -1,10 +1,11 @@
 """Adam whose passes over the large matrices are one kernel each, where there is one."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 from sparselex.dictionaries.sparse import kernels_for
 from sparselex.training.decoder import normalise, project_out
@@ -28,16 +29,6 @@ class Adam(torch.optim.Adam):
         self._n_steps = dict[Tensor, int]()
         """Numbers held by the step counters of the state, to be known without asking the GPU."""
 
-    def replace(self, replaced: Mapping[Any, tuple[Tensor, Callable[[Tensor], Tensor]]]) -> None:
-        """Put a new parameter in the place of an old one; the function says what of its moments goes with it."""
-        for old, (new, take) in replaced.items():
-            if state := self.state.pop(old, None):
-                self.state[new] = {key: take(value) if value.ndim else value for key, value in state.items()}
-            if id(old) in self._unit_rows:
-                self._unit_rows = self._unit_rows - {id(old)} | {id(new)}
-        for group in self.param_groups:
-            group["params"] = [replaced[p][0] if p in replaced else p for p in group["params"]]
-
     @torch.no_grad()
     def gradient_norm(self) -> Tensor:
         """Norm of all gradients together, on their device."""
@@ -48,45 +39,66 @@ class Adam(torch.optim.Adam):
     def clipped_step(self, norm: Tensor, largest: float) -> None:
         """One step with gradients of this total `norm` scaled down to `largest`. Gradients are used up: clear them before the next."""
         factor = (largest / (norm + 1e-6)).clamp(max=1.0)  # as torch's clip_grad_norm_
-        done, units = {}, []
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                if self._step_by_kernel(parameter, group, factor):
-                    done[parameter], parameter.grad = parameter.grad, None  # torch's step passes over what has none
-                    continue
-                if id(parameter) in self._unit_rows:
-                    units.append(parameter)
-                    project_out(parameter)
-        # torch's fused step divides each gradient while it reads it: scaling them beforehand would be one more pass over all.
-        self.grad_scale, self.found_inf = factor.reciprocal().float(), torch.zeros_like(norm, dtype=torch.float32)
-        self.step()
-        del self.grad_scale, self.found_inf
-        for matrix in units:
-            normalise(matrix)
-        for parameter, grad in done.items():
-            parameter.grad = grad
+            found = [(parameter, parameter.grad) for parameter in group["params"] if parameter.grad is not None]
+            rest = [pair for pair in found if not self._step_by_kernel(*pair, group, factor)]
+            self._step_by_passes(rest, group, factor)
 
-    def _step_by_kernel(self, parameter: Tensor, group: dict[str, Any], factor: Tensor) -> bool:
-        """Take the step of this parameter if it is a matrix the kernel reads; whether it was."""
-        kernels = kernels_for(parameter) if parameter.ndim == 2 else None
-        turned = not parameter.is_contiguous()  # W_enc lies latent by latent
-        rows = parameter.T if turned else parameter
-        unit = id(parameter) in self._unit_rows
-        if kernels is None or not rows.is_contiguous() or rows.shape[1] > kernels.WIDEST or (turned and unit):
-            return False
-        state, grad = self.state[parameter], parameter.grad
+    def _state_of(self, parameter: Tensor) -> dict[str, Tensor]:
+        state: dict[str, Tensor] = self.state[parameter]
         if not state:
             state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
             state |= {moment: torch.zeros_like(parameter) for moment in ("exp_avg", "exp_avg_sq")}
+        return state
+
+    def _step_by_passes(self, found: list[tuple[Tensor, Tensor]], group: dict[str, Any], factor: Tensor) -> None:
+        """Projection, torch's fused step, and norms, one after another."""
+        units = [parameter for parameter, _ in found if id(parameter) in self._unit_rows]
+        for matrix in units:
+            project_out(matrix)
+        states = [self._state_of(parameter) for parameter, _ in found]
+        beta1, beta2 = group["betas"]
+        as_rows = [
+            [_by_rows(parameter, tensor) for tensor in (parameter, grad, state["exp_avg"], state["exp_avg_sq"])]
+            for (parameter, grad), state in zip(found, states, strict=True)
+        ]
+        parameters, grads, means, squares = ([row[part] for row in as_rows] for part in range(4))
+        adam(
+            parameters, grads, means, squares, [], [state["step"] for state in states],
+            fused=True, amsgrad=False, beta1=beta1, beta2=beta2, lr=group["lr"], weight_decay=0.0, eps=group["eps"], maximize=False,
+            # The fused step divides each gradient while it reads it: scaling them beforehand would be one more pass over all.
+            grad_scale=factor.reciprocal().float(), found_inf=torch.zeros_like(factor, dtype=torch.float32),
+        )  # fmt: skip
+        for matrix in units:
+            normalise(matrix)
+
+    def _step_by_kernel(self, parameter: Tensor, grad: Tensor, group: dict[str, Any], factor: Tensor) -> bool:
+        """Take the step of this parameter if it is a matrix the kernel reads; whether it was."""
+        kernels = kernels_for(parameter) if parameter.ndim == 2 else None
+        rows, unit = _by_rows(parameter, parameter), id(parameter) in self._unit_rows
+        if (
+            kernels is None
+            or not rows.is_contiguous()
+            or rows.shape[1] > kernels.WIDEST
+            or (unit and rows is not parameter)
+        ):
+            return False
+        state = self._state_of(parameter)
         if (counter := state["step"]) not in self._n_steps:
             self._n_steps[counter] = int(counter)
         self._n_steps[counter] += 1
         counter += 1
-        turn = lambda tensor: tensor.T if turned else tensor
         kernels.adam_rows(
-            rows, turn(grad).contiguous(), turn(state["exp_avg"]), turn(state["exp_avg_sq"]), step=self._n_steps[counter],
+            rows, _by_rows(parameter, grad).contiguous(), *(_by_rows(parameter, state[name]) for name in ("exp_avg", "exp_avg_sq")),
+            step=self._n_steps[counter],
             lr=float(group["lr"]), betas=group["betas"], eps=group["eps"], factor=factor, project=unit, normalise=unit,
         )  # fmt: skip
         return True
+
+
+def _by_rows(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """What belongs to `parameter`, turned if that lies in memory column by column, as `W_enc` does.
+
+    Torch's fused step copies a matrix that it is given by columns, which takes longer than the step.
+    """
+    return tensor.T if parameter.ndim == 2 and not parameter.is_contiguous() else tensor

@@ -12,7 +12,6 @@ from torch import Tensor
 from sparselex.base.artifacts import read_json, write_json
 from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.ranks import ALONE, Ranks
-from sparselex.training.adam import Adam
 from sparselex.training.dead import Silence
 
 FOLDER = "checkpoint"
@@ -33,7 +32,7 @@ def save_checkpoint(
     tensors = {f"weights/{name}": value for name, value in dictionary.state_dict().items()}
     tensors |= {f"adam/{name}": value for name, value in _moments(dictionary, optimiser).items()}
     tensors["silence"] = silence.n_tokens
-    tensors = {name: whole(value, name, dictionary) for name, value in tensors.items()}
+    tensors = {name: found for name, value in tensors.items() if (found := whole(value, name, dictionary)) is not None}
     if not ranks.is_main:
         return
     aside, place = folder / "checkpoint.new", folder / FOLDER
@@ -56,14 +55,18 @@ def save_checkpoint(
 def load_checkpoint(
     folder: Path, dictionary: TrainableDictionary, optimiser: torch.optim.Optimizer, silence: Silence
 ) -> dict[str, Any] | None:
-    """Restore what `save_checkpoint` wrote and return its progress, or None where there is no checkpoint."""
+    """Restore what `save_checkpoint` wrote and return its progress, or None where there is no checkpoint.
+
+    Of processes that share the latents each takes its part; of the file's pages only those are read that it copies from.
+    """
     place = folder / FOLDER
     if not place.exists() and (folder / "checkpoint.old").exists():
         place = folder / "checkpoint.old"  # killed between the two renames
     progress = read_json(place / "progress.json")
     if progress is None:
         return None
-    tensors = load_file(place / "state.safetensors")
+    read = load_file(place / "state.safetensors")
+    tensors = {name: part(value, name, dictionary) for name, value in read.items()}
     with torch.no_grad():
         for name, value in dictionary.state_dict().items():
             value.copy_(tensors[f"weights/{name}"])
@@ -77,31 +80,27 @@ def load_checkpoint(
     return progress
 
 
-def whole(value: Tensor, name: str, dictionary: TrainableDictionary) -> Tensor:
-    """The tensor `name` of a checkpoint, put together from all processes that share the latents."""
-    parameter = name.split("/")[1] if "/" in name else name
-    dim = 0 if parameter == "silence" else dictionary.latent_dims.get(parameter)
-    return value if dim is None or not value.ndim else dictionary.ranks.whole(value, dim)
+def whole(value: Tensor, name: str, dictionary: TrainableDictionary) -> Tensor | None:
+    """The tensor `name` of a checkpoint, put together from all processes that share the latents; None but in the main process."""
+    place = _place(value, name, dictionary)
+    return value if place is None else dictionary.ranks.whole(value, *place)
 
 
-def take_part(dictionary: TrainableDictionary, optimiser: Adam, silence: Silence, ranks: Ranks) -> None:
-    """Keep this process's part of the latents, with its moments and counters; the dictionary then works with the others."""
-    dictionary.ranks = ranks
-    if ranks.n_latents == 1:
-        return
-    replaced = {}
-    for name, dim in dictionary.latent_dims.items():
-        if name in dict(dictionary.named_buffers()):
-            setattr(dictionary, name, ranks.part(dictionary.get_buffer(name), dim).clone())
-            continue
-        old = dictionary.get_parameter(name)
-        # W_enc lies latent by latent: the copy keeps that.
-        new = torch.nn.Parameter(ranks.part(old.detach(), dim).clone(memory_format=torch.preserve_format))
-        setattr(dictionary, name, new)
-        replaced[old] = new, lambda moment, dim=dim: ranks.part(moment, dim).clone()
-    optimiser.replace(replaced)
-    dictionary.d_sae //= ranks.n_latents
-    silence.n_tokens = ranks.part(silence.n_tokens, 0).clone()
+def part(value: Tensor, name: str, dictionary: TrainableDictionary) -> Tensor:
+    """This process's part of the tensor `name` of a checkpoint."""
+    place = _place(value, name, dictionary)
+    return value if place is None else dictionary.ranks.part(value, *place)
+
+
+def _place(value: Tensor, name: str, dictionary: TrainableDictionary) -> tuple[int, int] | None:
+    """Along which dimension a tensor lists latents and in how many blocks; None where it does not."""
+    if name == "silence":
+        return 0, dictionary.config.n_blocks
+    parameter = name.split("/")[1]
+    dim = dictionary.latent_dim(parameter)
+    if dim is None or not value.ndim:  # Adam counts its steps in a single number
+        return None
+    return dim, 1 if "." in parameter else dictionary.config.n_blocks  # of a list each tensor is a block
 
 
 def _moments(dictionary: TrainableDictionary, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

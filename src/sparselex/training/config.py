@@ -41,7 +41,7 @@ class TrainConfig(Config):
     """Weight of the AuxK term; 0 switches it off."""
 
     k_aux: PositiveInt | None = None
-    """Dead latents that reconstruct the residual; None is half of `d_in`."""
+    """Dead latents that reconstruct the residual; None is half of `d_in`, for a cross-layer transcoder half of its widest layer's."""
 
     auxk_share: PositiveInt = 2
     """AuxK looks at every n-th token of a batch."""

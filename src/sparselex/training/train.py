@@ -15,7 +15,7 @@ from sparselex.base.progress import progress
 from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
 from sparselex.dictionaries.ranks import ALONE, Ranks, even_part
-from sparselex.dictionaries.table import DICTIONARIES
+from sparselex.dictionaries.table import DICTIONARIES, kind_of
 from sparselex.training.calibrate import Columns, sample
 from sparselex.training.config import TrainConfig
 from sparselex.training.trainer import Observer, Term, Trainer
@@ -198,7 +198,7 @@ def _next(source: ActivationSource, trainers: Sequence[Trainer], n_steps: int) -
 def _finish(trainer: Trainer, job: Job) -> None:
     dictionary, n_dead = trainer.whole(), torch.tensor(len(trainer.silence.dead), device=trainer.config.device)
     n_dead = trainer.ranks.over_latents(n_dead)
-    if not trainer.ranks.is_main:
+    if dictionary is None:
         return
     dictionary.fold(trainer.x_scales, trainer.target_scales)
     write_dictionary(dictionary, trainer.staging.folder, model_name=job.model_name, hook=job.hook,
@@ -223,11 +223,8 @@ def _staged(job: Job, ranks: Ranks) -> Iterator[Staging]:
 
 def check_together(config: TrainConfig, ranks: Ranks) -> None:
     """Raise `UserError` if what is configured cannot be trained by these processes together."""
-    kind = config.dictionary.kind
-    even_part(config.dictionary.d_sae, ranks, kind, DICTIONARIES.get(kind).latent_dims)
-    if not ranks.is_alone and (config.frozen != "nothing" or config.dictionary.to_json().get("resample_shares")):
-        raise UserError("Frozen parts and resampling were asked for with several processes.", "one process, or neither of them",
-                        "train without torchrun, or without these options.")  # fmt: skip
+    kind = kind_of(config.dictionary)
+    even_part(config.dictionary.d_sae, config.dictionary.n_blocks, ranks, kind, DICTIONARIES.get(kind).latent_dims)
 
 
 def _check_width(source: ActivationSource, job: Job) -> None:

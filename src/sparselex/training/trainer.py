@@ -19,7 +19,7 @@ from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.table import new_dictionary
 from sparselex.training.adam import Adam
 from sparselex.training.calibrate import Columns, scaled, scales
-from sparselex.training.checkpoint import load_checkpoint, save_checkpoint, take_part, whole
+from sparselex.training.checkpoint import load_checkpoint, save_checkpoint, whole
 from sparselex.training.config import TrainConfig
 from sparselex.training.dead import Silence
 from sparselex.training.frozen import Freeze
@@ -58,12 +58,12 @@ class Trainer:
         self.config, self.staging, self.columns = config, staging, columns or Columns()
         self.terms, self.observers = terms, observers
         generator = torch.Generator().manual_seed(derive(config.seed, "dictionary"))
-        self.dictionary: TrainableDictionary = new_dictionary(config.dictionary, generator).to(config.device)
+        self.dictionary: TrainableDictionary = new_dictionary(config.dictionary, generator, ranks).to(config.device)
         self.freeze = Freeze(self.dictionary, config.frozen, config.frozen_cosine)
         self.lr = config.lr or peak_lr(config.dictionary.d_sae, config.n_steps)
         unit_rows = [self.dictionary.W_dec] if self.dictionary.unit_decoder else []
         self.optimiser = Adam(_groups(self.dictionary), unit_rows=unit_rows, lr=self.lr)
-        self.silence = Silence(config.dictionary.d_sae, config.dead_after_tokens, torch.device(config.device))
+        self.silence = Silence(self.dictionary.d_sae, config.dead_after_tokens, torch.device(config.device))
         self.n_steps = self.n_tokens = self._saved_tokens = 0
         self.x_scales, self.target_scales = tuple[float, ...](), tuple[float, ...]()
         self._validation, self._warned, self.shown = validation, False, dict[str, float]()
@@ -72,7 +72,6 @@ class Trainer:
         """Where the source stood when the checkpoint was written; None for a new start."""
         if (saved := load_checkpoint(staging.folder, self.dictionary, self.optimiser, self.silence)) is not None:
             self._restore(saved)
-            take_part(self.dictionary, self.optimiser, self.silence, ranks)
 
     @property
     def is_done(self) -> bool:
@@ -91,7 +90,6 @@ class Trainer:
             self.target_scales = scales(target, self.dictionary.parts_out, "target activations")
         self.dictionary.prepare(*self._scaled(x, target))
         self.freeze.after_step()  # starting values may have been taken from the data
-        take_part(self.dictionary, self.optimiser, self.silence, self.ranks)
         if self.ranks.is_main:
             self._log.write_text("")
 
@@ -160,7 +158,7 @@ class Trainer:
         x_hat, past = dictionary.training_decode(codes, gradients=config.gradients), dictionary.bypass(x)
         step = Step(dictionary, x, target, codes, x_hat if past is None else x_hat + past, dead,
                     self.n_steps / config.n_steps, past, batch.positions)  # fmt: skip
-        k_aux = config.k_aux or max(1, config.dictionary.d_in // 2)
+        k_aux = config.k_aux or max(1, dictionary.aux_width // 2)
         aux = auxk(step, alpha=config.auxk_alpha, k_aux=k_aux, share=config.auxk_share)
         own = penalty(step)
         loss = reconstruction(step) + own + aux
@@ -185,17 +183,19 @@ class Trainer:
         squares = [torch.zeros((), device=self.config.device) for _ in range(2)]
         for name, parameter in self.dictionary.named_parameters():
             if parameter.grad is not None:
-                squares[name in self.dictionary.latent_dims] += parameter.grad.square().sum()
+                squares[self.dictionary.latent_dim(name) is not None] += parameter.grad.square().sum()
         return (squares[0] + self.ranks.over_latents(squares[1])).sqrt()
 
-    def whole(self) -> TrainableDictionary:
-        """The trained dictionary, put together from all processes, on the CPU."""
+    def whole(self) -> TrainableDictionary | None:
+        """The trained dictionary, put together from all processes, on the CPU; None but in the main process."""
         if self.ranks.n_latents == 1:
-            return self.dictionary.cpu()
+            return self.dictionary.cpu() if self.ranks.is_main else None
         gathered = {
-            name: whole(value, f"weights/{name}", self.dictionary).cpu()
+            name: whole(value, f"weights/{name}", self.dictionary)
             for name, value in self.dictionary.state_dict().items()
         }
+        if not self.ranks.is_main:
+            return None
         found: TrainableDictionary = new_dictionary(self.config.dictionary)
         found.load_state_dict(gathered)
         return found
