@@ -3,6 +3,7 @@
 import contextlib
 import json
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -26,6 +27,10 @@ from tests.support.foreign import (
     B_MAG,
     D_IN,
     D_SAE,
+    DEVIATION,
+    LAYER,
+    LENGTH,
+    MEAN,
     PRE,
     R_MAG,
     RAW,
@@ -58,6 +63,10 @@ def saelens(folder, cfg, **tensors):
     )
 
 
+def largest(scores, pre, k):
+    return torch.zeros_like(pre).scatter(1, scores.abs().topk(k, dim=1).indices, 1.0) * pre
+
+
 SAELENS = {
     "standard": ({"architecture": "standard"}, {}, PRE.relu(), W_DEC),
     "no architecture named": ({}, {}, PRE.relu(), W_DEC),
@@ -71,6 +80,9 @@ SAELENS = {
                       top(PRE * W_DEC.norm(dim=-1), PRE, 4), W_DEC),
     "topk before 6": ({"activation_fn_str": "topk", "activation_fn_kwargs": {"k": 3}, "hook_name": "h"}, {"W_dec": UNIT},
                       top(PRE, PRE, 3), UNIT),
+    "abstopk": ({"architecture": "abstopk", "k": 4}, {}, largest(PRE, PRE, 4), W_DEC),
+    "abstopk rescaled": ({"architecture": "abstopk", "k": 4, "rescale_acts_by_decoder_norm": True}, {},
+                         largest(PRE * W_DEC.norm(dim=-1), PRE, 4), W_DEC),
     "batchtopk": ({"architecture": "batchtopk", "k": 4}, {"topk_threshold": torch.tensor(0.7)},
                   jump(PRE, 0.7 / W_DEC.norm(dim=-1)), W_DEC),
     "gated": ({"architecture": "gated"}, {"b_enc": None, "b_gate": B_ENC, "r_mag": R_MAG, "b_mag": B_MAG},
@@ -88,6 +100,76 @@ def test_saelens(name, tmp_path):
     assert found.format == "saelens" and found.hook and found.model_name == "m"
     agree(found, acts, W_dec)
     assert type(import_dictionary(tmp_path / "d" / "cfg.json").dictionary) is type(found.dictionary)
+
+
+def pursued(rows, steps, left, stop_at_repeat, b_dec):
+    """Each token by itself, step by step, with the rows as they are."""
+    acts = torch.zeros(len(X), len(rows))
+    for token, act in zip(X, acts, strict=True):
+        rest = token - b_dec
+        for _ in range(steps):
+            value, best = (rows @ rest).relu().max(0)
+            repeated = bool(act[best] != 0) or not value
+            act[best] += value
+            rest = rest - value * rows[best]
+            if float(rest.norm()) < left or (stop_at_repeat and repeated):
+                break
+    return acts
+
+
+@pytest.mark.parametrize("rows", ["unit", "free"])
+@pytest.mark.parametrize(
+    ("cfg", "steps", "left", "repeat"),
+    [
+        ({}, D_IN, 0.01, True),
+        ({"residual_threshold": 1.5}, D_IN, 1.5, True),
+        ({"residual_threshold": 0.0, "max_iterations": 5}, 5, 0.0, True),
+        ({"residual_threshold": 0.0, "max_iterations": 5, "stop_on_duplicate_support": False}, 5, 0.0, False),
+        ({"residual_threshold": -1, "max_iterations": 5, "apply_b_dec_to_input": False}, 5, 0.0, True),
+    ],
+    ids=range(5),
+)
+def test_saelens_matching_pursuit(rows, cfg, steps, left, repeat, tmp_path):
+    W = (
+        UNIT
+        if rows == "unit"
+        else UNIT * (0.7 + 0.5 * torch.rand(D_SAE, 1, generator=torch.Generator().manual_seed(0)))
+    )
+    b_dec = B_DEC if cfg.get("apply_b_dec_to_input", True) else torch.zeros(D_IN)
+    saelens(tmp_path / "d", {"architecture": "matching_pursuit", **cfg}, W_enc=None, b_enc=None, W_dec=W)
+    acts = pursued(W, steps, left, repeat, b_dec)
+    found = import_dictionary(tmp_path / "d")
+    agree(found, acts, W, acts @ W + b_dec)
+    export_dictionary(found.dictionary, tmp_path / "e", "saelens")
+    again = import_dictionary(tmp_path / "e")
+    assert again.dictionary.config == found.dictionary.config.model_copy(
+        update={"stop_left": again.dictionary.config.stop_left}
+    )
+    agree(again, acts, W, acts @ W + b_dec)
+
+
+NORMALISED = {"layer_norm": (LAYER, DEVIATION, MEAN), "constant_norm_rescale": (X / LENGTH, LENGTH, 0 * MEAN)}
+
+
+@pytest.mark.parametrize("centred", [True, False])
+@pytest.mark.parametrize("norm", NORMALISED)
+@pytest.mark.parametrize("kind", ["standard", "topk", "jumprelu", "gated"])
+def test_saelens_files_that_normalise_each_token(kind, norm, centred, tmp_path):
+    tokens, size, mean = NORMALISED[norm]
+    z = (tokens - B_DEC if centred else tokens) @ W_ENC
+    pre, tensors = z + B_ENC, {}
+    match kind:
+        case "standard":
+            acts = pre.relu()
+        case "topk":
+            acts = top(pre, pre, 4)
+        case "jumprelu":
+            acts, tensors = jump(pre, THRESHOLD), {"threshold": THRESHOLD}
+        case "gated":
+            acts, tensors = gated(z), {"b_enc": None, "b_gate": B_ENC, "r_mag": R_MAG, "b_mag": B_MAG}
+    cfg = {"architecture": kind, "normalize_activations": norm, "apply_b_dec_to_input": centred, "k": 4}
+    saelens(tmp_path / "d", cfg, W_dec=UNIT, **tensors)
+    agree(import_dictionary(tmp_path / "d"), acts * size, UNIT, (acts @ UNIT + B_DEC) * size + mean)
 
 
 def test_sparsify(tmp_path):
@@ -141,7 +223,7 @@ SIZE = {"d_in": D_IN, "d_sae": D_SAE}
 @pytest.mark.parametrize(
     ("layout", "config"),
     [("sparsify", TopKConfig(**SIZE, k=4)), ("saelens", TopKConfig(**SIZE, k=4)), ("saelens", GatedConfig(**SIZE)),
-     ("saelens", ReLUConfig(**SIZE)), ("saelens", JumpReLUConfig(**SIZE)), ("saelens", PAnnealConfig(**SIZE)),
+     ("saelens", AbsTopKConfig(**SIZE, k=4)), ("saelens", MatchingPursuitConfig(**SIZE, k=4)), ("saelens", ReLUConfig(**SIZE)), ("saelens", JumpReLUConfig(**SIZE)), ("saelens", PAnnealConfig(**SIZE)),
      ("saelens", ArchetypalConfig(**SIZE, k=4, n_points=10))],
 )  # fmt: skip
 def test_round_trips(layout, config, tmp_path):
@@ -162,8 +244,8 @@ def test_round_trips(layout, config, tmp_path):
 @pytest.mark.parametrize(
     ("config", "layout", "words"),
     [
-        (AbsTopKConfig, "saelens", "no place in the layout"),
-        (MatchingPursuitConfig, "saelens", "no place in the layout"),
+        (AbsTopKConfig, "sparsify", "no place in the layout"),
+        (partial(MatchingPursuitConfig, stop_below=0.1), "saelens", "no place in the layout"),
         (GatedConfig, "sparsify", "no place"),
         (TopKConfig, "yaml", "no layout 'yaml'"),
     ],
@@ -178,13 +260,26 @@ def test_what_a_layout_cannot_hold_is_refused_and_leaves_nothing(config, layout,
 @pytest.mark.parametrize(
     ("cfg", "tensors", "words"),
     [
-        ({"architecture": "temporal"}, {}, "architecture 'temporal' is not one of"),
+        (
+            {"architecture": "temporal"},
+            {"W_enc": None, "b_enc": None},
+            "predicts a token from those before it by attention",
+        ),
+        ({"architecture": "lorsa"}, {}, "architecture 'lorsa' is not one of"),
+        (
+            {"architecture": "matching_pursuit", "normalize_activations": "layer_norm"},
+            {},
+            "a pursuit that normalises each token",
+        ),
+        ({"architecture": "matching_pursuit", "max_iterations": 0}, {}, "max_iterations is 0"),
+        ({"architecture": "matching_pursuit"}, {"b_dec": None}, "tensor 'b_dec' is missing"),
+        ({"architecture": "matching_pursuit", "d_in": 9}, {}, "d_in is 9 in cfg.json and 8 in the weights"),
         ({"architecture": "standard"}, {"b_dec": None}, "tensor 'b_dec' is missing"),
         ({"architecture": "standard"}, {"W_dec": W_DEC.T}, r"tensor 'W_dec' has shape \[8, 24\], not \[24, 8\]"),
         ({"architecture": "standard"}, {"b_enc": torch.full((D_SAE,), float("inf"))}, "'b_enc' holds NaN or infinity"),
         ({"architecture": "topk", "k": 99}, {"W_dec": UNIT}, "k is 99"),
         ({"architecture": "topk"}, {"W_dec": UNIT}, "k is 0"),
-        ({"architecture": "standard", "normalize_activations": "layer_norm"}, {}, "normalises its inputs"),
+        ({"architecture": "standard", "normalize_activations": "covariance_whitening"}, {}, "normalises its inputs"),
         ({"architecture": "standard", "reshape_activations": "hook_z"}, {}, "reshapes its inputs"),
         ({"architecture": "standard", "d_in": 9}, {}, "d_in is 9 in cfg.json and 8 in the weights"),
         ({"architecture": "standard"}, {"W_skip": numbers(D_IN, D_IN)}, "'W_skip' has no place"),

@@ -26,6 +26,10 @@ from tests.support.foreign import (
     D_IN,
     D_OUT,
     D_SAE,
+    DEVIATION,
+    LAYER,
+    LENGTH,
+    MEAN,
     PRE,
     RAW,
     THRESHOLD,
@@ -84,10 +88,21 @@ def test_openai(values, acts, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "values",
+    [TOPK, TOPK | {"normalize": True}, {"activation": "ReLU", "normalize": True}],
+    ids=["topk", "topk, as it says", "relu, as it says"],
+)
+def test_openai_files_that_normalise_each_token(values, tmp_path):
+    """As those it published: mean and deviation are taken out of each token and put back."""
+    pre = (LAYER - B_DEC) @ W_ENC + B_ENC
+    acts = top(pre, pre, 4) if "activation_state_dict" in values else pre.relu()
+    found = import_dictionary(openai(tmp_path / "7.pt", **values))
+    agree(found, acts * DEVIATION, UNIT, (acts @ UNIT + B_DEC) * DEVIATION + MEAN)
+
+
+@pytest.mark.parametrize(
     ("values", "words"),
     [
-        (TOPK, "takes mean and standard deviation out of each token"),
-        ({"normalize": True}, "takes mean and standard deviation out"),
         ({"activation": "GELU"}, "'GELU' is not ReLU or TopK"),
         (TOPK | {"normalize": False, "activation_state_dict": {"k": 4, "postact_fn": "Identity"}}, "'Identity', not ReLU"),
         (TOPK | {"normalize": False, "activation_state_dict": {"k": 99}}, "k is 99"),
@@ -97,7 +112,7 @@ def test_openai(values, acts, tmp_path):
         ({"latent_bias": torch.full((D_SAE,), float("nan"))}, "'latent_bias' holds NaN"),
         ({"latent_bias": torch.zeros(D_SAE).to_sparse()}, "'latent_bias' is no plain table"),
     ],
-    ids=range(10),
+    ids=range(8),
 )  # fmt: skip
 def test_faults_of_openai_files_are_named(values, words, tmp_path):
     with pytest.raises(UserError, match=words):
@@ -179,7 +194,8 @@ def test_llama_scope_transcoder(tmp_path):
     [
         ({"act_fn": "gelu"}, {}, "'gelu' is not one of relu, jumprelu, topk"),
         ({"use_glu_encoder": True}, {}, "gated linear unit"),
-        ({"norm_activation": "token-wise"}, {}, "scales its inputs token-wise"),
+        ({"norm_activation": "batch-wise"}, {}, "scales its inputs batch-wise"),
+        ({"norm_activation": "token-wise", "hook_point_out": OUT}, {}, "scales its inputs token-wise"),
         ({"dataset_average_activation_norm": {"in": 5.0}}, {}, "mean norm of 'blocks.1.hook_resid_post'"),
         ({"dataset_average_activation_norm": {"in": 0, "out": 1}}, {}, "mean norm of"),
         ({"dataset_average_activation_norm": [5.0]}, {}, "cannot be read as a dictionary of llama_scope"),
@@ -190,7 +206,7 @@ def test_llama_scope_transcoder(tmp_path):
         ({}, {"decoder.weight": W_DEC}, r"'decoder.weight' has shape \[24, 8\], not \[8, 24\]"),
         ({}, {"encoder.bias": torch.full((D_SAE,), float("nan"))}, "'encoder.bias' holds NaN"),
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_faults_of_llama_scope_files_are_named(cfg, tensors, words, tmp_path):
     llama_scope(tmp_path / "d", cfg, **tensors)
@@ -238,6 +254,40 @@ def test_llamascopium(name, tmp_path):
     agree(found, acts, W_DEC / S_IN, (acts @ W_DEC + B_DEC) / S_IN)
 
 
+def test_llamascopium_pickled(tmp_path):
+    llamascopium(tmp_path / "d", {})
+    path = tmp_path / "d" / "sae_weights.safetensors"
+    torch.save({"sae": load_file(path), "version": "2"}, path.with_suffix(".pt"))
+    with pytest.raises(UserError, match="holds 2 dictionaries"):
+        import_dictionary(tmp_path / "d")
+    path.unlink()
+    for source in (tmp_path / "d", path.with_suffix(".pt")):
+        found = import_dictionary(source)
+        assert found.format == "llamascopium"
+        agree(found, GATED, W_DEC / S_IN, (GATED @ W_DEC + B_DEC) / S_IN)
+    data = path.with_suffix(".pt").read_bytes()
+    path.with_suffix(".pt").write_bytes(data[:-40])
+    with pytest.raises(UserError, match=r"sae_weights\.pt cannot be read as a dictionary"):
+        import_dictionary(tmp_path / "d")
+    torch.save({"version": "2"}, path.with_suffix(".pt"))
+    with pytest.raises(UserError, match="holds no table 'sae'"):
+        import_dictionary(tmp_path / "d")
+
+
+@pytest.mark.parametrize("kind", ["jumprelu", "topk", "relu"])
+def test_llamascopium_scaled_by_token(kind, tmp_path):
+    llamascopium(tmp_path / "d", {"norm_activation": "token-wise", "act_fn": kind})
+    pre = X / LENGTH @ W_ENC + B_ENC
+    match kind:
+        case "jumprelu":
+            acts = torch.where(pre * NORMS > THRESHOLD, pre, 0)
+        case "topk":
+            acts = top(pre * NORMS, pre, 4)
+        case "relu":
+            acts = pre.relu()
+    agree(import_dictionary(tmp_path / "d"), acts * LENGTH, W_DEC, (acts @ W_DEC + B_DEC) * LENGTH)
+
+
 def test_llamascopium_transcoder(tmp_path):
     llamascopium(tmp_path / "d", {"hook_point_in": IN, "hook_point_out": OUT})
     found = import_dictionary(tmp_path / "d")
@@ -264,7 +314,8 @@ def test_llamascopium_with_the_names_of_the_r1_release(tmp_path):
     ("cfg", "tensors", "words"),
     [
         ({"sae_type": "clt"}, {}, "the architecture 'clt' is not 'sae'"),
-        ({"act_fn": "batchtopk"}, {}, "'batchtopk' is not one of"),
+        ({"act_fn": "batchtopk"}, {}, "'batchtopk' chooses among the tokens of a batch and keeps no threshold"),
+        ({"act_fn": "layertopk"}, {}, "'layertopk' is not one of"),
         ({"norm_activation": "batch-wise"}, {}, "scales its inputs batch-wise"),
         ({}, {f"dataset_average_activation_norm.{WHERE}": None}, "mean norm of"),
         ({}, {"activation_function.log_jumprelu_threshold": None}, "log_jumprelu_threshold' is missing"),
@@ -272,7 +323,7 @@ def test_llamascopium_with_the_names_of_the_r1_release(tmp_path):
         ({}, {"b_E": torch.full((D_SAE,), float("inf"))}, "'b_E' holds NaN or infinity"),
         ({"d_model": None}, {}, "d_model is None"),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_faults_of_llamascopium_files_are_named(cfg, tensors, words, tmp_path):
     llamascopium(tmp_path / "d", cfg, **tensors)

@@ -80,9 +80,14 @@ def test_saelens(kind, tmp_path):
         ({"architecture": "transcoder", "d_out": 7}, {}, "d_out is 7 in cfg.json and 6 in the weights"),
         ({"architecture": "transcoder"}, {"b_dec": B_DEC}, r"'b_dec' has shape \[8\], not \[6\]"),
         ({"architecture": "jumprelu_transcoder"}, {}, "'threshold' is missing"),
-        ({"architecture": "topk_transcoder"}, {}, r"'W_dec' has shape \[24, 6\], not \[24, 8\]"),
+        (
+            {"architecture": "transcoder", "normalize_activations": "layer_norm"},
+            {},
+            "transcoder that normalises each token",
+        ),
+        ({"architecture": "topk_transcoder"}, {}, "'topk_transcoder' is not one of"),
     ],
-    ids=range(7),
+    ids=range(8),
 )
 def test_faults_of_saelens_transcoders_are_named(cfg, tensors, words, tmp_path):
     saelens(tmp_path / "d", cfg, **tensors)

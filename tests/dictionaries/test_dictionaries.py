@@ -49,6 +49,7 @@ CONFIGS = {
     "crosscoder batchtopk": BatchTopKConfig(**SIZE, k=5, parts=(5, 7)),
     "crosscoder jumprelu": JumpReLUConfig(**SIZE, sparsity="tanh", gradient="everything", bandwidth=2.0, parts=(5, 7)),
     "matching_pursuit": MatchingPursuitConfig(**SIZE, k=5),
+    "matching_pursuit product": MatchingPursuitConfig(**SIZE, k=5, step="product", stop_left=1.5, stop_at_repeat=True),
     "archetypal": ArchetypalConfig(**SIZE, k=5, n_points=30, delta=1.0),
     "clt": CrossLayerConfig(**SIZE, k=5, d_out=9, layers_in=(5, 7), layers_out=(6, 3)),
 }
@@ -63,6 +64,8 @@ def make(kind):
             parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
         if hasattr(dictionary, "threshold"):
             dictionary.threshold.abs_().add_(1.0)
+        if getattr(dictionary, "gains", None) is not None:
+            dictionary.gains.copy_((0.8 + 0.4 * torch.rand(40, generator=generator)) / dictionary.W_dec.norm(dim=-1))
     return dictionary
 
 
@@ -151,18 +154,23 @@ def dense_reference(dictionary, x, target, progress):
 
 def pursuit_reference(dictionary, x):
     """Activations by matching pursuit, token by token and step by step, for autograd; and how many steps were taken."""
-    W, acts, n_steps = dictionary.W_dec, [], 0
+    config, W, acts, n_steps = dictionary.config, dictionary.W_dec, [], 0
+    gains = 1 / W.norm(dim=-1) if config.step == "projection" else dictionary.gains
     for residual in x - dictionary.b_dec:
-        act, least = torch.zeros(len(W), dtype=x.dtype), dictionary.config.stop_below * residual.norm()
-        for _ in range(dictionary.config.k):
-            products = W @ residual / W.norm(dim=-1)
+        act, least = torch.zeros(len(W), dtype=x.dtype), config.stop_below * residual.norm()
+        for _ in range(config.k):
+            products = W @ residual * gains
             best = products.argmax()
             if products[best] <= least:
                 break
-            value = products[best] / W[best].norm()
+            value, repeated = products[best] * gains[best], act[best] != 0
             act = act + value * torch.eye(len(W), dtype=x.dtype)[best]
             residual = residual - value * W[best]
             n_steps += 1
+            if residual.norm() < (0 if dictionary.left is None else dictionary.left):
+                break
+            if config.stop_at_repeat and repeated:
+                break
         acts.append(act)
     return torch.stack(acts), n_steps
 
@@ -257,7 +265,7 @@ def saved(kind, tmp_path):
 
 
 ARCHITECTURES = (
-    {"relu": "standard", "panneal": "standard", "topk": "topk", "archetypal": "topk"}
+    {"relu": "standard", "panneal": "standard", "topk": "topk", "archetypal": "topk", "abstopk": "abstopk"}
     | dict.fromkeys(["batchtopk", "matryoshka", "jumprelu"], "jumprelu")
     | {
         "transcoder relu": "transcoder",

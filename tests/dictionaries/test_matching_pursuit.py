@@ -27,7 +27,11 @@ WAYS = {"gram": {}, "product": {"_GRAM_ROWS": 0}, "small parts": {"_CHUNK_SCORES
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("options", [{}, {"k": 1}, {"stop_below": 0.2}, {"d_sae": 3, "k": 4}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"k": 1}, {"stop_below": 0.2}, {"d_sae": 3, "k": 4}, {"stop_left": 1.0}, {"stop_at_repeat": True}],
+    ids=str,
+)
 def test_every_way_equals_a_loop_over_tokens(way, options, monkeypatch):
     for name, value in WAYS[way].items():
         monkeypatch.setattr(matching_pursuit, name, value)

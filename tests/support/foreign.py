@@ -30,6 +30,11 @@ def top(scores, pre, k):
 PRE, RAW = (X - B_DEC) @ W_ENC + B_ENC, X @ W_ENC + B_ENC
 
 
+MEAN, DEVIATION = X.mean(-1, keepdim=True), X.std(-1, keepdim=True)
+LAYER = (X - MEAN) / (DEVIATION + 1e-5)
+LENGTH = X.norm(dim=-1, keepdim=True) / D_IN**0.5
+
+
 def gated(z):
     return torch.where(z + B_ENC > 0, (R_MAG.exp() * z + B_MAG).relu(), 0)
 

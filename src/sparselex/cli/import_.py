@@ -11,6 +11,7 @@ from sparselex.cli.options import (
     JsonOption,
     ModelOption,
     RunOption,
+    SecondModelOption,
     TargetOption,
     TextOption,
     TokensOption,
@@ -33,6 +34,7 @@ def import_(
     text: TextOption = "stdlib",
     hook: HookOption = None,
     target: TargetOption = None,
+    second_model: SecondModelOption = None,
     run: RunOption = "main",
     tokens: TokensOption = 6_000_000,
     context: ContextOption = 128,
@@ -45,7 +47,7 @@ def import_(
     from sparselex.recipes.pipeline import Pipeline
     from sparselex.recipes.run import new_run
 
-    config = new_run(model, text, hook=hook, target=target, n_tokens=tokens, n_ctx=context,
+    config = new_run(model, text, hook=hook, target=target, second_model=second_model, n_tokens=tokens, n_ctx=context,
                      trust_remote_code=trust_remote_code, device=device)  # fmt: skip
     pipeline = Pipeline(Workspace.create(workspace), run, config)
     found = pipeline.import_dictionary(source)

@@ -12,6 +12,9 @@ class AbsTopKConfig(KConfig):
     kind: Literal["abstopk"] = "abstopk"
     """Type of dictionary."""
 
+    rank_by: Literal["contribution", "activation"] = "contribution"
+    """What is compared in size, as in `topk`."""
+
 
 class AbsTopK(TopK):
     """TopK by absolute value with signed activations (arXiv:2510.00404): one latent serves a direction and its opposite.

@@ -40,11 +40,11 @@ class BatchTopK(EncoderDictionary):
         super().__init__(config, generator, ranks)
         self.register_buffer("threshold", torch.zeros((), dtype=torch.float64))
 
-    def encode(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
+    def code(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         pre = self.pre_acts(x)
         return torch.where(pre > self._cut(), pre, 0)
 
-    def encode_sparse(self, x: Float[Tensor, "n d_in"]) -> Codes:
+    def code_sparse(self, x: Float[Tensor, "n d_in"]) -> Codes:
         pre = self.pre_acts(x)
         rows, indices = (pre > self._cut()).nonzero(as_tuple=True)
         return Codes.from_pairs(rows, indices, pre[rows, indices], len(x), self.d_sae)

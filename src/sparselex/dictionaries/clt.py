@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from pydantic import PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
+from sparselex.base.errors import UserError
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import DictionaryConfig, TrainableDictionary, largest_positive, spread
 from sparselex.dictionaries.ranks import ALONE, Ranks
@@ -39,6 +40,9 @@ class CrossLayerConfig(DictionaryConfig):
 
     threshold_rate: PositiveFloat = 0.1
     """Rate at which the inference threshold follows the smallest kept contribution of each batch."""
+
+    thresholds: Literal["one", "each"] = "one"
+    """Whether one threshold decides for all latents, as training here finds it, or each has its own: the JumpReLU of other projects' files."""
 
     @property
     def n_blocks(self) -> int:
@@ -101,7 +105,8 @@ class CrossLayerTranscoder(TrainableDictionary):
         self.b_enc = nn.Parameter(torch.zeros(self.d_sae))
         self.b_dec = nn.Parameter(torch.zeros(self.d_out))
         self.register_buffer("part_scales", torch.ones(self.n_layers))
-        self.register_buffer("threshold", torch.zeros((), dtype=torch.float64))
+        shape = (self.d_sae,) if config.thresholds == "each" else ()
+        self.register_buffer("threshold", torch.zeros(shape, dtype=torch.float64))
 
     @property
     def is_autoencoder(self) -> bool:
@@ -206,7 +211,10 @@ class CrossLayerTranscoder(TrainableDictionary):
     @torch.no_grad()
     def prepare(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"]) -> None:
         """Start the decoder bias at the mean of the target, the encoders centred on the data by `b_enc`, and each decoder row where the
-        sites that it writes go on average when the latent's pre-activation rises."""
+        sites that it writes go on average when the latent's pre-activation rises. Raises `UserError` for thresholds of each latent."""
+        if self.config.thresholds == "each":
+            raise UserError("A cross-layer transcoder with a threshold for each latent was to be trained.", "thresholds=one",
+                            "leave thresholds out: those of each latent are only read from other projects' files.")  # fmt: skip
         self.b_dec.copy_(target.mean(0, dtype=torch.float64))
         start = 0
         for layer, (own, W, bias) in enumerate(zip(self._sites(x), self.W_enc, self._biases(), strict=True)):

@@ -15,6 +15,7 @@ from sparselex.base.errors import UserError
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.sparse import Gradients, Scorer, Selection, decode_at
+from sparselex.dictionaries.token_norm import TokenNorm, normalised
 
 
 class DictionaryConfig(Config):
@@ -44,6 +45,9 @@ class EncoderConfig(DictionaryConfig):
     parts: tuple[PositiveInt, ...] = ()
     """Widths of the sites that lie side by side in the input of a crosscoder: layers, or models; empty for a single site."""
 
+    token_norm: TokenNorm = "none"
+    """Normalisation of each token by itself before it is coded, undone in its reconstruction; of an autoencoder of one site."""
+
     @model_validator(mode="after")
     def _sites_fit(self) -> "EncoderConfig":
         if self.skip and self.d_out is None:
@@ -53,6 +57,10 @@ class EncoderConfig(DictionaryConfig):
         if self.parts and (self.d_out is not None or sum(self.parts) != self.d_in or len(self.parts) < 2):
             raise ValueError(
                 f"parts={self.parts} must be two or more widths that sum to d_in={self.d_in}, without d_out"
+            )
+        if self.token_norm != "none" and (self.parts or self.d_out is not None):
+            raise ValueError(
+                f"token_norm={self.token_norm!r} is put back into what it was taken from: leave out d_out and parts"
             )
         return self
 
@@ -143,6 +151,10 @@ class TrainableDictionary(Dictionary):
         """Whether the target is the input."""
         return True
 
+    def training_tokens(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_in"]:
+        """Raw tokens as training reads and, in an autoencoder, reconstructs them, before they are scaled."""
+        return x
+
     @property
     def parts_in(self) -> tuple[int, ...]:
         """Widths of the sites in the input, each scaled by itself."""
@@ -215,6 +227,10 @@ class EncoderDictionary(TrainableDictionary):
     need no transpose. Decoder rows start random with unit norm and `W_enc` as their transpose, which prevents most
     dead latents (Gao et al. 2024, arXiv:2406.04093, section 2.4); a transcoder's rows start where its encoder's pre-activations
     point in the target (`prepare`).
+
+    With `token_norm`, training runs on normalised tokens throughout. Once folded, the dictionary normalises raw tokens itself: an
+    activation is multiplied by the token's size, so that it is the length of a contribution as ever, while thresholds and ranks are those
+    of the normalised token; what of the token's mean and size no activation carries goes by `bypass`.
     """
 
     config: EncoderConfig
@@ -232,6 +248,10 @@ class EncoderDictionary(TrainableDictionary):
         super().__init__()
         self.config, self.ranks, self.d_in, self.d_sae = config, ranks, config.d_in, config.d_sae // ranks.n_latents
         self.d_out = config.d_out or config.d_in
+        self._normalises = False  # before folding, tokens come normalised
+        if config.token_norm != "none" and type(self).encode is not EncoderDictionary.encode:
+            raise UserError(f"{type(self).__name__} dictionaries encode in a way of their own, and token_norm is {config.token_norm}.",
+                            "token_norm=none, or a type that defines `code`", "leave token_norm out.")  # fmt: skip
         rows = ranks.randn(config.d_sae, self.d_in, generator)
         rows *= decoder_norm / rows.norm(dim=-1, keepdim=True)
         read = rows.clone()
@@ -260,13 +280,41 @@ class EncoderDictionary(TrainableDictionary):
         """What is subtracted from the input before encoding."""
         return self.ranks.shared(self.b_dec) if self.is_autoencoder else self.b_enc.new_zeros(self.d_in)
 
+    def encode(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
+        if not self._normalises:
+            return self.code(x)
+        token = normalised(x, self.config.token_norm)
+        return self.code(token.x) * token.size
+
+    def encode_sparse(self, x: Float[Tensor, "n d_in"]) -> Codes:
+        if not self._normalises:
+            return self.code_sparse(x)
+        token = normalised(x, self.config.token_norm)
+        codes = self.code_sparse(token.x)
+        return codes.with_values(codes.values * token.size[codes.rows, 0])
+
+    def code(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
+        """`encode` of tokens as the weights read them, normalised where `token_norm` says so: what a type defines. One that defines
+        `encode` in place of it can have no `token_norm`."""
+        return self.encode(x)
+
+    def code_sparse(self, x: Float[Tensor, "n d_in"]) -> Codes:
+        """The active latents of `code`, in less memory where the type allows."""
+        return Codes.from_dense(self.code(x))
+
+    def training_tokens(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_in"]:
+        return normalised(x, self.config.token_norm).x
+
     def pre_acts(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
-        """`(x - centre) @ W_enc + b_enc`."""
+        """`(x - centre) @ W_enc + b_enc`; of a token that is normalised already."""
         bias = self.b_enc - self.centre @ self.W_enc if self.is_autoencoder else self.b_enc
         return torch.addmm(bias, x, self.W_enc)
 
     def bypass(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_out"] | None:
-        """`x @ W_skip.T` of a skip transcoder."""
+        """`x @ W_skip.T` of a skip transcoder; with `token_norm` the token's mean, and `b_dec` in its size less the one that `decode` adds."""
+        if self._normalises:
+            token = normalised(x, self.config.token_norm)
+            return token.shift + (token.size - 1) * self.b_dec
         return x @ self.W_skip.T if self.config.skip else None
 
     def part_norms(self) -> Float[Tensor, "n_parts d_sae"]:
@@ -326,6 +374,7 @@ class EncoderDictionary(TrainableDictionary):
             self.W_skip.mul_(x_scale).div_(target_scale[:, None])
         if self.config.parts:
             self.part_scales.mul_(spread(target_scales, [1] * len(target_scales), self.b_dec))
+        self._normalises = self.config.token_norm != "none"
         self._fold_extra(unit, sizes)
 
     def _fold_extra(self, unit: float, sizes: Tensor) -> None:

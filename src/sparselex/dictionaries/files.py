@@ -20,6 +20,7 @@ from sparselex.base.artifacts import open_artifact, read_json, write_json
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.table import DICTIONARIES, AnyDictionaryConfig, config_type, new_dictionary
+from sparselex.dictionaries.token_norm import TokenNorm
 
 CONFIG, WEIGHTS, SAELENS_CONFIG = "config.json", "sae_weights.safetensors", "cfg.json"
 _ARCHITECTURES = {
@@ -27,6 +28,7 @@ _ARCHITECTURES = {
     "matryoshka": "jumprelu",
     "jumprelu": "jumprelu",
     "topk": "topk",
+    "abstopk": "abstopk",
     "archetypal": "topk",
     "relu": "standard",
     "panneal": "standard",
@@ -35,6 +37,9 @@ _ARCHITECTURES = {
 
 _TRANSCODERS = {"standard": "transcoder", "jumprelu": "jumprelu_transcoder"}
 """What it calls those of them that have a target of their own; with `skip_` before the last word where there is a skip connection."""
+
+TOKEN_NORMS: dict[TokenNorm, str] = {"none": "none", "layer": "layer_norm", "length": "constant_norm_rescale"}
+"""Its names for normalisations of each token."""
 
 
 def write_dictionary(
@@ -123,7 +128,7 @@ def saelens_config(dictionary: TrainableDictionary, model_name: str, hook: str, 
     """What SAELens 6 expects in `cfg.json`."""
     kind = dictionary.config.to_json()["kind"]
     architecture = saelens_architecture(dictionary) or kind
-    is_topk = architecture == "topk"
+    is_topk = architecture in ("topk", "abstopk")
     extra: dict[str, Any] = (
         {"k": dictionary.config.to_json()["k"], "rescale_acts_by_decoder_norm": True} if is_topk else {}
     )
@@ -138,7 +143,7 @@ def saelens_config(dictionary: TrainableDictionary, model_name: str, hook: str, 
         "dtype": "float32",
         "device": "cpu",
         "apply_b_dec_to_input": dictionary.is_autoencoder,
-        "normalize_activations": "none",
+        "normalize_activations": TOKEN_NORMS[dictionary.config.to_json().get("token_norm", "none")],
         "reshape_activations": "none",
         **extra,
         # Without a version SAELens takes the file for one of before 6 and forgets where the dictionary belongs.

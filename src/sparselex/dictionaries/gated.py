@@ -43,7 +43,7 @@ class Gated(EncoderDictionary):
         self.r_mag = nn.Parameter(torch.zeros(self.d_sae))
         self.b_mag = nn.Parameter(torch.zeros(self.d_sae))
 
-    def encode(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
+    def code(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         gates = self.pre_acts(x)
         sizes = (self.r_mag.exp() * (gates - self.b_enc) + self.b_mag).relu()
         return torch.where(gates > 0, sizes, 0)

@@ -59,7 +59,7 @@ class JumpReLU(EncoderDictionary):
         super().__init__(config, generator, ranks)
         self.threshold = nn.Parameter(torch.zeros(self.d_sae))
 
-    def encode(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
+    def code(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         pre = self.pre_acts(x)
         return torch.where(pre * self.row_sizes() > self.threshold.clamp_min(0), pre, 0)
 

@@ -38,6 +38,16 @@ class MatchingPursuitConfig(DictionaryConfig):
     stop_below: float = Field(0.0, ge=0, lt=1)
     """A token is done where its next contribution would be at most this share of its own length `|x - b_dec|`."""
 
+    stop_left: float = Field(0.0, ge=0)
+    """A token is done once what is left of it is shorter than this, in the units of training (inputs scaled to E|x|² = d_in)."""
+
+    stop_at_repeat: bool = False
+    """Whether a token is done when a latent is taken a second time."""
+
+    step: Literal["projection", "product"] = "projection"
+    """What a step takes. `projection`: all that lies along the row. `product`: the product with the row as long as it was before folding, as
+    projects do that do not keep their rows at unit norm: latents with longer rows come first, and a step falls short or goes too far."""
+
     resample_shares: tuple[float, ...] = ()
     """Shares of training after which dead latents are pointed at badly reconstructed tokens; AuxK, which needs an encoder, cannot revive them."""
 
@@ -50,10 +60,13 @@ class MatchingPursuit(TrainableDictionary):
     positive, and a token ends early where no product is. A latent taken again adds to its activation.
 
     Gradients are those of the whole pursuit with the choices held fixed: an activation depends on its own row and, through the residual,
-    on all rows taken before it. Products are with the unit row, so any row norm codes alike; training keeps rows at unit norm.
+    on all rows taken before it. Products are with the unit row, so any row norm codes alike; training keeps rows at unit norm. Where it
+    did not (`step="product"`), `gains [d_sae]` hold what the rows' norms were.
     """
 
     config: MatchingPursuitConfig
+    gains: Tensor | None
+    left: Tensor | None
     unit_decoder = True
 
     def __init__(self, config: MatchingPursuitConfig, generator: torch.Generator | None = None, ranks: Ranks = ALONE):
@@ -64,6 +77,8 @@ class MatchingPursuit(TrainableDictionary):
         rows = torch.randn(self.d_sae, self.d_in, generator=generator)
         self.W_dec = nn.Parameter(rows / rows.norm(dim=-1, keepdim=True))
         self.b_dec = nn.Parameter(torch.zeros(self.d_in))
+        self.register_buffer("gains", torch.ones(self.d_sae) if config.step == "product" else None)
+        self.register_buffer("left", torch.tensor(config.stop_left) if config.stop_left else None)
 
     def encode(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         return self.encode_sparse(x).dense()
@@ -74,9 +89,10 @@ class MatchingPursuit(TrainableDictionary):
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
         picks, values = self._choose(x)
         start = x - self.b_dec
-        values = (
-            walk(start, self.W_dec, picks) if gradients == "dense" else _Walk.apply(start, self.W_dec, picks, values)
-        )
+        if gradients == "dense" or (self.gains is not None and torch.is_grad_enabled()):
+            values = walk(start, self.W_dec, picks, self.gains)
+        elif self.gains is None:
+            values = _Walk.apply(start, self.W_dec, picks, values)
         rows, steps = (picks >= 0).nonzero(as_tuple=True)
         places, entries = (rows * self.d_sae + picks[rows, steps]).unique(return_inverse=True)
         sums = values.new_zeros(len(places)).index_add(0, entries, values[rows, steps])
@@ -85,11 +101,13 @@ class MatchingPursuit(TrainableDictionary):
     @torch.no_grad()
     def _choose(self, x: Float[Tensor, "n d_in"]) -> tuple[Int[Tensor, "n k"], Float[Tensor, "n k"]]:
         """The latent taken in each step and its activation; -1 and 0 where a token was done before."""
-        norms = _norms(self.W_dec)
-        rows = self.W_dec / norms[:, None]
+        # An activation, times the row as it is, is what a step takes: a product with these rows times these gains.
+        gains = 1 / _norms(self.W_dec) if self.gains is None else self.gains
+        rows = self.W_dec * gains[:, None]
         # Each step needs all products with the residual. They change by the products of the row taken with all others, which is no work
         # of the processor but k reads of a row of the Gram matrix; that costs as much as one more product with d_sae tokens.
-        with_gram = self.d_sae <= _GRAM_ROWS and self.d_sae < (self.config.k - 1) * len(x)
+        few = self.d_sae <= _GRAM_ROWS and self.d_sae < (self.config.k - 1) * len(x)
+        with_gram = few and self.left is None  # which needs the residual itself
         gram = rows @ rows.T if with_gram else None
         n_rows = max(1, _CHUNK_SCORES // self.d_sae)
         picks = torch.empty(len(x), self.config.k, dtype=torch.int64, device=x.device)
@@ -98,22 +116,29 @@ class MatchingPursuit(TrainableDictionary):
             at = slice(start, start + n_rows)
             for step, (chosen, size) in enumerate(self._steps(x[at] - self.b_dec, rows, gram)):
                 picks[at, step], sizes[at, step] = chosen, size
-        return picks, sizes / norms[picks]  # where there is no pick, 0 of any norm
+        return picks, sizes * gains[picks]  # where there is no pick, 0 of any gain
 
     def _steps(self, residual: Tensor, rows: Tensor, gram: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
         """Latent and contribution of each token, step by step."""
         least = max(self.config.stop_below, _ROUNDING * torch.finfo(rows.dtype).eps) * residual.norm(dim=-1)
         scores = residual @ rows.T
+        earlier = [least.new_full(least.shape, -1, dtype=torch.int64)]
         for step in range(self.config.k):
             best, chosen = scores.max(-1)
             # A token that is done stays so: its scores no longer change.
             taken = best > least
             sizes = torch.where(taken, best, 0)
-            yield torch.where(taken, chosen, -1), sizes
+            picks = torch.where(taken, chosen, -1)
+            yield picks, sizes
             if step + 1 == self.config.k:
                 return
+            if self.config.stop_at_repeat:
+                least = least.masked_fill((torch.stack(earlier) == picks).any(0), torch.inf)
+                earlier.append(picks)
             if gram is None:
                 residual.addcmul_(rows[chosen], sizes[:, None], value=-1)
+                if self.left is not None:
+                    least = least.masked_fill(residual.norm(dim=-1) < self.left, torch.inf)
                 torch.mm(residual, rows.T, out=scores)
             else:
                 scores.addcmul_(gram[chosen], sizes[:, None], value=-1)
@@ -126,15 +151,24 @@ class MatchingPursuit(TrainableDictionary):
     @torch.no_grad()
     def fold(self, x_scales: Sequence[float], target_scales: Sequence[float]) -> None:
         # Choices and contributions do not depend on the rows' norms, and scale with the input.
-        self.W_dec.div_(_norms(self.W_dec)[:, None])
+        norms = _norms(self.W_dec)
+        self.W_dec.div_(norms[:, None])
         self.b_dec.div_(x_scales[0])
+        if self.gains is not None:
+            self.gains.mul_(norms)
+        if self.left is not None:
+            self.left.div_(x_scales[0])
 
 
 def walk(
-    residual: Float[Tensor, "n d"], W_dec: Float[Tensor, "d_sae d"], picks: Int[Tensor, "n k"]
+    residual: Float[Tensor, "n d"],
+    W_dec: Float[Tensor, "d_sae d"],
+    picks: Int[Tensor, "n k"],
+    gains: Float[Tensor, " d_sae"] | None = None,
 ) -> Float[Tensor, "n k"]:
-    """Activations along given choices, `row · residual / |row|²` in each step and 0 where there is none (-1), differentiated by autograd."""
-    squares, values = W_dec.square().sum(-1), []
+    """Activations along given choices, differentiated by autograd: in each step `row · residual / |row|²`, or with `gains` their square times
+    that product, and 0 where there is no choice (-1)."""
+    squares, values = W_dec.square().sum(-1) if gains is None else gains.square().reciprocal(), []
     for step in range(picks.shape[1]):
         chosen = picks[:, step].clamp_min(0)
         rows = W_dec[chosen]

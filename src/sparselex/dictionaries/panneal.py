@@ -48,7 +48,7 @@ class PAnneal(EncoderDictionary):
     def __init__(self, config: PAnnealConfig, generator: torch.Generator | None = None, ranks: Ranks = ALONE):
         super().__init__(config, generator, ranks, decoder_norm=0.1)
 
-    def encode(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
+    def code(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         return self.pre_acts(x).relu()
 
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:

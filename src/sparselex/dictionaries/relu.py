@@ -47,7 +47,7 @@ class ReLU(EncoderDictionary):
         self.unit_decoder, self.resample_shares = config.convention == "2023", config.resample_shares
         super().__init__(config, generator, ranks, decoder_norm=1.0 if self.unit_decoder else 0.1)
 
-    def encode(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
+    def code(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         return self.pre_acts(x).relu()
 
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:

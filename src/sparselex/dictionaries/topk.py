@@ -47,10 +47,10 @@ class TopK(EncoderDictionary):
             self.register_buffer("rank_sizes", torch.ones(self.d_sae))
             self.latent_dims = {**self.latent_dims, "rank_sizes": 0}  # type: ignore[misc]
 
-    def encode(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
-        return self.encode_sparse(x).dense()
+    def code(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
+        return self.code_sparse(x).dense()
 
-    def encode_sparse(self, x: Float[Tensor, "n d_in"]) -> Codes:
+    def code_sparse(self, x: Float[Tensor, "n d_in"]) -> Codes:
         codes = self._exact_codes(x)
         if torch.is_grad_enabled():  # the same places, with values that know where they came from
             return codes.with_values(self.pre_acts(x)[codes.rows, codes.indices])

@@ -316,6 +316,10 @@ class Pipeline:
             raise UserError("The dictionary is a transcoder, and its files do not say which hook it reads.",
                             "a hook and a target", "name them with --hook and --target.")  # fmt: skip
         dictionary.check_width(self.model.width(self.hook), f"Hook {self.hook}")
+        widths = tuple(self._widths(self.hook))
+        if len(dictionary.parts_in) > 1 and widths != dictionary.parts_in:
+            raise UserError(f"Hook {self.hook} has sites of widths {list(widths)}, and the dictionary reads {list(dictionary.parts_in)}.",
+                            f"{len(dictionary.parts_in)} sites of these widths", "name them with --hook, joined by +; or a --second-model.")  # fmt: skip
         if dictionary.is_autoencoder and self.target is not None:
             raise UserError(f"A target was named ({self.target}), and the dictionary reconstructs its own input.",
                             "no target, or a transcoder", "leave --target out.")  # fmt: skip

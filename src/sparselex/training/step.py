@@ -17,7 +17,7 @@ class Step(NamedTuple):
     """The dictionary being trained."""
 
     x: Tensor
-    """Inputs `[n, d_in]`, scaled."""
+    """Inputs `[n, d_in]`, scaled; each token normalised first where the dictionary has a `token_norm`."""
 
     target: Tensor
     """What is to be reconstructed, `[n, d_out]`, scaled."""

@@ -80,16 +80,13 @@ class Trainer:
 
     def prepare(self, sample: Sequence[Batch]) -> None:
         """Take scales and starting values from the first batches."""
-        pairs = [
-            self.columns.take(batch, self.dictionary.is_autoencoder)
-            for batch in sample[: self.config.calibration_batches]
-        ]
+        pairs = [self._tokens(batch) for batch in sample[: self.config.calibration_batches]]
         x = torch.cat([pair[0] for pair in pairs])
         self.x_scales = scales(x, self.dictionary.parts_in, "activations")
         if self.dictionary.is_autoencoder:
             self.target_scales, target = self.x_scales, None
         else:
-            target = torch.cat([pair[1] for pair in pairs])
+            target = torch.cat([pair[1] for pair in pairs if pair[1] is not None])
             self.target_scales = scales(target, self.dictionary.parts_out, "target activations")
         self.dictionary.prepare(*self._scaled(x, target))
         self.freeze.after_step()  # starting values may have been taken from the data
@@ -101,8 +98,7 @@ class Trainer:
         config, n = self.config, len(batch.positions)
         if self.ranks.n_data > 1:
             batch = batch.at(np.array_split(np.arange(n), self.ranks.n_data)[self.ranks.data])
-        pair = self.columns.take(batch, self.dictionary.is_autoencoder)
-        x, target = self._scaled(pair[0], None if pair[1] is pair[0] else pair[1])
+        x, target = self._scaled(*self._tokens(batch))
         dead = self.silence.dead
         loss, step = self._loss(x, target, dead, batch)
         self.optimiser.zero_grad()
@@ -145,6 +141,11 @@ class Trainer:
     def is_due_for_saving(self) -> bool:
         """Whether enough tokens have passed since the last checkpoint."""
         return self.n_tokens - self._saved_tokens >= self.config.checkpoint_tokens
+
+    def _tokens(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """This dictionary's part of the batch, before it is scaled; no target where that is the input."""
+        x, target = self.columns.take(batch, self.dictionary.is_autoencoder)
+        return self.dictionary.training_tokens(x), None if target is x else target
 
     def _scaled(self, x: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor]:
         device = self.config.device
@@ -244,8 +245,7 @@ class Trainer:
     @torch.no_grad()
     def _validate(self, batch: Batch) -> None:
         """A line of the log on held-out activations, coded as after training."""
-        pair = self.columns.take(batch, self.dictionary.is_autoencoder)
-        x, target = self._scaled(pair[0], None if pair[1] is pair[0] else pair[1])
+        x, target = self._scaled(*self._tokens(batch))
         codes = self.dictionary.encode_sparse(x)
         n_active = self.ranks.over_latents(torch.tensor(float(len(codes.indices)), device=x.device))
         past, x_hat = self.dictionary.bypass(x), self.dictionary.training_decode(codes)

@@ -15,7 +15,13 @@ from typing import NamedTuple
 from huggingface_hub import snapshot_download
 
 from sparselex.base.errors import UserError
-from sparselex.dictionaries.convert.circuit_tracer import CONFIG, read_circuit_tracer, write_circuit_tracer
+from sparselex.dictionaries.convert.circuit_tracer import (
+    CONFIG,
+    read_circuit_tracer,
+    read_circuit_tracer_clt,
+    write_circuit_tracer,
+)
+from sparselex.dictionaries.convert.crosscoder_learning import read_crosscoder_learning
 from sparselex.dictionaries.convert.dictionary_learning import read_dictionary_learning
 from sparselex.dictionaries.convert.gemma_scope import read_gemma_scope, read_gemma_scope_2
 from sparselex.dictionaries.convert.llama_scope import read_llama_scope, read_llamascopium
@@ -76,8 +82,9 @@ def import_dictionary(source: Path | str, *, transcoder: bool = False) -> Import
     ) as error:  # a field of another kind than its project writes
         raise UserError(f"{place.folder} cannot be read as a dictionary of {name}: {error}.",
                         "a configuration as its project writes it", "fetch it again.") from None  # fmt: skip
-    found.dictionary.fold([1.0], [1.0])
-    dictionary = found.dictionary.eval().requires_grad_(False)
+    dictionary = found.dictionary
+    dictionary.fold([1.0] * len(dictionary.parts_in), [1.0] * len(dictionary.parts_out))
+    dictionary.eval().requires_grad_(False)
     return Imported(dictionary, name, found.model_name, found.hook, found.target)
 
 
@@ -172,11 +179,13 @@ FORMATS: dict[str, Format] = {
     "saelens": Format((SAELENS_CONFIG, WEIGHTS), read_saelens),
     "sparsify": Format((SAELENS_CONFIG, "sae.safetensors"), read_sparsify),
     "dictionary_learning": Format(("config.json", "ae.pt"), read_dictionary_learning),
+    "crosscoder_learning": Format(("config.json", "model.safetensors"), read_crosscoder_learning),
     "llama_scope": Format(("hyperparams.json", "checkpoints/final.safetensors"), read_llama_scope),
-    "llamascopium": Format(("config.json", WEIGHTS), read_llamascopium),
+    "llamascopium": Format(("config.json", "sae_weights.[ps]*"), read_llamascopium),
     "gemma_scope": Format(("params.npz",), read_gemma_scope),
     "gemma_scope_2": Format(("params.safetensors",), read_gemma_scope_2),
     "circuit-tracer": Format((CONFIG, "layer_*.safetensors"), read_circuit_tracer),
+    "circuit-tracer-clt": Format(("W_dec_0.safetensors", "W_enc_0.safetensors"), read_circuit_tracer_clt),
     "openai": Format(("*.pt",), read_openai, last=True),
 }
 """Formats by name, in the order in which they are tried."""

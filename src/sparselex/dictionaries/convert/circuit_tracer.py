@@ -1,13 +1,16 @@
-"""circuit-tracer's transcoders of single layers: `config.yaml`, `layer_<i>.safetensors`; the encoder's columns are rows there."""
+"""circuit-tracer: transcoders of single layers (`config.yaml`, `layer_<i>.safetensors`), and cross-layer transcoders (`W_enc_<i>.safetensors`,
+`W_dec_<i>.safetensors`). The encoder's columns are rows there, and a layer's decoder is `[latents, sites from its own on, d_model]`."""
 
 import re
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml  # type: ignore[import-untyped]
-from safetensors.torch import save
+from safetensors.torch import save, save_file
 from torch import Tensor
 
+from sparselex.dictionaries.clt import CrossLayerConfig, CrossLayerTranscoder
 from sparselex.dictionaries.convert.tensors import Tensors, read_safetensors, read_settings
 from sparselex.dictionaries.convert.weights import (
     Found,
@@ -31,7 +34,7 @@ _MLP_INPUT = ("hook_mlp_in", "mlp.hook_in")
 
 
 def read_circuit_tracer(source: Source) -> Found:
-    """One layer of a set. Raises `UserError` for cross-layer transcoders."""
+    """One layer of a set. Raises `UserError` where the settings beside it speak of another kind."""
     cfg, tensors = read_settings(source.folder / CONFIG), read_safetensors(source.weights)
     kind = str(cfg.get("model_kind") or "transcoder_set")
     if kind != "transcoder_set":
@@ -50,6 +53,48 @@ def read_circuit_tracer(source: Source) -> Found:
     )
     hook, target = (_ours(source.weights.stem, cfg.get(f"feature_{side}_hook")) for side in ("input", "output"))
     return Found(_dictionary(cfg, tensors, weights), str(cfg.get("model_name") or ""), hook, target)
+
+
+def read_circuit_tracer_clt(source: Source) -> Found:
+    """All layers. ReLU is a threshold of 0 for all; a JumpReLU's thresholds are kept for each latent."""
+    path = source.folder / CONFIG
+    cfg = read_settings(path) if path.is_file() else {}
+    n = sum(1 for _ in source.folder.glob("W_enc_*.safetensors"))
+    first = read_safetensors(source.weights)
+    kind = str(cfg.get("model_kind") or "cross_layer_transcoder")
+    if kind != "cross_layer_transcoder":
+        raise first.fault(f"the kind {kind!r} is not cross_layer_transcoder")
+    if n < 2:
+        raise first.fault("it is the only layer, and a cross-layer transcoder has two or more")
+    d_layer, d = first.take("W_enc_0", -1, -1).shape
+    jumps = "threshold_0" in first
+    dictionary = CrossLayerTranscoder(CrossLayerConfig(
+        d_in=n * d, d_out=n * d, d_sae=n * d_layer, layers_in=(d,) * n, layers_out=(d,) * n, k=min(32, n * d_layer),
+        thresholds="each" if jumps else "one",
+    ))  # fmt: skip
+    with torch.no_grad():
+        for layer in range(n):
+            _take_layer(dictionary, layer, source.folder, jumps)
+        if jumps:  # compared with contributions here
+            dictionary.threshold.clamp_min_(0).mul_(dictionary.row_sizes())
+    hook, target = ("+".join(_ours(str(layer), cfg.get(f"feature_{side}_hook")) for layer in range(n)).strip("+")
+                    for side in ("input", "output"))  # fmt: skip
+    return Found(dictionary, str(cfg.get("model_name") or ""), hook, target)
+
+
+def _take_layer(dictionary: CrossLayerTranscoder, layer: int, folder: Path, jumps: bool) -> None:
+    """Fill in one layer, files opened one at a time: together they may be larger than the memory twice over."""
+    n, d, d_layer = dictionary.n_layers, dictionary.parts_in[0], dictionary.n_in_layer
+    read = read_safetensors(folder / f"W_enc_{layer}.safetensors")
+    read.refuse(f"W_skip_{layer}")
+    dictionary.W_enc[layer].copy_(read.take(f"W_enc_{layer}", d_layer, d).T)
+    own = slice(layer * d_layer, (layer + 1) * d_layer)
+    dictionary.b_enc[own] = read.take(f"b_enc_{layer}", d_layer)
+    dictionary.b_dec[layer * d : (layer + 1) * d] = read.take(f"b_dec_{layer}", d)
+    if jumps:
+        dictionary.threshold[own] = read.take(f"threshold_{layer}", d_layer).double()
+    written = read_safetensors(folder / f"W_dec_{layer}.safetensors")
+    dictionary.W_write[layer].copy_(written.take(f"W_dec_{layer}", d_layer, n - layer, d).flatten(1))
 
 
 def _dictionary(cfg: dict[str, Any], tensors: Tensors, weights: Weights) -> EncoderDictionary:
@@ -80,10 +125,12 @@ def _ours(stem: str, site: Any) -> str:
 def write_circuit_tracer(
     dictionary: TrainableDictionary, folder: Path, model_name: str, hook: str, target: str
 ) -> None:
-    """A set of the one layer that `hook` names; the files of several layers make one set in one folder.
+    """A set of the one layer that `hook` names; the files of several layers make one set in one folder. Of a cross-layer transcoder all layers.
 
     Raises `UserError` for other dictionaries than transcoders between sites of one width, and for types without a threshold or k.
     """
+    if isinstance(dictionary, CrossLayerTranscoder):
+        return _write_clt(dictionary, folder, model_name, hook, target)
     kind = saelens_architecture(dictionary)
     topk = type(dictionary) is TopK and not dictionary.is_autoencoder
     if dictionary.is_autoencoder or not isinstance(dictionary, EncoderDictionary) or not (kind or topk):
@@ -105,6 +152,38 @@ def write_circuit_tracer(
     written = save({name: value.detach().contiguous() for name, value in tensors.items()})
     (folder / f"layer_{layer}.safetensors").write_bytes(written)
     (folder / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+
+
+def _write_clt(dictionary: CrossLayerTranscoder, folder: Path, model_name: str, hook: str, target: str) -> None:
+    n, d = dictionary.n_layers, dictionary.parts_in[0]
+    if set(dictionary.parts_in + dictionary.parts_out) != {d}:
+        raise unfit(dictionary, "circuit-tracer, where all sites have one width")
+    config = {"model_kind": "cross_layer_transcoder", "model_name": model_name, "scan": "",
+              "feature_input_hook": _same_site(dictionary, hook), "feature_output_hook": _same_site(dictionary, target)}  # fmt: skip
+    cuts = (dictionary.threshold / dictionary.row_sizes()).float().split(dictionary.n_in_layer)
+    biases, targets = dictionary.b_enc.split(dictionary.n_in_layer), dictionary.b_dec.split(d)
+    for layer in range(n):
+        read = {"W_enc": dictionary.W_enc[layer].T, "b_enc": biases[layer], "b_dec": targets[layer]}
+        if dictionary.threshold.any():  # else it is a ReLU
+            read["threshold"] = cuts[layer]
+        written = {"W_dec": dictionary.W_write[layer].unflatten(1, (n - layer, d))}
+        for name, tensors in (("W_enc", read), ("W_dec", written)):
+            named = {f"{key}_{layer}": value.detach().contiguous() for key, value in tensors.items()}
+            save_file(named, folder / f"{name}_{layer}.safetensors")
+    (folder / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+
+
+def _same_site(dictionary: CrossLayerTranscoder, hooks: str) -> str:
+    """The site that `hooks` name in each layer, from the first layer to the last."""
+    found = [_theirs(hook) for hook in hooks.split("+")]
+    if hooks and (
+        [layer for layer, _ in found] != [str(layer) for layer in range(dictionary.n_layers)]
+        or len({site for _, site in found}) > 1
+    ):
+        raise unfit(
+            dictionary, f"circuit-tracer, where the sites are one place in every layer from the first (here {hooks})"
+        )
+    return found[0][1]
 
 
 def _theirs(hook: str) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """dictionary_learning: `ae.pt`, `config.json` with {"trainer": {...}}; columns where we have rows."""
 
+from sparselex.dictionaries.convert.crosscoder_learning import CROSSCODERS, to_crosscoder
 from sparselex.dictionaries.convert.tensors import read_pickle, read_settings
 from sparselex.dictionaries.convert.weights import Found, Source, Weights, to_gated, to_jumprelu, to_relu, to_topk
 from sparselex.dictionaries.dictionary import EncoderDictionary
@@ -20,8 +21,11 @@ def read_dictionary_learning(source: Source) -> Found:
     if not isinstance(trainer, dict):
         raise tensors.fault("config.json beside it names no trainer")
     kind = str(trainer.get("dict_class") or "")
+    about = str(trainer.get("lm_name") or ""), str(trainer.get("submodule_name") or "")
+    if kind in CROSSCODERS:
+        return Found(to_crosscoder(trainer, tensors), *about)
     if kind not in _CLASSES:
-        raise tensors.fault(f"the class {kind!r} is not one of {', '.join(_CLASSES)}")
+        raise tensors.fault(f"the class {kind!r} is not one of {', '.join((*_CLASSES, *CROSSCODERS))}")
     rows = kind in ("JumpReluAutoEncoder", "MatryoshkaBatchTopKSAE")  # these two hold rows already
     W_enc = tensors.take("W_enc", -1, -1) if rows else tensors.take("encoder.weight", -1, -1).T
     d_in, d_sae = W_enc.shape
@@ -42,4 +46,4 @@ def read_dictionary_learning(source: Source) -> Found:
             dictionary = to_jumprelu(weights.uncentred(), tensors.take("threshold", d_sae))
         case _:
             dictionary = to_jumprelu(weights, tensors.take("threshold"))
-    return Found(dictionary, str(trainer.get("lm_name") or ""), str(trainer.get("submodule_name") or ""))
+    return Found(dictionary, *about)

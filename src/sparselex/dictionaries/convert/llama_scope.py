@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparselex.dictionaries.convert.tensors import Tensors, read_safetensors, read_settings
+from sparselex.dictionaries.convert.tensors import Tensors, read_pickle, read_safetensors, read_settings
 from sparselex.dictionaries.convert.weights import Found, Source, Weights, to_jumprelu, to_relu, to_topk
 from sparselex.dictionaries.dictionary import EncoderDictionary
 
@@ -41,8 +41,9 @@ def read_llama_scope(source: Source) -> Found:
 
 
 def read_llamascopium(source: Source) -> Found:
-    """The layout now: `config.json`, `sae_weights.safetensors`; also with the names that the R1-Distill release has."""
-    cfg, tensors = read_settings(source.folder / "config.json"), read_safetensors(source.weights)
+    """The layout now: `config.json`, `sae_weights.safetensors` or `.pt`; also with the names that the R1-Distill release has."""
+    cfg = read_settings(source.folder / "config.json")
+    tensors = _pickled(source) if source.weights.suffix == ".pt" else read_safetensors(source.weights)
     if "d_model" not in cfg:
         raise tensors.fault("config.json beside it is not Llamascopium's: it has no d_model")
     if cfg.get("sae_type", "sae") != "sae":
@@ -54,6 +55,15 @@ def read_llamascopium(source: Source) -> Found:
         norms = weights.W_dec.norm(dim=-1) if _by_contribution(cfg) else torch.ones(())
         threshold = tensors.take(name, len(weights.b_enc)).exp() / norms
     return _found(cfg, tensors, weights.scaled(x_scale, target_scale), threshold)
+
+
+def _pickled(source: Source) -> Tensors:
+    """What `torch.save` wrote lies one table deeper, beside a version."""
+    tensors = read_pickle(source.weights)
+    inside = tensors.plain.get("sae")
+    if not isinstance(inside, dict):
+        raise tensors.fault("it is not Llamascopium's: it holds no table 'sae'")
+    return Tensors(source.weights, inside)
 
 
 def _by_contribution(cfg: dict[str, Any]) -> bool:
@@ -78,6 +88,8 @@ def _weights(cfg: dict[str, Any], tensors: Tensors) -> tuple[Weights, float, flo
         if cfg.get("apply_decoder_bias_to_pre_encoder"):
             b_enc = b_enc - b_dec @ W_enc
     hooks = _hooks(cfg)
+    if cfg.get("norm_activation") == "token-wise" and hooks[0] == hooks[1]:
+        return Weights(W_enc, b_enc, W_dec, b_dec, token_norm="length"), 1.0, 1.0
     scales = [_scale(cfg, tensors, hook, side, d_in) for hook, side in zip(hooks, ("in", "out"), strict=True)]
     return Weights(W_enc, b_enc, W_dec, b_dec, transcoder=hooks[0] != hooks[1]), scales[0], scales[1]
 
@@ -118,5 +130,10 @@ def _dictionary(cfg: dict[str, Any], tensors: Tensors, weights: Weights, thresho
             return to_jumprelu(weights, threshold)
         case "topk":
             return to_topk(weights, cfg.get("top_k"), tensors, by_contribution=_by_contribution(cfg))
+        case "batchtopk":
+            raise tensors.fault(
+                "its activation 'batchtopk' chooses among the tokens of a batch and keeps no threshold, so a token by itself has no code "
+                "(its project's topk_to_jumprelu_conversion finds one)"
+            )
         case other:
             raise tensors.fault(f"the activation {other!r} is not one of relu, jumprelu, topk")

@@ -7,10 +7,10 @@ from sparselex.dictionaries.convert.weights import Found, Source, Weights, to_re
 
 
 def read_openai(source: Source) -> Found:
-    """A file that names no activation is ReLU, as its project reads it. Raises `UserError` for one that normalises each token.
+    """A file that names no activation is ReLU, as its project reads it.
 
-    Its project gives every TopK file inputs with mean and deviation taken out, token by token, and puts them back afterwards; no field
-    says so. A TopK file is taken only where it says otherwise: an entry `normalize`, which is the name of the choice there, that is false.
+    Its project gives every TopK file inputs with mean and deviation taken out, token by token, and puts them back afterwards. Published
+    files have no field for it; one that has an entry `normalize`, which is the name of the choice there, is taken at its word.
     """
     tensors = read_pickle(source.weights)
     if "pre_bias" not in tensors or "latent_bias" not in tensors:
@@ -18,11 +18,6 @@ def read_openai(source: Source) -> Found:
     activation = tensors.plain.get("activation", "ReLU")
     if activation not in ("ReLU", "TopK"):
         raise tensors.fault(f"the activation {activation!r} is not ReLU or TopK")
-    if _choice(tensors, "normalize", activation == "TopK"):
-        raise tensors.fault(
-            f"it takes mean and standard deviation out of each token, as its project does for {activation} files, which our types "
-            "do not do (add an entry 'normalize': False to the file if it was trained without)"
-        )
     encoder = tensors.take("encoder.weight", -1, -1)
     d_sae, d_in = encoder.shape
     weights = Weights(
@@ -30,6 +25,7 @@ def read_openai(source: Source) -> Found:
         tensors.take("latent_bias", d_sae),
         tensors.take("decoder.weight", d_in, d_sae).T,
         tensors.take("pre_bias", d_in),
+        token_norm="layer" if _choice(tensors, "normalize", activation == "TopK") else "none",
     )
     if activation == "ReLU":
         return Found(to_relu(weights))

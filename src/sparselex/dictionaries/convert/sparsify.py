@@ -51,6 +51,8 @@ def write_sparsify(dictionary: TrainableDictionary, folder: Path, model_name: st
     """Raises `UserError` for other types than TopK and folded Archetypal, and for a transcoder between two widths."""
     if not isinstance(dictionary, TopK | Archetypal) or dictionary.signed or dictionary.config.parts:
         raise unfit(dictionary, "sparsify, which has TopK alone")
+    if dictionary.config.token_norm != "none":
+        raise unfit(dictionary, f"sparsify, which normalises no token (token_norm={dictionary.config.token_norm})")
     if dictionary.d_out != dictionary.d_in:
         raise unfit(dictionary, "sparsify, where input and target have one width")
     weights = plain_topk(dictionary)

@@ -32,6 +32,15 @@ class Tensors:
         """Whether there is a single number of that name."""
         return name in self and not self._values[name].ndim
 
+    def without(self, prefix: str) -> "Tensors":
+        """The same with `prefix` taken off every name that begins with it."""
+        values = self._values | self.plain
+        return Tensors(self.path, {name.removeprefix(prefix): value for name, value in values.items()})
+
+    def is_finite(self, name: str) -> bool:
+        """Whether there is a tensor of that name, without NaN and infinity."""
+        return name in self and bool(torch.isfinite(self._values[name]).all())
+
     def take(self, name: str, *shape: int) -> Tensor:
         """The tensor in float32; -1 in `shape` stands for any length."""
         if name not in self._values:

@@ -8,11 +8,13 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from sparselex.base.errors import UserError
+from sparselex.dictionaries.abstopk import AbsTopK, AbsTopKConfig
 from sparselex.dictionaries.convert.tensors import Tensors
 from sparselex.dictionaries.dictionary import EncoderDictionary, TrainableDictionary
 from sparselex.dictionaries.gated import Gated, GatedConfig
 from sparselex.dictionaries.jumprelu import JumpReLU, JumpReLUConfig
 from sparselex.dictionaries.relu import ReLU, ReLUConfig
+from sparselex.dictionaries.token_norm import TokenNorm
 from sparselex.dictionaries.topk import TopK, TopKConfig
 
 _EVEN = 1e-3
@@ -35,7 +37,7 @@ class Source(NamedTuple):
 class Found(NamedTuple):
     """What a reader found; names are empty where the files do not say."""
 
-    dictionary: EncoderDictionary
+    dictionary: TrainableDictionary
     model_name: str = ""
     hook: str = ""
     target: str = ""
@@ -62,6 +64,12 @@ class Weights(NamedTuple):
     W_skip: Tensor | None = None
     """`[d_out, d_in]`, of a skip transcoder."""
 
+    token_norm: TokenNorm = "none"
+    """What is done to each token before and undone after."""
+
+    part_scales: Tensor | None = None
+    """`[n_sites]`, of a crosscoder between sites of one width: what each was multiplied by when it was trained."""
+
     def uncentred(self) -> "Weights":
         """The same dictionary for `pre = x @ W_enc + b_enc`: an autoencoder of ours subtracts `b_dec` first, so the bias makes up for
         it; a transcoder reads its input as it is."""
@@ -83,13 +91,22 @@ class Weights(NamedTuple):
                 getattr(dictionary, name).copy_(getattr(self, name))
             if self.W_skip is not None:
                 dictionary.W_skip.copy_(self.W_skip)
+            if self.part_scales is not None:
+                dictionary.part_scales.copy_(self.part_scales)
 
     @property
     def size(self) -> dict[str, Any]:
         """The fields of a configuration that these weights fix."""
-        size = {"d_in": self.W_enc.shape[0], "d_sae": self.W_enc.shape[1]}
+        size: dict[str, Any] = {
+            "d_in": self.W_enc.shape[0],
+            "d_sae": self.W_enc.shape[1],
+            "token_norm": self.token_norm,
+        }
         if self.transcoder:
             size |= {"d_out": self.W_dec.shape[1], "skip": self.W_skip is not None}
+        if self.part_scales is not None:
+            n = len(self.part_scales)
+            size |= {"parts": (self.W_enc.shape[0] // n,) * n}
         return size
 
 
@@ -105,23 +122,25 @@ def to_jumprelu(weights: Weights, threshold: Tensor) -> JumpReLU:
     dictionary = JumpReLU(JumpReLUConfig(**weights.size))
     weights.fill(dictionary)
     with torch.no_grad():
-        dictionary.threshold.copy_(threshold.clamp_min(0) * weights.W_dec.norm(dim=-1))
+        # A latent whose rows are zero never opens, whatever its threshold was: one divided by their norm is infinite.
+        dictionary.threshold.copy_((threshold.clamp_min(0) * dictionary.row_sizes()).nan_to_num(0.0))
     return dictionary
 
 
-def to_topk(weights: Weights, k: Any, tensors: Tensors, *, by_contribution: bool) -> TopK:
-    """The k largest of `pre * |decoder row|`, or of `pre` alone."""
+def to_topk(weights: Weights, k: Any, tensors: Tensors, *, by_contribution: bool, signed: bool = False) -> TopK:
+    """The k largest of `pre * |decoder row|`, or of `pre` alone; with `signed` the largest in size."""
     norms = weights.W_dec.norm(dim=-1)
     # One norm for all rows: both ranks are the same, and the first needs nothing more to be kept.
     by_contribution = by_contribution or float((norms / norms.mean() - 1).abs().max()) <= _EVEN
     if not by_contribution:
         weights = weights._replace(W_dec=_lifted(weights.W_dec, norms))
     count = int(k or 0)
+    kind = AbsTopKConfig if signed else TopKConfig
     try:
-        config = TopKConfig(**weights.size, k=count, rank_by="contribution" if by_contribution else "activation")
+        config = kind(**weights.size, k=count, rank_by="contribution" if by_contribution else "activation")
     except ValidationError as error:
         raise tensors.fault(f"k is {count}: {error.errors()[0]['msg']}") from None
-    dictionary = TopK(config)
+    dictionary = AbsTopK(config) if isinstance(config, AbsTopKConfig) else TopK(config)
     weights.fill(dictionary)
     return dictionary
 

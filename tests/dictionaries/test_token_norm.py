@@ -1,0 +1,118 @@
+"""Dictionaries of tokens that are each normalised by themselves: raw activations in and out, codes in raw units."""
+
+import json
+
+import pytest
+import torch
+
+from sparselex.base.artifacts import stage
+from sparselex.base.errors import UserError
+from sparselex.dictionaries.convert import export_dictionary, import_dictionary
+from sparselex.dictionaries.dictionary import EncoderDictionary
+from sparselex.dictionaries.files import load_dictionary, write_dictionary
+from sparselex.dictionaries.relu import ReLUConfig
+from sparselex.dictionaries.table import new_dictionary
+from sparselex.dictionaries.token_norm import normalised
+from sparselex.dictionaries.topk import TopKConfig
+from sparselex.testing import check_dictionary
+from tests.dictionaries.test_dictionaries import CONFIGS, make
+
+KINDS = [kind for kind, config in CONFIGS.items() if "coder" not in kind and "token_norm" in type(config).model_fields]
+
+
+def raw_tokens(n=50, d=12):
+    """Tokens of very different sizes and means, one of them constant and one zero."""
+    generator = torch.Generator().manual_seed(4)
+    x = torch.randn(n, d, generator=generator) * torch.logspace(-1, 2, n)[:, None]
+    x += 20 * torch.randn(n, 1, generator=generator)
+    x[3], x[4] = 2.0, 0.0
+    return x
+
+
+def by_hand(x, how):
+    """Each token alone: normalised, its size, what was subtracted."""
+    rows = []
+    for token in x.double():
+        mean = token.mean() if how == "layer" else torch.zeros((), dtype=torch.float64)
+        size = token.std() if how == "layer" else token.norm() / len(token) ** 0.5
+        unit = (token - mean) / (size + 1e-5) if how == "layer" else token / size.clamp_min(1e-300)
+        rows.append((unit, size, mean))
+    units, sizes, means = (torch.stack(part).float() for part in zip(*rows, strict=True))
+    return units, sizes[:, None], means[:, None]
+
+
+def normalising(kind, how):
+    """A dictionary with nothing left at its start, and the same one that knows of no normalisation; both folded."""
+    plain = make(kind)
+    found = new_dictionary(plain.config.model_copy(update={"token_norm": how}))
+    found.load_state_dict(plain.state_dict())
+    for dictionary in (plain, found):
+        dictionary.fold([1.6], [1.6])
+    return plain.requires_grad_(False), found
+
+
+@pytest.mark.parametrize("how", ["layer", "length"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_codes_and_reconstructions_are_those_of_the_normalised_token_in_raw_units(kind, how, tmp_path):
+    plain, dictionary = normalising(kind, how)
+    check_dictionary(dictionary)
+    x = raw_tokens()
+    units, sizes, means = by_hand(x, how)
+    acts = plain.encode(units) * sizes
+    dictionary.requires_grad_(False)
+    torch.testing.assert_close(dictionary.encode(x), acts, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(dictionary.encode_sparse(x).dense(), dictionary.encode(x), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(dictionary(x), plain(units) * sizes + means, rtol=1e-3, atol=1e-2)
+    shift = dictionary.reconstruct(x, dictionary.encode_sparse(x)) - acts @ dictionary.W_dec
+    torch.testing.assert_close(shift, sizes * plain.b_dec + means, rtol=1e-3, atol=1e-2)
+    with stage(tmp_path / "d", "dictionary", dictionary.config, {}) as staging:
+        write_dictionary(dictionary, staging.folder)
+        staging.finish()
+    loaded = load_dictionary(tmp_path / "d")
+    assert loaded.config.token_norm == how and torch.equal(loaded(x), dictionary(x))
+
+
+@pytest.mark.parametrize("how", ["layer", "length"])
+def test_tokens_without_spread_or_length_are_finite(how):
+    x = torch.stack([torch.zeros(8), torch.full((8,), 3.0), torch.arange(8.0)]).requires_grad_()
+    token = normalised(x, how)
+    (token.x.sum() + token.size.sum()).backward()
+    assert token.x.isfinite().all() and x.grad.isfinite().all() and not token.x[0].any()
+
+
+def test_what_has_no_token_to_put_back_is_refused():
+    for values in ({"parts": (5, 7)}, {"d_out": 12}):
+        with pytest.raises(UserError, match="is put back into what it was taken from"):
+            TopKConfig.parse({"d_in": 12, "d_sae": 40, "k": 5, "token_norm": "layer", **values})
+
+
+class OwnWay(EncoderDictionary):
+    """A type that defines the whole of `encode`, as one of another package may."""
+
+    def encode(self, x):
+        return self.pre_acts(x).relu() * 2
+
+    def training_codes(self, x, *, gradients="auto"):
+        return self.encode_sparse(x)
+
+
+def test_a_type_that_encodes_in_its_own_way_has_none():
+    check_dictionary(OwnWay(ReLUConfig(d_in=12, d_sae=40), torch.Generator().manual_seed(0)))
+    with pytest.raises(UserError, match="encode in a way of their own"):
+        OwnWay(ReLUConfig(d_in=12, d_sae=40, token_norm="layer"))
+
+
+@pytest.mark.parametrize("kind", ["topk", "jumprelu", "gated"])
+@pytest.mark.parametrize("how", ["layer", "length"])
+def test_saelens_is_told_of_it(kind, how, tmp_path):
+    _, dictionary = normalising(kind, how)
+    x = raw_tokens()
+    export_dictionary(dictionary.requires_grad_(False), tmp_path / "d", "saelens")
+    cfg = json.loads((tmp_path / "d" / "cfg.json").read_text())
+    assert cfg["normalize_activations"] == {"layer": "layer_norm", "length": "constant_norm_rescale"}[how]
+    found = import_dictionary(tmp_path / "d").dictionary
+    assert found.config.token_norm == how
+    torch.testing.assert_close(found(x), dictionary(x), rtol=1e-4, atol=1e-3)
+    if kind == "topk":
+        with pytest.raises(UserError, match="normalises no token"):
+            export_dictionary(dictionary, tmp_path / "e", "sparsify")
