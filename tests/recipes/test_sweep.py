@@ -97,7 +97,10 @@ def test_a_member_is_what_it_would_be_alone(swept, tmp_path):
     """One hook and one member, on the same stream: the same bytes as among twelve."""
     pipeline, _ = swept
     alone = Pipeline(Workspace.create(tmp_path / "w"), "main", pipeline.config)
-    sweep(alone, CONFIG.model_copy(update={"hooks": HOOKS[:1], "kinds": ("batchtopk",), "ks": (8,), "l1s": (), "seeds": (1,)}))
+    sweep(
+        alone,
+        CONFIG.model_copy(update={"hooks": HOOKS[:1], "kinds": ("batchtopk",), "ks": (8,), "l1s": (), "seeds": (1,)}),
+    )
     one = alone.folder / "sweep" / "batchtopk-x0.5-k8-s1"
     among = pipeline.folder / "sweep" / f"{HOOKS[0].replace('.', '.')}-batchtopk-x0.5-k8-s1"
     assert (one / "sae_weights.safetensors").read_bytes() == (among / "sae_weights.safetensors").read_bytes()
@@ -109,7 +112,9 @@ def test_read_ahead_it_ends_in_the_same_bytes(swept, tmp_path, monkeypatch):
     started, start = [], Prefetched._start
     monkeypatch.setattr(Prefetched, "_start", lambda self: started.append(self.ahead) or start(self))
     ahead = Pipeline(Workspace.create(tmp_path / "w"), "main", pipeline.config)
-    found = sweep(ahead, CONFIG.model_copy(update={"kinds": ("batchtopk",), "ks": (8,), "l1s": (), "seeds": (1,), "prefetch": 2}))
+    found = sweep(
+        ahead, CONFIG.model_copy(update={"kinds": ("batchtopk",), "ks": (8,), "l1s": (), "seeds": (1,), "prefetch": 2})
+    )
     assert started == [2] and not multiprocessing.active_children() and len(found.rows) == 2
     for row in found.rows:
         folders = [run.folder / "sweep" / row.name for run in (pipeline, ahead)]
