@@ -126,9 +126,10 @@ def test_a_layer_is_seen_by_no_earlier_site():
 
 
 @pytest.mark.parametrize("selection", ["float32", "bfloat16"])
-def test_chunks_of_a_batch_choose_what_the_whole_chooses(selection, monkeypatch):
+def test_blocks_of_a_batch_choose_what_the_whole_chooses(selection, monkeypatch):
     found = []
-    for size in (2**21, 512 * 5, 1):
+    monkeypatch.setattr("sparselex.dictionaries.sparse._FEWEST_LATENTS", 64)
+    for size in (2**21, 64 * 5, 1):
         monkeypatch.setattr("sparselex.dictionaries.sparse._BLOCK_SCORES", size)
         dictionary = make(selection=selection).double()
         for bar in (0.0, 1.5, 1e-9, 1e6):

@@ -223,7 +223,8 @@ SIZE = {"d_in": D_IN, "d_sae": D_SAE}
 @pytest.mark.parametrize(
     ("layout", "config"),
     [("sparsify", TopKConfig(**SIZE, k=4)), ("saelens", TopKConfig(**SIZE, k=4)), ("saelens", GatedConfig(**SIZE)),
-     ("saelens", AbsTopKConfig(**SIZE, k=4)), ("saelens", MatchingPursuitConfig(**SIZE, k=4)), ("saelens", ReLUConfig(**SIZE)), ("saelens", JumpReLUConfig(**SIZE)), ("saelens", PAnnealConfig(**SIZE)),
+     ("saelens", AbsTopKConfig(**SIZE, k=4)), ("saelens", MatchingPursuitConfig(**SIZE, k=4)), ("saelens", ReLUConfig(**SIZE)),
+     ("saelens", JumpReLUConfig(**SIZE)), ("saelens", PAnnealConfig(**SIZE)),
      ("saelens", ArchetypalConfig(**SIZE, k=4, n_points=10))],
 )  # fmt: skip
 def test_round_trips(layout, config, tmp_path):

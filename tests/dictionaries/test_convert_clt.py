@@ -5,7 +5,6 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.artifacts import stage
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.clt import CrossLayerConfig, CrossLayerTranscoder
@@ -13,7 +12,6 @@ from sparselex.dictionaries.convert import export_dictionary, import_dictionary
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
 from sparselex.testing import check_dictionary
 from sparselex.training.config import TrainConfig
-from sparselex.training.train import train
 from tests.support.foreign import numbers
 
 LAYERS, D, N = 3, 5, 12
@@ -149,7 +147,7 @@ def test_what_circuit_tracer_cannot_hold_is_refused(hook, widths, words, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_thresholds_of_each_latent_are_not_trained(tmp_path):
+def test_thresholds_of_each_latent_are_not_trained():
     values = {
         "kind": "clt",
         "d_in": 8,
@@ -160,6 +158,19 @@ def test_thresholds_of_each_latent_are_not_trained(tmp_path):
         "k": 2,
         "thresholds": "each",
     }
-    config = TrainConfig.parse({"dictionary": values, "n_tokens": 1000, "batch_size": 100})
-    with pytest.raises(UserError, match="only read from other projects' files"):
-        train(SparseMixture(MixtureConfig(d_in=8, d_out=8)), config, tmp_path / "d", inputs={})
+    with pytest.raises(UserError, match="thresholds=each is for dictionaries that are read"):
+        TrainConfig.parse({"dictionary": values, "n_tokens": 1000})
+    with pytest.raises(UserError, match="step=product is for dictionaries that are read"):
+        TrainConfig.parse(
+            {"dictionary": {"kind": "matching_pursuit", "d_in": 8, "d_sae": 12, "step": "product"}, "n_tokens": 1000}
+        )
+
+
+def test_thresholds_that_only_some_layers_have_are_refused(tmp_path):
+    folder = write(tmp_path / "d", jumps=False)
+    last = load_file(folder / f"W_enc_{LAYERS - 1}.safetensors")
+    save_file(
+        last | {f"threshold_{LAYERS - 1}": THRESHOLD[-1].contiguous()}, folder / f"W_enc_{LAYERS - 1}.safetensors"
+    )
+    with pytest.raises(UserError, match=f"threshold_{LAYERS - 1}"):
+        import_dictionary(folder)

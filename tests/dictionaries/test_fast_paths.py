@@ -1,5 +1,7 @@
 """The fast paths against their references: sparse gradients against dense, bfloat16 selection against float32."""
 
+import copy
+
 import pytest
 import torch
 
@@ -70,6 +72,31 @@ def test_rounded_gradients_are_near_and_really_rounded(kind, values):
     for name in expected:
         assert (found[name] - expected[name]).norm() < bound * expected[name].norm()
     assert not torch.equal(found["W_enc"], expected["W_enc"]) and not torch.equal(found["W_dec"], expected["W_dec"])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kind", [*KINDS, "abstopk"])
+def test_gradients_of_weights_in_half_precision(kind, dtype):
+    """As a model that is spliced with a dictionary in its own precision needs them."""
+    exact, x = make(kind), inputs()
+    if kind == "batchtopk":
+        exact.threshold.fill_(1.0)
+    half = copy.deepcopy(exact).to(dtype)
+    found = {}
+    for dictionary, tokens in ((exact, x), (half, x.to(dtype))):
+        codes = dictionary.encode_sparse(tokens)
+        dictionary.decode_sparse(codes).square().sum().backward()
+        found[dictionary] = dictionary.W_dec.grad.float()
+        assert dictionary.W_dec.grad.dtype == tokens.dtype
+    assert (found[half] - found[exact]).norm() < 0.2 * found[exact].norm()
+
+
+@pytest.mark.parametrize("selection", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", [*KINDS, "jumprelu", "matryoshka"])
+def test_a_batch_without_tokens_has_no_codes(kind, selection):
+    options = {} if kind in ("relu", "jumprelu") else {"selection": selection}
+    codes = make(kind, **options).training_codes(inputs()[:0])
+    assert len(codes) == 0 and not len(codes.indices)
 
 
 def places(codes):
@@ -176,7 +203,7 @@ def test_places_and_order_statistics_equal_slow_ones(dtype):
 
 @pytest.mark.parametrize("selection", ["float32", "bfloat16"])
 @pytest.mark.parametrize("kind", [*KINDS, "abstopk", "jumprelu"])
-def test_chunks_of_a_batch_choose_what_the_whole_chooses(kind, selection, monkeypatch):
+def test_blocks_of_a_batch_choose_what_the_whole_chooses(kind, selection, monkeypatch):
     options = {} if kind in ("relu", "jumprelu") else {"selection": selection}
     found = []
     monkeypatch.setattr("sparselex.dictionaries.sparse._FEWEST_LATENTS", 64)

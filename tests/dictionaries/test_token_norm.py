@@ -7,6 +7,7 @@ import torch
 
 from sparselex.base.artifacts import stage
 from sparselex.base.errors import UserError
+from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.convert import export_dictionary, import_dictionary
 from sparselex.dictionaries.dictionary import EncoderDictionary
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
@@ -96,7 +97,34 @@ class OwnWay(EncoderDictionary):
         return self.encode_sparse(x)
 
 
+class OwnSparseWay(EncoderDictionary):
+    """One that defines the sparse half only."""
+
+    def code(self, x):
+        return self.pre_acts(x).relu()
+
+    def encode_sparse(self, x):
+        return Codes.from_dense(self.pre_acts(x).relu())
+
+    def training_codes(self, x, *, gradients="auto"):
+        return self.encode_sparse(x)
+
+
+class NoWay(EncoderDictionary):
+    """One that has forgotten to say how it codes."""
+
+    def training_codes(self, x, *, gradients="auto"):
+        return self.encode_sparse(x)
+
+
+def test_a_type_without_a_way_to_encode_says_so():
+    with pytest.raises(NotImplementedError, match="NoWay defines neither"):
+        NoWay(ReLUConfig(d_in=12, d_sae=40)).encode(raw_tokens())
+
+
 def test_a_type_that_encodes_in_its_own_way_has_none():
+    with pytest.raises(UserError, match="encode in a way of their own"):
+        OwnSparseWay(ReLUConfig(d_in=12, d_sae=40, token_norm="layer"))
     check_dictionary(OwnWay(ReLUConfig(d_in=12, d_sae=40), torch.Generator().manual_seed(0)))
     with pytest.raises(UserError, match="encode in a way of their own"):
         OwnWay(ReLUConfig(d_in=12, d_sae=40, token_norm="layer"))

@@ -74,6 +74,8 @@ def test_values_go_to_the_types_that_take_them(swept):
     assert (jump["target_l0"], jump["warmup_share"], found["topk-x0.5-k4-s0"]["selection"]) == (8, 0.1, "float32")
     names = [member.name for member in members_of(pipeline, SweepConfig(kinds=("topk", "relu")))]
     assert names == ["topk-x8-k16-s0", "topk-x8-k32-s0", "topk-x8-k64-s0", "relu-x8-s0"]
+    (member,) = members_of(pipeline, SweepConfig(kinds=("jumprelu",), options={"target_l0": 20}))
+    assert pipeline.train_config(member.choice).dictionary.target_l0 == 20, "a number among the options is the only one"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,7 @@ def test_values_go_to_the_types_that_take_them(swept):
         ({"kinds": ("topk",), "l1s": (4.0,)}, "l1 with gated, panneal, relu"),
         ({"kinds": ("relu", "jumprelu"), "selection": "float32"}, "selection='float32' was given"),
         ({"kinds": ("topk", "batchtopk"), "options": {"convention": "2023"}}, "convention with relu"),
-        ({"kinds": ("topk",), "options": {"k": 3}}, "k is given twice"),
+        ({"kinds": ("topk",), "ks": (4,), "options": {"k": 3}}, "k is given twice"),
     ],
 )
 def test_what_fits_none_of_the_types_is_refused_before_anything_is_written(values, message, tmp_path):

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.distributed as dist
@@ -10,6 +11,8 @@ import torch.distributed as dist
 from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.ranks import Ranks
+from sparselex.dictionaries.selection import largest_of_batch
+from sparselex.dictionaries.table import new_dictionary
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import train
 
@@ -18,6 +21,7 @@ SIZE = {"d_in": 32, "d_sae": 192}
 KINDS = {
     "batchtopk": {"kind": "batchtopk", "k": 3},
     "batchtopk bf16": {"kind": "batchtopk", "k": 3, "selection": "bfloat16"},
+    "normalised": {"kind": "batchtopk", "k": 3, "token_norm": "layer"},
     "topk": {"kind": "topk", "k": 3},
     "topk by activation": {"kind": "topk", "k": 3, "rank_by": "activation"},
     "abstopk": {"kind": "abstopk", "k": 3},
@@ -136,4 +140,20 @@ def selection(ranks: Ranks, to: Path) -> None:
         for n in (1, 17, 500, 999, 1000):
             found[f"{name} {n}"] = mine[ranks.largest(mine, n)]
             found[f"{name} {n} cut"] = ranks.nth_largest(mine, n)
+    # A batch whose first half is much the louder: before there is a threshold, both must look above the same bar.
+    loud = torch.randn(200, 32, generator=generator)
+    loud[:120] *= 50
+    for precision in ("float32", "bfloat16"):
+        found[f"first batch {precision}"] = first_batch(
+            loud[ranks.data * 120 : 120 + ranks.data * 80], precision, ranks
+        )
     torch.save(found, to)
+
+
+def first_batch(x: torch.Tensor, precision: Literal["float32", "bfloat16"], ranks: Ranks) -> torch.Tensor:
+    """What a fresh BatchTopK dictionary keeps of a batch."""
+    dictionary = new_dictionary(config("batchtopk").dictionary, torch.Generator().manual_seed(0))
+    _, kept, _ = largest_of_batch(
+        dictionary.scorer, x, 16, threshold=0.0, selection=precision, gradients="auto", ranks=ranks
+    )
+    return kept

@@ -16,7 +16,7 @@ from sparselex.dictionaries.ranks import Ranks
 from sparselex.dictionaries.table import new_dictionary
 from sparselex.training.checkpoint import part
 from sparselex.training.train import train
-from tests.support.together import KINDS, STOPPED, STOPS_AT, Stopping, config, run_together, source, ways
+from tests.support.together import KINDS, STOPPED, STOPS_AT, Stopping, config, first_batch, run_together, source, ways
 
 
 def free_port() -> int:
@@ -131,6 +131,11 @@ def test_what_is_kept_together_is_what_one_would_keep(root):
             kept = torch.cat([part[f"{name} {n}"] for part in parts])
             assert torch.equal(kept.sort(descending=True).values, expected)
             assert all(torch.equal(part[f"{name} {n} cut"], expected[-1]) for part in parts)
+    loud = torch.randn(200, 32, generator=generator)
+    loud[:120] *= 50
+    for precision in ("float32", "bfloat16"):
+        kept = torch.cat([part[f"first batch {precision}"] for part in parts]).sort().values
+        torch.testing.assert_close(kept, first_batch(loud, precision, Ranks()).sort().values)
     first = [len(part["equal 17"]) for part in parts]
     assert first[0] == min(17, int((numbers["equal"][:600] == 8).sum()))
 

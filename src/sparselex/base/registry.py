@@ -37,9 +37,8 @@ class Registry(Generic[T]):
     def _loaded(self, entry: EntryPoint) -> T:
         try:
             return entry.load()
-        except (
-            Exception
-        ) as error:  # a door: the code of another package, which may fail in any way while it is imported
+        # A door: the code of another package may fail in any way while it is imported.
+        except Exception as error:
             package = entry.dist.name if entry.dist else "unknown"
             raise UserError(
                 f"The {self.kind} {entry.name!r} of the package {package!r} cannot be loaded from {entry.value!r}: "

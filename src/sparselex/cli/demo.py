@@ -21,7 +21,7 @@ def demo(
     model: ModelOption = "embedded",
     text: TextOption = "stdlib",
     hook: HookOption = None,
-    tokens: TokensOption = 6_000_000,
+    tokens: TokensOption = 5_500_000,
     context: ContextOption = 128,
     expansion: Annotated[float, typer.Option("--expansion", min=0, help="Latents per activation dimension.")] = 8,
     k: Annotated[int | None, typer.Option("--k", min=1, help="Latents active per token. Default: 32.")] = None,

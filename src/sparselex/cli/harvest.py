@@ -29,7 +29,7 @@ def harvest(
     target: TargetOption = None,
     second_model: SecondModelOption = None,
     run: RunOption = "main",
-    tokens: TokensOption = 6_000_000,
+    tokens: TokensOption = 5_500_000,
     context: ContextOption = 128,
     control: Annotated[
         str, typer.Option("--control", help="Read a control of the model: none, reinitialised, permuted or gaussian.")

@@ -36,7 +36,7 @@ def import_(
     target: TargetOption = None,
     second_model: SecondModelOption = None,
     run: RunOption = "main",
-    tokens: TokensOption = 6_000_000,
+    tokens: TokensOption = 5_500_000,
     context: ContextOption = 128,
     device: DeviceOption = "cpu",
     trust_remote_code: TrustOption = False,

@@ -9,9 +9,8 @@ from jaxtyping import Float, Int
 from pydantic import PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from sparselex.base.errors import UserError
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.dictionary import DictionaryConfig, TrainableDictionary, largest_positive, spread
+from sparselex.dictionaries.dictionary import DictionaryConfig, TrainableDictionary, largest_positive, spread, unit
 from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.selection import follow, largest_of_batch
 from sparselex.dictionaries.sparse import Block, Gradients, Scorer, Selection, decode_at, encode_at
@@ -43,6 +42,10 @@ class CrossLayerConfig(DictionaryConfig):
 
     thresholds: Literal["one", "each"] = "one"
     """Whether one threshold decides for all latents, as training here finds it, or each has its own: the JumpReLU of other projects' files."""
+
+    @property
+    def only_read(self) -> str:
+        return "thresholds=each" if self.thresholds == "each" else ""
 
     @property
     def n_blocks(self) -> int:
@@ -89,17 +92,13 @@ class CrossLayerTranscoder(TrainableDictionary):
     def __init__(self, config: CrossLayerConfig, generator: torch.Generator | None = None, ranks: Ranks = ALONE):
         super().__init__()
         self.ranks = ranks
-        self.config, self.d_in, self.d_out, self.d_sae = (
-            config,
-            config.d_in,
-            config.d_out,
-            config.d_sae // ranks.n_latents,
-        )
+        self.config, self.d_in, self.d_out = config, config.d_in, config.d_out
+        self.d_sae = config.d_sae // ranks.n_latents
         self.n_layers = len(config.layers_in)
         self.n_in_layer, n = self.d_sae // self.n_layers, config.d_sae // self.n_layers
         tails = [sum(config.layers_out[layer:]) for layer in range(self.n_layers)]
-        read = [_unit(ranks.randn(n, width, generator)) for width in config.layers_in]
-        written = [_unit(ranks.randn(n, width, generator)) for width in tails]
+        read = [unit(ranks.randn(n, width, generator)) for width in config.layers_in]
+        written = [unit(ranks.randn(n, width, generator)) for width in tails]
         self.W_enc = nn.ParameterList([nn.Parameter(rows.T) for rows in read])
         self.W_write = nn.ParameterList([nn.Parameter(rows) for rows in written])
         self.b_enc = nn.Parameter(torch.zeros(self.d_sae))
@@ -211,16 +210,13 @@ class CrossLayerTranscoder(TrainableDictionary):
     @torch.no_grad()
     def prepare(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"]) -> None:
         """Start the decoder bias at the mean of the target, the encoders centred on the data by `b_enc`, and each decoder row where the
-        sites that it writes go on average when the latent's pre-activation rises. Raises `UserError` for thresholds of each latent."""
-        if self.config.thresholds == "each":
-            raise UserError("A cross-layer transcoder with a threshold for each latent was to be trained.", "thresholds=one",
-                            "leave thresholds out: those of each latent are only read from other projects' files.")  # fmt: skip
+        sites that it writes go on average when the latent's pre-activation rises."""
         self.b_dec.copy_(target.mean(0, dtype=torch.float64))
         start = 0
         for layer, (own, W, bias) in enumerate(zip(self._sites(x), self.W_enc, self._biases(), strict=True)):
             mean = own.mean(0, dtype=torch.float64).to(x.dtype)
             bias.copy_(-(mean @ W))
-            self.W_write[layer].copy_(_unit(W.T @ ((own - mean).T @ (target - self.b_dec)[:, start:])))
+            self.W_write[layer].copy_(unit(W.T @ ((own - mean).T @ (target - self.b_dec)[:, start:])))
             start += self.parts_out[layer]
 
     @torch.no_grad()
@@ -294,7 +290,3 @@ class LayeredScores:
         blocks = Codes.from_pairs(rows, indices, none, len(x), len(self.norms)).blocks(len(self._scorers))
         parts = zip(self._scorers, x.split(self._parts, dim=-1), blocks.places, strict=True)
         return blocks.joined([s.at(own.contiguous(), part.rows, part.indices, gradients) for s, own, part in parts])
-
-
-def _unit(rows: Tensor) -> Tensor:
-    return rows / rows.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)

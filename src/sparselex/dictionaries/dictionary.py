@@ -28,6 +28,11 @@ class DictionaryConfig(Config):
     """Number of latents."""
 
     @property
+    def only_read(self) -> str:
+        """What is set for other projects' files alone, so that a dictionary with it is read and not trained; empty for all others."""
+        return ""
+
+    @property
     def n_blocks(self) -> int:
         """Equal ranges of latents, one after another, of which each is divided by itself when processes share the latents."""
         return 1
@@ -230,7 +235,8 @@ class EncoderDictionary(TrainableDictionary):
 
     With `token_norm`, training runs on normalised tokens throughout. Once folded, the dictionary normalises raw tokens itself: an
     activation is multiplied by the token's size, so that it is the length of a contribution as ever, while thresholds and ranks are those
-    of the normalised token; what of the token's mean and size no activation carries goes by `bypass`.
+    of the normalised token; what of the token's mean and size no activation carries goes by `bypass`. The tensors are the same before and
+    after: the state of a folded dictionary is to be read into a folded one.
     """
 
     config: EncoderConfig
@@ -249,7 +255,8 @@ class EncoderDictionary(TrainableDictionary):
         self.config, self.ranks, self.d_in, self.d_sae = config, ranks, config.d_in, config.d_sae // ranks.n_latents
         self.d_out = config.d_out or config.d_in
         self._normalises = False  # before folding, tokens come normalised
-        if config.token_norm != "none" and type(self).encode is not EncoderDictionary.encode:
+        own = type(self).encode, type(self).encode_sparse
+        if config.token_norm != "none" and own != (EncoderDictionary.encode, EncoderDictionary.encode_sparse):
             raise UserError(f"{type(self).__name__} dictionaries encode in a way of their own, and token_norm is {config.token_norm}.",
                             "token_norm=none, or a type that defines `code`", "leave token_norm out.")  # fmt: skip
         rows = ranks.randn(config.d_sae, self.d_in, generator)
@@ -296,6 +303,8 @@ class EncoderDictionary(TrainableDictionary):
     def code(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         """`encode` of tokens as the weights read them, normalised where `token_norm` says so: what a type defines. One that defines
         `encode` in place of it can have no `token_norm`."""
+        if type(self).encode is EncoderDictionary.encode:
+            raise NotImplementedError(f"{type(self).__name__} defines neither `code` nor `encode`.")
         return self.encode(x)
 
     def code_sparse(self, x: Float[Tensor, "n d_in"]) -> Codes:
@@ -390,6 +399,11 @@ def largest_positive(pre: Float[Tensor, "n m"], k: int, ranks: Ranks = ALONE) ->
         return torch.where(pre >= least, pre, 0).relu()
     kept = pre.topk(min(k, pre.shape[1]), dim=-1)
     return torch.zeros_like(pre).scatter(-1, kept.indices, kept.values.relu())
+
+
+def unit(rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """Rows at norm 1; those of zeros stay."""
+    return rows / rows.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
 
 
 def spread(scales: Sequence[float], parts: Sequence[int], like: Tensor) -> Float[Tensor, " d"]:

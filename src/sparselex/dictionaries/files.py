@@ -75,9 +75,8 @@ def load_dictionary(path: Path | str) -> TrainableDictionary:
     except ValidationError as error:
         raise _unreadable(path / CONFIG, str(error.errors()[0]["msg"])) from None
     dictionary = new_dictionary(config)
-    dictionary.fold(
-        [1.0] * len(dictionary.parts_in), [1.0] * len(dictionary.parts_out)
-    )  # a type may keep other tensors while it is trained
+    # A type may keep other tensors while it is trained.
+    dictionary.fold([1.0] * len(dictionary.parts_in), [1.0] * len(dictionary.parts_out))
     try:
         tensors = load_file(path / WEIGHTS)
     except (SafetensorError, OSError) as error:

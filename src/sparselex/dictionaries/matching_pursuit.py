@@ -46,7 +46,12 @@ class MatchingPursuitConfig(DictionaryConfig):
 
     step: Literal["projection", "product"] = "projection"
     """What a step takes. `projection`: all that lies along the row. `product`: the product with the row as long as it was before folding, as
-    projects do that do not keep their rows at unit norm: latents with longer rows come first, and a step falls short or goes too far."""
+    projects do that do not keep their rows at unit norm: latents with longer rows come first, and a step falls short or goes too far. Such
+    dictionaries are read, and not trained here."""
+
+    @property
+    def only_read(self) -> str:
+        return "step=product" if self.step == "product" else ""
 
     resample_shares: tuple[float, ...] = ()
     """Shares of training after which dead latents are pointed at badly reconstructed tokens; AuxK, which needs an encoder, cannot revive them."""
@@ -110,8 +115,8 @@ class MatchingPursuit(TrainableDictionary):
         with_gram = few and self.left is None  # which needs the residual itself
         gram = rows @ rows.T if with_gram else None
         n_rows = max(1, _CHUNK_SCORES // self.d_sae)
-        picks = torch.empty(len(x), self.config.k, dtype=torch.int64, device=x.device)
-        sizes = x.new_empty(len(x), self.config.k)
+        picks = torch.full((len(x), self.config.k), -1, dtype=torch.int64, device=x.device)
+        sizes = x.new_zeros(len(x), self.config.k)
         for start in range(0, len(x), n_rows):
             at = slice(start, start + n_rows)
             for step, (chosen, size) in enumerate(self._steps(x[at] - self.b_dec, rows, gram)):
@@ -119,22 +124,23 @@ class MatchingPursuit(TrainableDictionary):
         return picks, sizes * gains[picks]  # where there is no pick, 0 of any gain
 
     def _steps(self, residual: Tensor, rows: Tensor, gram: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Latent and contribution of each token, step by step."""
+        """Latent and contribution of each token, step by step, until all are done."""
         least = max(self.config.stop_below, _ROUNDING * torch.finfo(rows.dtype).eps) * residual.norm(dim=-1)
         scores = residual @ rows.T
-        earlier = [least.new_full(least.shape, -1, dtype=torch.int64)]
+        seen = torch.zeros_like(scores, dtype=torch.bool) if self.config.stop_at_repeat else None
         for step in range(self.config.k):
             best, chosen = scores.max(-1)
             # A token that is done stays so: its scores no longer change.
             taken = best > least
+            if not taken.any():
+                return
             sizes = torch.where(taken, best, 0)
-            picks = torch.where(taken, chosen, -1)
-            yield picks, sizes
+            yield torch.where(taken, chosen, -1), sizes
             if step + 1 == self.config.k:
                 return
-            if self.config.stop_at_repeat:
-                least = least.masked_fill((torch.stack(earlier) == picks).any(0), torch.inf)
-                earlier.append(picks)
+            if seen is not None:
+                least = least.masked_fill(seen.gather(1, chosen[:, None])[:, 0], torch.inf)
+                seen.scatter_(1, chosen[:, None], True)
             if gram is None:
                 residual.addcmul_(rows[chosen], sizes[:, None], value=-1)
                 if self.left is not None:

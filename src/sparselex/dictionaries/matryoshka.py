@@ -41,9 +41,8 @@ class Matryoshka(BatchTopK):
     def penalty(self, codes: Codes, target: Float[Tensor, "n d_out"], progress: float) -> Float[Tensor, ""]:
         """Squared errors of the inner prefixes; each group of latents is decoded once and added to what came before."""
         x_hat, loss, start = self.b_dec.expand_as(target), target.new_zeros(()), 0
-        latents = (
-            codes.indices + self.ranks.latents * self.d_sae
-        )  # their numbers among all: a prefix may end inside a process's part
+        # Their numbers among all: a prefix may end inside a process's part.
+        latents = codes.indices + self.ranks.latents * self.d_sae
         for share in self.config.prefixes:
             end = max(start + 1, round(share * self.config.d_sae))
             inside = ((latents >= start) & (latents < end)).nonzero().view(-1)

@@ -72,6 +72,14 @@ class Ranks:
         """Sum over all processes, without gradients."""
         return self._summed(value, None) if not self.is_alone else value
 
+    def least(self, value: float, device: torch.device) -> float:
+        """The smallest of all processes' numbers."""
+        if self.is_alone:
+            return value
+        found = torch.tensor(value, dtype=torch.float64, device=device)
+        dist.all_reduce(found, dist.ReduceOp.MIN)
+        return float(found)
+
     def over_data(self, value: Tensor) -> Tensor:
         """Sum over the processes that share a batch, without gradients."""
         return self._summed(value, "data") if self.n_data > 1 else value
@@ -148,7 +156,7 @@ class Ranks:
         return ranges.flatten(dim, dim + 1)
 
     def whole(self, part: Tensor, dim: int, n_blocks: int = 1) -> Tensor | None:
-        """The tensor whose `part` lies here, on the CPU of the main process; None in the others, which drop it at once."""
+        """The tensor whose `part` lies here, on the CPU of the main process; None in the others, which gather it too and drop it at once."""
         if self.n_latents == 1 or self.data:
             return part.detach().cpu() if self.is_main else None
         assert self.mesh is not None
@@ -244,7 +252,7 @@ def even_part(d_sae: int, n_blocks: int, ranks: Ranks, kind: str, dims: object) 
         return
     if not dims:
         raise UserError(f"The latents of a {kind} dictionary cannot be divided among processes.",
-                        "any of the other types", "divide the data only.")  # fmt: skip
+                        "a type that says how its tensors are divided (`latent_dims`), such as batchtopk", "divide the data only.")  # fmt: skip
     if d_sae // n_blocks % ranks.n_latents:
         each = "" if n_blocks == 1 else " of each layer"
         raise UserError(f"{d_sae // n_blocks} latents{each} cannot be divided evenly among {ranks.n_latents} processes.", "a multiple",

@@ -92,9 +92,11 @@ def largest_of_batch(
     nearly where the cut will be, so only what lies above a lower bar is ranked; where too little does, everything positive is.
     """
     n_keep = int(ranks.over_data(torch.tensor(len(x), device=x.device))) * k
+    if not n_keep:
+        return x.new_empty(0, dtype=torch.int64), x.new_empty(0), new_scores(None).norms
     if selection == "bfloat16":
         scores = new_scores(torch.bfloat16)
-        places, values = above(scores, x, _bar(scores, x, k, threshold), n_keep=n_keep, margin=_COARSE_MARGIN)
+        places, values = above(scores, x, _bar(scores, x, k, threshold, ranks), n_keep=n_keep, margin=_COARSE_MARGIN)
         if ranks.count(places) >= n_keep:
             places = places[values >= _COARSE_MARGIN * ranks.nth_largest(values, n_keep)]
             d_sae = len(scores.norms)
@@ -102,9 +104,9 @@ def largest_of_batch(
             keep = ranks.largest(exact, n_keep)
             return places[keep], exact[keep], scores.norms
     scores = new_scores(None)
-    bar = _bar(scores, x, k, threshold)
+    bar = _bar(scores, x, k, threshold, ranks)
     places, values = above(scores, x, bar, n_keep=n_keep)
-    if ranks.count(places) < n_keep and float(ranks.total(torch.tensor(bar, device=x.device))) > 0:
+    if ranks.count(places) < n_keep and bar > 0:
         places, values = above(scores, x, 0.0, n_keep=n_keep)
     keep = ranks.largest(values, n_keep)
     return places[keep], values[keep], scores.norms
@@ -119,7 +121,7 @@ def above(
     Of many more than `n_keep` only such are returned as reach `margin` times the `n_keep`-th largest: what lies under that when some blocks
     have been seen is dropped on the way, since it cannot be among the largest of the whole batch.
     """
-    d_sae, n_found = len(scores.norms), 0
+    d_sae, n_found, is_sorted = len(scores.norms), 0, True
     places, values = [x.new_empty(0, dtype=torch.int64)], [x.new_empty(0)]
     for block in scores.blocks(x):
         (found, sizes), width = scores_above(block.scores, bar), block.scores.shape[1]
@@ -127,12 +129,15 @@ def above(
         places.append(found + (found // width * (d_sae - width) + (block.token * d_sae + block.latent)))
         values.append(sizes.to(x.dtype))
         n_found += len(found)
+        is_sorted &= width == d_sae
         if n_keep is not None and n_found > 4 * n_keep:
             known = torch.cat(values)
             bar = max(bar, margin * float(nth_largest(known, n_keep)))
             keep = known >= bar
             places, values = [torch.cat(places)[keep]], [known[keep]]
             n_found = len(values[0])
+    if is_sorted:
+        return torch.cat(places), torch.cat(values)
     flat, order = torch.cat(places).sort()
     return flat, torch.cat(values)[order]
 
@@ -145,13 +150,13 @@ def follow(threshold: Float[Tensor, ""], kept: Float[Tensor, " kept"], rate: flo
         threshold += (rate if float(threshold) > 0 else 1.0) * (smallest - threshold)
 
 
-def _bar(scores: Scores, x: Tensor, k: int, threshold: float) -> float:
-    """A little less than where the cut will be: by the running threshold, or before there is one by a few tokens."""
+def _bar(scores: Scores, x: Tensor, k: int, threshold: float, ranks: Ranks) -> float:
+    """A little less than where the cut will be, the same for all processes: by the running threshold, or before there is one by a few tokens."""
     if threshold > 0:
         return 0.8 * threshold
     sample = scores(x[:_SAMPLE_TOKENS]).float().view(-1)
     n_above = min(len(sample), 2 * k * _SAMPLE_TOKENS)
-    return max(0.0, float(nth_largest(sample, n_above))) if n_above else 0.0
+    return ranks.least(max(0.0, float(nth_largest(sample, n_above))) if n_above else 0.0, x.device)
 
 
 def _largest_of_part(scores: Scores, x: Tensor, k: int, signed: bool) -> tuple[Tensor, Tensor]:
@@ -175,10 +180,8 @@ def _largest_of_part(scores: Scores, x: Tensor, k: int, signed: bool) -> tuple[T
     start, width = torch.tensor([starts, widths], device=x.device)
     owner = torch.bucketize(groups * _N_IN_GROUP, start, right=True) - 1
     start, width = start[owner], width[owner]
-    first, apart = (
-        groups - start // _N_IN_GROUP,
-        width // _N_IN_GROUP,
-    )  # a group's first member in its block, and the next ones
+    # A group's first member in its block, and how far apart the others follow.
+    first, apart = groups - start // _N_IN_GROUP, width // _N_IN_GROUP
     places = (n * start + torch.arange(n, device=x.device)[:, None] * width + first)[:, None]
     places = places + torch.arange(_N_IN_GROUP, device=x.device)[:, None] * apart[:, None]
     members = kept[places.view(n, -1)]

@@ -213,8 +213,8 @@ class _Decode(torch.autograd.Function):
         rows = grad.to(ctx.dtype).contiguous()
         by = codes.by_latent
         grad_W = bag_sums(rows, by.rows, by.offsets, values[by.order])
-        grad_values = torch.empty_like(values).index_copy_(0, by.order, pair_dots(table, rows, by.latents, by.rows))
-        return grad_values, grad_W, grad.sum(0), None, None
+        dots = pair_dots(table, rows, by.latents, by.rows)
+        return torch.empty_like(dots).index_copy_(0, by.order, dots), grad_W, grad.sum(0), None, None
 
 
 class _EncodeAt(torch.autograd.Function):

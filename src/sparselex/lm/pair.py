@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sparselex.base.errors import UserError
 from sparselex.lm.hookpoints import HookPoint
-from sparselex.lm.subject import Place, Readout, SubjectModel
+from sparselex.lm.subject import Place, SubjectModel
 
 
 class ModelPair:
@@ -58,7 +58,3 @@ class ModelPair:
         moved = [place._replace(columns=slice(start + place.columns.start, start + place.columns.stop))
                  for place in self.second.places(hook)]  # fmt: skip
         return [*self.first.places(hook), *moved]
-
-    def readout(self, hook: str) -> Readout:
-        """Raises `UserError`: one direction in two models has two readouts."""
-        raise UserError(f"{hook!r} is read in two models.", "one model", "leave logit effects out for this run.")

@@ -179,8 +179,6 @@ class SubjectModel:
 
     def readout(self, hook: str) -> Readout:
         """The direct path from `hook` to the logits. Raises `UserError` for a site that does not write to the stream."""
-        if len(sites_of(hook)) > 1:
-            raise UserError(f"{hook!r} names several sites.", "one site", "leave logit effects out for this hook.")
         family = family_of(self.hf)
         site = hook.partition(".")[2].partition(".")[2]
         straight = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out")

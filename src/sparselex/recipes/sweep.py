@@ -134,7 +134,10 @@ def members_of(pipeline: Pipeline, config: SweepConfig) -> Iterator[Member]:
     hooks = config.hooks or (pipeline.hook,)
     for hook, kind, expansion in product(hooks, config.kinds, config.expansions):
         takes = {name for name in OF_SOME_TYPES if field_of(kind, name)}
-        ks = (config.ks or DEFAULT_KS) if "k" in takes else (None,)
+        # A number among the options is the only one: the defaults would contradict it.
+        ks = (
+            config.ks or ((None,) if field_of(kind, "k") in config.options else DEFAULT_KS) if "k" in takes else (None,)
+        )
         l1s = (config.l1s or (None,)) if "l1" in takes else (None,)
         selection = config.selection if "selection" in takes else None
         options = {name: value for name, value in config.options.items() if name in config_type(kind).model_fields}

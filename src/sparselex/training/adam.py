@@ -20,11 +20,19 @@ class Adam(torch.optim.Adam):
     Args:
         params: parameters or groups, as there.
         unit_rows: matrices whose gradients lose their part along each row and whose rows are brought back to unit norm.
-        options: `lr`, `betas` and `eps`, as there.
+        lr, betas, eps: as there; a group may have its own `lr`.
     """
 
-    def __init__(self, params: Iterable[Any], *, unit_rows: Iterable[Tensor] = (), **options: Any):
-        super().__init__(params, fused=True, **options)
+    def __init__(
+        self,
+        params: Iterable[Any],
+        *,
+        unit_rows: Iterable[Tensor] = (),
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ):
+        super().__init__(params, fused=True, lr=lr, betas=betas, eps=eps)
         self._unit_rows = {id(matrix) for matrix in unit_rows}
         self._n_steps = dict[Tensor, int]()
         """Numbers held by the step counters of the state, to be known without asking the GPU."""

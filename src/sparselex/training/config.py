@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 from sparselex.base.config import Config
+from sparselex.dictionaries.dictionary import DictionaryConfig
 from sparselex.dictionaries.sparse import Gradients
 from sparselex.dictionaries.table import AnyDictionaryConfig
 from sparselex.training.frozen import Frozen
@@ -77,6 +78,15 @@ class TrainConfig(Config):
 
     seed: NonNegativeInt = 0
     """Seed of the weights."""
+
+    @field_validator("dictionary")
+    @classmethod
+    def _is_trainable(cls, dictionary: DictionaryConfig) -> DictionaryConfig:
+        if dictionary.only_read:
+            raise ValueError(
+                f"{dictionary.only_read} is for dictionaries that are read from other projects' files: leave it out"
+            )
+        return dictionary
 
     @property
     def n_steps(self) -> int:

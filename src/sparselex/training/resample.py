@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from sparselex.dictionaries.dictionary import EncoderDictionary
+from sparselex.dictionaries.dictionary import EncoderDictionary, unit
 from sparselex.training.step import Step
 
 
@@ -25,7 +25,7 @@ def resample(step: Step, optimiser: torch.optim.Optimizer, generator: torch.Gene
     drawn = torch.multinomial(chances, n_dead, replacement=True, generator=generator).to(loss.device)
     drawn = drawn[first : first + len(dead)]
     wanted = ranks.gather_data(step.target if step.bypass is None else step.target - step.bypass)
-    dictionary.W_dec[dead] = _unit(wanted[drawn] - dictionary.b_dec)
+    dictionary.W_dec[dead] = unit(wanted[drawn] - dictionary.b_dec)
     replaced = [(dictionary.W_dec, 0)]
     if isinstance(dictionary, EncoderDictionary):
         alive = torch.ones(dictionary.d_sae, dtype=torch.bool, device=dead.device)
@@ -36,7 +36,7 @@ def resample(step: Step, optimiser: torch.optim.Optimizer, generator: torch.Gene
         size = 0.2 * float(ranks.over_latents(norms[alive].sum()) / ranks.over_latents(alive.sum()))
         # A transcoder does not subtract its centre: its bias does.
         centre = dictionary.centre if dictionary.is_autoencoder else x.mean(0)
-        dictionary.W_enc[:, dead] = size * _unit(x[drawn] - centre).T
+        dictionary.W_enc[:, dead] = size * unit(x[drawn] - centre).T
         dictionary.b_enc[dead] = 0 if dictionary.is_autoencoder else -(centre @ dictionary.W_enc[:, dead])
         replaced += [(dictionary.W_enc, 1), (dictionary.b_enc, 0)]
     for parameter, dim in replaced:
@@ -44,7 +44,3 @@ def resample(step: Step, optimiser: torch.optim.Optimizer, generator: torch.Gene
             if parameter in optimiser.state:
                 optimiser.state[parameter][moment].index_fill_(dim, dead, 0)
     return dead
-
-
-def _unit(rows: Tensor) -> Tensor:
-    return rows / rows.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)

@@ -74,12 +74,8 @@ def import_dictionary(source: Path | str, *, transcoder: bool = False) -> Import
     name, place = _recognise(_local(str(source)), str(source))
     try:
         found = FORMATS[name].read(place._replace(transcoder=transcoder))
-    except (
-        AttributeError,
-        TypeError,
-        ValueError,
-        ArithmeticError,
-    ) as error:  # a field of another kind than its project writes
+    # A field of another kind than its project writes.
+    except (AttributeError, TypeError, ValueError, ArithmeticError) as error:
         raise UserError(f"{place.folder} cannot be read as a dictionary of {name}: {error}.",
                         "a configuration as its project writes it", "fetch it again.") from None  # fmt: skip
     dictionary = found.dictionary

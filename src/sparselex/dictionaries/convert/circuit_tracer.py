@@ -93,6 +93,8 @@ def _take_layer(dictionary: CrossLayerTranscoder, layer: int, folder: Path, jump
     dictionary.b_dec[layer * d : (layer + 1) * d] = read.take(f"b_dec_{layer}", d)
     if jumps:
         dictionary.threshold[own] = read.take(f"threshold_{layer}", d_layer).double()
+    else:
+        read.refuse(f"threshold_{layer}")  # the first layer has none
     written = read_safetensors(folder / f"W_dec_{layer}.safetensors")
     dictionary.W_write[layer].copy_(written.take(f"W_dec_{layer}", d_layer, n - layer, d).flatten(1))
 

@@ -163,7 +163,10 @@ def _matching_pursuit(cfg: dict[str, Any], tensors: Tensors) -> MatchingPursuit:
 
 
 def write_saelens(dictionary: TrainableDictionary, folder: Path, model_name: str, hook: str, target: str) -> None:
-    """The layout of our own files, and besides gated autoencoders and pursuits without `stop_below`. Raises `UserError` for what SAELens has no architecture for."""
+    """The layout of our own files, and besides gated autoencoders and pursuits without `stop_below`.
+
+    Raises `UserError` for what SAELens has no architecture for.
+    """
     if isinstance(dictionary, Gated) and dictionary.is_autoencoder and not dictionary.config.parts:
         # The same tensors; the gate's bias has a name of its own there.
         tensors = {name: value.detach().contiguous() for name, value in dictionary.state_dict().items()}
