@@ -22,6 +22,7 @@ from sparselex.dictionaries.table import new_dictionary
 from sparselex.training import adam
 from sparselex.training.adam import Adam
 from sparselex.training.config import TrainConfig
+from sparselex.training.leaves import Leaves
 from sparselex.training.objectives import auxk, penalty, reconstruction
 from sparselex.training.step import Step
 
@@ -93,8 +94,11 @@ def our_step(dictionary: TrainableDictionary, x: torch.Tensor, gradients: Gradie
         codes = dictionary.training_codes(x, gradients=gradients)
         x_hat = decode_at(codes, dictionary.W_dec, dictionary.b_dec, gradients=gradients)
         taken = Step(dictionary, x, x, codes, x_hat, dead, 0.5)
-        loss = reconstruction(taken) + penalty(taken) + auxk(taken, alpha=1 / 32, k_aux=x.shape[1] // 2, share=2)
+        leaves = Leaves()
+        aux = auxk(taken, alpha=1 / 32, k_aux=x.shape[1] // 2, share=2, select=leaves.select)
+        loss = reconstruction(taken) + penalty(taken) + aux
         loss.backward()
+        leaves.add_gradients()
         optimiser.clipped_step(optimiser.gradient_norm(), 1.0)
         optimiser.zero_grad()
 

@@ -24,6 +24,7 @@ from sparselex.dictionaries.sparse import block_shape, decode_at
 from sparselex.dictionaries.table import new_dictionary
 from sparselex.training.adam import Adam
 from sparselex.training.config import TrainConfig
+from sparselex.training.leaves import Leaves
 from sparselex.training.objectives import auxk, penalty, reconstruction
 from sparselex.training.step import Step
 
@@ -62,9 +63,12 @@ def our_step(dictionary: TrainableDictionary, x: torch.Tensor, n_dead: int = 0) 
         codes = dictionary.training_codes(x)
         x_hat = decode_at(codes, dictionary.W_dec, dictionary.b_dec)
         taken = Step(dictionary, x, x, codes, x_hat, dead, 0.5)
-        loss = reconstruction(taken) + penalty(taken) + auxk(taken, alpha=1 / 32, k_aux=x.shape[1] // 2, share=2)
+        leaves = Leaves()
+        aux = auxk(taken, alpha=1 / 32, k_aux=x.shape[1] // 2, share=2, select=leaves.select)
+        loss = reconstruction(taken) + penalty(taken) + aux
         optimiser.zero_grad()
         loss.backward()
+        leaves.add_gradients()
         optimiser.clipped_step(optimiser.gradient_norm(), 1.0)
 
     return step

@@ -24,6 +24,7 @@ from sparselex.dictionaries.topk import TopKConfig
 from sparselex.training.config import TrainConfig
 from sparselex.training.dead import Silence
 from sparselex.training.decoder import normalise, project_out
+from sparselex.training.leaves import Leaves
 from sparselex.training.objectives import auxk, penalty, reconstruction
 from sparselex.training.schedules import lr_factor
 from sparselex.training.step import Step
@@ -145,8 +146,9 @@ def step_of(dictionary, x, dead, progress=1.0):
     return Step(dictionary, x, x, codes, decode_at(codes, dictionary.W_dec, dictionary.b_dec), dead, progress)
 
 
+@pytest.mark.parametrize("with_leaves", [False, True])
 @pytest.mark.parametrize("kind", ["batchtopk", "topk", "relu", "archetypal"])
-def test_gradients_of_every_objective_equal_dense_float64_autograd(kind):
+def test_gradients_of_every_objective_equal_dense_float64_autograd(kind, with_leaves):
     generator = torch.Generator().manual_seed(0)
     dictionary = new_dictionary(KINDS[kind], generator).double()
     with torch.no_grad():
@@ -154,7 +156,12 @@ def test_gradients_of_every_objective_equal_dense_float64_autograd(kind):
             parameter += 0.2 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
     x, dead = source().sample(0)[:64].double(), torch.tensor([4, 9, 30, 31, 60])
     step = step_of(dictionary, x, dead)
-    (reconstruction(step) + penalty(step) + auxk(step, alpha=0.5, k_aux=2, share=2)).backward()
+    leaves = Leaves()
+    select = {"select": leaves.select} if with_leaves else {}
+    (reconstruction(step) + penalty(step) + auxk(step, alpha=0.5, k_aux=2, share=2, **select)).backward()
+    by_autograd = dictionary.b_enc.grad.clone()
+    leaves.add_gradients()
+    assert torch.equal(by_autograd, dictionary.b_enc.grad) != with_leaves
     found = {name: p.grad.clone() for name, p in dictionary.named_parameters()}
     places = step.codes.dense().detach() != 0
     dictionary.zero_grad()

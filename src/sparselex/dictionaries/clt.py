@@ -10,7 +10,14 @@ from pydantic import PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.dictionary import DictionaryConfig, TrainableDictionary, largest_positive, spread, unit
+from sparselex.dictionaries.dictionary import (
+    DictionaryConfig,
+    Select,
+    TrainableDictionary,
+    largest_positive,
+    spread,
+    unit,
+)
 from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.selection import follow, largest_of_batch
 from sparselex.dictionaries.sparse import Block, Gradients, Scorer, Selection, decode_at, encode_at
@@ -198,14 +205,14 @@ class CrossLayerTranscoder(TrainableDictionary):
         )
 
     def reconstruct_from_dead(
-        self, x: Float[Tensor, "n d_in"], dead: Int[Tensor, " n_dead"], k_aux: int
+        self, x: Float[Tensor, "n d_in"], dead: Int[Tensor, " n_dead"], k_aux: int, select: Select = torch.index_select
     ) -> Float[Tensor, "n d_out"]:
         owners = (dead // self.n_in_layer).bincount(minlength=self.n_layers).tolist()
         chosen = [part - layer * self.n_in_layer for layer, part in enumerate(dead.split(owners))]
         layers = zip(self._sites(x), self.W_enc, self._biases(), chosen, strict=True)
-        pre = torch.cat([torch.addmm(bias[rows], own, W.T[rows].T) for own, W, bias, rows in layers], dim=-1)
+        pre = torch.cat([torch.addmm(bias[rows], own, select(W, 1, rows)) for own, W, bias, rows in layers], dim=-1)
         acts = largest_positive(pre, k_aux, self.ranks).split(owners, dim=-1)
-        return self._summed(part @ W[rows] for part, W, rows in zip(acts, self.W_write, chosen, strict=True))
+        return self._summed(part @ select(W, 0, rows) for part, W, rows in zip(acts, self.W_write, chosen, strict=True))
 
     @torch.no_grad()
     def prepare(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"]) -> None:

@@ -1,7 +1,7 @@
 """What every dictionary offers, and the parts that most of them share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -16,6 +16,9 @@ from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.sparse import Gradients, Scorer, Selection, decode_at
 from sparselex.dictionaries.token_norm import TokenNorm, normalised
+
+Select = Callable[[Tensor, int, Tensor], Tensor]
+"""`torch.index_select`, or what stands for it."""
 
 
 class DictionaryConfig(Config):
@@ -198,10 +201,11 @@ class TrainableDictionary(Dictionary):
         return self.ranks.over_latents(here) + self.b_dec
 
     def reconstruct_from_dead(
-        self, x: Float[Tensor, "n d_in"], dead: Int[Tensor, " n_dead"], k_aux: int
+        self, x: Float[Tensor, "n d_in"], dead: Int[Tensor, " n_dead"], k_aux: int, select: Select = torch.index_select
     ) -> Float[Tensor, "n d_out"] | None:
         """What the `k_aux` of these latents with the largest positive pre-activations of each token give together, without bias, with
-        gradients for their rows of encoder and decoder alone; None for a type that revives its dead in another way."""
+        gradients for their rows of encoder and decoder alone; None for a type that revives its dead in another way. Weights are
+        taken with `select`."""
         return None
 
     @abstractmethod
@@ -344,11 +348,10 @@ class EncoderDictionary(TrainableDictionary):
         return Scorer(self.W_enc.T, sizes, bias if less is None else bias - less, dtype or self.W_enc.dtype)
 
     def reconstruct_from_dead(
-        self, x: Float[Tensor, "n d_in"], dead: Int[Tensor, " n_dead"], k_aux: int
+        self, x: Float[Tensor, "n d_in"], dead: Int[Tensor, " n_dead"], k_aux: int, select: Select = torch.index_select
     ) -> Float[Tensor, "n d_out"] | None:
-        W_enc, W_dec = self.W_enc.T[dead], self.W_dec[dead]
-        pre = torch.addmm(self.b_enc[dead], x - self.centre.detach(), W_enc.T)
-        return largest_positive(pre, k_aux, self.ranks) @ W_dec
+        pre = torch.addmm(select(self.b_enc, 0, dead), x - self.centre.detach(), select(self.W_enc, 1, dead))
+        return largest_positive(pre, k_aux, self.ranks) @ select(self.W_dec, 0, dead)
 
     @torch.no_grad()
     def prepare(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"]) -> None:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from sparselex.dictionaries.dictionary import Select
 from sparselex.training.step import Step
 
 
@@ -17,19 +18,20 @@ def penalty(step: Step) -> Tensor:
     return step.dictionary.penalty(step.codes, target, step.progress)
 
 
-def auxk(step: Step, *, alpha: float, k_aux: int, share: int) -> Tensor:
+def auxk(step: Step, *, alpha: float, k_aux: int, share: int, select: Select = torch.index_select) -> Tensor:
     """AuxK (Gao et al. 2024, arXiv:2406.04093, appendix A.2): dead latents reconstruct what the others miss.
 
     The `k_aux` dead latents with the largest positive pre-activations of each token reconstruct the residual, without bias.
     The term is `alpha * |e - e_hat|²`; gradients reach encoder and decoder rows of dead latents, and nothing else. Dense on
-    the dead sub-dictionary, on every `share`-th token: gathers would move far more memory than the product.
+    the dead sub-dictionary, on every `share`-th token: gathers would move far more memory than the product. Their rows are taken with
+    `select`, such as `Leaves.select`.
     """
     none, x = step.x_hat.new_zeros(()), step.x[::share]
     ranks = step.dictionary.ranks
     # Processes that share the latents must agree on whether there is anything to do.
     if not alpha or not int(ranks.over_latents(torch.tensor(len(step.dead), device=x.device))):
         return none
-    found = step.dictionary.reconstruct_from_dead(x, step.dead, k_aux)
+    found = step.dictionary.reconstruct_from_dead(x, step.dead, k_aux, select)
     if found is None:
         return none
     residual = (step.target - step.x_hat)[::share].detach()

@@ -23,6 +23,7 @@ from sparselex.training.checkpoint import load_checkpoint, save_checkpoint, whol
 from sparselex.training.config import TrainConfig
 from sparselex.training.dead import Silence
 from sparselex.training.frozen import Freeze
+from sparselex.training.leaves import Leaves
 from sparselex.training.objectives import auxk, penalty, reconstruction
 from sparselex.training.resample import resample
 from sparselex.training.schedules import lr_factor, peak_lr
@@ -100,9 +101,11 @@ class Trainer:
             batch = batch.at(np.array_split(np.arange(n), self.ranks.n_data)[self.ranks.data])
         x, target = self._scaled(*self._tokens(batch))
         dead = self.silence.dead
-        loss, step = self._loss(x, target, dead, batch)
+        leaves = Leaves()
+        loss, step = self._loss(x, target, dead, batch, leaves)
         self.optimiser.zero_grad()
         loss.backward()
+        leaves.add_gradients()
         if not self.ranks.is_alone:
             self._share_gradients(len(x) * self.ranks.n_data / n)
         self.freeze.before_clipping()
@@ -152,14 +155,14 @@ class Trainer:
         x = scaled(x.to(device), self.dictionary.parts_in, self.x_scales)
         return x, x if target is None else scaled(target.to(device), self.dictionary.parts_out, self.target_scales)
 
-    def _loss(self, x: Tensor, target: Tensor, dead: Tensor, batch: Batch) -> tuple[Tensor, Step]:
+    def _loss(self, x: Tensor, target: Tensor, dead: Tensor, batch: Batch, leaves: Leaves) -> tuple[Tensor, Step]:
         dictionary, config = self.dictionary, self.config
         codes = dictionary.training_codes(x, gradients=config.gradients)
         x_hat, past = dictionary.training_decode(codes, gradients=config.gradients), dictionary.bypass(x)
         step = Step(dictionary, x, target, codes, x_hat if past is None else x_hat + past, dead,
                     self.n_steps / config.n_steps, past, batch.positions)  # fmt: skip
         k_aux = config.k_aux or max(1, dictionary.aux_width // 2)
-        aux = auxk(step, alpha=config.auxk_alpha, k_aux=k_aux, share=config.auxk_share)
+        aux = auxk(step, alpha=config.auxk_alpha, k_aux=k_aux, share=config.auxk_share, select=leaves.select)
         own = penalty(step)
         loss = reconstruction(step) + own + aux
         for term in self.terms:
