@@ -119,9 +119,9 @@ def _dot_pairs(
 @triton.jit
 @no_type_check
 def _adam_row(
-    param, grad, exp_avg, exp_avg_sq, shadow, factor, d,
+    param, grad, exp_avg, exp_avg_sq, factor, d,
     step_size, beta1, rest1, beta2, rest2, root2, eps,
-    PROJECT: tl.constexpr, NORMALISE: tl.constexpr, ZERO: tl.constexpr, SHADOW: tl.constexpr, FACTOR: tl.constexpr,
+    PROJECT: tl.constexpr, NORMALISE: tl.constexpr, FACTOR: tl.constexpr,
     WIDTH: tl.constexpr,
 ):  # fmt: skip
     """One row: read once, written once."""
@@ -142,10 +142,6 @@ def _adam_row(
     tl.store(param + at, p, mask=within)
     tl.store(exp_avg + at, m, mask=within)
     tl.store(exp_avg_sq + at, v, mask=within)
-    if ZERO:
-        tl.store(grad + at, tl.zeros([WIDTH], tl.float32), mask=within)
-    if SHADOW:
-        tl.store(shadow + at, p.to(tl.bfloat16), mask=within)
 
 
 def bag_sums(
@@ -208,8 +204,6 @@ def adam_rows(
     factor: Float[Tensor, ""] | None = None,
     project: bool = False,
     normalise: bool = False,
-    zero: bool = False,
-    shadow: Float[Tensor, "rows d"] | None = None,
 ) -> None:
     """One step of Adam on a float32 matrix, in place, as `torch.optim.Adam` takes it.
 
@@ -223,19 +217,16 @@ def adam_rows(
         factor: what the gradient is multiplied by first (clipping), on the device.
         project: take from the gradient of each row its part along the row, as `training.decoder.project_out`.
         normalise: bring each row to unit norm afterwards, as `training.decoder.normalise`.
-        zero: leave zeros in `grad`.
-        shadow: takes the new weights in bfloat16.
     """
     d = param.shape[1]
-    tensors = (param, grad, exp_avg, exp_avg_sq, *(() if shadow is None else (shadow,)))
-    assert d <= WIDEST and all(tensor.is_contiguous() for tensor in tensors)
+    assert d <= WIDEST and all(tensor.is_contiguous() for tensor in (param, grad, exp_avg, exp_avg_sq))
     if not param.numel():
         return
     width = triton.next_power_of_2(d)
     with torch.cuda.device_of(param):
         _adam_row[len(param),](
-            param, grad, exp_avg, exp_avg_sq, param if shadow is None else shadow, param if factor is None else factor, d,
+            param, grad, exp_avg, exp_avg_sq, param if factor is None else factor, d,
             lr / (1 - betas[0] ** step), betas[0], 1 - betas[0], betas[1], 1 - betas[1], (1 - betas[1] ** step) ** 0.5, eps,
-            PROJECT=project, NORMALISE=normalise, ZERO=zero, SHADOW=shadow is not None, FACTOR=factor is not None,
+            PROJECT=project, NORMALISE=normalise, FACTOR=factor is not None,
             WIDTH=width, num_warps=max(1, min(16, width // 512)),
         )  # fmt: skip

@@ -98,9 +98,8 @@ def _mean(name: str, values: Sequence[Tensor | None], null: Tensor | None, defin
 def _chance(dictionary: Dictionary, *, signed: bool) -> Pair:
     generator = torch.Generator().manual_seed(derive(0, "chance"))
     rows = dictionary.directions()
-    random = torch.randn(rows.shape, generator=generator) * (
-        rows != 0
-    )  # later layers of a cross-layer transcoder write to few sites
+    # Later layers of a cross-layer transcoder write to few sites.
+    random = torch.randn(rows.shape, generator=generator) * (rows != 0)
     nearest = _nearest(rows, random, signed=signed)
     if len(rows) > MOST_MATCHED:
         return Pair(nearest, None, None)

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -134,10 +134,10 @@ def members_of(pipeline: Pipeline, config: SweepConfig) -> Iterator[Member]:
     hooks = config.hooks or (pipeline.hook,)
     for hook, kind, expansion in product(hooks, config.kinds, config.expansions):
         takes = {name for name in OF_SOME_TYPES if field_of(kind, name)}
+        ks: Sequence[int | None] = config.ks or DEFAULT_KS
         # A number among the options is the only one: the defaults would contradict it.
-        ks = (
-            config.ks or ((None,) if field_of(kind, "k") in config.options else DEFAULT_KS) if "k" in takes else (None,)
-        )
+        if "k" not in takes or (not config.ks and field_of(kind, "k") in config.options):
+            ks = (None,)
         l1s = (config.l1s or (None,)) if "l1" in takes else (None,)
         selection = config.selection if "selection" in takes else None
         options = {name: value for name, value in config.options.items() if name in config_type(kind).model_fields}
