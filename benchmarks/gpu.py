@@ -1,7 +1,9 @@
-"""Optimiser steps on a GPU against the encoder's bfloat16 product alone, against dense autograd, and kernels against PyTorch; selection alone.
+"""Optimiser steps on a GPU against the encoder's bfloat16 product alone, against dense autograd, and kernels against
+PyTorch; selection alone.
 
-A step must do the encoder's product; the goal is half of its rate, for TopK and BatchTopK with k 64, 2,304 -> 65,536, batch 32,768. Weights,
-moments and sums are float32 throughout. Without a GPU: `--device cpu --quick` runs everything once at toy size, to see that it runs.
+A step must do the encoder's product; the goal is half of its rate, for TopK and BatchTopK with k 64, 2,304 -> 65,536,
+batch 32,768. Weights, moments and sums are float32 throughout. Without a GPU: `--device cpu --quick` runs everything
+once at toy size, to see that it runs.
 """
 
 import contextlib
@@ -13,11 +15,11 @@ import torch
 
 from benchmarks.ratios import interleaved, options, ratio, show
 from benchmarks.training import activations
-from sparselex.base.records import Figure
-from sparselex.dictionaries import selection as choosing
-from sparselex.dictionaries import sparse
+from sparselex.base.figures import Figure
 from sparselex.dictionaries.dictionary import TrainableDictionary
-from sparselex.dictionaries.sparse import Gradients, decode_at
+from sparselex.dictionaries.sparse import products as sparse
+from sparselex.dictionaries.sparse import selection as choosing
+from sparselex.dictionaries.sparse.products import Gradients, decode_at
 from sparselex.dictionaries.table import new_dictionary
 from sparselex.training import adam
 from sparselex.training.adam import Adam
@@ -173,24 +175,52 @@ def steps(size: Size) -> list[Figure]:
     operations = 2.0 * size.d_in * size.d_sae * size.batch
     rate = operations / times["product"] / 1e12
     figures = [
-        Figure(name="gpu/product", value=float(np.median(rate)), ci_low=float(rate.min()), ci_high=float(rate.max()), n=len(rate),
-               unit="TFLOP/s", definition=f"encoder's product in bfloat16 alone; {size}")
-    ]  # fmt: skip
+        Figure(
+            name="gpu/product",
+            value=float(np.median(rate)),
+            ci_low=float(rate.min()),
+            ci_high=float(rate.max()),
+            n=len(rate),
+            unit="TFLOP/s",
+            definition=f"encoder's product in bfloat16 alone; {size}",
+        )
+    ]
     for name in chosen:
         figures += [
-            ratio(f"gpu/{name}/to_encoder_product", times["product"], times[name],
-                  f"whole {name} step / bfloat16 encoder product alone, goal {GOAL}; {size}"),
-            ratio(f"gpu/{name}/to_dense_autograd", times["dense"], times[name],
-                  f"whole {name} step / dense TopK step by autocast; {size}"),
-        ]  # fmt: skip
+            ratio(
+                f"gpu/{name}/to_encoder_product",
+                times["product"],
+                times[name],
+                f"whole {name} step / bfloat16 encoder product alone, goal {GOAL}; {size}",
+            ),
+            ratio(
+                f"gpu/{name}/to_dense_autograd",
+                times["dense"],
+                times[name],
+                f"whole {name} step / dense TopK step by autocast; {size}",
+            ),
+        ]
         tokens = size.batch / times[name]
         figures.append(
-            Figure(name=f"gpu/{name}/rate", value=float(np.median(tokens)), ci_low=float(tokens.min()), ci_high=float(tokens.max()),
-                   n=len(tokens), unit="tokens/s", definition=f"tokens trained on a second by {name}; {size}")
-        )  # fmt: skip
+            Figure(
+                name=f"gpu/{name}/rate",
+                value=float(np.median(tokens)),
+                ci_low=float(tokens.min()),
+                ci_high=float(tokens.max()),
+                n=len(tokens),
+                unit="tokens/s",
+                definition=f"tokens trained on a second by {name}; {size}",
+            )
+        )
     if fast:
-        figures.append(ratio("gpu/batchtopk/to_pytorch", times["without_kernels"], times["batchtopk"],
-                             f"batchtopk step with kernels / without; {size}"))  # fmt: skip
+        figures.append(
+            ratio(
+                "gpu/batchtopk/to_pytorch",
+                times["without_kernels"],
+                times["batchtopk"],
+                f"batchtopk step with kernels / without; {size}",
+            )
+        )
     return figures
 
 
@@ -205,9 +235,14 @@ def memory(size: Size) -> list[Figure]:
         step = dense_step(dictionary, x, size.k) if name == "dense" else our_step(dictionary, x, gradients)
         step()
         figures.append(
-            Figure(name=f"gpu/{name}/peak_memory", value=peak_bytes(step) / n_parameters, n=1, unit="bytes",
-                   definition=f"peak memory of a {name} step / parameters, least possible 16; {size}")
-        )  # fmt: skip
+            Figure(
+                name=f"gpu/{name}/peak_memory",
+                value=peak_bytes(step) / n_parameters,
+                n=1,
+                unit="bytes",
+                definition=f"peak memory of a {name} step / parameters, least possible 16; {size}",
+            )
+        )
         del dictionary, step
     return figures
 
@@ -251,10 +286,20 @@ def parts(size: Size) -> list[Figure]:
     for name in contenders | rounded:
         reference = times[f"{name.removesuffix('_bf16')} by PyTorch"]
         figures += [
-            ratio(f"gpu/{name}/to_pytorch", reference, times[name], f"{name} / the same by PyTorch in float32; {nnz:,} active; {size}"),
-            Figure(name=f"gpu/{name}/time", value=1e3 * float(np.median(times[name])), n=size.n_rounds, unit="ms",
-                   definition=f"one {name}, {nnz:,} active; {size}"),
-        ]  # fmt: skip
+            ratio(
+                f"gpu/{name}/to_pytorch",
+                reference,
+                times[name],
+                f"{name} / the same by PyTorch in float32; {nnz:,} active; {size}",
+            ),
+            Figure(
+                name=f"gpu/{name}/time",
+                value=1e3 * float(np.median(times[name])),
+                n=size.n_rounds,
+                unit="ms",
+                definition=f"one {name}, {nnz:,} active; {size}",
+            ),
+        ]
     return figures
 
 
@@ -292,9 +337,16 @@ def selection(size: Size) -> list[Figure]:
             "above_by_kernels": over(lambda part: kernels.places_above(*after(part), bar)),
         }
     times = interleaved({name: finished(act, size.device) for name, act in contenders.items()}, size.n_rounds)
-    return [ratio(f"gpu/selection/{name}/to_encoder_product", times["product"], times[name],
-                  f"product with {name.replace('_', ' ')} / bfloat16 product alone; {size}")
-            for name in contenders if name != "product"]  # fmt: skip
+    return [
+        ratio(
+            f"gpu/selection/{name}/to_encoder_product",
+            times["product"],
+            times[name],
+            f"product with {name.replace('_', ' ')} / bfloat16 product alone; {size}",
+        )
+        for name in contenders
+        if name != "product"
+    ]
 
 
 def main() -> None:

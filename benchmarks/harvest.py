@@ -1,7 +1,8 @@
 """Harvest against the bare forward pass: same model, same batches, stopped at the same layer.
 
-The bare pass is the Hugging Face model called with one hook that raises; it keeps nothing. The limit is 1. The embedded model is so small
-that everything beside it shows; a model of GPT-2's shape (12 layers, width 768, random weights) is what users have.
+The bare pass is the Hugging Face model called with one hook that raises; it keeps nothing. The limit is 1. The embedded
+model is so small that everything beside it shows; a model of GPT-2's shape (12 layers, width 768, random weights) is
+what users have.
 """
 
 import contextlib
@@ -13,12 +14,14 @@ import transformers
 
 from benchmarks.corpus import small_corpus
 from benchmarks.ratios import interleaved, options, ratio, show
-from sparselex.activations.harvest import HarvestConfig, harvest
+from sparselex.activations.config import HarvestConfig
+from sparselex.activations.harvest import harvest
 from sparselex.activations.live import Reader
-from sparselex.activations.masks import MaskConfig
+from sparselex.base.figures import Figure
 from sparselex.base.memory import keep_freed_memory
-from sparselex.base.records import Figure
-from sparselex.lm.subject import ModelConfig, SubjectModel, load_model
+from sparselex.base.sites import Mask
+from sparselex.lm.config import ModelConfig
+from sparselex.lm.subject import SubjectModel, load_model
 
 ROWS = 8
 
@@ -55,7 +58,7 @@ def gpt2_shaped() -> SubjectModel:
 def measure(name: str, model: SubjectModel, hook: str, n_rows: int, n_rounds: int) -> list[Figure]:
     """Ratios of live reading and of harvesting to disk."""
     corpus = small_corpus(model, n_rows * 170)
-    reader = Reader(model, corpus, hook, MaskConfig(), batch_rows=ROWS)
+    reader = Reader(model, corpus, hook, Mask(), batch_rows=ROWS)
     rows = corpus.row_ranges["train"]
     tokens = torch.from_numpy(corpus.tokens[rows.start : rows.stop].astype("int64"))
     folder, number = Path(tempfile.mkdtemp(prefix="sparselex-benchmark-")), iter(range(10**6))

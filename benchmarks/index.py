@@ -11,9 +11,10 @@ import torch
 from benchmarks.corpus import small_corpus
 from benchmarks.ratios import interleaved, options, ratio, show
 from sparselex.activations.live import Reader
-from sparselex.activations.masks import MaskConfig
-from sparselex.dictionaries.batchtopk import BatchTopK, BatchTopKConfig
-from sparselex.features.build import IndexConfig, build_index
+from sparselex.base.sites import Mask
+from sparselex.dictionaries.types.batchtopk import BatchTopK, BatchTopKConfig
+from sparselex.features.build import build_index
+from sparselex.features.config import IndexConfig
 from sparselex.lm.subject import load_model
 from sparselex.text.splits import SPLITS
 
@@ -34,7 +35,7 @@ if __name__ == "__main__":
     arguments = options(__doc__)
     model = load_model("embedded")
     corpus = small_corpus(model, 60_000 if arguments.quick else 300_000)
-    reader = Reader(model, corpus, HOOK, MaskConfig(), batch_rows=32)
+    reader = Reader(model, corpus, HOOK, Mask(), batch_rows=32)
     dictionary = trained_like(next(reader.batches(["train"])).x)
     folder, number = Path(tempfile.mkdtemp(prefix="sparselex-benchmark-")), iter(range(10**6))
 

@@ -1,4 +1,5 @@
-"""Interleaved timing: every contender once a round, ratios taken inside a round, their median and spread over rounds."""
+"""Interleaved timing: every contender once a round, ratios taken inside a round, their median and spread over
+rounds."""
 
 import argparse
 import json
@@ -10,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from sparselex.base.records import Figure
+from sparselex.base.figures import Figure
 
 
 def options(description: str | None, **more: str) -> argparse.Namespace:
@@ -42,9 +43,13 @@ def ratio(name: str, reference: np.ndarray, measured: np.ndarray, definition: st
     """Speed relative to the reference (above 1 is faster): median over rounds, with the lowest and the highest."""
     ratios = reference / measured
     return Figure(
-        name=name, value=float(np.median(ratios)), ci_low=float(ratios.min()), ci_high=float(ratios.max()), n=len(ratios),
+        name=name,
+        value=float(np.median(ratios)),
+        ci_low=float(ratios.min()),
+        ci_high=float(ratios.max()),
+        n=len(ratios),
         definition=f"{definition}; median over interleaved rounds, the interval is their lowest and highest",
-    )  # fmt: skip
+    )
 
 
 def show(title: str, figures: list[Figure], path: Path | None) -> None:

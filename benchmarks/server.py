@@ -18,7 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from sparselex.base.records import Figure
+from sparselex.base.figures import Figure
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.report import MAIN, report
 from sparselex.recipes.pipeline import Pipeline
@@ -93,18 +93,32 @@ def measure(workspace: Workspace, n: int) -> list[Figure]:
         server.stop()
     setting = f"{d_sae:,} latents, one local connection, pages asked in turns"
     figures = [
-        Figure(name="server/start_s", value=server.start_s, unit="s", n=1,
-               definition="from the start of `sparselex serve` to the end of its first answer, the overview"),
-        Figure(name="server/first_feature_page_ms", value=first, unit="ms", n=1,
-               definition=f"the first feature page, which opens the index; {setting}"),
-    ]  # fmt: skip
+        Figure(
+            name="server/start_s",
+            value=server.start_s,
+            unit="s",
+            n=1,
+            definition="from the start of `sparselex serve` to the end of its first answer, the overview",
+        ),
+        Figure(
+            name="server/first_feature_page_ms",
+            value=first,
+            unit="ms",
+            n=1,
+            definition=f"the first feature page, which opens the index; {setting}",
+        ),
+    ]
     for name, values in times.items():
         for percentile in (50, 99):
-            figures.append(Figure(
-                name=f"server/{name.replace(' ', '_')}_p{percentile}_ms", unit="ms", n=n,
-                value=float(np.percentile(values, percentile)),
-                definition=f"{percentile}th percentile of the time from request to whole answer; {setting}",
-            ))  # fmt: skip
+            figures.append(
+                Figure(
+                    name=f"server/{name.replace(' ', '_')}_p{percentile}_ms",
+                    unit="ms",
+                    n=n,
+                    value=float(np.percentile(values, percentile)),
+                    definition=f"{percentile}th percentile of the time from request to whole answer; {setting}",
+                )
+            )
     return figures
 
 

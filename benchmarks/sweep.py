@@ -1,6 +1,7 @@
 """A sweep of eight dictionaries from one stream against their training steps alone and one reading of the stream.
 
-Limit: eight times the steps and one forward pass of the model. Eight trainings one after the other would read the model eight times.
+Limit: eight times the steps and one forward pass of the model. Eight trainings one after the other would read the model
+eight times.
 """
 
 import tempfile
@@ -12,12 +13,12 @@ import numpy as np
 from benchmarks.corpus import small_corpus
 from benchmarks.ratios import options, ratio, show
 from sparselex.activations.live import LiveRows, Reader
-from sparselex.activations.masks import MaskConfig
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.activations.source import Batch
 from sparselex.base.artifacts import stage
+from sparselex.base.figures import Figure
 from sparselex.base.memory import keep_freed_memory
-from sparselex.base.records import Figure
+from sparselex.base.sites import Mask
 from sparselex.lm.subject import load_model
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import Job, train_many
@@ -31,12 +32,17 @@ MEMBERS = [(kind, 512 * width, k) for kind in ("batchtopk", "topk") for width in
 def configs(n_batches: int) -> list[TrainConfig]:
     """Eight dictionaries: two types, two widths, two sparsities."""
     return [
-        TrainConfig.parse({
-            "dictionary": {"kind": kind, "d_in": 512, "d_sae": d_sae, "k": k}, "n_tokens": n_batches * BATCH, "batch_size": BATCH,
-            "calibration_batches": 1, "checkpoint_tokens": 10**9,
-        })
+        TrainConfig.parse(
+            {
+                "dictionary": {"kind": kind, "d_in": 512, "d_sae": d_sae, "k": k},
+                "n_tokens": n_batches * BATCH,
+                "batch_size": BATCH,
+                "calibration_batches": 1,
+                "checkpoint_tokens": 10**9,
+            }
+        )
         for kind, d_sae, k in MEMBERS
-    ]  # fmt: skip
+    ]
 
 
 def steps_alone(config: TrainConfig, batches: list[Batch], folder: Path) -> float:
@@ -56,7 +62,7 @@ def measure(n_batches: int, n_rounds: int) -> list[Figure]:
     model = load_model("embedded")
     corpus = small_corpus(model, (n_batches + 2) * BATCH * 2)
     source = lambda: ShuffledSource(
-        LiveRows(Reader(model, corpus, HOOK, MaskConfig()), ["train"]), batch_size=BATCH, block_tokens=32_768, seed=0
+        LiveRows(Reader(model, corpus, HOOK, Mask()), ["train"]), batch_size=BATCH, block_tokens=32_768, seed=0
     )
     chosen, parts = configs(n_batches), {"sweep": [], "steps": [], "reading": []}
     for number in range(n_rounds + 1):
@@ -76,11 +82,19 @@ def measure(n_batches: int, n_rounds: int) -> list[Figure]:
     whole = np.array(parts["steps"]) + np.array(parts["reading"])
     where = f"8 dictionaries of 2,048 and 4,096 latents, {n_batches} batches of {BATCH:,} from the embedded model"
     return [
-        ratio("sweep/cost", np.array(parts["sweep"]), whole,
-              f"time of a sweep, calibration and writing included / its training steps + one reading, {where}"),
-        ratio("sweep/reading_share", np.array(parts["reading"]), np.array(parts["sweep"]),
-              f"time of one reading / time of the sweep, {where}"),
-    ]  # fmt: skip
+        ratio(
+            "sweep/cost",
+            np.array(parts["sweep"]),
+            whole,
+            f"time of a sweep, calibration and writing included / its training steps + one reading, {where}",
+        ),
+        ratio(
+            "sweep/reading_share",
+            np.array(parts["reading"]),
+            np.array(parts["sweep"]),
+            f"time of one reading / time of the sweep, {where}",
+        ),
+    ]
 
 
 if __name__ == "__main__":

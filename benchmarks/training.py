@@ -1,7 +1,8 @@
 """Optimiser steps of sparse dictionaries against the encoder's matrix product alone, and against dense autograd.
 
-Limit: a step must do the encoder's product, 2 n d_in d_sae operations; everything else shrinks with the number of active latents. The
-dense reference does the same mathematics by autograd: five products of that size. Activations are sums of 32 of 4,096 unit directions.
+Limit: a step must do the encoder's product, 2 n d_in d_sae operations; everything else shrinks with the number of
+active latents. The dense reference does the same mathematics by autograd: five products of that size. Activations are
+sums of 32 of 4,096 unit directions.
 """
 
 import contextlib
@@ -17,10 +18,10 @@ from typing import Any
 import torch
 
 from benchmarks.ratios import interleaved, options, ratio, show
+from sparselex.base.figures import Figure
 from sparselex.base.memory import keep_freed_memory
-from sparselex.base.records import Figure
 from sparselex.dictionaries.dictionary import TrainableDictionary
-from sparselex.dictionaries.sparse import block_shape, decode_at
+from sparselex.dictionaries.sparse.products import block_shape, decode_at
 from sparselex.dictionaries.table import new_dictionary
 from sparselex.training.adam import Adam
 from sparselex.training.config import TrainConfig
@@ -131,7 +132,8 @@ def _serve(pipe: Connection, *arguments: Any) -> None:
 
 @contextlib.contextmanager
 def elsewhere(*arguments: Any) -> Iterator[Callable[[], object]]:
-    """A reference step in a process of its own: it meets the allocator as its users do, not as `keep_freed_memory` left it."""
+    """A reference step in a process of its own: it meets the allocator as its users do, not as `keep_freed_memory` left
+    it."""
     here, there = multiprocessing.Pipe()
     worker = multiprocessing.get_context("spawn").Process(target=_serve, args=(there, *arguments), daemon=True)
     worker.start()
@@ -170,16 +172,36 @@ def measure(d_in: int, d_sae: int, batch: int, n_rounds: int) -> list[Figure]:
     for name in ours:
         dense = "dense_relu" if name in ("relu", "jumprelu") else "dense_topk"
         figures += [
-            ratio(f"training/{size}/{name}/to_encoder_product", times["product"], times[name],
-                  f"{name} step / float32 encoder product alone, {where}"),
-            ratio(f"training/{size}/{name}/to_dense_autograd", times[dense], times[name],
-                  f"{name} step / dense autograd step, {where}"),
-        ]  # fmt: skip
+            ratio(
+                f"training/{size}/{name}/to_encoder_product",
+                times["product"],
+                times[name],
+                f"{name} step / float32 encoder product alone, {where}",
+            ),
+            ratio(
+                f"training/{size}/{name}/to_dense_autograd",
+                times[dense],
+                times[name],
+                f"{name} step / dense autograd step, {where}",
+            ),
+        ]
         if peer and "topk" in name:
-            figures.append(ratio(f"training/{size}/{name}/to_sparsify", times["sparsify"], times[name],
-                                 f"{name} step / eai-sparsify TopK step, {where}"))  # fmt: skip
-    figures.append(ratio(f"training/{size}/auxk_cost", times["batchtopk_auxk"], times["batchtopk"],
-                         f"time with AuxK on 2 % dead latents / without, {where}"))  # fmt: skip
+            figures.append(
+                ratio(
+                    f"training/{size}/{name}/to_sparsify",
+                    times["sparsify"],
+                    times[name],
+                    f"{name} step / eai-sparsify TopK step, {where}",
+                )
+            )
+    figures.append(
+        ratio(
+            f"training/{size}/auxk_cost",
+            times["batchtopk_auxk"],
+            times["batchtopk"],
+            f"time with AuxK on 2 % dead latents / without, {where}",
+        )
+    )
     return figures
 
 
@@ -190,14 +212,19 @@ def per_latent(n_rounds: int) -> list[Figure]:
     steps = {str(d_sae): our_step(dictionary_of("batchtopk", x, d_sae, k=K), x) for d_sae in widths}
     times = interleaved(steps, n_rounds)
     return [
-        ratio(f"training/per_latent/{d_sae}", times["4096"] * d_sae / 4096, times[str(d_sae)],
-              f"speed per latent at d_sae {d_sae:,} / at 4,096, d_in 512, batch 1,024")
+        ratio(
+            f"training/per_latent/{d_sae}",
+            times["4096"] * d_sae / 4096,
+            times[str(d_sae)],
+            f"speed per latent at d_sae {d_sae:,} / at 4,096, d_in 512, batch 1,024",
+        )
         for d_sae in widths[1:]
-    ]  # fmt: skip
+    ]
 
 
 def _most_memory() -> int:
-    """Largest resident size of this process so far in KiB; of its own, which `getrusage` mixes with that of who started it."""
+    """Largest resident size of this process so far in KiB; of its own, which `getrusage` mixes with that of who started
+    it."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
 
@@ -220,9 +247,14 @@ def memory(d_in: int, d_sae: int, batch: int) -> Figure:
     peak = here.recv()
     worker.join()
     n_parameters, block = 2 * d_in * d_sae + d_sae + d_in, 4 * math.prod(block_shape(torch.empty(batch, d_in), d_sae))
-    return Figure(name=f"training/{d_in}-{d_sae}-{batch}/bytes_per_parameter", value=(peak - 1.5 * block) / n_parameters, n=1,
-                  unit="bytes", definition=f"(peak memory of BatchTopK steps - 1.5 blocks of scores) / parameters, {d_in} -> {d_sae:,}, "
-                  f"batch {batch:,}; least possible 16: weights, gradients, two moments")  # fmt: skip
+    return Figure(
+        name=f"training/{d_in}-{d_sae}-{batch}/bytes_per_parameter",
+        value=(peak - 1.5 * block) / n_parameters,
+        n=1,
+        unit="bytes",
+        definition=f"(peak memory of BatchTopK steps - 1.5 blocks of scores) / parameters, {d_in} -> {d_sae:,}, "
+        f"batch {batch:,}; least possible 16: weights, gradients, two moments",
+    )
 
 
 if __name__ == "__main__":

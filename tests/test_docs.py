@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 import sparselex
-from sparselex.base.records import Figure
+from sparselex.atlas.records import DIFF_CLASSES
+from sparselex.base.figures import Figure
 from sparselex.cli.main import app
 from sparselex.evaluate.core import CORE
-from sparselex.evaluate.records import DIFF_CLASSES
 from sparselex.explain.records import DEFINITIONS
 
 ROOT = Path(__file__).parent.parent

@@ -5,14 +5,14 @@ from typing import Any
 
 _PUBLIC = {
     "load_model": "sparselex.lm.subject",
-    "ModelConfig": "sparselex.lm.subject",
+    "ModelConfig": "sparselex.lm.config",
     "SubjectModel": "sparselex.lm.subject",
     "load_documents": "sparselex.text.sources",
     "build_corpus": "sparselex.text.corpus",
     "CorpusConfig": "sparselex.text.corpus",
     "TokenCorpus": "sparselex.text.corpus",
     "harvest": "sparselex.activations.harvest",
-    "HarvestConfig": "sparselex.activations.harvest",
+    "HarvestConfig": "sparselex.activations.config",
     "ActivationStore": "sparselex.activations.store",
     "ShuffledSource": "sparselex.activations.shuffle",
     "SparseMixture": "sparselex.activations.synthetic",
@@ -21,18 +21,18 @@ _PUBLIC = {
     "TrainConfig": "sparselex.training.config",
     "train_many": "sparselex.training.train",
     "Job": "sparselex.training.train",
-    "BatchTopKConfig": "sparselex.dictionaries.batchtopk",
-    "TopKConfig": "sparselex.dictionaries.topk",
-    "ReLUConfig": "sparselex.dictionaries.relu",
+    "BatchTopKConfig": "sparselex.dictionaries.types.batchtopk",
+    "TopKConfig": "sparselex.dictionaries.types.topk",
+    "ReLUConfig": "sparselex.dictionaries.types.relu",
     "load_dictionary": "sparselex.dictionaries.files",
-    "import_dictionary": "sparselex.dictionaries.convert",
-    "export_dictionary": "sparselex.dictionaries.convert",
+    "import_dictionary": "sparselex.convert.doors",
+    "export_dictionary": "sparselex.convert.doors",
     "build_index": "sparselex.features.build",
-    "IndexConfig": "sparselex.features.build",
+    "IndexConfig": "sparselex.features.config",
     "FeatureIndex": "sparselex.features.index",
-    "ExplainConfig": "sparselex.explain.explain",
-    "EvaluateConfig": "sparselex.evaluate.evaluate",
-    "DiffConfig": "sparselex.evaluate.diff",
+    "ExplainConfig": "sparselex.explain.config",
+    "EvaluateConfig": "sparselex.evaluate.config",
+    "DiffConfig": "sparselex.atlas.config",
     "report": "sparselex.evaluate.report",
     "Pipeline": "sparselex.recipes.pipeline",
     "new_run": "sparselex.recipes.run",
@@ -43,8 +43,8 @@ _PUBLIC = {
 }
 """Public name to the file that defines it; a file is loaded when one of its names is first used.
 
-The functions `explain` and `evaluate` bear their rooms' names and are not here: `Pipeline.explain` and `Pipeline.evaluate` call them,
-and they are imported from `sparselex.explain.explain` and `sparselex.evaluate.evaluate`.
+The functions `explain` and `evaluate` bear their rooms' names and are not here: `Pipeline.explain` and
+`Pipeline.evaluate` call them, and they are imported from `sparselex.explain.explain` and `sparselex.evaluate.evaluate`.
 """
 
 __all__ = sorted(_PUBLIC)

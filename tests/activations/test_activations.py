@@ -1,4 +1,5 @@
-"""Harvest, store, masks, shuffling: every counted token once, no masked token ever, the same bytes after any interruption."""
+"""Harvest, store, masks, shuffling: every counted token once, no masked token ever, the same bytes after any
+interruption."""
 
 import numpy as np
 import pytest
@@ -6,14 +7,16 @@ import torch
 
 from sparselex.activations import harvest as harvest_module
 from sparselex.activations import store as store_module
-from sparselex.activations.harvest import HarvestConfig, harvest
+from sparselex.activations.config import HarvestConfig
+from sparselex.activations.harvest import harvest
 from sparselex.activations.live import LiveRows, Reader
-from sparselex.activations.masks import MaskConfig, special_counts
+from sparselex.activations.masks import special_counts
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.activations.source import EndOfData
 from sparselex.activations.store import ActivationStore, shard_name
 from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.errors import UserError
+from sparselex.base.sites import Mask
 from sparselex.lm.subject import load_model
 from sparselex.text.corpus import CorpusConfig, TokenCorpus, build_corpus
 from sparselex.text.sources import load_documents
@@ -63,7 +66,7 @@ def test_masked_tokens_are_left_out_and_counted(model, corpus, tmp_path):
 
 
 def test_norm_outliers_are_left_out_and_counted(model, corpus, monkeypatch):
-    reader = Reader(model, corpus, HOOK, MaskConfig(), batch_rows=8)
+    reader = Reader(model, corpus, HOOK, Mask(), batch_rows=8)
     plain = reader.read(np.arange(8)).positions
     capture = model.capture
 
@@ -76,7 +79,7 @@ def test_norm_outliers_are_left_out_and_counted(model, corpus, monkeypatch):
     masked = reader.read(np.arange(8)).positions
     sinks = np.setdiff1d(plain, masked)
     assert reader.n_outliers == len(sinks) > 0 and set(sinks % 32) == {5}
-    kept = Reader(model, corpus, HOOK, MaskConfig(norm_outlier=0), batch_rows=8)
+    kept = Reader(model, corpus, HOOK, Mask(norm_outlier=0), batch_rows=8)
     assert np.array_equal(kept.read(np.arange(8)).positions, plain)
 
 
@@ -116,7 +119,8 @@ def test_a_damaged_shard_is_named(model, corpus, tmp_path, damage):
 
 
 def test_a_shard_is_checked_once_and_then_read_in_pieces(model, corpus, tmp_path, monkeypatch):
-    """Each block for training has chunks of every shard: were shards read whole, an epoch would read the store once a block."""
+    """Each block for training has chunks of every shard: were shards read whole, an epoch would read the store once a
+    block."""
     store = harvest(model, corpus, CONFIG.model_copy(update={"shard_rows": 16}), tmp_path / "a")
     whole = [store.shard(number) for number in range(store.n_shards)]
     checked, verify = [], store_module.verify_file
@@ -135,13 +139,14 @@ def test_a_shard_is_checked_once_and_then_read_in_pieces(model, corpus, tmp_path
 
 def test_a_live_epoch_and_a_stored_epoch_hold_every_token_once(model, corpus, tmp_path):
     store = harvest(model, corpus, CONFIG, tmp_path / "a")
-    reader = Reader(model, corpus, HOOK, MaskConfig(), batch_rows=8)
+    reader = Reader(model, corpus, HOOK, Mask(), batch_rows=8)
     expected = np.concatenate([store.shard(i).positions for i in range(store.n_shards)])
     for units in (store.chunks(), LiveRows(reader, ["train"])):
         source = ShuffledSource(units, batch_size=100, block_tokens=2048, seed=0, n_epochs=1)
         order = np.concatenate([batch.positions for batch in drain(source)])
         assert np.array_equal(np.sort(order), expected)
-        # Quality of the mixing: neighbours in the stream are about as far apart as random pairs are (a third of the corpus).
+        # Quality of the mixing: neighbours in the stream are about as far apart as random pairs are (a third of the
+        # corpus).
         assert (
             np.abs(np.diff(order)).mean()
             > 0.75 * np.abs(np.diff(np.random.default_rng(0).permutation(expected))).mean()
@@ -157,7 +162,7 @@ def drain(source):
 
 
 def test_a_source_goes_on_bit_for_bit(model, corpus):
-    units = LiveRows(Reader(model, corpus, HOOK, MaskConfig(), batch_rows=8), ["train"])
+    units = LiveRows(Reader(model, corpus, HOOK, Mask(), batch_rows=8), ["train"])
     make = lambda: ShuffledSource(units, batch_size=100, block_tokens=512, seed=3)
     source = make()
     for _ in range(17):
@@ -173,7 +178,7 @@ def test_a_source_goes_on_bit_for_bit(model, corpus):
 
 
 def test_seeds_and_epochs_differ(model, corpus):
-    units = LiveRows(Reader(model, corpus, HOOK, MaskConfig(), batch_rows=8), ["train"])
+    units = LiveRows(Reader(model, corpus, HOOK, Mask(), batch_rows=8), ["train"])
     first, second = (ShuffledSource(units, batch_size=100, block_tokens=512, seed=s).next_batch() for s in (0, 1))
     assert not np.array_equal(first.positions, second.positions)
     two = ShuffledSource(units, batch_size=100, block_tokens=512, seed=0, n_epochs=2)
@@ -194,7 +199,8 @@ def test_the_planted_mixture_is_what_it_says():
     mixture = SparseMixture(MixtureConfig(d_in=48, n_features=96, l0=5), batch_size=4000)
     x = mixture.sample(0)
     assert torch.equal(x, mixture.sample(0)) and not torch.equal(x, mixture.sample(1))
-    # E|x|² = l0 * E[size²] for independent directions of unit norm and sizes uniform in [0.5, 1.5], plus what correlated pairs add.
+    # E|x|² = l0 * E[size²] for independent directions of unit norm and sizes uniform in [0.5, 1.5], plus what
+    # correlated pairs add.
     assert abs(mixture.directions.norm(dim=-1) - 1).max() < 1e-5
     gram = mixture.directions @ mixture.directions.T
     p = 5 / 96

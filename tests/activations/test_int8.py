@@ -9,14 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from sparselex.activations.harvest import HarvestConfig, harvest
+from sparselex.activations.config import HarvestConfig
+from sparselex.activations.harvest import harvest
 from sparselex.activations.int8 import quantise, restore
 from sparselex.activations.live import Reader
-from sparselex.activations.masks import MaskConfig
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.base.errors import UserError
+from sparselex.base.sites import Mask
 from sparselex.base.workspace import Workspace
-from sparselex.dictionaries.batchtopk import BatchTopKConfig
+from sparselex.dictionaries.types.batchtopk import BatchTopKConfig
 from sparselex.lm.subject import load_model
 from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.run import RunConfig
@@ -99,8 +100,10 @@ def test_a_store_in_int8_is_off_by_half_a_step_at_most(stores):
 def test_bytes_on_disk(stores):
     tensors = load_file(stores["int8"].path / "shard-00000.safetensors")
     assert {name: value.dtype for name, value in tensors.items()} == {
-        "acts": torch.int8, "scale": torch.float32, "positions": torch.int64
-    }  # fmt: skip
+        "acts": torch.int8,
+        "scale": torch.float32,
+        "positions": torch.int64,
+    }
     for dtype, per_token in (("float32", 4 * 128 + 8), ("bfloat16", 2 * 128 + 8), ("int8", 128 + 4 + 8)):
         store = stores[dtype]
         shards = sum(entry.n_bytes for entry in store.manifest.files.values())
@@ -128,7 +131,7 @@ def test_what_is_not_finite_is_refused_while_writing(model, corpus, tmp_path, mo
     before = int(corpus.text_mask(range(row - 8, row + 1)).reshape(-1)[: 8 * 32 + 3].sum())
     assert f"first in its row {before} " in error.value.given, "rows of a shard are counted from its own start"
     assert not (tmp_path / "a").exists()
-    reader = Reader(model, corpus, HOOK, MaskConfig(), batch_rows=8)
+    reader = Reader(model, corpus, HOOK, Mask(), batch_rows=8)
     with pytest.raises(UserError, match="in the train split holds NaN"):
         list(reader.batches(["train"]))
     monkeypatch.undo()

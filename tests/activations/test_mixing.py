@@ -5,11 +5,12 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from sparselex.activations.harvest import HarvestConfig, harvest
+from sparselex.activations.config import HarvestConfig
+from sparselex.activations.harvest import harvest
 from sparselex.activations.live import LiveRows, Reader
-from sparselex.activations.masks import MaskConfig
 from sparselex.activations.mixing import mixing
 from sparselex.activations.shuffle import ShuffledSource
+from sparselex.base.sites import Mask
 from sparselex.base.workspace import Workspace
 from sparselex.lm.subject import load_model
 from sparselex.recipes.pipeline import MEASURED_BATCHES, Pipeline
@@ -78,7 +79,7 @@ def corpus(model, tmp_path_factory):
 
 @pytest.mark.parametrize("stored", [False, True])
 def test_the_plan_is_what_is_given_out(model, corpus, tmp_path, stored):
-    units = LiveRows(Reader(model, corpus, HOOK, MaskConfig(), batch_rows=8), ["train"])
+    units = LiveRows(Reader(model, corpus, HOOK, Mask(), batch_rows=8), ["train"])
     if stored:
         units = harvest(model, corpus, HarvestConfig(hook=HOOK, shard_rows=16), tmp_path / "a").chunks()
     source = ShuffledSource(units, batch_size=100, block_tokens=1024, seed=4)
@@ -92,7 +93,7 @@ def test_the_plan_is_what_is_given_out(model, corpus, tmp_path, stored):
 
 
 def test_larger_blocks_mix_better(model, corpus):
-    units = LiveRows(Reader(model, corpus, HOOK, MaskConfig(), batch_rows=8), ["train"])
+    units = LiveRows(Reader(model, corpus, HOOK, Mask(), batch_rows=8), ["train"])
     sizes = corpus.text_mask(corpus.row_ranges["train"]).sum(-1)
     ratios = [
         mixing(ShuffledSource(units, batch_size=64, block_tokens=n, seed=0).plan(30), N_CTX, sizes).ratio

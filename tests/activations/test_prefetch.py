@@ -14,15 +14,16 @@ import numpy as np
 import pytest
 import torch
 
-from sparselex.activations.harvest import HarvestConfig, harvest
+from sparselex.activations.config import HarvestConfig
+from sparselex.activations.harvest import harvest
 from sparselex.activations.live import LiveRows, Reader
-from sparselex.activations.masks import MaskConfig
 from sparselex.activations.prefetch import Prefetched
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.activations.source import EndOfData, Units
 from sparselex.base.errors import UserError
+from sparselex.base.sites import Mask
 from sparselex.base.workspace import Workspace
-from sparselex.dictionaries.batchtopk import BatchTopKConfig
+from sparselex.dictionaries.types.batchtopk import BatchTopKConfig
 from sparselex.lm.subject import load_model
 from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.run import TrainingChoice
@@ -142,8 +143,9 @@ def test_errors_arrive_where_they_belong():
 
 def test_training_refuses_nan_the_same_way(tmp_path):
     broken = NumberUnits(nan=int(source(NumberUnits())._order(0)[19]))
-    config = TrainConfig(dictionary=BatchTopKConfig(d_in=8, d_sae=16, k=2), n_tokens=600, batch_size=24,
-                         calibration_batches=2)  # fmt: skip
+    config = TrainConfig(
+        dictionary=BatchTopKConfig(d_in=8, d_sae=16, k=2), n_tokens=600, batch_size=24, calibration_batches=2
+    )
     messages = []
     for name, units in (("plain", broken), ("fetched", Prefetched(broken, 2))):
         with pytest.raises(UserError, match="holds NaN or infinite") as error:
@@ -206,7 +208,7 @@ def test_live_rows_and_chunks_survive_pickling(tmp_path):
     documents = load_documents(str(write_documents(tmp_path / "text", 24)))
     corpus = build_corpus(documents, model.tokenizer, CorpusConfig(source="x", n_ctx=32), tmp_path / "corpus")
     hook = "blocks.0.hook_resid_post"
-    live = LiveRows(Reader(model, corpus, hook, MaskConfig(), batch_rows=8), ["train"])
+    live = LiveRows(Reader(model, corpus, hook, Mask(), batch_rows=8), ["train"])
     chunks = harvest(model, corpus, HarvestConfig(hook=hook), tmp_path / "store").chunks()
     for units in (live, chunks):
         packed = pickle.dumps(units)

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from sparselex.activations.harvest import HarvestConfig, harvest
+from sparselex.activations.config import HarvestConfig
+from sparselex.activations.harvest import harvest
 from sparselex.activations.live import LiveRows, Reader
-from sparselex.activations.masks import MaskConfig
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.base.artifacts import open_artifact
+from sparselex.base.sites import Mask
 from sparselex.base.workspace import Workspace
-from sparselex.dictionaries.batchtopk import BatchTopKConfig
+from sparselex.dictionaries.types.batchtopk import BatchTopKConfig
 from sparselex.lm.subject import load_model
 from sparselex.recipes.pipeline import Pipeline
 from sparselex.text.corpus import CorpusConfig, build_corpus
@@ -61,9 +62,11 @@ def plant(model, corpus, monkeypatch, columns):
 
 def trained(source, folder: Path):
     config = TrainConfig(
-        dictionary=BatchTopKConfig(d_in=128, d_sae=128, k=4), n_tokens=BATCH * SAMPLED, batch_size=BATCH,
+        dictionary=BatchTopKConfig(d_in=128, d_sae=128, k=4),
+        n_tokens=BATCH * SAMPLED,
+        batch_size=BATCH,
         calibration_batches=SAMPLED,
-    )  # fmt: skip
+    )
     train(source, config, folder, inputs={})
     return open_artifact(folder, "dictionary").notes
 
@@ -78,7 +81,7 @@ def slow_scale(source, clean) -> float:
 @pytest.mark.parametrize("stored", [False, True])
 def test_sinks_move_nothing(clean_model, corpus, clean, tmp_path, monkeypatch, columns, stored):
     plant(clean_model, corpus, monkeypatch, columns)
-    reader = Reader(clean_model, corpus, HOOK, MaskConfig(), batch_rows=8)
+    reader = Reader(clean_model, corpus, HOOK, Mask(), batch_rows=8)
     units = LiveRows(reader, ["train"])
     if stored:
         store = harvest(clean_model, corpus, HarvestConfig(hook=HOOK, batch_rows=8), tmp_path / "store")
@@ -95,7 +98,7 @@ def test_sinks_move_nothing(clean_model, corpus, clean, tmp_path, monkeypatch, c
         assert store.manifest.notes["median_norms"][0] == float(reader.median_norms[0])
         assert store.manifest.notes["masks"]["norm_outlier"] > 0
 
-    everything = Reader(clean_model, corpus, HOOK, MaskConfig(norm_outlier=0), batch_rows=8)
+    everything = Reader(clean_model, corpus, HOOK, Mask(norm_outlier=0), batch_rows=8)
     moved = trained(make(LiveRows(everything, ["train"])), tmp_path / "moved")["x_scales"][0]
     assert moved < expected / 5, "the test would see a sink"
 

@@ -7,7 +7,7 @@ from pydantic import PositiveInt, ValidationError
 
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
-from sparselex.base.records import Figure
+from sparselex.base.figures import Figure
 from sparselex.base.registry import Registry
 from sparselex.base.seeds import derive
 from sparselex.base.vocabulary import Vocabulary

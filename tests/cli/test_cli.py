@@ -136,8 +136,16 @@ def test_a_demo_killed_again_and_again_ends_like_an_undisturbed_one(text, tmp_pa
     """SIGKILL at moments spread over the run; the database is compared by the report that is made from it."""
     whole = run("demo", tmp_path / "whole" / "w", "--text", text, *DEMO)
     assert whole.returncode == 0, whole.stderr
-    arguments = [sys.executable, "-c", "from sparselex.cli.main import main; main()", "demo", str(tmp_path / "killed" / "w"),
-                 "--text", str(text), *DEMO]  # fmt: skip
+    arguments = [
+        sys.executable,
+        "-c",
+        "from sparselex.cli.main import main; main()",
+        "demo",
+        str(tmp_path / "killed" / "w"),
+        "--text",
+        str(text),
+        *DEMO,
+    ]
     for seconds in (2.5, 3.5, 4.0, 5.0):
         with subprocess.Popen(arguments, env=ENVIRONMENT, stdout=-3, stderr=-3) as process:
             time.sleep(seconds)

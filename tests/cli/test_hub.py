@@ -1,4 +1,5 @@
-"""Names of the Hugging Face hub: models, dictionaries and datasets fetched by its own libraries, from a hub on this machine."""
+"""Names of the Hugging Face hub: models, dictionaries and datasets fetched by its own libraries, from a hub on this
+machine."""
 
 import json
 import os
@@ -9,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from sparselex.dictionaries.convert import export_dictionary
+from sparselex.convert.doors import export_dictionary
 from sparselex.dictionaries.table import new_dictionary
-from sparselex.dictionaries.topk import TopKConfig
+from sparselex.dictionaries.types.topk import TopKConfig
 from sparselex.lm.subject import EMBEDDED
 from tests.support.hub import Hub, serving
 from tests.support.small import write_documents
@@ -43,15 +44,32 @@ def hub(tmp_path_factory):
 def run(hub: Hub, home: Path, *arguments: object):
     """The command line with this hub for the real one and nothing downloaded before."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
-    environment |= {"HF_ENDPOINT": hub.address, "HF_HOME": str(home), "OMP_NUM_THREADS": "1", "COLUMNS": "200",
-                    "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1"}  # fmt: skip
+    environment |= {
+        "HF_ENDPOINT": hub.address,
+        "HF_HOME": str(home),
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "200",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "NO_PROXY": "127.0.0.1",
+    }
     command = [sys.executable, "-m", "sparselex", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
 
 
 def test_models_dictionaries_and_texts_by_their_names(hub, tmp_path):
-    arguments = ("import", tmp_path / "w", "lab/dictionaries:narrow", "--model", "lab/small-lm", "--text", "lab/texts",
-                 "--context", 64, "--tokens", 20_000)  # fmt: skip
+    arguments = (
+        "import",
+        tmp_path / "w",
+        "lab/dictionaries:narrow",
+        "--model",
+        "lab/small-lm",
+        "--text",
+        "lab/texts",
+        "--context",
+        64,
+        "--tokens",
+        20_000,
+    )
     result = run(hub, tmp_path / "home", *arguments)
     assert result.returncode == 0 and "512 -> 32 latents, read as saelens" in result.stdout, result.stderr
     fetched = [line for line in hub.asked if line.startswith("GET lab/dictionaries/resolve")]
@@ -65,9 +83,12 @@ def test_models_dictionaries_and_texts_by_their_names(hub, tmp_path):
 
 @pytest.mark.parametrize(
     ("source", "words"),
-    [("lab/nothing", "no Hugging Face repository of that name"), ("lab/dictionaries", "holds no dictionary"),
-     ("lab/dictionaries:wider", "no dictionary")],
-)  # fmt: skip
+    [
+        ("lab/nothing", "no Hugging Face repository of that name"),
+        ("lab/dictionaries", "holds no dictionary"),
+        ("lab/dictionaries:wider", "no dictionary"),
+    ],
+)
 def test_names_that_hold_no_dictionary(source, words, hub, tmp_path):
     result = run(hub, tmp_path / "home", "import", tmp_path / "w", source, "--text", "stdlib", "--hook", HOOK)
     assert result.returncode == 2 and words in result.stderr and "Traceback" not in result.stderr

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from sparselex.base.errors import UserError
-from sparselex.dictionaries.archetypal import Archetypal, ArchetypalConfig
-from sparselex.dictionaries.kmeans import kmeans
-from sparselex.dictionaries.sparse import decode_at
-from sparselex.dictionaries.topk import TopK, TopKConfig
+from sparselex.dictionaries.controls.kmeans import kmeans
+from sparselex.dictionaries.sparse.products import decode_at
+from sparselex.dictionaries.types.archetypal import Archetypal, ArchetypalConfig
+from sparselex.dictionaries.types.topk import TopK, TopKConfig
 
 
 def make(delta=1.0, d_sae=40, n_points=15, noise=0.5):
@@ -49,7 +49,8 @@ def test_rows_and_their_gradients_equal_a_slow_formula():
 
 
 def test_a_training_step_equals_one_of_topk_with_the_same_rows():
-    """The chain through the loss, the encoder's gradients and what of AuxK reads the rows, with nothing cached that is not the rows."""
+    """The chain through the loss, the encoder's gradients and what of AuxK reads the rows, with nothing cached that is
+    not the rows."""
     dictionary, x = make(), inputs()
     plain = TopK(TopKConfig(d_in=6, d_sae=40, k=3)).double()
     plain.load_state_dict(

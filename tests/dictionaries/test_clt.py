@@ -1,4 +1,5 @@
-"""Cross-layer transcoders against their formulas written out, and on a planted network whose features write to later layers."""
+"""Cross-layer transcoders against their formulas written out, and on a planted network whose features write to later
+layers."""
 
 import itertools
 
@@ -10,10 +11,10 @@ from sparselex.activations.source import Batch
 from sparselex.base.artifacts import stage
 from sparselex.base.errors import UserError
 from sparselex.base.seeds import derive
-from sparselex.dictionaries.clt import CrossLayerConfig, CrossLayerTranscoder
+from sparselex.convert.doors import export_dictionary
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.convert import export_dictionary
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
+from sparselex.dictionaries.types.clt import CrossLayerConfig, CrossLayerTranscoder
 from sparselex.testing import check_dictionary
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import train
@@ -48,7 +49,8 @@ def blocks_of(dictionary):
 
 
 def written_out(dictionary, x, keep):
-    """Activations and reconstructions layer by layer and site by site; `keep` decides by the contributions of all latents."""
+    """Activations and reconstructions layer by layer and site by site; `keep` decides by the contributions of all
+    latents."""
     parts, biases = x.split(IN, dim=-1), dictionary.b_enc.split(N)
     pre = [part @ W + b for part, W, b in zip(parts, dictionary.W_enc, biases, strict=True)]
     sizes = [torch.zeros(N, dtype=x.dtype) for _ in range(3)]
@@ -128,9 +130,9 @@ def test_a_layer_is_seen_by_no_earlier_site():
 @pytest.mark.parametrize("selection", ["float32", "bfloat16"])
 def test_blocks_of_a_batch_choose_what_the_whole_chooses(selection, monkeypatch):
     found = []
-    monkeypatch.setattr("sparselex.dictionaries.sparse._FEWEST_LATENTS", 64)
+    monkeypatch.setattr("sparselex.dictionaries.sparse.products._FEWEST_LATENTS", 64)
     for size in (2**21, 64 * 5, 1):
-        monkeypatch.setattr("sparselex.dictionaries.sparse._BLOCK_SCORES", size)
+        monkeypatch.setattr("sparselex.dictionaries.sparse.products._BLOCK_SCORES", size)
         dictionary = make(selection=selection).double()
         for bar in (0.0, 1.5, 1e-9, 1e6):
             dictionary.threshold.fill_(bar)
@@ -223,7 +225,8 @@ WIDTHS, N_FEATURES = (24, 20, 28), 20
 
 
 class Network:
-    """Three layers with 20 features each. What appears at layer l is there in all later inputs, and each later site gets a part of it.
+    """Three layers with 20 features each. What appears at layer l is there in all later inputs, and each later site
+    gets a part of it.
 
     Sites differ a hundredfold in scale.
     """
@@ -265,10 +268,16 @@ class Network:
 
 def config(n_tokens=400_000, **values):
     size = {"d_in": Network.d_in, "d_out": Network.d_out, "layers_in": WIDTHS, "layers_out": WIDTHS}
-    return TrainConfig.parse({
-        "dictionary": {"kind": "clt", "d_sae": 96, "k": 3, **size, **values}, "n_tokens": n_tokens, "batch_size": 1000,
-        "lr": 3e-3, "dead_after_tokens": 50_000, "checkpoint_tokens": 7_000,
-    })  # fmt: skip
+    return TrainConfig.parse(
+        {
+            "dictionary": {"kind": "clt", "d_sae": 96, "k": 3, **size, **values},
+            "n_tokens": n_tokens,
+            "batch_size": 1000,
+            "lr": 3e-3,
+            "dead_after_tokens": 50_000,
+            "checkpoint_tokens": 7_000,
+        }
+    )
 
 
 def test_planted_features_are_found_at_their_layer_with_all_they_write(tmp_path):
@@ -303,15 +312,19 @@ def test_training_resumes_exactly(tmp_path):
 
 @pytest.mark.parametrize("change", [{"k": 4}, {"threshold_rate": 0.5}, {"selection": "bfloat16"}, {"d_sae": 99}])
 def test_each_option_changes_something(change, tmp_path):
-    found = [train(Network(), config(n_tokens=10_000, **values), tmp_path / name, inputs={}).state_dict()
-             for name, values in (("plain", {}), ("changed", change))]  # fmt: skip
+    found = [
+        train(Network(), config(n_tokens=10_000, **values), tmp_path / name, inputs={}).state_dict()
+        for name, values in (("plain", {}), ("changed", change))
+    ]
     assert any(not torch.equal(value, found[1][name]) for name, value in found[0].items())
 
 
 def test_auxk_takes_half_of_the_widest_layer_by_default(tmp_path):
     """Not of all layers together; with many dead latents the number shows in the weights."""
     chosen = config(n_tokens=15_000, d_sae=192).model_copy(update={"dead_after_tokens": 3_000, "lr": 1e-2})
-    found = {k_aux: train(Network(), chosen.model_copy(update={"k_aux": k_aux}), tmp_path / str(k_aux), inputs={})
-             for k_aux in (None, max(WIDTHS) // 2, sum(WIDTHS) // 2)}  # fmt: skip
+    found = {
+        k_aux: train(Network(), chosen.model_copy(update={"k_aux": k_aux}), tmp_path / str(k_aux), inputs={})
+        for k_aux in (None, max(WIDTHS) // 2, sum(WIDTHS) // 2)
+    }
     by_default, of_one, of_all = (dictionary.W_dec for dictionary in found.values())
     assert torch.equal(by_default, of_one) and not torch.equal(by_default, of_all)

@@ -8,21 +8,22 @@ from safetensors.torch import load_file, save_file
 
 from sparselex.base.artifacts import stage
 from sparselex.base.errors import UserError
-from sparselex.dictionaries.abstopk import AbsTopKConfig
-from sparselex.dictionaries.archetypal import ArchetypalConfig
-from sparselex.dictionaries.baselines import neurons, principal_components
-from sparselex.dictionaries.batchtopk import BatchTopKConfig
-from sparselex.dictionaries.clt import CrossLayerConfig
 from sparselex.dictionaries.codes import Codes
+from sparselex.dictionaries.controls.basis import neurons, principal_components
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
-from sparselex.dictionaries.gated import GatedConfig
-from sparselex.dictionaries.jumprelu import JumpReLUConfig
-from sparselex.dictionaries.matching_pursuit import MatchingPursuitConfig
-from sparselex.dictionaries.matryoshka import MatryoshkaConfig
-from sparselex.dictionaries.panneal import PAnnealConfig
-from sparselex.dictionaries.relu import ReLUConfig
-from sparselex.dictionaries.table import DICTIONARIES, new_dictionary
-from sparselex.dictionaries.topk import TopKConfig
+from sparselex.dictionaries.kinds import DICTIONARIES
+from sparselex.dictionaries.table import new_dictionary
+from sparselex.dictionaries.types.abstopk import AbsTopKConfig
+from sparselex.dictionaries.types.archetypal import ArchetypalConfig
+from sparselex.dictionaries.types.batchtopk import BatchTopKConfig
+from sparselex.dictionaries.types.clt import CrossLayerConfig
+from sparselex.dictionaries.types.gated import GatedConfig
+from sparselex.dictionaries.types.jumprelu import JumpReLUConfig
+from sparselex.dictionaries.types.matching_pursuit import MatchingPursuitConfig
+from sparselex.dictionaries.types.matryoshka import MatryoshkaConfig
+from sparselex.dictionaries.types.panneal import PAnnealConfig
+from sparselex.dictionaries.types.relu import ReLUConfig
+from sparselex.dictionaries.types.topk import TopKConfig
 from sparselex.testing import check_dictionary
 
 SIZE = {"d_in": 12, "d_sae": 40}
@@ -222,7 +223,8 @@ def test_batchtopk_threshold_follows_the_smallest_kept_contribution():
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_folding_changes_no_reconstruction(kind):
-    """Trained on scaled sites, used on raw ones; activations become lengths of contributions, in raw units where there is one site."""
+    """Trained on scaled sites, used on raw ones; activations become lengths of contributions, in raw units where there
+    is one site."""
     dictionary, x = make(kind), inputs()
     x_scales = [2.5, 0.4, 1.5][: len(dictionary.parts_in)]
     target_scales = x_scales if dictionary.is_autoencoder else [0.7, 3.0][: len(dictionary.parts_out)]

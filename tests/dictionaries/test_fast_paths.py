@@ -5,11 +5,11 @@ import copy
 import pytest
 import torch
 
-from sparselex.dictionaries.baselines import random_rows
-from sparselex.dictionaries.selection import above, largest_of_tokens
-from sparselex.dictionaries.sparse import Scorer, decode_at, nth_largest, places_above
+from sparselex.dictionaries.controls.basis import random_rows
+from sparselex.dictionaries.sparse.products import Scorer, decode_at, nth_largest, places_above
+from sparselex.dictionaries.sparse.selection import above, largest_of_tokens
 from sparselex.dictionaries.table import AnyDictionaryConfig, new_dictionary
-from sparselex.dictionaries.topk import TopKConfig
+from sparselex.dictionaries.types.topk import TopKConfig
 from sparselex.testing import check_dictionary
 from sparselex.training.config import TrainConfig
 
@@ -143,7 +143,8 @@ def test_bfloat16_selection_really_uses_the_coarse_product(kind, monkeypatch):
 
 
 def scorer_of(width: int, dtype=torch.float32) -> tuple[Scorer, torch.Tensor, torch.Tensor]:
-    """A scorer, inputs, and their scores by a plain product; small whole numbers, so that many scores are equal and all are exact."""
+    """A scorer, inputs, and their scores by a plain product; small whole numbers, so that many scores are equal and all
+    are exact."""
     generator = torch.Generator().manual_seed(4)
     numbers = lambda *shape: torch.randint(-3, 4, shape, generator=generator).float()
     rows, norms, bias, x = numbers(width, 5), numbers(width).abs() + 1, numbers(width), numbers(50, 5)
@@ -158,7 +159,7 @@ BLOCKS = {"one": (2**21, 512), "narrow": (64 * 50, 64), "a few tokens": (64 * 7,
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_blocks_of_scores_are_the_product(width, sizes, dtype, monkeypatch):
     for name, size in zip(("_BLOCK_SCORES", "_FEWEST_LATENTS"), sizes, strict=True):
-        monkeypatch.setattr(f"sparselex.dictionaries.sparse.{name}", size)
+        monkeypatch.setattr(f"sparselex.dictionaries.sparse.products.{name}", size)
     scorer, x, expected = scorer_of(width, dtype)
     assert torch.equal(scorer(x).float(), expected)
     found, n_blocks = torch.full_like(expected, torch.nan), 0
@@ -181,7 +182,7 @@ def test_blocks_of_scores_are_the_product(width, sizes, dtype, monkeypatch):
 @pytest.mark.parametrize("width", [31, 64, 800, 801, 1000])
 def test_the_largest_of_tokens_are_those_of_a_plain_ranking(width, signed, sizes, monkeypatch):
     for name, size in zip(("_BLOCK_SCORES", "_FEWEST_LATENTS"), sizes, strict=True):
-        monkeypatch.setattr(f"sparselex.dictionaries.sparse.{name}", size)
+        monkeypatch.setattr(f"sparselex.dictionaries.sparse.products.{name}", size)
     scorer, x, expected = scorer_of(width)
     values, latents = largest_of_tokens(scorer, x, 3, signed=signed)
     assert torch.equal(values, expected.gather(1, latents)) and all(len(set(row)) == 3 for row in latents.tolist())
@@ -206,9 +207,9 @@ def test_places_and_order_statistics_equal_slow_ones(dtype):
 def test_blocks_of_a_batch_choose_what_the_whole_chooses(kind, selection, monkeypatch):
     options = {} if kind in ("relu", "jumprelu") else {"selection": selection}
     found = []
-    monkeypatch.setattr("sparselex.dictionaries.sparse._FEWEST_LATENTS", 64)
+    monkeypatch.setattr("sparselex.dictionaries.sparse.products._FEWEST_LATENTS", 64)
     for size in (2**21, 64 * 7, 1):
-        monkeypatch.setattr("sparselex.dictionaries.sparse._BLOCK_SCORES", size)
+        monkeypatch.setattr("sparselex.dictionaries.sparse.products._BLOCK_SCORES", size)
         dictionary = make(kind, **options).double()
         for round in range(3):  # without a threshold, with one, and with one far too low
             if round == 2 and kind == "batchtopk":

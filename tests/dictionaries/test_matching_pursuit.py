@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from sparselex.dictionaries import matching_pursuit
-from sparselex.dictionaries.matching_pursuit import MatchingPursuit, MatchingPursuitConfig
-from sparselex.dictionaries.sparse import decode_at
+from sparselex.dictionaries.sparse.products import decode_at
+from sparselex.dictionaries.types import matching_pursuit
+from sparselex.dictionaries.types.matching_pursuit import MatchingPursuit, MatchingPursuitConfig
 from tests.dictionaries.test_dictionaries import pursuit_reference
 
 
@@ -57,9 +57,10 @@ def test_the_ways_of_choosing_are_taken(monkeypatch):
     """A Gram matrix that says something else must show where it is meant to be used, and only there."""
     plain = MatchingPursuit._steps
     monkeypatch.setattr(
-        MatchingPursuit, "_steps",
+        MatchingPursuit,
+        "_steps",
         lambda self, residual, rows, gram: plain(self, residual, rows, None if gram is None else 2 * gram),
-    )  # fmt: skip
+    )
     expected, _ = pursuit_reference(make(), inputs())
     assert not torch.allclose(make().encode(inputs()), expected)
     torch.testing.assert_close(

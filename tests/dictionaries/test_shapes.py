@@ -1,6 +1,7 @@
 """The shapes written in signatures are checked while real dictionaries run.
 
-In a process of its own: annotations can only be enforced where a module is loaded, and other tests have loaded these already.
+In a process of its own: annotations can only be enforced where a module is loaded, and other tests have loaded these
+already.
 """
 
 import subprocess
@@ -11,7 +12,9 @@ CHECKED = '["sparselex.dictionaries", "sparselex.training.objectives", "sparsele
 PROGRAM = f"""
 from jaxtyping import TypeCheckError, install_import_hook
 with install_import_hook({CHECKED}, "beartype.beartype"):
-    from sparselex.dictionaries import baselines, sparse, table
+    from sparselex.dictionaries import table
+    from sparselex.dictionaries.controls import basis as baselines
+    from sparselex.dictionaries.sparse import products as sparse
     from sparselex.training.config import TrainConfig
     from sparselex.training.train import train
 import torch

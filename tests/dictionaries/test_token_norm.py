@@ -7,14 +7,14 @@ import torch
 
 from sparselex.base.artifacts import stage
 from sparselex.base.errors import UserError
+from sparselex.convert.doors import export_dictionary, import_dictionary
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.convert import export_dictionary, import_dictionary
 from sparselex.dictionaries.dictionary import EncoderDictionary
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
-from sparselex.dictionaries.relu import ReLUConfig
 from sparselex.dictionaries.table import new_dictionary
 from sparselex.dictionaries.token_norm import normalised
-from sparselex.dictionaries.topk import TopKConfig
+from sparselex.dictionaries.types.relu import ReLUConfig
+from sparselex.dictionaries.types.topk import TopKConfig
 from sparselex.testing import check_dictionary
 from tests.dictionaries.test_dictionaries import CONFIGS, make
 

@@ -1,4 +1,5 @@
-"""Control dictionaries in an evaluation: each named one is made, measured at the dictionary's L0, and shown in the report."""
+"""Control dictionaries in an evaluation: each named one is made, measured at the dictionary's L0, and shown in the
+report."""
 
 import shutil
 from typing import get_args
@@ -8,10 +9,10 @@ import torch
 
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
-from sparselex.dictionaries import ica
+from sparselex.dictionaries.controls import ica
+from sparselex.evaluate.config import EvaluateConfig
 from sparselex.evaluate.controls import Control, control_dictionaries
 from sparselex.evaluate.core import Moments
-from sparselex.evaluate.evaluate import EvaluateConfig
 from sparselex.evaluate.report import report
 from sparselex.recipes.pipeline import Pipeline
 from sparselex.testing import check_dictionary

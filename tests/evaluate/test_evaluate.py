@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from sparselex.activations.live import Reader
-from sparselex.activations.masks import MaskConfig
 from sparselex.base.errors import UserError
-from sparselex.base.records import Figure
+from sparselex.base.figures import Figure
+from sparselex.base.sites import Mask
 from sparselex.base.workspace import Workspace
-from sparselex.dictionaries.baselines import neurons, principal_components
+from sparselex.dictionaries.controls.basis import neurons, principal_components
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.evaluate.core import CORE, core_figures, core_sums, moments
 from sparselex.evaluate.evaluate import density_histogram
@@ -24,13 +24,17 @@ HOOK = "blocks.0.mlp.hook_post"
 @pytest.fixture(scope="module")
 def measured(small_workspace, small_index):
     """Figures of a trained, a perfect and an empty dictionary on test rows; and what they were measured on."""
-    reader = Reader(load_model("embedded"), small_index.corpus, HOOK, MaskConfig(), batch_rows=4)
+    reader = Reader(load_model("embedded"), small_index.corpus, HOOK, Mask(), batch_rows=4)
     mean, covariance = moments(reader, 64)
     trained = load_dictionary(small_workspace.run("main") / "dictionary")
     empty = neurons(mean, 1)
     empty.W_dec.zero_()
-    subjects = {"trained": trained, "perfect": neurons(mean, 512), "mean": empty,
-                "pca": principal_components(mean, covariance, 8)}  # fmt: skip
+    subjects = {
+        "trained": trained,
+        "perfect": neurons(mean, 512),
+        "mean": empty,
+        "pca": principal_components(mean, covariance, 8),
+    }
     rows = np.array(small_index.corpus.row_ranges["test"])
     sums = core_sums(reader, subjects, mean, rows)
     return reader, trained, rows, {name: {f.name[5:]: f for f in core_figures(part[0])} for name, part in sums.items()}
@@ -38,8 +42,16 @@ def measured(small_workspace, small_index):
 
 def test_a_perfect_dictionary(measured):
     perfect = measured[3]["perfect"]
-    for name, value in {"fvu": 0, "cosine": 1, "norm_ratio": 1, "ce_increase": 0, "kl": 0, "loss_recovered_mean": 1,
-                        "loss_recovered_zero": 1, "kl_recovered_mean": 1}.items():  # fmt: skip
+    for name, value in {
+        "fvu": 0,
+        "cosine": 1,
+        "norm_ratio": 1,
+        "ce_increase": 0,
+        "kl": 0,
+        "loss_recovered_mean": 1,
+        "loss_recovered_zero": 1,
+        "kl_recovered_mean": 1,
+    }.items():
         assert abs(perfect[name].value - value) < 1e-5, name
 
 

@@ -1,4 +1,5 @@
-"""Rules: the text predicts what the scorer scored; planted rules are found; nothing looks at test documents before scoring."""
+"""Rules: the text predicts what the scorer scored; planted rules are found; nothing looks at test documents before
+scoring."""
 
 import json
 import re
@@ -8,12 +9,13 @@ import numpy as np
 import pytest
 
 from sparselex.base.vocabulary import Vocabulary
-from sparselex.explain.explain import ExplainConfig, RuleExplainer, explain
-from sparselex.explain.keys import KeyTable
+from sparselex.explain.config import ExplainConfig
+from sparselex.explain.explain import RuleExplainer, explain
 from sparselex.explain.rules import Labels, Rule
 from sparselex.explain.score import Sums, confusion, scores, values
 from sparselex.explain.search import Column, search
 from sparselex.explain.store import ExplanationStore
+from sparselex.features.counted import KeyTable
 from sparselex.features.index import FeatureIndex
 from sparselex.text.splits import SPLITS
 
@@ -39,15 +41,22 @@ class PlantedIndex(FeatureIndex):
         documents[:, 0] = -1
         names = [b"<s>", b"\xff", *(chr(95 + i).encode() for i in range(2, N_VOCAB))]
         self.corpus = SimpleNamespace(
-            tokens=self.tokens, documents=documents, n_ctx=N_CTX, n_rows=N_ROWS, row_ranges=SPLIT_ROWS,
+            tokens=self.tokens,
+            documents=documents,
+            n_ctx=N_CTX,
+            n_rows=N_ROWS,
+            row_ranges=SPLIT_ROWS,
             vocabulary=Vocabulary(names, [0]),
-        )  # fmt: skip
+        )
         self.counted = (documents >= 0).reshape(-1)
         flat, previous = self.tokens.reshape(-1).astype(int), np.roll(self.tokens.reshape(-1).astype(int), 1)
         active = [
-            np.isin(flat, [5, 9]), (flat == 7) & np.isin(previous, [3, 4]) | (flat == 8) & (previous == 3),
-            previous == 11, rng.random(len(flat)) < 0.05, np.zeros(len(flat), dtype=bool),
-        ]  # fmt: skip
+            np.isin(flat, [5, 9]),
+            (flat == 7) & np.isin(previous, [3, 4]) | (flat == 8) & (previous == 3),
+            previous == 11,
+            rng.random(len(flat)) < 0.05,
+            np.zeros(len(flat), dtype=bool),
+        ]
         sizes = 1 + flat / 50
         self.acts = np.stack([np.where(a & self.counted, sizes, 0) for a in active], axis=1)
         if poison_test:
@@ -137,17 +146,24 @@ def brute_force(rule, table, column):
     pairs = predicted[active][:, None] - predicted[~active][None]
     hits = (active & called).sum()
     return {
-        "f1": 2 * hits / (active.sum() + called.sum()), "precision": hits / called.sum(), "recall": hits / active.sum(),
-        "mass_recall": actual[called].sum() / actual.sum(), "auroc": ((pairs > 0) + 0.5 * (pairs == 0)).mean(),
+        "f1": 2 * hits / (active.sum() + called.sum()),
+        "precision": hits / called.sum(),
+        "recall": hits / active.sum(),
+        "mass_recall": actual[called].sum() / actual.sum(),
+        "auroc": ((pairs > 0) + 0.5 * (pairs == 0)).mean(),
         "correlation": np.corrcoef(predicted, actual)[0, 1],
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(
     "rule",
-    [Rule("token", {5: 2.0, 8: 1.0, 30: 0.5}), Rule("previous", {11: 1.5, 3: 1.5}), Rule("pair", {3 * N_VOCAB + 7: 0.2, 4 * N_VOCAB + 7: 4.0})],
+    [
+        Rule("token", {5: 2.0, 8: 1.0, 30: 0.5}),
+        Rule("previous", {11: 1.5, 3: 1.5}),
+        Rule("pair", {3 * N_VOCAB + 7: 0.2, 4 * N_VOCAB + 7: 4.0}),
+    ],
     ids=lambda rule: rule.kind,
-)  # fmt: skip
+)
 @pytest.mark.parametrize("latent", [0, 1, 2, 3])
 def test_scores_from_counts_equal_a_scan_of_every_token(index, explainer, rule, latent):
     table, column = explainer.tables["test"], explainer._column(latent, "test")

@@ -1,4 +1,5 @@
-"""A forward pass written out by hand from a model's tensors, for every family: the slow, obvious reference of the hooks."""
+"""A forward pass written out by hand from a model's tensors, for every family: the slow, obvious reference of the
+hooks."""
 
 import math
 
@@ -72,9 +73,23 @@ def gpt2(model, tokens):
         mlp_in = layer_norm(p, "ln_2", mid, c.layer_norm_epsilon)
         hidden = F.gelu(linear(p, "mlp.c_fc", mlp_in), approximate="tanh")
         mlp_out = linear(p, "mlp.c_proj", hidden)
-        block(sites, layer, {"hook_resid_pre": x, "attn.hook_q": q, "attn.hook_k": k, "attn.hook_v": v, "attn.hook_z": z,
-              "hook_attn_out": attn_out, "hook_resid_mid": mid, "hook_mlp_in": mlp_in, "mlp.hook_post": hidden,
-              "hook_mlp_out": mlp_out, "hook_resid_post": mid + mlp_out})  # fmt: skip
+        block(
+            sites,
+            layer,
+            {
+                "hook_resid_pre": x,
+                "attn.hook_q": q,
+                "attn.hook_k": k,
+                "attn.hook_v": v,
+                "attn.hook_z": z,
+                "hook_attn_out": attn_out,
+                "hook_resid_mid": mid,
+                "hook_mlp_in": mlp_in,
+                "mlp.hook_post": hidden,
+                "hook_mlp_out": mlp_out,
+                "hook_resid_post": mid + mlp_out,
+            },
+        )
         x = mid + mlp_out
     return sites, layer_norm(top, "ln_f", x, c.layer_norm_epsilon) @ model.state_dict()["lm_head.weight"].T
 
@@ -97,9 +112,18 @@ def neox(model, tokens):
         mlp_in = layer_norm(p, "post_attention_layernorm", x if c.use_parallel_residual else mid, c.layer_norm_eps)
         hidden = F.gelu(linear(p, "mlp.dense_h_to_4h", mlp_in))
         mlp_out = linear(p, "mlp.dense_4h_to_h", hidden)
-        values = {"hook_resid_pre": x, "attn.hook_q": q, "attn.hook_k": k, "attn.hook_v": v, "attn.hook_z": z,
-                  "hook_attn_out": attn_out, "hook_mlp_in": mlp_in, "mlp.hook_post": hidden, "hook_mlp_out": mlp_out,
-                  "hook_resid_post": mid + mlp_out}  # fmt: skip
+        values = {
+            "hook_resid_pre": x,
+            "attn.hook_q": q,
+            "attn.hook_k": k,
+            "attn.hook_v": v,
+            "attn.hook_z": z,
+            "hook_attn_out": attn_out,
+            "hook_mlp_in": mlp_in,
+            "mlp.hook_post": hidden,
+            "hook_mlp_out": mlp_out,
+            "hook_resid_post": mid + mlp_out,
+        }
         block(sites, layer, values if c.use_parallel_residual else values | {"hook_resid_mid": mid})
         x = mid + mlp_out
     head = model.get_output_embeddings().weight
@@ -123,9 +147,23 @@ def opt(model, tokens):
         hidden = linear(p, "fc1", mlp_in).relu()
         mlp_out = linear(p, "fc2", hidden)
         post = mid + mlp_out if before else layer_norm(p, "final_layer_norm", mid + mlp_out, 1e-5)
-        block(sites, layer, {"hook_resid_pre": x, "attn.hook_q": q, "attn.hook_k": k, "attn.hook_v": v, "attn.hook_z": z,
-              "hook_attn_out": attn_out, "hook_resid_mid": mid, "hook_mlp_in": mlp_in, "mlp.hook_post": hidden,
-              "hook_mlp_out": mlp_out, "hook_resid_post": post})  # fmt: skip
+        block(
+            sites,
+            layer,
+            {
+                "hook_resid_pre": x,
+                "attn.hook_q": q,
+                "attn.hook_k": k,
+                "attn.hook_v": v,
+                "attn.hook_z": z,
+                "hook_attn_out": attn_out,
+                "hook_resid_mid": mid,
+                "hook_mlp_in": mlp_in,
+                "mlp.hook_post": hidden,
+                "hook_mlp_out": mlp_out,
+                "hook_resid_post": post,
+            },
+        )
         x = post
     x = layer_norm(top, "final_layer_norm", x, 1e-5) if before else x
     return sites, x @ model.get_output_embeddings().weight.T
@@ -162,9 +200,23 @@ def llama_like(model, tokens):
         mlp_out = linear(p, "mlp.down_proj", hidden)
         if post_norms:
             mlp_out = norm(p, "post_feedforward_layernorm", mlp_out)
-        block(sites, layer, {"hook_resid_pre": x, "attn.hook_q": q, "attn.hook_k": k, "attn.hook_v": v, "attn.hook_z": z,
-              "hook_attn_out": attn_out, "hook_resid_mid": mid, "hook_mlp_in": mlp_in, "mlp.hook_post": hidden,
-              "hook_mlp_out": mlp_out, "hook_resid_post": mid + mlp_out})  # fmt: skip
+        block(
+            sites,
+            layer,
+            {
+                "hook_resid_pre": x,
+                "attn.hook_q": q,
+                "attn.hook_k": k,
+                "attn.hook_v": v,
+                "attn.hook_z": z,
+                "hook_attn_out": attn_out,
+                "hook_resid_mid": mid,
+                "hook_mlp_in": mlp_in,
+                "mlp.hook_post": hidden,
+                "hook_mlp_out": mlp_out,
+                "hook_resid_post": mid + mlp_out,
+            },
+        )
         x = mid + mlp_out
     logits = norm(top, "norm", x) @ model.get_output_embeddings().weight.T
     cap = getattr(c, "final_logit_softcapping", None)

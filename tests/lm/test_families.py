@@ -5,29 +5,60 @@ import torch
 import transformers as hf
 
 from sparselex.base.errors import UserError
+from sparselex.lm.config import ModelConfig
 from sparselex.lm.hookpoints import FAMILIES
-from sparselex.lm.subject import ModelConfig, SubjectModel, load_model
+from sparselex.lm.subject import SubjectModel, load_model
 from tests.lm import handwritten
 
-SMALL = {"vocab_size": 50, "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4,
-         "max_position_embeddings": 32, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}  # fmt: skip
+SMALL = {
+    "vocab_size": 50,
+    "hidden_size": 24,
+    "intermediate_size": 40,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 32,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 2,
+}
 SHARED_HEADS = SMALL | {"num_key_value_heads": 2, "head_dim": 8}
 CONFIGS = {
-    "gpt2": hf.GPT2Config(vocab_size=50, n_embd=24, n_layer=2, n_head=4, n_positions=32, bos_token_id=0, eos_token_id=1),
+    "gpt2": hf.GPT2Config(
+        vocab_size=50, n_embd=24, n_layer=2, n_head=4, n_positions=32, bos_token_id=0, eos_token_id=1
+    ),
     "gpt_neox": hf.GPTNeoXConfig(**SMALL, rotary_pct=0.7, use_parallel_residual=True),
     "gpt_neox sequential": hf.GPTNeoXConfig(**SMALL, rotary_pct=1.0, use_parallel_residual=False),
     "llama": hf.LlamaConfig(**SHARED_HEADS),
     "mistral": hf.MistralConfig(**SHARED_HEADS),
     "gemma": hf.GemmaConfig(**SHARED_HEADS),
-    "gemma2": hf.Gemma2Config(**SHARED_HEADS, query_pre_attn_scalar=10, attn_logit_softcapping=0.5, final_logit_softcapping=2.0),
+    "gemma2": hf.Gemma2Config(
+        **SHARED_HEADS, query_pre_attn_scalar=10, attn_logit_softcapping=0.5, final_logit_softcapping=2.0
+    ),
     "gemma3_text": hf.Gemma3TextConfig(**SHARED_HEADS, layer_types=["sliding_attention", "full_attention"]),
     "qwen2": hf.Qwen2Config(**SMALL | {"num_key_value_heads": 2}),
     "qwen3": hf.Qwen3Config(**SHARED_HEADS),
-    "opt": hf.OPTConfig(vocab_size=50, hidden_size=24, ffn_dim=40, num_hidden_layers=2, num_attention_heads=4,
-                        max_position_embeddings=32, word_embed_proj_dim=24, pad_token_id=2, dropout=0.0),
-    "opt post-norm": hf.OPTConfig(vocab_size=50, hidden_size=24, ffn_dim=40, num_hidden_layers=2, num_attention_heads=4,
-                                  max_position_embeddings=32, word_embed_proj_dim=24, do_layer_norm_before=False),
-}  # fmt: skip
+    "opt": hf.OPTConfig(
+        vocab_size=50,
+        hidden_size=24,
+        ffn_dim=40,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=32,
+        word_embed_proj_dim=24,
+        pad_token_id=2,
+        dropout=0.0,
+    ),
+    "opt post-norm": hf.OPTConfig(
+        vocab_size=50,
+        hidden_size=24,
+        ffn_dim=40,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=32,
+        word_embed_proj_dim=24,
+        do_layer_norm_before=False,
+    ),
+}
 TOKENS = torch.randint(3, 50, (2, 9), generator=torch.Generator().manual_seed(0))
 
 
@@ -74,8 +105,11 @@ def test_heads_are_flattened_in_order(subject):
     weight = subject.hf.get_submodule(subject.resolve("blocks.1.attn.hook_z").path).weight
     before = weight.data.clone()
     rows = slice(d_head, 2 * d_head)
-    (weight.data[rows] if type(subject.hf.get_submodule(subject.resolve("blocks.1.attn.hook_z").path)).__name__ == "Conv1D"
-     else weight.data[:, rows]).zero_()  # fmt: skip
+    (
+        weight.data[rows]
+        if type(subject.hf.get_submodule(subject.resolve("blocks.1.attn.hook_z").path)).__name__ == "Conv1D"
+        else weight.data[:, rows]
+    ).zero_()
     torch.testing.assert_close(subject.logits(TOKENS), edited, rtol=1e-4, atol=1e-5)
     weight.data.copy_(before)
 
@@ -97,8 +131,14 @@ def test_an_edit_of_the_stream_is_seen_by_everything_after_it(subject):
     new = torch.randn(2, 9, subject.d_model, generator=torch.Generator().manual_seed(1))
     mid, mlp, post = ("blocks.0.hook_resid_mid", "blocks.0.hook_mlp_out", "blocks.0.hook_resid_post")
     seen = {}
-    subject.logits(TOKENS, edits={mid: lambda x: new, mlp: lambda x: seen.setdefault("mlp", x.clone()),
-                                  post: lambda x: seen.setdefault("post", x.clone())})  # fmt: skip
+    subject.logits(
+        TOKENS,
+        edits={
+            mid: lambda x: new,
+            mlp: lambda x: seen.setdefault("mlp", x.clone()),
+            post: lambda x: seen.setdefault("post", x.clone()),
+        },
+    )
     if subject.hf.config.model_type != "opt" or subject.hf.config.do_layer_norm_before:
         torch.testing.assert_close(seen["post"], new + seen["mlp"], rtol=1e-5, atol=1e-5)
 

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.cli.main import app
-from sparselex.dictionaries.clt import CrossLayerConfig, CrossLayerTranscoder
-from sparselex.dictionaries.convert import export_dictionary
+from sparselex.convert.doors import export_dictionary
+from sparselex.dictionaries.types.clt import CrossLayerConfig, CrossLayerTranscoder
 from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.run import new_run
 from tests.support.small import write_documents
@@ -35,8 +35,15 @@ def figures(pipeline):
 def test_a_perfect_dictionary_of_normalised_tokens_loses_nothing(tmp_path):
     """Every coordinate and its opposite as a latent: what is spliced in is the token, mean and size included."""
     (tmp_path / "d").mkdir()
-    save_file({"W_enc": torch.cat([EYE, -EYE], 1), "b_enc": torch.zeros(256), "W_dec": torch.cat([EYE, -EYE]),
-               "b_dec": 0.5 * torch.ones(128)}, tmp_path / "d" / "sae_weights.safetensors")  # fmt: skip
+    save_file(
+        {
+            "W_enc": torch.cat([EYE, -EYE], 1),
+            "b_enc": torch.zeros(256),
+            "W_dec": torch.cat([EYE, -EYE]),
+            "b_dec": 0.5 * torch.ones(128),
+        },
+        tmp_path / "d" / "sae_weights.safetensors",
+    )
     cfg = {"architecture": "standard", "d_in": 128, "d_sae": 256, "normalize_activations": "layer_norm"}
     (tmp_path / "d" / "cfg.json").write_text(json.dumps(cfg))
     pipeline = pipeline_of(tmp_path, hook=OUT)
@@ -52,8 +59,15 @@ def crosscoder(folder):
     zeros = torch.zeros(128, 128)
     encoder = torch.stack([torch.cat([EYE, -EYE, zeros, zeros], 1), torch.cat([zeros, zeros, EYE, -EYE], 1)])
     decoder = encoder.transpose(1, 2).contiguous()
-    save_file({"encoder.weight": encoder, "encoder.bias": torch.zeros(512), "decoder.weight": decoder,
-               "decoder.bias": torch.zeros(2, 128)}, folder / "model.safetensors")  # fmt: skip
+    save_file(
+        {
+            "encoder.weight": encoder,
+            "encoder.bias": torch.zeros(512),
+            "decoder.weight": decoder,
+            "decoder.bias": torch.zeros(2, 128),
+        },
+        folder / "model.safetensors",
+    )
     (folder / "config.json").write_text('{"dict_class": "CrossCoder"}')
     return folder
 

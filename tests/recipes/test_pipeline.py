@@ -6,8 +6,8 @@ import torch
 from sparselex.base.artifacts import read_json, write_json
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
-from sparselex.dictionaries.sparse import fastest_selection
-from sparselex.dictionaries.table import DICTIONARIES
+from sparselex.dictionaries.kinds import DICTIONARIES
+from sparselex.dictionaries.sparse.products import fastest_selection
 from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.run import RunConfig, TrainingChoice, new_run, twin_of
 from sparselex.training.config import TrainConfig
@@ -160,17 +160,43 @@ def test_a_run_kept_by_an_earlier_version_is_read_with_what_its_type_used(tmp_pa
 
 
 WHOLE = [
-    {"dictionary": {"kind": "topk", "d_in": 512, "d_sae": 77, "k": 5, "rank_by": "activation", "selection": "bfloat16"},
-     "n_tokens": 6_000, "batch_size": 500, "lr": 2e-3, "clip": 0.5, "frozen": "decoder", "seed": 3, "k_aux": 7},
-    {"dictionary": {"kind": "relu", "d_in": 512, "d_sae": 33, "l1": 2.0, "convention": "2023", "resample_shares": [0.5]},
-     "n_tokens": 6_000, "auxk_alpha": 0.0},
+    {
+        "dictionary": {
+            "kind": "topk",
+            "d_in": 512,
+            "d_sae": 77,
+            "k": 5,
+            "rank_by": "activation",
+            "selection": "bfloat16",
+        },
+        "n_tokens": 6_000,
+        "batch_size": 500,
+        "lr": 2e-3,
+        "clip": 0.5,
+        "frozen": "decoder",
+        "seed": 3,
+        "k_aux": 7,
+    },
+    {
+        "dictionary": {
+            "kind": "relu",
+            "d_in": 512,
+            "d_sae": 33,
+            "l1": 2.0,
+            "convention": "2023",
+            "resample_shares": [0.5],
+        },
+        "n_tokens": 6_000,
+        "auxk_alpha": 0.0,
+    },
     {"dictionary": {"kind": "jumprelu", "d_in": 512, "d_sae": 100, "target_l0": 7.5}, "n_tokens": 6_000},
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("values", WHOLE, ids=lambda values: values["dictionary"]["kind"])
 def test_what_is_recorded_is_what_was_trained(values, tmp_path):
-    """A whole configuration given in place of the choice: the run read back makes the very same one, and so does its twin."""
+    """A whole configuration given in place of the choice: the run read back makes the very same one, and so does its
+    twin."""
     config, ahead = TrainConfig.parse(values), int(values["dictionary"]["kind"] == "relu")
     first = Pipeline(Workspace.create(tmp_path / "w"), "main", small_config(write_documents(tmp_path / "text")))
     pipeline = first.use_training(first.config.training.model_copy(update={"prefetch": ahead}))

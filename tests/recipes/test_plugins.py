@@ -11,7 +11,7 @@ from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.files import load_dictionary
-from sparselex.dictionaries.table import DICTIONARIES
+from sparselex.dictionaries.kinds import DICTIONARIES
 from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.run import TrainingChoice
 from sparselex.testing import check_dictionary
@@ -61,8 +61,21 @@ def test_it_is_trained_saved_and_loaded(installed, tmp_path):
 def test_it_goes_through_every_stage_from_the_command_line(installed, tmp_path):
     workspace = Workspace.create(tmp_path / "w")
     Pipeline(workspace, "main", small_config(write_documents(tmp_path / "text"))).harvest()
-    command = [sys.executable, "-c", "from sparselex.cli.main import main; main()", "train", str(workspace.path),
-               "--kind", "log_relu", "--expansion", "0.25", "--option", "weight=3", "--tokens", "8000"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-c",
+        "from sparselex.cli.main import main; main()",
+        "train",
+        str(workspace.path),
+        "--kind",
+        "log_relu",
+        "--expansion",
+        "0.25",
+        "--option",
+        "weight=3",
+        "--tokens",
+        "8000",
+    ]
     paths = os.pathsep.join([str(installed), *filter(None, [os.environ.get("PYTHONPATH")])])
     result = subprocess.run(
         command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, timeout=120
@@ -96,7 +109,7 @@ def test_where_the_package_is_not_installed_the_known_types_are_named(tmp_path, 
         ("log_relu:Missing", "of the package 'log-relu' cannot be loaded"),
         ("no_such_module:LogReLU", "of the package 'log-relu' cannot be loaded"),
         ("log_relu:LogReLUConfig", "no subclass of TrainableDictionary"),
-        ("sparselex.dictionaries.relu:ReLU", "ReLUConfig, is not of that kind"),
+        ("sparselex.dictionaries.types.relu:ReLU", "ReLUConfig, is not of that kind"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_in_one_message(target, message, tmp_path, monkeypatch):

@@ -12,23 +12,25 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXConfig
 from typer.testing import CliRunner
 
 from sparselex.activations.live import Reader
-from sparselex.activations.masks import MaskConfig
 from sparselex.base.artifacts import read_json
 from sparselex.base.errors import UserError
+from sparselex.base.sites import Mask
 from sparselex.base.workspace import Workspace
 from sparselex.cli.main import app
-from sparselex.dictionaries.clt import CrossLayerTranscoder
-from sparselex.dictionaries.convert import export_dictionary, import_dictionary
+from sparselex.convert.doors import export_dictionary, import_dictionary
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.dictionaries.files import load_dictionary
-from sparselex.dictionaries.relu import ReLUConfig
 from sparselex.dictionaries.table import new_dictionary
+from sparselex.dictionaries.types.clt import CrossLayerTranscoder
+from sparselex.dictionaries.types.relu import ReLUConfig
 from sparselex.evaluate.core import core_figures, core_sums, moments
 from sparselex.evaluate.report import diff_of, write_report
-from sparselex.features.build import IndexConfig, _written
+from sparselex.features.build import _written
+from sparselex.features.config import IndexConfig
+from sparselex.lm.config import ModelConfig
 from sparselex.lm.embedded import EMBEDDED
 from sparselex.lm.pair import ModelPair
-from sparselex.lm.subject import ModelConfig, load_model
+from sparselex.lm.subject import load_model
 from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.run import TrainingChoice, new_run
 from sparselex.server.app import create_app
@@ -66,7 +68,7 @@ def test_a_transcoder_goes_through_every_stage(tmp_path, dtype):
     pipeline = build_all(workspace, config)
     store = pipeline.harvest()
     batch = store.shard(0)
-    direct = Reader(pipeline.model, pipeline.corpus, IN, MaskConfig(), target=OUT).read(
+    direct = Reader(pipeline.model, pipeline.corpus, IN, Mask(), target=OUT).read(
         torch.arange(pipeline.corpus.row_ranges["train"].start, pipeline.corpus.row_ranges["train"].stop).numpy()
     )
     bound = 0 if dtype == "float32" else float(direct.target.abs().max()) / 250
@@ -81,10 +83,11 @@ def test_a_transcoder_goes_through_every_stage(tmp_path, dtype):
 
 
 def test_a_transcoder_is_judged_where_it_writes(tmp_path):
-    """Reading the MLP's input and giving its exact output loses nothing; giving zeros is zero ablation of the output."""
+    """Reading the MLP's input and giving its exact output loses nothing; giving zeros is zero ablation of the
+    output."""
     workspace, config = run_of(tmp_path, TrainingChoice(), hook=IN, target=OUT)
     pipeline = Pipeline(workspace, "main", config)
-    reader = Reader(pipeline.model, pipeline.corpus, IN, MaskConfig(), target=OUT, batch_rows=8)
+    reader = Reader(pipeline.model, pipeline.corpus, IN, Mask(), target=OUT, batch_rows=8)
     block = pipeline.model.hf.get_submodule("gpt_neox.layers.0")
 
     class Exact(Dictionary):
@@ -214,8 +217,15 @@ def three_layers(tmp_path_factory) -> str:
     """A model of three layers, drawn at random, with the embedded model's tokenizer."""
     folder = tmp_path_factory.mktemp("three")
     torch.manual_seed(0)
-    config = GPTNeoXConfig(vocab_size=load_model("embedded").n_vocab, hidden_size=32, intermediate_size=64, num_hidden_layers=3,
-                           num_attention_heads=4, max_position_embeddings=64, initializer_range=0.2)  # fmt: skip
+    config = GPTNeoXConfig(
+        vocab_size=load_model("embedded").n_vocab,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        initializer_range=0.2,
+    )
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     AutoTokenizer.from_pretrained(EMBEDDED["embedded"]).save_pretrained(folder)
     return str(folder)
@@ -275,11 +285,12 @@ def test_logit_effects_are_of_the_last_site_that_writes_to_the_stream(three_laye
 
 
 def test_each_site_of_a_cross_layer_transcoder_is_spliced_alone_from_the_undisturbed_model(tmp_path, three_layers):
-    """One that gives the last site exactly and zeros at the others loses nothing there and everything zero ablation loses elsewhere."""
+    """One that gives the last site exactly and zeros at the others loses nothing there and everything zero ablation
+    loses elsewhere."""
     text = write_documents(tmp_path / "text")
     config = new_run(three_layers, str(text), n_ctx=64, hook=INS, target=OUTS)
     pipeline = Pipeline(Workspace.create(tmp_path / "w"), "main", config)
-    reader = Reader(pipeline.model, pipeline.corpus, INS, MaskConfig(), target=OUTS, batch_rows=8)
+    reader = Reader(pipeline.model, pipeline.corpus, INS, Mask(), target=OUTS, batch_rows=8)
     mlp = pipeline.model.hf.get_submodule("gpt_neox.layers.2.mlp")
 
     class LastAlone(Dictionary):
@@ -370,13 +381,21 @@ def test_a_transcoder_whose_files_name_no_target_is_given_one(exported, tmp_path
     [
         ("nameless", {"hook": IN}, "name it with --target"),
         ("nameless", {"target": OUT}, "do not say which hook it reads"),
-        ("nameless", {"hook": IN, "target": "blocks.0.mlp.hook_post"}, "has width 512, and the dictionary writes width 128"),
-        ("nameless", {"hook": "blocks.0.mlp.hook_post", "target": OUT}, "has width 512, and the dictionary reads width 128"),
+        (
+            "nameless",
+            {"hook": IN, "target": "blocks.0.mlp.hook_post"},
+            "has width 512, and the dictionary writes width 128",
+        ),
+        (
+            "nameless",
+            {"hook": "blocks.0.mlp.hook_post", "target": OUT},
+            "has width 512, and the dictionary reads width 128",
+        ),
         ("autoencoder", {"hook": IN, "target": OUT}, "leave --target out"),
         ("nameless", {"hook": f"{IN}+{OUT}", "target": OUT}, "reads 2 sites and writes 1"),
     ],
     ids=range(6),
-)  # fmt: skip
+)
 def test_targets_that_do_not_fit_are_refused(kind, options, words, tmp_path):
     config = ReLUConfig(d_in=128, d_sae=16, d_out=128 if kind == "nameless" else None)
     if "+" in options.get("hook", ""):

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from sparselex.activations.prefetch import Prefetched
+from sparselex.atlas.fronts import fronts_of
+from sparselex.atlas.records import SweepReport, SweepRow
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.files import load_dictionary
-from sparselex.evaluate.records import SweepReport, SweepRow
-from sparselex.evaluate.sweep import fronts_of
 from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.sweep import SweepConfig, members_of, print_sweep, sweep, use
 from sparselex.server.app import create_app
@@ -21,9 +21,17 @@ from tests.support.small import small_config, write_documents
 
 HOOKS = ("blocks.0.mlp.hook_post", "blocks.0.hook_resid_post")
 CONFIG = SweepConfig(
-    kinds=("batchtopk", "relu"), expansions=(0.5,), ks=(4, 8), l1s=(5.0,), seeds=(0, 1), hooks=HOOKS, n_tokens=20_000, n_rows=20,
-    moment_rows=40, options={},
-)  # fmt: skip
+    kinds=("batchtopk", "relu"),
+    expansions=(0.5,),
+    ks=(4, 8),
+    l1s=(5.0,),
+    seeds=(0, 1),
+    hooks=HOOKS,
+    n_tokens=20_000,
+    n_rows=20,
+    moment_rows=40,
+    options={},
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +69,26 @@ def test_its_figures_equal_a_direct_look(swept):
 def test_values_go_to_the_types_that_take_them(swept):
     """An option of one type, amounts of the others: each member has what its type knows, and the rest is no error."""
     pipeline, _ = swept
-    config = SweepConfig(kinds=("topk", "relu", "jumprelu"), ks=(4, 8), l1s=(5.0, 6.0), selection="float32", expansions=(0.5,),
-                         options={"convention": "2023", "warmup_share": 0.1})  # fmt: skip
+    config = SweepConfig(
+        kinds=("topk", "relu", "jumprelu"),
+        ks=(4, 8),
+        l1s=(5.0, 6.0),
+        selection="float32",
+        expansions=(0.5,),
+        options={"convention": "2023", "warmup_share": 0.1},
+    )
     found = {
         member.name: pipeline.train_config(member.choice).dictionary.to_json()
         for member in members_of(pipeline, config)
     }
-    assert list(found) == ["topk-x0.5-k4-s0", "topk-x0.5-k8-s0", "relu-x0.5-l1-5-s0", "relu-x0.5-l1-6-s0",
-                           "jumprelu-x0.5-k4-s0", "jumprelu-x0.5-k8-s0"]  # fmt: skip
+    assert list(found) == [
+        "topk-x0.5-k4-s0",
+        "topk-x0.5-k8-s0",
+        "relu-x0.5-l1-5-s0",
+        "relu-x0.5-l1-6-s0",
+        "jumprelu-x0.5-k4-s0",
+        "jumprelu-x0.5-k8-s0",
+    ]
     relu, jump = found["relu-x0.5-l1-6-s0"], found["jumprelu-x0.5-k8-s0"]
     assert (relu["convention"], relu["warmup_share"], relu["l1"]) == ("2023", 0.1, 6.0)
     assert (jump["target_l0"], jump["warmup_share"], found["topk-x0.5-k4-s0"]["selection"]) == (8, 0.1, "float32")
@@ -137,8 +157,10 @@ def test_stability_is_reported_for_equal_settings(swept):
 
 def test_fronts():
     def row(name, l0, fvu, hook="a"):
-        figures = [{"name": f"core/{key}", "value": value, "definition": "x"}
-                   for key, value in (("l0", l0), ("fvu", fvu), ("loss_recovered_mean", 1 - fvu))]  # fmt: skip
+        figures = [
+            {"name": f"core/{key}", "value": value, "definition": "x"}
+            for key, value in (("l0", l0), ("fvu", fvu), ("loss_recovered_mean", 1 - fvu))
+        ]
         return SweepRow.parse({"name": name, "hook": hook, "settings": {}, "seed": 0, "figures": figures})
 
     rows = [

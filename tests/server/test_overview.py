@@ -107,10 +107,12 @@ def test_activation_bars_keep_order_and_single_tokens():
 
 def test_densities_share_one_axis_and_count_the_dead():
     edges = [-2.0, -1.0, 0.0]
-    chart = charts.densities({
-        "main": DensityHistogram(edges=edges, counts=[3, 1], n_dead=0),
-        "twin": DensityHistogram(edges=[-4.0, -2.0, 0.0], counts=[0, 1], n_dead=3),
-    })  # fmt: skip
+    chart = charts.densities(
+        {
+            "main": DensityHistogram(edges=edges, counts=[3, 1], n_dead=0),
+            "twin": DensityHistogram(edges=[-4.0, -2.0, 0.0], counts=[0, 1], n_dead=3),
+        }
+    )
     main, twin = chart.series
     assert twin.note == "3 of 4 never active" and main.bars[0].height == pytest.approx(3 * main.bars[1].height, abs=0.1)
     assert twin.bars[1].height == pytest.approx(main.bars[1].height, abs=0.1) and twin.bars[1].x == main.bars[0].x

@@ -3,8 +3,8 @@
 import pytest
 
 from sparselex.base.config import Config
+from sparselex.base.formats import visible
 from sparselex.server import contexts
-from sparselex.server.formats import visible
 from sparselex.server.pages.about import about
 from sparselex.server.pages.feature import feature
 from sparselex.server.pages.features import features
@@ -63,9 +63,8 @@ def test_heat_never_hides_the_text(browser, address, scheme):
         const pixel = (...layers) => {
             for (const layer of layers) { paint.fillStyle = layer; paint.fillRect(0, 0, 1, 1); }
             return [...paint.getImageData(0, 0, 1, 1).data].slice(0, 3);
-        };
-        const light = (rgb) => rgb.map((c) => c / 255).map((c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
-            .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+        }; const light = (rgb) => rgb.map((c) => c / 255).map((c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055)
+        ** 2.4)) .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
         const paper = getComputedStyle(document.body).backgroundColor;
         return Array.from({ length: 10 }, (_, i) => {
             const span = document.body.appendChild(document.createElement("span"));
@@ -123,12 +122,14 @@ def test_a_narrow_window_needs_no_sideways_scrolling(browser, address, latent_wi
     [
         ("/index.json", overview),
         ("/runs/main/features.json", lambda reading: features(reading, "main")),
-        ("/runs/main/features.json?q=return&sort=density&order=asc",
-         lambda reading: features(reading, "main", query="return", sort="density", descending=False)),
+        (
+            "/runs/main/features.json?q=return&sort=density&order=asc",
+            lambda reading: features(reading, "main", query="return", sort="density", descending=False),
+        ),
         ("/runs/main/features/7.json", lambda reading: feature(reading, "main", 7)),
         ("/about/twin.json", lambda reading: about(reading, "twin")),
     ],
-)  # fmt: skip
+)
 def test_the_json_is_the_context_and_the_page_links_to_it(client, workspace, address, made):
     found = client.get(address)
     assert found.status_code == 200 and found.json() == made(Reading(workspace)).to_json()
@@ -167,10 +168,23 @@ def test_search_sort_and_pages(client, small_index):
 
 @pytest.mark.parametrize(
     "page",
-    ["/nowhere", "/runs/none/features", "/runs/main/features/999999", "/runs/main/features/-1", "/runs/main/features/x",
-     "/runs/..%2f..%2fetc/features", "/runs/%2e%2e/features/1", "/static/../app.py", "/runs/main/features/007", "/runs/main/features/\u0663",
-     "/runs/main/features/1.json.json", "/runs/main", "/static/%2e%2e/app.py", "/about/none"],
-)  # fmt: skip
+    [
+        "/nowhere",
+        "/runs/none/features",
+        "/runs/main/features/999999",
+        "/runs/main/features/-1",
+        "/runs/main/features/x",
+        "/runs/..%2f..%2fetc/features",
+        "/runs/%2e%2e/features/1",
+        "/static/../app.py",
+        "/runs/main/features/007",
+        "/runs/main/features/\u0663",
+        "/runs/main/features/1.json.json",
+        "/runs/main",
+        "/static/%2e%2e/app.py",
+        "/about/none",
+    ],
+)
 def test_nonsense_ends_in_a_plain_sentence(client, page):
     found = client.get(page)
     assert found.headers["Content-Security-Policy"].startswith("default-src 'self'")

@@ -50,11 +50,22 @@ class _Handler(BaseHTTPRequestHandler):
         names = [path.relative_to(folder).as_posix() for path in files]
         if parts[2:3] == ["tree"]:
             under = "/".join(parts[4:])
-            listed = [{"type": "file", "path": name, "size": path.stat().st_size, "oid": _etag(path)}
-                      for name, path in zip(names, files, strict=True) if name.startswith(under)]  # fmt: skip
+            listed = [
+                {"type": "file", "path": name, "size": path.stat().st_size, "oid": _etag(path)}
+                for name, path in zip(names, files, strict=True)
+                if name.startswith(under)
+            ]
             return self._answer(json.dumps(listed).encode()) if listed else self._missing("EntryNotFound")
-        found = {"id": name, "modelId": name, "sha": COMMIT, "private": False, "tags": [], "downloads": 0, "likes": 0,
-                 "siblings": [{"rfilename": name} for name in names]}  # fmt: skip
+        found = {
+            "id": name,
+            "modelId": name,
+            "sha": COMMIT,
+            "private": False,
+            "tags": [],
+            "downloads": 0,
+            "likes": 0,
+            "siblings": [{"rfilename": name} for name in names],
+        }
         return self._answer(json.dumps(found).encode())
 
     def _file(self, path: Path) -> None:

@@ -7,7 +7,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "library.md"
 
 
 def install(folder: Path, *, target: str = "") -> Path:
-    """Put the package `log-relu` into `folder`, which is then to be on the path: its module, and the metadata with its entry points.
+    """Put the package `log-relu` into `folder`, which is then to be on the path: its module, and the metadata with its
+    entry points.
 
     `target` names another object than the documented one for the entry point.
     """

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.ranks import Ranks
-from sparselex.dictionaries.selection import largest_of_batch
+from sparselex.dictionaries.sparse.selection import largest_of_batch
 from sparselex.dictionaries.table import new_dictionary
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import train
@@ -58,8 +58,8 @@ OPTIONS = {
 """What some are trained with besides."""
 
 WAYS = {"matching pursuit": ("data",), "frozen decoder": ("latents",), "frozen encoder": ("latents",)}
-"""How some of them are divided; the others both ways. The latents of a matching pursuit cannot be, and whoever has all latents holds them
-as one process does."""
+"""How some of them are divided; the others both ways. The latents of a matching pursuit cannot be, and whoever has all
+latents holds them as one process does."""
 
 STOPPED = {
     "data": ("jumprelu", "resampled"),
@@ -75,8 +75,15 @@ def ways(kind: str) -> tuple[str, ...]:
 
 
 def config(kind: str, **options) -> TrainConfig:
-    values = {"n_tokens": 20_000, "batch_size": 1000, "lr": 3e-3, "dead_after_tokens": 1_000, "checkpoint_tokens": 5_000,
-              "log_steps": 1, "k_aux": 8}  # fmt: skip
+    values = {
+        "n_tokens": 20_000,
+        "batch_size": 1000,
+        "lr": 3e-3,
+        "dead_after_tokens": 1_000,
+        "checkpoint_tokens": 5_000,
+        "log_steps": 1,
+        "k_aux": 8,
+    }
     return TrainConfig.parse({"dictionary": {**SIZE, **KINDS[kind]}, **values, **OPTIONS.get(kind, {}), **options})
 
 

@@ -22,9 +22,14 @@ def test_a_folder_of_every_kind(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "e.md").write_text("six")
     assert read(tmp_path) == [
-        ("a.txt", "line one\r\nline two"), ("b.json#0", "one"), ("b.json#1", "two"), ("c.jsonl#0", "three"),
-        ("c.jsonl#1", "four"), ("d.parquet#0", "five"), ("sub/e.md", "six"),
-    ]  # fmt: skip
+        ("a.txt", "line one\r\nline two"),
+        ("b.json#0", "one"),
+        ("b.json#1", "two"),
+        ("c.jsonl#0", "three"),
+        ("c.jsonl#1", "four"),
+        ("d.parquet#0", "five"),
+        ("sub/e.md", "six"),
+    ]
 
 
 def test_marks_divide_a_plain_file(tmp_path):

@@ -20,7 +20,7 @@ DEVICE = "cuda" if GPU else "cpu"
 @pytest.fixture(autouse=True)
 def with_kernels(monkeypatch):
     if INTERPRETED:
-        from sparselex.dictionaries import kernels
+        from sparselex.dictionaries.sparse import product_kernels as kernels
 
         monkeypatch.setattr(module, "kernels_for", lambda table: kernels if table.dtype == torch.float32 else None)
 

@@ -1,14 +1,15 @@
 """Every tensor is made where its inputs lie.
 
-Inside `torch.device("meta")` whatever is made without naming a device becomes a meta tensor, which holds no numbers and does not mix
-with the inputs: code that runs there on CPU tensors names the device of everything it makes, so it runs on any device.
+Inside `torch.device("meta")` whatever is made without naming a device becomes a meta tensor, which holds no numbers and
+does not mix with the inputs: code that runs there on CPU tensors names the device of everything it makes, so it runs on
+any device.
 """
 
 import pytest
 import torch
 
-from sparselex.dictionaries.baselines import neurons, principal_components, random_rows
 from sparselex.dictionaries.codes import Codes
+from sparselex.dictionaries.controls.basis import neurons, principal_components, random_rows
 from sparselex.dictionaries.table import new_dictionary
 from sparselex.training.checkpoint import load_checkpoint, save_checkpoint
 from sparselex.training.config import TrainConfig

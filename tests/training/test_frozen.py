@@ -24,8 +24,14 @@ KINDS = {
 
 
 def config(kind="batchtopk", n_tokens=20_000, **options):
-    values = {"dictionary": KINDS[kind] | {"d_in": 32, "d_sae": 96}, "n_tokens": n_tokens, "batch_size": 1000,
-              "lr": 3e-3, "dead_after_tokens": 5_000, "checkpoint_tokens": 7_000}  # fmt: skip
+    values = {
+        "dictionary": KINDS[kind] | {"d_in": 32, "d_sae": 96},
+        "n_tokens": n_tokens,
+        "batch_size": 1000,
+        "lr": 3e-3,
+        "dead_after_tokens": 5_000,
+        "checkpoint_tokens": 7_000,
+    }
     return TrainConfig.parse(values | options)
 
 
@@ -97,8 +103,13 @@ def test_what_is_frozen_equals_training_with_that_gradient_cut(frozen, tmp_path)
 
 
 def test_each_option_changes_something(tmp_path):
-    chosen = [{}, {"frozen": "decoder"}, {"frozen": "encoder"}, {"frozen": "soft_decoder", "frozen_cosine": 0.96},
-              {"frozen": "soft_decoder", "frozen_cosine": 0.98}]  # fmt: skip
+    chosen = [
+        {},
+        {"frozen": "decoder"},
+        {"frozen": "encoder"},
+        {"frozen": "soft_decoder", "frozen_cosine": 0.96},
+        {"frozen": "soft_decoder", "frozen_cosine": 0.98},
+    ]
     found = [
         train(source(), config(n_tokens=40_000, **values), tmp_path / str(n), inputs={}).W_enc
         for n, values in enumerate(chosen)

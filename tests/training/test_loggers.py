@@ -1,4 +1,5 @@
-"""TensorBoard and Weights & Biases: what they wrote is read back; they change nothing, and a killed training leaves no step twice."""
+"""TensorBoard and Weights & Biases: what they wrote is read back; they change nothing, and a killed training leaves no
+step twice."""
 
 import builtins
 import json
@@ -43,7 +44,8 @@ class Dying(SparseMixture):
 
 
 def train_killed_once(folder, first, second):
-    """Train, die at step 18 (the last checkpoint is at 15), train to the end; returns the lines that the second start logged."""
+    """Train, die at step 18 (the last checkpoint is at 15), train to the end; returns the lines that the second start
+    logged."""
     lines = []
     with pytest.raises(RuntimeError, match="killed"):
         train(Dying(source().config, batch_size=200), CONFIG, folder / "d", inputs={}, observers=[first])
@@ -93,7 +95,8 @@ def test_tensorboard_shows_each_step_once_after_a_kill(tmp_path):
 
 
 def histories(folder):
-    """For each start, in order: what was logged at each step, read from wandb's own files (LevelDB's log format around Protobuf)."""
+    """For each start, in order: what was logged at each step, read from wandb's own files (LevelDB's log format around
+    Protobuf)."""
     import wandb
     from wandb.proto import wandb_internal_pb2
 
@@ -128,7 +131,8 @@ def test_wandb_writes_a_run_without_network_or_account(tmp_path, monkeypatch):
         return WandbLog("p", "n", {"k": 2}, folder=tmp_path / name, mode="offline")
 
     class Continued(WandbLog):
-        """Starts where the first start's id lies, in a folder of its own: two starts in one second would get one name."""
+        """Starts where the first start's id lies, in a folder of its own: two starts in one second would get one
+        name."""
 
         def __call__(self, line):
             if not self.folder.exists():

@@ -18,11 +18,19 @@ WHOLE = {
 }
 MEMBERS = {
     "batchtopk": ({"kind": "batchtopk", "d_in": 32, "d_sae": 96, "k": 3}, Columns()),
-    "seed": ({"kind": "batchtopk", "d_in": 32, "d_sae": 96, "k": 3, }, Columns()),
+    "seed": (
+        {
+            "kind": "batchtopk",
+            "d_in": 32,
+            "d_sae": 96,
+            "k": 3,
+        },
+        Columns(),
+    ),
     "wide": ({"kind": "relu", "d_in": 32, "d_sae": 160}, Columns()),
     "left half": ({"kind": "jumprelu", "d_in": 16, "d_sae": 64, "target_l0": 3}, Columns(x=slice(0, 16))),
     "transcoder": ({"kind": "topk", "d_in": 32, "d_sae": 96, "k": 3, "d_out": 10}, Columns(target=slice(14, 24))),
-}  # fmt: skip
+}
 
 
 def jobs(folder, **changes):

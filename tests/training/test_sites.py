@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from sparselex.activations.live import Reader
-from sparselex.activations.masks import MaskConfig
 from sparselex.activations.source import Batch
 from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.errors import UserError
+from sparselex.base.sites import Mask
 from sparselex.causal.splice import divergences, spliced_logits
 from sparselex.dictionaries.table import new_dictionary
 from sparselex.lm.subject import load_model
@@ -22,10 +22,16 @@ TWO_SITES = MixtureConfig(d_in=32, n_features=64, l0=3, d_out=24)
 
 def config(kind, n_tokens=600_000, **values):
     options = {"batchtopk": {"k": 3}, "topk": {"k": 3}, "jumprelu": {"target_l0": 3}}.get(kind, {"l1": 2.0})
-    return TrainConfig.parse({
-        "dictionary": {"kind": kind, "d_in": 32, "d_sae": 96, **options, **values}, "n_tokens": n_tokens, "batch_size": 1000,
-        "lr": 3e-3, "dead_after_tokens": 50_000, "checkpoint_tokens": 7_000,
-    })  # fmt: skip
+    return TrainConfig.parse(
+        {
+            "dictionary": {"kind": kind, "d_in": 32, "d_sae": 96, **options, **values},
+            "n_tokens": n_tokens,
+            "batch_size": 1000,
+            "lr": 3e-3,
+            "dead_after_tokens": 50_000,
+            "checkpoint_tokens": 7_000,
+        }
+    )
 
 
 @pytest.mark.parametrize("kind", ["batchtopk", "topk", "relu", "jumprelu"])
@@ -62,7 +68,8 @@ def test_a_skip_connection_takes_up_what_is_linear(tmp_path):
 
 @pytest.mark.parametrize("kind", ["batchtopk", "relu"])
 def test_a_crosscoder_finds_shared_and_one_sided_features(kind, tmp_path):
-    """Two sites of other scale; the first 16 features are written at the first site only, the next 16 at the second only."""
+    """Two sites of other scale; the first 16 features are written at the first site only, the next 16 at the second
+    only."""
     mixture = SparseMixture(MixtureConfig(d_in=48, n_features=64, l0=3), batch_size=1000)
     rows = mixture.directions.clone()
     rows[:16, 24:], rows[16:32, :24] = 0, 0
@@ -118,10 +125,11 @@ def test_a_site_that_is_zero_throughout_is_named(tmp_path):
 
 
 def test_a_term_of_the_loss_can_run_the_model(small_index, tmp_path):
-    """End-to-end KL: whole rows come in, the reconstruction is spliced in, gradients reach every parameter and the KL falls."""
+    """End-to-end KL: whole rows come in, the reconstruction is spliced in, gradients reach every parameter and the KL
+    falls."""
     hook = "blocks.0.mlp.hook_post"
     model, corpus = load_model("embedded"), small_index.corpus
-    reader = Reader(model, corpus, hook, MaskConfig(), batch_rows=8)
+    reader = Reader(model, corpus, hook, Mask(), batch_rows=8)
 
     class Rows:
         """Whole rows in corpus order: what a loss at the model's output needs."""
@@ -156,8 +164,15 @@ def test_a_term_of_the_loss_can_run_the_model(small_index, tmp_path):
         seen.append((float(kl.detach()), *(float(g.abs().max()) for g in before)))
         return 300 * kl
 
-    chosen = TrainConfig.parse({"dictionary": {"kind": "topk", "d_in": 512, "d_sae": 256, "k": 16}, "n_tokens": 24_000,
-                                "batch_size": 1000, "lr": 3e-3, "calibration_batches": 2})  # fmt: skip
+    chosen = TrainConfig.parse(
+        {
+            "dictionary": {"kind": "topk", "d_in": 512, "d_sae": 256, "k": 16},
+            "n_tokens": 24_000,
+            "batch_size": 1000,
+            "lr": 3e-3,
+            "calibration_batches": 2,
+        }
+    )
     rows = Rows()
     x = torch.cat([rows.next_batch().x for _ in range(2)])
     scale = float((512 * len(x) / x.double().square().sum()).sqrt())

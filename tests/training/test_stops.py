@@ -1,4 +1,5 @@
-"""What stops training: it says why, leaves no finished folder, and goes on from where it stood once the cause is gone."""
+"""What stops training: it says why, leaves no finished folder, and goes on from where it stood once the cause is
+gone."""
 
 import json
 
@@ -8,7 +9,7 @@ import torch
 from sparselex.activations.source import EndOfData
 from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.errors import UserError
-from sparselex.dictionaries import sparse
+from sparselex.dictionaries.sparse import products as sparse
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import train
 
@@ -64,9 +65,11 @@ def assert_same_bytes(left, right):
 
 @pytest.mark.parametrize(
     ("faulty", "message", "n_steps"),
-    [(Breaking, "Batch 17 holds NaN or infinite activations, first in its row 7 .corpus position 3207.", 16),
-     (Ending, "The activations ended after 2,600 tokens, and training was to take 6,000", 13)],
-)  # fmt: skip
+    [
+        (Breaking, "Batch 17 holds NaN or infinite activations, first in its row 7 .corpus position 3207.", 16),
+        (Ending, "The activations ended after 2,600 tokens, and training was to take 6,000", 13),
+    ],
+)
 def test_the_state_before_the_stop_is_kept(tmp_path, faulty, message, n_steps):
     train(source(), config(), tmp_path / "whole", inputs={})
     with pytest.raises(UserError, match=message):
@@ -118,7 +121,8 @@ def test_a_source_shorter_than_the_calibration_is_enough(tmp_path):
 
 @pytest.mark.parametrize("kind", ["batchtopk", "topk", "relu"])
 def test_divergence_stops_and_finishes_nothing(tmp_path, kind):
-    """A BatchTopK dictionary of NaN selects nothing and has a finite loss: without the check it would be saved as a result."""
+    """A BatchTopK dictionary of NaN selects nothing and has a finite loss: without the check it would be saved as a
+    result."""
     with pytest.raises(UserError, match=r"Training diverged at step \d+: loss .*\n.*\n.*lower the learning rate"):
         train(source(), config(kind, lr=1e30), tmp_path / "d", inputs={})
     assert not (tmp_path / "d").exists()
@@ -149,16 +153,38 @@ def dictionary_options(kind, **options):
 
 @pytest.mark.parametrize(
     ("kind", "option"),
-    [("topk", {"k": 4}), ("batchtopk", {"k": 4}), ("relu", {"l1": 9.0}), ("topk", {"d_sae": 44}),
-     ("batchtopk", {"threshold_rate": 0.5}), ("relu", {"convention": "2023"}), ("relu", {"warmup_share": 0.5}),
-     ("jumprelu", {"sparsity": "l0"}), ("jumprelu", {"sparsity": "tanh"}), ("jumprelu", {"weight": 3.0}), ("jumprelu", {"target_l0": 9.0}),
-     ("jumprelu", {"gradient": "everything"}), ("jumprelu", {"bandwidth": 1.5}), ("jumprelu", {"warmup_share": 0.9}), ("gated", {"l1": 9.0}),
-     ("gated", {"warmup_share": 0.9}), ("matryoshka", {"prefixes": (0.9,)}), ("panneal", {"l1": 9.0}), ("panneal", {"p_end": 0.9}),
-     ("panneal", {"start_share": 0.7}), ("panneal", {"n_updates": 2}), ("panneal", {"warmup_share": 0.9}), ("abstopk", {"k": 4}),
-     ("matching_pursuit", {"k": 4}), ("matching_pursuit", {"stop_below": 0.3}), ("archetypal", {"k": 4}),
-     ("archetypal", {"n_points": 40}), ("archetypal", {"delta": 0.0})],
+    [
+        ("topk", {"k": 4}),
+        ("batchtopk", {"k": 4}),
+        ("relu", {"l1": 9.0}),
+        ("topk", {"d_sae": 44}),
+        ("batchtopk", {"threshold_rate": 0.5}),
+        ("relu", {"convention": "2023"}),
+        ("relu", {"warmup_share": 0.5}),
+        ("jumprelu", {"sparsity": "l0"}),
+        ("jumprelu", {"sparsity": "tanh"}),
+        ("jumprelu", {"weight": 3.0}),
+        ("jumprelu", {"target_l0": 9.0}),
+        ("jumprelu", {"gradient": "everything"}),
+        ("jumprelu", {"bandwidth": 1.5}),
+        ("jumprelu", {"warmup_share": 0.9}),
+        ("gated", {"l1": 9.0}),
+        ("gated", {"warmup_share": 0.9}),
+        ("matryoshka", {"prefixes": (0.9,)}),
+        ("panneal", {"l1": 9.0}),
+        ("panneal", {"p_end": 0.9}),
+        ("panneal", {"start_share": 0.7}),
+        ("panneal", {"n_updates": 2}),
+        ("panneal", {"warmup_share": 0.9}),
+        ("abstopk", {"k": 4}),
+        ("matching_pursuit", {"k": 4}),
+        ("matching_pursuit", {"stop_below": 0.3}),
+        ("archetypal", {"k": 4}),
+        ("archetypal", {"n_points": 40}),
+        ("archetypal", {"delta": 0.0}),
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_each_option_of_a_type_changes_something(tmp_path, kind, option):
     plain = train(source(), dictionary_options(kind), tmp_path / "a", inputs={})
     changed = train(source(), dictionary_options(kind, **option), tmp_path / "b", inputs={})
@@ -171,8 +197,12 @@ def test_bfloat16_selection_trains_to_the_same_loss(tmp_path, kind):
     """Stated tolerance: 0.5 % of the mean loss over the last fifth of the run."""
     runs = []
     for selection in ("float32", "bfloat16"):
-        train(source(), dictionary_options(kind, selection=selection).model_copy(update={"log_steps": 1}),
-              tmp_path / selection, inputs={})  # fmt: skip
+        train(
+            source(),
+            dictionary_options(kind, selection=selection).model_copy(update={"log_steps": 1}),
+            tmp_path / selection,
+            inputs={},
+        )
         lines = (tmp_path / selection / "log.jsonl").read_text().splitlines()
         runs.append([json.loads(line)["loss"] for line in lines[-20:]])
     assert runs[0] != runs[1] and abs(sum(runs[1]) / sum(runs[0]) - 1) < 0.005

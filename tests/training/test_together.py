@@ -46,7 +46,8 @@ def lines(folder: Path, key: str) -> list[dict]:
 
 @pytest.mark.parametrize(("kind", "way"), [(kind, way) for kind in KINDS for way in ways(kind)])
 def test_two_equal_one(root, kind, way):
-    """Sums in another order are rounded otherwise, and Adam divides small differences by small numbers: equal to a few thousandths."""
+    """Sums in another order are rounded otherwise, and Adam divides small differences by small numbers: equal to a few
+    thousandths."""
     alone, together = (load_dictionary(root / name / kind).state_dict() for name in ("alone", way))
     for name, value in alone.items():
         assert (together[name] - value).norm() <= 5e-3 * value.norm() + 1e-6, name
@@ -158,11 +159,26 @@ def test_the_command_line_under_torchrun(tmp_path):
         assert pipeline.corpus.n_rows
         pipeline.keep()
     arguments = ["train", "--expansion", "0.5", "--k", "8", "--tokens", "20000", "--selection", "float32"]
-    command = {"one": ["-m", "sparselex"], "two": ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port",
-                                                   str(free_port()), "-m", "sparselex"]}  # fmt: skip
+    command = {
+        "one": ["-m", "sparselex"],
+        "two": [
+            "-m",
+            "torch.distributed.run",
+            "--nproc-per-node",
+            "2",
+            "--master-port",
+            str(free_port()),
+            "-m",
+            "sparselex",
+        ],
+    }
     for name, start in command.items():
-        done = subprocess.run([sys.executable, *start, *arguments[:1], str(tmp_path / name), *arguments[1:]], capture_output=True,
-                              text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, *start, *arguments[:1], str(tmp_path / name), *arguments[1:]],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("latents, in") == 1
     one, two = (

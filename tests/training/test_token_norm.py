@@ -48,9 +48,17 @@ def source():
 
 def config(how, kind="batchtopk", n_tokens=30_000, **more):
     options = {"k": 3} if "topk" in kind else {}
-    return TrainConfig.parse({"dictionary": {"kind": kind, "d_in": 32, "d_sae": 96, "token_norm": how, **options},
-                              "n_tokens": n_tokens, "batch_size": 1000, "dead_after_tokens": 10_000, "lr": 3e-3,
-                              "checkpoint_tokens": 7_000, **more})  # fmt: skip
+    return TrainConfig.parse(
+        {
+            "dictionary": {"kind": kind, "d_in": 32, "d_sae": 96, "token_norm": how, **options},
+            "n_tokens": n_tokens,
+            "batch_size": 1000,
+            "dead_after_tokens": 10_000,
+            "lr": 3e-3,
+            "checkpoint_tokens": 7_000,
+            **more,
+        }
+    )
 
 
 @pytest.mark.parametrize("kind", ["batchtopk", "jumprelu", "archetypal"])
@@ -72,7 +80,8 @@ def test_the_folded_dictionary_reconstructs_raw_tokens_as_training_did_normalise
 
 
 def test_directions_are_found_where_raw_tokens_hide_them(tmp_path):
-    """Without normalisation a few large tokens are all that the loss sees, and BatchTopK's threshold shuts out the small ones."""
+    """Without normalisation a few large tokens are all that the loss sees, and BatchTopK's threshold shuts out the
+    small ones."""
     found = {
         how: train(source(), config(how, n_tokens=300_000), tmp_path / how, inputs={}) for how in ("none", "layer")
     }

@@ -9,18 +9,18 @@ import torch
 from sparselex.activations.source import Batch
 from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.errors import UserError
-from sparselex.dictionaries.abstopk import AbsTopKConfig
-from sparselex.dictionaries.archetypal import ArchetypalConfig
-from sparselex.dictionaries.batchtopk import BatchTopKConfig
-from sparselex.dictionaries.gated import GatedConfig
-from sparselex.dictionaries.jumprelu import JumpReLUConfig
-from sparselex.dictionaries.matching_pursuit import MatchingPursuitConfig
-from sparselex.dictionaries.matryoshka import MatryoshkaConfig
-from sparselex.dictionaries.panneal import PAnnealConfig
-from sparselex.dictionaries.relu import ReLUConfig
-from sparselex.dictionaries.sparse import decode_at
+from sparselex.dictionaries.sparse.products import decode_at
 from sparselex.dictionaries.table import new_dictionary
-from sparselex.dictionaries.topk import TopKConfig
+from sparselex.dictionaries.types.abstopk import AbsTopKConfig
+from sparselex.dictionaries.types.archetypal import ArchetypalConfig
+from sparselex.dictionaries.types.batchtopk import BatchTopKConfig
+from sparselex.dictionaries.types.gated import GatedConfig
+from sparselex.dictionaries.types.jumprelu import JumpReLUConfig
+from sparselex.dictionaries.types.matching_pursuit import MatchingPursuitConfig
+from sparselex.dictionaries.types.matryoshka import MatryoshkaConfig
+from sparselex.dictionaries.types.panneal import PAnnealConfig
+from sparselex.dictionaries.types.relu import ReLUConfig
+from sparselex.dictionaries.types.topk import TopKConfig
 from sparselex.training.config import TrainConfig
 from sparselex.training.dead import Silence
 from sparselex.training.decoder import normalise, project_out
@@ -73,8 +73,15 @@ def test_a_planted_dictionary_is_recovered(kind, tmp_path):
 @pytest.mark.parametrize(("gradient", "target"), [("threshold", 3), ("threshold", 6), ("everything", 3)])
 def test_jumprelu_reaches_its_target_l0(gradient, target, tmp_path):
     values = {"gradient": gradient, "bandwidth": 0.5 if gradient == "threshold" else 1.0}
-    chosen = TrainConfig.parse({"dictionary": {"kind": "jumprelu", **SMALL, "target_l0": target, **values}, "n_tokens": 600_000,
-                                "batch_size": 1000, "lr": 3e-3, "dead_after_tokens": 50_000})  # fmt: skip
+    chosen = TrainConfig.parse(
+        {
+            "dictionary": {"kind": "jumprelu", **SMALL, "target_l0": target, **values},
+            "n_tokens": 600_000,
+            "batch_size": 1000,
+            "lr": 3e-3,
+            "dead_after_tokens": 50_000,
+        }
+    )
     dictionary = train(source(), chosen, tmp_path / "d", inputs={})
     fresh = torch.cat([source().sample(n) for n in range(9000, 9010)])
     l0 = float((dictionary.encode(fresh) != 0).sum()) / len(fresh)
@@ -280,10 +287,21 @@ def test_a_finished_dictionary_is_not_trained_again(tmp_path):
 
 @pytest.mark.parametrize(
     "option",
-    [{"lr": 1e-4}, {"warmup_share": 0.5}, {"decay_share": 0.0}, {"clip": 1e-3}, {"seed": 1}, {"batch_size": 2000},
-     {"calibration_batches": 1}, {"auxk_alpha": 0.0}, {"k_aux": 1}, {"auxk_share": 1}, {"dead_after_tokens": 2_000}],
+    [
+        {"lr": 1e-4},
+        {"warmup_share": 0.5},
+        {"decay_share": 0.0},
+        {"clip": 1e-3},
+        {"seed": 1},
+        {"batch_size": 2000},
+        {"calibration_batches": 1},
+        {"auxk_alpha": 0.0},
+        {"k_aux": 1},
+        {"auxk_share": 1},
+        {"dead_after_tokens": 2_000},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_each_option_changes_something(tmp_path, option):
     base = {"dead_after_tokens": 1_000}
     plain = train(source(), config(**base), tmp_path / "a", inputs={})

@@ -3,17 +3,16 @@
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import PositiveInt
 from safetensors.torch import save
 from torch import Tensor
 
+from sparselex.activations.config import HarvestConfig, Precision
 from sparselex.activations.int8 import quantise
 from sparselex.activations.live import Reader
-from sparselex.activations.masks import MaskConfig, special_counts
+from sparselex.activations.masks import special_counts
 from sparselex.activations.source import Batch, check_finite
 from sparselex.activations.store import ActivationStore, shard_name
 from sparselex.base.artifacts import FileEntry, Staging, finished, read_json, stage, write_file, write_json
@@ -23,37 +22,8 @@ from sparselex.base.progress import progress
 from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import SubjectModel
 from sparselex.text.corpus import TokenCorpus
-from sparselex.text.splits import Split
 
 _DONE = "done"
-
-Precision = Literal["float32", "bfloat16", "int8"]
-"""What a shard keeps of each number: all of it, 8 significant bits, or one byte on a scale that each token has for itself."""
-
-
-class HarvestConfig(Config):
-    """What is harvested, and how it lies on disk."""
-
-    hook: str
-    """Where the model is read."""
-
-    target: str | None = None
-    """A second hook kept beside it: what a transcoder reconstructs."""
-
-    splits: tuple[Split, ...] = ("train",)
-    """Splits of the corpus."""
-
-    batch_rows: PositiveInt = 32
-    """Rows of the corpus in a forward pass."""
-
-    shard_rows: PositiveInt = 1024
-    """Rows of the corpus in a shard, a multiple of `batch_rows` for full speed."""
-
-    dtype: Precision = "float32"
-    """Precision on disk. In int8 a token takes d_in + 12 bytes, and each number is off by at most 1/254 of its token's largest."""
-
-    mask: MaskConfig = MaskConfig()
-    """Tokens left out."""
 
 
 class _Shard(Config):
@@ -74,8 +44,9 @@ def harvest(
 ) -> ActivationStore:
     """Write the activations of `config.hook` to `to`. Killed at any moment and run again, it gives the same bytes.
 
-    Each shard covers a fixed range of rows, so a new start keeps whole shards and makes the others. Raises `UserError` for an
-    unknown hook, a full disk, activations that are not finite (naming shard and row), or another process at work on `to`.
+    Each shard covers a fixed range of rows, so a new start keeps whole shards and makes the others. Raises `UserError`
+    for an unknown hook, a full disk, activations that are not finite (naming shard and row), or another process at work
+    on `to`.
     """
     to = Path(to)
     inputs = {"model": model.id, "corpus": corpus.id}

@@ -23,8 +23,8 @@ class Quantised(NamedTuple):
 def quantise(x: Float[Tensor, "n d"]) -> Quantised:
     """Round every token to 255 even steps over its own range. `x` is finite (float32).
 
-    Each element is off by half a step at most, that is by 1/254 of the token's largest |x| (and float32 rounding; below 1e-35,
-    where a step is subnormal, by more).
+    Each element is off by half a step at most, that is by 1/254 of the token's largest |x| (and float32 rounding; below
+    1e-35, where a step is subnormal, by more).
     """
     scale = x.abs().amax(-1) / _MOST
     steps = x / torch.where(scale == 0, 1, scale)[:, None]

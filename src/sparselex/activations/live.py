@@ -8,23 +8,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sparselex.activations.masks import MaskConfig, within_norm
+from sparselex.activations.masks import within_norm
 from sparselex.activations.source import Batch, check_finite
 from sparselex.base.errors import UserError
+from sparselex.base.sites import Mask
 from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import SubjectModel
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.splits import Split
 
 _MEDIAN_TOKENS = 2048
-"""Tokens read for the median norm: its error of a few per cent is nothing to a cut at ten medians, and each run pays for them."""
+"""Tokens read for the median norm: its error of a few per cent is nothing to a cut at ten medians, and each run pays
+for them."""
 
 
 class Reader:
-    """Activations of one hook over the rows of a corpus, masked tokens left out; with `target` those of a second hook beside them.
+    """Activations of one hook over the rows of a corpus, masked tokens left out; with `target` those of a second hook
+    beside them.
 
-    The median norm of each site is measured once, over the first rows of the training split and without the tokens that are left
-    out, so that what counts as an outlier does not depend on the batch. `n_outliers` counts the tokens left out for their norm so far.
+    The median norm of each site is measured once, over the first rows of the training split and without the tokens that
+    are left out, so that what counts as an outlier does not depend on the batch. `n_outliers` counts the tokens left
+    out for their norm so far.
     """
 
     def __init__(
@@ -32,7 +36,7 @@ class Reader:
         model: SubjectModel | ModelPair,
         corpus: TokenCorpus,
         hook: str,
-        mask: MaskConfig,
+        mask: Mask,
         *,
         batch_rows: int = 32,
         target: str | None = None,
@@ -63,7 +67,8 @@ class Reader:
         self.__dict__.update(state, corpus=TokenCorpus(state["corpus"]))
 
     def read(self, rows: NDArray[np.int64]) -> Batch:
-        """Activations of all text tokens in `rows`, in the order given. NaN and infinity are for the caller to refuse."""
+        """Activations of all text tokens in `rows`, in the order given. NaN and infinity are for the caller to
+        refuse."""
         parts = [self._read(rows[start : start + self.batch_rows]) for start in range(0, len(rows), self.batch_rows)]
         if not parts:
             none = None if self.d_out is None else torch.empty(0, self.d_out)
@@ -73,7 +78,8 @@ class Reader:
     def batches(self, splits: Sequence[Split], *, most_rows: int | None = None) -> Iterator[Batch]:
         """All text tokens of these splits in corpus order, `batch_rows` rows at a time.
 
-        With `most_rows`, of each split only that many rows, spread evenly over it. Raises `UserError` for NaN and infinity.
+        With `most_rows`, of each split only that many rows, spread evenly over it. Raises `UserError` for NaN and
+        infinity.
         """
         for split in splits:
             rows = spread(self.corpus.row_ranges[split], most_rows)
@@ -145,8 +151,11 @@ class Reader:
             torch.isfinite(norms).all(-1)
         ]  # a NaN among them is refused with its place when its token is read
         if not len(norms):
-            raise UserError(f"None of the first activations of {' and '.join(self.hooks)} is finite.", "a model that gives numbers",
-                            "check its weights and precision, and that the text has tokens.")  # fmt: skip
+            raise UserError(
+                f"None of the first activations of {' and '.join(self.hooks)} is finite.",
+                "a model that gives numbers",
+                "check its weights and precision, and that the text has tokens.",
+            )
         medians = norms.median(dim=0).values
         if self.mask.norm_outlier:  # once more without the outliers, which pull it up where a model has many of them
             medians = norms[torch.from_numpy(within_norm(norms, medians, self.mask))].median(dim=0).values
@@ -174,5 +183,6 @@ class LiveRows:
         return self._reader.read(self._rows[units])
 
     def positions(self, units: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Positions of the text in the chosen rows; norm outliers among it are known only once the model has been read."""
+        """Positions of the text in the chosen rows; norm outliers among it are known only once the model has been
+        read."""
         return self._reader.positions(self._rows[units])

@@ -4,19 +4,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from pydantic import NonNegativeFloat
 from torch import Tensor
 
-from sparselex.base.config import Config
+from sparselex.base.sites import Mask
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.splits import Split
-
-
-class MaskConfig(Config):
-    """Tokens left out. BOS, separators and padding always are: they are no text."""
-
-    norm_outlier: NonNegativeFloat = 10.0
-    """Leave out tokens whose norm exceeds this many medians (attention sinks reach hundreds); 0 keeps them."""
 
 
 def special_counts(corpus: TokenCorpus, splits: tuple[Split, ...]) -> dict[str, int]:
@@ -30,7 +22,7 @@ def special_counts(corpus: TokenCorpus, splits: tuple[Split, ...]) -> dict[str, 
 
 
 def within_norm(
-    norms: Float[Tensor, "n n_sites"], medians: Float[Tensor, " n_sites"], config: MaskConfig
+    norms: Float[Tensor, "n n_sites"], medians: Float[Tensor, " n_sites"], config: Mask
 ) -> NDArray[np.bool_]:
     """`[n]`, False where the norm at any site exceeds `config.norm_outlier` of its medians.
 

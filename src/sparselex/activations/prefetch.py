@@ -9,20 +9,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 import torch.multiprocessing
 from numpy.typing import NDArray
-from pydantic import Field
 
 from sparselex.activations.source import Batch, Units
 from sparselex.base.errors import UserError
 from sparselex.base.memory import keep_freed_memory
-
-Prefetch = Annotated[int, Field(ge=0, le=64)]
-"""Blocks of activations read ahead by a process of their own; 0 reads each when it is needed."""
 
 _END_TIMEOUT_S = 10
 
@@ -30,14 +26,14 @@ _END_TIMEOUT_S = 10
 class Prefetched:
     """Units whose next blocks are read in the background, with the same numbers in the same order as without.
 
-    The process is started at the first read and gets the units themselves: a model's weights are moved to shared memory and not
-    copied (on a GPU both processes use the one copy). It reads what it is asked for, one block after the other, and at most `ahead`
-    blocks are asked for beyond the one in hand: that bounds the memory. What has been read ahead is nobody's state, so the position
-    of a `ShuffledSource` over these units is that of the batches given out. It computes with as many threads as this process, since
-    their number decides how sums are rounded.
+    The process is started at the first read and gets the units themselves: a model's weights are moved to shared memory
+    and not copied (on a GPU both processes use the one copy). It reads what it is asked for, one block after the other,
+    and at most `ahead` blocks are asked for beyond the one in hand: that bounds the memory. What has been read ahead is
+    nobody's state, so the position of a `ShuffledSource` over these units is that of the batches given out. It computes
+    with as many threads as this process, since their number decides how sums are rounded.
 
-    What goes wrong there is raised here, when the block concerned is asked for. The process ends with `close`, with this process
-    however that ends (the pipe breaks), and when the object is no longer used.
+    What goes wrong there is raised here, when the block concerned is asked for. The process ends with `close`, with
+    this process however that ends (the pipe breaks), and when the object is no longer used.
     """
 
     def __init__(self, units: Units, ahead: int = 1):
@@ -90,8 +86,11 @@ class Prefetched:
         try:
             process.start()
         except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise UserError(f"{type(self._units).__name__} cannot be sent to another process: {error}.",
-                            "units that can be pickled", "train without --prefetch.") from None  # fmt: skip
+            raise UserError(
+                f"{type(self._units).__name__} cannot be sent to another process: {error}.",
+                "units that can be pickled",
+                "train without --prefetch.",
+            ) from None
         theirs.close()  # the worker's end must be open in the worker alone, or its death would go unnoticed
         self._end = weakref.finalize(self, _end, process, ours)
         self._worker = process, ours

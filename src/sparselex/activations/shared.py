@@ -12,8 +12,8 @@ from sparselex.activations.source import Batch, Units
 class SharedUnits:
     """Units read by all processes of the group together, each a contiguous share of what is asked for.
 
-    A block comes out the same in every process, and the same as one process would read it: what is trained does not depend on how many
-    read. Every process must ask for the same units in the same order.
+    A block comes out the same in every process, and the same as one process would read it: what is trained does not
+    depend on how many read. Every process must ask for the same units in the same order.
     """
 
     def __init__(self, units: Units):

@@ -15,11 +15,11 @@ from sparselex.base.seeds import generator
 class ShuffledSource:
     """Every token once an epoch, in an order that depends on the seed alone.
 
-    An epoch is a random order of all units, cut into blocks of about `block_tokens`. A block is read whole and its tokens are
-    shuffled, then given out in batches of nearly `batch_size` tokens (a block is divided evenly, so no token is dropped and none
-    is carried over). The position is three integers, and going back to it costs reading one block: exact resume needs no copy of
-    the buffer. Over `Prefetched` units the blocks to come are read in the background; the position stays that of the batches given
-    out.
+    An epoch is a random order of all units, cut into blocks of about `block_tokens`. A block is read whole and its
+    tokens are shuffled, then given out in batches of nearly `batch_size` tokens (a block is divided evenly, so no token
+    is dropped and none is carried over). The position is three integers, and going back to it costs reading one block:
+    exact resume needs no copy of the buffer. Over `Prefetched` units the blocks to come are read in the background; the
+    position stays that of the batches given out.
     """
 
     def __init__(self, units: Units, *, batch_size: int, block_tokens: int, seed: int, n_epochs: int | None = None):
@@ -56,7 +56,8 @@ class ShuffledSource:
         self._epoch, self._block, self._batch = state["epoch"], state["block"], state["batch"]
 
     def plan(self, n_batches: int) -> Iterator[NDArray[np.int64]]:
-        """Positions of the first batches of an epoch as the shuffle deals them; no activation is read and the stream does not move.
+        """Positions of the first batches of an epoch as the shuffle deals them; no activation is read and the stream
+        does not move.
 
         Tokens left out for their norm are only known once the model has been read: here they are still dealt.
         """

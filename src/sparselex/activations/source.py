@@ -46,7 +46,8 @@ class EndOfData(Exception):
 
 
 def check_finite(batch: Batch, name: str) -> None:
-    """Raises `UserError` naming the first row of `batch` that holds NaN or infinity, and where in the corpus it was read.
+    """Raises `UserError` naming the first row of `batch` that holds NaN or infinity, and where in the corpus it was
+    read.
 
     `name` begins the message: what the batch is.
     """
@@ -61,7 +62,8 @@ def check_finite(batch: Batch, name: str) -> None:
             f"{name} holds NaN or infinite activations, first in its row {int(bad[0])} "
             f"(corpus position {int(batch.positions[int(bad[0])])}).",
             "finite numbers",
-            "check the model's weights and precision (bfloat16 overflows less than float16); what is finished is kept, and goes on from there.",
+            "check the model's weights and precision (bfloat16 overflows less than float16); what is finished is "
+            "kept, and goes on from there.",
         )
 
 

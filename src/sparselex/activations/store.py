@@ -46,7 +46,8 @@ def _floats(acts: Any, scale: Any, start: int, stop: int) -> Tensor:
 
 
 class ActivationStore:
-    """A finished harvest. Each shard's checksum is verified when it is first read; whatever its precision, tokens come as float32."""
+    """A finished harvest. Each shard's checksum is verified when it is first read; whatever its precision, tokens come
+    as float32."""
 
     def __init__(self, path: Path | str):
         self.path = Path(path)
@@ -83,8 +84,11 @@ class ActivationStore:
         try:
             shard = _Shard(self.path / name)
         except (SafetensorError, OSError) as error:
-            raise UserError(f"Shard {self.path / name} cannot be read: {error}.", "a safetensors file with acts and positions",
-                            "harvest again.") from None  # fmt: skip
+            raise UserError(
+                f"Shard {self.path / name} cannot be read: {error}.",
+                "a safetensors file with acts and positions",
+                "harvest again.",
+            ) from None
         if first:
             check_finite(shard.read(0, len(shard)), f"Shard {self.path / name}")
             self._verified.add(number)

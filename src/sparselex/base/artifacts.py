@@ -85,8 +85,8 @@ class Staging:
     ) -> Manifest:
         """Flush, list and rename the folder into place.
 
-        `drop` names scratch files or folders to leave out; `written` holds the entries of files that `write_file` has flushed and
-        hashed already.
+        `drop` names scratch files or folders to leave out; `written` holds the entries of files that `write_file` has
+        flushed and hashed already.
         """
         for name in (*drop, _STAGE):
             _remove(self.folder / name)
@@ -102,9 +102,14 @@ class Staging:
         body = json.loads(json.dumps([self.kind, FORMAT, self.config, self.inputs, dict(notes or {})]))
         digest = fingerprint([*body, {name: entry.sha256 for name, entry in files.items()}])
         self.manifest = Manifest(
-            kind=self.kind, id=digest, code_version=version("sparselex"), config=body[2],
-            inputs=body[3], notes=body[4], files=files,
-        )  # fmt: skip
+            kind=self.kind,
+            id=digest,
+            code_version=version("sparselex"),
+            config=body[2],
+            inputs=body[3],
+            notes=body[4],
+            files=files,
+        )
         write_json(self.folder / MANIFEST, self.manifest.to_json())
         _fsync(self.folder)
         self._put_in_place()

@@ -45,9 +45,14 @@ class _Rate(ProgressColumn):
 def progress(verb: str, total: float | None, unit: str, *, shown: bool = True) -> Iterator[Bar]:
     """A bar on standard error named `verb`, `total` units long; drawn live on a terminal, else not at all."""
     columns = (
-        TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), _Rate(),
-        TextColumn("{task.fields[figures]}"), TimeElapsedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(24),
+        MofNCompleteColumn(),
+        _Rate(),
+        TextColumn("{task.fields[figures]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not (shown and sys.stderr.isatty())) as bars:
         yield Bar(bars, bars.add_task(verb, total=total, unit=unit, figures=""))

@@ -1,7 +1,7 @@
 """Splices: run the model with a site's values replaced, and compare what it predicts.
 
-Only counted positions are replaced. BOS, padding and norm outliers keep their own values: a dictionary was never shown them, and a
-broken attention sink would swamp every figure.
+Only counted positions are replaced. BOS, padding and norm outliers keep their own values: a dictionary was never shown
+them, and a broken attention sink would swamp every figure.
 """
 
 from collections.abc import Callable

@@ -46,9 +46,18 @@ def demo(
     from sparselex.server.app import serve as serve_pages
 
     config = new_run(
-        model, text, hook=hook, n_tokens=tokens, n_ctx=context, expansion=expansion, k=k, seed=seed, cached=cached,
-        trust_remote_code=trust_remote_code, device=device,
-    )  # fmt: skip
+        model,
+        text,
+        hook=hook,
+        n_tokens=tokens,
+        n_ctx=context,
+        expansion=expansion,
+        k=k,
+        seed=seed,
+        cached=cached,
+        trust_remote_code=trust_remote_code,
+        device=device,
+    )
     opened = Workspace.create(workspace)
     run_demo(opened, config, twin=twin)
     print_report(write_report(opened))

@@ -4,7 +4,8 @@ from sparselex.cli.options import JsonOption, RunOption, WorkspaceArgument, prin
 
 
 def diff(workspace: WorkspaceArgument, run: RunOption = "main", json: JsonOption = False) -> None:
-    """Compare the two models of a crosscoder: which latents are in one model alone, and which only seem to be (latent scaling)."""
+    """Compare the two models of a crosscoder: which latents are in one model alone, and which only seem to be (latent
+    scaling)."""
     from sparselex.base.workspace import Workspace
     from sparselex.evaluate.report import print_diff
     from sparselex.recipes.pipeline import Pipeline

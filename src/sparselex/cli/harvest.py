@@ -47,8 +47,19 @@ def harvest(
     from sparselex.recipes.pipeline import Pipeline
     from sparselex.recipes.run import new_run
 
-    config = new_run(model, text, hook=hook, target=target, second_model=second_model, n_tokens=tokens, n_ctx=context,
-                     control=control, shard_dtype=dtype, trust_remote_code=trust_remote_code, device=device)  # fmt: skip
+    config = new_run(
+        model,
+        text,
+        hook=hook,
+        target=target,
+        second_model=second_model,
+        n_tokens=tokens,
+        n_ctx=context,
+        control=control,
+        shard_dtype=dtype,
+        trust_remote_code=trust_remote_code,
+        device=device,
+    )
     store = Pipeline(Workspace.create(workspace), run, config).harvest()
     if json:
         print_json(store.manifest.to_json())

@@ -13,7 +13,8 @@ def hooks(
     json: JsonOption = False,
 ) -> None:
     """List the hook points of a model with their widths."""
-    from sparselex.lm.subject import ModelConfig, load_model
+    from sparselex.lm.config import ModelConfig
+    from sparselex.lm.subject import load_model
 
     subject = load_model(ModelConfig(name=model, trust_remote_code=trust_remote_code))
     points = subject.hooks()

@@ -42,13 +42,23 @@ def import_(
     trust_remote_code: TrustOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Take a dictionary of another project (SAELens, sparsify, dictionary_learning, OpenAI, Llama Scope, Gemma Scope, circuit-tracer) as a run's; then index, explain and evaluate it."""
+    """Take a dictionary of another project (SAELens, sparsify, dictionary_learning, OpenAI, Llama Scope, Gemma Scope,
+    circuit-tracer) as a run's; then index, explain and evaluate it."""
     from sparselex.base.workspace import Workspace
     from sparselex.recipes.pipeline import Pipeline
     from sparselex.recipes.run import new_run
 
-    config = new_run(model, text, hook=hook, target=target, second_model=second_model, n_tokens=tokens, n_ctx=context,
-                     trust_remote_code=trust_remote_code, device=device)  # fmt: skip
+    config = new_run(
+        model,
+        text,
+        hook=hook,
+        target=target,
+        second_model=second_model,
+        n_tokens=tokens,
+        n_ctx=context,
+        trust_remote_code=trust_remote_code,
+        device=device,
+    )
     pipeline = Pipeline(Workspace.create(workspace), run, config)
     found = pipeline.import_dictionary(source)
     if json:

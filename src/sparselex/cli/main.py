@@ -27,7 +27,8 @@ app = typer.Typer(
     name="sparselex",
     help="Turn a language model into a graded dictionary of its features.\n\n"
     "Start with `sparselex demo`. A workspace is one folder that holds everything; a run is one dictionary on one "
-    "hook of one model. The stages are harvest, train (or sweep, or import), index, explain, evaluate (and diff, for two models); then report or serve.",
+    "hook of one model. The stages are harvest, train (or sweep, or import), index, explain, evaluate (and diff, for "
+    "two models); then report or serve.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -24,22 +24,29 @@ TextOption = Annotated[
 ]
 HookOption = Annotated[
     str | None,
-    typer.Option("--hook", help="Where to read the model; `sparselex hooks MODEL` lists the names; several joined by + make a crosscoder. Default: the MLP's "
-                 "hidden layer of the embedded model, else the residual stream after the middle layer."),
-]  # fmt: skip
+    typer.Option(
+        "--hook",
+        help="Where to read the model; `sparselex hooks MODEL` lists the names; several joined by + make a "
+        "crosscoder. Default: the MLP's "
+        "hidden layer of the embedded model, else the residual stream after the middle layer.",
+    ),
+]
 TargetOption = Annotated[
     str | None,
     typer.Option(
         "--target",
-        help="A second hook, to be reconstructed from the first: a transcoder; as many joined by + as --hook has for a cross-layer transcoder "
+        help="A second hook, to be reconstructed from the first: a transcoder; as many joined by + as --hook has for "
+        "a cross-layer transcoder "
         "(train --kind clt). Default: the hook itself.",
     ),
 ]
 SecondModelOption = Annotated[
     str | None,
-    typer.Option("--second-model", help="A second model with the same tokenizer, read at the same hook: a crosscoder "
-                 "between the two."),
-]  # fmt: skip
+    typer.Option(
+        "--second-model",
+        help="A second model with the same tokenizer, read at the same hook: a crosscoder between the two.",
+    ),
+]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="Where the model runs and dictionaries are trained: cpu, cuda, cuda:1.")
 ]

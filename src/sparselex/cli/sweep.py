@@ -50,7 +50,8 @@ def sweep(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Train every combination of types, widths, sparsities and seeds from one reading of the activations, and compare them."""
+    """Train every combination of types, widths, sparsities and seeds from one reading of the activations, and compare
+    them."""
     from sparselex.base.workspace import Workspace
     from sparselex.recipes.pipeline import Pipeline
     from sparselex.recipes.sweep import SweepConfig, print_sweep

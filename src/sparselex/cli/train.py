@@ -15,7 +15,8 @@ def train(
         str | None,
         typer.Option(
             "--kind",
-            help="Type of dictionary: batchtopk (default), topk, relu, jumprelu, gated, matryoshka, panneal, abstopk, matching_pursuit, "
+            help="Type of dictionary: batchtopk (default), topk, relu, jumprelu, gated, matryoshka, panneal, abstopk, "
+            "matching_pursuit, "
             "archetypal, clt, or one that an installed package adds.",
         ),
     ] = None,
@@ -27,7 +28,8 @@ def train(
         typer.Option(
             "--k",
             min=1,
-            help="Latents kept per token (clt: of all layers together); for jumprelu the number aimed at, for matching_pursuit the number of steps. "
+            help="Latents kept per token (clt: of all layers together); for jumprelu the number aimed at, for "
+            "matching_pursuit the number of steps. "
             "Default: 32. Not for relu, gated and panneal.",
         ),
     ] = None,
@@ -42,7 +44,8 @@ def train(
         str | None,
         typer.Option(
             "--selection",
-            help="Precision in which latents are chosen: float32 or bfloat16 (the types with k, but for jumprelu and matching_pursuit). "
+            help="Precision in which latents are chosen: float32 or bfloat16 (the types with k, but for jumprelu and "
+            "matching_pursuit). "
             "Default: the faster here.",
         ),
     ] = None,
@@ -50,7 +53,8 @@ def train(
         str | None,
         typer.Option(
             "--frozen",
-            help="What never learns, for controls: decoder, soft_decoder (rows stay near their first direction) or encoder. Default: nothing.",
+            help="What never learns, for controls: decoder, soft_decoder (rows stay near their first direction) or "
+            "encoder. Default: nothing.",
         ),
     ] = None,
     option: Annotated[
@@ -78,7 +82,8 @@ def train(
         Path | None,
         typer.Option(
             "--config",
-            help="A JSON file with the whole training configuration, in place of the options above from --kind to --seed.",
+            help="A JSON file with the whole training configuration, in place of the options above from --kind to "
+            "--seed.",
         ),
     ] = None,
     log_to: Annotated[
@@ -97,15 +102,28 @@ def train(
     from sparselex.training.loggers import logs
 
     pipeline = Pipeline.open(Workspace(workspace), run)
-    values = {"kind": kind, "expansion": expansion, "k": k, "l1": l1, "n_tokens": tokens, "selection": selection,
-              "frozen": frozen, "options": parse_options(option or []), "skip": skip or None, "seed": seed}  # fmt: skip
+    values = {
+        "kind": kind,
+        "expansion": expansion,
+        "k": k,
+        "l1": l1,
+        "n_tokens": tokens,
+        "selection": selection,
+        "frozen": frozen,
+        "options": parse_options(option or []),
+        "skip": skip or None,
+        "seed": seed,
+    }
     given = {name: value for name, value in values.items() if value not in (None, {})}
     whole = TrainConfig.from_file(config) if config else None
     if whole and given:
         options = [{"n_tokens": "tokens", "options": "option"}.get(name, name) for name in given]
-        raise UserError(f"--config was given together with {', '.join(f'--{name}' for name in options)}.",
-                        "the whole configuration from the file, or the options",
-                        f"leave {'these' if len(given) > 1 else 'it'} out, and write the value into {config}; or leave --config out.")  # fmt: skip
+        raise UserError(
+            f"--config was given together with {', '.join(f'--{name}' for name in options)}.",
+            "the whole configuration from the file, or the options",
+            f"leave {'these' if len(given) > 1 else 'it'} out, and write the value into {config}; or leave --config "
+            "out.",
+        )
     if whole:
         choice = TrainingChoice.of(whole, prefetch=prefetch)
     else:
@@ -122,5 +140,6 @@ def train(
         print_json(pipeline.manifest("dictionary").to_json())
     else:
         print(
-            f"{type(dictionary).__name__} dictionary, {dictionary.d_in} -> {dictionary.d_sae} latents, in {pipeline.folder / 'dictionary'}"
+            f"{type(dictionary).__name__} dictionary, {dictionary.d_in} -> {dictionary.d_sae} latents, in "
+            f"{pipeline.folder / 'dictionary'}"
         )

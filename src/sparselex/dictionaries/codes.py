@@ -29,7 +29,8 @@ class Blocks(NamedTuple):
     """The same codes cut into equal ranges of latents, each range as codes of its own."""
 
     order: Int[Tensor, " nnz"]
-    """Where each entry stands in row order, the first range's entries before the second's; within one they stay ordered by token."""
+    """Where each entry stands in row order, the first range's entries before the second's; within one they stay ordered
+    by token."""
 
     back: Int[Tensor, " nnz"]
     """Where each entry of the row order stands in `order`."""
@@ -120,8 +121,10 @@ class Codes:
         ends = _offsets(owners, n_blocks).tolist()
         rows, indices, values = self.rows[order], self.indices[order], self.values.detach()[order]
         parts = [slice(start, end) for start, end in itertools.pairwise(ends)]
-        places = [Codes.from_pairs(rows[part], indices[part] - number * width, values[part], len(self), width)
-                  for number, part in enumerate(parts)]  # fmt: skip
+        places = [
+            Codes.from_pairs(rows[part], indices[part] - number * width, values[part], len(self), width)
+            for number, part in enumerate(parts)
+        ]
         return Blocks(order, back, tuple(places))
 
     def with_values(self, values: Float[Tensor, " nnz"]) -> "Codes":

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.codes import Codes
+from sparselex.dictionaries.kinds import SelectionDtype
 from sparselex.dictionaries.ranks import ALONE, Ranks
-from sparselex.dictionaries.sparse import Gradients, Scorer, Selection, decode_at
+from sparselex.dictionaries.sparse.products import Gradients, Scorer, decode_at
 from sparselex.dictionaries.token_norm import TokenNorm, normalised
 
 Select = Callable[[Tensor, int, Tensor], Tensor]
@@ -32,12 +33,14 @@ class DictionaryConfig(Config):
 
     @property
     def only_read(self) -> str:
-        """What is set for other projects' files alone, so that a dictionary with it is read and not trained; empty for all others."""
+        """What is set for other projects' files alone, so that a dictionary with it is read and not trained; empty for
+        all others."""
         return ""
 
     @property
     def n_blocks(self) -> int:
-        """Equal ranges of latents, one after another, of which each is divided by itself when processes share the latents."""
+        """Equal ranges of latents, one after another, of which each is divided by itself when processes share the
+        latents."""
         return 1
 
 
@@ -51,10 +54,12 @@ class EncoderConfig(DictionaryConfig):
     """Whether a transcoder also passes a linear function of its input to the target (arXiv:2501.18823)."""
 
     parts: tuple[PositiveInt, ...] = ()
-    """Widths of the sites that lie side by side in the input of a crosscoder: layers, or models; empty for a single site."""
+    """Widths of the sites that lie side by side in the input of a crosscoder: layers, or models; empty for a single
+    site."""
 
     token_norm: TokenNorm = "none"
-    """Normalisation of each token by itself before it is coded, undone in its reconstruction; of an autoencoder of one site."""
+    """Normalisation of each token by itself before it is coded, undone in its reconstruction; of an autoencoder of one
+    site."""
 
     @model_validator(mode="after")
     def _sites_fit(self) -> "EncoderConfig":
@@ -131,7 +136,8 @@ class Dictionary(nn.Module, ABC):
 
 
 class TrainableDictionary(Dictionary):
-    """A dictionary whose parameters are found by gradient. Trained on scaled sites (E|x|² = width), then folded once."""
+    """A dictionary whose parameters are found by gradient. Trained on scaled sites (E|x|² = width), then folded
+    once."""
 
     unit_decoder = False
     """Whether training keeps decoder rows at unit norm, their gradients orthogonal to them."""
@@ -143,15 +149,16 @@ class TrainableDictionary(Dictionary):
     """Learning rate of single parameters, relative to the others'."""
 
     latent_dims: ClassVar[Mapping[str, int]] = {}
-    """The dimension along which each tensor is divided when processes share the latents, a list of tensors under its own name; empty
-    where they cannot."""
+    """The dimension along which each tensor is divided when processes share the latents, a list of tensors under its
+    own name; empty where they cannot."""
 
     ranks: Ranks = ALONE
-    """The processes that train this dictionary together. Those that share the latents each make their own: `d_sae` is their number here,
-    and `config.d_sae` that of all."""
+    """The processes that train this dictionary together. Those that share the latents each make their own: `d_sae` is
+    their number here, and `config.d_sae` that of all."""
 
     def latent_dim(self, name: str) -> int | None:
-        """The dimension along which the tensor `name` of the state is divided; None where each process has all of it."""
+        """The dimension along which the tensor `name` of the state is divided; None where each process has all of
+        it."""
         return self.latent_dims.get(name.split(".")[0])
 
     @property
@@ -183,15 +190,15 @@ class TrainableDictionary(Dictionary):
         return self.W_dec.norm(dim=-1)[None]
 
     def row_sizes(self) -> Float[Tensor, " d_sae"]:
-        """Length of what a unit activation of each latent writes: the decoder row's norm; for several sites the sum of its norms
-        there (Anthropic's crosscoders, October 2024; arXiv:2504.02922 for BatchTopK)."""
+        """Length of what a unit activation of each latent writes: the decoder row's norm; for several sites the sum of
+        its norms there (Anthropic's crosscoders, October 2024; arXiv:2504.02922 for BatchTopK)."""
         norms = self.part_norms()
         return norms[0] if len(norms) == 1 else norms.sum(0)
 
     @abstractmethod
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
-        """Codes of a training batch, with gradients; may select over the whole batch, and may list places of value 0 that
-        pass a pseudo-gradient."""
+        """Codes of a training batch, with gradients; may select over the whole batch, and may list places of value 0
+        that pass a pseudo-gradient."""
 
     def training_decode(self, codes: Codes, *, gradients: Gradients = "auto") -> Float[Tensor, "n d_out"]:
         """`decode_sparse` of a training batch, by the way that `gradients` names; of all latents, wherever they lie."""
@@ -203,44 +210,48 @@ class TrainableDictionary(Dictionary):
     def reconstruct_from_dead(
         self, x: Float[Tensor, "n d_in"], dead: Int[Tensor, " n_dead"], k_aux: int, select: Select = torch.index_select
     ) -> Float[Tensor, "n d_out"] | None:
-        """What the `k_aux` of these latents with the largest positive pre-activations of each token give together, without bias, with
-        gradients for their rows of encoder and decoder alone; None for a type that revives its dead in another way. Weights are
-        taken with `select`."""
+        """What the `k_aux` of these latents with the largest positive pre-activations of each token give together,
+        without bias, with gradients for their rows of encoder and decoder alone; None for a type that revives its dead
+        in another way. Weights are taken with `select`."""
         return None
 
     @abstractmethod
     def prepare(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"]) -> None:
-        """Take starting values from a sample of the scaled data, before the first step; one and the same sample for all processes."""
+        """Take starting values from a sample of the scaled data, before the first step; one and the same sample for all
+        processes."""
 
     def penalty(self, codes: Codes, target: Float[Tensor, "n d_out"], progress: float) -> Float[Tensor, ""]:
-        """The type's own terms of the loss, mean over tokens; `target` is what the latents are to give, without the bypass, and
-        `progress` the share of training done."""
+        """The type's own terms of the loss, mean over tokens; `target` is what the latents are to give, without the
+        bypass, and `progress` the share of training done."""
         return target.new_zeros(())
 
     @abstractmethod
     def fold(self, x_scales: Sequence[float], target_scales: Sequence[float]) -> None:
-        """Take over the scales of the sites and the decoder's norms into the weights: same reconstructions of raw activations.
+        """Take over the scales of the sites and the decoder's norms into the weights: same reconstructions of raw
+        activations.
 
-        Trained on sites multiplied by these factors, one for each of `parts_in` and `parts_out`; afterwards the dictionary
-        reads and gives raw activations, and an activation is the length of its contribution (`row_sizes`).
+        Trained on sites multiplied by these factors, one for each of `parts_in` and `parts_out`; afterwards the
+        dictionary reads and gives raw activations, and an activation is the length of its contribution (`row_sizes`).
         """
 
 
 class EncoderDictionary(TrainableDictionary):
     """A dictionary with one encoder matrix: pre-activations are `(x - centre) @ W_enc + b_enc`.
 
-    An autoencoder is centred by its `b_dec`. A transcoder (`d_out`) reads one site and writes another, is not centred, and with `skip` adds
-    `x @ W_skip.T`. A crosscoder (`parts`) reads and writes several sites side by side with one code.
+    An autoencoder is centred by its `b_dec`. A transcoder (`d_out`) reads one site and writes another, is not centred,
+    and with `skip` adds `x @ W_skip.T`. A crosscoder (`parts`) reads and writes several sites side by side with one
+    code.
 
-    `W_enc [d_in, d_sae]` lies in memory latent by latent, so that a latent's weights are neighbours and sparse gradients
-    need no transpose. Decoder rows start random with unit norm and `W_enc` as their transpose, which prevents most
-    dead latents (Gao et al. 2024, arXiv:2406.04093, section 2.4); a transcoder's rows start where its encoder's pre-activations
-    point in the target (`prepare`).
+    `W_enc [d_in, d_sae]` lies in memory latent by latent, so that a latent's weights are neighbours and sparse
+    gradients need no transpose. Decoder rows start random with unit norm and `W_enc` as their transpose, which prevents
+    most dead latents (Gao et al. 2024, arXiv:2406.04093, section 2.4); a transcoder's rows start where its encoder's
+    pre-activations point in the target (`prepare`).
 
-    With `token_norm`, training runs on normalised tokens throughout. Once folded, the dictionary normalises raw tokens itself: an
-    activation is multiplied by the token's size, so that it is the length of a contribution as ever, while thresholds and ranks are those
-    of the normalised token; what of the token's mean and size no activation carries goes by `bypass`. The tensors are the same before and
-    after: the state of a folded dictionary is to be read into a folded one.
+    With `token_norm`, training runs on normalised tokens throughout. Once folded, the dictionary normalises raw tokens
+    itself: an activation is multiplied by the token's size, so that it is the length of a contribution as ever, while
+    thresholds and ranks are those of the normalised token; what of the token's mean and size no activation carries goes
+    by `bypass`. The tensors are the same before and after: the state of a folded dictionary is to be read into a folded
+    one.
     """
 
     config: EncoderConfig
@@ -261,8 +272,12 @@ class EncoderDictionary(TrainableDictionary):
         self._normalises = False  # before folding, tokens come normalised
         own = type(self).encode, type(self).encode_sparse
         if config.token_norm != "none" and own != (EncoderDictionary.encode, EncoderDictionary.encode_sparse):
-            raise UserError(f"{type(self).__name__} dictionaries encode in a way of their own, and token_norm is {config.token_norm}.",
-                            "token_norm=none, or a type that defines `code`", "leave token_norm out.")  # fmt: skip
+            raise UserError(
+                f"{type(self).__name__} dictionaries encode in a way of their own, and token_norm is "
+                f"{config.token_norm}.",
+                "token_norm=none, or a type that defines `code`",
+                "leave token_norm out.",
+            )
         rows = ranks.randn(config.d_sae, self.d_in, generator)
         rows *= decoder_norm / rows.norm(dim=-1, keepdim=True)
         read = rows.clone()
@@ -305,8 +320,8 @@ class EncoderDictionary(TrainableDictionary):
         return codes.with_values(codes.values * token.size[codes.rows, 0])
 
     def code(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
-        """`encode` of tokens as the weights read them, normalised where `token_norm` says so: what a type defines. One that defines
-        `encode` in place of it can have no `token_norm`."""
+        """`encode` of tokens as the weights read them, normalised where `token_norm` says so: what a type defines. One
+        that defines `encode` in place of it can have no `token_norm`."""
         if type(self).encode is EncoderDictionary.encode:
             raise NotImplementedError(f"{type(self).__name__} defines neither `code` nor `encode`.")
         return self.encode(x)
@@ -324,7 +339,8 @@ class EncoderDictionary(TrainableDictionary):
         return torch.addmm(bias, x, self.W_enc)
 
     def bypass(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_out"] | None:
-        """`x @ W_skip.T` of a skip transcoder; with `token_norm` the token's mean, and `b_dec` in its size less the one that `decode` adds."""
+        """`x @ W_skip.T` of a skip transcoder; with `token_norm` the token's mean, and `b_dec` in its size less the one
+        that `decode` adds."""
         if self._normalises:
             token = normalised(x, self.config.token_norm)
             return token.shift + (token.size - 1) * self.b_dec
@@ -355,8 +371,8 @@ class EncoderDictionary(TrainableDictionary):
 
     @torch.no_grad()
     def prepare(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"]) -> None:
-        """Start the decoder bias at the mean of the target. A transcoder's encoder is centred on the data by `b_enc`, and each of its
-        decoder rows points where the target goes on average when that latent's pre-activation rises."""
+        """Start the decoder bias at the mean of the target. A transcoder's encoder is centred on the data by `b_enc`,
+        and each of its decoder rows points where the target goes on average when that latent's pre-activation rises."""
         self.b_dec.copy_(target.mean(0, dtype=torch.float64))
         if self.is_autoencoder:
             return
@@ -369,7 +385,8 @@ class EncoderDictionary(TrainableDictionary):
     @torch.no_grad()
     def fold(self, x_scales: Sequence[float], target_scales: Sequence[float]) -> None:
         sizes = self.row_sizes().clamp_min(torch.finfo(self.W_dec.dtype).tiny)
-        # With one site, activations get the units of its raw values; with several there is no common unit but their scales.
+        # With one site, activations get the units of its raw values; with several there is no common unit but their
+        # scales.
         unit = 1.0 if self.config.parts else target_scales[0]
         x_scale, target_scale = (
             spread(x_scales, self.parts_in, self.b_dec),
@@ -390,12 +407,13 @@ class EncoderDictionary(TrainableDictionary):
         self._fold_extra(unit, sizes)
 
     def _fold_extra(self, unit: float, sizes: Tensor) -> None:
-        """Bring what else a type keeps to new units: contributions shrink by `unit`, activations grow by `sizes / unit`."""
+        """Bring what else a type keeps to new units: contributions shrink by `unit`, activations grow by `sizes /
+        unit`."""
 
 
 def largest_positive(pre: Float[Tensor, "n m"], k: int, ranks: Ranks = ALONE) -> Float[Tensor, "n m"]:
-    """`pre` with all but the k largest of each row, and all that are negative, at 0; of processes that share the latents, each gets its
-    own of the k largest of all."""
+    """`pre` with all but the k largest of each row, and all that are negative, at 0; of processes that share the
+    latents, each gets its own of the k largest of all."""
     if ranks.n_latents > 1:
         best = F.pad(pre, (0, max(0, k - pre.shape[1]))).topk(k, dim=-1).values
         least = ranks.gather_latents(best).topk(k, dim=-1).values[:, -1:]
@@ -421,7 +439,7 @@ class KConfig(EncoderConfig):
     k: PositiveInt = 32
     """Latents kept per token, exactly or on average over a training batch; this is the L0 unless fewer are positive."""
 
-    selection: Selection = "float32"
+    selection: SelectionDtype = "float32"
     """Precision in which training chooses latents."""
 
     @model_validator(mode="after")

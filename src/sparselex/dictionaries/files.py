@@ -1,8 +1,8 @@
 """Dictionaries on disk: the layout SAELens 6 reads, beside our own configuration.
 
-`cfg.json` and `sae_weights.safetensors` are theirs: `W_enc [d_in, d_sae]`, `b_enc`, `W_dec [d_sae, d_in]`, `b_dec`, and for a
-BatchTopK dictionary, saved as JumpReLU, a constant `threshold [d_sae]`; a skip transcoder has `W_skip [d_out, d_in]`. `config.json` is ours. Weights are folded: they take
-raw activations and decoder rows have unit norm.
+`cfg.json` and `sae_weights.safetensors` are theirs: `W_enc [d_in, d_sae]`, `b_enc`, `W_dec [d_sae, d_in]`, `b_dec`, and
+for a BatchTopK dictionary, saved as JumpReLU, a constant `threshold [d_sae]`; a skip transcoder has `W_skip [d_out,
+d_in]`. `config.json` is ours. Weights are folded: they take raw activations and decoder rows have unit norm.
 """
 
 import math
@@ -19,7 +19,8 @@ from torch import Tensor
 from sparselex.base.artifacts import open_artifact, read_json, write_json
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.dictionary import TrainableDictionary
-from sparselex.dictionaries.table import DICTIONARIES, AnyDictionaryConfig, config_type, new_dictionary
+from sparselex.dictionaries.kinds import DICTIONARIES
+from sparselex.dictionaries.table import AnyDictionaryConfig, config_type, new_dictionary
 from sparselex.dictionaries.token_norm import TokenNorm
 
 CONFIG, WEIGHTS, SAELENS_CONFIG = "config.json", "sae_weights.safetensors", "cfg.json"
@@ -36,7 +37,8 @@ _ARCHITECTURES = {
 """Types that SAELens can hold as they are written; others have no `cfg.json`."""
 
 _TRANSCODERS = {"standard": "transcoder", "jumprelu": "jumprelu_transcoder"}
-"""What it calls those of them that have a target of their own; with `skip_` before the last word where there is a skip connection."""
+"""What it calls those of them that have a target of their own; with `skip_` before the last word where there is a skip
+connection."""
 
 TOKEN_NORMS: dict[TokenNorm, str] = {"none": "none", "layer": "layer_norm", "length": "constant_norm_rescale"}
 """Its names for normalisations of each token."""
@@ -66,9 +68,11 @@ def load_dictionary(path: Path | str) -> TrainableDictionary:
     values = dict(values) if isinstance(values, dict) else {}
     kind = values.get("kind")
     if kind not in DICTIONARIES.names():
-        raise UserError(f"{path / CONFIG} cannot be read as a dictionary: its kind is {kind!r}, and no type here bears that name.",
-                        "one of " + ", ".join(DICTIONARIES.names()),
-                        "install the package that adds this type, or restore the file.")  # fmt: skip
+        raise UserError(
+            f"{path / CONFIG} cannot be read as a dictionary: its kind is {kind!r}, and no type here bears that name.",
+            "one of " + ", ".join(DICTIONARIES.names()),
+            "install the package that adds this type, or restore the file.",
+        )
     threshold = None if "threshold" in config_type(kind).model_fields else values.pop("threshold", None)
     try:
         config = TypeAdapter(AnyDictionaryConfig).validate_python(values)
@@ -93,7 +97,8 @@ def load_dictionary(path: Path | str) -> TrainableDictionary:
 
 
 def _has_one_threshold(dictionary: TrainableDictionary) -> bool:
-    """Whether one learned number decides over all latents; a type whose configuration has a field of that name keeps its own way."""
+    """Whether one learned number decides over all latents; a type whose configuration has a field of that name keeps
+    its own way."""
     threshold = dictionary.state_dict().get("threshold")
     return threshold is not None and not threshold.ndim and "threshold" not in type(dictionary.config).model_fields
 

@@ -1,7 +1,7 @@
 """Several processes that train one dictionary: where this one stands, and the few sums that all of them need.
 
-Processes form a grid of data by latents (a device mesh): those of one column share a batch among them, those of one row share the latents.
-A process alone is a grid of one, for which every function here gives back what it was given.
+Processes form a grid of data by latents (a device mesh): those of one column share a batch among them, those of one row
+share the latents. A process alone is a grid of one, for which every function here gives back what it was given.
 """
 
 import os
@@ -15,14 +15,14 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
 
 from sparselex.base.errors import UserError
-from sparselex.dictionaries.sparse import nth_largest
+from sparselex.dictionaries.sparse.products import nth_largest
 
 _DIGIT_BITS = 11
 """Bits of a number that one histogram settles: three rounds of 2,048 counts find a float32 exactly."""
 
 _DRAWN_ROWS = 1024
-"""Rows drawn at a time where others' are dropped. Torch draws normal numbers by sixteens: ranges of rows in multiples of 16 give the
-numbers that all rows drawn at once would be."""
+"""Rows drawn at a time where others' are dropped. Torch draws normal numbers by sixteens: ranges of rows in multiples
+of 16 give the numbers that all rows drawn at once would be."""
 
 
 class Ranks:
@@ -30,14 +30,18 @@ class Ranks:
 
     @classmethod
     def from_environment(cls, n_latents: int = 1, device: str = "cpu") -> "Ranks":
-        """This process's place as `torchrun` set it, the latents divided among `n_latents` of every such group; alone without torchrun.
+        """This process's place as `torchrun` set it, the latents divided among `n_latents` of every such group; alone
+        without torchrun.
 
         Raises `UserError` if the processes cannot be arranged like that.
         """
         n = int(os.environ.get("WORLD_SIZE", "1"))
         if n_latents < 1 or n % n_latents:
-            raise UserError(f"{n} process(es) cannot divide the latents among {n_latents}.", "a divisor of their number",
-                            "start more with torchrun --nproc-per-node, or divide among fewer.")  # fmt: skip
+            raise UserError(
+                f"{n} process(es) cannot divide the latents among {n_latents}.",
+                "a divisor of their number",
+                "start more with torchrun --nproc-per-node, or divide among fewer.",
+            )
         if n == 1:
             return ALONE
         if not dist.is_initialized():
@@ -85,22 +89,25 @@ class Ranks:
         return self._summed(value, "data") if self.n_data > 1 else value
 
     def over_latents(self, value: Tensor) -> Tensor:
-        """Sum over the processes that share the latents; the gradient goes to this process's part as if it were alone with it, since
-        each of them computes the same loss from the sum."""
+        """Sum over the processes that share the latents; the gradient goes to this process's part as if it were alone
+        with it, since each of them computes the same loss from the sum."""
         return value if self.n_latents == 1 else _Sum.apply(value, self)
 
     def mean_over_all(self, value: Tensor) -> Tensor:
-        """What is summed over latents and averaged over data, for a term that is no plain sum; the gradient as in `over_latents`."""
+        """What is summed over latents and averaged over data, for a term that is no plain sum; the gradient as in
+        `over_latents`."""
         if self.is_alone:
             return value
         return value + (self._summed(value.detach(), None) / self.n_data - value.detach())
 
     def share_of(self, value: Tensor) -> Tensor:
-        """Of a term that each of those that share the latents has whole, this one's share of the sum; the gradient is that of the whole."""
+        """Of a term that each of those that share the latents has whole, this one's share of the sum; the gradient is
+        that of the whole."""
         return value if self.n_latents == 1 else value + (value / self.n_latents - value).detach()
 
     def shared(self, parameter: Tensor) -> Tensor:
-        """A parameter that all share, used by each process's latents for themselves: its gradient is the sum of all their uses."""
+        """A parameter that all share, used by each process's latents for themselves: its gradient is the sum of all
+        their uses."""
         return parameter if self.n_latents == 1 else _Shared.apply(parameter, self)
 
     def gather_latents(self, value: Tensor) -> Tensor:
@@ -112,7 +119,8 @@ class Ranks:
         return torch.cat(parts, dim=-1)
 
     def gather_data(self, value: Tensor) -> Tensor:
-        """`[m, ...]` of each of those that share a batch, one after another as in the batch; m may differ. Without gradients."""
+        """`[m, ...]` of each of those that share a batch, one after another as in the batch; m may differ. Without
+        gradients."""
         if self.n_data == 1:
             return value
         counts = torch.zeros(self.n_data, dtype=torch.int64, device=value.device)
@@ -156,7 +164,8 @@ class Ranks:
         return ranges.flatten(dim, dim + 1)
 
     def whole(self, part: Tensor, dim: int, n_blocks: int = 1) -> Tensor | None:
-        """The tensor whose `part` lies here, on the CPU of the main process; None in the others, which gather it too and drop it at once."""
+        """The tensor whose `part` lies here, on the CPU of the main process; None in the others, which gather it too
+        and drop it at once."""
         if self.n_latents == 1 or self.data:
             return part.detach().cpu() if self.is_main else None
         assert self.mesh is not None
@@ -167,8 +176,8 @@ class Ranks:
     def nth_largest(self, values: Float[Tensor, " m"], n: int) -> Float[Tensor, ""]:
         """The `n`-th largest of all processes' `values` together (none negative, at least `n`), exactly.
 
-        Bits of floats above zero order like the floats: each round counts how often each value of the next digit occurs and adds up the
-        counts of all processes. No value leaves its process.
+        Bits of floats above zero order like the floats: each round counts how often each value of the next digit occurs
+        and adds up the counts of all processes. No value leaves its process.
         """
         if self.is_alone:
             return nth_largest(values, n)
@@ -186,7 +195,8 @@ class Ranks:
         return torch.tensor(found, dtype=whole, device=values.device).view(values.dtype)
 
     def largest(self, values: Float[Tensor, " m"], n_keep: int) -> Bool[Tensor, " m"]:
-        """Which of `values` are among the `n_keep` largest of all processes together; among equals at the cut the first ones are."""
+        """Which of `values` are among the `n_keep` largest of all processes together; among equals at the cut the first
+        ones are."""
         if self.count(values) <= n_keep:
             return torch.ones_like(values, dtype=torch.bool)
         smallest = self.nth_largest(values, n_keep)
@@ -247,13 +257,20 @@ ALONE = Ranks()
 
 
 def even_part(d_sae: int, n_blocks: int, ranks: Ranks, kind: str, dims: object) -> None:
-    """Raise `UserError` if a dictionary of this kind and width, in `n_blocks` equal ranges, cannot be divided among these processes."""
+    """Raise `UserError` if a dictionary of this kind and width, in `n_blocks` equal ranges, cannot be divided among
+    these processes."""
     if ranks.n_latents == 1:
         return
     if not dims:
-        raise UserError(f"The latents of a {kind} dictionary cannot be divided among processes.",
-                        "a type that says how its tensors are divided (`latent_dims`), such as batchtopk", "divide the data only.")  # fmt: skip
+        raise UserError(
+            f"The latents of a {kind} dictionary cannot be divided among processes.",
+            "a type that says how its tensors are divided (`latent_dims`), such as batchtopk",
+            "divide the data only.",
+        )
     if d_sae // n_blocks % ranks.n_latents:
         each = "" if n_blocks == 1 else " of each layer"
-        raise UserError(f"{d_sae // n_blocks} latents{each} cannot be divided evenly among {ranks.n_latents} processes.", "a multiple",
-                        "choose another width.")  # fmt: skip
+        raise UserError(
+            f"{d_sae // n_blocks} latents{each} cannot be divided evenly among {ranks.n_latents} processes.",
+            "a multiple",
+            "choose another width.",
+        )

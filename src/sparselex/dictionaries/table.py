@@ -4,47 +4,19 @@ from collections.abc import Mapping
 from typing import Annotated, Any, get_args, get_type_hints
 
 import torch
-from pydantic import AfterValidator, PlainValidator, SerializeAsAny
+from pydantic import PlainValidator, SerializeAsAny
 
 from sparselex.base.errors import UserError
-from sparselex.base.registry import Registry
-from sparselex.dictionaries.abstopk import AbsTopK
-from sparselex.dictionaries.archetypal import Archetypal
-from sparselex.dictionaries.batchtopk import BatchTopK
-from sparselex.dictionaries.clt import CrossLayerTranscoder
 from sparselex.dictionaries.dictionary import DictionaryConfig, TrainableDictionary
-from sparselex.dictionaries.gated import Gated
-from sparselex.dictionaries.jumprelu import JumpReLU
-from sparselex.dictionaries.matching_pursuit import MatchingPursuit
-from sparselex.dictionaries.matryoshka import Matryoshka
-from sparselex.dictionaries.panneal import PAnneal
+from sparselex.dictionaries.kinds import DICTIONARIES
 from sparselex.dictionaries.ranks import ALONE, Ranks
-from sparselex.dictionaries.relu import ReLU
-from sparselex.dictionaries.topk import TopK
-
-DICTIONARIES: Registry[type[TrainableDictionary]] = Registry(
-    "dictionary",
-    {
-        "batchtopk": BatchTopK,
-        "topk": TopK,
-        "relu": ReLU,
-        "jumprelu": JumpReLU,
-        "gated": Gated,
-        "matryoshka": Matryoshka,
-        "panneal": PAnneal,
-        "abstopk": AbsTopK,
-        "matching_pursuit": MatchingPursuit,
-        "archetypal": Archetypal,
-        "clt": CrossLayerTranscoder,
-    },
-)
-"""Trainable types by `kind`. Other packages add theirs through entry points of the group `sparselex.dictionary`."""
 
 
 def config_type(kind: str) -> type[DictionaryConfig]:
     """The configuration of the type `kind`: what its class declares as `config: OwnConfig`.
 
-    Raises `UserError` for an unknown name, and for a plug-in that is no trainable type or whose configuration does not bear its name.
+    Raises `UserError` for an unknown name, and for a plug-in that is no trainable type or whose configuration does not
+    bear its name.
     """
     found = DICTIONARIES.get(kind)
     if not (isinstance(found, type) and issubclass(found, TrainableDictionary)):
@@ -64,29 +36,22 @@ def kind_of(config: DictionaryConfig) -> str:
 def _unfit(kind: str, what: str) -> UserError:
     return UserError(
         f"What is registered as the dictionary {kind!r} cannot be trained: {what}.",
-        "a subclass of TrainableDictionary that declares `config: OwnConfig`, which is a DictionaryConfig with the field "
+        "a subclass of TrainableDictionary that declares `config: OwnConfig`, which is a DictionaryConfig with the "
+        "field "
         f'`kind: Literal["{kind}"] = "{kind}"`',
         "mend the package that registers it.",
     )
 
 
-def _known(kind: str) -> str:
-    config_type(kind)
-    return kind
-
-
 def _by_kind(values: Any) -> DictionaryConfig:
-    """The configuration meant by `values`: one already, or a mapping with `kind`. A `ValidationError` raised here is taken up by the
-    configuration that this one is part of, with the place of each complaint."""
+    """The configuration meant by `values`: one already, or a mapping with `kind`. A `ValidationError` raised here is
+    taken up by the configuration that this one is part of, with the place of each complaint."""
     fields = values.to_json() if isinstance(values, DictionaryConfig) else values
     kind = fields.get("kind") if isinstance(fields, Mapping) else None
     if not isinstance(kind, str):
         raise ValueError(f"a mapping with the field kind is needed, which is one of {', '.join(DICTIONARIES.names())}")
     return config_type(kind).model_validate(values)
 
-
-Kind = Annotated[str, AfterValidator(_known)]
-"""Name of a trainable type."""
 
 AnyDictionaryConfig = Annotated[SerializeAsAny[DictionaryConfig], PlainValidator(_by_kind)]
 """The configuration of any trainable type, told apart by `kind`."""

@@ -7,8 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 TokenNorm = Literal["none", "layer", "length"]
-"""What a token is brought to before it is coded. `layer`: its mean over coordinates is subtracted and its standard deviation divided out (with
-d - 1, and 1e-5 added, as OpenAI's `sparse_autoencoder` and SAELens have it). `length`: it is scaled to the length sqrt(d)."""
+"""What a token is brought to before it is coded. `layer`: its mean over coordinates is subtracted and its standard
+deviation divided out (with d - 1, and 1e-5 added, as OpenAI's `sparse_autoencoder` and SAELens have it). `length`: it
+is scaled to the length sqrt(d)."""
 
 _EPS = 1e-5
 
@@ -29,8 +30,8 @@ class Normalised(NamedTuple):
 def normalised(x: Float[Tensor, "n d"], how: TokenNorm) -> Normalised:
     """Each token by itself. A token without spread or length becomes zeros, with finite gradients.
 
-    With `layer`, `x * size + shift` falls short of the raw token by the 1e-5 that is added to its deviation and, as in both projects, is
-    not put back.
+    With `layer`, `x * size + shift` falls short of the raw token by the 1e-5 that is added to its deviation and, as in
+    both projects, is not put back.
     """
     tiny = torch.finfo(x.dtype).tiny
     match how:

@@ -1,25 +1,24 @@
-"""Control dictionaries of an evaluation: directions that nothing was trained to find, measured in the dictionary's place."""
+"""Control dictionaries of an evaluation: directions that nothing was trained to find, measured in the dictionary's
+place."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sparselex.base.seeds import derive
-from sparselex.dictionaries.baselines import (
+from sparselex.dictionaries.controls.basis import (
     Basis,
     covariance_matched_rows,
     neurons,
     principal_components,
     random_rows,
 )
-from sparselex.dictionaries.ica import independent_components
-from sparselex.dictionaries.kmeans import centroid_rows
+from sparselex.dictionaries.controls.ica import independent_components
+from sparselex.dictionaries.controls.kmeans import centroid_rows
+from sparselex.evaluate.config import Control
 from sparselex.evaluate.core import Moments
-
-Control = Literal["neurons", "pca", "random", "covariance", "kmeans", "ica"]
-"""Names of the control dictionaries."""
 
 
 class _Given(NamedTuple):
@@ -48,8 +47,9 @@ def control_dictionaries(
 ) -> dict[str, Basis]:
     """The named controls with `k` active latents, or as many as there are dimensions.
 
-    Overcomplete ones have `d_sae` directions and draw them from a fixed seed. `sample` gives the activations `[n, d_in]` that `moments`
-    were taken from; only `kmeans` and `ica` ask for them. Raises `UserError` where a control cannot be made.
+    Overcomplete ones have `d_sae` directions and draw them from a fixed seed. `sample` gives the activations `[n,
+    d_in]` that `moments` were taken from; only `kmeans` and `ica` ask for them. Raises `UserError` where a control
+    cannot be made.
     """
     found: dict[str, Basis] = {}
     for name in names:

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from sparselex.activations.live import Reader
 from sparselex.activations.source import Batch
+from sparselex.base.figures import Figure
 from sparselex.base.intervals import bootstrap_interval
 from sparselex.base.progress import progress
-from sparselex.base.records import Figure
 from sparselex.causal.splice import Replace, divergences, spliced_logits, to_constant, token_losses
 from sparselex.dictionaries.dictionary import Dictionary
 
@@ -49,35 +49,50 @@ def _recovered(clean: str, spliced: str, ablated: str) -> Callable[[dict[str, Fl
 CORE: dict[str, Definition] = {
     "l0": Definition("latents/token", lambda s: s["l0"] / s["n"], "mean number of latents that are not 0"),
     "fvu": Definition(
-        "", lambda s: s["error"] / s["spread"],
-        "fraction of variance unexplained: squared error over squared distance from the mean, summed over tokens in float64",
+        "",
+        lambda s: s["error"] / s["spread"],
+        "fraction of variance unexplained: squared error over squared distance from the mean, summed over tokens in "
+        "float64",
     ),
     "cosine": Definition("", lambda s: s["cosine"] / s["n"], "mean cosine of activation and reconstruction"),
     "norm_ratio": Definition("", lambda s: s["norm_ratio"] / s["n"], "mean of |reconstruction| / |activation|"),
-    "ce_loss": Definition("nats/token", lambda s: s["ce"] / s["n_predicted"],
-                          "cross-entropy of the model itself", True),
+    "ce_loss": Definition(
+        "nats/token", lambda s: s["ce"] / s["n_predicted"], "cross-entropy of the model itself", True
+    ),
     "ce_increase": Definition(
-        "nats/token", lambda s: (s["ce_spliced"] - s["ce"]) / s["n_predicted"],
-        "cross-entropy with the reconstruction spliced in, less that of the model itself", True,
+        "nats/token",
+        lambda s: (s["ce_spliced"] - s["ce"]) / s["n_predicted"],
+        "cross-entropy with the reconstruction spliced in, less that of the model itself",
+        True,
     ),
     "loss_recovered_mean": Definition(
-        "", _recovered("ce", "ce_spliced", "ce_mean"),
-        "1 - (CE spliced - CE) / (CE with the site at its mean - CE)", True,
+        "",
+        _recovered("ce", "ce_spliced", "ce_mean"),
+        "1 - (CE spliced - CE) / (CE with the site at its mean - CE)",
+        True,
     ),
     "loss_recovered_zero": Definition(
-        "", _recovered("ce", "ce_spliced", "ce_zero"),
-        "1 - (CE spliced - CE) / (CE with the site at zero - CE); zero is a weak baseline, so this flatters", True,
+        "",
+        _recovered("ce", "ce_spliced", "ce_zero"),
+        "1 - (CE spliced - CE) / (CE with the site at zero - CE); zero is a weak baseline, so this flatters",
+        True,
     ),
-    "kl": Definition("nats/token", lambda s: s["kl"] / s["n_predicted"],
-                     "KL divergence from the model's own predictions to those with the reconstruction", True),
-    "kl_recovered_mean": Definition("", lambda s: 1 - s["kl"] / s["kl_mean"],
-                                    "1 - KL spliced / KL with the site at its mean", True),
-}  # fmt: skip
+    "kl": Definition(
+        "nats/token",
+        lambda s: s["kl"] / s["n_predicted"],
+        "KL divergence from the model's own predictions to those with the reconstruction",
+        True,
+    ),
+    "kl_recovered_mean": Definition(
+        "", lambda s: 1 - s["kl"] / s["kl_mean"], "1 - KL spliced / KL with the site at its mean", True
+    ),
+}
 """Every core figure, defined once."""
 
 
 def training_sample(reader: Reader, n_rows: int) -> Tensor:
-    """What is reconstructed (the target, or the activations themselves) over the first rows of the training split, `[n, width]`."""
+    """What is reconstructed (the target, or the activations themselves) over the first rows of the training split, `[n,
+    width]`."""
     rows = reader.corpus.row_ranges["train"]
     return _target(reader.read(np.arange(rows.start, min(rows.start + n_rows, rows.stop))))
 
@@ -102,8 +117,8 @@ def core_sums(
 ) -> dict[str, list[dict[str, Floats]]]:
     """Sums by document over the given rows, for each dictionary and each site of its target.
 
-    `dictionaries` read the reader's hook, `baselines` the target itself. Columns are `[n_documents]`; `x`, the summed target, is
-    `[n_documents, width]`. Sites are spliced one at a time, from codes of the undisturbed model.
+    `dictionaries` read the reader's hook, `baselines` the target itself. Columns are `[n_documents]`; `x`, the summed
+    target, is `[n_documents, width]`. Sites are spliced one at a time, from codes of the undisturbed model.
     """
     corpus = reader.corpus
     numbers = np.unique(corpus.documents[rows])
@@ -196,13 +211,17 @@ def _errors(x: Tensor, x_hat: Tensor, l0: Tensor) -> dict[str, Tensor]:
 
 
 def pooled(sites: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
-    """The sums of all sites as those of one: each site's squares in units of its own mean square, every column averaged over sites."""
+    """The sums of all sites as those of one: each site's squares in units of its own mean square, every column averaged
+    over sites."""
     if len(sites) == 1:
         return dict(sites[0])
     units = [site["square"].sum() / max(1.0, site["n"].sum()) or 1.0 for site in sites]
     powers = {"error": 1.0, "square": 1.0}
-    found = {column: sum(site[column] * unit ** -powers.get(column, 0.0) for site, unit in zip(sites, units, strict=True)) / len(sites)
-             for column in COLUMNS}  # fmt: skip
+    found = {
+        column: sum(site[column] * unit ** -powers.get(column, 0.0) for site, unit in zip(sites, units, strict=True))
+        / len(sites)
+        for column in COLUMNS
+    }
     # The squared sums of all sites' coordinates add up like the squares above.
     found["x"] = np.concatenate(
         [site["x"] / np.sqrt(unit * len(sites)) for site, unit in zip(sites, units, strict=True)], axis=1
@@ -229,15 +248,36 @@ def core_figures(sums: dict[str, Floats], prefix: str = "core") -> list[Figure]:
         )
         words = f"{definition.words}; {where}; 95 % bootstrap interval over documents"
         if not n:
-            figures.append(Figure(name=f"{prefix}/{name}", unit=definition.unit, definition=words,
-                                  failure="no token of the test documents was counted"))  # fmt: skip
+            figures.append(
+                Figure(
+                    name=f"{prefix}/{name}",
+                    unit=definition.unit,
+                    definition=words,
+                    failure="no token of the test documents was counted",
+                )
+            )
             continue
         found = bootstrap_interval(table, lambda s, d=definition: d.statistic(named(s)))  # type: ignore[misc]
         if not np.isfinite(found.value):
-            figures.append(Figure(name=f"{prefix}/{name}", unit=definition.unit, definition=words,
-                                  failure="not a finite number: the quantity it is divided by is zero"))  # fmt: skip
+            figures.append(
+                Figure(
+                    name=f"{prefix}/{name}",
+                    unit=definition.unit,
+                    definition=words,
+                    failure="not a finite number: the quantity it is divided by is zero",
+                )
+            )
             continue
         low, high = (end if np.isfinite(end) else None for end in found[1:])
-        figures.append(Figure(name=f"{prefix}/{name}", value=found.value, unit=definition.unit, ci_low=low,
-                              ci_high=high, n=n, definition=words))  # fmt: skip
+        figures.append(
+            Figure(
+                name=f"{prefix}/{name}",
+                value=found.value,
+                unit=definition.unit,
+                ci_low=low,
+                ci_high=high,
+                n=n,
+                definition=words,
+            )
+        )
     return figures

@@ -5,17 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from pydantic import PositiveInt
 
 from sparselex.activations.live import Reader, spread
-from sparselex.activations.masks import MaskConfig
 from sparselex.base.artifacts import finished, stage, write_json
-from sparselex.base.config import Config
+from sparselex.base.figures import Figure
 from sparselex.base.intervals import bootstrap_interval
 from sparselex.base.memory import keep_freed_memory
-from sparselex.base.records import Figure
 from sparselex.dictionaries.dictionary import Dictionary
-from sparselex.evaluate.controls import Control, control_dictionaries
+from sparselex.evaluate.config import EvaluateConfig
+from sparselex.evaluate.controls import control_dictionaries
 from sparselex.evaluate.core import Floats, core_figures, core_sums, moments, pooled, training_sample
 from sparselex.evaluate.records import DensityHistogram, Evaluation
 from sparselex.features.index import FeatureIndex
@@ -23,31 +21,6 @@ from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import SubjectModel
 
 FIGURES = "evaluation.json"
-
-
-class EvaluateConfig(Config):
-    """What is measured, on how much."""
-
-    n_rows: PositiveInt = 600
-    """Rows of the test split, spread evenly over it."""
-
-    moment_rows: PositiveInt = 512
-    """Rows of the training split from which mean, covariance and control dictionaries are taken."""
-
-    controls: tuple[Control, ...] = ("neurons", "pca", "covariance")
-    """Control dictionaries measured in the dictionary's place, at its L0. `kmeans` and `ica` take minutes."""
-
-    pursuit_steps: PositiveInt = 4
-    """Steps in which a control whose directions overlap takes those of a token; more are stronger and slower."""
-
-    batch_rows: PositiveInt = 16
-    """Rows in a forward pass; logits of all of them are in memory several times."""
-
-    dense_above: float = 0.1
-    """Density above which a latent counts as dense."""
-
-    mask: MaskConfig = MaskConfig()
-    """Tokens left out."""
 
 
 def evaluate(
@@ -63,8 +36,9 @@ def evaluate(
 ) -> Evaluation:
     """Measure on test documents and write the evaluation to `to`; unchanged work is not done again.
 
-    A transcoder reads `hook` and is judged at `target`; its baselines are autoencoders of the target. With several sites the figures of
-    `core/` are averages over sites (each in its own units, spliced alone), and each site has its own under `core/<model>:<hook>/`.
+    A transcoder reads `hook` and is judged at `target`; its baselines are autoencoders of the target. With several
+    sites the figures of `core/` are averages over sites (each in its own units, spliced alone), and each site has its
+    own under `core/<model>:<hook>/`.
     """
     to = Path(to)
     if finished(to, "evaluation", config, inputs):
@@ -75,9 +49,13 @@ def evaluate(
         found_moments = moments(reader, config.moment_rows)
         k = max(1, round(float(index.table["n_active"].sum() / max(1, index.n_tokens_total))))
         controls = control_dictionaries(
-            config.controls, found_moments, lambda: training_sample(reader, config.moment_rows),
-            d_sae=dictionary.d_sae, k=k, n_steps=config.pursuit_steps,
-        )  # fmt: skip
+            config.controls,
+            found_moments,
+            lambda: training_sample(reader, config.moment_rows),
+            d_sae=dictionary.d_sae,
+            k=k,
+            n_steps=config.pursuit_steps,
+        )
         rows = spread(index.corpus.row_ranges["test"], config.n_rows)
         sums = core_sums(reader, {"dictionary": dictionary}, found_moments.mean, rows, baselines=controls)
         sites = [f"{place.model.name}:{place.hook}" for place in model.places(target or hook)]
@@ -112,8 +90,16 @@ def latent_figures(index: FeatureIndex, dense_above: float) -> list[Figure]:
     figures = []
     for name, (which, words) in shares.items():
         found = bootstrap_interval(np.stack([which, np.ones(n)], axis=1), lambda s: s[..., 0] / s[..., 1], n_draws=200)
-        figures.append(Figure(name=f"core/{name}", value=found.value, ci_low=found.low, ci_high=found.high, n=n,
-                              definition=f"share {words}, {where}"))  # fmt: skip
+        figures.append(
+            Figure(
+                name=f"core/{name}",
+                value=found.value,
+                ci_low=found.low,
+                ci_high=found.high,
+                n=n,
+                definition=f"share {words}, {where}",
+            )
+        )
     return figures
 
 

@@ -4,13 +4,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from sparselex.atlas.records import DIFF, ModelDiff
 from sparselex.base.artifacts import read_json, write_json
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
+from sparselex.base.figures import Figure
 from sparselex.base.intervals import bootstrap_interval
-from sparselex.base.records import Figure
 from sparselex.base.workspace import Workspace
-from sparselex.evaluate.records import DIFF, Evaluation, ModelDiff
+from sparselex.evaluate.records import Evaluation
 from sparselex.explain.records import DEFINITIONS, Explanation
 from sparselex.explain.store import ExplanationStore
 
@@ -64,7 +65,8 @@ def evaluation_of(workspace: Workspace, run: str) -> Evaluation | None:
 
 
 def diff_of(workspace: Workspace, run: str) -> ModelDiff | None:
-    """The stored comparison of a run's two models, or None; also None where the dictionary has been trained anew since."""
+    """The stored comparison of a run's two models, or None; also None where the dictionary has been trained anew
+    since."""
     folder = workspace.run(run)
     values, manifest, trained = (
         read_json(folder / name) for name in (f"diff/{DIFF}", "diff/manifest.json", "dictionary/manifest.json")
@@ -75,7 +77,8 @@ def diff_of(workspace: Workspace, run: str) -> ModelDiff | None:
 
 
 def figures_of(workspace: Workspace, run: str) -> list[Figure]:
-    """Core figures of a run, those of its explanations, and those of the comparison of its two models if one was made."""
+    """Core figures of a run, those of its explanations, and those of the comparison of its two models if one was
+    made."""
     evaluation = evaluation_of(workspace, run)
     manifest = read_json(workspace.run(run) / "index" / "manifest.json")
     explanations = ExplanationStore(workspace.database).all(manifest["id"]) if manifest else []
@@ -92,8 +95,16 @@ def explanation_figures(explanations: list[Explanation]) -> list[Figure]:
     explained = [e for e in explanations if e.status == "explained"]
     flags = np.array([[e.status == "explained", 1] for e in explanations], dtype=float)
     share = bootstrap_interval(flags, lambda s: s[..., 0] / s[..., 1], n_draws=200)
-    figures = [Figure(name=f"{name}/explained_share", value=share.value, ci_low=share.low, ci_high=share.high, n=n,
-                      definition=_SHARE)]  # fmt: skip
+    figures = [
+        Figure(
+            name=f"{name}/explained_share",
+            value=share.value,
+            ci_low=share.low,
+            ci_high=share.high,
+            n=n,
+            definition=_SHARE,
+        )
+    ]
     for metric, words in DEFINITIONS.items():
         scores = [score for e in explained for score in e.scores if score.metric == metric]
         definition = f"median over explained latents of: {words}; 95 % bootstrap interval over latents"
@@ -102,9 +113,17 @@ def explanation_figures(explanations: list[Explanation]) -> list[Figure]:
             continue
         low, high = _median_interval([score.value for score in scores])
         nulls = [score.null for score in scores if score.null is not None]
-        figures.append(Figure(name=f"{name}/{metric}", value=float(np.median([score.value for score in scores])),
-                              ci_low=low, ci_high=high, n=len(scores), definition=definition,
-                              null=float(np.median(nulls)) if nulls else None))  # fmt: skip
+        figures.append(
+            Figure(
+                name=f"{name}/{metric}",
+                value=float(np.median([score.value for score in scores])),
+                ci_low=low,
+                ci_high=high,
+                n=len(scores),
+                definition=definition,
+                null=float(np.median(nulls)) if nulls else None,
+            )
+        )
     return figures
 
 
@@ -151,8 +170,12 @@ def print_diff(found: ModelDiff, console: Console | None = None) -> None:
         )
     console.print(table)
     alike, interval = _cells(by_name["diff/shared_cosine"])
-    console.print(f"mean cosine of the two rows of shared latents: {alike}{f' ({interval})' if interval else ''}; near 0 the models have no "
-                  "directions in common, and the following says nothing.", highlight=False)  # fmt: skip
+    console.print(
+        f"mean cosine of the two rows of shared latents: {alike}{f' ({interval})' if interval else ''}; near 0 the "
+        "models have no "
+        "directions in common, and the following says nothing.",
+        highlight=False,
+    )
     if found.n_silent:
         console.print(f"{found.n_silent:,} latents were active on none of these tokens.", highlight=False)
     for name, model in zip(("only_a", "only_b"), (a, b), strict=True):
@@ -160,8 +183,14 @@ def print_diff(found: ModelDiff, console: Console | None = None) -> None:
         for column in ("latent", "nu error", "nu reconstruction", "relative norm", "cosine", "n"):
             table.add_column(column, justify="right")
         for one in found.most_specific[name]:
-            table.add_row(str(one.latent), f"{one.nu_error:.3f}", f"{one.nu_reconstruction:.3f}", f"{one.relative_norm:.3f}",
-                          f"{one.cosine:.3f}", f"{one.n_active:,}")  # fmt: skip
+            table.add_row(
+                str(one.latent),
+                f"{one.nu_error:.3f}",
+                f"{one.nu_reconstruction:.3f}",
+                f"{one.relative_norm:.3f}",
+                f"{one.cosine:.3f}",
+                f"{one.n_active:,}",
+            )
         if found.most_specific[name]:
             console.print(table)
 

@@ -1,4 +1,5 @@
-"""The report of a sweep: every dictionary's figures on the same test documents, the Pareto fronts, stability between seeds."""
+"""The report of a sweep: every dictionary's figures on the same test documents, the Pareto fronts, stability between
+seeds."""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -8,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparselex.activations.live import Reader, spread
-from sparselex.base.records import Figure
-from sparselex.dictionaries.baselines import principal_components
+from sparselex.atlas.fronts import fronts_of
+from sparselex.atlas.matching import stability_figures
+from sparselex.atlas.records import SweepReport, SweepRow
+from sparselex.base.figures import Figure
+from sparselex.dictionaries.controls.basis import principal_components
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.evaluate.core import core_figures, core_sums, moments, pooled
-from sparselex.evaluate.records import SweepReport, SweepRow
-from sparselex.evaluate.stability import stability_figures
 
 SHOWN = ("core/l0", "core/fvu", "core/loss_recovered_mean", "core/ce_increase")
 """Figures of a sweep's table."""
@@ -47,25 +49,6 @@ def sweep_report(
     return SweepReport(rows=ordered, baselines=baselines, stability=_stability(members))
 
 
-def fronts_of(row: SweepRow, rows: Sequence[SweepRow]) -> list[str]:
-    """The figures among FVU and loss recovered in which `row` is not dominated by another dictionary on its hook."""
-    found = []
-    for name, sign in (("core/fvu", 1), ("core/loss_recovered_mean", -1)):
-        l0, value = row.value("core/l0"), row.value(name)
-        if l0 is None or value is None:
-            continue
-        others = [
-            (other.value("core/l0"), other.value(name)) for other in rows if other.hook == row.hook and other is not row
-        ]
-        better = any(
-            a is not None and b is not None and a <= l0 and sign * b <= sign * value and (a, b) != (l0, value)
-            for a, b in others
-        )
-        if not better:
-            found.append(name)
-    return found
-
-
 def _on_one_hook(
     reader: Reader, trained: Mapping[str, Measured], n_rows: int, moment_rows: int
 ) -> tuple[dict[str, SweepRow], dict[str, list[Figure]]]:
@@ -78,8 +61,12 @@ def _on_one_hook(
     found = {}
     for name, member in trained.items():
         d_sae = dictionaries[name].d_sae
-        dead = Figure(name="train/dead_share", value=member.n_dead / d_sae, n=d_sae,
-                      definition=f"share of {d_sae:,} latents that counted as dead when training ended")  # fmt: skip
+        dead = Figure(
+            name="train/dead_share",
+            value=member.n_dead / d_sae,
+            n=d_sae,
+            definition=f"share of {d_sae:,} latents that counted as dead when training ended",
+        )
         found[name] = member.row.model_copy(update={"figures": [*core_figures(pooled(sums[name])), dead]})
     return found, {name: core_figures(pooled(sums[name])) for name in pca}
 

@@ -2,38 +2,24 @@
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from pydantic import PositiveInt
 
 from sparselex.base.artifacts import fingerprint
 from sparselex.base.config import Config
 from sparselex.base.progress import progress
 from sparselex.base.seeds import generator
-from sparselex.explain.keys import KeyTable
+from sparselex.explain.config import ExplainConfig
 from sparselex.explain.records import Explanation
 from sparselex.explain.rules import Labels
 from sparselex.explain.score import scores, values
 from sparselex.explain.search import Column, search
 from sparselex.explain.store import ExplanationStore
+from sparselex.features.counted import KeyTable
 from sparselex.features.index import FeatureIndex
 from sparselex.text.splits import SPLITS, Split
 
 _BATCH = 64
-
-
-class ExplainConfig(Config):
-    """How latents are explained."""
-
-    explainer: Literal["rule"] = "rule"
-    """Rules need no language model."""
-
-    min_active: PositiveInt = 10
-    """Training tokens on which a latent must be active to be explained at all."""
-
-    seed: int = 0
-    """Seed of the shifts that make the null."""
 
 
 class ExplainSummary(Config):
@@ -83,8 +69,11 @@ class RuleExplainer:
         null_f1 = null.confusion.f1 if null else 0.0
         if found is None or not found.confusion.f1_low > null_f1:
             f1 = found.confusion.f1 if found else 0.0
-            return self._abstain(latent, f"No short rule found: the best one reaches F1 {f1:.3f} on validation "
-                                 f"documents, not clearly above its null {null_f1:.3f}.")  # fmt: skip
+            return self._abstain(
+                latent,
+                f"No short rule found: the best one reaches F1 {f1:.3f} on validation "
+                f"documents, not clearly above its null {null_f1:.3f}.",
+            )
         at_null = values(null.rule, self.tables["test"], shifted["test"]) if null else {}
         return Explanation(
             latent=latent,

@@ -24,7 +24,8 @@ class Score(Config):
     """Counted tokens of the test documents."""
 
     null: float | None
-    """The same measure of the rule that the same search finds when the activations are shifted away from their tokens."""
+    """The same measure of the rule that the same search finds when the activations are shifted away from their
+    tokens."""
 
 
 class Explanation(Config):
@@ -53,7 +54,8 @@ class Explanation(Config):
 
 
 DEFINITIONS = {
-    "f1": "harmonic mean of precision and recall of `active`, every counted test token judged, at the natural base rate",
+    "f1": "harmonic mean of precision and recall of `active`, every counted test token judged, at the natural base "
+    "rate",
     "precision": "share of the tokens the rule calls active on which the latent is active",
     "recall": "share of the latent's active tokens that the rule calls active",
     "mass_recall": "share of the latent's total activation that lies on tokens the rule calls active",

@@ -1,21 +1,19 @@
 """Rules: an explanation whose text and predictor are the same object.
 
-A rule is a short table from a key to the activation expected there. The key of a token is the token itself, the token before it, or
-both. Whatever the text says is all that the predictor knows.
+A rule is a short table from a key to the activation expected there. The key of a token is the token itself, the token
+before it, or both. Whatever the text says is all that the predictor knows.
 """
 
 import json
 import re
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparselex.base.vocabulary import Vocabulary
-
-Kind = Literal["token", "previous", "pair"]
-KINDS: tuple[Kind, ...] = ("token", "previous", "pair")
+from sparselex.features.counted import Kind
 
 
 class Rule(NamedTuple):
@@ -68,7 +66,8 @@ class Rule(NamedTuple):
 class Labels(Sequence[str]):
     """How each token is written in a rule: quoted text, or `#id` where the bytes are no text.
 
-    Two or more spaces are written as a count (`␣×8`): nobody counts blanks, and a page shows one. Where several tokens stand for the same text (a byte-fallback token and the ordinary one), the last has the text.
+    Two or more spaces are written as a count (`␣×8`): nobody counts blanks, and a page shows one. Where several tokens
+    stand for the same text (a byte-fallback token and the ordinary one), the last has the text.
     """
 
     def __init__(self, vocabulary: Vocabulary):

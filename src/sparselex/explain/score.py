@@ -1,7 +1,8 @@
 """Scores of a rule, exact on every counted token of a split.
 
-A rule predicts one value for each key and 0 elsewhere, so its score is a function of how many tokens, active tokens and how much activation
-each key has: all measures come from those sums, by document for the intervals. `tests/explain` holds them against a scan of every token.
+A rule predicts one value for each key and 0 elsewhere, so its score is a function of how many tokens, active tokens and
+how much activation each key has: all measures come from those sums, by document for the intervals. `tests/explain`
+holds them against a scan of every token.
 """
 
 from functools import cached_property, partial
@@ -11,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparselex.base.intervals import bootstrap_interval
-from sparselex.explain.keys import KeyTable
 from sparselex.explain.records import Score
 from sparselex.explain.rules import Rule
+from sparselex.features.counted import KeyTable
 
 if TYPE_CHECKING:
     from sparselex.explain.search import Column

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparselex.explain.keys import KeyTable
-from sparselex.explain.rules import KINDS, Kind, Rule
+from sparselex.explain.rules import Rule
 from sparselex.explain.score import Confusion, confusion
+from sparselex.features.counted import KINDS, KeyTable, Kind
 
 Floats = NDArray[np.float64]
 
@@ -25,7 +25,8 @@ class Column(NamedTuple):
     values: NDArray[np.float64]
 
     def shifted(self, by: int, n: int) -> "Column":
-        """The same activations moved `by` tokens on, around the end: all of their own structure, none of the tokens'."""
+        """The same activations moved `by` tokens on, around the end: all of their own structure, none of the
+        tokens'."""
         ranks = (self.ranks + by) % n
         order = np.argsort(ranks)
         return Column(ranks[order], self.values[order])
@@ -39,7 +40,8 @@ class Chosen(NamedTuple):
 
 
 def search(train: KeyTable, on_train: Column, validation: KeyTable, on_validation: Column) -> Chosen | None:
-    """The best rule of any kind and size by validation F1 less a price for its length; None where nothing can be fitted."""
+    """The best rule of any kind and size by validation F1 less a price for its length; None where nothing can be
+    fitted."""
     best, best_worth = None, -np.inf
     for kind in KINDS:
         keys, means = ranked_keys(kind, train, on_train)
@@ -52,21 +54,23 @@ def search(train: KeyTable, on_train: Column, validation: KeyTable, on_validatio
 
 
 def ranked_keys(kind: Kind, train: KeyTable, column: Column) -> tuple[NDArray[np.int64], Floats]:
-    """The keys most worth naming, best first, and the mean activation on each; as many as give the best F1 on training tokens.
+    """The keys most worth naming, best first, and the mean activation on each; as many as give the best F1 on training
+    tokens.
 
-    Keys are ranked by how often the latent is active on them. Those that matter are few: only the `MOST_KEYS` with the most active
-    tokens, weighted by that share, are ranked at all.
+    Keys are ranked by how often the latent is active on them. Those that matter are few: only the `MOST_KEYS` with the
+    most active tokens, weighted by that share, are ranked at all.
     """
     keys, group = np.unique(train.keys[kind][column.ranks], return_inverse=True)
     if not len(keys):
         return keys, np.empty(0)
     n_active, mass = np.bincount(group), np.bincount(group, column.values)
-    # Counting a key in a large corpus is the slow part, and a key with few of the active tokens can add little: the rest are not
-    # looked at.
+    # Counting a key in a large corpus is the slow part, and a key with few of the active tokens can add little: the
+    # rest are not looked at.
     often = np.argsort(-n_active, kind="stable")[: 16 * MOST_KEYS]
     keys, n_active, mass = keys[often], n_active[often], mass[often]
     n = train.counts(kind, keys)
-    # A key seen once and active once is no evidence of a share of 1: one more token is imagined, at the latent's base rate.
+    # A key seen once and active once is no evidence of a share of 1: one more token is imagined, at the latent's base
+    # rate.
     share = (n_active + len(column.ranks) / train.n) / (n + 1)
     order = np.argsort(-n_active * share, kind="stable")[:MOST_KEYS]
     order = order[np.argsort(-share[order], kind="stable")]

@@ -34,9 +34,18 @@ class ExplanationStore:
                 db.execute("DELETE FROM explanation_text WHERE index_id = ? AND latent = ?", key[:2])
                 db.execute(
                     "INSERT OR REPLACE INTO explanation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (*key, config_id, code_version, e.status, e.title, e.text, json.dumps(e.to_json()),
-                     f1.value if f1 else None, f1.null if f1 else None),
-                )  # fmt: skip
+                    (
+                        *key,
+                        config_id,
+                        code_version,
+                        e.status,
+                        e.title,
+                        e.text,
+                        json.dumps(e.to_json()),
+                        f1.value if f1 else None,
+                        f1.null if f1 else None,
+                    ),
+                )
                 db.execute("INSERT INTO explanation_text VALUES (?, ?, ?)", (f"{e.title} {e.text}", *key[:2]))
 
     def done(self, index_id: str, config_id: str) -> set[int]:

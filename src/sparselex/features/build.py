@@ -9,17 +9,16 @@ import pyarrow
 import pyarrow.parquet
 import torch
 from numpy.typing import NDArray
-from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from sparselex.activations.live import Reader
-from sparselex.activations.masks import MaskConfig, special_counts
+from sparselex.activations.masks import special_counts
 from sparselex.base.artifacts import finished, stage
-from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.memory import keep_freed_memory
 from sparselex.base.progress import progress
 from sparselex.dictionaries.dictionary import Dictionary
+from sparselex.features.config import IndexConfig
 from sparselex.features.directions import logit_effects, neighbours
 from sparselex.features.examples import Entries, histograms, interval_examples, top
 from sparselex.features.index import FeatureIndex
@@ -29,46 +28,6 @@ from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import Readout, SubjectModel
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.splits import SPLITS
-
-
-class IndexConfig(Config):
-    """What the index keeps of each latent."""
-
-    hook: str = ""
-    """Where the model is read; filled in by the run."""
-
-    target: str = ""
-    """Where a transcoder writes, if not there; filled in by the run."""
-
-    n_top: PositiveInt = 20
-    """Largest activations kept."""
-
-    n_intervals: PositiveInt = 10
-    """Equal ranges of activation from which examples are drawn."""
-
-    n_per_interval: PositiveInt = 5
-    """Examples drawn from each range."""
-
-    n_bins: PositiveInt = 50
-    """Bins of the activation histogram."""
-
-    n_logits: PositiveInt = 15
-    """Tokens most and least promoted."""
-
-    n_neighbours: PositiveInt = 10
-    """Nearest directions."""
-
-    train_rows: PositiveInt | None = None
-    """Rows of the training split that are read, spread evenly over it; None reads all. Held-out rows are always read."""
-
-    batch_rows: PositiveInt = 32
-    """Rows of the corpus in a forward pass."""
-
-    mask: MaskConfig = MaskConfig()
-    """Tokens left out."""
-
-    seed: NonNegativeInt = 0
-    """Seed of the examples drawn."""
 
 
 def build_index(
@@ -82,8 +41,8 @@ def build_index(
 ) -> FeatureIndex:
     """Read all splits once through `model` and `dictionary` and write the index to `to`.
 
-    `inputs` names the ids of model, dictionary and corpus. A killed build starts again and ends in the same bytes. Raises
-    `UserError` when the dictionary reads another width than the hook gives.
+    `inputs` names the ids of model, dictionary and corpus. A killed build starts again and ends in the same bytes.
+    Raises `UserError` when the dictionary reads another width than the hook gives.
     """
     to = Path(to)
     dictionary.check_width(model.width(config.hook), f"Hook {config.hook}")
@@ -100,8 +59,15 @@ def build_index(
         _write_table(staging.folder, statistics)
         n_tokens = {split: int(n) for split, n in zip(SPLITS, statistics.n_tokens, strict=True)}
         masks = special_counts(corpus, SPLITS) | {"norm_outlier": reader.n_outliers}
-        staging.finish({"n_tokens": n_tokens, "d_sae": dictionary.d_sae, "masks": masks,
-                        "median_norms": reader.median_norms.tolist(), "logits": note})  # fmt: skip
+        staging.finish(
+            {
+                "n_tokens": n_tokens,
+                "d_sae": dictionary.d_sae,
+                "masks": masks,
+                "median_norms": reader.median_norms.tolist(),
+                "logits": note,
+            }
+        )
     return FeatureIndex(to, corpus)
 
 
@@ -148,11 +114,13 @@ def _write_examples(folder: Path, statistics: LatentStatistics, corpus: TokenCor
             train, peak, corpus.n_ctx, config.n_intervals, config.n_per_interval, config.seed
         )
         for name, array in (
-            ("histogram", histograms(entries, largest, config.n_bins)), ("top-positions", best.position),
-            ("top-values", best.value), ("interval-counts", counts.reshape(len(peak), -1)),
+            ("histogram", histograms(entries, largest, config.n_bins)),
+            ("top-positions", best.position),
+            ("top-values", best.value),
+            ("interval-counts", counts.reshape(len(peak), -1)),
             ("interval-positions", drawn.position.reshape(len(peak), config.n_intervals, -1)),
             ("interval-values", drawn.value.reshape(len(peak), config.n_intervals, -1)),
-        ):  # fmt: skip
+        ):
             parts.setdefault(name, []).append(array)
     for name, arrays in parts.items():
         np.save(folder / f"{name}.npy", np.concatenate(arrays))
@@ -188,11 +156,12 @@ def _write_directions(
 
 
 def _written(model: SubjectModel | ModelPair, W_dec: Tensor, config: IndexConfig) -> tuple[Tensor, Readout, str]:
-    """What of the directions reaches the residual stream in one linear step, how, and of several sites in words which of them it is.
+    """What of the directions reaches the residual stream in one linear step, how, and of several sites in words which
+    of them it is.
 
-    Outputs that a cross-layer transcoder writes are added to one stream, so there it is their sum; the sites of a crosscoder are states of
-    the same stream at several moments, and it is the last of them, the second model counting as later. Raises `UserError` where no site
-    writes to the stream.
+    Outputs that a cross-layer transcoder writes are added to one stream, so there it is their sum; the sites of a
+    crosscoder are states of the same stream at several moments, and it is the last of them, the second model counting
+    as later. Raises `UserError` where no site writes to the stream.
     """
     places = model.places(config.target or config.hook)
     if len(places) == 1:
@@ -211,8 +180,11 @@ def _written(model: SubjectModel | ModelPair, W_dec: Tensor, config: IndexConfig
         with suppress(UserError):
             which = f"of the part at {place.model.name}:{place.hook}, the last site that writes to the stream: "
             return W_dec[:, place.columns], place.model.readout(place.hook), which
-    raise UserError("None of the sites writes to the residual stream in one linear step.", "a residual or output site among them",
-                    "leave logit effects out for these hooks.")  # fmt: skip
+    raise UserError(
+        "None of the sites writes to the residual stream in one linear step.",
+        "a residual or output site among them",
+        "leave logit effects out for these hooks.",
+    )
 
 
 def _write_table(folder: Path, statistics: LatentStatistics) -> None:

@@ -71,7 +71,8 @@ def top(entries: Entries, largest: NDArray[np.float64], n_ctx: int, n_top: int) 
 def interval_examples(
     entries: Entries, largest: NDArray[np.float64], n_ctx: int, n_intervals: int, n_each: int, seed: int
 ) -> tuple[Table, NDArray[np.int64]]:
-    """`n_each` entries of each latent from each of `n_intervals` equal ranges, drawn without replacement, one a row and range.
+    """`n_each` entries of each latent from each of `n_intervals` equal ranges, drawn without replacement, one a row and
+    range.
 
     Returns the table `[n_latents * n_intervals, n_each]` and the number of tokens in each range. The draw is by a hash
     of position and seed, so it depends neither on the order of work nor on other latents.

@@ -22,7 +22,8 @@ from sparselex.text.splits import SPLITS, Split
 
 
 class FeatureIndex:
-    """A finished index over `corpus`. Raises `UserError` if `path` is none, is damaged, or belongs to another corpus."""
+    """A finished index over `corpus`. Raises `UserError` if `path` is none, is damaged, or belongs to another
+    corpus."""
 
     def __init__(self, path: Path | str, corpus: TokenCorpus):
         self.path, self.corpus = Path(path), corpus
@@ -145,10 +146,14 @@ class FeatureIndex:
         positions, values, counts = self._interval_arrays
         edges = np.linspace(0, abs(float(self.table["train_max"][latent])), positions.shape[1] + 1).tolist()
         found = [
-            IntervalExamples(low=edges[i], high=edges[i + 1], n=int(counts[latent, i]),
-                             examples=_examples(positions[latent, i], values[latent, i]))
+            IntervalExamples(
+                low=edges[i],
+                high=edges[i + 1],
+                n=int(counts[latent, i]),
+                examples=_examples(positions[latent, i], values[latent, i]),
+            )
             for i in reversed(range(positions.shape[1]))
-        ]  # fmt: skip
+        ]
         return [interval for interval in found if interval.n]
 
     def _effects(self, name: str, latent: int) -> list[TokenEffect]:

@@ -1,7 +1,8 @@
 """Sparse codes of a whole corpus, ordered by latent: written in chunks while reading, joined at the end.
 
-A column holds the positions at which a latent is active, ascending, with its values. Nothing dense is ever made: a chunk is sorted
-by latent when it is full, and joining places every chunk's run of a latent behind the runs of earlier chunks.
+A column holds the positions at which a latent is active, ascending, with its values. Nothing dense is ever made: a
+chunk is sorted by latent when it is full, and joining places every chunk's run of a latent behind the runs of earlier
+chunks.
 """
 
 from pathlib import Path

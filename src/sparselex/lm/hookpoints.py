@@ -90,9 +90,14 @@ _LLAMA_SITES = _separate("self_attn") | _sites(
     mid="post_attention_layernorm", attn="self_attn", out="o_proj", mlp="mlp", down="mlp.down_proj"
 )
 _GEMMA2_SITES = _separate("self_attn") | _sites(
-    mid="pre_feedforward_layernorm", attn="self_attn", out="o_proj", mlp="mlp", down="mlp.down_proj",
-    after_attn="post_attention_layernorm", after_mlp="post_feedforward_layernorm",
-)  # fmt: skip
+    mid="pre_feedforward_layernorm",
+    attn="self_attn",
+    out="o_proj",
+    mlp="mlp",
+    down="mlp.down_proj",
+    after_attn="post_attention_layernorm",
+    after_mlp="post_feedforward_layernorm",
+)
 _GPT2_SITES = _sites(mid="ln_2", attn="attn", out="c_proj", mlp="mlp", down="mlp.c_proj") | {
     f"attn.hook_{letter}": Site("attn.c_attn", "output", part=_third(number)) for number, letter in enumerate("qkv")
 }
@@ -139,9 +144,18 @@ def family_of(model: Any) -> Family | None:
 def names(family: Family | None, n_layers: int) -> list[str]:
     """Every canonical name of a model, in the order of the forward pass within each block."""
     order = (
-        "hook_resid_pre", "attn.hook_q", "attn.hook_k", "attn.hook_v", "attn.hook_z", "hook_attn_out",
-        "hook_resid_mid", "hook_mlp_in", "mlp.hook_post", "hook_mlp_out", "hook_resid_post",
-    )  # fmt: skip
+        "hook_resid_pre",
+        "attn.hook_q",
+        "attn.hook_k",
+        "attn.hook_v",
+        "attn.hook_z",
+        "hook_attn_out",
+        "hook_resid_mid",
+        "hook_mlp_in",
+        "mlp.hook_post",
+        "hook_mlp_out",
+        "hook_resid_post",
+    )
     sites = family.sites if family else {}
     return [f"blocks.{layer}.{site}" for layer in range(n_layers) for site in order if site in sites]
 

@@ -55,6 +55,8 @@ class ModelPair:
     def places(self, hook: str) -> list[Place]:
         """The sites in the first model, then those in the second."""
         start = self.first.width(hook)
-        moved = [place._replace(columns=slice(start + place.columns.start, start + place.columns.stop))
-                 for place in self.second.places(hook)]  # fmt: skip
+        moved = [
+            place._replace(columns=slice(start + place.columns.start, start + place.columns.stop))
+            for place in self.second.places(hook)
+        ]
         return [*self.first.places(hook), *moved]

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import transformers
@@ -13,37 +13,15 @@ from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sparselex.base.config import Config
 from sparselex.base.errors import UserError
-from sparselex.lm.controls import CONTROLS, Control
+from sparselex.lm.config import ModelConfig
 from sparselex.lm.embedded import EMBEDDED
 from sparselex.lm.hookpoints import HookPoint, Site, family_of, names, resolve, sites_of
 from sparselex.lm.hooks import Edit, capturing, causal_positions, editing
 from sparselex.lm.tokenizer import ModelTokenizer
+from sparselex.lm.twins import CONTROLS
 
 _HUB_TIMEOUT_S = 10
-
-
-class ModelConfig(Config):
-    """Which model is read, and how it is loaded."""
-
-    name: str
-    """`embedded`, `embedded-b`, or a Hugging Face name or local folder."""
-
-    control: Control = "none"
-    """A random-weight twin instead of the trained model."""
-
-    control_seed: int = 0
-    """Seed of the twin's weights."""
-
-    device: str = "cpu"
-    """Torch device."""
-
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision of weights and activations inside the model."""
-
-    trust_remote_code: bool = False
-    """Whether code that comes with the weights may run."""
 
 
 class Place(NamedTuple):
@@ -113,7 +91,8 @@ class SubjectModel:
         return resolve(hook, self.hf, self.n_layers)
 
     def width(self, hook: str) -> int:
-        """Width of the values at `hook`, side by side where it names several sites: one token is run through the model to see."""
+        """Width of the values at `hook`, side by side where it names several sites: one token is run through the model
+        to see."""
         if len(sites := sites_of(hook)) > 1:
             return sum(map(self.width, sites))
         if hook not in self._widths:
@@ -178,7 +157,8 @@ class SubjectModel:
             return self._forward(tokens).logits
 
     def readout(self, hook: str) -> Readout:
-        """The direct path from `hook` to the logits. Raises `UserError` for a site that does not write to the stream."""
+        """The direct path from `hook` to the logits. Raises `UserError` for a site that does not write to the
+        stream."""
         family = family_of(self.hf)
         site = hook.partition(".")[2].partition(".")[2]
         straight = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out")
@@ -200,16 +180,22 @@ class SubjectModel:
         unembed = self.hf.get_output_embeddings().weight.detach().float().T
         norm = self.hf.get_submodule(norm_path)
         if unembed.shape[0] != self.d_model:
-            raise UserError(f"{self.config.name} projects the stream before its unembedding.",
-                            "an unembedding of the stream itself", "leave logit effects out for this model.")  # fmt: skip
+            raise UserError(
+                f"{self.config.name} projects the stream before its unembedding.",
+                "an unembedding of the stream itself",
+                "leave logit effects out for this model.",
+            )
         if getattr(norm, "weight", None) is not None:
             unembed = unembed * (norm.weight.detach().float() + offset)[:, None]
         return unembed - unembed.mean(0, keepdim=True) if isinstance(norm, nn.LayerNorm) else unembed
 
     def _forward(self, tokens: Tensor):
         if tokens.numel() and (int(tokens.min()) < 0 or int(tokens.max()) >= self.n_vocab):
-            raise UserError(f"Token ids run from {int(tokens.min())} to {int(tokens.max())}.",
-                            f"ids from 0 to {self.n_vocab - 1}", "use the corpus and the model of one tokenizer.")  # fmt: skip
+            raise UserError(
+                f"Token ids run from {int(tokens.min())} to {int(tokens.max())}.",
+                f"ids from 0 to {self.n_vocab - 1}",
+                "use the corpus and the model of one tokenizer.",
+            )
         return self.hf(input_ids=tokens, attention_mask=causal_positions(tokens), use_cache=False)
 
 
@@ -244,12 +230,16 @@ def _check_device(name: str) -> None:
     try:
         torch.zeros(1, dtype=torch.float64, device=name).cpu()  # scales and thresholds are kept in float64
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:  # each for another absent device
-        raise UserError(f"The device {name!r} cannot be used: {str(error).splitlines()[0]}",
-                        "a device that this PyTorch finds on this machine", "use --device cpu.") from None  # fmt: skip
+        raise UserError(
+            f"The device {name!r} cannot be used: {str(error).splitlines()[0]}",
+            "a device that this PyTorch finds on this machine",
+            "use --device cpu.",
+        ) from None
 
 
 def _reachable(where: str) -> bool:
-    """Whether the hub answers for this name; asked once, where the loader would ask for each file and retry for half a minute.
+    """Whether the hub answers for this name; asked once, where the loader would ask for each file and retry for half a
+    minute.
 
     Raises what the hub says of a name that it does not know.
     """

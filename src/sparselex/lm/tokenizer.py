@@ -18,7 +18,8 @@ class ModelTokenizer:
     """A fast Hugging Face tokenizer, made lossless where it can be.
 
     A prefix that some tokenizers put before the first word (SentencePiece's dummy space) is switched off, and so is the
-    collapsing of spaces: a corpus must give its documents back byte for byte. Names of special tokens inside a text are ordinary text.
+    collapsing of spaces: a corpus must give its documents back byte for byte. Names of special tokens inside a text are
+    ordinary text.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
@@ -46,7 +47,8 @@ class ModelTokenizer:
 
 
 def _lossless(spec: dict[str, Any]) -> dict[str, Any]:
-    """The specification without the steps that lose or invent bytes: dummy prefixes, stripped ends, runs of spaces collapsed."""
+    """The specification without the steps that lose or invent bytes: dummy prefixes, stripped ends, runs of spaces
+    collapsed."""
     kept = [part for part in _parts(spec.get("normalizer"), "normalizers") if not _alters_spaces(part)]
     spec["normalizer"] = {"type": "Sequence", "normalizers": kept} if kept else None
     for part in _parts(spec.get("pre_tokenizer"), "pretokenizers"):

@@ -19,8 +19,10 @@ def run_demo(workspace: Workspace, config: RunConfig, *, twin: bool = True) -> N
     _say(f"text {config.text.source}: tokenizing (seconds to a minute)")
     corpus = main.corpus
     documents = corpus.manifest.notes["n_documents"]
-    _say(f"corpus: {corpus.manifest.notes['n_tokens']:,} tokens of {corpus.n_documents:,} documents "
-         f"({', '.join(f'{split} {n:,}' for split, n in documents.items())})")  # fmt: skip
+    _say(
+        f"corpus: {corpus.manifest.notes['n_tokens']:,} tokens of {corpus.n_documents:,} documents "
+        f"({', '.join(f'{split} {n:,}' for split, n in documents.items())})"
+    )
     speed = _products_per_second()
     for pipeline in [main, *others]:
         _run(pipeline, speed)

@@ -87,9 +87,9 @@ def train_tokenizer(texts: Iterable[str], n_vocab: int) -> Tokenizer:
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     tokenizer.train_from_iterator(
-        texts, trainers.BpeTrainer(vocab_size=n_vocab, special_tokens=[END], initial_alphabet=alphabet,
-                                   show_progress=False),
-    )  # fmt: skip
+        texts,
+        trainers.BpeTrainer(vocab_size=n_vocab, special_tokens=[END], initial_alphabet=alphabet, show_progress=False),
+    )
     return tokenizer
 
 
@@ -115,11 +115,20 @@ def _model(config: EmbeddedConfig) -> GPTNeoXForCausalLM:
     torch.manual_seed(config.seed)
     return GPTNeoXForCausalLM(
         GPTNeoXConfig(
-            vocab_size=config.n_vocab, hidden_size=128, intermediate_size=512, hidden_act="relu",
-            num_hidden_layers=1, num_attention_heads=4, rotary_pct=1.0, use_parallel_residual=False,
-            max_position_embeddings=config.n_ctx, tie_word_embeddings=False, bos_token_id=0, eos_token_id=0,
+            vocab_size=config.n_vocab,
+            hidden_size=128,
+            intermediate_size=512,
+            hidden_act="relu",
+            num_hidden_layers=1,
+            num_attention_heads=4,
+            rotary_pct=1.0,
+            use_parallel_residual=False,
+            max_position_embeddings=config.n_ctx,
+            tie_word_embeddings=False,
+            bos_token_id=0,
+            eos_token_id=0,
         )
-    )  # fmt: skip
+    )
 
 
 def _n_steps(config: EmbeddedConfig) -> int:
@@ -246,13 +255,15 @@ def _card(config: EmbeddedConfig, figures: dict[str, Any]) -> str:
     python = ".".join(map(str, sys.version_info[:3]))
     return f"""# The embedded model, seed {config.seed}
 
-A one-layer GPT-NeoX transformer: residual width 128, MLP width 512 (ReLU), 4 heads, context {config.n_ctx},
-vocabulary {config.n_vocab} (byte-level BPE), {figures["n_parameters"]:,} parameters in half precision. Its twin differs in the seed alone.
+A one-layer GPT-NeoX transformer: residual width 128, MLP width 512 (ReLU), 4 heads, context {config.n_ctx}, vocabulary
+{config.n_vocab} (byte-level BPE), {figures["n_parameters"]:,} parameters in half precision. Its twin differs in the
+seed alone.
 
-- **Data**: the source text of the standard library of Python {python}, with its test suite;
-  {figures["n_modules"]:,} modules to train on, {figures["n_modules_held_out"]} held out ({figures["n_bytes_held_out"]:,} bytes), divided by a hash of their names.
-- **Training**: {figures["n_steps"]:,} steps of {config.batch_rows} x {config.n_ctx} tokens ({config.n_tokens / 1e6:.0f} M tokens), Muon and AdamW,
-  by `python -m sparselex.recipes.embedded_lm OUT --seed {config.seed}`.
+- **Data**: the source text of the standard library of Python {python}, with its test suite; {figures["n_modules"]:,}
+  modules to train on, {figures["n_modules_held_out"]} held out ({figures["n_bytes_held_out"]:,} bytes), divided by a
+  hash of their names.
+- **Training**: {figures["n_steps"]:,} steps of {config.batch_rows} x {config.n_ctx} tokens ({config.n_tokens / 1e6:.0f}
+  M tokens), Muon and AdamW, by `python -m sparselex.recipes.embedded_lm OUT --seed {config.seed}`.
 
 | model, on the held-out modules | bits per byte |
 |---|---|
@@ -260,8 +271,8 @@ vocabulary {config.n_vocab} (byte-level BPE), {figures["n_parameters"]:,} parame
 | interpolated trigram model on the same tokens | {figures["ngram_bits_per_byte"]:.4f} |
 | xz (preset 9, extreme), all held-out modules in one file | {figures["xz_bits_per_byte"]:.4f} |
 
-Every byte of the held-out modules counts, and no row sees further back than {config.n_ctx - 1} tokens. It knows Python source
-and nothing else: use it to try things, not to judge them.
+Every byte of the held-out modules counts, and no row sees further back than {config.n_ctx - 1} tokens. It knows Python
+source and nothing else: use it to try things, not to judge them.
 """
 
 

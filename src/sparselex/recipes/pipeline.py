@@ -1,4 +1,5 @@
-"""The stages of one run in a workspace: what `harvest`, `train`, `index`, `explain` and `evaluate` do from the command line.
+"""The stages of one run in a workspace: what `harvest`, `train`, `index`, `explain` and `evaluate` do from the command
+line.
 
 Each stage is skipped when its artifact exists and its configuration and inputs are unchanged.
 """
@@ -8,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sparselex.activations.harvest import HarvestConfig, harvest
+from sparselex.activations.config import HarvestConfig
+from sparselex.activations.harvest import harvest
 from sparselex.activations.live import LiveRows, Reader, spread
 from sparselex.activations.mixing import mixing
 from sparselex.activations.prefetch import reading_ahead
@@ -16,18 +18,20 @@ from sparselex.activations.shared import SharedUnits
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.activations.source import Units
 from sparselex.activations.store import ActivationStore
+from sparselex.atlas.diff import diff
+from sparselex.atlas.records import ModelDiff
 from sparselex.base.artifacts import Manifest, fingerprint, open_artifact, stage, write_json
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
-from sparselex.dictionaries.convert import Imported, export_dictionary, import_dictionary
+from sparselex.convert.doors import Imported, export_dictionary, import_dictionary
 from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
 from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.table import AnyDictionaryConfig, config_type
-from sparselex.evaluate.diff import diff
-from sparselex.evaluate.evaluate import EvaluateConfig, evaluate
-from sparselex.evaluate.records import Evaluation, ModelDiff
+from sparselex.evaluate.config import EvaluateConfig
+from sparselex.evaluate.evaluate import evaluate
+from sparselex.evaluate.records import Evaluation
 from sparselex.evaluate.report import write_report
 from sparselex.explain.explain import ExplainSummary, explain
 from sparselex.features.build import build_index
@@ -55,7 +59,8 @@ CHECKPOINT_TOKENS = 500_000
 
 
 def default_hook(model: SubjectModel | ModelPair) -> str:
-    """The MLP's hidden layer of a one-layer model, as in the 2023 paper; else the residual stream after the middle layer."""
+    """The MLP's hidden layer of a one-layer model, as in the 2023 paper; else the residual stream after the middle
+    layer."""
     if model.n_layers == 1:
         return "blocks.0.mlp.hook_post"
     return f"blocks.{model.n_layers // 2}.hook_resid_post"
@@ -75,7 +80,8 @@ class ImportConfig(Config):
 
 
 class Pipeline:
-    """One run in one workspace. Once its model and text are known to be good, the configuration is kept in `runs/<run>/run.json`."""
+    """One run in one workspace. Once its model and text are known to be good, the configuration is kept in
+    `runs/<run>/run.json`."""
 
     def __init__(self, workspace: Workspace, run: str, config: RunConfig):
         self.workspace, self.run, self.config = workspace, run, config
@@ -88,7 +94,8 @@ class Pipeline:
         return cls(workspace, run, config.model_copy(update={"training": config.training.as_used()}))
 
     def use_training(self, choice: TrainingChoice) -> "Pipeline":
-        """The same run with another choice of what is trained. Raises `UserError` for a choice that means nothing to its type."""
+        """The same run with another choice of what is trained. Raises `UserError` for a choice that means nothing to
+        its type."""
         choice.check(has_target=self.config.target is not None)
         return Pipeline(self.workspace, self.run, self.config.model_copy(update={"training": choice}))
 
@@ -122,9 +129,11 @@ class Pipeline:
             return None
         n_read, n_written = (len(self.model.places(sites)) for sites in (hook, target))
         if n_read != n_written or self.config.second_model:
-            raise UserError(f"A transcoder was asked for that reads {n_read} sites and writes {n_written}.",
-                            "one hook and one target of one model; for a cross-layer transcoder as many targets as hooks",
-                            "leave --target out for a crosscoder, or name as many targets as hooks.")  # fmt: skip
+            raise UserError(
+                f"A transcoder was asked for that reads {n_read} sites and writes {n_written}.",
+                "one hook and one target of one model; for a cross-layer transcoder as many targets as hooks",
+                "leave --target out for a crosscoder, or name as many targets as hooks.",
+            )
         return target
 
     @cached_property
@@ -150,7 +159,8 @@ class Pipeline:
         return harvest(self.model, corpus, config, self.folder / "activations")
 
     def train_config(self, choice: TrainingChoice | None = None, hook: str | None = None) -> TrainConfig:
-        """The training configuration with everything filled in; of the run's own choice and hook unless others are given.
+        """The training configuration with everything filled in; of the run's own choice and hook unless others are
+        given.
 
         Raises `UserError` for a choice that means nothing to its type, and for one that does not fit the sites.
         """
@@ -161,8 +171,11 @@ class Pipeline:
         dictionary: dict[str, object] = {"kind": choice.kind, "d_in": d_in, "d_sae": round(d_in * choice.expansion)}
         if (target := self._target_of(hook)) is not None:
             if choice.kind in ONE_SITE or "d_out" not in sites:
-                raise UserError(f"The run has a target, and {choice.kind} dictionaries reconstruct their input.", "a type that can be a "
-                                "transcoder", "choose another --kind, or begin a run without --target.")  # fmt: skip
+                raise UserError(
+                    f"The run has a target, and {choice.kind} dictionaries reconstruct their input.",
+                    "a type that can be a transcoder",
+                    "choose another --kind, or begin a run without --target.",
+                )
             dictionary |= {"d_out": self.model.width(target)}
         if choice.kind == "clt":
             dictionary |= self._layers(hook)
@@ -170,12 +183,17 @@ class Pipeline:
             dictionary["d_sae"] = n * max(1, round(d_in * choice.expansion / n))
         elif len(widths := self._widths(hook)) > 1:
             if self.target is not None:
-                raise UserError(f"{len(widths)} hooks and as many targets, and a dictionary of kind {choice.kind}.",
-                                "a cross-layer transcoder, which alone reads and writes several sites",
-                                "train with --kind clt, or begin a run with one hook and one target.")  # fmt: skip
+                raise UserError(
+                    f"{len(widths)} hooks and as many targets, and a dictionary of kind {choice.kind}.",
+                    "a cross-layer transcoder, which alone reads and writes several sites",
+                    "train with --kind clt, or begin a run with one hook and one target.",
+                )
             if choice.kind in ONE_SITE or "parts" not in sites:
-                raise UserError(f"{len(widths)} sites are read, and {choice.kind} dictionaries are of one.", "a type that can be a crosscoder",
-                                "choose another --kind, or begin a run with one hook of one model.")  # fmt: skip
+                raise UserError(
+                    f"{len(widths)} sites are read, and {choice.kind} dictionaries are of one.",
+                    "a type that can be a crosscoder",
+                    "choose another --kind, or begin a run with one hook of one model.",
+                )
             dictionary |= {"parts": widths}
         dictionary |= choice.fields(self.config.model.device)
         n_tokens = choice.n_tokens or self.n_training_tokens
@@ -195,18 +213,24 @@ class Pipeline:
         return TrainConfig.parse(values, "the training options")
 
     def _layers(self, hook: str) -> dict[str, object]:
-        """Widths of what a cross-layer transcoder reads and writes. Raises `UserError` for sites that are not in the model's order."""
+        """Widths of what a cross-layer transcoder reads and writes. Raises `UserError` for sites that are not in the
+        model's order."""
         if self.target is None or len(self.model.places(hook)) < 2:
-            raise UserError("A cross-layer transcoder (clt) reads several sites and writes as many, and this run has others.",
-                            "two or more hooks joined by +, and as many targets",
-                            "begin the run with, for example, --hook blocks.0.hook_mlp_in+blocks.1.hook_mlp_in "
-                            "--target blocks.0.hook_mlp_out+blocks.1.hook_mlp_out.")  # fmt: skip
+            raise UserError(
+                "A cross-layer transcoder (clt) reads several sites and writes as many, and this run has others.",
+                "two or more hooks joined by +, and as many targets",
+                "begin the run with, for example, --hook blocks.0.hook_mlp_in+blocks.1.hook_mlp_in "
+                "--target blocks.0.hook_mlp_out+blocks.1.hook_mlp_out.",
+            )
         order = {point.name: number for number, point in enumerate(self.model.hooks())}
         for names in (hook, self.target):
             known = [order[place.hook] for place in self.model.places(names) if place.hook in order]
             if known != sorted(set(known)):
-                raise UserError(f"{names!r} is not in the order of the forward pass.", "the first layer first, each site once",
-                                "put the sites in order: a latent writes to its own layer and to those named after it.")  # fmt: skip
+                raise UserError(
+                    f"{names!r} is not in the order of the forward pass.",
+                    "the first layer first, each site once",
+                    "put the sites in order: a latent writes to its own layer and to those named after it.",
+                )
         return {"layers_in": self._widths(hook), "layers_out": self._widths(self.target)}
 
     def _widths(self, hook: str) -> list[int]:
@@ -220,10 +244,12 @@ class Pipeline:
     def train(
         self, config: TrainConfig | None = None, *, observers: Sequence[Observer] = (), ranks: Ranks = ALONE
     ) -> TrainableDictionary:
-        """The run's dictionary, trained on its shards where there are any, else live; by all processes of `ranks` together.
+        """The run's dictionary, trained on its shards where there are any, else live; by all processes of `ranks`
+        together.
 
-        With `config`, as that says: it takes the place of the run's own choice, here and in `run.json`. `observers` are called with every line
-        of the log. Raises `UserError` like `training.train`, and for a configuration of other sites than the run's.
+        With `config`, as that says: it takes the place of the run's own choice, here and in `run.json`. `observers` are
+        called with every line of the log. Raises `UserError` like `training.train`, and for a configuration of other
+        sites than the run's.
         """
         given, config = config, config or self.train_config()
         self._check(config, ranks)
@@ -240,17 +266,30 @@ class Pipeline:
         held_out = self._reader.read(rows) if len(rows) else None
         with reading_ahead(units, self.config.training.prefetch) as feed:
             source = ShuffledSource(feed, batch_size=config.batch_size, block_tokens=BLOCK_TOKENS, seed=config.seed)
-            return train(source, config, self.folder / "dictionary", inputs=self.inputs(), validation=held_out,
-                         notes=self.notes_on(source), model_name=self.config.model.name, hook=self.hook,
-                         target=self.target or "", observers=observers, ranks=ranks)  # fmt: skip
+            return train(
+                source,
+                config,
+                self.folder / "dictionary",
+                inputs=self.inputs(),
+                validation=held_out,
+                notes=self.notes_on(source),
+                model_name=self.config.model.name,
+                hook=self.hook,
+                target=self.target or "",
+                observers=observers,
+                ranks=ranks,
+            )
 
     def _check(self, config: TrainConfig, ranks: Ranks) -> None:
         """Raise `UserError` for what could not work, before anything is read or written."""
         is_transcoder = config.dictionary.to_json().get("d_out") is not None
         if is_transcoder != (self.target is not None):
             has, given = ("has a target", "an autoencoder") if self.target else ("has no target", "a transcoder")
-            raise UserError(f"The run {has}, and the training configuration is of {given}.", "d_out with a target, and without one none",
-                            "set d_out in the configuration, or harvest with or without --target.")  # fmt: skip
+            raise UserError(
+                f"The run {has}, and the training configuration is of {given}.",
+                "d_out with a target, and without one none",
+                "set d_out in the configuration, or harvest with or without --target.",
+            )
         check_together(config, ranks)
         if not ranks.is_alone and self.config.training.prefetch:
             raise UserError(
@@ -262,9 +301,11 @@ class Pipeline:
         chosen = TrainingChoice.of(config, prefetch=self.config.training.prefetch)
         here, given = (one.dictionary.to_json() for one in (self.train_config(chosen), config))
         if other := [name for name, value in given.items() if value != here[name]]:
-            raise UserError(f"The training configuration has {', '.join(f'{name}={given[name]}' for name in other)}.",
-                            f"what the sites of the run give: {', '.join(f'{name}={here[name]}' for name in other)}",
-                            "correct the configuration, or begin a run at the sites that it is for.")  # fmt: skip
+            raise UserError(
+                f"The training configuration has {', '.join(f'{name}={given[name]}' for name in other)}.",
+                f"what the sites of the run give: {', '.join(f'{name}={here[name]}' for name in other)}",
+                "correct the configuration, or begin a run at the sites that it is for.",
+            )
         self.config = self.config.model_copy(update={"training": chosen})
 
     def inputs(self, hook: str | None = None) -> dict[str, str]:
@@ -289,9 +330,9 @@ class Pipeline:
     def import_dictionary(self, source: Path | str) -> Imported:
         """Take a dictionary of another project as this run's, in place of training one.
 
-        Where the run names no hook, or no target of a transcoder, it takes those that the files name. Raises `UserError` for what
-        `convert.import_dictionary` refuses, for a dictionary of other widths than the hooks', for a transcoder whose target nobody
-        names, and for a target where the dictionary is an autoencoder.
+        Where the run names no hook, or no target of a transcoder, it takes those that the files name. Raises
+        `UserError` for what `convert.import_dictionary` refuses, for a dictionary of other widths than the hooks', for
+        a transcoder whose target nobody names, and for a target where the dictionary is an autoencoder.
         """
         found = import_dictionary(source, transcoder=self.config.target is not None)
         named = {"hook": self.config.hook or found.hook or None, "target": self.config.target or found.target or None}
@@ -305,29 +346,47 @@ class Pipeline:
         values = {"source": source, "format": found.format, "dictionary": found.dictionary.config.to_json()}
         to, config = self.folder / "dictionary", ImportConfig.parse(values)
         with stage(to, "dictionary", config, inputs) as staging:
-            write_dictionary(found.dictionary, staging.folder, model_name=self.config.model.name, hook=self.hook,
-                             target=self.target or "")  # fmt: skip
+            write_dictionary(
+                found.dictionary,
+                staging.folder,
+                model_name=self.config.model.name,
+                hook=self.hook,
+                target=self.target or "",
+            )
             staging.finish()
         return found
 
     def _check_sites(self, dictionary: TrainableDictionary) -> None:
         """Raise `UserError` unless `dictionary` reads what the hook gives and writes what the target takes."""
         if not dictionary.is_autoencoder and self.config.hook is None:  # the default is no place for a transcoder
-            raise UserError("The dictionary is a transcoder, and its files do not say which hook it reads.",
-                            "a hook and a target", "name them with --hook and --target.")  # fmt: skip
+            raise UserError(
+                "The dictionary is a transcoder, and its files do not say which hook it reads.",
+                "a hook and a target",
+                "name them with --hook and --target.",
+            )
         dictionary.check_width(self.model.width(self.hook), f"Hook {self.hook}")
         widths = tuple(self._widths(self.hook))
         if len(dictionary.parts_in) > 1 and widths != dictionary.parts_in:
-            raise UserError(f"Hook {self.hook} has sites of widths {list(widths)}, and the dictionary reads {list(dictionary.parts_in)}.",
-                            f"{len(dictionary.parts_in)} sites of these widths", "name them with --hook, joined by +; or a --second-model.")  # fmt: skip
+            raise UserError(
+                f"Hook {self.hook} has sites of widths {list(widths)}, and the dictionary reads "
+                f"{list(dictionary.parts_in)}.",
+                f"{len(dictionary.parts_in)} sites of these widths",
+                "name them with --hook, joined by +; or a --second-model.",
+            )
         if dictionary.is_autoencoder and self.target is not None:
-            raise UserError(f"A target was named ({self.target}), and the dictionary reconstructs its own input.",
-                            "no target, or a transcoder", "leave --target out.")  # fmt: skip
+            raise UserError(
+                f"A target was named ({self.target}), and the dictionary reconstructs its own input.",
+                "no target, or a transcoder",
+                "leave --target out.",
+            )
         if dictionary.is_autoencoder:
             return
         if self.target is None:
-            raise UserError("The dictionary is a transcoder, and its files do not say which hook it reconstructs.",
-                            "a target", "name it with --target.")  # fmt: skip
+            raise UserError(
+                "The dictionary is a transcoder, and its files do not say which hook it reconstructs.",
+                "a target",
+                "name it with --target.",
+            )
         if (width := self.model.width(self.target)) != dictionary.d_out:
             raise UserError(
                 f"Hook {self.target} has width {width}, and the dictionary writes width {dictionary.d_out}.",
@@ -361,17 +420,24 @@ class Pipeline:
         index, dictionary = self._open_index(), self._dictionary()
         inputs = {"index": index.id, "dictionary": self.manifest("dictionary").id, "model": self.model.id}
         if index.manifest.inputs["dictionary"] != inputs["dictionary"]:
-            raise UserError(f"The index of run {self.run!r} is of another dictionary than the run has now.", "an index of this dictionary",
-                            f"run `sparselex index {self.workspace.path.name} --run {self.run}` again.")  # fmt: skip
+            raise UserError(
+                f"The index of run {self.run!r} is of another dictionary than the run has now.",
+                "an index of this dictionary",
+                f"run `sparselex index {self.workspace.path.name} --run {self.run}` again.",
+            )
         to = self.folder / "evaluation"
         return evaluate(self.model, dictionary, index, self.hook, config, to, inputs=inputs, target=self.target)
 
     def diff(self) -> ModelDiff:
-        """What the run's crosscoder says of the difference of its two models; a report that is there already takes the figures up."""
+        """What the run's crosscoder says of the difference of its two models; a report that is there already takes the
+        figures up."""
         config = self.config.diff.model_copy(update={"mask": self.config.mask})
         if self.config.second_model is None:
-            raise UserError(f"Run {self.run!r} reads one model, {self.config.model.name}.", "a run on two models",
-                            "harvest with --second-model under a --run of its own, and train there.")  # fmt: skip
+            raise UserError(
+                f"Run {self.run!r} reads one model, {self.config.model.name}.",
+                "a run on two models",
+                "harvest with --second-model under a --run of its own, and train there.",
+            )
         inputs = self.inputs() | {"dictionary": self.manifest("dictionary").id}
         dictionary = self._dictionary()
         summary = diff(self.model, dictionary, self.corpus, self.hook, config, self.folder / "diff", inputs=inputs)

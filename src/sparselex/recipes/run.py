@@ -6,21 +6,20 @@ from typing import Any
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from sparselex.activations.harvest import Precision
-from sparselex.activations.masks import MaskConfig
-from sparselex.activations.prefetch import Prefetch
+from sparselex.activations.config import Precision, Prefetch
+from sparselex.atlas.config import DiffConfig
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
-from sparselex.dictionaries.sparse import Selection, fastest_selection
-from sparselex.dictionaries.table import DICTIONARIES, Kind, config_type
-from sparselex.evaluate.diff import DiffConfig
-from sparselex.evaluate.evaluate import EvaluateConfig
-from sparselex.explain.explain import ExplainConfig
-from sparselex.features.build import IndexConfig
-from sparselex.lm.subject import ModelConfig
+from sparselex.base.sites import Mask
+from sparselex.dictionaries.kinds import DICTIONARIES, Frozen, Kind, SelectionDtype
+from sparselex.dictionaries.sparse.products import fastest_selection
+from sparselex.dictionaries.table import config_type
+from sparselex.evaluate.config import EvaluateConfig
+from sparselex.explain.config import ExplainConfig
+from sparselex.features.config import IndexConfig
+from sparselex.lm.config import ModelConfig
 from sparselex.text.corpus import CorpusConfig
 from sparselex.training.config import TrainConfig
-from sparselex.training.frozen import Frozen
 
 OF_SOME_TYPES = ("k", "l1", "selection", "skip")
 """Choices that only some types of dictionary have."""
@@ -36,7 +35,8 @@ ONE_SITE = ("archetypal",)
 
 
 def field_of(kind: str, name: str) -> str | None:
-    """The field that the choice `name` sets in the configuration of the type `kind`, or None where the type has no such thing."""
+    """The field that the choice `name` sets in the configuration of the type `kind`, or None where the type has no such
+    thing."""
     fields = config_type(kind).model_fields
     if name == "k" and "k" not in fields:
         name = "target_l0"  # jumprelu: a number that is aimed at
@@ -44,7 +44,8 @@ def field_of(kind: str, name: str) -> str | None:
 
 
 def check_fit(kinds: Sequence[str], choices: dict[str, Any], options: dict[str, Any]) -> None:
-    """Raise `UserError` if one of the `choices` given, or of the `options` (fields of configurations), means nothing to any of `kinds`."""
+    """Raise `UserError` if one of the `choices` given, or of the `options` (fields of configurations), means nothing to
+    any of `kinds`."""
 
     def takers(name: str, among: Sequence[str]) -> list[str]:
         fits = _takes if name in choices else _has
@@ -58,7 +59,8 @@ def check_fit(kinds: Sequence[str], choices: dict[str, Any], options: dict[str, 
     types, names, plural = " and ".join(kinds), " and ".join(unfit), len(unfit) > 1
     where = [f"{name} with {', '.join(takers(name, DICTIONARIES.names())) or 'no type'}" for name in unfit]
     raise UserError(
-        f"{' and '.join(f'{name}={(choices | options)[name]!r}' for name in unfit)} {'were' if plural else 'was'} given, and "
+        f"{' and '.join(f'{name}={(choices | options)[name]!r}' for name in unfit)} {'were' if plural else 'was'} "
+        "given, and "
         f"dictionaries of type {types} have no such setting{'s' if plural else ''}.",
         f"{'; '.join(where)} ({types}: {', '.join(known)})",
         f"did you mean {' and '.join(near)}?" if near else f"leave {names} out, or choose another --kind.",
@@ -83,8 +85,8 @@ class TrainingChoice(Config):
     """Latents per dimension of the activations."""
 
     k: PositiveInt | None = None
-    """Latents kept per token (topk, batchtopk, matryoshka, abstopk, archetypal; over all layers together for clt), aimed at (jumprelu)
-    or steps (matching_pursuit); None takes the default of the type, 32 for all of these."""
+    """Latents kept per token (topk, batchtopk, matryoshka, abstopk, archetypal; over all layers together for clt),
+    aimed at (jumprelu) or steps (matching_pursuit); None takes the default of the type, 32 for all of these."""
 
     l1: PositiveFloat | None = None
     """Weight of the L1 penalty (relu, gated, panneal); None takes the default of the type."""
@@ -92,7 +94,7 @@ class TrainingChoice(Config):
     n_tokens: PositiveInt | None = None
     """Tokens to train on, passing over the training documents as often as needed; None is one pass."""
 
-    selection: Selection | None = None
+    selection: SelectionDtype | None = None
     """Precision in which training chooses latents (types with k); None takes the fastest on this machine."""
 
     frozen: Frozen = "nothing"
@@ -105,17 +107,20 @@ class TrainingChoice(Config):
     """Whether a transcoder also passes a linear function of its input."""
 
     prefetch: Prefetch = 0
-    """Blocks of activations read ahead by a process of their own; 0 reads each when it is needed. The result is the same."""
+    """Blocks of activations read ahead by a process of their own; 0 reads each when it is needed. The result is the
+    same."""
 
     seed: int = 0
     """Seed of the weights and of the order of the data."""
 
     settings: dict[str, Any] = Field(default_factory=dict)
-    """Other fields of the training configuration (`TrainConfig`), by name, where a person or a finished training decided them."""
+    """Other fields of the training configuration (`TrainConfig`), by name, where a person or a finished training
+    decided them."""
 
     @classmethod
     def of(cls, config: TrainConfig, *, prefetch: int = 0) -> "TrainingChoice":
-        """The choice from which a run at the same sites takes exactly `config`, whatever the recipe would fill in by then."""
+        """The choice from which a run at the same sites takes exactly `config`, whatever the recipe would fill in by
+        then."""
         settings = config.to_json()
         dictionary: dict[str, Any] = settings.pop("dictionary")
         own = {name: settings.pop(name) for name in _CHOSEN[1:]}
@@ -126,34 +131,50 @@ class TrainingChoice(Config):
         return cls.parse(values, "the training configuration")
 
     def check(self, *, has_target: bool) -> None:
-        """Raise `UserError` for what was chosen and means nothing to the type; `has_target` is whether the run's dictionary is a transcoder.
+        """Raise `UserError` for what was chosen and means nothing to the type; `has_target` is whether the run's
+        dictionary is a transcoder.
 
-        Choices are not held to this when they are made: runs of earlier versions keep values that their type never used (`as_used`).
+        Choices are not held to this when they are made: runs of earlier versions keep values that their type never used
+        (`as_used`).
         """
         given = [name for name in OF_SOME_TYPES if getattr(self, name)]
         check_fit([self.kind], {name: getattr(self, name) for name in given}, self.options)
         for name in given:
             if (field := field_of(self.kind, name)) and field in self.options:
-                raise UserError(f"{name} is given twice: as {getattr(self, name)!r}, and among the other fields of the type as "
-                                f"{self.options[field]!r}.", "each value once", "leave one of the two out.")  # fmt: skip
+                raise UserError(
+                    f"{name} is given twice: as {getattr(self, name)!r}, and among the other fields of the type as "
+                    f"{self.options[field]!r}.",
+                    "each value once",
+                    "leave one of the two out.",
+                )
         if unknown := [name for name in self.settings if name not in TrainConfig.model_fields or name in _CHOSEN]:
-            raise UserError(f"settings has {', '.join(unknown)}.", "fields of TrainConfig that are no choices of their own",
-                            f"leave {', '.join(unknown)} out of settings.")  # fmt: skip
+            raise UserError(
+                f"settings has {', '.join(unknown)}.",
+                "fields of TrainConfig that are no choices of their own",
+                f"leave {', '.join(unknown)} out of settings.",
+            )
         if self.skip and not has_target:
-            raise UserError("skip was given, and the run has no target: an autoencoder that may copy its input learns nothing.",
-                            "skip with a transcoder", "leave --skip out, or begin a run with --target.")  # fmt: skip
+            raise UserError(
+                "skip was given, and the run has no target: an autoencoder that may copy its input learns nothing.",
+                "skip with a transcoder",
+                "leave --skip out, or begin a run with --target.",
+            )
 
     def as_used(self) -> "TrainingChoice":
-        """The same without what has no meaning for the type. Versions that did not refuse it kept it in `run.json` and never used it."""
+        """The same without what has no meaning for the type. Versions that did not refuse it kept it in `run.json` and
+        never used it."""
         unused = [name for name in ("k", "l1", "selection") if getattr(self, name) and not field_of(self.kind, name)]
         return self.model_copy(update=dict.fromkeys(unused)) if unused else self
 
     def fields(self, device: str) -> dict[str, Any]:
         """What of the choice goes into the configuration of its type, the number of latents left out."""
-        found = {field: value for name in OF_SOME_TYPES
-                 if (value := getattr(self, name)) and (field := field_of(self.kind, name))}  # fmt: skip
+        found = {
+            field: value
+            for name in OF_SOME_TYPES
+            if (value := getattr(self, name)) and (field := field_of(self.kind, name))
+        }
         chooses = config_type(self.kind).model_fields.get("selection")
-        if chooses is not None and chooses.annotation == Selection and self.selection is None:
+        if chooses is not None and chooses.annotation == SelectionDtype and self.selection is None:
             found["selection"] = fastest_selection(device)
         return found | self.options
 
@@ -171,13 +192,13 @@ class RunConfig(Config):
     """Where the model is read; None takes the default of the model. Several sites joined by `+` make a crosscoder."""
 
     target: str | None = None
-    """What a transcoder reconstructs from what is read; None for a dictionary that reconstructs its input. As many sites joined by `+` as
-    are read make a cross-layer transcoder."""
+    """What a transcoder reconstructs from what is read; None for a dictionary that reconstructs its input. As many
+    sites joined by `+` as are read make a cross-layer transcoder."""
 
     second_model: ModelConfig | None = None
     """A second model with the same tokenizer, read at the same hook: a crosscoder between the two."""
 
-    mask: MaskConfig = MaskConfig()
+    mask: Mask = Mask()
     """Tokens left out everywhere: in training, in the index, in every figure."""
 
     cached: bool = False

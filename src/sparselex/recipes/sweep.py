@@ -11,17 +11,18 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from rich.console import Console
 from rich.table import Table
 
+from sparselex.activations.config import Prefetch
 from sparselex.activations.live import LiveRows, Reader
-from sparselex.activations.prefetch import Prefetch, reading_ahead
+from sparselex.activations.prefetch import reading_ahead
 from sparselex.activations.shuffle import ShuffledSource
+from sparselex.atlas.records import SweepReport, SweepRow
 from sparselex.base.artifacts import finished, open_artifact, stage, write_json
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
-from sparselex.base.records import Figure
+from sparselex.base.figures import Figure
 from sparselex.dictionaries.dictionary import Dictionary, TrainableDictionary
-from sparselex.dictionaries.sparse import Selection
-from sparselex.dictionaries.table import Kind, config_type
-from sparselex.evaluate.records import SweepReport, SweepRow
+from sparselex.dictionaries.kinds import Kind, SelectionDtype
+from sparselex.dictionaries.table import config_type
 from sparselex.evaluate.sweep import SHOWN, Measured, sweep_report
 from sparselex.recipes.pipeline import BLOCK_TOKENS, Pipeline
 from sparselex.recipes.run import OF_SOME_TYPES, TrainingChoice, check_fit, field_of
@@ -62,14 +63,15 @@ class SweepConfig(Config):
     n_tokens: PositiveInt | None = None
     """Tokens to train on; None is one pass over the training documents."""
 
-    selection: Selection | None = None
+    selection: SelectionDtype | None = None
     """Precision in which latents are chosen, for the types that choose; None takes the fastest on this machine."""
 
     options: dict[str, Any] = Field(default_factory=dict)
     """Other fields of the types' configurations, by name; each goes to the types that have it."""
 
     prefetch: Prefetch = 0
-    """Blocks of activations read ahead by a process of their own while the dictionaries learn; the result is the same."""
+    """Blocks of activations read ahead by a process of their own while the dictionaries learn; the result is the
+    same."""
 
     n_rows: PositiveInt = 200
     """Rows of the test split on which all are measured."""
@@ -104,8 +106,9 @@ class ReportConfig(Config):
 def sweep(pipeline: Pipeline, config: SweepConfig) -> SweepReport:
     """Train and measure every combination that `config` names, in the folder `sweep` of the run.
 
-    Killed and run again it goes on; members that exist already are not trained again. Raises `UserError` for impossible combinations
-    and unknown hooks, and for a value that fits none of the types; a member that diverges is a row with its failure.
+    Killed and run again it goes on; members that exist already are not trained again. Raises `UserError` for impossible
+    combinations and unknown hooks, and for a value that fits none of the types; a member that diverges is a row with
+    its failure.
     """
     given = {"k": config.ks, "l1": config.l1s, "selection": config.selection}
     check_fit(config.kinds, {name: value for name, value in given.items() if value}, config.options)
@@ -116,8 +119,11 @@ def sweep(pipeline: Pipeline, config: SweepConfig) -> SweepReport:
         )
     folder = pipeline.folder / "sweep"
     if len(config.hooks) > 1 and pipeline.config.second_model:
-        raise UserError("A sweep over several hooks of two models was asked for.", "several hooks, or two models",
-                        "sweep each hook in a run of its own.")  # fmt: skip
+        raise UserError(
+            "A sweep over several hooks of two models was asked for.",
+            "several hooks, or two models",
+            "sweep each hook in a run of its own.",
+        )
     configs = [pipeline.train_config(member.choice, member.hook) for member in members]
     reader = _reader(pipeline, config)
     units = pipeline.units() if reader is None else LiveRows(reader, ["train"])
@@ -143,8 +149,14 @@ def members_of(pipeline: Pipeline, config: SweepConfig) -> Iterator[Member]:
         options = {name: value for name, value in config.options.items() if name in config_type(kind).model_fields}
         for k, l1, seed in product(ks, l1s, config.seeds):
             amounts = {name: value for name, value in (("k", k), ("l1", l1)) if name in takes}
-            values = {"kind": kind, "expansion": expansion, "seed": seed, "n_tokens": config.n_tokens, "selection": selection,
-                      "options": options} | amounts  # fmt: skip
+            values = {
+                "kind": kind,
+                "expansion": expansion,
+                "seed": seed,
+                "n_tokens": config.n_tokens,
+                "selection": selection,
+                "options": options,
+            } | amounts
             where = f"{_slug(hook)}-" if len(hooks) > 1 else ""
             sizes = "".join(f"-{'l1-' if name == 'l1' else 'k'}{value:g}" for name, value in amounts.items() if value)
             name = f"{where}{kind}-x{expansion:g}{sizes}-s{seed}"
@@ -153,7 +165,8 @@ def members_of(pipeline: Pipeline, config: SweepConfig) -> Iterator[Member]:
 
 
 def use(pipeline: Pipeline, name: str, run: str) -> Pipeline:
-    """Make the dictionary `name` of the run's sweep the dictionary of the new run `run`, ready for index, explain and evaluate.
+    """Make the dictionary `name` of the run's sweep the dictionary of the new run `run`, ready for index, explain and
+    evaluate.
 
     Raises `UserError` if there is no such dictionary or a run of that name.
     """
@@ -188,15 +201,28 @@ def print_sweep(found: SweepReport, console: Console | None = None) -> None:
         l0, fvu, recovered, increase = (figures[name] for name in SHOWN)
         low, high = recovered.ci_low, recovered.ci_high
         table.add_row(
-            row.name, _number(l0), _number(fvu, "core/fvu" in row.fronts), _number(recovered, recovered.name in row.fronts),
-            "" if low is None or high is None else f"{low:.3f} … {high:.3f}", _number(increase),
-            _number(figures["train/dead_share"]), f"{recovered.n:,}",
-        )  # fmt: skip
+            row.name,
+            _number(l0),
+            _number(fvu, "core/fvu" in row.fronts),
+            _number(recovered, recovered.name in row.fronts),
+            "" if low is None or high is None else f"{low:.3f} … {high:.3f}",
+            _number(increase),
+            _number(figures["train/dead_share"]),
+            f"{recovered.n:,}",
+        )
     for name, controls in found.baselines.items():
         by_name = {figure.name: figure for figure in controls}
         l0, fvu, recovered, increase = (by_name[shown] for shown in SHOWN)
-        table.add_row(f"(control) {name.rpartition('/')[2]}", _number(l0), _number(fvu), _number(recovered), "", _number(increase),
-                      "", f"{recovered.n:,}")  # fmt: skip
+        table.add_row(
+            f"(control) {name.rpartition('/')[2]}",
+            _number(l0),
+            _number(fvu),
+            _number(recovered),
+            "",
+            _number(increase),
+            "",
+            f"{recovered.n:,}",
+        )
     console.print(table)
     if found.stability:
         table = Table(title="stability between seeds", title_justify="left")
@@ -207,8 +233,13 @@ def print_sweep(found: SweepReport, console: Console | None = None) -> None:
                 table.add_row(figure.name, f"not measured: {figure.failure}")
                 continue
             null = "" if figure.null is None else f"{figure.null:.3f}"
-            table.add_row(figure.name.removeprefix("stability/"), f"{figure.value:.3f}",
-                          f"{figure.ci_low:.3f} … {figure.ci_high:.3f}", null, f"{figure.n:,}")  # fmt: skip
+            table.add_row(
+                figure.name.removeprefix("stability/"),
+                f"{figure.value:.3f}",
+                f"{figure.ci_low:.3f} … {figure.ci_high:.3f}",
+                null,
+                f"{figure.n:,}",
+            )
         console.print(table)
 
 
@@ -223,7 +254,8 @@ def _slug(hook: str) -> str:
 
 
 def _reader(pipeline: Pipeline, config: SweepConfig) -> Reader | None:
-    """What reads the model once for all hooks of the sweep; None where it is read at the run's own, from shards or live."""
+    """What reads the model once for all hooks of the sweep; None where it is read at the run's own, from shards or
+    live."""
     if not config.hooks or config.hooks == (pipeline.hook,):
         return None
     return Reader(
@@ -252,8 +284,18 @@ def _jobs(
         if len(hooks) > 1 or hooks != (pipeline.hook,):
             inputs.pop("shards", None)
             inputs["read"] = "+".join(hooks)  # a token that is an outlier at any of them is left out for all
-        jobs.append(Job(chosen, folder / member.name, inputs, columns[member.hook], pipeline.config.model.name, member.hook,
-                        pipeline.config.target or "", notes | {"median_norms": own}))  # fmt: skip
+        jobs.append(
+            Job(
+                chosen,
+                folder / member.name,
+                inputs,
+                columns[member.hook],
+                pipeline.config.model.name,
+                member.hook,
+                pipeline.config.target or "",
+                notes | {"median_norms": own},
+            )
+        )
     return jobs
 
 
@@ -266,8 +308,11 @@ def _report(
     folder: Path,
 ) -> SweepReport:
     names = [member.name for member in members]
-    manifests = {name: open_artifact(job.to, "dictionary") for name, job, found in zip(names, jobs, trained, strict=True)
-                 if isinstance(found, Dictionary)}  # fmt: skip
+    manifests = {
+        name: open_artifact(job.to, "dictionary")
+        for name, job, found in zip(names, jobs, trained, strict=True)
+        if isinstance(found, Dictionary)
+    }
     inputs = {"model": pipeline.model.id, "corpus": pipeline.corpus.id} | {n: m.id for n, m in manifests.items()}
     wanted = ReportConfig(members=names, n_rows=config.n_rows, moment_rows=config.moment_rows)
     to = folder / "report"

@@ -4,9 +4,10 @@ import itertools
 import math
 from typing import NamedTuple
 
-from sparselex.evaluate.records import DensityHistogram, SweepRow
+from sparselex.atlas.records import SweepRow
+from sparselex.base.formats import count, number, percent
+from sparselex.evaluate.records import DensityHistogram
 from sparselex.features.records import Histogram
-from sparselex.server.formats import count, number, percent
 
 WIDTH, HEIGHT = 360, 170
 LEFT, RIGHT, TOP, BOTTOM = 40, 8, 8, 22

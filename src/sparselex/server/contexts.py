@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from sparselex.atlas.records import SweepReport
 from sparselex.base.config import Config
-from sparselex.base.records import Figure
-from sparselex.evaluate.records import DensityHistogram, SweepReport
+from sparselex.base.figures import Figure
+from sparselex.evaluate.records import DensityHistogram
 from sparselex.explain.records import Explanation
 from sparselex.features.records import Histogram, SplitStatistics
+from sparselex.features.windows import ExampleView
 from sparselex.text.splits import Split
 
 
@@ -167,47 +169,6 @@ class FeaturesPage(Config):
 
     descending: bool
     """Largest first."""
-
-
-class Span(Config):
-    """A piece of an example: one active character or more, or the silent text between two."""
-
-    text: str
-    """Printable text; whole characters, however many tokens their bytes came in."""
-
-    value: float = 0.0
-    """Activation, the largest by size among the piece's tokens; 0 for silent text."""
-
-    level: int = 0
-    """Heat from 0 (silent) to 10, relative to the latent's largest activation anywhere."""
-
-    peak: bool = False
-    """Whether the example's position lies in this piece."""
-
-    detail: str = ""
-    """Activation, text and id of each of its tokens, a line each; empty for silent text."""
-
-
-class ExampleView(Config):
-    """An example with the text around it."""
-
-    position: int
-    """Position in the corpus."""
-
-    document: str
-    """Name of the document."""
-
-    value: float
-    """Activation at the position."""
-
-    spans: list[Span]
-    """The text around it, inside the same document and row."""
-
-    cut_before: bool
-    """Whether the document goes on before the text shown, in the same row."""
-
-    cut_after: bool
-    """Whether it goes on behind it."""
 
 
 class IntervalView(Config):

@@ -7,16 +7,17 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sparselex.atlas.records import SweepReport
 from sparselex.base.artifacts import MANIFEST, Manifest, read_json
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
-from sparselex.evaluate.records import Evaluation, SweepReport
+from sparselex.evaluate.records import Evaluation
 from sparselex.evaluate.report import MAIN, Report, evaluation_of
 from sparselex.explain.records import Explanation
 from sparselex.explain.store import ExplanationStore
 from sparselex.features.index import FeatureIndex
-from sparselex.server.tokens import TokenTexts
+from sparselex.features.tokens import TokenTexts
 from sparselex.text.corpus import TokenCorpus
 
 T = TypeVar("T", bound=Config)

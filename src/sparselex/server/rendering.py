@@ -7,8 +7,9 @@ from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sparselex.base import formats
 from sparselex.base.config import Config
-from sparselex.server import charts, formats
+from sparselex.server import charts
 from sparselex.server.contexts import ErrorPage
 
 FOLDER = Path(__file__).parent

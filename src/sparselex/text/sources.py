@@ -16,7 +16,8 @@ TEXT_FIELDS = ("text", "content", "story", "document")
 
 
 PART_LENGTH = 8_000
-"""Characters in a part of a long plain text given alone: it has no documents of its own, so it is cut at blank lines."""
+"""Characters in a part of a long plain text given alone: it has no documents of its own, so it is cut at blank
+lines."""
 
 
 class Document(NamedTuple):
@@ -29,18 +30,20 @@ class Document(NamedTuple):
 def load_documents(source: str) -> Iterator[Document]:
     """Documents of `source`, lazily and in a fixed order.
 
-    Args:
-        source: `stdlib` (the source text of the running Python's standard library), a file (plain text: one document per
-            `<|endoftext|>` part, or per `PART_LENGTH` characters where it has none; `.json`, `.jsonl`, `.parquet`: one per record), a folder of such
-            files, or `NAME` or `NAME:SPLIT` of a Hugging Face dataset, streamed.
+    Args: source: `stdlib` (the source text of the running Python's standard library), a file (plain text: one document
+        per `<|endoftext|>` part, or per `PART_LENGTH` characters where it has none; `.json`, `.jsonl`, `.parquet`: one
+        per record), a folder of such files, or `NAME` or `NAME:SPLIT` of a Hugging Face dataset, streamed.
 
     Raises `UserError` when the source is unknown, unreadable or holds no text. Empty texts are left out.
     """
     documents = (Document(name, text) for name, text in _open(source) if text.strip())
     first = next(documents, None)
     if first is None:
-        raise UserError(f"The text source {source!r} holds no text.", "at least one document that is not blank",
-                        "check the path, or the field that holds the text: " + ", ".join(TEXT_FIELDS) + ".")  # fmt: skip
+        raise UserError(
+            f"The text source {source!r} holds no text.",
+            "at least one document that is not blank",
+            "check the path, or the field that holds the text: " + ", ".join(TEXT_FIELDS) + ".",
+        )
     return itertools.chain([first], documents)
 
 
@@ -181,9 +184,11 @@ def _text_of(value: Any, where: str) -> str:
 def _dataset(source: str) -> Iterator[tuple[str, str]]:
     name, _, split = source.partition(":")
     if find_spec("datasets") is None:
-        raise UserError(f"{source!r} is no file or folder, and the package `datasets` is not installed.",
-                        "a path, `stdlib`, or a dataset name with the package at hand",
-                        "check the path, or run `pip install sparselex[datasets]`.")  # fmt: skip
+        raise UserError(
+            f"{source!r} is no file or folder, and the package `datasets` is not installed.",
+            "a path, `stdlib`, or a dataset name with the package at hand",
+            "check the path, or run `pip install sparselex[datasets]`.",
+        )
     import datasets
 
     try:

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-from sparselex.dictionaries.sparse import kernels_for
+from sparselex.dictionaries.sparse.products import kernels_for
 from sparselex.training.decoder import normalise, project_out
 
 
 class Adam(torch.optim.Adam):
     """`torch.optim.Adam` in its fused form, with clipping and unit rows as part of the step.
 
-    On a GPU with Triton a float32 matrix is read and written once for all of that; elsewhere the same is done pass by pass. The state is
-    that of `torch.optim.Adam`, under the same names.
+    On a GPU with Triton a float32 matrix is read and written once for all of that; elsewhere the same is done pass by
+    pass. The state is that of `torch.optim.Adam`, under the same names.
 
     Args:
         params: parameters or groups, as there.
@@ -45,7 +45,8 @@ class Adam(torch.optim.Adam):
 
     @torch.no_grad()
     def clipped_step(self, norm: Tensor, largest: float) -> None:
-        """One step with gradients of this total `norm` scaled down to `largest`. Gradients are used up: clear them before the next."""
+        """One step with gradients of this total `norm` scaled down to `largest`. Gradients are used up: clear them
+        before the next."""
         factor = (largest / (norm + 1e-6)).clamp(max=1.0)  # as torch's clip_grad_norm_
         for group in self.param_groups:
             found = [(parameter, parameter.grad) for parameter in group["params"] if parameter.grad is not None]
@@ -72,11 +73,25 @@ class Adam(torch.optim.Adam):
         ]
         parameters, grads, means, squares = ([row[part] for row in as_rows] for part in range(4))
         adam(
-            parameters, grads, means, squares, [], [state["step"] for state in states],
-            fused=True, amsgrad=False, beta1=beta1, beta2=beta2, lr=group["lr"], weight_decay=0.0, eps=group["eps"], maximize=False,
-            # The fused step divides each gradient while it reads it: scaling them beforehand would be one more pass over all.
-            grad_scale=factor.reciprocal().float(), found_inf=torch.zeros_like(factor, dtype=torch.float32),
-        )  # fmt: skip
+            parameters,
+            grads,
+            means,
+            squares,
+            [],
+            [state["step"] for state in states],
+            fused=True,
+            amsgrad=False,
+            beta1=beta1,
+            beta2=beta2,
+            lr=group["lr"],
+            weight_decay=0.0,
+            eps=group["eps"],
+            maximize=False,
+            # The fused step divides each gradient while it reads it: scaling them beforehand would be one more pass
+            # over all.
+            grad_scale=factor.reciprocal().float(),
+            found_inf=torch.zeros_like(factor, dtype=torch.float32),
+        )
         for matrix in units:
             normalise(matrix)
 
@@ -97,10 +112,17 @@ class Adam(torch.optim.Adam):
         self._n_steps[counter] += 1
         counter += 1
         kernels.adam_rows(
-            rows, _by_rows(parameter, grad).contiguous(), *(_by_rows(parameter, state[name]) for name in ("exp_avg", "exp_avg_sq")),
+            rows,
+            _by_rows(parameter, grad).contiguous(),
+            *(_by_rows(parameter, state[name]) for name in ("exp_avg", "exp_avg_sq")),
             step=self._n_steps[counter],
-            lr=float(group["lr"]), betas=group["betas"], eps=group["eps"], factor=factor, project=unit, normalise=unit,
-        )  # fmt: skip
+            lr=float(group["lr"]),
+            betas=group["betas"],
+            eps=group["eps"],
+            factor=factor,
+            project=unit,
+            normalise=unit,
+        )
         return True
 
 

@@ -29,13 +29,15 @@ class Columns(NamedTuple):
         if batch.target is None:
             raise UserError(
                 "The stream has activations of one site only, and a transcoder needs those that it is to give.",
-                "a source whose batches have a target", "read a second hook, or train an autoencoder.",
-            )  # fmt: skip
+                "a source whose batches have a target",
+                "read a second hook, or train an autoencoder.",
+            )
         return x, batch.target[:, self.target]
 
 
 def scales(x: Float[Tensor, "n d"], parts: Sequence[int], where: str) -> tuple[float, ...]:
-    """For each site of `x`, the factor that brings it to E|x|² = width. Raises `UserError` where a site is zero throughout."""
+    """For each site of `x`, the factor that brings it to E|x|² = width. Raises `UserError` where a site is zero
+    throughout."""
     found = []
     for number, part in enumerate(x.split(list(parts), dim=-1)):
         square = part.double().square().sum().item()
@@ -54,7 +56,8 @@ def scaled(x: Float[Tensor, "n d"], parts: Sequence[int], factors: Sequence[floa
 
 
 def sample(source: ActivationSource, n_batches: int, n_tokens: int) -> list[Batch]:
-    """The first batches, at most `n_batches` of them or `n_tokens` tokens; the source then goes back to where it was."""
+    """The first batches, at most `n_batches` of them or `n_tokens` tokens; the source then goes back to where it
+    was."""
     start, found, n = source.state(), list[Batch](), 0
     while len(found) < n_batches and n < n_tokens:
         try:

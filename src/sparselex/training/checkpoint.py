@@ -27,7 +27,8 @@ def save_checkpoint(
 ) -> None:
     """Write weights, moments, silence counters and `progress` (JSON values) to `folder/checkpoint`.
 
-    Of processes that share the latents the first writes what all of them hold, so that any number of processes can go on from it.
+    Of processes that share the latents the first writes what all of them hold, so that any number of processes can go
+    on from it.
     """
     tensors = {f"weights/{name}": value for name, value in dictionary.state_dict().items()}
     tensors |= {f"adam/{name}": value for name, value in _moments(dictionary, optimiser).items()}
@@ -57,7 +58,8 @@ def load_checkpoint(
 ) -> dict[str, Any] | None:
     """Restore what `save_checkpoint` wrote and return its progress, or None where there is no checkpoint.
 
-    Of processes that share the latents each takes its part; of the file's pages only those are read that it copies from.
+    Of processes that share the latents each takes its part; of the file's pages only those are read that it copies
+    from.
     """
     place = folder / FOLDER
     if not place.exists() and (folder / "checkpoint.old").exists():
@@ -81,7 +83,8 @@ def load_checkpoint(
 
 
 def whole(value: Tensor, name: str, dictionary: TrainableDictionary) -> Tensor | None:
-    """The tensor `name` of a checkpoint, put together from all processes that share the latents; None but in the main process."""
+    """The tensor `name` of a checkpoint, put together from all processes that share the latents; None but in the main
+    process."""
     place = _place(value, name, dictionary)
     return value if place is None else dictionary.ranks.whole(value, *place)
 

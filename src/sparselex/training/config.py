@@ -6,16 +6,17 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from sparselex.base.config import Config
 from sparselex.dictionaries.dictionary import DictionaryConfig
-from sparselex.dictionaries.sparse import Gradients
+from sparselex.dictionaries.kinds import Frozen
+from sparselex.dictionaries.sparse.products import Gradients
 from sparselex.dictionaries.table import AnyDictionaryConfig
-from sparselex.training.frozen import Frozen
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """A part of a whole."""
 
 
 class TrainConfig(Config):
-    """How a dictionary is trained. Inputs are scaled to E|x|² = d_in; errors are summed over `d_in`, averaged over tokens."""
+    """How a dictionary is trained. Inputs are scaled to E|x|² = d_in; errors are summed over `d_in`, averaged over
+    tokens."""
 
     dictionary: AnyDictionaryConfig
     """The type and its size."""
@@ -42,7 +43,8 @@ class TrainConfig(Config):
     """Weight of the AuxK term; 0 switches it off."""
 
     k_aux: PositiveInt | None = None
-    """Dead latents that reconstruct the residual; None is half of `d_in`, for a cross-layer transcoder half of its widest layer's."""
+    """Dead latents that reconstruct the residual; None is half of `d_in`, for a cross-layer transcoder half of its
+    widest layer's."""
 
     auxk_share: PositiveInt = 2
     """AuxK looks at every n-th token of a batch."""
@@ -51,12 +53,12 @@ class TrainConfig(Config):
     """Tokens of silence after which a latent counts as dead."""
 
     gradients: Gradients = "auto"
-    """How codes are decoded and weight gradients summed: the sparse way, the dense way (equal up to rounding), the sparse way
-    reading inputs and rows rounded to bfloat16, or (auto) whichever of the first two is faster."""
+    """How codes are decoded and weight gradients summed: the sparse way, the dense way (equal up to rounding), the
+    sparse way reading inputs and rows rounded to bfloat16, or (auto) whichever of the first two is faster."""
 
     frozen: Frozen = "nothing"
-    """What stays as it was drawn, for controls: `decoder`, `soft_decoder` (rows stay within `frozen_cosine` of their first direction) or
-    `encoder`."""
+    """What stays as it was drawn, for controls: `decoder`, `soft_decoder` (rows stay within `frozen_cosine` of their
+    first direction) or `encoder`."""
 
     frozen_cosine: Share = 0.8
     """Least cosine of a decoder row with its first direction, for `soft_decoder`."""

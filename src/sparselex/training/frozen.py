@@ -1,9 +1,8 @@
-"""Frozen controls: dictionaries of which a part never learns. A measure that does not tell them from trained ones says little.
+"""Frozen controls: dictionaries of which a part never learns. A measure that does not tell them from trained ones says
+little.
 
 Korznikov et al. 2026, arXiv:2602.14111.
 """
-
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -11,26 +10,19 @@ from torch import Tensor
 
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.dictionary import TrainableDictionary
+from sparselex.dictionaries.kinds import Frozen
 from sparselex.training.decoder import normalise
-
-Frozen = Literal["nothing", "decoder", "soft_decoder", "encoder"]
-"""What stays as it was drawn.
-
-`decoder`: `W_dec`, so that only encoder, biases and thresholds learn. `soft_decoder`: rows of `W_dec` learn inside a cone around their
-first direction. `encoder`: `W_enc`, direction and norm of every latent; biases, thresholds and the decoder learn. Nothing is lost with the
-norm: selection, thresholds and penalties look at contributions, and the norms of decoder rows, which learn, set their scale.
-"""
 
 _LEAST_NORM = 1e-6
 """Norm, relative to the first one, under which a row in its cone does not fall: a row of zeros has no direction."""
 
 
 class Freeze:
-    """Holds a part of a dictionary at what it was when this was made: as drawn, before starting values are taken from data and before a
-    checkpoint is read.
+    """Holds a part of a dictionary at what it was when this was made: as drawn, before starting values are taken from
+    data and before a checkpoint is read.
 
-    The first weights follow from the seed, so a run that is taken up again holds the same ones. Raises `UserError` for a type that does
-    not learn the part by itself.
+    The first weights follow from the seed, so a run that is taken up again holds the same ones. Raises `UserError` for
+    a type that does not learn the part by itself.
     """
 
     def __init__(self, dictionary: TrainableDictionary, frozen: Frozen, cosine: float):
@@ -49,7 +41,8 @@ class Freeze:
 
     @torch.no_grad()
     def before_clipping(self) -> None:
-        """Forget the gradient of what does not learn: it would count in the norm that is clipped, and Adam would remember it."""
+        """Forget the gradient of what does not learn: it would count in the norm that is clipped, and Adam would
+        remember it."""
         if self.frozen in ("decoder", "encoder") and self._parameter.grad is not None:
             self._parameter.grad.zero_()
 
@@ -70,9 +63,9 @@ def into_cone(
 ) -> Float[Tensor, "d_sae d_out"]:
     """The point nearest to each row at which its cosine with its axis is at least `cosine` (from 0 to 1).
 
-    A row inside its cone stays to the bit. One outside goes to the cone's surface, in the plane of row and axis, at the length of its
-    shadow there. Where the nearest point is the tip (the row points away) it ends near the tip instead, on the surface, at a millionth
-    of the axis's length.
+    A row inside its cone stays to the bit. One outside goes to the cone's surface, in the plane of row and axis, at the
+    length of its shadow there. Where the nearest point is the tip (the row points away) it ends near the tip instead,
+    on the surface, at a millionth of the axis's length.
     """
     lengths = axes.norm(dim=-1, keepdim=True)
     units = axes / lengths

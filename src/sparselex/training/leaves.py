@@ -8,15 +8,17 @@ from torch import Tensor
 class Leaves:
     """Selected rows as leaves of the graph of their own, whose gradients are added to those of the weights afterwards.
 
-    Autograd gives a selection's gradient as a whole matrix, nearly all of it zeros: made, filled and added, for `W_enc` and `W_dec` alike, that
-    takes longer than all else AuxK does. Use `select` in place of `torch.index_select` in the forward pass, and `add_gradients` after the backward pass.
+    Autograd gives a selection's gradient as a whole matrix, nearly all of it zeros: made, filled and added, for `W_enc`
+    and `W_dec` alike, that takes longer than all else AuxK does. Use `select` in place of `torch.index_select` in the
+    forward pass, and `add_gradients` after the backward pass.
     """
 
     def __init__(self) -> None:
         self._taken: list[tuple[Tensor, int, Tensor, Tensor]] = []
 
     def select(self, weights: Tensor, dim: int, numbers: Int[Tensor, " m"]) -> Tensor:
-        """`weights.index_select(dim, numbers)`, the numbers all different; of computed weights with autograd's own gradient."""
+        """`weights.index_select(dim, numbers)`, the numbers all different; of computed weights with autograd's own
+        gradient."""
         if not (weights.is_leaf and weights.requires_grad):
             return weights.index_select(dim, numbers)
         leaf = weights.detach().index_select(dim, numbers).requires_grad_()

@@ -1,7 +1,7 @@
 """The log of training in other people's viewers: TensorBoard and Weights & Biases, each an observer of the log's lines.
 
-They look on: what is trained, and its configuration, do not know of them. Training that was killed goes on from its checkpoint and takes
-the steps after it again; each class says what becomes of the lines that were already sent.
+They look on: what is trained, and its configuration, do not know of them. Training that was killed goes on from its
+checkpoint and takes the steps after it again; each class says what becomes of the lines that were already sent.
 """
 
 import os
@@ -31,9 +31,10 @@ class Log(Protocol):
 class TensorBoardLog:
     """Scalars in a folder that `tensorboard --logdir` shows. Needs the extra `tensorboard`.
 
-    Every start of training is an event file of its own, which tells TensorBoard to forget what earlier files of the folder hold from its
-    first step on (`purge_step`): steps taken again stand there once, and of another training in the same folder nothing is left. Lines are
-    written out at once, so that a killed process has lost none from before its checkpoint.
+    Every start of training is an event file of its own, which tells TensorBoard to forget what earlier files of the
+    folder hold from its first step on (`purge_step`): steps taken again stand there once, and of another training in
+    the same folder nothing is left. Lines are written out at once, so that a killed process has lost none from before
+    its checkpoint.
     """
 
     def __init__(self, folder: Path | str):
@@ -60,11 +61,13 @@ class TensorBoardLog:
 
 
 class WandbLog:
-    """A run of Weights & Biases. Needs the extra `wandb`; `mode="offline"` (or WANDB_MODE=offline) needs neither network nor account.
+    """A run of Weights & Biases. Needs the extra `wandb`; `mode="offline"` (or WANDB_MODE=offline) needs neither
+    network nor account.
 
-    A training from its first step is a new run, whose id is kept in `folder`; one that goes on from a checkpoint continues that run. Online,
-    the run knows its last step and lines up to it are left out: training repeats its steps bit for bit, so nothing is lost. Offline every
-    start writes a folder of its own under the same id, and steps taken again stand in two of them; `wandb sync` brings them together.
+    A training from its first step is a new run, whose id is kept in `folder`; one that goes on from a checkpoint
+    continues that run. Online, the run knows its last step and lines up to it are left out: training repeats its steps
+    bit for bit, so nothing is lost. Offline every start writes a folder of its own under the same id, and steps taken
+    again stand in two of them; `wandb sync` brings them together.
     """
 
     def __init__(
@@ -97,7 +100,8 @@ class WandbLog:
             self._run.log(_numbers(line), step=line["step"])
 
     def close(self) -> None:
-        """End the run; online, waits until it is uploaded. Offline its file is whole at the latest when the process ends."""
+        """End the run; online, waits until it is uploaded. Offline its file is whole at the latest when the process
+        ends."""
         if self._run is not None:
             self._run.finish()
 
@@ -106,8 +110,14 @@ class WandbLog:
         kept = self.folder / _RUN_ID
         known = kept.read_text(encoding="utf-8").strip() if kept.exists() and not is_new else None
         try:
-            self._run = self._init(**self._options, dir=str(self.folder), id=known, resume="allow" if known else None,
-                                   reinit="create_new", settings=self._settings)  # fmt: skip
+            self._run = self._init(
+                **self._options,
+                dir=str(self.folder),
+                id=known,
+                resume="allow" if known else None,
+                reinit="create_new",
+                settings=self._settings,
+            )
         except self._error as error:
             raise UserError(
                 f"Weights & Biases cannot begin a run: {str(error).rstrip('.')}.",

@@ -1,4 +1,5 @@
-"""Terms of the loss. Each is a function of a `Step`; squared errors are summed over `d_out` and averaged over tokens."""
+"""Terms of the loss. Each is a function of a `Step`; squared errors are summed over `d_out` and averaged over
+tokens."""
 
 import torch
 from torch import Tensor
@@ -21,10 +22,10 @@ def penalty(step: Step) -> Tensor:
 def auxk(step: Step, *, alpha: float, k_aux: int, share: int, select: Select = torch.index_select) -> Tensor:
     """AuxK (Gao et al. 2024, arXiv:2406.04093, appendix A.2): dead latents reconstruct what the others miss.
 
-    The `k_aux` dead latents with the largest positive pre-activations of each token reconstruct the residual, without bias.
-    The term is `alpha * |e - e_hat|²`; gradients reach encoder and decoder rows of dead latents, and nothing else. Dense on
-    the dead sub-dictionary, on every `share`-th token: gathers would move far more memory than the product. Their rows are taken with
-    `select`, such as `Leaves.select`.
+    The `k_aux` dead latents with the largest positive pre-activations of each token reconstruct the residual, without
+    bias. The term is `alpha * |e - e_hat|²`; gradients reach encoder and decoder rows of dead latents, and nothing
+    else. Dense on the dead sub-dictionary, on every `share`-th token: gathers would move far more memory than the
+    product. Their rows are taken with `select`, such as `Leaves.select`.
     """
     none, x = step.x_hat.new_zeros(()), step.x[::share]
     ranks = step.dictionary.ranks

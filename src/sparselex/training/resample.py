@@ -11,10 +11,11 @@ from sparselex.training.step import Step
 def resample(step: Step, optimiser: torch.optim.Optimizer, generator: torch.Generator) -> Tensor:
     """Point every dead latent at a token of the batch, drawn with a probability proportional to its squared loss.
 
-    The decoder row becomes the direction of the token's target (less `b_dec`, on top of which latents write), the encoder that of the token at
-    0.2 times the mean norm of living latents, the bias 0 (of a transcoder: what centres the data), and Adam forgets those rows (Bricken et al. 2023, Towards Monosemanticity, appendix).
-    A type without an encoder has its decoder rows replaced. Returns the latents that were resampled. Several processes draw for all
-    dead latents from the whole batch, each with the same generator, and each takes what was drawn for its own.
+    The decoder row becomes the direction of the token's target (less `b_dec`, on top of which latents write), the
+    encoder that of the token at 0.2 times the mean norm of living latents, the bias 0 (of a transcoder: what centres
+    the data), and Adam forgets those rows (Bricken et al. 2023, Towards Monosemanticity, appendix). A type without an
+    encoder has its decoder rows replaced. Returns the latents that were resampled. Several processes draw for all dead
+    latents from the whole batch, each with the same generator, and each takes what was drawn for its own.
     """
     dictionary, dead, ranks = step.dictionary, step.dead, step.dictionary.ranks
     first, n_dead = ranks.place_in_latents(len(dead), dead.device)

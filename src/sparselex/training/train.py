@@ -1,4 +1,5 @@
-"""Train dictionaries: the walk from a stream of activations to folded weights on disk, one dictionary or many at a time."""
+"""Train dictionaries: the walk from a stream of activations to folded weights on disk, one dictionary or many at a
+time."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,8 +15,9 @@ from sparselex.base.memory import keep_freed_memory
 from sparselex.base.progress import progress
 from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
+from sparselex.dictionaries.kinds import DICTIONARIES
 from sparselex.dictionaries.ranks import ALONE, Ranks, even_part
-from sparselex.dictionaries.table import DICTIONARIES, kind_of
+from sparselex.dictionaries.table import kind_of
 from sparselex.training.calibrate import Columns, sample
 from sparselex.training.config import TrainConfig
 from sparselex.training.trainer import Observer, Term, Trainer
@@ -64,14 +66,15 @@ def train(
     observers: Sequence[Observer] = (),
     ranks: Ranks = ALONE,
 ) -> TrainableDictionary:
-    """Train on `source` and write the folded dictionary to `to`. Killed at any moment and run again, it ends in the same bytes.
+    """Train on `source` and write the folded dictionary to `to`. Killed at any moment and run again, it ends in the
+    same bytes.
 
-    Args:
-        source: scale-free activations of width `config.dictionary.d_in`, in an order that its state restores exactly; for a transcoder
-            with a target of width `d_out`.
+    Args: source: scale-free activations of width `config.dictionary.d_in`, in an order that its state restores exactly;
+        for a transcoder with a target of width `d_out`.
         config: what to train, and how.
         to: folder of the dictionary artifact.
-        inputs: ids of what the activations were made from; together with `config` they decide whether `to` is still good.
+        inputs: ids of what the activations were made from; together with `config` they decide whether `to` is still
+            good.
         validation: held-out activations; the log then has their L0 and FVU as inference sees them.
         notes: what is known of the source; kept in the manifest beside what training measures itself.
         model_name, hook, target: written into the SAELens configuration.
@@ -79,8 +82,8 @@ def train(
         observers: called with every line of the log.
         ranks: the processes that train together, each of which calls this with the same arguments and the same source.
 
-    Raises `UserError` for a width mismatch; for a source that ends too early and for NaN or infinite activations (the state before the
-    batch is saved: with the source mended, training goes on from there); and when training diverges.
+    Raises `UserError` for a width mismatch; for a source that ends too early and for NaN or infinite activations (the
+    state before the batch is saved: with the source mended, training goes on from there); and when training diverges.
     """
     job = Job(config, Path(to), inputs, model_name=model_name, hook=hook, target=target, notes=notes or {})
     (found,) = train_many(source, [job], validation=validation, terms=terms, observers=[observers], ranks=ranks)
@@ -100,9 +103,10 @@ def train_many(
 ) -> list[TrainableDictionary | UserError]:
     """Train several dictionaries from one reading of `source`: each batch is read once and given to all.
 
-    Each has its own folder, log and checkpoint, and ends in the same bytes as if it had been trained alone on this stream (a job shorter
-    than its calibration batches takes its scale from as many as the longest job). One that diverges is given
-    back as its error, and the others go on. Raises `UserError` for what concerns all: widths, and a source that fails.
+    Each has its own folder, log and checkpoint, and ends in the same bytes as if it had been trained alone on this
+    stream (a job shorter than its calibration batches takes its scale from as many as the longest job). One that
+    diverges is given back as its error, and the others go on. Raises `UserError` for what concerns all: widths, and a
+    source that fails.
     """
     if len({Path(job.to).absolute() for job in jobs}) < len(jobs):
         raise UserError(
@@ -120,8 +124,15 @@ def train_many(
             check_together(job.config, ranks)
             staging = stack.enter_context(_staged(job, ranks))
             watchers = observers[number] if observers else ()
-            trainers[number] = Trainer(job.config, staging, columns=job.columns, validation=validation, terms=terms,
-                                       observers=watchers, ranks=ranks)  # fmt: skip
+            trainers[number] = Trainer(
+                job.config,
+                staging,
+                columns=job.columns,
+                validation=validation,
+                terms=terms,
+                observers=watchers,
+                ranks=ranks,
+            )
         failures = _walk(source, trainers) if trainers else {}
         for number, trainer in trainers.items():
             if number not in failures:
@@ -201,16 +212,21 @@ def _finish(trainer: Trainer, job: Job) -> None:
     if dictionary is None:
         return
     dictionary.fold(trainer.x_scales, trainer.target_scales)
-    write_dictionary(dictionary, trainer.staging.folder, model_name=job.model_name, hook=job.hook,
-                     target=job.target)  # fmt: skip
-    measured = {"x_scales": trainer.x_scales, "target_scales": trainer.target_scales, "n_steps": trainer.n_steps,
-             "n_tokens": trainer.n_tokens, "n_dead": int(n_dead)}  # fmt: skip
+    write_dictionary(dictionary, trainer.staging.folder, model_name=job.model_name, hook=job.hook, target=job.target)
+    measured = {
+        "x_scales": trainer.x_scales,
+        "target_scales": trainer.target_scales,
+        "n_steps": trainer.n_steps,
+        "n_tokens": trainer.n_tokens,
+        "n_dead": int(n_dead),
+    }
     trainer.staging.finish(dict(job.notes) | measured, drop=("checkpoint", "checkpoint.old", "checkpoint.new"))
 
 
 @contextmanager
 def _staged(job: Job, ranks: Ranks) -> Iterator[Staging]:
-    """The stage of a dictionary: the first process opens it, the others read and write nothing but look into its folder."""
+    """The stage of a dictionary: the first process opens it, the others read and write nothing but look into its
+    folder."""
     if ranks.is_main:
         with stage(job.to, "dictionary", job.config, job.inputs) as staging:
             ranks.wait()
@@ -240,5 +256,8 @@ def _check_width(source: ActivationSource, job: Job) -> None:
         return
     width = len(range(*job.columns.target.indices(source.d_out)))
     if width != wanted_out:
-        raise UserError(f"The target has width {width}, the dictionary is configured for {wanted_out}.", "equal widths",
-                        f"set d_out to {width}.")  # fmt: skip
+        raise UserError(
+            f"The target has width {width}, the dictionary is configured for {wanted_out}.",
+            "equal widths",
+            f"set d_out to {width}.",
+        )

@@ -111,8 +111,9 @@ class Trainer:
         self.freeze.before_clipping()
         norm = self._gradient_norm()
         self._check_finite(loss.item(), norm.item())
-        factor = lr_factor(self.n_steps, config.n_steps, warmup_steps=self._warmup_steps,
-                           decay_share=config.decay_share)  # fmt: skip
+        factor = lr_factor(
+            self.n_steps, config.n_steps, warmup_steps=self._warmup_steps, decay_share=config.decay_share
+        )
         for group in self.optimiser.param_groups:
             group["lr"] = self.lr * max(factor, 0.0) * group["factor"]
         self.optimiser.clipped_step(norm, config.clip)
@@ -135,9 +136,12 @@ class Trainer:
             return
         self._saved_tokens = self.n_tokens
         progress = {
-            "n_steps": self.n_steps, "n_tokens": self.n_tokens, "source": source_state,
-            "x_scales": self.x_scales, "target_scales": self.target_scales,
-        }  # fmt: skip
+            "n_steps": self.n_steps,
+            "n_tokens": self.n_tokens,
+            "source": source_state,
+            "x_scales": self.x_scales,
+            "target_scales": self.target_scales,
+        }
         save_checkpoint(self.staging.folder, self.dictionary, self.optimiser, self.silence, progress, self.ranks)
 
     @property
@@ -159,8 +163,17 @@ class Trainer:
         dictionary, config = self.dictionary, self.config
         codes = dictionary.training_codes(x, gradients=config.gradients)
         x_hat, past = dictionary.training_decode(codes, gradients=config.gradients), dictionary.bypass(x)
-        step = Step(dictionary, x, target, codes, x_hat if past is None else x_hat + past, dead,
-                    self.n_steps / config.n_steps, past, batch.positions)  # fmt: skip
+        step = Step(
+            dictionary,
+            x,
+            target,
+            codes,
+            x_hat if past is None else x_hat + past,
+            dead,
+            self.n_steps / config.n_steps,
+            past,
+            batch.positions,
+        )
         k_aux = config.k_aux or max(1, dictionary.aux_width // 2)
         aux = auxk(step, alpha=config.auxk_alpha, k_aux=k_aux, share=config.auxk_share, select=leaves.select)
         own = penalty(step)
@@ -173,7 +186,8 @@ class Trainer:
 
     @torch.no_grad()
     def _share_gradients(self, weight: float) -> None:
-        """Average gradients over the processes that share the batch; `weight` is this one's tokens over an even share."""
+        """Average gradients over the processes that share the batch; `weight` is this one's tokens over an even
+        share."""
         for parameter in self.dictionary.parameters():
             if parameter.grad is not None:
                 parameter.grad.copy_(self.ranks.over_data(parameter.grad * weight) / self.ranks.n_data)
@@ -208,8 +222,8 @@ class Trainer:
         return any(self.n_steps < share * n <= self.n_steps + 1 for share in self.dictionary.resample_shares)
 
     def _check_finite(self, loss: float, gradient_norm: float) -> None:
-        # Before Adam's step: one such gradient would turn every weight into NaN, and a BatchTopK dictionary of NaN selects
-        # nothing and reports a finite loss from then on.
+        # Before Adam's step: one such gradient would turn every weight into NaN, and a BatchTopK dictionary of NaN
+        # selects nothing and reports a finite loss from then on.
         if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
             raise UserError(
                 f"Training diverged at step {self.n_steps + 1}: loss {loss:.4g}, gradient norm {gradient_norm:.4g}.",
@@ -240,9 +254,11 @@ class Trainer:
         if line["dead_share"] > _MANY_DEAD and not self._warned:
             self._warned = True
             _log.warning(
-                "%.0f %% of the latents are dead after %s tokens: lower the learning rate or the sparsity penalty, or train fewer latents.",
-                100 * line["dead_share"], f"{self.n_tokens:,}",
-            )  # fmt: skip
+                "%.0f %% of the latents are dead after %s tokens: lower the learning rate or the sparsity penalty, or "
+                "train fewer latents.",
+                100 * line["dead_share"],
+                f"{self.n_tokens:,}",
+            )
         self.shown |= {"loss": line["loss"], "L0": line["l0"], "FVU": line["fvu"], "dead": line["dead_share"]}
 
     @torch.no_grad()
@@ -252,8 +268,12 @@ class Trainer:
         codes = self.dictionary.encode_sparse(x)
         n_active = self.ranks.over_latents(torch.tensor(float(len(codes.indices)), device=x.device))
         past, x_hat = self.dictionary.bypass(x), self.dictionary.training_decode(codes)
-        line = {"step": self.n_steps, "n_tokens": self.n_tokens, "validation_l0": float(n_active) / len(x),
-                "validation_fvu": _fvu(x_hat if past is None else x_hat + past, target)}  # fmt: skip
+        line = {
+            "step": self.n_steps,
+            "n_tokens": self.n_tokens,
+            "validation_l0": float(n_active) / len(x),
+            "validation_fvu": _fvu(x_hat if past is None else x_hat + past, target),
+        }
         self._write(line)
         self.shown["held-out FVU"] = line["validation_fvu"]
 

@@ -1,15 +1,15 @@
 """`/runs/<run>/features/<latent>`: everything about one feature."""
 
+from sparselex.base.formats import count
 from sparselex.explain.records import DEFINITIONS, Explanation
 from sparselex.features.index import FeatureIndex
 from sparselex.features.records import FeatureRecord, TokenEffect
+from sparselex.features.tokens import TokenTexts
+from sparselex.features.windows import Windows
 from sparselex.server.contexts import FeaturePage, IntervalView, NeighbourView, TokenView
-from sparselex.server.formats import count
 from sparselex.server.pages.features import flags_of
 from sparselex.server.pages.overview import control_of
 from sparselex.server.reading import UNEXPLAINED, NoSuchPage, Reading
-from sparselex.server.tokens import TokenTexts
-from sparselex.server.windows import Windows
 
 
 def feature(reading: Reading, run: str, latent: int) -> FeaturePage:

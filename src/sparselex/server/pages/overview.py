@@ -2,7 +2,7 @@
 
 from itertools import groupby
 
-from sparselex.base.records import Figure
+from sparselex.base.figures import Figure
 from sparselex.evaluate.report import TWIN
 from sparselex.server.contexts import CorpusSummary, FigureGroup, OverviewPage, RunSummary
 from sparselex.server.reading import Reading

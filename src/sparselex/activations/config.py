@@ -1,0 +1,43 @@
+"""How activations are kept and read ahead: configurations that can be read without loading PyTorch."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+
+from sparselex.base.config import Config
+from sparselex.base.sites import Mask
+from sparselex.text.splits import Split
+
+Precision = Literal["float32", "bfloat16", "int8"]
+"""What a shard keeps of each number: all of it, 8 significant bits, or one byte on a scale that each token has for
+itself."""
+
+
+Prefetch = Annotated[int, Field(ge=0, le=64)]
+"""Blocks of activations read ahead by a process of their own; 0 reads each when it is needed."""
+
+
+class HarvestConfig(Config):
+    """What is harvested, and how it lies on disk."""
+
+    hook: str
+    """Where the model is read."""
+
+    target: str | None = None
+    """A second hook kept beside it: what a transcoder reconstructs."""
+
+    splits: tuple[Split, ...] = ("train",)
+    """Splits of the corpus."""
+
+    batch_rows: PositiveInt = 32
+    """Rows of the corpus in a forward pass."""
+
+    shard_rows: PositiveInt = 1024
+    """Rows of the corpus in a shard, a multiple of `batch_rows` for full speed."""
+
+    dtype: Precision = "float32"
+    """Precision on disk. In int8 a token takes d_in + 12 bytes, and each number is off by at most 1/254 of its token's
+    largest."""
+
+    mask: Mask = Mask()
+    """Tokens left out."""

@@ -1,0 +1,1 @@
+"""Relations: between dictionaries, between two models, between the members of a sweep."""

@@ -1,0 +1,25 @@
+"""How two models are compared: a configuration that can be read without loading PyTorch."""
+
+from pydantic import PositiveInt
+
+from sparselex.base.config import Config
+from sparselex.base.sites import Mask
+
+
+class DiffConfig(Config):
+    """On how much two models are compared."""
+
+    n_rows: PositiveInt = 2000
+    """Rows of the test split, spread evenly over it."""
+
+    batch_rows: PositiveInt = 32
+    """Rows in a forward pass."""
+
+    n_shown: PositiveInt = 20
+    """Latents of each model named in the summary; the table has all."""
+
+    least_active: PositiveInt = 100
+    """Tokens on which a latent must be active to be named: factors from a few tokens say little."""
+
+    mask: Mask = Mask()
+    """Tokens left out."""

@@ -1,0 +1,108 @@
+"""Compare two models by their crosscoder: read both on test documents, follow every latent, write the table."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from sparselex.activations.live import Reader
+from sparselex.atlas.config import DiffConfig
+from sparselex.atlas.difference import LatentDiff, LatentScaling, diff_figures, directions, is_specific
+from sparselex.atlas.records import DIFF, DIFF_CLASSES, LatentDifference, ModelDiff
+from sparselex.base.artifacts import finished, stage, write_json
+from sparselex.base.errors import UserError
+from sparselex.base.memory import keep_freed_memory
+from sparselex.base.progress import progress
+from sparselex.dictionaries.dictionary import Dictionary
+from sparselex.lm.pair import ModelPair
+from sparselex.lm.subject import SubjectModel
+from sparselex.text.corpus import TokenCorpus
+
+TABLE = "latents.parquet"
+
+
+@torch.no_grad()
+def diff(
+    model: SubjectModel | ModelPair,
+    dictionary: Dictionary,
+    corpus: TokenCorpus,
+    hook: str,
+    config: DiffConfig,
+    to: Path | str,
+    *,
+    inputs: Mapping[str, str],
+) -> ModelDiff:
+    """Compare the two models on test documents and write figures and the table of latents to `to`; unchanged work is
+    not done again.
+
+    Raises `UserError` if one model is read, several hooks of two, or two of unequal width.
+    """
+    if not isinstance(model, ModelPair):
+        raise UserError(
+            f"This run reads one model, {model.name}.",
+            "a run on two models",
+            "harvest with --second-model under a --run of its own, and train there.",
+        )
+    found = directions(dictionary)
+    to = Path(to)
+    if finished(to, "diff", config, inputs):
+        return ModelDiff.parse(json.loads((to / DIFF).read_text(encoding="utf-8")), str(to / DIFF))
+    keep_freed_memory()
+    reader = Reader(model, corpus, hook, config.mask, batch_rows=config.batch_rows)
+    with stage(to, "diff", config, inputs) as staging:
+        scaling = LatentScaling(found, dictionary.b_dec)
+        with progress("diff", min(config.n_rows, len(corpus.row_ranges["test"])) * corpus.n_ctx, "tokens") as bar:
+            for batch in reader.batches(["test"], most_rows=config.n_rows):
+                codes = dictionary.encode_sparse(batch.x)
+                scaling.update(batch.x, codes, dictionary.decode_sparse(codes))
+                bar.advance(len(batch.positions))
+        latents = scaling.finish()
+        summary = ModelDiff(
+            models=(model.first.name, model.second.name),
+            n_tokens=scaling.n_tokens,
+            n_latents={name: int(((latents.label == name) & (latents.n_active > 0)).sum()) for name in DIFF_CLASSES},
+            n_silent=int((latents.n_active == 0).sum()),
+            figures=diff_figures(latents, scaling.n_tokens),
+            most_specific={name: _most_specific(latents, name, config) for name in ("only_a", "only_b")},
+        )
+        write_json(staging.folder / DIFF, summary.to_json())
+        write_table(latents, staging.folder / TABLE)
+        staging.finish()
+    return summary
+
+
+def write_table(found: LatentDiff, to: Path) -> None:
+    """One row for each latent: its number, everything in `LatentDiff` (the class as text, the own model as `a` or `b`),
+    and whether it is specific. What is not known is null."""
+    columns = {"latent": pa.array(range(len(found.own)), pa.int32())}
+    for name, values in found._asdict().items():
+        if name == "own":
+            columns["own"] = pa.array(["ab"[number] for number in values])
+        elif name == "label":
+            columns["class"] = pa.array(values.tolist())
+        else:
+            columns[name] = pa.array(values, from_pandas=True)  # NaN becomes null
+    columns["specific"] = pa.array(is_specific(found), mask=found.n_active == 0)
+    pq.write_table(pa.table(columns), to)
+
+
+def _most_specific(found: LatentDiff, name: str, config: DiffConfig) -> list[LatentDifference]:
+    """Latents of one class by the larger of their two ratios, smallest first."""
+    known = np.isfinite(found.nu_error) & np.isfinite(found.nu_reconstruction)
+    which = (found.label == name) & (found.n_active >= config.least_active) & known
+    chosen = [
+        LatentDifference(
+            latent=j,
+            relative_norm=float(found.relative_norm[j]),
+            cosine=float(found.cosine[j]),
+            n_active=int(found.n_active[j]),
+            nu_error=float(found.nu_error[j]),
+            nu_reconstruction=float(found.nu_reconstruction[j]),
+        )
+        for j in which.nonzero()[0].tolist()
+    ]
+    return sorted(chosen, key=lambda one: max(one.nu_error, one.nu_reconstruction))[: config.n_shown]

@@ -1,0 +1,71 @@
+"""The one form in which a figure leaves this project, and the form of a failure."""
+
+from typing import Self
+
+from pydantic import model_validator
+
+from sparselex.base.config import Config
+
+
+class Figure(Config):
+    """One measured number with all that is needed to believe or doubt it."""
+
+    name: str
+    """Path of the figure, such as `core/fvu`."""
+
+    value: float | None = None
+    """The measured value; absent exactly when `failure` is given."""
+
+    unit: str = ""
+    """Unit of the value; empty for a pure number."""
+
+    ci_low: float | None = None
+    """Lower end of the 95 % interval."""
+
+    ci_high: float | None = None
+    """Upper end of the 95 % interval."""
+
+    n: int = 0
+    """Number of observations behind the value, in the unit that `definition` names."""
+
+    null: float | None = None
+    """The value under the null hypothesis, measured the same way; absent where none exists."""
+
+    controls: dict[str, float] = {}
+    """The same figure on control models and baseline dictionaries, by control name."""
+
+    definition: str
+    """What was computed, over what, and how the interval was made."""
+
+    failure: str | None = None
+    """Why there is no value."""
+
+    @model_validator(mode="after")
+    def _value_or_failure(self) -> Self:
+        if (self.value is None) == (self.failure is None):
+            raise ValueError("a figure has either a value or a failure, never both and never neither")
+        return self
+
+
+FIGURES = "figures.json"
+"""File of an artifact that holds its `Figures`; the report gathers these files of all artifacts of a run."""
+
+
+class Figures(Config):
+    """What an artifact says in numbers."""
+
+    figures: list[Figure]
+    """Its figures."""
+
+    controls: dict[str, list[Figure]] = {}
+    """The same figures of what it is held against (control dictionaries on the same activations), by control."""
+
+
+class Failure(Config):
+    """Work that did not succeed, as a value that is counted and shown."""
+
+    subject: str
+    """What failed, such as `latent 17`."""
+
+    reason: str
+    """Why, in one sentence."""

@@ -1,0 +1,48 @@
+"""What a run is, said by the run itself and readable without PyTorch."""
+
+from pydantic import Field
+
+from sparselex.base.config import Config
+from sparselex.base.sites import Sites
+
+TRAINED = "none"
+"""The twin that is no twin: the weights as they were trained."""
+
+
+class StageCard(Config):
+    """One stage that a run can go through."""
+
+    verb: str
+    """Its name on the command line."""
+
+    makes: str
+    """Kind of the artifact it leaves in the run's folder."""
+
+    expected: bool
+    """Whether a run without it is unfinished; others are made on request."""
+
+
+class RunCard(Config):
+    """What a run reads, and what it is a control of."""
+
+    name: str
+    """Name of the run."""
+
+    model: str
+    """The model read."""
+
+    second_model: str | None = None
+    """The model read beside it; None for a run on one model."""
+
+    twin: str = TRAINED
+    """Which random-weight twin of the model is read in its place; `none` for the model itself."""
+
+    twin_of: str | None = None
+    """The run that this one is a control of: the same recipe on the model as it was trained; None for a run that is no
+    control."""
+
+    sites: Sites | None = None
+    """Where the model is read; None until the model has been asked for its default."""
+
+    stages: tuple[StageCard, ...] = Field(default=())
+    """The stages known when the run was last written, in the order in which they are taken."""

@@ -1,0 +1,42 @@
+"""OpenAI's `sparse_autoencoder` (arXiv:2406.04093): one `.pt` table; columns where we have rows, inputs centred by
+`pre_bias`."""
+
+from typing import Any
+
+from sparselex.convert.tensors import Tensors, read_pickle
+from sparselex.convert.weights import Found, Source, Weights, to_relu, to_topk
+
+
+def read_openai(source: Source) -> Found:
+    """A file that names no activation is ReLU, as its project reads it.
+
+    Its project gives every TopK file inputs with mean and deviation taken out, token by token, and puts them back
+    afterwards. Published files have no field for it; one that has an entry `normalize`, which is the name of the choice
+    there, is taken at its word.
+    """
+    tensors = read_pickle(source.weights)
+    if "pre_bias" not in tensors or "latent_bias" not in tensors:
+        raise tensors.fault("it is not OpenAI's: it holds no 'pre_bias' and 'latent_bias'")
+    activation = tensors.plain.get("activation", "ReLU")
+    if activation not in ("ReLU", "TopK"):
+        raise tensors.fault(f"the activation {activation!r} is not ReLU or TopK")
+    encoder = tensors.take("encoder.weight", -1, -1)
+    d_sae, d_in = encoder.shape
+    weights = Weights(
+        encoder.T,
+        tensors.take("latent_bias", d_sae),
+        tensors.take("decoder.weight", d_in, d_sae).T,
+        tensors.take("pre_bias", d_in),
+        token_norm="layer" if _choice(tensors, "normalize", activation == "TopK") else "none",
+    )
+    if activation == "ReLU":
+        return Found(to_relu(weights))
+    state = tensors.plain.get("activation_state_dict") or {}
+    if state.get("postact_fn", "ReLU") != "ReLU":
+        raise tensors.fault(f"the activation after TopK is {state['postact_fn']!r}, not ReLU")
+    return Found(to_topk(weights, state.get("k"), tensors, by_contribution=False))
+
+
+def _choice(tensors: Tensors, name: str, default: bool) -> bool:
+    value: Any = bool(tensors.take(name)) if name in tensors else tensors.plain.get(name, default)
+    return bool(value)

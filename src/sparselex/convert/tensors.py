@@ -1,0 +1,124 @@
+"""Foreign files opened: named tensors and settings, each checked when it is taken. Nothing from outside is executed."""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml  # type: ignore[import-untyped]
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from sparselex.base.artifacts import read_json
+from sparselex.base.errors import UserError
+
+
+class Tensors:
+    """Named tensors of one foreign file, each checked for presence, shape and finite numbers when it is taken."""
+
+    def __init__(self, path: Path, values: Mapping[str, Any]):
+        self.path = path
+        self._values = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+        self.plain = {name: value for name, value in values.items() if not isinstance(value, Tensor)}
+        """What lies beside the tensors: names, numbers, tables."""
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+    def is_scalar(self, name: str) -> bool:
+        """Whether there is a single number of that name."""
+        return name in self and not self._values[name].ndim
+
+    def without(self, prefix: str) -> "Tensors":
+        """The same with `prefix` taken off every name that begins with it."""
+        values = self._values | self.plain
+        return Tensors(self.path, {name.removeprefix(prefix): value for name, value in values.items()})
+
+    def is_finite(self, name: str) -> bool:
+        """Whether there is a tensor of that name, without NaN and infinity."""
+        return name in self and bool(torch.isfinite(self._values[name]).all())
+
+    def take(self, name: str, *shape: int) -> Tensor:
+        """The tensor in float32; -1 in `shape` stands for any length."""
+        if name not in self._values:
+            raise self.fault(f"tensor {name!r} is missing (there are {', '.join(sorted(self._values)) or 'none'})")
+        value = self._values[name]
+        if value.is_sparse or value.is_complex() or value.is_quantized:
+            raise self.fault(f"tensor {name!r} is no plain table of real numbers")
+        value = value.float()
+        if value.ndim != len(shape) or any(
+            want not in (-1, have) for want, have in zip(shape, value.shape, strict=True)
+        ):
+            wanted = ", ".join("any" if length == -1 else str(length) for length in shape)
+            raise self.fault(f"tensor {name!r} has shape {list(value.shape)}, not [{wanted}]")
+        if not torch.isfinite(value).all():
+            raise self.fault(f"tensor {name!r} holds NaN or infinity")
+        return value
+
+    def refuse(self, *names: str) -> None:
+        """Raise where a tensor is there that we would have to leave out."""
+        for name in names:
+            if name in self._values:
+                raise self.fault(f"tensor {name!r} has no place in our types yet")
+
+    def fault(self, reason: str) -> UserError:
+        """The error that says why this file cannot be read."""
+        return UserError(
+            f"{self.path} cannot be read as a dictionary: {reason}.",
+            "the file as its project writes it",
+            "fetch it again, or check which project wrote it.",
+        )
+
+
+def read_safetensors(path: Path) -> Tensors:
+    """The tensors of a safetensors file."""
+    try:
+        return Tensors(path, load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise Tensors(path, {}).fault(str(error).splitlines()[0]) from None
+
+
+def read_pickle(path: Path) -> Tensors:
+    """The tensors of a file of `torch.save`, opened with `weights_only`."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of pickle protocols: what cannot be read is refused below
+            values = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise Tensors(path, {}).fault(
+            f"it is damaged or holds more than tensors, which is never executed ({type(error).__name__})"
+        ) from None
+    if not isinstance(values, dict):
+        raise Tensors(path, {}).fault(f"it holds a {type(values).__name__}, not a table of tensors")
+    return Tensors(path, values)
+
+
+def read_numpy(path: Path) -> Tensors:
+    """The arrays of an npz file, without pickles."""
+    try:
+        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
+            return Tensors(path, {name: torch.from_numpy(file[name]) for name in file.files})
+    except (OSError, ValueError, EOFError, TypeError) as error:
+        raise Tensors(path, {}).fault(str(error).splitlines()[0]) from None
+    except Exception as error:  # zipfile's own kinds
+        raise Tensors(path, {}).fault(type(error).__name__) from None
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """A JSON or YAML file that holds one table."""
+    if path.suffix in (".yaml", ".yml"):
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, OSError, UnicodeDecodeError, ValueError) as error:
+            raise UserError(
+                f"{path} is no YAML: {str(error).splitlines()[0]}.",
+                "the configuration beside the weights",
+                "fetch it again.",
+            ) from None
+    else:
+        values = read_json(path)
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is no table of settings.", "the configuration beside the weights", "fetch it again.")
+    return values

@@ -1,0 +1,1 @@
+"""Dictionaries that nothing was trained to find: what a trained one is held against."""

@@ -1,0 +1,1 @@
+"""Products and selections in which only active latents count, and their Triton twins."""

@@ -1,0 +1,1 @@
+"""The types of dictionary, one file each."""

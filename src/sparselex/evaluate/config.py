@@ -1,0 +1,36 @@
+"""What is measured, on how much: a configuration that can be read without loading PyTorch."""
+
+from typing import Literal
+
+from pydantic import PositiveInt
+
+from sparselex.base.config import Config
+from sparselex.base.sites import Mask
+
+Control = Literal["neurons", "pca", "random", "covariance", "kmeans", "ica"]
+"""Names of the control dictionaries."""
+
+
+class EvaluateConfig(Config):
+    """What is measured, on how much."""
+
+    n_rows: PositiveInt = 600
+    """Rows of the test split, spread evenly over it."""
+
+    moment_rows: PositiveInt = 512
+    """Rows of the training split from which mean, covariance and control dictionaries are taken."""
+
+    controls: tuple[Control, ...] = ("neurons", "pca", "covariance")
+    """Control dictionaries measured in the dictionary's place, at its L0. `kmeans` and `ica` take minutes."""
+
+    pursuit_steps: PositiveInt = 4
+    """Steps in which a control whose directions overlap takes those of a token; more are stronger and slower."""
+
+    batch_rows: PositiveInt = 16
+    """Rows in a forward pass; logits of all of them are in memory several times."""
+
+    dense_above: float = 0.1
+    """Density above which a latent counts as dense."""
+
+    mask: Mask = Mask()
+    """Tokens left out."""

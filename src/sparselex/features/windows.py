@@ -1,0 +1,129 @@
+"""The text around an example, with the latent's activations on it."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparselex.base.config import Config
+from sparselex.base.formats import number, visible
+from sparselex.features.index import FeatureIndex
+from sparselex.features.records import Example
+from sparselex.features.tokens import Part, TokenTexts
+
+BEFORE, AFTER = 30, 12
+"""Tokens shown before and after an example: what the model read matters more than what came next."""
+
+LEVELS = 10
+_LONGEST_CHARACTER = 4
+
+
+class Span(Config):
+    """A piece of an example: one active character or more, or the silent text between two."""
+
+    text: str
+    """Printable text; whole characters, however many tokens their bytes came in."""
+
+    value: float = 0.0
+    """Activation, the largest by size among the piece's tokens; 0 for silent text."""
+
+    level: int = 0
+    """Heat from 0 (silent) to 10, relative to the latent's largest activation anywhere."""
+
+    peak: bool = False
+    """Whether the example's position lies in this piece."""
+
+    detail: str = ""
+    """Activation, text and id of each of its tokens, a line each; empty for silent text."""
+
+
+class ExampleView(Config):
+    """An example with the text around it."""
+
+    position: int
+    """Position in the corpus."""
+
+    document: str
+    """Name of the document."""
+
+    value: float
+    """Activation at the position."""
+
+    spans: list[Span]
+    """The text around it, inside the same document and row."""
+
+    cut_before: bool
+    """Whether the document goes on before the text shown, in the same row."""
+
+    cut_after: bool
+    """Whether it goes on behind it."""
+
+
+class Windows:
+    """Examples of one latent as text; its column is read once for all of them."""
+
+    def __init__(self, index: FeatureIndex, latent: int, texts: TokenTexts):
+        self.corpus, self.texts = index.corpus, texts
+        self.positions, self.values = index.column(latent)
+        self.largest = float(np.abs(self.values).max(initial=0))
+
+    def view(self, example: Example) -> ExampleView:
+        """The example with the tokens around it, inside its row and its document."""
+        corpus = self.corpus
+        row, column = divmod(example.position, corpus.n_ctx)
+        owners = np.asarray(corpus.documents[row])
+        tokens = np.asarray(corpus.tokens[row]).tolist()
+        own = np.flatnonzero(owners == owners[column])
+        first, end = int(own[0]), int(own[-1]) + 1
+        start, stop = self._bounds(tokens, column, first, end)
+        values = self._values(row * corpus.n_ctx + np.arange(start, stop)).tolist()
+        return ExampleView(
+            position=example.position,
+            document=corpus.names[int(owners[column])],
+            value=example.value,
+            spans=list(self._spans(tokens[start:stop], values, column - start)),
+            cut_before=start > first,
+            cut_after=stop < end,
+        )
+
+    def _bounds(self, tokens: list[int], column: int, first: int, end: int) -> tuple[int, int]:
+        """Where the text shown begins and ends; up to three tokens further out rather than inside a character."""
+        start, stop = max(first, column - BEFORE), min(end, column + AFTER + 1)
+        for _ in range(_LONGEST_CHARACTER - 1):
+            start -= start > first and self.texts.continues(tokens[start])
+            stop += stop < end and self.texts.continues(tokens[stop])
+        return start, stop
+
+    def _values(self, wanted: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Activations at `wanted` positions; 0 where the column has no entry."""
+        if not len(self.positions):
+            return np.zeros(len(wanted), dtype=np.float32)
+        place = np.searchsorted(self.positions, wanted).clip(max=len(self.positions) - 1)
+        return np.where(self.positions[place] == wanted, self.values[place], np.float32(0))
+
+    def _spans(self, tokens: Sequence[int], values: Sequence[float], peak: int) -> Iterator[Span]:
+        """Active characters each on their own; silent text between them in one piece."""
+        silent = ""
+        for part in self.texts.characters(tokens):
+            own = values[part.start : part.start + len(part.tokens)]
+            if not any(own):
+                silent += part.text
+                continue
+            if silent:
+                yield Span(text=visible(silent, active=False))
+            silent = ""
+            yield self._active(part, own, peak)
+        if silent:
+            yield Span(text=visible(silent, active=False))
+
+    def _active(self, part: Part, values: Sequence[float], peak: int) -> Span:
+        value = max(values, key=abs)
+        named = zip(part.tokens, values, strict=True)
+        return Span(
+            text=visible(part.text),
+            value=value,
+            level=max(1, min(LEVELS, math.ceil(LEVELS * abs(value) / self.largest))),
+            peak=part.start <= peak < part.start + len(part.tokens),
+            detail="\n".join(f"{number(v)}  {self.texts.label(token)}  token {token}" for token, v in named),
+        )

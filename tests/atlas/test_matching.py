@@ -1,0 +1,87 @@
+"""Stability between seeds: known cases, and chance as its null."""
+
+import pytest
+import torch
+
+from sparselex.atlas import matching as stability
+from sparselex.atlas.matching import compare, stability_figures
+from sparselex.dictionaries.table import new_dictionary
+from sparselex.dictionaries.types.clt import CrossLayerConfig
+from sparselex.dictionaries.types.topk import TopKConfig
+
+
+def dictionary(seed, d_sae=60, d_in=16):
+    return new_dictionary(TopKConfig(d_in=d_in, d_sae=d_sae, k=2), torch.Generator().manual_seed(seed)).requires_grad_(
+        False
+    )
+
+
+def by_name(figures):
+    return {figure.name.rpartition("/")[2]: figure for figure in figures}
+
+
+def reordered(original, order):
+    other = dictionary(0)
+    other.W_dec.copy_(original.W_dec[order])
+    other.W_enc.copy_(original.W_enc[:, order])
+    return other
+
+
+def test_the_same_latents_in_another_order_are_all_shared():
+    original = dictionary(0)
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(1))
+    found = by_name(stability_figures([original, reordered(original, order)], "x"))
+    for name in ("nearest_cosine", "matched_cosine", "shared_share"):
+        assert found[name].value == pytest.approx(1, abs=1e-5) and found[name].null < 0.8 and found[name].n == 60
+
+
+def test_unrelated_dictionaries_are_no_better_than_random_rows():
+    found = by_name(stability_figures([dictionary(seed) for seed in range(3)], "x"))
+    assert found["matched_cosine"].n == 3 * 60
+    for name in ("nearest_cosine", "matched_cosine"):
+        assert found[name].value == pytest.approx(found[name].null, abs=0.05)
+    assert found["shared_share"].value < 0.1
+
+
+def test_a_shared_latent_must_be_read_alike_too():
+    original = dictionary(0)
+    other = reordered(original, torch.arange(60))
+    other.W_enc.copy_(dictionary(5).W_enc)
+    pair = compare(original, other)
+    assert float(pair.matched.mean()) == pytest.approx(1, abs=1e-5) and not pair.shared.any()
+
+
+def test_opposite_directions_are_one_latent_only_where_codes_are_signed():
+    original = dictionary(0)
+    other = reordered(original, torch.arange(60))
+    other.W_dec.neg_()
+    other.W_enc.neg_()
+    assert float(compare(original, other).matched.mean()) < 0.8
+    assert float(compare(original, other, signed=True).matched.mean()) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_matching_is_one_to_one_and_the_best(monkeypatch):
+    """Two latents with the same nearest neighbour: only one of them can have it."""
+    left, right = dictionary(0, d_sae=2, d_in=4), dictionary(1, d_sae=2, d_in=4)
+    left.W_dec.copy_(torch.tensor([[1.0, 0.1, 0, 0], [1, 0.0, 0, 0]]))
+    right.W_dec.copy_(torch.tensor([[1.0, 0, 0, 0], [0, 1.0, 0, 0]]))
+    pair = compare(left, right)
+    assert (pair.nearest > 0.99).all() and sorted(pair.matched.tolist()) == pytest.approx([0.0995, 1.0], abs=1e-3)
+    monkeypatch.setattr(stability, "MOST_MATCHED", 1)
+    found = by_name(stability_figures([left, right], "x"))
+    assert found["nearest_cosine"].value > 0.99 and "up to 1 latents" in found["matched_cosine"].failure
+
+
+def test_cross_layer_transcoders_are_compared_where_they_read_and_write():
+    config = CrossLayerConfig(d_in=8, d_sae=20, d_out=8, layers_in=(4, 4), layers_out=(4, 4), k=2)
+    first, other = (
+        new_dictionary(config, torch.Generator().manual_seed(seed)).requires_grad_(False) for seed in (0, 1)
+    )
+    same = new_dictionary(config, torch.Generator().manual_seed(0)).requires_grad_(False)
+    assert compare(first, same).shared.all()
+    for layer in range(2):
+        same.W_enc[layer].copy_(other.W_enc[layer])  # written alike, read otherwise
+    assert not compare(first, same).shared.all()
+    assert torch.equal(first.W_read[:10, :4], first.W_enc[0].T) and not first.W_read[:10, 4:].any()
+    found = by_name(stability_figures([first, other], "x"))
+    assert found["nearest_cosine"].value == pytest.approx(found["nearest_cosine"].null, abs=0.1)
