@@ -38,4 +38,4 @@ def small_workspace(tmp_path_factory) -> Workspace:
 @pytest.fixture(scope="session")
 def small_index(small_workspace) -> FeatureIndex:
     """The feature index of the small `main` run."""
-    return FeatureIndex(small_workspace.run("main") / "index", TokenCorpus(small_workspace.corpus))
+    return FeatureIndex(small_workspace.run("main") / "index", TokenCorpus(small_workspace.corpus_of("main")))

@@ -23,6 +23,7 @@ def test_the_twin_is_the_same_run_on_other_weights(small_workspace):
     main, twin = (small_workspace.settings(run) for run in ("main", "twin"))
     assert twin["model"].pop("control") == "reinitialised" and main["model"].pop("control") == "none"
     assert main["evaluate"].pop("controls") and not twin["evaluate"].pop("controls")
+    assert main.pop("twin_of") is None and twin.pop("twin_of") == "main"
     assert main == twin
     assert RunConfig.parse(small_workspace.settings("twin")) == twin_of(
         RunConfig.parse(small_workspace.settings("main"))

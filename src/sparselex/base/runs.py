@@ -44,5 +44,8 @@ class RunCard(Config):
     sites: Sites | None = None
     """Where the model is read; None until the model has been asked for its default."""
 
+    corpus: str | None = None
+    """Folder of its token corpus among the workspace's corpora; None until there is one."""
+
     stages: tuple[StageCard, ...] = Field(default=())
     """The stages known when the run was last written, in the order in which they are taken."""

@@ -63,10 +63,8 @@ class Hook(str):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        parse = core_schema.no_info_plain_validator_function(_parsed)
-        return core_schema.no_info_after_validator_function(
-            lambda hook: hook, parse, serialization=core_schema.plain_serializer_function_ser_schema(str)
-        )
+        as_text = core_schema.plain_serializer_function_ser_schema(str)
+        return core_schema.no_info_plain_validator_function(_parsed, serialization=as_text)
 
 
 def hooks_of(names: str) -> tuple[Hook, ...]:

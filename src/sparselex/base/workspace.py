@@ -4,28 +4,41 @@ import re
 from pathlib import Path
 from typing import Any
 
-from sparselex.base.artifacts import MANIFEST, read_json, write_json
+from sparselex.base.artifacts import MANIFEST, Manifest, read_json, write_json
 from sparselex.base.errors import UserError
+from sparselex.base.runs import RunCard
+
+LAYOUT = 2
+"""Version of the layout; raised when older readers could misread what we write."""
+
+MAIN = "main"
+"""The run that is meant where none is named."""
 
 _MARK = "sparselex.json"
+_RUN = "run.json"
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class Workspace:
     """A workspace folder. `create` makes one, `Workspace(path)` opens one and refuses any other folder.
 
-    `corpus` is shared; each run (one dictionary on one hook of one model) has its folder under `runs`.
+    Token corpora lie under `corpora`, shared by the runs that read the same text; each run (one dictionary at one place
+    of one model) has its folder under `runs`. Raises `UserError` for a folder that is no workspace, or one of another
+    layout.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path).absolute()
-        if read_json(self.path / _MARK) is None:
+        mark = read_json(self.path / _MARK)
+        if mark is None:
             raise UserError(
                 f"{self.path} is no sparselex workspace.",
                 f"a folder that holds {_MARK}",
                 "check the path, or make one with `sparselex demo WORKSPACE` or `sparselex harvest WORKSPACE`.",
             )
-        self.corpus = self.path / "corpus"
+        if (layout := mark.get("workspace") if isinstance(mark, dict) else mark) != LAYOUT:
+            raise _other_layout(self.path, layout)
+        self.corpora = self.path / "corpora"
         self.database = self.path / "sparselex.sqlite"
         self.report = self.path / "report.json"
 
@@ -41,7 +54,7 @@ class Workspace:
                     "choose another folder.",
                 )
             path.mkdir(parents=True, exist_ok=True)
-            write_json(path / _MARK, {"workspace": 1})
+            write_json(path / _MARK, {"workspace": LAYOUT})
         return cls(path)
 
     def run(self, name: str) -> Path:
@@ -56,16 +69,61 @@ class Workspace:
 
     def runs(self) -> list[str]:
         """Names of all runs that hold at least one finished artifact, `main` first, then by name."""
-        found = {path.parent.parent.name for path in self.path.glob(f"runs/*/*/{MANIFEST}")}
-        return sorted(filter(_RUN_NAME.fullmatch, found), key=lambda name: (name != "main", name))
+        return self._in_order({path.parent.parent.name for path in self.path.glob(f"runs/*/*/{MANIFEST}")})
+
+    def begun(self) -> list[str]:
+        """Names of all runs that were begun, with or without a finished artifact, in the same order."""
+        return self._in_order({path.parent.name for path in self.path.glob(f"runs/*/{_RUN}")} | set(self.runs()))
+
+    def card(self, run: str) -> RunCard:
+        """What a run says of itself. Raises `UserError` if there is no run of that name."""
+        return RunCard.parse(self._kept(run).get("card"), str(self.run(run) / _RUN))
 
     def settings(self, run: str) -> dict[str, Any]:
         """The configuration of a run as JSON values. Raises `UserError` if there is no run of that name."""
-        values = read_json(self.run(run) / "run.json")
-        if values is None:
+        return self._kept(run).get("config") or {}
+
+    def keep(self, card: RunCard, config: dict[str, Any]) -> None:
+        """Write what a run is and how it is configured (JSON values) into its folder."""
+        folder = self.run(card.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / _RUN, {"card": card.to_json(), "config": config})
+
+    def corpus_of(self, run: str) -> Path:
+        """Folder of the token corpus that a run reads. Raises `UserError` if the run is unknown or has none yet."""
+        corpus = self.card(run).corpus
+        if corpus is None:
+            raise UserError(
+                f"Run {run!r} has read no text yet.",
+                "a run whose first stage has been through",
+                f"run `sparselex train {self.path.name} --run {run}`.",
+            )
+        return self.corpora / corpus
+
+    def artifacts(self, run: str) -> dict[str, Manifest]:
+        """The manifests of a run's finished artifacts by the name of their folder, in the order of their names."""
+        paths = sorted(self.run(run).glob(f"*/{MANIFEST}"))
+        return {path.parent.name: Manifest.parse(read_json(path), str(path)) for path in paths}
+
+    def _kept(self, run: str) -> dict[str, Any]:
+        values = read_json(self.run(run) / _RUN)
+        if not isinstance(values, dict):
             raise UserError(
                 f"{self.path} has no run {run!r}.",
-                "one of the runs " + (", ".join(self.runs()) or "(none yet)"),
+                "one of the runs " + (", ".join(self.begun()) or "(none yet)"),
                 "check the name, or begin with `sparselex harvest`.",
             )
         return values
+
+    def _in_order(self, names: set[str]) -> list[str]:
+        return sorted(filter(_RUN_NAME.fullmatch, names), key=lambda name: (name != MAIN, name))
+
+
+def _other_layout(path: Path, layout: Any) -> UserError:
+    return UserError(
+        f"The workspace {path} has layout {layout!r}, and this version of sparselex reads layout {LAYOUT}.",
+        f"a workspace of layout {LAYOUT}",
+        "open it with the version that wrote it, or begin a new workspace; dictionaries trained in the old one come "
+        "over with "
+        f"`sparselex import NEW {path}/runs/main/dictionary` and the old run's --model, --text and --hook.",
+    )

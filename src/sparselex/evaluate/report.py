@@ -10,12 +10,12 @@ from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Figure
 from sparselex.base.intervals import bootstrap_interval
-from sparselex.base.workspace import Workspace
+from sparselex.base.workspace import MAIN, Workspace
 from sparselex.evaluate.records import Evaluation
 from sparselex.explain.records import DEFINITIONS, Explanation
 from sparselex.explain.store import ExplanationStore
 
-MAIN, TWIN = "main", "twin"
+TWIN = "twin"
 
 
 class Report(Config):

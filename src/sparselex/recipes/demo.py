@@ -4,8 +4,8 @@ import time
 
 import torch
 
-from sparselex.base.workspace import Workspace
-from sparselex.evaluate.report import MAIN, TWIN
+from sparselex.base.workspace import MAIN, Workspace
+from sparselex.evaluate.report import TWIN
 from sparselex.features.build import n_indexed
 from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.run import RunConfig, twin_of

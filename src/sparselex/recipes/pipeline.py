@@ -20,9 +20,11 @@ from sparselex.activations.source import Units
 from sparselex.activations.store import ActivationStore
 from sparselex.atlas.diff import diff
 from sparselex.atlas.records import ModelDiff
-from sparselex.base.artifacts import Manifest, fingerprint, open_artifact, stage, write_json
+from sparselex.base.artifacts import Manifest, fingerprint, open_artifact, stage
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
+from sparselex.base.runs import RunCard
+from sparselex.base.sites import Sites
 from sparselex.base.workspace import Workspace
 from sparselex.convert.doors import Imported, export_dictionary, import_dictionary
 from sparselex.dictionaries.dictionary import TrainableDictionary
@@ -146,10 +148,19 @@ class Pipeline:
                 f"at most {self.model.n_ctx}",
                 f"use --context {self.model.n_ctx} or less.",
             )
-        documents = load_documents(config.source)
         return build_corpus(
-            documents, self.model.tokenizer, config, self.workspace.corpus, text_id=text_id(config.source)
+            load_documents(config.source), self.model.tokenizer, config, self._corpus_folder, text_id=self._text_id
         )
+
+    @cached_property
+    def _text_id(self) -> str:
+        return text_id(self.config.text.source)
+
+    @cached_property
+    def _corpus_folder(self) -> Path:
+        """One for each text, tokenizer and way to cut rows: runs that agree in these share it."""
+        key = fingerprint([self.config.text.to_json(), self.model.tokenizer.id, self._text_id])
+        return self.workspace.corpora / key
 
     def harvest(self) -> ActivationStore:
         """Activations of the training documents as shards on disk; later stages then train from these."""
@@ -451,15 +462,24 @@ class Pipeline:
 
     def keep(self) -> None:
         """Write the configuration into the run's folder."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / "run.json", self.config.to_json())
+        config = self.config
+        card = RunCard(
+            name=self.run,
+            model=config.model.name,
+            second_model=config.second_model.name if config.second_model else None,
+            twin=config.model.control,
+            twin_of=config.twin_of,
+            sites=Sites.at(self.hook, self.target, mask=config.mask),
+            corpus=self._corpus_folder.name,
+        )
+        self.workspace.keep(card, config.to_json())
 
     def _dictionary(self) -> TrainableDictionary:
         """The run's dictionary, where the model is."""
         return load_dictionary(self.folder / "dictionary").to(self.config.model.device)
 
     def _open_index(self) -> FeatureIndex:
-        return FeatureIndex(self.folder / "index", TokenCorpus(self.workspace.corpus))
+        return FeatureIndex(self.folder / "index", TokenCorpus(self.workspace.corpus_of(self.run)))
 
     def units(self) -> Units:
         """What training reads: the run's shards where there are any or are asked for, else the model."""

@@ -11,6 +11,7 @@ from sparselex.atlas.config import DiffConfig
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Mask
+from sparselex.base.workspace import MAIN
 from sparselex.dictionaries.kinds import DICTIONARIES, Frozen, Kind, SelectionDtype
 from sparselex.dictionaries.sparse.products import fastest_selection
 from sparselex.dictionaries.table import config_type
@@ -188,6 +189,9 @@ class RunConfig(Config):
     text: CorpusConfig
     """The token corpus of the workspace."""
 
+    twin_of: str | None = None
+    """The run that this one is a control of; None for a run that is no control."""
+
     hook: str | None = None
     """Where the model is read; None takes the default of the model. Several sites joined by `+` make a crosscoder."""
 
@@ -259,8 +263,8 @@ def new_run(
     )
 
 
-def twin_of(config: RunConfig) -> RunConfig:
-    """The same run on the model with freshly drawn weights: what every figure is compared with.
+def twin_of(config: RunConfig, run: str = MAIN) -> RunConfig:
+    """The run `run` on the model with freshly drawn weights: what every figure is compared with.
 
     Its evaluation has no control dictionaries of its own: the report shows those of the model itself.
     """
@@ -268,4 +272,4 @@ def twin_of(config: RunConfig) -> RunConfig:
     second = config.second_model and config.second_model.model_copy(update=drawn | {"control_seed": 1})
     evaluation = config.evaluate.model_copy(update={"controls": ()})
     model = config.model.model_copy(update=drawn)
-    return config.model_copy(update={"model": model, "second_model": second, "evaluate": evaluation})
+    return config.model_copy(update={"model": model, "second_model": second, "evaluate": evaluation, "twin_of": run})

@@ -11,9 +11,9 @@ from sparselex.atlas.records import SweepReport
 from sparselex.base.artifacts import MANIFEST, Manifest, read_json
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
-from sparselex.base.workspace import Workspace
+from sparselex.base.workspace import MAIN, Workspace
 from sparselex.evaluate.records import Evaluation
-from sparselex.evaluate.report import MAIN, Report, evaluation_of
+from sparselex.evaluate.report import Report, evaluation_of
 from sparselex.explain.records import Explanation
 from sparselex.explain.store import ExplanationStore
 from sparselex.features.index import FeatureIndex
@@ -88,7 +88,7 @@ class Reading:
         """The feature index of a run. Raises `NoSuchPage` if it has none, `UserError` if it is damaged."""
         self.check_run(run)
         path = self.workspace.run(run) / "index"
-        stamp = (_stamp(path / MANIFEST), _stamp(self.workspace.corpus / MANIFEST))
+        stamp = (_stamp(path / MANIFEST), _stamp(self.workspace.corpus_of(run) / MANIFEST))
         if stamp[0] is None:
             raise NoSuchPage(
                 f"Run {run!r} has no feature index yet.",
@@ -96,7 +96,7 @@ class Reading:
                 f"run `sparselex index {self.workspace.path.name} --run {run}`.",
             )
         if run not in self._indexes or self._indexes[run][0] != stamp:
-            self._indexes[run] = (stamp, OpenIndex(FeatureIndex(path, TokenCorpus(self.workspace.corpus))))
+            self._indexes[run] = (stamp, OpenIndex(FeatureIndex(path, TokenCorpus(self.workspace.corpus_of(run)))))
         return self._indexes[run][1]
 
     def explanation(self, index: FeatureIndex, latent: int) -> Explanation | None:
@@ -120,13 +120,13 @@ class Reading:
         """The manifest of one artifact of a run, or None."""
         return _parsed(Manifest, self.workspace.run(run) / kind / MANIFEST)
 
-    def corpus_manifest(self) -> Manifest | None:
-        """The manifest of the workspace's corpus, or None."""
-        return _parsed(Manifest, self.workspace.corpus / MANIFEST)
+    def corpus_manifest(self, run: str) -> Manifest | None:
+        """The manifest of a run's corpus, or None."""
+        return _parsed(Manifest, self.workspace.corpus_of(run) / MANIFEST)
 
     def settings(self, run: str) -> dict:
         """The configuration of a run; empty if it was made without one."""
-        return read_json(self.workspace.run(run) / "run.json") or {}
+        return self.workspace.settings(run)
 
     def evaluation(self, run: str) -> Evaluation | None:
         """The evaluation of a run, or None."""
@@ -134,8 +134,7 @@ class Reading:
 
     def run_folders(self) -> list[str]:
         """Names of all runs that were begun, with or without a finished artifact."""
-        begun = sorted(path.parent.name for path in self.workspace.path.glob("runs/*/run.json"))
-        return sorted({*self.workspace.runs(), *begun}, key=lambda name: (name != MAIN, name))
+        return self.workspace.begun()
 
     def sweep(self, run: str) -> SweepReport | None:
         """The sweep of a run, or None."""

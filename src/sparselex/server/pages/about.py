@@ -9,7 +9,7 @@ from sparselex.server.reading import Reading
 def about(reading: Reading, run: str) -> AboutPage:
     """The manifests of a run. Raises `NoSuchPage` if there is no run of that name."""
     reading.check_run(run)
-    found = {"corpus": reading.corpus_manifest()}
+    found = {"corpus": reading.corpus_manifest(run)}
     found |= {kind: reading.manifest(run, kind) for kind in ("activations", *STAGES)}
     return AboutPage(
         title=f"{run}: provenance",

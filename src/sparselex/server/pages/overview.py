@@ -20,7 +20,7 @@ def overview(reading: Reading) -> OverviewPage:
     return OverviewPage(
         title=f"{workspace.path.name}: overview",
         workspace=workspace.path.name,
-        corpus=_corpus(reading),
+        corpus=_corpus(reading, workspace.runs()),
         runs=[_run(reading, run) for run in workspace.runs()],
         groups=_groups(figures),
         control_names=sorted(controls, key=lambda name: (name != TWIN, name)),
@@ -33,7 +33,7 @@ def overview(reading: Reading) -> OverviewPage:
 
 def control_of(reading: Reading, run: str) -> str:
     """Which random-weight control of the model a run read; `none` for the model itself."""
-    return reading.settings(run).get("model", {}).get("control", "none")
+    return reading.workspace.card(run).twin
 
 
 def _groups(figures: list[Figure]) -> list[FigureGroup]:
@@ -51,8 +51,8 @@ def _notice(reading: Reading) -> str:
     return ""
 
 
-def _corpus(reading: Reading) -> CorpusSummary | None:
-    manifest = reading.corpus_manifest()
+def _corpus(reading: Reading, runs: list[str]) -> CorpusSummary | None:
+    manifest = reading.corpus_manifest(runs[0]) if runs else None
     if manifest is None:
         return None
     return CorpusSummary(
