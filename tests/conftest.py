@@ -7,7 +7,7 @@ import torch
 
 from sparselex.base.workspace import Workspace
 from sparselex.features.index import FeatureIndex
-from sparselex.recipes.run import twin_of
+from sparselex.recipes.config import twin_of
 from sparselex.text.corpus import TokenCorpus
 from tests.support.small import build_all, small_config, write_documents
 

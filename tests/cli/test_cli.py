@@ -4,9 +4,10 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +15,21 @@ import pytest
 from fastapi.testclient import TestClient
 
 from sparselex.base.workspace import Workspace
-from sparselex.cli import main as cli
-from sparselex.recipes.pipeline import Pipeline
+from sparselex.recipes.run import Run
+from sparselex.recipes.stage import STAGES
+from sparselex.recipes.work.choices import train_config
 from sparselex.server.app import create_app
+from tests.support.command import done, sparselex
 from tests.support.small import write_documents
 
+SIZES = ["--context", "64", "--tokens", "20000"]
+DICTIONARY = ["--expansion", "0.25", "--k", "4"]
 ENVIRONMENT = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-DEMO = ["--context", "64", "--tokens", "20000", "--expansion", "0.25", "--k", "4", "--no-serve"]
 
 
-def run(*arguments, **options):
-    command = [sys.executable, "-c", "from sparselex.cli.main import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=120, **options)
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
 
 
 @pytest.fixture(scope="module")
@@ -37,90 +41,17 @@ def text(tmp_path_factory) -> Path:
 def staged(text, tmp_path_factory) -> Path:
     """A workspace made verb by verb."""
     workspace = tmp_path_factory.mktemp("staged") / "w"
-    for arguments in (
-        ("harvest", workspace, "--text", text, "--context", 64, "--tokens", 20_000),
-        ("train", workspace, "--expansion", 0.25, "--k", 4),
-        ("index", workspace),
-        ("explain", workspace),
-        ("evaluate", workspace),
-    ):
-        result = run(*arguments)
-        assert result.returncode == 0, result.stderr
+    done("harvest", workspace, "--text", text, *SIZES)
+    done("train", workspace, *DICTIONARY)
+    for verb in ("index", "explain", "evaluate"):
+        done(verb, workspace)
     return workspace
 
 
-def test_every_stage_leaves_its_artifact(staged):
-    kinds = {path.parent.name for path in staged.glob("runs/main/*/manifest.json")}
-    assert kinds == {"activations", "dictionary", "index", "evaluation"} and Workspace(staged).runs() == ["main"]
-
-
-@pytest.mark.parametrize("verb", ["train", "index", "explain", "evaluate", "report"])
-def test_json_for_scripts_and_nothing_done_twice(staged, verb):
-    before = {path: path.stat().st_mtime_ns for path in staged.rglob("*.npy")}
-    options = ["--expansion", 0.25, "--k", 4] if verb == "train" else []
-    result = run(verb, staged, *options, "--json")
-    assert result.returncode == 0, result.stderr
-    assert isinstance(json.loads(result.stdout), dict)
-    assert {path: path.stat().st_mtime_ns for path in staged.rglob("*.npy")} == before
-
-
-@pytest.mark.parametrize("kind", ["matching_pursuit", "archetypal"])
-def test_types_with_a_way_of_their_own_train_from_the_command_line(staged, tmp_path, kind):
-    """These take other values from the options than the rest: nothing that the type does not know is passed on."""
-    copy = tmp_path / "w"
-    shutil.copytree(staged, copy)
-    result = run("train", copy, "--kind", kind, "--expansion", 0.25, "--k", 4, "--json")
-    assert result.returncode == 0, result.stderr
-    dictionary = json.loads(result.stdout)["config"]["dictionary"]
-    assert (dictionary["kind"], dictionary["k"]) == (kind, 4)
-
-
-def test_a_configuration_from_a_file_is_what_the_run_keeps(staged, tmp_path):
-    shutil.copytree(staged, tmp_path / "w")
-    values = {"dictionary": {"kind": "topk", "d_in": 512, "d_sae": 64, "k": 4}, "n_tokens": 5_000, "lr": 0.002}
-    (tmp_path / "whole.json").write_text(json.dumps(values))
-    result = run("train", tmp_path / "w", "--config", tmp_path / "whole.json", "--json")
-    assert result.returncode == 0, result.stderr
-    kept = json.loads((tmp_path / "w/runs/main/run.json").read_text())["training"]
-    assert (kept["kind"], kept["k"], kept["n_tokens"], kept["settings"]["lr"]) == ("topk", 4, 5_000, 0.002)
-    again = Pipeline.open(Workspace(tmp_path / "w"), "main").train_config()
-    assert again.to_json() == json.loads(result.stdout)["config"]
-
-
-def test_a_dictionary_goes_out_and_comes_back(staged, text, tmp_path):
-    assert run("export", staged, tmp_path / "d").returncode == 0
-    arguments = ("import", tmp_path / "w", tmp_path / "d", "--text", text, "--context", 64, "--tokens", 20_000)
-    result = run(*arguments, "--hook", "blocks.0.mlp.hook_post")
-    assert result.returncode == 0 and "read as saelens" in result.stdout, result.stderr
-    assert run("index", tmp_path / "w").returncode == 0
-    there, here = (np.load(path / "runs/main/index/histogram.npy") for path in (staged, tmp_path / "w"))
-    assert abs(there.sum() - here.sum()) <= 1e-3 * there.sum()
-    page = TestClient(create_app(Workspace(tmp_path / "w"))).get("/")
-    assert page.status_code == 200 and "imported from" in page.text and str(tmp_path / "d") in page.text
-    again = run("import", tmp_path / "named", *arguments[2:])
-    assert again.returncode == 0, "the files name the hook: " + again.stderr
-    assert json.loads((tmp_path / "named/runs/main/run.json").read_text())["hook"] == "blocks.0.mlp.hook_post"
-
-
-def test_controls_are_chosen_by_name(staged, tmp_path):
-    shutil.copytree(staged, tmp_path / "w")
-    for given, names in (("pca, random", {"pca", "random"}), ("none", set())):
-        result = run("evaluate", tmp_path / "w", "--controls", given, "--json")
-        assert result.returncode == 0, result.stderr
-        figures = {figure["name"]: figure for figure in json.loads(result.stdout)["figures"]}
-        assert set(figures["core/fvu"]["controls"]) == names
-    result = run("evaluate", tmp_path / "w", "--controls", "pca,nerons")
-    assert result.returncode == 2 and "'nerons'" in result.stderr and "covariance" in result.stderr
-
-
-def test_report_prints_a_table(staged):
-    result = run("report", staged)
-    assert "core/fvu" in result.stdout and "No random twin was run" in result.stdout
-
-
-def test_hooks_lists_names_and_widths():
-    assert "512  blocks.0.mlp.hook_post" in run("hooks", "embedded").stdout
-    assert {"name": "blocks.0.hook_mlp_out", "width": 128} in json.loads(run("hooks", "embedded", "--json").stdout)
+@pytest.fixture
+def copy(staged, tmp_path) -> Path:
+    """One that may be changed."""
+    return shutil.copytree(staged, tmp_path / "w")
 
 
 def files_of(workspace):
@@ -132,27 +63,103 @@ def files_of(workspace):
     }
 
 
-def test_a_demo_killed_again_and_again_ends_like_an_undisturbed_one(text, tmp_path):
-    """SIGKILL at moments spread over the run; the database is compared by the report that is made from it."""
-    whole = run("demo", tmp_path / "whole" / "w", "--text", text, *DEMO)
-    assert whole.returncode == 0, whole.stderr
-    arguments = [
-        sys.executable,
-        "-c",
-        "from sparselex.cli.main import main; main()",
-        "demo",
-        str(tmp_path / "killed" / "w"),
-        "--text",
-        str(text),
-        *DEMO,
-    ]
-    for seconds in (2.5, 3.5, 4.0, 5.0):
-        with subprocess.Popen(arguments, env=ENVIRONMENT, stdout=-3, stderr=-3) as process:
-            time.sleep(seconds)
-            process.send_signal(signal.SIGKILL)
-    again = subprocess.run(arguments, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
-    assert again.returncode == 0, again.stderr
-    assert files_of(tmp_path / "whole" / "w") == files_of(tmp_path / "killed" / "w")
+def test_every_stage_leaves_its_artifact(staged):
+    workspace = Workspace(staged)
+    made = {stage.makes for _, stage in STAGES.items() if stage.expected} | {"activations"}
+    assert set(workspace.artifacts("main")) == made and workspace.runs() == ["main"]
+
+
+@pytest.mark.parametrize("verb", ["harvest", "train", "index", "explain", "evaluate", "report"])
+def test_json_for_scripts_and_nothing_done_twice(staged, verb):
+    before = {path: path.stat().st_mtime_ns for path in staged.rglob("*.npy")}
+    assert isinstance(done(verb, staged, "--json").json, dict)
+    assert {path: path.stat().st_mtime_ns for path in staged.rglob("*.npy")} == before
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        ("harvest", "activations of width 512"),
+        ("train", "batchtopk dictionary, 512 -> 128 latents, "),
+        ("index", "128 features over "),
+        ("explain", "latents explained"),
+        ("evaluate", "core/loss_recovered_mean"),
+        ("report", "No random twin was run"),
+    ],
+)
+def test_every_verb_ends_with_what_came_out(staged, verb, words):
+    assert words in done(verb, staged).out
+
+
+def test_what_training_left_unexplained_is_said(staged):
+    said = done("train", staged).out
+    assert "on held-out text L0 " in said and "FVU 0." in said and " dead" in said
+
+
+def test_text_shorter_than_asked_is_said(text, tmp_path):
+    said = done("harvest", tmp_path / "w", "--text", text, "--context", 64, "--tokens", 10_000_000).out
+    assert "40 documents" in said and "fewer than the 10,000,000 asked for" in said
+
+
+@pytest.mark.parametrize("kind", ["matching_pursuit", "archetypal"])
+def test_types_with_a_way_of_their_own_train_from_the_command_line(copy, kind):
+    """These take other values from the options than the rest: nothing that the type does not know is passed on."""
+    dictionary = done("train", copy, "--kind", kind, *DICTIONARY, "--json").json["config"]["dictionary"]
+    assert (dictionary["kind"], dictionary["k"]) == (kind, 4)
+
+
+def test_a_configuration_from_a_file_is_what_the_run_keeps(copy, tmp_path):
+    values = {"dictionary": {"kind": "topk", "d_in": 512, "d_sae": 64, "k": 4}, "n_tokens": 5_000, "lr": 0.002}
+    (tmp_path / "whole.json").write_text(json.dumps(values))
+    made = done("train", copy, "--config", tmp_path / "whole.json", "--json").json
+    run = Run.open(Workspace(copy))
+    kept = run.stage("train").choice
+    assert (kept.kind, kept.k, kept.n_tokens, kept.settings["lr"]) == ("topk", 4, 5_000, 0.002)
+    assert train_config(run, kept).to_json() == made["config"]
+    before = files_of(copy)
+    done("train", copy)
+    assert files_of(copy) == before, "without options a run trains what it kept"
+
+
+def test_a_dictionary_goes_out_and_comes_back(staged, text, tmp_path):
+    assert "saelens layout in" in done("export", staged, tmp_path / "d").out
+    arguments = (tmp_path / "d", "--text", text, *SIZES)
+    place = ("--hook", "blocks.0.mlp.hook_post")
+    assert "read as saelens" in done("import", tmp_path / "w", *arguments, *place).out
+    done("index", tmp_path / "w")
+    there, here = (np.load(path / "runs/main/index/histogram.npy") for path in (staged, tmp_path / "w"))
+    assert abs(there.sum() - here.sum()) <= 1e-3 * there.sum()
+    page = TestClient(create_app(Workspace(tmp_path / "w"))).get("/")
+    assert page.status_code == 200 and "imported from" in page.text and str(tmp_path / "d") in page.text
+    done("import", tmp_path / "named", *arguments)
+    assert Workspace(tmp_path / "named").card("main").sites.hooks == (place[1],), "the files name the hook"
+
+
+def test_what_a_run_reads_it_goes_on_reading(copy):
+    """Harvested again with another precision, the run has its text and context still."""
+    before = Workspace(copy).settings("main")
+    done("harvest", copy, "--dtype", "bfloat16")
+    after = Workspace(copy).settings("main")
+    assert after["stages"].pop("harvest")["dtype"] == "bfloat16" != before["stages"].pop("harvest")["dtype"]
+    assert after == before
+
+
+def test_two_runs_on_two_texts_live_side_by_side(copy, tmp_path):
+    other = write_documents(tmp_path / "other", n=60)
+    done("harvest", copy, "--run", "second", "--text", other, *SIZES)
+    corpora = {Workspace(copy).corpus_of(run) for run in ("main", "second")}
+    assert len(corpora) == 2 and done("index", copy).code == 0
+
+
+def test_controls_are_chosen_by_name(copy):
+    for given, names in (("pca, random", {"pca", "random"}), ("none", set())):
+        figures = {f["name"]: f for f in done("evaluate", copy, "--controls", given, "--json").json["figures"]}
+        assert set(figures["core/fvu"]["controls"]) == names
+
+
+def test_hooks_lists_names_and_widths():
+    assert "512  blocks.0.mlp.hook_post" in done("hooks", "embedded").out
+    assert {"name": "blocks.0.hook_mlp_out", "width": 128} in done("hooks", "embedded", "--json").json
 
 
 @pytest.mark.parametrize(
@@ -164,8 +171,8 @@ def test_a_demo_killed_again_and_again_ends_like_an_undisturbed_one(text, tmp_pa
         (["harvest", "{tmp}/w", "--text", "no-such-dataset"], "is no file or folder"),
         (["harvest", "{tmp}/w", "--text", "{text}", "--hook", "blocks.0.hook_mlp"], "did you mean"),
         (["harvest", "{tmp}/w", "--text", "{text}", "--context", "100000"], "longer than the model reads"),
-        (["harvest", "{tmp}/w", "--text", "{text}", "--control", "shuffled"], "control"),
-        (["harvest", "{tmp}/w", "--text", "{text}", "--dtype", "int4"], "shard_dtype"),
+        (["harvest", "{tmp}/w", "--text", "{text}", "--twin", "shuffled"], "--twin: Input should be"),
+        (["harvest", "{tmp}/w", "--text", "{text}", "--dtype", "int4"], "--dtype: Input should be"),
         (["harvest", "{text}", "--text", "{text}"], "is no sparselex workspace"),
         (["harvest", "{tmp}/w", "--text", "{text}", "--run", "../up"], "cannot be the name of a run"),
         (["report", "{tmp}"], "is no sparselex workspace"),
@@ -175,9 +182,13 @@ def test_a_demo_killed_again_and_again_ends_like_an_undisturbed_one(text, tmp_pa
         (["train", "{staged}", "--kind", "relu", "--k", "4"], "leave k out, or choose another --kind"),
         (["train", "{staged}", "--skip"], "begin a run with --target"),
         (["train", "{staged}", "--k", "4", "--l1", "3", "--log-to", "tensorboard"], "l1=3.0 was given"),
-        (["sweep", "{staged}", "--kind", "relu", "--kind", "gated", "--k", "4"], "k with abstopk"),
+        (["sweep", "{staged}", "--kind", "relu", "--kind", "gated", "--k", "4"], "k with batchtopk, topk"),
         (["train", "{staged}", "--frozen", "all"], "soft_decoder"),
-        (["train", "{staged}", "--prefetch", "-1"], "prefetch"),
+        (["train", "{staged}", "--prefetch", "-1"], "--prefetch: Input should be greater"),
+        (["train", "{staged}", "--k", "four"], "--k: Input should be a valid integer"),
+        (["sweep", "{staged}", "--seed", "0,0"], "each value once"),
+        (["use", "{staged}", "nonsense"], "no sparselex artifact"),
+        (["evaluate", "{staged}", "--controls", "pca,nerons"], "did you mean neurons"),
         (["train", "{staged}", "--config", "{bad_config}"], "unknown key"),
         (["train", "{staged}", "--config", "{config}", "--k", "4", "--seed", "0"], "given together with --k, --seed"),
         (["index", "{tmp}/nowhere"], "is no sparselex workspace"),
@@ -213,7 +224,7 @@ def test_a_demo_killed_again_and_again_ends_like_an_undisturbed_one(text, tmp_pa
         (["export", "{staged}", "{tmp}/d", "--layout", "sparsify"], "no place in the layout"),
         (["train", "{staged}", "--option", "bandwidth"], "has no name or no value"),
         (["train", "{staged}", "--kind", "jumprelu", "--option", "bandwith=3"], "did you mean bandwidth"),
-        (["train", "{staged}", "--kind", "sae"], "one of abstopk, archetypal"),
+        (["train", "{staged}", "--kind", "sae"], "one of batchtopk, topk, relu"),
         (["train", "{staged}", "--log-to", "mlflow"], "one of tensorboard, wandb"),
         (["diff", "{staged}"], "reads one model"),
         (["serve", "{tmp}"], "is no sparselex workspace"),
@@ -231,32 +242,29 @@ def test_mistakes_end_in_one_message(arguments, words, staged, text, tmp_path):
     good.write_text('{"dictionary": {"kind": "topk", "d_in": 512, "d_sae": 64, "k": 4}, "n_tokens": 1000}')
     places = {"tmp": tmp_path, "staged": staged, "text": text, "bad_config": bad, "config": good}
     before = files_of(staged)
-    result = run(*(argument.format(**places) for argument in arguments))
-    assert result.returncode == 2, result.stdout + result.stderr
-    assert words in result.stderr and "Traceback" not in result.stderr
-    if "error:" in result.stderr:
-        assert "expected:" in result.stderr and "to do:" in result.stderr
-    made = [
-        path
-        for path in tmp_path.rglob("*")
-        if path.is_file() and path.name not in ("bad.json", "good.json", "sparselex.json")
-    ]
-    assert made == []
+    result = sparselex(*(argument.format(**places) for argument in arguments))
+    assert result.code == 2, result.out + result.err
+    assert words in result.err and "Traceback" not in result.err
+    if "error:" in result.err:
+        assert "expected:" in result.err and "to do:" in result.err
+    assert {path.name for path in tmp_path.rglob("*")} <= {"bad.json", "good.json"}, "not even an empty workspace"
     assert files_of(staged) == before
 
 
-@pytest.mark.parametrize("name", ["shard-00000.safetensors", "sae_weights.safetensors", "positions.npy", "tokens.npy"])
-def test_damaged_files_are_named(staged, tmp_path, name):
-    copy = tmp_path / "w"
-    shutil.copytree(staged, copy)
+@pytest.mark.parametrize(
+    ("name", "verb"),
+    [
+        ("shard-00000.safetensors", "train"),
+        ("sae_weights.safetensors", "index"),
+        ("positions.npy", "explain"),
+        ("tokens.npy", "explain"),
+    ],
+)
+def test_damaged_files_are_named(copy, name, verb):
     path = next(copy.rglob(name))
     path.write_bytes(path.read_bytes()[:-5])
-    verb = {"shard-00000.safetensors": "train", "sae_weights.safetensors": "index"}.get(name, "explain")
-    (copy / "runs" / "main" / "dictionary" / "manifest.json").unlink() if verb == "train" else None
-    shutil.rmtree(copy / "runs" / "main" / "dictionary") if verb == "train" else None
-    options = ["--expansion", 0.25, "--k", 4] if verb == "train" else []
-    result = run(verb, copy, *options)
-    assert result.returncode == 2 and name in result.stderr and "damaged" in result.stderr
+    result = sparselex(verb, copy)
+    assert result.code == 2 and name in result.err and "damaged" in result.err
 
 
 def test_a_full_disk_is_one_message(text, tmp_path):
@@ -272,17 +280,30 @@ def test_a_full_disk_is_one_message(text, tmp_path):
     assert not (tmp_path / "w" / "runs" / "main" / "activations").exists()
 
 
-def test_help_is_quick_and_needs_no_torch():
-    result = run("--help")
-    assert result.returncode == 0
-    for verb in ("demo", "harvest", "train", "index", "explain", "evaluate", "report", "serve", "hooks"):
-        assert verb in result.stdout
-        assert "--help" in run(verb, "--help").stdout
+def test_help_has_every_verb():
+    shown = done("--help").out
+    for verb in (*STAGES.names(), "demo", "use", "report", "serve", "hooks"):
+        assert verb in shown
+        assert "--help" in done(verb, "--help").out
+
+
+def test_the_version_is_said():
+    assert done("--version").out.startswith("sparselex 0.")
+
+
+def test_what_is_done_is_recognised_without_pytorch(staged):
+    """In a process of its own: the model is not loaded, nor is PyTorch."""
+    for verb in ("harvest", "train", "index", "explain", "evaluate"):
+        code = (
+            "import sys; from sparselex.cli.main import main\n"
+            f"main(['{verb}', {str(staged)!r}])\n"
+            "assert not {'torch', 'transformers'} & set(sys.modules), sorted(sys.modules)"
+        )
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT)
+        assert result.returncode == 0, verb + result.stderr
 
 
 def test_serve_prints_its_address_and_answers(staged):
-    import urllib.request
-
     code = "from sparselex.cli.main import main; main()"
     command = [sys.executable, "-c", code, "serve", str(staged), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
@@ -294,16 +315,8 @@ def test_serve_prints_its_address_and_answers(staged):
 
 
 def test_a_taken_port_is_named(staged):
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        result = run("serve", staged, "--port", taken.getsockname()[1])
-    assert result.returncode == 2 and "choose another with --port" in result.stderr
-
-
-def test_every_verb_has_a_file_of_its_own():
-    folder = Path(cli.__file__).parent
-    verbs = {command.callback.__name__ for command in cli.app.registered_commands}
-    assert verbs == {path.stem for path in folder.glob("*.py")} - {"__init__", "main", "options"}
+        result = sparselex("serve", staged, "--port", taken.getsockname()[1])
+    assert result.code == 2 and "cannot be used" in result.err and "--port 0" in result.err

@@ -5,31 +5,30 @@ import json
 import pytest
 import torch
 from safetensors.torch import save_file
-from typer.testing import CliRunner
 
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
-from sparselex.cli.main import app
 from sparselex.convert.doors import export_dictionary
 from sparselex.dictionaries.types.clt import CrossLayerConfig, CrossLayerTranscoder
-from sparselex.recipes.pipeline import Pipeline
-from sparselex.recipes.run import new_run
-from tests.support.small import write_documents
+from sparselex.recipes.config import new_run
+from sparselex.recipes.run import Run
+from tests.support.command import done
+from tests.support.small import values_of, write_documents
 
 IN, OUT = "blocks.0.hook_mlp_in", "blocks.0.hook_mlp_out"
 EYE = torch.eye(128)
 
 
-def pipeline_of(tmp_path, run="main", **options):
+def run_of(tmp_path, run="main", **options):
     text = write_documents(tmp_path / "text") if not (tmp_path / "text").exists() else tmp_path / "text"
-    return Pipeline(
+    return Run(
         Workspace.create(tmp_path / "w"), run, new_run("embedded", str(text), n_ctx=64, n_tokens=20_000, **options)
     )
 
 
-def figures(pipeline):
-    pipeline.index()
-    return {figure.name: figure.value for figure in pipeline.evaluate().figures}
+def figures(run):
+    run.do("index")
+    return values_of(run)
 
 
 def test_a_perfect_dictionary_of_normalised_tokens_loses_nothing(tmp_path):
@@ -46,9 +45,9 @@ def test_a_perfect_dictionary_of_normalised_tokens_loses_nothing(tmp_path):
     )
     cfg = {"architecture": "standard", "d_in": 128, "d_sae": 256, "normalize_activations": "layer_norm"}
     (tmp_path / "d" / "cfg.json").write_text(json.dumps(cfg))
-    pipeline = pipeline_of(tmp_path, hook=OUT)
-    pipeline.import_dictionary(tmp_path / "d")
-    values = figures(pipeline)
+    run = run_of(tmp_path, hook=OUT)
+    run.do("import", source=str(tmp_path / "d"))
+    values = figures(run)
     assert values["core/fvu"] < 1e-6 and abs(values["core/loss_recovered_mean"] - 1) < 1e-3
     assert values["core/l0"] == pytest.approx(128, abs=1)
 
@@ -74,34 +73,22 @@ def crosscoder(folder):
 
 def test_a_crosscoder_of_two_models(tmp_path):
     folder, text = crosscoder(tmp_path / "d"), write_documents(tmp_path / "text")
-    arguments = [
-        "import",
-        str(tmp_path / "w"),
-        str(folder),
-        "--text",
-        str(text),
-        "--context",
-        "64",
-        "--tokens",
-        "20000",
-        "--hook",
-        OUT,
-    ]
-    result = CliRunner().invoke(app, [*arguments, "--second-model", "embedded-b"])
-    assert result.exit_code == 0 and "read as crosscoder_learning" in result.output, result.output
-    values = figures(Pipeline.open(Workspace(tmp_path / "w"), "main"))
+    place = ["--hook", OUT, "--second-model", "embedded-b"]
+    cut = ["--text", text, "--context", 64, "--tokens", 20_000]
+    assert "read as crosscoder_learning" in done("import", tmp_path / "w", folder, *cut, *place).out
+    values = figures(Run.open(Workspace(tmp_path / "w"), "main"))
     assert values["core/fvu"] < 1e-6 and abs(values["core/loss_recovered_mean"] - 1) < 1e-3
 
 
 def test_sites_of_other_widths_are_named(tmp_path):
     folder = crosscoder(tmp_path / "d")
     with pytest.raises(UserError, match="has width 512, and the dictionary reads width 256"):
-        pipeline_of(tmp_path, hook="blocks.0.mlp.hook_post").import_dictionary(folder)
+        run_of(tmp_path, hook="blocks.0.mlp.hook_post").do("import", source=str(folder))
     config = CrossLayerConfig(d_in=640, d_out=640, d_sae=8, layers_in=(320, 320), layers_out=(320, 320), k=2)
     export_dictionary(CrossLayerTranscoder(config), tmp_path / "e", "circuit-tracer")
     sites = f"{OUT}+blocks.0.mlp.hook_post"
     with pytest.raises(UserError, match=r"sites of widths \[128, 512\], and the dictionary reads \[320, 320\]"):
-        pipeline_of(tmp_path, hook=sites, target=sites).import_dictionary(tmp_path / "e")
+        run_of(tmp_path, hook=sites, target=sites).do("import", source=str(tmp_path / "e"))
 
 
 def test_a_cross_layer_transcoder(tmp_path):
@@ -112,6 +99,6 @@ def test_a_cross_layer_transcoder(tmp_path):
     dictionary = CrossLayerTranscoder(config, torch.Generator().manual_seed(0))
     dictionary.threshold.fill_(0.5)
     export_dictionary(dictionary, tmp_path / "d", "circuit-tracer")
-    pipeline = pipeline_of(tmp_path, **sites)
-    pipeline.import_dictionary(tmp_path / "d")
-    assert 0 < figures(pipeline)["core/l0"] < 64
+    run = run_of(tmp_path, **sites)
+    run.do("import", source=str(tmp_path / "d"))
+    assert 0 < figures(run)["core/l0"] < 64

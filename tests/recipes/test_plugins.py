@@ -1,7 +1,5 @@
 """A type of dictionary that another package registers: configured by its name, trained, saved, loaded, evaluated."""
 
-import os
-import subprocess
 import sys
 
 import pytest
@@ -12,13 +10,15 @@ from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.dictionaries.kinds import DICTIONARIES
-from sparselex.recipes.pipeline import Pipeline
-from sparselex.recipes.run import TrainingChoice
+from sparselex.recipes.choice import TrainingChoice
+from sparselex.recipes.run import Run
+from sparselex.recipes.work.choices import train_config
 from sparselex.testing import check_dictionary
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import train
+from tests.support.command import done
 from tests.support.plugin import install
-from tests.support.small import small_config, write_documents
+from tests.support.small import values_of, write_documents
 
 VALUES = {
     "dictionary": {"kind": "log_relu", "d_in": 16, "d_sae": 32},
@@ -59,32 +59,16 @@ def test_it_is_trained_saved_and_loaded(installed, tmp_path):
 
 
 def test_it_goes_through_every_stage_from_the_command_line(installed, tmp_path):
-    workspace = Workspace.create(tmp_path / "w")
-    Pipeline(workspace, "main", small_config(write_documents(tmp_path / "text"))).harvest()
-    command = [
-        sys.executable,
-        "-c",
-        "from sparselex.cli.main import main; main()",
-        "train",
-        str(workspace.path),
-        "--kind",
-        "log_relu",
-        "--expansion",
-        "0.25",
-        "--option",
-        "weight=3",
-        "--tokens",
-        "8000",
-    ]
-    paths = os.pathsep.join([str(installed), *filter(None, [os.environ.get("PYTHONPATH")])])
-    result = subprocess.run(
-        command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, timeout=120
-    )
-    assert result.returncode == 0 and "LogReLU dictionary, 512 -> 128 latents" in result.stdout, result.stderr
-    pipeline = Pipeline.open(workspace, "main").use_controls([])
-    assert pipeline.config.training.kind == "log_relu" and pipeline.train_config().dictionary.weight == 3
-    assert pipeline.index().d_sae == 128
-    assert {figure.name: figure for figure in pipeline.evaluate().figures}["core/fvu"].value < 1
+    text, w = write_documents(tmp_path / "text"), tmp_path / "w"
+    done("harvest", w, "--text", text, "--context", 64)
+    options = ["--kind", "log_relu", "--expansion", 0.25, "--option", "weight=3", "--tokens", 8000]
+    assert "log_relu dictionary, 512 -> 128 latents" in done("train", w, *options).out
+    run = Run.open(Workspace(w))
+    kept = run.stage("train").choice
+    assert kept.kind == "log_relu" and train_config(run, kept).dictionary.weight == 3
+    assert run.do("index").d_sae == 128
+    run.do("evaluate", controls=())
+    assert values_of(run)["core/fvu"] < 1
 
 
 def test_where_the_package_is_not_installed_the_known_types_are_named(tmp_path, monkeypatch):
@@ -96,7 +80,7 @@ def test_where_the_package_is_not_installed_the_known_types_are_named(tmp_path, 
     sys.modules.pop("log_relu", None)
     for attempt in (lambda: TrainConfig.parse(VALUES), lambda: TrainingChoice(kind="log_relu")):
         with pytest.raises(
-            UserError, match=r"Unknown dictionary 'log_relu'(?s:.*)one of abstopk, archetypal, batchtopk, clt"
+            UserError, match=r"Unknown dictionary 'log_relu'(?s:.*)one of batchtopk, topk, relu, jumprelu"
         ):
             attempt()
     with pytest.raises(UserError, match=r"config.json.*'log_relu'(?s:.*)batchtopk(?s:.*)install the package"):

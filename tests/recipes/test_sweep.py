@@ -1,4 +1,4 @@
-"""Sweeps: one reading for all, figures that agree with a slow look, fronts, and a run made from the best."""
+"""Sweeps: many dictionaries from one reading, each what it would be alone, and their report."""
 
 import json
 import multiprocessing
@@ -7,20 +7,23 @@ import numpy as np
 import pytest
 import torch
 
-from sparselex.activations.prefetch import Prefetched
+from sparselex.activations.prefetch import PrefetchedUnits
 from sparselex.atlas.fronts import fronts_of
 from sparselex.atlas.records import SweepReport, SweepRow
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
+from sparselex.cli.tables import print_sweep
 from sparselex.dictionaries.files import load_dictionary
-from sparselex.recipes.pipeline import Pipeline
-from sparselex.recipes.sweep import SweepConfig, members_of, print_sweep, sweep, use
+from sparselex.recipes.run import Run
+from sparselex.recipes.stages.sweep import Sweep
+from sparselex.recipes.work.choices import train_config
+from sparselex.recipes.work.sweep import FOLDER, members_of, use
 from sparselex.server.app import create_app
 from sparselex.training.config import TrainConfig
-from tests.support.small import small_config, write_documents
+from tests.support.small import small_run
 
 HOOKS = ("blocks.0.mlp.hook_post", "blocks.0.hook_resid_post")
-CONFIG = SweepConfig(
+STAGE = Sweep(
     kinds=("batchtopk", "relu"),
     expansions=(0.5,),
     ks=(4, 8),
@@ -36,31 +39,30 @@ CONFIG = SweepConfig(
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    root = tmp_path_factory.mktemp("sweep")
-    pipeline = Pipeline(Workspace.create(root / "w"), "main", small_config(write_documents(root / "text")))
-    return pipeline, sweep(pipeline, CONFIG)
+    run = small_run(tmp_path_factory.mktemp("sweep"))
+    return run, run.do(STAGE)
 
 
 def test_every_combination_is_there_with_its_figures(swept):
-    pipeline, found = swept
+    run, found = swept
     assert len(found.rows) == len(HOOKS) * (2 + 1) * 2
-    assert [row.name for row in found.rows] == [member.name for member in members_of(pipeline, CONFIG)]
+    assert [row.name for row in found.rows] == [member.name for member in members_of(run, STAGE)]
     for row in found.rows:
-        assert row.failure is None and row.value("core/l0") > 0 and (pipeline.folder / "sweep" / row.name).is_dir()
-    wide = {row.hook: load_dictionary(pipeline.folder / "sweep" / row.name).d_in for row in found.rows}
+        assert row.failure is None and row.value("core/l0") > 0 and (run.folder / FOLDER / row.name).is_dir()
+    wide = {row.hook: load_dictionary(run.folder / FOLDER / row.name).d_in for row in found.rows}
     assert wide == {HOOKS[0]: 512, HOOKS[1]: 128}
     assert {name.rpartition("/")[0] for name in found.baselines} == set(HOOKS)
 
 
 def test_its_figures_equal_a_direct_look(swept):
-    pipeline, found = swept
+    run, found = swept
     row = found.rows[0]
-    dictionary = load_dictionary(pipeline.folder / "sweep" / row.name)
-    test = pipeline.corpus.row_ranges["test"]
+    dictionary = load_dictionary(run.folder / FOLDER / row.name)
+    test = run.corpus.row_ranges["test"]
     rows = np.unique(np.linspace(test.start, test.stop - 1, min(20, len(test))).round().astype(np.int64))
-    tokens = torch.from_numpy(np.asarray(pipeline.corpus.tokens[rows]).astype(np.int64))
-    text = torch.from_numpy(pipeline.corpus.text_mask(rows))
-    x = pipeline.model.capture(tokens, [row.hook])[row.hook][text]
+    tokens = torch.from_numpy(np.asarray(run.corpus.tokens[rows]).astype(np.int64))
+    text = torch.from_numpy(run.corpus.text_mask(rows))
+    x = run.model.run(tokens, read=[row.hook], logits=False).values[row.hook][text]
     assert row.value("core/l0") == pytest.approx(float((dictionary.encode(x) != 0).sum()) / len(x), rel=1e-6)
     fvu = float((dictionary(x) - x).square().sum() / (x - x.mean(0)).square().sum())
     assert row.value("core/fvu") == pytest.approx(fvu, rel=1e-4)
@@ -68,8 +70,8 @@ def test_its_figures_equal_a_direct_look(swept):
 
 def test_values_go_to_the_types_that_take_them(swept):
     """An option of one type, amounts of the others: each member has what its type knows, and the rest is no error."""
-    pipeline, _ = swept
-    config = SweepConfig(
+    run, _ = swept
+    config = Sweep(
         kinds=("topk", "relu", "jumprelu"),
         ks=(4, 8),
         l1s=(5.0, 6.0),
@@ -77,10 +79,7 @@ def test_values_go_to_the_types_that_take_them(swept):
         expansions=(0.5,),
         options={"convention": "2023", "warmup_share": 0.1},
     )
-    found = {
-        member.name: pipeline.train_config(member.choice).dictionary.to_json()
-        for member in members_of(pipeline, config)
-    }
+    found = {member.name: train_config(run, member.choice).dictionary.to_json() for member in members_of(run, config)}
     assert list(found) == [
         "topk-x0.5-k4-s0",
         "topk-x0.5-k8-s0",
@@ -92,62 +91,63 @@ def test_values_go_to_the_types_that_take_them(swept):
     relu, jump = found["relu-x0.5-l1-6-s0"], found["jumprelu-x0.5-k8-s0"]
     assert (relu["convention"], relu["warmup_share"], relu["l1"]) == ("2023", 0.1, 6.0)
     assert (jump["target_l0"], jump["warmup_share"], found["topk-x0.5-k4-s0"]["selection"]) == (8, 0.1, "float32")
-    names = [member.name for member in members_of(pipeline, SweepConfig(kinds=("topk", "relu")))]
+    names = [member.name for member in members_of(run, Sweep(kinds=("topk", "relu")))]
     assert names == ["topk-x8-k16-s0", "topk-x8-k32-s0", "topk-x8-k64-s0", "relu-x8-s0"]
-    (member,) = members_of(pipeline, SweepConfig(kinds=("jumprelu",), options={"target_l0": 20}))
-    assert pipeline.train_config(member.choice).dictionary.target_l0 == 20, "a number among the options is the only one"
+    (member,) = members_of(run, Sweep(kinds=("jumprelu",), options={"target_l0": 20}))
+    assert train_config(run, member.choice).dictionary.target_l0 == 20, "a number among the options is the only one"
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"kinds": ("relu", "gated"), "ks": (4,)}, "type relu and gated have no such setting"),
-        ({"kinds": ("topk",), "l1s": (4.0,)}, "l1 with gated, panneal, relu"),
+        ({"kinds": ("topk",), "l1s": (4.0,)}, "l1 with relu, gated, panneal"),
         ({"kinds": ("relu", "jumprelu"), "selection": "float32"}, "selection='float32' was given"),
         ({"kinds": ("topk", "batchtopk"), "options": {"convention": "2023"}}, "convention with relu"),
         ({"kinds": ("topk",), "ks": (4,), "options": {"k": 3}}, "k is given twice"),
     ],
 )
 def test_what_fits_none_of_the_types_is_refused_before_anything_is_written(values, message, tmp_path):
-    pipeline = Pipeline(Workspace.create(tmp_path / "w"), "main", small_config(write_documents(tmp_path / "text")))
+    run = small_run(tmp_path)
     with pytest.raises(UserError, match=message):
-        sweep(pipeline, SweepConfig(**values))
-    assert [path.name for path in pipeline.workspace.path.rglob("*")] == ["sparselex.json"]
+        run.do(Sweep(**values))
+    assert [path.name for path in run.workspace.path.rglob("*")] == ["sparselex.json"]
 
 
 def test_a_member_is_what_it_would_be_alone(swept, tmp_path):
     """One hook and one member, on the same stream: the same bytes as among twelve."""
-    pipeline, _ = swept
-    alone = Pipeline(Workspace.create(tmp_path / "w"), "main", pipeline.config)
-    sweep(
-        alone,
-        CONFIG.model_copy(update={"hooks": HOOKS[:1], "kinds": ("batchtopk",), "ks": (8,), "l1s": (), "seeds": (1,)}),
+    run, _ = swept
+    alone = Run(Workspace.create(tmp_path / "w"), "main", run.config)
+    alone.do(
+        STAGE.model_copy(update={"hooks": HOOKS[:1], "kinds": ("batchtopk",), "ks": (8,), "l1s": (), "seeds": (1,)}),
     )
-    one = alone.folder / "sweep" / "batchtopk-x0.5-k8-s1"
-    among = pipeline.folder / "sweep" / f"{HOOKS[0].replace('.', '.')}-batchtopk-x0.5-k8-s1"
+    one = alone.folder / FOLDER / "batchtopk-x0.5-k8-s1"
+    among = run.folder / FOLDER / f"{HOOKS[0].replace('.', '.')}-batchtopk-x0.5-k8-s1"
     assert (one / "sae_weights.safetensors").read_bytes() == (among / "sae_weights.safetensors").read_bytes()
 
 
 def test_read_ahead_it_ends_in_the_same_bytes(swept, tmp_path, monkeypatch):
     """Two hooks at once, members and manifests alike."""
-    pipeline, _ = swept
-    started, start = [], Prefetched._start
-    monkeypatch.setattr(Prefetched, "_start", lambda self: started.append(self.ahead) or start(self))
-    ahead = Pipeline(Workspace.create(tmp_path / "w"), "main", pipeline.config)
-    found = sweep(
-        ahead, CONFIG.model_copy(update={"kinds": ("batchtopk",), "ks": (8,), "l1s": (), "seeds": (1,), "prefetch": 2})
+    run, _ = swept
+    started, start = [], PrefetchedUnits._start
+    monkeypatch.setattr(PrefetchedUnits, "_start", lambda self: started.append(self.ahead) or start(self))
+    ahead = Run(Workspace.create(tmp_path / "w"), "main", run.config)
+    found = ahead.do(
+        STAGE.model_copy(update={"kinds": ("batchtopk",), "ks": (8,), "l1s": (), "seeds": (1,), "prefetch": 2})
     )
     assert started == [2] and not multiprocessing.active_children() and len(found.rows) == 2
     for row in found.rows:
-        folders = [run.folder / "sweep" / row.name for run in (pipeline, ahead)]
+        folders = [run.folder / FOLDER / row.name for run in (run, ahead)]
         for path in folders[0].iterdir():
             assert path.read_bytes() == (folders[1] / path.name).read_bytes(), path
 
 
 def test_again_nothing_is_made(swept, monkeypatch):
-    pipeline, found = swept
-    monkeypatch.setattr("sparselex.recipes.sweep.sweep_report", None)
-    assert sweep(pipeline, CONFIG) == found
+    run, found = swept
+    monkeypatch.setattr("sparselex.recipes.work.sweep.sweep_report", None)
+    assert run.do(STAGE) == found
+    (run.folder / "tickets.json").unlink()
+    assert run.do(STAGE) == found, "and without the ticket, by what the artifacts say"
 
 
 def test_stability_is_reported_for_equal_settings(swept):
@@ -176,30 +176,30 @@ def test_fronts():
 
 
 def test_one_of_them_becomes_a_run(swept):
-    pipeline, found = swept
+    run, found = swept
     row = found.rows[-1]
-    new = use(pipeline, row.name, "chosen")
-    assert new.hook == row.hook and load_dictionary(new.folder / "dictionary").d_in == 128
-    assert new.index().d_sae == 64
+    new = use(run, row.name, "chosen")
+    assert new.sites.names() == {"hook": row.hook} and load_dictionary(new.folder / "dictionary").d_in == 128
+    assert new.do("index").d_sae == 64
     for other in found.rows[::2]:  # its configuration is the one it was trained with
-        made = use(pipeline, other.name, f"as-{found.rows.index(other)}")
-        assert made.train_config() == TrainConfig.parse(made.manifest("dictionary").config)
+        made = use(run, other.name, f"as-{found.rows.index(other)}")
+        assert train_config(made, made.stage("train").choice) == TrainConfig.parse(made.manifest("dictionary").config)
     with pytest.raises(UserError, match="There is a run 'chosen' already"):
-        use(pipeline, row.name, "chosen")
+        use(run, row.name, "chosen")
     with pytest.raises(UserError, match="no sparselex artifact"):
-        use(pipeline, "nonsense", "other")
+        use(run, "nonsense", "other")
 
 
 def test_the_browser_and_the_terminal_show_it(swept, capsys):
     from fastapi.testclient import TestClient
 
-    pipeline, found = swept
-    page = TestClient(create_app(pipeline.workspace)).get("/")
+    run, found = swept
+    page = TestClient(create_app(run.workspace)).get("/")
     assert page.status_code == 200 and "Sweep of main" in page.text
     for row in found.rows:
         assert row.name in page.text
     assert "<circle" in page.text and "stability between seeds" in page.text
     print_sweep(found)
     assert "loss recovered" in capsys.readouterr().out
-    written = json.loads((pipeline.folder / "sweep" / "report" / "sweep.json").read_text())
+    written = json.loads((run.folder / "sweep" / "sweep.json").read_text())
     assert SweepReport.parse(written) == found

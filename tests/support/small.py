@@ -1,12 +1,16 @@
 """A small real run: the embedded model, a few modules of text, a dictionary trained for seconds."""
 
 from pathlib import Path
+from typing import Any
 
 from sparselex.base.workspace import Workspace
-from sparselex.recipes.pipeline import Pipeline
-from sparselex.recipes.run import RunConfig, TrainingChoice, new_run
+from sparselex.recipes.config import RunConfig, new_run
+from sparselex.recipes.run import Run
 
 MARKUP = '<script>alert("x")</script> &amp; "><img src=x onerror=alert(1)> <b>bold</b> 🤷🏽‍♀️ é\n'
+
+TRAINING: dict[str, Any] = {"expansion": 0.5, "k": 8, "n_tokens": 60_000}
+"""A dictionary that takes seconds."""
 
 
 def write_documents(folder: Path, n: int = 40) -> Path:
@@ -18,15 +22,25 @@ def write_documents(folder: Path, n: int = 40) -> Path:
     return folder
 
 
-def small_config(text: Path, **options) -> RunConfig:
-    """A run that takes seconds."""
-    config = new_run("embedded", str(text), n_ctx=64, **options)
-    return config.model_copy(update={"training": TrainingChoice(expansion=0.5, k=8, n_tokens=60_000)})
+def small_config(text: Path, training: dict[str, Any] | None = None, **options: Any) -> RunConfig:
+    """What a run of seconds reads; `training` are the options of its dictionary."""
+    return new_run("embedded", str(text), n_ctx=64, **options).with_stage("train", training or TRAINING)
 
 
-def build_all(workspace: Workspace, config: RunConfig, run: str = "main") -> Pipeline:
+def small_run(folder: Path, training: dict[str, Any] | None = None, **options: Any) -> Run:
+    """A run that has not begun, in a new workspace with a text of its own under `folder`."""
+    config = small_config(write_documents(folder / "text"), training, **options)
+    return Run.create(Workspace.create(folder / "w"), "main", config)
+
+
+def build_all(workspace: Workspace, config: RunConfig, name: str = "main") -> Run:
     """Every stage of one run."""
-    pipeline = Pipeline(workspace, run, config)
-    for stage in (pipeline.train, pipeline.index, pipeline.explain, pipeline.evaluate):
-        stage()
-    return pipeline
+    run = Run.create(workspace, name, config)
+    for verb in ("train", "index", "explain", "evaluate"):
+        run.do(verb)
+    return run
+
+
+def values_of(run: Run) -> dict[str, float | None]:
+    """The figures of a run's evaluation by name."""
+    return {figure.name: figure.value for figure in run.do("evaluate").figures}

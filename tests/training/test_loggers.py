@@ -10,14 +10,14 @@ from itertools import pairwise
 import pytest
 
 from sparselex.activations.synthetic import MixtureConfig, SparseMixture
-from sparselex.base.artifacts import read_json
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
-from sparselex.recipes.pipeline import Pipeline
+from sparselex.recipes.run import Run
+from sparselex.recipes.stages.train import Train
 from sparselex.training.config import TrainConfig
 from sparselex.training.loggers import TensorBoardLog, WandbLog, logs
 from sparselex.training.train import train
-from tests.support.small import small_config, write_documents
+from tests.support.small import TRAINING, small_config, write_documents
 
 CONFIG = TrainConfig.parse(
     {
@@ -194,23 +194,21 @@ def test_an_unknown_log_is_refused(tmp_path):
 
 
 def test_the_choice_of_a_log_changes_no_byte(tmp_path, monkeypatch):
-    """Two runs of a pipeline, one watched by whatever is installed, and by a plain observer in any case."""
+    """Two runs of a run, one watched by whatever is installed, and by a plain observer in any case."""
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     workspace = Workspace.create(tmp_path / "w")
-    config = small_config(write_documents(tmp_path / "text"))
-    config = config.model_copy(update={"training": config.training.model_copy(update={"n_tokens": 6_000})})
+    config = small_config(write_documents(tmp_path / "text"), TRAINING | {"n_tokens": 6_000})
     kinds = [kind for kind in ("tensorboard", "wandb") if is_installed(kind)]
-    plain, watched, lines = Pipeline(workspace, "plain", config), Pipeline(workspace, "watched", config), []
-    plain.train()
-    with logs(kinds, watched.folder / "logs", "w/watched", config.to_json()) as observers:
-        watched.train(observers=[*observers, lines.append])
+    plain, watched, lines = Run(workspace, "plain", config), Run(workspace, "watched", config), []
+    plain.do("train")
+    watched.do(Train(**config.stages["train"], log_to=kinds), more={"observers": [lines.append]})
     assert all(a["step"] <= b["step"] for a, b in pairwise(lines)) and {line["step"] for line in lines} >= {1}
-    one, other = (pipeline.folder / "dictionary" for pipeline in (plain, watched))
+    one, other = (run.folder / "dictionary" for run in (plain, watched))
     names = sorted(path.name for path in one.iterdir())
     assert names == sorted(path.name for path in other.iterdir())
     assert all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
-    assert read_json(plain.folder / "run.json") == read_json(watched.folder / "run.json")
+    assert workspace.settings("plain") == workspace.settings("watched")
     assert {path.name for path in (watched.folder / "logs").glob("*/")} == set(kinds)
 
 

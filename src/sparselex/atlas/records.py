@@ -99,3 +99,7 @@ class ModelDiff(Config):
     most_specific: dict[str, list[LatentDifference]]
     """By class `only_a` and `only_b`: the latents that are least in the other model, by the larger of their two
     ratios."""
+
+
+SWEEP = "sweep.json"
+"""File of a sweep's artifact that holds its `SweepReport`."""

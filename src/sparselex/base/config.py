@@ -2,6 +2,7 @@
 
 import difflib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,12 +17,15 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     @classmethod
-    def parse(cls, values: Any, origin: str = "the given values") -> Self:
-        """Validate `values` (a mapping) and turn every complaint into one `UserError` that names `origin`."""
+    def parse(cls, values: Any, origin: str = "the given values", *, names: Mapping[str, str] | None = None) -> Self:
+        """Validate `values` (a mapping) and turn every complaint into one `UserError` that names `origin`.
+
+        `names` says what fields are called where the values come from, such as `--tokens` for `n_tokens`.
+        """
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise _explained(cls, error, origin) from None
+            raise _explained(cls, error, origin, names or {}) from None
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
@@ -42,18 +46,22 @@ class Config(BaseModel):
         return self.model_dump(mode="json")
 
 
-def _explained(cls: type[BaseModel], error: ValidationError, origin: str) -> UserError:
+def _explained(cls: type[BaseModel], error: ValidationError, origin: str, names: Mapping[str, str]) -> UserError:
     complaints, advice = [], []
     for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"]) or cls.__name__
+        parts = [names.get(str(part), str(part)) for part in item["loc"]]
+        where = ".".join(parts) or cls.__name__
         if item["type"] == "extra_forbidden":
             near = difflib.get_close_matches(str(item["loc"][-1]), list(cls.model_fields), n=1)
             complaints.append(f"unknown key {where!r}")
             advice.append(f"did you mean {near[0]!r}?" if near else f"remove {where!r}.")
+        elif item["type"] == "missing":
+            complaints.append(f"{where} is missing")
         else:
-            complaints.append(f"{where}: {item['msg']} (given: {item['input']!r})"[:400])
+            said = item["msg"].removeprefix("Value error, ")
+            complaints.append(f"{where}: {said} (given: {item['input']!r})"[:400])
     return UserError(
         f"{origin}: " + "; ".join(complaints) + ".",
-        f"the fields of {cls.__name__}: {', '.join(cls.model_fields)}",
+        f"the fields of {cls.__name__}: {', '.join(names.get(name, name) for name in cls.model_fields)}",
         " ".join(advice) or "correct the values named above.",
     )

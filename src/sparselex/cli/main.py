@@ -2,54 +2,60 @@
 
 import logging
 import sys
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
 from sparselex.base.errors import UserError
-from sparselex.cli import (
-    demo,
-    diff,
-    evaluate,
-    explain,
-    export,
-    harvest,
-    hooks,
-    import_,
-    index,
-    report,
-    serve,
-    sweep,
-    train,
-)
+from sparselex.cli.demo import demo
+from sparselex.cli.hooks import hooks
+from sparselex.cli.report import report
+from sparselex.cli.serve import serve
+from sparselex.cli.stages import verbs
+from sparselex.cli.use import use
+
+HELP = """Turn a language model into a graded dictionary of its features.
+
+Start with `sparselex demo`. A workspace is one folder that holds everything; a run is one dictionary at one place of
+one model. The stages of a run are harvest, train (or sweep and use, or import), index, explain, evaluate (and diff, for
+two models); then report or serve."""
 
 app = typer.Typer(
     name="sparselex",
-    help="Turn a language model into a graded dictionary of its features.\n\n"
-    "Start with `sparselex demo`. A workspace is one folder that holds everything; a run is one dictionary on one "
-    "hook of one model. The stages are harvest, train (or sweep, or import), index, explain, evaluate (and diff, for "
-    "two models); then report or serve.",
+    help=HELP,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for verb in (demo, harvest, train, sweep, import_, export, index, explain, evaluate, diff, report, serve, hooks):
-    name = verb.__name__.rsplit(".", 1)[-1]
-    app.command(name.rstrip("_"))(getattr(verb, name))
+app.command("demo")(demo)
+for name, taken in verbs():
+    app.command(name)(taken)
+for other in (use, report, serve, hooks):
+    app.command(other.__name__)(other)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"sparselex {version('sparselex')}")
+        raise typer.Exit
 
 
 @app.callback()
 def options(
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the log of what happens inside.")] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s: %(message)s")
 
 
-def main() -> None:
-    """Entry point of the command line."""
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the command line; `arguments` in place of those that the program was started with."""
     try:
-        app()
+        app(arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

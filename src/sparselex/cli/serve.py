@@ -1,21 +1,20 @@
 """`sparselex serve`: the browser."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sparselex.cli.options import WorkspaceArgument
-
 
 def serve(
-    workspace: WorkspaceArgument,
+    workspace: Annotated[Path, typer.Argument(metavar="WORKSPACE", help="The workspace folder.")],
     host: Annotated[
-        str, typer.Option("--host", help="Address to listen on; the default is this machine only.")
+        str, typer.Option("--host", help="Address to listen on; by default this machine only.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 8321,
 ) -> None:
     """Browse a workspace: overview, feature list, a page for every feature."""
     from sparselex.base.workspace import Workspace
-    from sparselex.server import app
+    from sparselex.server.app import serve as serve_pages
 
-    app.serve(Workspace(workspace), host=host, port=port)
+    serve_pages(Workspace(workspace), host=host, port=port)

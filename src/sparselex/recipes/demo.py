@@ -1,76 +1,66 @@
-"""The demo: one run and its random-weight twin through every stage."""
+"""The demo: one run and its random-weight twin through every stage. What is still to be done is told without loading
+PyTorch."""
 
-import time
+from typing import Annotated
 
-import torch
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from sparselex.base.workspace import MAIN, Workspace
-from sparselex.evaluate.report import TWIN
-from sparselex.features.build import n_indexed
-from sparselex.recipes.pipeline import Pipeline
-from sparselex.recipes.run import RunConfig, twin_of
+from sparselex.recipes.config import Reads, RunConfig, twin_of
+from sparselex.recipes.folder import RunFolder
+from sparselex.recipes.option import Option
+
+TWIN = "twin"
+"""Name of the run that is the demo's control."""
 
 
-def run_demo(workspace: Workspace, config: RunConfig, *, twin: bool = True) -> None:
-    """Run every stage of `main` and, unless told otherwise, of `twin`; says what it does and how long it will take."""
-    main = Pipeline(workspace, MAIN, config)
-    others = [Pipeline(workspace, TWIN, twin_of(config))] if twin else []
-    _say(f"model {config.model.name}: {main.model.n_layers} layer(s), d_model {main.model.d_model}, hook {main.hook}")
-    _say(f"text {config.text.source}: tokenizing (seconds to a minute)")
-    corpus = main.corpus
-    documents = corpus.manifest.notes["n_documents"]
-    _say(
-        f"corpus: {corpus.manifest.notes['n_tokens']:,} tokens of {corpus.n_documents:,} documents "
-        f"({', '.join(f'{split} {n:,}' for split, n in documents.items())})"
-    )
-    speed = _products_per_second()
-    for pipeline in [main, *others]:
-        _run(pipeline, speed)
+class Demo(Reads):
+    """Make a graded dictionary from start to end: corpus, training, index, explanations, evaluation, and the same on a
+    random-weight twin. Killed at any moment, the same command goes on; run again, it does nothing twice."""
+
+    expansion: PositiveFloat = 8
+    """Latents per activation dimension."""
+
+    k: PositiveInt | None = None
+    """Latents active per token. Left out, 32."""
+
+    seed: int = 0
+    """Seed of the dictionary."""
+
+    twin: bool = True
+    """Also run the random-weight control."""
+
+    cached: bool = False
+    """Keep activation shards on disk instead of going live."""
+
+    serve: Annotated[bool, Option(in_passing=True)] = True
+    """Open the browser's server at the end."""
+
+    port: Annotated[int, Field(ge=0, le=65535), Option(in_passing=True)] = 8321
+    """Port of the browser; 0 takes a free one."""
+
+    def run_config(self) -> RunConfig:
+        training = {"expansion": self.expansion, "k": self.k, "seed": self.seed}
+        return super().run_config().with_stage("train", training)
 
 
-def _run(pipeline: Pipeline, speed: float) -> None:
-    config = pipeline.train_config()
-    d_in, d_sae = config.dictionary.d_in, config.dictionary.d_sae
-    encode_s = 2 * d_in * d_sae / speed  # seconds of encoding a token; shares of it measured in benchmarks
-    coarse = config.dictionary.to_json().get("selection") == "bfloat16"
-    n_read = n_indexed(pipeline.corpus, pipeline.config.index)
-    name = pipeline.run if pipeline.run == MAIN else f"{pipeline.run} (same recipe, weights drawn at random)"
-    if pipeline.config.cached:
-        _stage(f"{name}: harvest activations to disk", None, pipeline.harvest)
-    _stage(
-        f"{name}: train {d_sae:,} latents on {config.n_tokens:,} tokens",
-        (1.0 if coarse else 1.7) * encode_s * config.n_tokens,
-        pipeline.train,
-    )
-    _stage(f"{name}: index all features over {n_read:,} tokens", 1.5 * encode_s * n_read, pipeline.index)
-    _stage(f"{name}: explain and score every feature by rule, with nulls", d_sae * 0.012, pipeline.explain)
-    _stage(f"{name}: evaluate on held-out documents", None, pipeline.evaluate)
+class Plan:
+    """The stages of one run of the demo, and which of them are still to be done."""
+
+    def __init__(self, workspace: Workspace, name: str, config: RunConfig, *, cached: bool):
+        self.folder = RunFolder(workspace, name, config)
+        verbs = (["harvest"] if cached else []) + ["train", "index", "explain", "evaluate"]
+        self.stages = [self.folder.stage(verb) for verb in verbs]
+        self.done = [stage for stage in self.stages if self.folder.is_done(stage)]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do."""
+        return len(self.done) == len(self.stages)
 
 
-def _stage(what: str, seconds: float | None, act) -> None:
-    about = "" if seconds is None else f" (about {_duration(seconds)})"
-    _say(what + about)
-    started = time.monotonic()
-    act()
-    _say(f"  done in {time.monotonic() - started:.1f} s")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 5:
-        return "a few seconds"
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
-
-
-def _products_per_second() -> float:
-    """Operations a second of a matrix product on this machine, for the forecasts only."""
-    x, W, out = torch.ones(2048, 512), torch.ones(512, 4096), torch.empty(2048, 4096)
-    times = []
-    for _ in range(6):  # the first ones wake the threads
-        started = time.perf_counter()
-        torch.mm(x, W, out=out)
-        times.append(time.perf_counter() - started)
-    return 2 * x.numel() * W.shape[1] / sorted(times)[2]
+def plans(workspace: Workspace, demo: Demo) -> list[Plan]:
+    """What a demo goes through: `main` and, unless told otherwise, its `twin`."""
+    config = demo.run_config()
+    runs = {MAIN: config} | ({TWIN: twin_of(config)} if demo.twin else {})
+    return [Plan(workspace, name, run, cached=demo.cached) for name, run in runs.items()]

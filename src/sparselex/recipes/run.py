@@ -1,275 +1,193 @@
-"""A whole run as one value: what is read, what is trained, how it is indexed, explained and evaluated."""
+"""A run with its model, corpus and artifacts, each opened when it is first used."""
 
-import difflib
 from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from pydantic import Field, PositiveFloat, PositiveInt
-
-from sparselex.activations.config import Precision, Prefetch
-from sparselex.atlas.config import DiffConfig
-from sparselex.base.config import Config
+from sparselex.activations.live import LiveUnits, Reader
+from sparselex.activations.mixing import mixing
+from sparselex.activations.shuffle import ShuffledSource
+from sparselex.activations.source import Units
+from sparselex.activations.store import ActivationStore
+from sparselex.base.artifacts import fingerprint
 from sparselex.base.errors import UserError
-from sparselex.base.sites import Mask
-from sparselex.base.workspace import MAIN
-from sparselex.dictionaries.kinds import DICTIONARIES, Frozen, Kind, SelectionDtype
-from sparselex.dictionaries.sparse.products import fastest_selection
-from sparselex.dictionaries.table import config_type
-from sparselex.evaluate.config import EvaluateConfig
-from sparselex.explain.config import ExplainConfig
-from sparselex.features.config import IndexConfig
-from sparselex.lm.config import ModelConfig
-from sparselex.text.corpus import CorpusConfig
-from sparselex.training.config import TrainConfig
+from sparselex.base.runs import RunCard
+from sparselex.base.sites import Hook, Sites, hooks_of
+from sparselex.dictionaries.files import load_dictionary
+from sparselex.dictionaries.trainable import TrainableDictionary
+from sparselex.features.index import FeatureIndex
+from sparselex.lm.load import load_model
+from sparselex.lm.pair import ModelPair
+from sparselex.lm.subject import Readable
+from sparselex.recipes.folder import RunFolder, stage_cards
+from sparselex.recipes.stage import Stage, found
+from sparselex.text.corpus import TokenCorpus, build_corpus
+from sparselex.text.sources import load_documents, text_id
 
-OF_SOME_TYPES = ("k", "l1", "selection", "skip")
-"""Choices that only some types of dictionary have."""
+BLOCK_TOKENS = 131_072
+"""Tokens mixed at a time: about a thousand rows, so a batch of 4,096 holds few tokens of one row."""
 
-FROM_SITES = ("d_in", "d_out", "parts", "layers_in", "layers_out")
-"""Fields of a configuration that follow from where the model is read."""
-
-_CHOSEN = ("dictionary", "n_tokens", "seed", "frozen")
-"""Fields of a training configuration that a choice has by itself."""
-
-ONE_SITE = ("archetypal",)
-"""Types whose configuration has the fields of several sites, and refuses them."""
+MEASURED_BATCHES = 16
+"""Batches by which the mixing is judged: tens of millions of pairs of tokens."""
 
 
-def field_of(kind: str, name: str) -> str | None:
-    """The field that the choice `name` sets in the configuration of the type `kind`, or None where the type has no such
-    thing."""
-    fields = config_type(kind).model_fields
-    if name == "k" and "k" not in fields:
-        name = "target_l0"  # jumprelu: a number that is aimed at
-    return name if name in fields else None
+class Run(RunFolder):
+    """One dictionary at one place of one model, in one workspace.
 
-
-def check_fit(kinds: Sequence[str], choices: dict[str, Any], options: dict[str, Any]) -> None:
-    """Raise `UserError` if one of the `choices` given, or of the `options` (fields of configurations), means nothing to
-    any of `kinds`."""
-
-    def takers(name: str, among: Sequence[str]) -> list[str]:
-        fits = _takes if name in choices else _has
-        return [kind for kind in among if fits(kind, name)]
-
-    unfit = [name for name in [*choices, *options] if not takers(name, kinds)]
-    if not unfit:
-        return
-    known = sorted({name for kind in kinds for name in config_type(kind).model_fields if _has(kind, name)})
-    near = [near for name in unfit if name not in choices for near in difflib.get_close_matches(name, known, n=1)]
-    types, names, plural = " and ".join(kinds), " and ".join(unfit), len(unfit) > 1
-    where = [f"{name} with {', '.join(takers(name, DICTIONARIES.names())) or 'no type'}" for name in unfit]
-    raise UserError(
-        f"{' and '.join(f'{name}={(choices | options)[name]!r}' for name in unfit)} {'were' if plural else 'was'} "
-        "given, and "
-        f"dictionaries of type {types} have no such setting{'s' if plural else ''}.",
-        f"{'; '.join(where)} ({types}: {', '.join(known)})",
-        f"did you mean {' and '.join(near)}?" if near else f"leave {names} out, or choose another --kind.",
-    )
-
-
-def _takes(kind: str, name: str) -> bool:
-    return field_of(kind, name) is not None and not (name == "skip" and kind in ONE_SITE)
-
-
-def _has(kind: str, name: str) -> bool:
-    return name not in ("kind", *FROM_SITES) and name in config_type(kind).model_fields
-
-
-class TrainingChoice(Config):
-    """The few choices about training that a person makes; the recipe fills in the rest from the data's width."""
-
-    kind: Kind = "batchtopk"
-    """Type of dictionary."""
-
-    expansion: PositiveFloat = 8
-    """Latents per dimension of the activations."""
-
-    k: PositiveInt | None = None
-    """Latents kept per token (topk, batchtopk, matryoshka, abstopk, archetypal; over all layers together for clt),
-    aimed at (jumprelu) or steps (matching_pursuit); None takes the default of the type, 32 for all of these."""
-
-    l1: PositiveFloat | None = None
-    """Weight of the L1 penalty (relu, gated, panneal); None takes the default of the type."""
-
-    n_tokens: PositiveInt | None = None
-    """Tokens to train on, passing over the training documents as often as needed; None is one pass."""
-
-    selection: SelectionDtype | None = None
-    """Precision in which training chooses latents (types with k); None takes the fastest on this machine."""
-
-    frozen: Frozen = "nothing"
-    """What never learns, for controls: `decoder`, `soft_decoder` or `encoder`."""
-
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Other fields of the type's configuration, by name."""
-
-    skip: bool = False
-    """Whether a transcoder also passes a linear function of its input."""
-
-    prefetch: Prefetch = 0
-    """Blocks of activations read ahead by a process of their own; 0 reads each when it is needed. The result is the
-    same."""
-
-    seed: int = 0
-    """Seed of the weights and of the order of the data."""
-
-    settings: dict[str, Any] = Field(default_factory=dict)
-    """Other fields of the training configuration (`TrainConfig`), by name, where a person or a finished training
-    decided them."""
-
-    @classmethod
-    def of(cls, config: TrainConfig, *, prefetch: int = 0) -> "TrainingChoice":
-        """The choice from which a run at the same sites takes exactly `config`, whatever the recipe would fill in by
-        then."""
-        settings = config.to_json()
-        dictionary: dict[str, Any] = settings.pop("dictionary")
-        own = {name: settings.pop(name) for name in _CHOSEN[1:]}
-        own |= {name: dictionary.pop(name) for name in ("kind", *OF_SOME_TYPES) if name in dictionary}
-        own["expansion"] = dictionary.pop("d_sae") / dictionary["d_in"]
-        options = {name: value for name, value in dictionary.items() if name not in FROM_SITES}
-        values = own | {"options": options, "settings": settings, "prefetch": prefetch}
-        return cls.parse(values, "the training configuration")
-
-    def check(self, *, has_target: bool) -> None:
-        """Raise `UserError` for what was chosen and means nothing to the type; `has_target` is whether the run's
-        dictionary is a transcoder.
-
-        Choices are not held to this when they are made: runs of earlier versions keep values that their type never used
-        (`as_used`).
-        """
-        given = [name for name in OF_SOME_TYPES if getattr(self, name)]
-        check_fit([self.kind], {name: getattr(self, name) for name in given}, self.options)
-        for name in given:
-            if (field := field_of(self.kind, name)) and field in self.options:
-                raise UserError(
-                    f"{name} is given twice: as {getattr(self, name)!r}, and among the other fields of the type as "
-                    f"{self.options[field]!r}.",
-                    "each value once",
-                    "leave one of the two out.",
-                )
-        if unknown := [name for name in self.settings if name not in TrainConfig.model_fields or name in _CHOSEN]:
-            raise UserError(
-                f"settings has {', '.join(unknown)}.",
-                "fields of TrainConfig that are no choices of their own",
-                f"leave {', '.join(unknown)} out of settings.",
-            )
-        if self.skip and not has_target:
-            raise UserError(
-                "skip was given, and the run has no target: an autoencoder that may copy its input learns nothing.",
-                "skip with a transcoder",
-                "leave --skip out, or begin a run with --target.",
-            )
-
-    def as_used(self) -> "TrainingChoice":
-        """The same without what has no meaning for the type. Versions that did not refuse it kept it in `run.json` and
-        never used it."""
-        unused = [name for name in ("k", "l1", "selection") if getattr(self, name) and not field_of(self.kind, name)]
-        return self.model_copy(update=dict.fromkeys(unused)) if unused else self
-
-    def fields(self, device: str) -> dict[str, Any]:
-        """What of the choice goes into the configuration of its type, the number of latents left out."""
-        found = {
-            field: value
-            for name in OF_SOME_TYPES
-            if (value := getattr(self, name)) and (field := field_of(self.kind, name))
-        }
-        chooses = config_type(self.kind).model_fields.get("selection")
-        if chooses is not None and chooses.annotation == SelectionDtype and self.selection is None:
-            found["selection"] = fastest_selection(device)
-        return found | self.options
-
-
-class RunConfig(Config):
-    """One run: one dictionary on one hook of one model, or as a crosscoder on several."""
-
-    model: ModelConfig
-    """The model read."""
-
-    text: CorpusConfig
-    """The token corpus of the workspace."""
-
-    twin_of: str | None = None
-    """The run that this one is a control of; None for a run that is no control."""
-
-    hook: str | None = None
-    """Where the model is read; None takes the default of the model. Several sites joined by `+` make a crosscoder."""
-
-    target: str | None = None
-    """What a transcoder reconstructs from what is read; None for a dictionary that reconstructs its input. As many
-    sites joined by `+` as are read make a cross-layer transcoder."""
-
-    second_model: ModelConfig | None = None
-    """A second model with the same tokenizer, read at the same hook: a crosscoder between the two."""
-
-    mask: Mask = Mask()
-    """Tokens left out everywhere: in training, in the index, in every figure."""
-
-    cached: bool = False
-    """Whether activations are kept on disk as shards; otherwise they go straight from the model into training."""
-
-    shard_dtype: Precision = "float32"
-    """Precision of those shards: float32, bfloat16, or int8 with a scale for every token."""
-
-    training: TrainingChoice = TrainingChoice()
-    """The dictionary."""
-
-    index: IndexConfig = IndexConfig(train_rows=8_000)
-    """The feature index."""
-
-    explain: ExplainConfig = ExplainConfig()
-    """Explanations and their scores."""
-
-    evaluate: EvaluateConfig = EvaluateConfig()
-    """The evaluation."""
-
-    diff: DiffConfig = DiffConfig()
-    """The comparison of two models."""
-
-
-def new_run(
-    model: str,
-    text: str,
-    *,
-    hook: str | None = None,
-    target: str | None = None,
-    second_model: str | None = None,
-    n_tokens: int | None = None,
-    n_ctx: int = 128,
-    control: str = "none",
-    expansion: float = 8,
-    k: int | None = None,
-    seed: int = 0,
-    cached: bool = False,
-    shard_dtype: str = "float32",
-    trust_remote_code: bool = False,
-    device: str = "cpu",
-) -> RunConfig:
-    """A run with our defaults. Raises `UserError` where a value is impossible."""
-    return RunConfig.parse(
-        {
-            "model": {"name": model, "control": control, "trust_remote_code": trust_remote_code, "device": device},
-            "text": {"source": text, "n_ctx": n_ctx, "n_tokens": n_tokens},
-            "hook": hook,
-            "target": target,
-            "second_model": {"name": second_model, "trust_remote_code": trust_remote_code, "device": device}
-            if second_model
-            else None,
-            "cached": cached,
-            "shard_dtype": shard_dtype,
-            "training": {"expansion": expansion, "k": k, "seed": seed},
-        },
-        "the options of the run",
-    )
-
-
-def twin_of(config: RunConfig, run: str = MAIN) -> RunConfig:
-    """The run `run` on the model with freshly drawn weights: what every figure is compared with.
-
-    Its evaluation has no control dictionaries of its own: the report shows those of the model itself.
+    `do` takes a stage; `model`, `corpus`, `dictionary` and `index` open what is there. What the run reads, and the
+    options that its stages took, are kept in `runs/<name>/run.json` once model and text are known to be good.
     """
-    drawn = {"control": "reinitialised"}
-    second = config.second_model and config.second_model.model_copy(update=drawn | {"control_seed": 1})
-    evaluation = config.evaluate.model_copy(update={"controls": ()})
-    model = config.model.model_copy(update=drawn)
-    return config.model_copy(update={"model": model, "second_model": second, "evaluate": evaluation, "twin_of": run})
+
+    def do(self, stage: Stage | str, /, *, more: dict[str, Any] | None = None, **options: Any) -> Any:
+        """Take a stage, by its object or by its verb and options; without options as the run kept it.
+
+        Gives what the stage gives: a dictionary, an index, a summary. Work that is done is not done again, and what is
+        done is recognised without loading the model. `more` goes to the stage's work as it is. Raises `UserError` for
+        an unknown verb or option, where an artifact that the stage needs is missing, and whatever the stage itself
+        refuses.
+        """
+        if isinstance(stage, str):
+            stage = self.stage(stage, **options)
+        if not self.is_done(stage):
+            self.check_needs(stage)
+            found(stage.work)(self, stage, **(more or {}))
+            self.note_done(stage)
+        gives = type(stage).gives
+        return found(gives)(self) if gives else (self.manifest(stage.makes) if stage.makes else None)
+
+    @cached_property
+    def model(self) -> Readable:
+        """The model read, or both."""
+        first = load_model(self.config.model)
+        return ModelPair(first, load_model(self.config.second_model)) if self.config.second_model else first
+
+    @cached_property
+    def sites(self) -> Sites:
+        """Where the model is read, what is reconstructed, and what is left out, checked against the model.
+
+        Raises `UserError` for places that the model has not, and for a target that does not go with what is read.
+        """
+        hook = self.config.hook
+        return self.sites_at(hooks_of(hook) if hook else (default_hook(self.model),))
+
+    def sites_at(self, hooks: Sequence[Hook]) -> Sites:
+        """The run's sites with other hooks to be read. Raises like `sites`."""
+        target = hooks_of(self.config.target) if self.config.target else ()
+        self.model.widths([*hooks, *target])
+        if target and (len(hooks) != len(target) or self.config.second_model):
+            raise UserError(
+                f"A transcoder was asked for that reads {len(hooks)} sites and writes {len(target)}"
+                + (" of two models." if self.config.second_model else "."),
+                "one hook and one target of one model; for a cross-layer transcoder as many targets as hooks",
+                "leave --target out for a crosscoder, or name as many targets as hooks.",
+            )
+        return Sites(hooks=tuple(hooks), target=target, mask=self.config.mask)
+
+    @cached_property
+    def corpus(self) -> TokenCorpus:
+        """The token corpus, made on first use. Raises `UserError` where its rows are longer than the model reads."""
+        text = self.config.text
+        if text.n_ctx > self.model.n_ctx:
+            raise UserError(
+                f"Rows of {text.n_ctx} tokens are longer than the model reads ({self.model.n_ctx}).",
+                f"at most {self.model.n_ctx}",
+                f"use --context {self.model.n_ctx} or less.",
+            )
+        tokenizer = self.model.tokenizer
+        return build_corpus(load_documents(text.source), tokenizer, text, self._corpus_folder, text_id=self._text_id)
+
+    @cached_property
+    def reader(self) -> Reader:
+        """What reads the model over the corpus at the run's sites."""
+        return Reader(self.model, self.corpus, self.sites)
+
+    @property
+    def dictionary(self) -> TrainableDictionary:
+        """The run's dictionary, where the model is. Raises `UserError` if there is none."""
+        self.manifest("dictionary")
+        return load_dictionary(self.folder / "dictionary").to(self.config.model.device)
+
+    @property
+    def index(self) -> FeatureIndex:
+        """The feature index of the run's dictionary. Raises `UserError` if there is none, or if it is of another
+        dictionary."""
+        index = FeatureIndex(self.folder / "index", TokenCorpus(self.workspace.corpus_of(self.name)))
+        if index.manifest.inputs["dictionary"] != self.manifest("dictionary").id:
+            raise UserError(
+                f"The index of run {self.name!r} is of another dictionary than the run has now.",
+                "an index of this dictionary",
+                f"run `sparselex index {self.workspace.path.name} --run {self.name}` again.",
+            )
+        return index
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether activations are kept on disk as shards."""
+        return self.has("activations")
+
+    def units(self) -> Units:
+        """What training reads: the run's shards where there are any, else the model."""
+        if self.is_cached:
+            self.do("harvest")
+            return ActivationStore(self.folder / "activations").units()
+        return LiveUnits(self.reader, ["train"])
+
+    def inputs(self, hooks: Sequence[Hook] | None = None) -> dict[str, str]:
+        """What a dictionary of this run is made from, at `hooks` or the run's own."""
+        sites = self.sites if hooks is None else self.sites_at(hooks)
+        made_from = {
+            "model": self.model.id,
+            "corpus": self.corpus.id,
+            **sites.names(),
+            "mask": fingerprint(sites.mask.to_json()),
+        }
+        if self.is_cached:  # another order than the model's own, and perhaps rounded numbers: another dictionary
+            made_from["shards"] = ActivationStore(self.folder / "activations").dtype
+        return made_from
+
+    def notes_on(self, source: ShuffledSource, reader: Reader | None = None) -> dict[str, Any]:
+        """What is known of a stream before it is read: typical norms, and how well it is mixed."""
+        row_sizes = self.corpus.text_mask(self.corpus.row_ranges["train"]).sum(-1)
+        mixed = mixing(source.plan(MEASURED_BATCHES), self.corpus.n_ctx, row_sizes)
+        return {"median_norms": (reader or self.reader).median_norms.tolist(), "mixing": mixed.to_json()}
+
+    @property
+    def n_training_tokens(self) -> int:
+        """Text tokens of the training split."""
+        return int(self.corpus.text_mask(self.corpus.row_ranges["train"]).sum())
+
+    def keep(self, stage: Stage | None = None) -> None:
+        """Write what the run is and reads into its folder, with the options of `stage`."""
+        if stage is not None:
+            self.config = self.config.with_stage(stage.verb, stage.kept())
+        config = self.config
+        card = RunCard(
+            name=self.name,
+            model=config.model.name,
+            second_model=config.second_model.name if config.second_model else None,
+            twin=config.model.twin,
+            twin_of=config.twin_of,
+            sites=self.sites,
+            corpus=self._corpus_folder.name,
+            stages=stage_cards(),
+        )
+        self.workspace.keep(card, config.to_json())
+
+    @cached_property
+    def _text_id(self) -> str:
+        return text_id(self.config.text.source)
+
+    @cached_property
+    def _corpus_folder(self) -> Path:
+        """One for each text, tokenizer and way to cut rows: runs that agree in these share it."""
+        key = fingerprint([self.config.text.to_json(), self.model.tokenizer.id, self._text_id])
+        return self.workspace.corpora / key
+
+
+def default_hook(model: Readable) -> Hook:
+    """The MLP's hidden layer of a one-layer model, as in the 2023 paper; else the residual stream after the middle
+    layer."""
+    if model.n_layers == 1:
+        return Hook("blocks.0.mlp.hook_post")
+    return Hook(f"blocks.{model.n_layers // 2}.hook_resid_post")

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveInt, model_validator
 
 from sparselex.base.artifacts import (
     Manifest,
@@ -25,42 +24,15 @@ from sparselex.base.artifacts import (
     stage,
     write_json,
 )
-from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.progress import progress
 from sparselex.base.vocabulary import Vocabulary
+from sparselex.text.config import CorpusConfig
 from sparselex.text.sources import Document
 from sparselex.text.splits import SPLITS, Split, split_of
 from sparselex.text.tokenizer import Tokenizer
 
 _BATCH = 64
-
-
-class CorpusConfig(Config):
-    """How documents become rows."""
-
-    source: str
-    """Where the documents come from, as given; part of the corpus's identity."""
-
-    n_ctx: PositiveInt = 128
-    """Tokens in a row, BOS included."""
-
-    n_tokens: PositiveInt | None = None
-    """Stop after the document that reaches this many tokens; None takes every document."""
-
-    shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
-    """Expected shares of documents in train, validation and test."""
-
-    seed: int = 0
-    """Seed of the split and of nothing else."""
-
-    @model_validator(mode="after")
-    def _possible(self) -> "CorpusConfig":
-        if min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-9:
-            raise ValueError(f"shares must be non-negative and sum to 1, not {self.shares}")
-        if self.n_ctx < 2:
-            raise ValueError("n_ctx must be at least 2: one token to read and one to predict")
-        return self
 
 
 class TokenCorpus:

@@ -1,0 +1,49 @@
+"""What a person chooses about training; the recipe fills in the rest from the data's width."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from sparselex.base.config import Config
+from sparselex.dictionaries.kinds import Frozen, Kind, SelectionDtype
+from sparselex.recipes.option import Option
+
+
+class TrainingChoice(Config):
+    """The few choices about training that a person makes."""
+
+    kind: Kind = "batchtopk"
+    """Type of dictionary."""
+
+    expansion: PositiveFloat = 8
+    """Latents per dimension of the activations."""
+
+    k: PositiveInt | None = None
+    """Latents kept per token, over all layers together for clt; the number aimed at for jumprelu, of steps for
+    matching_pursuit. Left out, the default of the type: 32. Not for relu, gated and panneal."""
+
+    l1: PositiveFloat | None = None
+    """Weight of the L1 penalty (relu, gated, panneal). Left out, the default of the type."""
+
+    n_tokens: Annotated[PositiveInt | None, Option("--tokens")] = None
+    """Tokens to train on, passing over the training documents as often as needed. Left out, one pass."""
+
+    selection: SelectionDtype | None = None
+    """Precision in which training chooses latents, for the types that choose. Left out, the fastest on this machine."""
+
+    frozen: Frozen = "nothing"
+    """What never learns, for controls: `decoder`, `soft_decoder` (rows stay near their first direction) or
+    `encoder`."""
+
+    options: Annotated[dict[str, Any], Option("--option", pairs=True)] = Field(default_factory=dict)
+    """Another field of the type's configuration, such as convention="2023"; may be repeated."""
+
+    skip: bool = False
+    """Whether a transcoder also passes a linear function of its input."""
+
+    seed: int = 0
+    """Seed of the weights and of the order of the data."""
+
+    settings: Annotated[dict[str, Any], Option(hidden=True)] = Field(default_factory=dict)
+    """Other fields of the training configuration (`TrainConfig`), by name, where a person or a finished training
+    decided them."""

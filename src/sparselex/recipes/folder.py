@@ -1,0 +1,133 @@
+"""A run as it lies on disk: its configuration, its artifacts, and which of its stages are done. Nothing here loads a
+model, or PyTorch."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from sparselex.base.artifacts import MANIFEST, Manifest, fingerprint, open_artifact, read_json, write_json
+from sparselex.base.config import Config
+from sparselex.base.errors import UserError
+from sparselex.base.runs import StageCard
+from sparselex.base.workspace import Workspace
+from sparselex.recipes.config import RunConfig, as_begun
+from sparselex.recipes.stage import STAGES, Stage
+from sparselex.recipes.stamps import model_stamp, text_stamp
+
+TICKETS = "tickets.json"
+
+
+def stage_cards() -> tuple[StageCard, ...]:
+    """What a run says of all stages that leave something."""
+    return tuple(stage.card() for _, stage in STAGES.items() if stage.makes)
+
+
+class Ticket(Config):
+    """What a stage was asked for and what it made: enough to know that the same need not be done again."""
+
+    request: str
+    """Hash of everything that decides the outcome, as far as it can be told without opening the model or reading the
+    text."""
+
+    made: str
+    """Id of the artifact."""
+
+
+class RunFolder:
+    """One run in one workspace. `open` takes a run as an earlier stage configured it, `create` begins one or begins it
+    anew."""
+
+    def __init__(self, workspace: Workspace, name: str, config: RunConfig):
+        self.workspace, self.name, self.config = workspace, name, config
+        self.folder: Path = workspace.run(name)
+
+    @classmethod
+    def open(cls, workspace: Workspace, name: str = "main") -> Self:
+        """The run as it was configured by an earlier stage. Raises `UserError` if there is none of that name."""
+        config = RunConfig.parse(workspace.settings(name), str(workspace.run(name) / "run.json"))
+        return cls(workspace, name, config)
+
+    @classmethod
+    def create(cls, workspace: Workspace, name: str, config: RunConfig) -> Self:
+        """A run that reads what `config` says; options that earlier stages of a run of that name took are kept."""
+        if name in workspace.begun():
+            config = config.model_copy(update={"stages": cls.open(workspace, name).config.stages | config.stages})
+        return cls(workspace, name, config)
+
+    def stage(self, verb: str, *, names: Mapping[str, str] | None = None, **options: Any) -> Stage:
+        """A stage with these options and the type's defaults; without any options, as the run kept it.
+
+        `names` says what the options are called where they come from. Raises `UserError` for an unknown verb or option.
+        """
+        kind = STAGES.get(verb)
+        values = options or self.config.stages.get(verb) or {}
+        if kind.begins:  # what a run reads it goes on reading, unless told otherwise
+            values = values | as_begun(self.config) | options
+        return kind.parse(values, f"the options of {verb}", names=names)
+
+    def manifest(self, name: str) -> Manifest:
+        """The manifest of one of the run's artifacts. Raises `UserError` if the stage that makes it has not been
+        taken."""
+        if not (self.folder / name / MANIFEST).is_file():
+            raise self._missing(name)
+        return open_artifact(self.folder / name, name)
+
+    def has(self, name: str) -> bool:
+        """Whether the run has an artifact of that name."""
+        return (self.folder / name / MANIFEST).is_file()
+
+    def is_done(self, stage: Stage) -> bool:
+        """Whether `stage` was taken with these very options, from the same model, text and artifacts, and what it made
+        is there.
+
+        Told from a ticket that was written when it ended, in milliseconds for a model of any size. Raises `UserError`
+        where what it made is damaged.
+        """
+        ticket = self._tickets().get(stage.verb)
+        if not ticket or not stage.makes or not self.has(stage.makes) or not self._is_begun():
+            return False
+        return ticket == Ticket(request=self._request(stage), made=self.manifest(stage.makes).id).to_json()
+
+    def note_done(self, stage: Stage) -> None:
+        """Write the ticket of a stage that has just ended."""
+        if not stage.makes:
+            return
+        ticket = Ticket(request=self._request(stage), made=self.manifest(stage.makes).id)
+        write_json(self.folder / TICKETS, self._tickets() | {stage.verb: ticket.to_json()})
+
+    def keep_options(self, stage: Stage) -> None:
+        """Keep the options of a stage that was taken; what the run reads stays as it is written."""
+        self.config = self.config.with_stage(stage.verb, stage.kept())
+        card = self.workspace.card(self.name).model_copy(update={"stages": stage_cards()})
+        self.workspace.keep(card, self.config.to_json())
+
+    def check_needs(self, stage: Stage) -> None:
+        """Raise `UserError` if an artifact that the stage needs is not there."""
+        for name in stage.needs:
+            if not self.has(name):
+                raise self._missing(name)
+
+    def _is_begun(self) -> bool:
+        return self.name in self.workspace.begun() and self.workspace.card(self.name).corpus is not None
+
+    def _tickets(self) -> dict[str, Any]:
+        values = read_json(self.folder / TICKETS)
+        return values if isinstance(values, dict) else {}
+
+    def _request(self, stage: Stage) -> str:
+        reads = self.config.model_copy(update={"stages": {}})
+        models = [self.config.model, *filter(None, [self.config.second_model])]
+        ids = {name: self.manifest(name).id for name in (*stage.needs, *stage.reads) if self.has(name)}
+        ids["corpus"] = open_artifact(self.workspace.corpus_of(self.name), "corpus").id
+        stamps = [*(model_stamp(model.name) for model in models), text_stamp(self.config.text.source)]
+        values = [stage.verb, stage.kept(), reads.to_json(), ids, stamps, stage.facts(self)]
+        return fingerprint(json.loads(json.dumps(values)))
+
+    def _missing(self, name: str) -> UserError:
+        verbs = [verb for verb, stage in STAGES.items() if stage.makes == name]
+        return UserError(
+            f"Run {self.name!r} has no {name} yet.",
+            f"a run with a finished {name}",
+            f"run `sparselex {verbs[0] if verbs else 'train'} {self.workspace.path.name} --run {self.name}`.",
+        )

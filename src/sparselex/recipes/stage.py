@@ -1,0 +1,100 @@
+"""The protocol of a stage, and the table of all stages: ours, and those that other packages add."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, ClassVar
+
+from sparselex.base.artifacts import Manifest
+from sparselex.base.config import Config
+from sparselex.base.registry import Registry
+from sparselex.base.runs import StageCard
+from sparselex.recipes.option import option_of
+
+Work = Callable[..., Any]
+"""`(run, stage, **more)`: what a stage does. `run` is a `sparselex.Run`."""
+
+
+class Stage(Config):
+    """One verb of a run. A subclass is its configuration: its fields are the options, its docstring is the help.
+
+    A package adds a stage through an entry point of the group `sparselex.stage`; it is then a verb of the command line
+    and of `Run.do`, its artifact stands among the others in the browser, and the report takes up the `figures.json`
+    that it leaves.
+    """
+
+    verb: ClassVar[str]
+    """Its name on the command line."""
+
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Artifacts of the run that must be there before."""
+
+    reads: ClassVar[tuple[str, ...]] = ()
+    """Artifacts of the run that it takes where they are there."""
+
+    makes: ClassVar[str] = ""
+    """Name and kind of the artifact that it leaves in the run's folder; empty where it leaves none, and is never
+    done."""
+
+    expected: ClassVar[bool] = False
+    """Whether a run without it is unfinished; others are made on request."""
+
+    begins: ClassVar[bool] = False
+    """Whether its options say what the run reads: it may be the first stage of a new run."""
+
+    work: ClassVar[str | Work]
+    """What it does; as an address, `"package.module:function"`, where loading that takes PyTorch."""
+
+    gives: ClassVar[str | Callable[[Any], Any]] = ""
+    """What `Run.do` returns, as a function of the run, or its address; empty for the manifest of what was made."""
+
+    @classmethod
+    def card(cls) -> StageCard:
+        """What a run says of this stage."""
+        return StageCard(verb=cls.verb, makes=cls.makes, expected=cls.expected)
+
+    def kept(self) -> dict[str, Any]:
+        """The options that decide what comes out, as JSON values: what a run keeps."""
+        fields = type(self).model_fields
+        return {name: value for name, value in self.to_json().items() if not option_of(fields[name]).in_passing}
+
+    @classmethod
+    def shown(cls, run: Any) -> Config:
+        """What the command line shows when the stage is done (`--json` prints it): by default the manifest of what was
+        made."""
+        return run.manifest(cls.makes)
+
+    @classmethod
+    def line(cls, run: Any, shown: Any) -> str:
+        """That in one line. `run` is the folder of the run, `shown` what the method of that name gave."""
+        size = sum(entry.n_bytes for entry in shown.files.values()) if isinstance(shown, Manifest) else 0
+        return f"{cls.makes}: {len(shown.files)} files, {size:,} bytes, in {run.folder / cls.makes}"
+
+    def facts(self, run: Any) -> Any:
+        """What else must be as it was for the stage to be done, as JSON values; looked at without loading a model."""
+        return None
+
+
+STAGES: Registry[type[Stage]] = Registry(
+    "stage",
+    {
+        "harvest": "sparselex.recipes.stages.harvest:Harvest",
+        "train": "sparselex.recipes.stages.train:Train",
+        "sweep": "sparselex.recipes.stages.sweep:Sweep",
+        "import": "sparselex.recipes.stages.import_:Import",
+        "index": "sparselex.recipes.stages.index:Index",
+        "explain": "sparselex.recipes.stages.explain:Explain",
+        "evaluate": "sparselex.recipes.stages.evaluate:Evaluate",
+        "diff": "sparselex.recipes.stages.diff:Diff",
+        "export": "sparselex.recipes.stages.export:Export",
+    },
+)
+"""All stages by verb, in the order in which they are taken: from here come the verbs of the command line, what `Run.do`
+takes, what a page says is missing, and the list in the docs."""
+
+
+def found(address: str | Work) -> Work:
+    """What stands at an address."""
+    if not isinstance(address, str):
+        return address
+    module, _, name = address.partition(":")
+    return getattr(import_module(module), name)

@@ -1,0 +1,32 @@
+"""`export`: a run's dictionary in another project's layout."""
+
+from pathlib import Path
+from typing import Annotated
+
+from sparselex.base.config import Config
+from sparselex.recipes.option import Option
+from sparselex.recipes.stage import Stage
+
+
+class Exported(Config):
+    """What was written."""
+
+    layout: str
+    """Whose layout."""
+
+    folder: Path
+    """Where."""
+
+
+class Export(Stage):
+    """Write the run's dictionary as another project reads it."""
+
+    verb = "export"
+    needs = ("dictionary",)
+    work = "sparselex.recipes.work.export:export_run"
+
+    to: Annotated[Path, Option(positional=True, metavar="FOLDER")]
+    """The folder to make."""
+
+    layout: str = "saelens"
+    """saelens, sparsify or circuit-tracer (transcoders)."""

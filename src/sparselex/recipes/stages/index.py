@@ -1,0 +1,31 @@
+"""`index`: a dictionary in, a record for every feature out."""
+
+from typing import Any
+
+from pydantic import PositiveInt
+
+from sparselex.base.artifacts import Manifest
+from sparselex.features.config import IndexConfig
+from sparselex.recipes.stage import Stage
+
+
+class Index(Stage, IndexConfig):
+    """Read all text once and write statistics, examples, logit effects and neighbours of every latent."""
+
+    verb = "index"
+    needs = ("dictionary",)
+    makes = "index"
+    expected = True
+    work = "sparselex.recipes.work.index:index_run"
+    gives = "sparselex.recipes.work.index:index_of"
+
+    train_rows: PositiveInt | None = 8_000
+    """Rows of the training split that are read, spread evenly over it; 0 on the command line, or null, reads all.
+    Held-out rows are always read."""
+
+    @classmethod
+    def line(cls, run: Any, shown: Manifest) -> str:
+        notes = shown.notes
+        return (
+            f"{notes['d_sae']:,} features over {sum(notes['n_tokens'].values()):,} tokens, in {run.folder / cls.makes}"
+        )

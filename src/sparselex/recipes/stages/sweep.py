@@ -1,0 +1,73 @@
+"""`sweep`: activations in, many dictionaries and their Pareto report out."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from sparselex.activations.config import Prefetch
+from sparselex.atlas.records import SWEEP, SweepReport
+from sparselex.base.artifacts import read_json
+from sparselex.dictionaries.kinds import Kind, SelectionDtype
+from sparselex.recipes.option import Option
+from sparselex.recipes.stage import Stage
+
+
+class Sweep(Stage):
+    """Train every combination of types, widths, sparsities and seeds from one reading of the activations, and compare
+    them.
+
+    All see the same batches in the same order. Values that only some types have go to those that take them.
+    """
+
+    verb = "sweep"
+    reads = ("activations",)
+    makes = "sweep"
+    work = "sparselex.recipes.work.sweep:sweep_run"
+    gives = "sparselex.recipes.stages.sweep:sweep_of"
+
+    kinds: Annotated[tuple[Kind, ...], Option("--kind")] = ("batchtopk",)
+    """Type of dictionary; may be repeated, as the next five."""
+
+    expansions: Annotated[tuple[PositiveFloat, ...], Option("--expansion")] = (8,)
+    """Latents per dimension of the activations."""
+
+    ks: Annotated[tuple[PositiveInt, ...], Option("--k")] = ()
+    """Latents kept per token, or aimed at, for the types that have such a number. Left out, 16, 32 and 64."""
+
+    l1s: Annotated[tuple[PositiveFloat, ...], Option("--l1")] = ()
+    """Weight of the penalty, for the types that have one. Left out, the default of each."""
+
+    seeds: Annotated[tuple[NonNegativeInt, ...], Option("--seed")] = (0,)
+    """Seed of the weights; with two or more the report has a table of stability."""
+
+    hooks: Annotated[tuple[str, ...], Option("--hook")] = ()
+    """Where to read the model. Left out, the run's own hook."""
+
+    n_tokens: Annotated[PositiveInt | None, Option("--tokens")] = None
+    """Tokens to train on. Left out, one pass over the training documents."""
+
+    selection: SelectionDtype | None = None
+    """Precision in which latents are chosen, for the types that choose. Left out, the fastest on this machine."""
+
+    options: Annotated[dict[str, Any], Option("--option", pairs=True)] = Field(default_factory=dict)
+    """Another field of the types' configurations; may be repeated; each goes to the types that have it."""
+
+    prefetch: Annotated[Prefetch, Option(in_passing=True)] = 0
+    """Blocks of activations that a process of their own reads ahead; the result is the same."""
+
+    n_rows: Annotated[PositiveInt, Option("--rows")] = 200
+    """Rows of test documents on which all are measured."""
+
+    moment_rows: PositiveInt = 512
+    """Rows of the training split from which mean and principal components are taken."""
+
+    @classmethod
+    def shown(cls, run: Any) -> SweepReport:
+        return sweep_of(run)
+
+
+def sweep_of(run: Any) -> SweepReport:
+    """The report of a run's last sweep."""
+    run.manifest(Sweep.makes)
+    path = run.folder / Sweep.makes / SWEEP
+    return SweepReport.parse(read_json(path), str(path))

@@ -1,0 +1,69 @@
+"""`train`: activations in, a dictionary out."""
+
+from typing import Annotated, Any, Self
+
+from pydantic import PositiveInt, model_validator
+
+from sparselex.activations.config import Prefetch
+from sparselex.base.artifacts import Manifest
+from sparselex.base.errors import UserError
+from sparselex.recipes.choice import TrainingChoice
+from sparselex.recipes.option import Option, flag_of
+from sparselex.recipes.stage import Stage
+
+
+class Train(Stage, TrainingChoice):
+    """Train a sparse dictionary on the run's activations (killed: run it again, it goes on exactly)."""
+
+    verb = "train"
+    reads = ("activations",)
+    makes = "dictionary"
+    expected = True
+    work = "sparselex.recipes.work.train:train_run"
+    gives = "sparselex.recipes.work.train:dictionary_of"
+
+    prefetch: Annotated[Prefetch, Option(in_passing=True)] = 0
+    """Blocks of activations that a process of their own reads ahead; the result is the same."""
+
+    divide_latents: Annotated[PositiveInt, Option(in_passing=True)] = 1
+    """Under torchrun: processes among which the latents are divided; the rest divides the data."""
+
+    log_to: Annotated[tuple[str, ...], Option(in_passing=True)] = ()
+    """Also send the log to tensorboard or wandb; may be repeated."""
+
+    config: Annotated[dict[str, Any] | None, Option(json_file=True)] = None
+    """A JSON file with the whole training configuration, in place of the options that choose what is trained."""
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> Self:
+        beside = [name for name in TrainingChoice.model_fields if name in self.model_fields_set]
+        if self.config is not None and beside:
+            flags = [flag_of(name, TrainingChoice.model_fields[name]) for name in beside]
+            raise UserError(
+                f"--config was given together with {', '.join(flags)}.",
+                "the whole configuration from the file, or the options",
+                f"write {'these values' if len(beside) > 1 else 'this value'} into the file, or leave --config out.",
+            )
+        return self
+
+    @property
+    def choice(self) -> TrainingChoice:
+        """What is trained, without how."""
+        return TrainingChoice(**{name: getattr(self, name) for name in TrainingChoice.model_fields})
+
+    @classmethod
+    def line(cls, run: Any, shown: Manifest) -> str:
+        return f"{trained(shown)}, in {run.folder / cls.makes}"
+
+
+def trained(manifest: Manifest) -> str:
+    """A dictionary that was trained, in words: type, widths, sparsity, what it leaves unexplained."""
+    config, notes = manifest.config["dictionary"], manifest.notes
+    said = [f"{config['kind']} dictionary, {config['d_in']} -> {config['d_sae']} latents"]
+    if "n_tokens" in notes:
+        said.append(f"{notes['n_tokens']:,} tokens in {notes['n_steps']:,} steps")
+    if (held_out := notes.get("held_out")) is not None:
+        said.append(f"on held-out text L0 {held_out['l0']:.1f}, FVU {held_out['fvu']:.3f}")
+    if "n_dead" in notes:
+        said.append(f"{notes['n_dead']:,} dead")
+    return ", ".join(said)

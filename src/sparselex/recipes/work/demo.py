@@ -1,0 +1,77 @@
+"""Take the stages of the demo: says what is done and how long it will take."""
+
+import time
+from collections.abc import Sequence
+
+import torch
+
+from sparselex.base.workspace import MAIN
+from sparselex.recipes.demo import Plan
+from sparselex.recipes.run import Run
+from sparselex.recipes.stage import Stage
+
+
+def take_all(plans: Sequence[Plan]) -> None:
+    """Take every stage that is not done. Raises `UserError` like the stages."""
+    runs = [Run(plan.folder.workspace, plan.folder.name, plan.folder.config) for plan in plans]
+    _introduce(runs[0])
+    speed = _products_per_second()
+    for plan, run in zip(plans, runs, strict=True):
+        name = run.name if run.name == MAIN else f"{run.name} (same recipe, weights drawn at random)"
+        for stage in plan.stages:
+            if stage in plan.done:
+                _say(f"{name}: {stage.verb} is done already")
+            else:
+                _take(run, stage, name, speed)
+
+
+def _introduce(run: Run) -> None:
+    config, model = run.config, run.model
+    _say(f"model {config.model.name}: {model.n_layers} layer(s), d_model {model.d_model}, {run.sites}")
+    _say(f"text {config.text.source}: tokenizing (seconds to a minute)")
+    notes = run.corpus.manifest.notes
+    splits = ", ".join(f"{split} {n:,}" for split, n in notes["n_documents"].items())
+    _say(f"corpus: {notes['n_tokens']:,} tokens of {run.corpus.n_documents:,} documents ({splits})")
+
+
+def _take(run: Run, stage: Stage, name: str, speed: float) -> None:
+    seconds = _forecast(run, stage, speed)
+    _say(f"{name}: {stage.verb}" + (f" (about {_duration(seconds)})" if seconds else ""))
+    started = time.monotonic()
+    run.do(stage)
+    _say(f"  {stage.line(run, stage.shown(run))}; {time.monotonic() - started:.1f} s")
+
+
+def _forecast(run: Run, stage: Stage, speed: float) -> float | None:
+    """Seconds that a stage will take, from the operations of encoding; the shares of it are measured in benchmarks."""
+    d_in, n_train, n_ctx = sum(run.model.widths(run.sites.hooks)), run.n_training_tokens, run.corpus.n_ctx
+    d_sae = round(d_in * run.config.stages["train"]["expansion"])
+    encode_s = 2 * d_in * d_sae / speed
+    n_held_out = run.corpus.n_rows * n_ctx - n_train
+    forecasts = {
+        "train": 1.3 * encode_s * n_train,
+        "index": 1.5 * encode_s * (n_held_out + min(n_train, 8_000 * n_ctx)),
+        "explain": 0.012 * d_sae,
+    }
+    return forecasts.get(stage.verb)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 5:
+        return "a few seconds"
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _products_per_second() -> float:
+    """Operations a second of a matrix product on this machine, for the forecasts only."""
+    x, W, out = torch.ones(2048, 512), torch.ones(512, 4096), torch.empty(2048, 4096)
+    times = []
+    for _ in range(6):  # the first ones wake the threads
+        started = time.perf_counter()
+        torch.mm(x, W, out=out)
+        times.append(time.perf_counter() - started)
+    return 2 * x.numel() * W.shape[1] / sorted(times)[2]

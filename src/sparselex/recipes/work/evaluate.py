@@ -1,0 +1,24 @@
+"""Evaluate a run."""
+
+from sparselex.evaluate.config import EvaluateConfig
+from sparselex.evaluate.evaluate import evaluate
+from sparselex.evaluate.records import Evaluation
+from sparselex.evaluate.report import evaluation_of as stored
+from sparselex.evaluate.report import write_report
+from sparselex.recipes.run import Run
+from sparselex.recipes.stages.evaluate import Evaluate
+
+
+def evaluate_run(run: Run, stage: Evaluate) -> None:
+    """Measure the run's dictionary beside its controls, and write the report."""
+    config = EvaluateConfig(**{name: getattr(stage, name) for name in EvaluateConfig.model_fields})
+    index, dictionary = run.index, run.dictionary
+    inputs = {"index": index.id, "dictionary": run.manifest("dictionary").id, "model": run.model.id}
+    evaluate(run.model, dictionary, index, run.sites, config, run.folder / Evaluate.makes, inputs=inputs)
+    run.keep_options(stage)
+    write_report(run.workspace)
+
+
+def evaluation_of(run: Run) -> Evaluation | None:
+    """The run's figures."""
+    return stored(run.workspace, run.name)

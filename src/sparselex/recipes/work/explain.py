@@ -1,0 +1,23 @@
+"""Explain a run's features."""
+
+from sparselex.evaluate.report import write_report
+from sparselex.explain.config import ExplainConfig
+from sparselex.explain.explain import ExplainSummary, explain, summarise
+from sparselex.explain.store import ExplanationStore
+from sparselex.recipes.run import Run
+from sparselex.recipes.stages.explain import Explain
+
+
+def explain_run(run: Run, stage: Explain) -> None:
+    """Explanations and scores of all features; a report that is there already takes them up."""
+    config = ExplainConfig(**{name: getattr(stage, name) for name in ExplainConfig.model_fields})
+    index = run.index
+    explain(index, config, run.workspace.database, run.folder / Explain.makes, inputs={"index": index.id})
+    run.keep_options(stage)
+    if run.workspace.report.exists():
+        write_report(run.workspace)
+
+
+def summary_of(run: Run) -> ExplainSummary:
+    """What came of it."""
+    return summarise(ExplanationStore(run.workspace.database), run.index.id)
