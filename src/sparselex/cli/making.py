@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
+from sparselex.base.registry import Registry
 from sparselex.recipes.option import flag_of, option_of
 
 NOTHING = "none"
@@ -73,7 +74,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
 def _help(field: FieldInfo) -> str:
     """The docstring of a field, its choices, and its default where that is a value."""
     said = " ".join((field.description or "").split())
-    choices = next((get_args(part) for part in _parts(field.annotation) if get_origin(part) is Literal), ())
+    choices = _choices(field)
     if choices and not all(f"{choice}" in said for choice in choices):
         said += f" One of {', '.join(map(str, choices))}."
     default = None if field.is_required() else field.get_default(call_default_factory=True)
@@ -81,6 +82,17 @@ def _help(field: FieldInfo) -> str:
         return said
     shown = ",".join(map(str, default)) if isinstance(default, tuple) else f"{default}"
     return f"{said} Default: {shown}."
+
+
+def _choices(field: FieldInfo) -> Sequence[str]:
+    """The values that a field may have, where they can be listed."""
+    for part in _parts(field.annotation):
+        if get_origin(part) is Literal:
+            return get_args(part)
+    inside = [item for part in _parts(field.annotation) for item in get_args(part)]
+    known = [item for part in inside if get_origin(part) is Annotated for item in get_args(part)]
+    registry = next((item for item in (*field.metadata, *known) if isinstance(item, Registry)), None)
+    return registry.names() if registry else ()
 
 
 def _metavar(field: FieldInfo) -> str:

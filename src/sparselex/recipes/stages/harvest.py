@@ -3,7 +3,7 @@
 from typing import Any
 
 from sparselex.activations.config import HarvestConfig
-from sparselex.base.artifacts import Manifest
+from sparselex.base.artifacts import Manifest, open_artifact
 from sparselex.recipes.config import Beginning
 from sparselex.recipes.stage import Stage
 
@@ -19,10 +19,20 @@ class Harvest(Stage, Beginning, HarvestConfig):
 
     @classmethod
     def line(cls, run: Any, shown: Manifest) -> str:
-        notes, corpus = shown.notes, run.workspace.corpus_of(run.name)
-        left_out = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in notes["masks"].items() if n) or "none"
+        notes = shown.notes
         width = f"width {notes['d_in']}" + (f" and {notes['d_out']}" if notes["d_out"] else "")
+        left_out = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in notes["masks"].items() if n)
         return (
-            f"{notes['n_tokens']:,} activations of {width} (left out: {left_out}), "
-            f"from the corpus {corpus.name}, in {run.folder / cls.makes}"
+            f"{read_text(run)}\n{notes['n_tokens']:,} activations of {width} in {run.folder / cls.makes}"
+            f"; left out: {left_out or 'nothing'}"
         )
+
+
+def read_text(run: Any) -> str:
+    """The text that a run reads, in words: how much of it there is, and whether that is less than was asked for."""
+    corpus = open_artifact(run.workspace.corpus_of(run.name), "corpus")
+    n_tokens, wanted = corpus.notes["n_tokens"], corpus.config["n_tokens"]
+    documents = corpus.notes["n_documents"]
+    splits = ", ".join(f"{split} {n:,}" for split, n in documents.items())
+    said = f"{n_tokens:,} tokens of {sum(documents.values()):,} documents ({splits})"
+    return said + (f"; fewer than the {wanted:,} asked for" if wanted and n_tokens < wanted else "")
