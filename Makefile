@@ -3,39 +3,52 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 READY_TO_TEST := .venv/.ready-to-test
+READY_FOR_DOCS := .venv/.ready-for-docs
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Two workers, each file on one of them: fixtures that take seconds are made once for a file.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 WORKSPACE ?= workspace
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo quick test lint docs bench clean
 
 demo: $(READY)  ## the whole pipeline on the embedded model, then the browser (SERVE=0: without it)
 	$(BIN)/sparselex demo $(WORKSPACE) $(if $(filter 0,$(SERVE)),--no-serve)
 
+quick: lint $(READY_TO_TEST)  ## lint, types and the tests that are not marked slow: two minutes
+	$(PYTEST) -m "not slow" --durations=5
+
 test: lint $(READY_TO_TEST)  ## lint, types and every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
 
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(READY)  ## the code blocks of README and docs, run as tests
-	$(BIN)/python -m pytest tests/test_docs.py
+docs: $(READY_FOR_DOCS)  ## the documentation site in site/, its generated pages written anew and its links checked
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The site is site/index.html; $(BIN)/mkdocs serve shows it with its search."
 
 bench: $(READY)  ## every benchmark, each printing one table of ratios
 	for name in harvest index training sweep gpu server; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
-	rm -rf .venv
+	rm -rf .venv site
 
 # torch comes first and pinned: another package's open range would pull the newest GPU build, gigabytes of it.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	$(INSTALL) torch
+	$(INSTALL) --editable ".[dev]"
 	touch $@
 
 # Large, and needed by no demo: Triton's interpreter runs the GPU kernels on the CPU; TensorBoard reads back what was logged for it; datasets
-# reads one from a hub of the tests' own.
+# reads one from a hub of the tests' own; the site is built.
 $(READY_TO_TEST): $(READY)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,gpu,tensorboard,datasets]"
+	$(INSTALL) --editable ".[dev,docs,gpu,tensorboard,datasets]"
+	touch $@
+
+$(READY_FOR_DOCS): $(READY)
+	$(INSTALL) --editable ".[dev,docs]"
 	touch $@

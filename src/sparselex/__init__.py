@@ -43,6 +43,8 @@ _PUBLIC = {
 }
 """Public name to the file that defines it; a file is loaded when one of its names is first used.
 
+Type checkers read the same from `__init__.pyi`, which `python docs/generate.py` writes.
+
 The functions `explain` and `evaluate` bear their rooms' names and are not here: `Pipeline.explain` and
 `Pipeline.evaluate` call them, and they are imported from `sparselex.explain.explain` and `sparselex.evaluate.evaluate`.
 """
@@ -59,4 +61,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_PUBLIC]
+    return __all__

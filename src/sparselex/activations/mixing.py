@@ -27,8 +27,11 @@ class Mixing(Config):
 def mixing(batches: Iterable[NDArray[np.int64]], n_ctx: int, row_sizes: NDArray[np.int64]) -> Mixing:
     """Measure some batches of a stream.
 
-    Args: batches: positions of the tokens of each batch (`row * n_ctx + column`). n_ctx: tokens in a row. row_sizes:
-        `[n_rows]`, tokens that each row brings to the stream in an epoch; what a perfect shuffle is computed from.
+    Args:
+        batches: positions of the tokens of each batch (`row * n_ctx + column`).
+        n_ctx: tokens in a row.
+        row_sizes: `[n_rows]`, tokens that each row brings to the stream in an epoch; what a perfect shuffle is computed
+            from.
     """
     same = pairs = 0
     effective = []

@@ -66,9 +66,11 @@ class Format(NamedTuple):
 def import_dictionary(source: Path | str, *, transcoder: bool = False) -> Imported:
     """Read a dictionary of another project.
 
-    Args: source: a local folder or file, or a Hugging Face repository (`owner/name` or `owner/name:sub/folder`,
-        downloaded). transcoder: whether it writes another site than it reads, for files that do not say so themselves
-        (Gemma Scope).
+    Args:
+        source: a local folder or file, or a Hugging Face repository (`owner/name` or `owner/name:sub/folder`,
+            downloaded).
+        transcoder: whether it writes another site than it reads, for files that do not say so themselves (Gemma
+            Scope).
 
     Pickles are opened with `weights_only`, arrays without pickles: nothing from outside is executed. Raises `UserError`
     for files of no known format, an architecture we do not have, missing or misshapen tensors, damaged files, and

@@ -30,9 +30,10 @@ class Document(NamedTuple):
 def load_documents(source: str) -> Iterator[Document]:
     """Documents of `source`, lazily and in a fixed order.
 
-    Args: source: `stdlib` (the source text of the running Python's standard library), a file (plain text: one document
-        per `<|endoftext|>` part, or per `PART_LENGTH` characters where it has none; `.json`, `.jsonl`, `.parquet`: one
-        per record), a folder of such files, or `NAME` or `NAME:SPLIT` of a Hugging Face dataset, streamed.
+    Args:
+        source: `stdlib` (the source text of the running Python's standard library), a file (plain text: one document
+            per `<|endoftext|>` part, or per `PART_LENGTH` characters where it has none; `.json`, `.jsonl`, `.parquet`:
+            one per record), a folder of such files, or `NAME` or `NAME:SPLIT` of a Hugging Face dataset, streamed.
 
     Raises `UserError` when the source is unknown, unreadable or holds no text. Empty texts are left out.
     """

@@ -69,15 +69,18 @@ def train(
     """Train on `source` and write the folded dictionary to `to`. Killed at any moment and run again, it ends in the
     same bytes.
 
-    Args: source: scale-free activations of width `config.dictionary.d_in`, in an order that its state restores exactly;
-        for a transcoder with a target of width `d_out`.
+    Args:
+        source: scale-free activations of width `config.dictionary.d_in`, in an order that its state restores exactly;
+            for a transcoder with a target of width `d_out`.
         config: what to train, and how.
         to: folder of the dictionary artifact.
         inputs: ids of what the activations were made from; together with `config` they decide whether `to` is still
             good.
         validation: held-out activations; the log then has their L0 and FVU as inference sees them.
         notes: what is known of the source; kept in the manifest beside what training measures itself.
-        model_name, hook, target: written into the SAELens configuration.
+        model_name: written into the SAELens configuration.
+        hook: likewise.
+        target: likewise.
         terms: further terms of the loss, functions of a `Step`; name what decides them in `inputs`.
         observers: called with every line of the log.
         ranks: the processes that train together, each of which calls this with the same arguments and the same source.

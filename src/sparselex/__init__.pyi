@@ -1,0 +1,39 @@
+# What `sparselex/__init__.py` loads on first use, for type checkers. Made by `python docs/generate.py`.
+from sparselex.activations.config import HarvestConfig as HarvestConfig
+from sparselex.activations.harvest import harvest as harvest
+from sparselex.activations.shuffle import ShuffledSource as ShuffledSource
+from sparselex.activations.store import ActivationStore as ActivationStore
+from sparselex.activations.synthetic import MixtureConfig as MixtureConfig
+from sparselex.activations.synthetic import SparseMixture as SparseMixture
+from sparselex.atlas.config import DiffConfig as DiffConfig
+from sparselex.base.errors import UserError as UserError
+from sparselex.base.workspace import Workspace as Workspace
+from sparselex.convert.doors import export_dictionary as export_dictionary
+from sparselex.convert.doors import import_dictionary as import_dictionary
+from sparselex.dictionaries.files import load_dictionary as load_dictionary
+from sparselex.dictionaries.types.batchtopk import BatchTopKConfig as BatchTopKConfig
+from sparselex.dictionaries.types.relu import ReLUConfig as ReLUConfig
+from sparselex.dictionaries.types.topk import TopKConfig as TopKConfig
+from sparselex.evaluate.config import EvaluateConfig as EvaluateConfig
+from sparselex.evaluate.report import report as report
+from sparselex.explain.config import ExplainConfig as ExplainConfig
+from sparselex.features.build import build_index as build_index
+from sparselex.features.config import IndexConfig as IndexConfig
+from sparselex.features.index import FeatureIndex as FeatureIndex
+from sparselex.lm.config import ModelConfig as ModelConfig
+from sparselex.lm.subject import SubjectModel as SubjectModel
+from sparselex.lm.subject import load_model as load_model
+from sparselex.recipes.pipeline import Pipeline as Pipeline
+from sparselex.recipes.run import new_run as new_run
+from sparselex.recipes.sweep import SweepConfig as SweepConfig
+from sparselex.server.app import serve as serve
+from sparselex.text.corpus import CorpusConfig as CorpusConfig
+from sparselex.text.corpus import TokenCorpus as TokenCorpus
+from sparselex.text.corpus import build_corpus as build_corpus
+from sparselex.text.sources import load_documents as load_documents
+from sparselex.training.config import TrainConfig as TrainConfig
+from sparselex.training.train import Job as Job
+from sparselex.training.train import train as train
+from sparselex.training.train import train_many as train_many
+
+__all__: list[str]
