@@ -48,10 +48,6 @@ HIDDEN_ON_PURPOSE = {"cli"}
 """Rooms whose functions import the library when called: `sparselex --help` must not pay for torch."""
 
 
-HEAVY = {"sparselex.dictionaries.sparse.product_kernels"}
-"""Parts imported when first needed: they need packages that are not always installed (Triton)."""
-
-
 def room_of(module: str) -> str:
     return module.split(".")[1] if module.startswith("sparselex.") else ""
 
@@ -82,7 +78,7 @@ def offences(path: Path, room: str) -> list[str]:
     allowed = {room, *MAY_IMPORT[room]}
     found = []
     for module, hidden in imports(path):
-        if hidden and room not in HIDDEN_ON_PURPOSE and module not in HEAVY:
+        if hidden and room not in HIDDEN_ON_PURPOSE:
             found.append(f"{module} is imported inside a function: move it up or split the file")
         if room_of(module) not in allowed:
             found.append(f"room {room!r} may not import {module!r}; it may import {sorted(allowed)}")

@@ -20,7 +20,7 @@ from sparselex.cli.main import app
 from sparselex.convert.doors import export_dictionary, import_dictionary
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.dictionaries.files import load_dictionary
-from sparselex.dictionaries.table import new_dictionary
+from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.clt import CrossLayerTranscoder
 from sparselex.dictionaries.types.relu import ReLUConfig
 from sparselex.evaluate.core import core_figures, core_sums, moments
@@ -362,7 +362,7 @@ def test_an_imported_transcoder_is_indexed_and_evaluated(layout, exported, tmp_p
     values = {figure.name: figure.value for figure in pipeline.evaluate().figures}
     assert values["core/loss_recovered_mean"] > 0.3 and values["core/fvu"] < 1
     pipeline.export_dictionary(tmp_path / "again", layout)
-    assert import_dictionary(tmp_path / "again").target == OUT
+    assert import_dictionary(tmp_path / "again").target == (OUT,)
 
 
 def test_a_transcoder_whose_files_name_no_target_is_given_one(exported, tmp_path):

@@ -27,10 +27,10 @@ from sparselex.base.runs import RunCard
 from sparselex.base.sites import Sites
 from sparselex.base.workspace import Workspace
 from sparselex.convert.doors import Imported, export_dictionary, import_dictionary
-from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
 from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.table import AnyDictionaryConfig, config_type
+from sparselex.dictionaries.trainable import TrainableDictionary
 from sparselex.evaluate.config import EvaluateConfig
 from sparselex.evaluate.evaluate import evaluate
 from sparselex.evaluate.records import Evaluation
@@ -40,12 +40,12 @@ from sparselex.features.build import build_index
 from sparselex.features.index import FeatureIndex
 from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import SubjectModel, load_model
-from sparselex.recipes.run import ONE_SITE, RunConfig, TrainingChoice
+from sparselex.recipes.run import RunConfig, TrainingChoice
 from sparselex.text.corpus import TokenCorpus, build_corpus
 from sparselex.text.sources import load_documents, text_id
 from sparselex.training.config import TrainConfig
+from sparselex.training.log import Observer
 from sparselex.training.train import check_together, train
-from sparselex.training.trainer import Observer
 
 BLOCK_TOKENS = 131_072
 """Tokens mixed at a time: about a thousand rows, so a batch of 4,096 holds few tokens of one row."""
@@ -178,34 +178,12 @@ class Pipeline:
         choice = choice or self.config.training
         choice.check(has_target=self.config.target is not None)
         hook = hook or self.hook
-        d_in, sites = self.model.width(hook), config_type(choice.kind).model_fields
-        dictionary: dict[str, object] = {"kind": choice.kind, "d_in": d_in, "d_sae": round(d_in * choice.expansion)}
-        if (target := self._target_of(hook)) is not None:
-            if choice.kind in ONE_SITE or "d_out" not in sites:
-                raise UserError(
-                    f"The run has a target, and {choice.kind} dictionaries reconstruct their input.",
-                    "a type that can be a transcoder",
-                    "choose another --kind, or begin a run without --target.",
-                )
-            dictionary |= {"d_out": self.model.width(target)}
-        if choice.kind == "clt":
-            dictionary |= self._layers(hook)
-            n = len(self.model.places(hook))
-            dictionary["d_sae"] = n * max(1, round(d_in * choice.expansion / n))
-        elif len(widths := self._widths(hook)) > 1:
-            if self.target is not None:
-                raise UserError(
-                    f"{len(widths)} hooks and as many targets, and a dictionary of kind {choice.kind}.",
-                    "a cross-layer transcoder, which alone reads and writes several sites",
-                    "train with --kind clt, or begin a run with one hook and one target.",
-                )
-            if choice.kind in ONE_SITE or "parts" not in sites:
-                raise UserError(
-                    f"{len(widths)} sites are read, and {choice.kind} dictionaries are of one.",
-                    "a type that can be a crosscoder",
-                    "choose another --kind, or begin a run with one hook of one model.",
-                )
-            dictionary |= {"parts": widths}
+        chosen, target = config_type(choice.kind), self._target_of(hook)
+        written = self._widths(target) if target else []
+        fields = chosen.fields_at(self._widths(hook), written, choice.expansion)
+        if chosen.in_order:
+            self._check_order(hook, *filter(None, [target]))
+        dictionary: dict[str, object] = {"kind": choice.kind} | fields
         dictionary |= choice.fields(self.config.model.device)
         n_tokens = choice.n_tokens or self.n_training_tokens
         values = {
@@ -223,18 +201,10 @@ class Pipeline:
         }
         return TrainConfig.parse(values, "the training options")
 
-    def _layers(self, hook: str) -> dict[str, object]:
-        """Widths of what a cross-layer transcoder reads and writes. Raises `UserError` for sites that are not in the
-        model's order."""
-        if self.target is None or len(self.model.places(hook)) < 2:
-            raise UserError(
-                "A cross-layer transcoder (clt) reads several sites and writes as many, and this run has others.",
-                "two or more hooks joined by +, and as many targets",
-                "begin the run with, for example, --hook blocks.0.hook_mlp_in+blocks.1.hook_mlp_in "
-                "--target blocks.0.hook_mlp_out+blocks.1.hook_mlp_out.",
-            )
+    def _check_order(self, *sites: str) -> None:
+        """Raise `UserError` for sites that are not in the model's order."""
         order = {point.name: number for number, point in enumerate(self.model.hooks())}
-        for names in (hook, self.target):
+        for names in sites:
             known = [order[place.hook] for place in self.model.places(names) if place.hook in order]
             if known != sorted(set(known)):
                 raise UserError(
@@ -242,7 +212,6 @@ class Pipeline:
                     "the first layer first, each site once",
                     "put the sites in order: a latent writes to its own layer and to those named after it.",
                 )
-        return {"layers_in": self._widths(hook), "layers_out": self._widths(self.target)}
 
     def _widths(self, hook: str) -> list[int]:
         return [place.columns.stop - place.columns.start for place in self.model.places(hook)]
@@ -285,8 +254,7 @@ class Pipeline:
                 validation=held_out,
                 notes=self.notes_on(source),
                 model_name=self.config.model.name,
-                hook=self.hook,
-                target=self.target or "",
+                sites=self._at(self.hook),
                 observers=observers,
                 ranks=ranks,
             )
@@ -346,7 +314,16 @@ class Pipeline:
         a transcoder whose target nobody names, and for a target where the dictionary is an autoencoder.
         """
         found = import_dictionary(source, transcoder=self.config.target is not None)
-        named = {"hook": self.config.hook or found.hook or None, "target": self.config.target or found.target or None}
+        if found.said and self.config.hook is None:
+            raise UserError(
+                f"The files name a place {found.said!r}, which is no name of a hook here.",
+                "the hook that the dictionary reads",
+                "name it with --hook; `sparselex hooks MODEL` lists those of a model.",
+            )
+        named = {
+            "hook": self.config.hook or "+".join(found.hooks) or None,
+            "target": self.config.target or "+".join(found.target) or None,
+        }
         return Pipeline(self.workspace, self.run, self.config.model_copy(update=named))._import(found, str(source))
 
     def _import(self, found: Imported, source: str) -> Imported:
@@ -361,8 +338,7 @@ class Pipeline:
                 found.dictionary,
                 staging.folder,
                 model_name=self.config.model.name,
-                hook=self.hook,
-                target=self.target or "",
+                sites=self._at(self.hook),
             )
             staging.finish()
         return found
@@ -408,8 +384,8 @@ class Pipeline:
     def export_dictionary(self, to: Path | str, layout: str) -> None:
         """Write the run's dictionary to the new folder `to` in another project's layout."""
         dictionary = load_dictionary(self.folder / "dictionary")
-        names = {"model_name": self.config.model.name, "hook": self.hook, "target": self.target or ""}
-        export_dictionary(dictionary, to, layout, **names)
+        name = self.config.model.name
+        export_dictionary(dictionary, to, layout, model_name=name, sites=self._at(self.hook))
 
     def index(self) -> FeatureIndex:
         """The feature index of the run's dictionary."""
@@ -469,7 +445,7 @@ class Pipeline:
             second_model=config.second_model.name if config.second_model else None,
             twin=config.model.control,
             twin_of=config.twin_of,
-            sites=Sites.at(self.hook, self.target, mask=config.mask),
+            sites=self._at(self.hook),
             corpus=self._corpus_folder.name,
         )
         self.workspace.keep(card, config.to_json())
@@ -494,6 +470,9 @@ class Pipeline:
     @cached_property
     def _reader(self) -> Reader:
         return Reader(self.model, self.corpus, self.hook, self.config.mask, target=self.target)
+
+    def _at(self, hook: str) -> Sites:
+        return Sites.at(hook, self.target, mask=self.config.mask)
 
     @property
     def _sites(self) -> dict[str, str]:

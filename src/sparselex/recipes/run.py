@@ -25,23 +25,14 @@ from sparselex.training.config import TrainConfig
 OF_SOME_TYPES = ("k", "l1", "selection", "skip")
 """Choices that only some types of dictionary have."""
 
-FROM_SITES = ("d_in", "d_out", "parts", "layers_in", "layers_out")
-"""Fields of a configuration that follow from where the model is read."""
-
 _CHOSEN = ("dictionary", "n_tokens", "seed", "frozen")
 """Fields of a training configuration that a choice has by itself."""
-
-ONE_SITE = ("archetypal",)
-"""Types whose configuration has the fields of several sites, and refuses them."""
 
 
 def field_of(kind: str, name: str) -> str | None:
     """The field that the choice `name` sets in the configuration of the type `kind`, or None where the type has no such
     thing."""
-    fields = config_type(kind).model_fields
-    if name == "k" and "k" not in fields:
-        name = "target_l0"  # jumprelu: a number that is aimed at
-    return name if name in fields else None
+    return config_type(kind).field_of(name)
 
 
 def check_fit(kinds: Sequence[str], choices: dict[str, Any], options: dict[str, Any]) -> None:
@@ -49,7 +40,7 @@ def check_fit(kinds: Sequence[str], choices: dict[str, Any], options: dict[str, 
     any of `kinds`."""
 
     def takers(name: str, among: Sequence[str]) -> list[str]:
-        fits = _takes if name in choices else _has
+        fits = field_of if name in choices else _has
         return [kind for kind in among if fits(kind, name)]
 
     unfit = [name for name in [*choices, *options] if not takers(name, kinds)]
@@ -68,12 +59,9 @@ def check_fit(kinds: Sequence[str], choices: dict[str, Any], options: dict[str, 
     )
 
 
-def _takes(kind: str, name: str) -> bool:
-    return field_of(kind, name) is not None and not (name == "skip" and kind in ONE_SITE)
-
-
 def _has(kind: str, name: str) -> bool:
-    return name not in ("kind", *FROM_SITES) and name in config_type(kind).model_fields
+    config = config_type(kind)
+    return name not in ("kind", *config.from_sites) and name in config.model_fields
 
 
 class TrainingChoice(Config):
@@ -127,7 +115,7 @@ class TrainingChoice(Config):
         own = {name: settings.pop(name) for name in _CHOSEN[1:]}
         own |= {name: dictionary.pop(name) for name in ("kind", *OF_SOME_TYPES) if name in dictionary}
         own["expansion"] = dictionary.pop("d_sae") / dictionary["d_in"]
-        options = {name: value for name, value in dictionary.items() if name not in FROM_SITES}
+        options = {name: value for name, value in dictionary.items() if name not in config.dictionary.from_sites}
         values = own | {"options": options, "settings": settings, "prefetch": prefetch}
         return cls.parse(values, "the training configuration")
 
@@ -174,8 +162,7 @@ class TrainingChoice(Config):
             for name in OF_SOME_TYPES
             if (value := getattr(self, name)) and (field := field_of(self.kind, name))
         }
-        chooses = config_type(self.kind).model_fields.get("selection")
-        if chooses is not None and chooses.annotation == SelectionDtype and self.selection is None:
+        if config_type(self.kind).selects() and self.selection is None:
             found["selection"] = fastest_selection(device)
         return found | self.options
 

@@ -20,9 +20,11 @@ from sparselex.base.artifacts import finished, open_artifact, stage, write_json
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Figure
-from sparselex.dictionaries.dictionary import Dictionary, TrainableDictionary
+from sparselex.base.sites import Sites
+from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.dictionaries.kinds import Kind, SelectionDtype
 from sparselex.dictionaries.table import config_type
+from sparselex.dictionaries.trainable import TrainableDictionary
 from sparselex.evaluate.sweep import SHOWN, Measured, sweep_report
 from sparselex.recipes.pipeline import BLOCK_TOKENS, Pipeline
 from sparselex.recipes.run import OF_SOME_TYPES, TrainingChoice, check_fit, field_of
@@ -291,8 +293,7 @@ def _jobs(
                 inputs,
                 columns[member.hook],
                 pipeline.config.model.name,
-                member.hook,
-                pipeline.config.target or "",
+                Sites.at(member.hook, pipeline.config.target),
                 notes | {"median_norms": own},
             )
         )

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 from torch.optim.adam import adam
 
@@ -18,8 +19,8 @@ class Adam(torch.optim.Adam):
     pass. The state is that of `torch.optim.Adam`, under the same names.
 
     Args:
-        params: parameters or groups, as there.
-        unit_rows: matrices whose gradients lose their part along each row and whose rows are brought back to unit norm.
+        params: parameters or groups, as there. The matrices of a group with `unit_rows` are kept at rows of unit norm:
+            gradients lose their part along each row, and every step ends by bringing rows back.
         lr, betas, eps: as there; a group may have its own `lr`.
     """
 
@@ -27,13 +28,11 @@ class Adam(torch.optim.Adam):
         self,
         params: Iterable[Any],
         *,
-        unit_rows: Iterable[Tensor] = (),
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ):
         super().__init__(params, fused=True, lr=lr, betas=betas, eps=eps)
-        self._unit_rows = {id(matrix) for matrix in unit_rows}
         self._n_steps = dict[Tensor, int]()
         """Numbers held by the step counters of the state, to be known without asking the GPU."""
 
@@ -53,6 +52,13 @@ class Adam(torch.optim.Adam):
             rest = [pair for pair in found if not self._step_by_kernel(*pair, group, factor)]
             self._step_by_passes(rest, group, factor)
 
+    @torch.no_grad()
+    def forget(self, parameter: Tensor, dim: int, places: Int[Tensor, " n"]) -> None:
+        """Set the moments of some of a parameter's rows (or of what lies along `dim`) back to 0."""
+        if parameter in self.state:
+            for moment in ("exp_avg", "exp_avg_sq"):
+                self.state[parameter][moment].index_fill_(dim, places, 0)
+
     def _state_of(self, parameter: Tensor) -> dict[str, Tensor]:
         state: dict[str, Tensor] = self.state[parameter]
         if not state:
@@ -62,7 +68,7 @@ class Adam(torch.optim.Adam):
 
     def _step_by_passes(self, found: list[tuple[Tensor, Tensor]], group: dict[str, Any], factor: Tensor) -> None:
         """Projection, torch's fused step, and norms, one after another."""
-        units = [parameter for parameter, _ in found if id(parameter) in self._unit_rows]
+        units = [parameter for parameter, _ in found] if group.get("unit_rows") else []
         for matrix in units:
             project_out(matrix)
         states = [self._state_of(parameter) for parameter, _ in found]
@@ -98,13 +104,10 @@ class Adam(torch.optim.Adam):
     def _step_by_kernel(self, parameter: Tensor, grad: Tensor, group: dict[str, Any], factor: Tensor) -> bool:
         """Take the step of this parameter if it is a matrix the kernel reads; whether it was."""
         kernels = kernels_for(parameter) if parameter.ndim == 2 else None
-        rows, unit = _by_rows(parameter, parameter), id(parameter) in self._unit_rows
-        if (
-            kernels is None
-            or not rows.is_contiguous()
-            or rows.shape[1] > kernels.WIDEST
-            or (unit and rows is not parameter)
-        ):
+        rows, unit = _by_rows(parameter, parameter), bool(group.get("unit_rows"))
+        if kernels is None or not rows.is_contiguous() or rows.shape[1] > kernels.WIDEST:
+            return False
+        if unit and rows is not parameter:  # its rows lie there as columns
             return False
         state = self._state_of(parameter)
         if (counter := state["step"]) not in self._n_steps:

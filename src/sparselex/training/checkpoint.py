@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sparselex.base.artifacts import read_json, write_json
-from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.ranks import ALONE, Ranks
+from sparselex.dictionaries.trainable import TrainableDictionary, new_dictionary
 from sparselex.training.dead import Silence
 
 FOLDER = "checkpoint"
@@ -93,6 +93,21 @@ def part(value: Tensor, name: str, dictionary: TrainableDictionary) -> Tensor:
     """This process's part of the tensor `name` of a checkpoint."""
     place = _place(value, name, dictionary)
     return value if place is None else dictionary.ranks.part(value, *place)
+
+
+def whole_dictionary(dictionary: TrainableDictionary) -> TrainableDictionary | None:
+    """The dictionary put together from all processes that share its latents, on the CPU; None but in the main
+    process."""
+    ranks = dictionary.ranks
+    if ranks.n_latents == 1:
+        return dictionary.cpu() if ranks.is_main else None
+    state = dictionary.state_dict()
+    gathered = {name: whole(value, f"weights/{name}", dictionary) for name, value in state.items()}
+    if not ranks.is_main:
+        return None
+    found = new_dictionary(dictionary.config)
+    found.load_state_dict(gathered)
+    return found
 
 
 def _place(value: Tensor, name: str, dictionary: TrainableDictionary) -> tuple[int, int] | None:

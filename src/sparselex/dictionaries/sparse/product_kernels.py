@@ -1,8 +1,8 @@
-"""The sparse products and the optimiser's pass over a matrix as Triton kernels; `sparse` has the products in PyTorch.
-With those of `selecting`, all that there are.
+"""The sparse products and the optimiser's pass over a matrix as Triton kernels; `products` has the former in PyTorch.
+With those of `selection_kernels`, all that there are.
 
 Tables are float32 or bfloat16, sums and results float32. Every result is a fixed order of additions, so a run repeats
-bit by bit: nothing is added atomically. Only `sparse` and `training.adam` import this file, when they first meet a
+bit by bit: nothing is added atomically. Only `products` imports this file, by its address, when it first meets a
 tensor on a GPU: it needs Triton.
 
 Gathers of whole rows from a table larger than the second cache run at the memory's speed. Where a kernel works through

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparselex.dictionaries.kinds import SelectionDtype
+from sparselex.dictionaries.kinds import Gradients, SelectionDtype
 from sparselex.dictionaries.ranks import ALONE, Ranks
-from sparselex.dictionaries.sparse.products import Block, Gradients, block_shape, kernels_for, nth_largest, scores_above
+from sparselex.dictionaries.sparse.products import Block, block_shape, kernels_for, nth_largest, scores_above
 
 _COARSE_MARGIN = 0.97
 """What the bfloat16 product puts above this share of its own cut is ranked exactly; its largest error among 17 million

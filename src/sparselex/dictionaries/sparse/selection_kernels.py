@@ -10,8 +10,8 @@ them several times. The maxima are 134 MB; 72 groups a token are 151 MB of score
 maxima have to come from all scores, by one more pass of 0.9 ms. Taking them out of the product's own accumulators would
 save that, and pays only where such a product keeps 93 % of the library's rate.
 
-Decorated and written like `kernels`: a fixed order everywhere, nothing added atomically; among equals at the cut the
-lowest latents are taken.
+Decorated and written like `product_kernels`: a fixed order everywhere, nothing added atomically; among equals at the
+cut the lowest latents are taken.
 """
 
 from typing import no_type_check

@@ -1,6 +1,6 @@
 """BatchTopK dictionaries: the largest latents of a whole batch, k per token on average."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -8,9 +8,11 @@ from pydantic import PositiveFloat
 from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.dictionary import EncoderDictionary, KConfig
+from sparselex.dictionaries.config import KConfig
+from sparselex.dictionaries.encoder import EncoderDictionary
+from sparselex.dictionaries.kinds import Gradients
 from sparselex.dictionaries.ranks import ALONE, Ranks
-from sparselex.dictionaries.sparse.products import Gradients, encode_at
+from sparselex.dictionaries.sparse.products import encode_at
 from sparselex.dictionaries.sparse.selection import follow, largest_of_batch
 
 
@@ -65,6 +67,9 @@ class BatchTopK(EncoderDictionary):
             rows, indices = places // self.d_sae, places % self.d_sae
             codes = Codes.from_pairs(rows, indices, kept / norms[indices], len(x), self.d_sae)
         return encode_at(x, self.W_enc, self.b_enc, self.centre, codes, gradients=gradients)
+
+    def saelens(self) -> dict[str, Any]:
+        return {"architecture": "jumprelu"}
 
     def _cut(self) -> Tensor:
         return (self.threshold / self.row_sizes().double()).to(self.W_dec.dtype)
