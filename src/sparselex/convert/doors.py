@@ -70,12 +70,7 @@ def import_dictionary(source: Path | str, *, transcoder: bool = False) -> Import
 
 
 def export_dictionary(
-    dictionary: TrainableDictionary,
-    to: Path | str,
-    layout: str,
-    *,
-    model_name: str = "",
-    sites: Sites | None = None,
+    dictionary: TrainableDictionary, to: Path | str, layout: str, *, model_name: str = "", sites: Sites | None = None
 ) -> None:
     """Write a folded dictionary to the new folder `to` in another project's layout, one of `LAYOUTS`.
 

@@ -36,10 +36,15 @@ def save_checkpoint(
     tensors = {name: found for name, value in tensors.items() if (found := whole(value, name, dictionary)) is not None}
     if not ranks.is_main:
         return
+    packed = save({name: value.detach().contiguous() for name, value in tensors.items()})
+    _put_in_place(folder, packed, progress)
+
+
+def _put_in_place(folder: Path, packed: bytes, progress: dict[str, Any]) -> None:
+    """Write aside and rename: what was there before stays until the new one is whole."""
     aside, place = folder / "checkpoint.new", folder / FOLDER
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
-    packed = save({name: value.detach().contiguous() for name, value in tensors.items()})
     with open(aside / "state.safetensors", "wb") as file:
         file.write(packed)
         file.flush()

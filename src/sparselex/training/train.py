@@ -109,12 +109,7 @@ def train_many(
     diverges is given back as its error, and the others go on. Raises `UserError` for what concerns all: widths, and a
     source that fails.
     """
-    if len({Path(job.to).absolute() for job in jobs}) < len(jobs):
-        raise UserError(
-            "Two dictionaries were to be written to one folder.",
-            "a folder for each",
-            "leave out what is asked for twice.",
-        )
+    _check_folders(jobs)
     for job in jobs:
         _check_width(source, job)
     with ExitStack() as stack:
@@ -252,6 +247,15 @@ def check_together(config: TrainConfig, ranks: Ranks) -> None:
     """Raise `UserError` if what is configured cannot be trained by these processes together."""
     kind = kind_of(config.dictionary)
     even_part(config.dictionary.d_sae, config.dictionary.n_blocks, ranks, kind, DICTIONARIES.get(kind).latent_dims)
+
+
+def _check_folders(jobs: Sequence[Job]) -> None:
+    if len({Path(job.to).absolute() for job in jobs}) < len(jobs):
+        raise UserError(
+            "Two dictionaries were to be written to one folder.",
+            "a folder for each",
+            "leave out what is asked for twice.",
+        )
 
 
 def _check_width(source: ActivationSource, job: Job) -> None:

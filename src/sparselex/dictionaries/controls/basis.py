@@ -104,12 +104,7 @@ class Basis(Dictionary):
 
 
 def pursued(
-    kind: str,
-    rows: Float[Tensor, "d_sae d_in"],
-    mean: Float[Tensor, " d_in"],
-    k: int,
-    *,
-    n_steps: int,
+    kind: str, rows: Float[Tensor, "d_sae d_in"], mean: Float[Tensor, " d_in"], k: int, *, n_steps: int
 ) -> Basis:
     """The directions of `rows`, which may have any length but 0, in the precision of `mean`; codes by pursuit."""
     d_sae, d_in = rows.shape

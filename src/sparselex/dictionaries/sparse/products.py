@@ -244,11 +244,7 @@ def is_sparse(codes: Codes, gradients: Gradients) -> bool:
 
 
 def decode_at(
-    codes: Codes,
-    W_dec: Float[Tensor, "d_sae d_out"],
-    b_dec: Float[Tensor, " d_out"],
-    *,
-    gradients: Gradients = "auto",
+    codes: Codes, W_dec: Float[Tensor, "d_sae d_out"], b_dec: Float[Tensor, " d_out"], *, gradients: Gradients = "auto"
 ) -> Float[Tensor, "n d_out"]:
     """`codes.dense() @ W_dec + b_dec`, with gradients for the values, `W_dec` and `b_dec`."""
     if not is_sparse(codes, gradients):

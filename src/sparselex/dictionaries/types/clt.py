@@ -15,7 +15,7 @@ from sparselex.dictionaries.config import DictionaryConfig, check_k
 from sparselex.dictionaries.kinds import Gradients, SelectionDtype
 from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.sparse.products import Block, Scorer, decode_at, encode_at
-from sparselex.dictionaries.sparse.selection import follow, largest_of_batch
+from sparselex.dictionaries.sparse.selection import batch_codes
 from sparselex.dictionaries.trainable import Select, TrainableDictionary
 from sparselex.dictionaries.vectors import largest_positive, spread, unit_rows
 
@@ -190,19 +190,7 @@ class CrossLayerTranscoder(TrainableDictionary):
         return self.training_decode(codes)
 
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
-        with torch.no_grad():
-            places, kept, norms = largest_of_batch(
-                self.scorer,
-                x,
-                self.config.k,
-                threshold=float(self.threshold),
-                ranks=self.ranks,
-                selection=self.config.selection,
-                gradients=gradients,
-            )
-            follow(self.threshold, kept, self.config.threshold_rate, self.ranks)
-            rows, indices = places // self.d_sae, places % self.d_sae
-            codes = Codes.from_pairs(rows, indices, kept / norms[indices], len(x), self.d_sae)
+        codes = batch_codes(self.scorer, x, self.config, self.threshold, gradients=gradients, ranks=self.ranks)
         blocks, found = codes.blocks(self.n_layers), []
         for part, own, weights, bias in zip(blocks.places, self._sites(x), self.W_enc, self._biases(), strict=True):
             tied = encode_at(own, weights, bias, own.new_zeros(own.shape[1]), part, gradients=gradients)
