@@ -16,11 +16,11 @@ import torch
 from benchmarks.ratios import interleaved, options, ratio, show
 from benchmarks.training import activations
 from sparselex.base.figures import Figure
-from sparselex.dictionaries.dictionary import TrainableDictionary
+from sparselex.dictionaries.kinds import Gradients
 from sparselex.dictionaries.sparse import products as sparse
 from sparselex.dictionaries.sparse import selection as choosing
-from sparselex.dictionaries.sparse.products import Gradients, decode_at
-from sparselex.dictionaries.table import new_dictionary
+from sparselex.dictionaries.sparse.products import decode_at
+from sparselex.dictionaries.trainable import TrainableDictionary, new_dictionary
 from sparselex.training import adam
 from sparselex.training.adam import Adam
 from sparselex.training.config import TrainConfig
@@ -258,7 +258,7 @@ def parts(size: Size) -> list[Figure]:
     by, values = codes.by_latent, codes.values.detach()
     weights = torch.nn.Parameter(table.clone())
     weights.grad = torch.randn_like(table)
-    optimiser = Adam([weights], lr=1e-4, unit_rows=[weights])
+    optimiser = Adam([{"params": [weights], "unit_rows": True}], lr=1e-4)
     half, half_grad = table.bfloat16(), grad.bfloat16()
     contenders: dict[str, Callable[[], object]] = {
         "decode": lambda: sparse.bag_sums(table, codes.indices, codes.indptr, values),

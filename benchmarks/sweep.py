@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from benchmarks.corpus import small_corpus
 from benchmarks.ratios import options, ratio, show
@@ -19,6 +20,7 @@ from sparselex.base.artifacts import stage
 from sparselex.base.figures import Figure
 from sparselex.base.memory import keep_freed_memory
 from sparselex.base.sites import Mask
+from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.lm.subject import load_model
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import Job, train_many
@@ -48,7 +50,8 @@ def configs(n_batches: int) -> list[TrainConfig]:
 def steps_alone(config: TrainConfig, batches: list[Batch], folder: Path) -> float:
     """Seconds of one dictionary's training steps on batches that are in memory."""
     with stage(folder, "dictionary", config, {}) as staging:
-        trainer = Trainer(config, staging)
+        first = new_dictionary(config.dictionary, torch.Generator().manual_seed(config.seed))
+        trainer = Trainer(first, config, staging)
         trainer.prepare(batches[:1])
         started = time.perf_counter()
         for batch in batches:

@@ -20,9 +20,8 @@ import torch
 from benchmarks.ratios import interleaved, options, ratio, show
 from sparselex.base.figures import Figure
 from sparselex.base.memory import keep_freed_memory
-from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.sparse.products import block_shape, decode_at
-from sparselex.dictionaries.table import new_dictionary
+from sparselex.dictionaries.trainable import TrainableDictionary, new_dictionary
 from sparselex.training.adam import Adam
 from sparselex.training.config import TrainConfig
 from sparselex.training.leaves import Leaves

@@ -10,7 +10,7 @@ from sparselex.activations.source import Batch
 from sparselex.atlas.diff import TABLE, write_table
 from sparselex.atlas.difference import LatentScaling, diff_figures, directions, is_specific, labels
 from sparselex.base.errors import UserError
-from sparselex.dictionaries.table import new_dictionary
+from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.relu import ReLUConfig
 from sparselex.dictionaries.types.topk import TopKConfig
 from sparselex.training.config import TrainConfig

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sparselex.convert.doors import export_dictionary
-from sparselex.dictionaries.table import new_dictionary
+from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.topk import TopKConfig
 from sparselex.lm.subject import EMBEDDED
 from tests.support.hub import Hub, serving

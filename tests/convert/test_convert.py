@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sparselex.base.errors import UserError
+from sparselex.base.sites import Sites
 from sparselex.convert.doors import export_dictionary, import_dictionary
-from sparselex.dictionaries.table import new_dictionary
+from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.abstopk import AbsTopKConfig
 from sparselex.dictionaries.types.archetypal import ArchetypalConfig
 from sparselex.dictionaries.types.gated import GatedConfig
@@ -126,7 +127,7 @@ def test_saelens(name, tmp_path):
     cfg, tensors, acts, W_dec = SAELENS[name]
     saelens(tmp_path / "d", cfg, **tensors)
     found = import_dictionary(tmp_path / "d")
-    assert found.format == "saelens" and found.hook and found.model_name == "m"
+    assert found.format == "saelens" and found.hooks == ("blocks.0.hook_mlp_out",) and found.model_name == "m"
     agree(found, acts, W_dec)
     assert type(import_dictionary(tmp_path / "d" / "cfg.json").dictionary) is type(found.dictionary)
 
@@ -308,7 +309,7 @@ def test_round_trips(layout, config, tmp_path):
         for parameter in dictionary.parameters():
             parameter += 0.2 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
         dictionary.fold([1.3], [1.3])
-        export_dictionary(dictionary, tmp_path / "d", layout, model_name="m", hook="h")
+        export_dictionary(dictionary, tmp_path / "d", layout, model_name="m", sites=Sites.at("blocks.0.hook_resid_pre"))
         found = import_dictionary(tmp_path / "d")
         assert found.format == layout
         torch.testing.assert_close(found.dictionary.encode(X), dictionary.encode(X))
@@ -323,7 +324,7 @@ def test_round_trips(layout, config, tmp_path):
         (AbsTopKConfig, "sparsify", "no place in the layout"),
         (partial(MatchingPursuitConfig, stop_below=0.1), "saelens", "no place in the layout"),
         (GatedConfig, "sparsify", "no place"),
-        (TopKConfig, "yaml", "no layout 'yaml'"),
+        (TopKConfig, "yaml", "Unknown layout 'yaml'"),
     ],
 )
 def test_what_a_layout_cannot_hold_is_refused_and_leaves_nothing(config, layout, words, tmp_path):

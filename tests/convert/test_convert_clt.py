@@ -7,6 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from sparselex.base.artifacts import stage
 from sparselex.base.errors import UserError
+from sparselex.base.sites import Sites, hooks_of
 from sparselex.convert.doors import export_dictionary, import_dictionary
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
 from sparselex.dictionaries.types.clt import CrossLayerConfig, CrossLayerTranscoder
@@ -62,16 +63,17 @@ def by_hand(jumps):
 def test_all_layers_are_read_and_written(jumps, tmp_path):
     acts, x_hat = by_hand(jumps)
     found = import_dictionary(write(tmp_path / "d", jumps))
-    assert (found.format, found.model_name, found.hook, found.target) == ("circuit-tracer-clt", "m", IN, OUT)
+    assert (found.format, found.model_name) == ("circuit-tracer-clt", "m")
+    assert (found.hooks, found.target) == (hooks_of(IN), hooks_of(OUT))
     for number in range(3):
         dictionary = found.dictionary
         check_dictionary(dictionary)
         torch.testing.assert_close(dictionary.encode(X.flatten(1)), acts, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(dictionary(X.flatten(1)), x_hat, rtol=1e-4, atol=1e-4)
         assert 0 < int((acts != 0).sum()) < acts.numel()
-        export_dictionary(dictionary, tmp_path / str(number), "circuit-tracer", model_name="m", hook=IN, target=OUT)
+        export_dictionary(dictionary, tmp_path / str(number), "circuit-tracer", model_name="m", sites=Sites.at(IN, OUT))
         found = import_dictionary(tmp_path / str(number))
-        assert (found.hook, found.target) == (IN, OUT)
+        assert (found.hooks, found.target) == (hooks_of(IN), hooks_of(OUT))
     cfg = yaml.safe_load((tmp_path / "0" / "config.yaml").read_text())
     assert cfg == CONFIG | {"scan": ""}
     tensors = load_file(tmp_path / "0" / "W_enc_1.safetensors")
@@ -85,7 +87,7 @@ def test_all_layers_are_read_and_written(jumps, tmp_path):
 
 def test_settings_may_be_missing(tmp_path):
     found = import_dictionary(write(tmp_path / "d", cfg=None))
-    assert (found.hook, found.target, found.model_name) == ("", "", "")
+    assert (found.hooks, found.target, found.model_name) == ((), (), "")
 
 
 def test_one_threshold_is_spread_over_all_latents(tmp_path):
@@ -146,8 +148,9 @@ def test_missing_and_truncated_files_are_named(tmp_path):
 )
 def test_what_circuit_tracer_cannot_hold_is_refused(hook, widths, words, tmp_path):
     config = CrossLayerConfig(d_in=10, d_out=10, d_sae=8, layers_in=widths, layers_out=widths, k=3)
+    dictionary, sites = CrossLayerTranscoder(config), Sites.at(hook) if hook else None
     with pytest.raises(UserError, match=words):
-        export_dictionary(CrossLayerTranscoder(config), tmp_path / "d", "circuit-tracer", hook=hook)
+        export_dictionary(dictionary, tmp_path / "d", "circuit-tracer", sites=sites)
     assert list(tmp_path.iterdir()) == []
 
 

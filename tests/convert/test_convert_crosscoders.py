@@ -76,10 +76,10 @@ def agree(found, acts, x_hat):
 def test_relu(kind, normalises, tmp_path):
     values = tensors(kind=kind, normalises=normalises)
     found = import_dictionary(from_hub(tmp_path / "a", values))
-    assert (found.format, found.hook, found.dictionary.config.kind) == ("crosscoder_learning", "", "relu")
+    assert (found.format, found.hooks, found.dictionary.config.kind) == ("crosscoder_learning", (), "relu")
     agree(found, *by_hand(normalises=normalises))
     found = import_dictionary(from_trainer(tmp_path / "b", values, "CrossCoder"))
-    assert (found.format, found.hook, found.model_name) == ("dictionary_learning", "s", "m")
+    assert (found.format, found.hooks, found.said, found.model_name) == ("dictionary_learning", (), "s", "m")
     agree(found, *by_hand(normalises=normalises))
 
 

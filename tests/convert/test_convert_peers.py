@@ -13,8 +13,9 @@ from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 
 from sparselex.base.errors import UserError
+from sparselex.base.sites import Sites
 from sparselex.convert.doors import _wanted, export_dictionary, import_dictionary
-from sparselex.dictionaries.table import new_dictionary
+from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.batchtopk import BatchTopKConfig
 from sparselex.dictionaries.types.gated import GatedConfig
 from sparselex.dictionaries.types.jumprelu import JumpReLUConfig
@@ -90,7 +91,7 @@ def test_openai(values, acts, tmp_path):
     path = openai(tmp_path / "7.pt", **values)
     for source in (path, path.parent):
         found = import_dictionary(source)
-        assert (found.format, found.hook, found.target) == ("openai", "", "")
+        assert (found.format, found.hooks, found.target) == ("openai", (), ())
         agree(found, acts, UNIT)
 
 
@@ -181,7 +182,7 @@ def test_llama_scope(name, tmp_path):
     llama_scope(tmp_path / "d", cfg)
     for source in ("d", "d/hyperparams.json"):
         found = import_dictionary(tmp_path / source)
-        assert (found.format, found.hook, found.target) == ("llama_scope", WHERE, "")
+        assert (found.format, found.hooks, found.target) == ("llama_scope", (WHERE,), ())
         agree(found, acts, UNIT, target)
 
 
@@ -203,7 +204,7 @@ def test_llama_scope_transcoder(tmp_path):
     cfg = {"hook_point_in": IN, "hook_point_out": OUT, "dataset_average_activation_norm": {"in": 5.0, "out": 3.0}}
     llama_scope(tmp_path / "d", cfg)
     found = import_dictionary(tmp_path / "d")
-    assert (found.hook, found.target) == (IN, OUT) and not found.dictionary.is_autoencoder
+    assert (found.hooks, found.target) == ((IN,), (OUT,)) and not found.dictionary.is_autoencoder
     acts, target = llama_scope_acts(s_out=S_OUT)
     agree(found, acts, UNIT, target)
 
@@ -280,7 +281,7 @@ def test_llamascopium(name, tmp_path):
     cfg, acts = LLAMASCOPIUM[name]
     llamascopium(tmp_path / "d", cfg)
     found = import_dictionary(tmp_path / "d")
-    assert (found.format, found.hook, found.target) == ("llamascopium", WHERE, "")
+    assert (found.format, found.hooks, found.target) == ("llamascopium", (WHERE,), ())
     agree(found, acts, W_DEC / S_IN, (acts @ W_DEC + B_DEC) / S_IN)
 
 
@@ -321,7 +322,7 @@ def test_llamascopium_scaled_by_token(kind, tmp_path):
 def test_llamascopium_transcoder(tmp_path):
     llamascopium(tmp_path / "d", {"hook_point_in": IN, "hook_point_out": OUT})
     found = import_dictionary(tmp_path / "d")
-    assert (found.hook, found.target) == (IN, OUT) and not found.dictionary.is_autoencoder
+    assert (found.hooks, found.target) == ((IN,), (OUT,)) and not found.dictionary.is_autoencoder
     agree(found, GATED, W_DEC / S_OUT, (GATED @ W_DEC + B_DEC) / S_OUT)
 
 
@@ -377,12 +378,12 @@ JUMPED = jump(RAW, THRESHOLD)
 def test_gemma_scope_2(tmp_path):
     safetensors(tmp_path / "params.safetensors", AUTOENCODER)
     found = import_dictionary(tmp_path)
-    assert (found.format, found.hook, found.model_name) == ("gemma_scope_2", "", "")
+    assert (found.format, found.hooks, found.model_name) == ("gemma_scope_2", (), "")
     agree(found, JUMPED, W_DEC)
     cfg = {"architecture": "jump_relu", "model_name": "gemma-3", "hf_hook_point_in": "model.layers.12.output"}
     (tmp_path / "config.json").write_text(json.dumps(cfg))
     found = import_dictionary(tmp_path)
-    assert (found.hook, found.target, found.model_name) == ("blocks.12.hook_resid_post", "", "gemma-3")
+    assert (found.hooks, found.target, found.model_name) == (("blocks.12.hook_resid_post",), (), "gemma-3")
     agree(found, JUMPED, W_DEC)
 
 
@@ -397,7 +398,7 @@ def test_gemma_scope_2_transcoder(known_by, tmp_path):
         (folder / "config.json").write_text(json.dumps(cfg))
     found = import_dictionary(folder, transcoder=known_by == "person")
     assert (found.dictionary.d_out, found.dictionary.config.skip) == (D_OUT, skip)
-    assert (found.hook, found.target) == ((IN, OUT) if known_by == "settings" else ("", ""))
+    assert (found.hooks, found.target) == (((IN,), (OUT,)) if known_by == "settings" else ((), ()))
     agree(found, JUMPED, W_OUT, JUMPED @ W_OUT + B_OUT + (X @ W_SKIP.T if skip else 0))
 
 
@@ -467,7 +468,7 @@ def test_circuit_tracer(name, tmp_path):
     cfg, tensors, acts = CIRCUIT_TRACER[name]
     circuit_tracer(tmp_path / "d", cfg, **tensors)
     found = import_dictionary(tmp_path / "d")
-    assert (found.format, found.hook, found.target, found.model_name) == ("circuit-tracer", IN, OUT, "m")
+    assert (found.format, found.hooks, found.target, found.model_name) == ("circuit-tracer", (IN,), (OUT,), "m")
     agree(found, acts, W_OUT, acts @ W_OUT + B_OUT + (X @ W_SKIP.T if name == "skip" else 0))
 
 
@@ -484,7 +485,7 @@ def test_one_layer_of_a_set_is_chosen_by_its_file(tmp_path):
     with pytest.raises(UserError, match="holds 2 dictionaries"):
         import_dictionary(tmp_path)
     found = import_dictionary(tmp_path / "layer_12.safetensors")
-    assert found.hook == "blocks.12.hook_mlp_in" and torch.equal(found.dictionary.b_dec, B_OUT + 1)
+    assert found.hooks == ("blocks.12.hook_mlp_in",) and torch.equal(found.dictionary.b_dec, B_OUT + 1)
 
 
 @pytest.mark.parametrize(
@@ -523,9 +524,9 @@ SIZE = {"d_in": D_IN, "d_sae": D_SAE, "d_out": D_IN}
 )
 def test_circuit_tracer_round_trips(config, tmp_path):
     dictionary = changed(new_dictionary(config, torch.Generator().manual_seed(0)))
-    export_dictionary(dictionary, tmp_path / "d", "circuit-tracer", model_name="m", hook=IN, target=OUT)
+    export_dictionary(dictionary, tmp_path / "d", "circuit-tracer", model_name="m", sites=Sites.at(IN, OUT))
     found = import_dictionary(tmp_path / "d")
-    assert (found.format, found.hook, found.target, found.model_name) == ("circuit-tracer", IN, OUT, "m")
+    assert (found.format, found.hooks, found.target, found.model_name) == ("circuit-tracer", (IN,), (OUT,), "m")
     with torch.no_grad():
         torch.testing.assert_close(found.dictionary.encode(X), dictionary.encode(X))
         torch.testing.assert_close(found.dictionary(X), dictionary(X))

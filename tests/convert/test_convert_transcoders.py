@@ -9,9 +9,10 @@ from safetensors.torch import save_file
 
 from sparselex.base.artifacts import stage
 from sparselex.base.errors import UserError
+from sparselex.base.sites import Sites
 from sparselex.convert.doors import export_dictionary, import_dictionary
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
-from sparselex.dictionaries.table import new_dictionary
+from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.archetypal import ArchetypalConfig
 from sparselex.dictionaries.types.batchtopk import BatchTopKConfig
 from sparselex.dictionaries.types.gated import GatedConfig
@@ -67,7 +68,7 @@ def test_saelens(kind, tmp_path):
     tensors, acts, skip = SAELENS[kind]
     saelens(tmp_path / "d", {"architecture": kind}, **tensors)
     found = import_dictionary(tmp_path / "d")
-    assert (found.hook, found.target, found.model_name) == (IN, OUT, "m")
+    assert (found.hooks, found.target, found.model_name) == ((IN,), (OUT,), "m")
     assert (found.dictionary.d_in, found.dictionary.d_out) == (D_IN, D_OUT)
     agree(found, acts, W_OUT, acts @ W_OUT + B_OUT + (X @ W_SKIP.T if skip else 0))
 
@@ -109,7 +110,7 @@ def test_sparsify(skip, tmp_path):
     folder = tmp_path / "layers.3.mlp"
     sparsify(folder, {"skip_connection": skip}, **({"W_skip": W_SQUARE} if skip else {}))
     found = import_dictionary(folder)
-    assert (found.hook, found.target) == ("blocks.3.hook_mlp_in", "")
+    assert (found.hooks, found.target) == (("blocks.3.hook_mlp_in",), ())
     acts = top(RAW, RAW, 5)
     agree(found, acts, UNIT, acts @ UNIT + B_DEC + (X @ W_SQUARE.T if skip else 0))
 
@@ -131,7 +132,7 @@ def test_sparsify_with_rows_of_unequal_norm(tmp_path):
         assert not torch.equal(acts, top(pre * rows.norm(dim=-1), pre, 5))
         torch.testing.assert_close(found.dictionary.encode(X) > 0, acts > 0)
         for layout in ("sparsify", "circuit-tracer"):
-            export_dictionary(found.dictionary, tmp_path / f"{name}-{layout}", layout, hook=IN, target=OUT)
+            export_dictionary(found.dictionary, tmp_path / f"{name}-{layout}", layout, sites=Sites.at(IN, OUT))
             again = import_dictionary(tmp_path / f"{name}-{layout}").dictionary
             torch.testing.assert_close(again(X), found.dictionary(X), rtol=1e-4, atol=1e-4)
         with pytest.raises(UserError, match="no place in the layout of SAELens"):
@@ -180,13 +181,14 @@ def test_faults_of_sparsify_transcoders_are_named(cfg, tensors, words, tmp_path)
 
 
 def test_hooks_of_sparsify_folders(tmp_path):
-    for name, cfg, hook in [
-        ("layers.3", {"transcode": False}, "blocks.3.hook_resid_post"),
-        ("layers.3.mlp", {"transcode": False}, "layers.3.mlp"),
-        ("seed0", {}, ""),
+    for name, cfg, hooks, said in [
+        ("layers.3", {"transcode": False}, ("blocks.3.hook_resid_post",), ""),
+        ("layers.3.mlp", {"transcode": False}, (), "layers.3.mlp"),
+        ("seed0", {}, (), ""),
     ]:
         sparsify(tmp_path / name, cfg)
-        assert import_dictionary(tmp_path / name).hook == hook
+        found = import_dictionary(tmp_path / name)
+        assert (found.hooks, found.said) == (hooks, said)
 
 
 SIZE = {"d_in": D_IN, "d_sae": D_SAE}
@@ -209,15 +211,15 @@ WIDE, SQUARE = SIZE | {"d_out": D_OUT}, SIZE | {"d_out": D_IN}
 )
 def test_round_trips(layout, config, tmp_path):
     dictionary = changed(new_dictionary(config, torch.Generator().manual_seed(0)))
-    target = "" if dictionary.is_autoencoder else OUT
-    export_dictionary(dictionary, tmp_path / "d", layout, model_name="m", hook=IN, target=target)
+    sites = Sites.at(IN, None if dictionary.is_autoencoder else OUT)
+    export_dictionary(dictionary, tmp_path / "d", layout, model_name="m", sites=sites)
     found = import_dictionary(tmp_path / "d")
     assert found.format == layout and found.dictionary.config.to_json().get("skip") == config.skip
     with torch.no_grad():
         torch.testing.assert_close(found.dictionary.encode(X), dictionary.encode(X))
         torch.testing.assert_close(found.dictionary(X), dictionary(X))
     if layout == "saelens":
-        assert (found.hook, found.target) == (IN, target)
+        assert (found.hooks, found.target) == (sites.hooks, sites.target)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from sparselex.base.artifacts import stage
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
-from sparselex.dictionaries.table import new_dictionary
+from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.batchtopk import BatchTopKConfig
 
 CONFIG = BatchTopKConfig(d_in=6, d_sae=20, k=3)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sparselex.base.errors import UserError
-from sparselex.dictionaries.controls.kmeans import kmeans
+from sparselex.dictionaries.controls.centroids import kmeans
 from sparselex.dictionaries.sparse.products import decode_at
 from sparselex.dictionaries.types.archetypal import Archetypal, ArchetypalConfig
 from sparselex.dictionaries.types.topk import TopK, TopKConfig

@@ -11,6 +11,7 @@ from sparselex.activations.source import Batch
 from sparselex.base.artifacts import stage
 from sparselex.base.errors import UserError
 from sparselex.base.seeds import derive
+from sparselex.base.sites import Sites
 from sparselex.convert.doors import export_dictionary
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
@@ -188,11 +189,17 @@ def test_folding_keeps_reconstructions_and_gives_lengths_of_contributions():
     assert (norms[0, N:] == 0).all() and (norms[1, : 2 * N] > 0).all() and (norms[1, 2 * N :] == 0).all()
 
 
+SITES = Sites.at(
+    "blocks.0.hook_mlp_in+blocks.1.hook_mlp_in+blocks.2.hook_mlp_in",
+    "blocks.0.hook_mlp_out+blocks.1.hook_mlp_out+blocks.2.hook_mlp_out",
+)
+
+
 def test_files_hold_all_layers_and_no_other_project_can_misread_them(tmp_path):
     dictionary = make()
     dictionary.fold([1.7, 0.3, 1.0], [0.2, 1.0, 5.0])
     with stage(tmp_path / "d", "dictionary", dictionary.config, {}) as staging:
-        write_dictionary(dictionary, staging.folder, model_name="m", hook="a+b+c", target="d+e+f")
+        write_dictionary(dictionary, staging.folder, model_name="m", sites=SITES)
         staging.finish()
     loaded = load_dictionary(tmp_path / "d")
     assert isinstance(loaded, CrossLayerTranscoder) and loaded.config == dictionary.config

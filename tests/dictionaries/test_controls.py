@@ -8,18 +8,13 @@ import pytest
 import torch
 
 from sparselex.base.errors import UserError
+from sparselex.dictionaries.controls import bases, centroids
 from sparselex.dictionaries.controls import basis as baselines
-from sparselex.dictionaries.controls import ica, kmeans
-from sparselex.dictionaries.controls.basis import (
-    Basis,
-    BasisConfig,
-    covariance_matched_rows,
-    neurons,
-    principal_components,
-    random_rows,
-)
-from sparselex.dictionaries.controls.ica import independent_components
-from sparselex.dictionaries.controls.kmeans import centroid_rows
+from sparselex.dictionaries.controls.bases import independent_components, principal_components
+from sparselex.dictionaries.controls.basis import Basis, BasisConfig
+from sparselex.dictionaries.controls.centroids import centroid_rows
+from sparselex.dictionaries.controls.neurons import neurons
+from sparselex.dictionaries.controls.rows import covariance_matched_rows, random_rows
 from sparselex.testing import check_dictionary
 
 
@@ -233,13 +228,13 @@ def test_ica_that_was_stopped_early_says_so():
 
 
 def test_ica_without_scikit_learn_names_the_extra(monkeypatch):
-    monkeypatch.setattr(ica, "find_spec", lambda name: None)
+    monkeypatch.setattr(bases, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"sparselex\[ica\]"):
         independent_components(randn(50, 4), 2, seeded())
 
 
 def test_importing_the_controls_does_not_import_scikit_learn():
-    code = "import sys, sparselex.dictionaries.controls.ica; print('sklearn' in sys.modules)"
+    code = "import sys, sparselex.dictionaries.controls.bases; print('sklearn' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
@@ -253,26 +248,26 @@ def slow_nearest(x, points):
 
 def test_lloyd_ends_where_every_centroid_is_the_mean_of_the_tokens_nearest_to_it():
     x = randn(700, 6, dtype=torch.float64) + 1
-    points = kmeans.kmeans(x, 25, seeded(), n_iterations=500)
+    points = centroids.kmeans(x, 25, seeded(), n_iterations=500)
     owners = slow_nearest(x, points)
     means = torch.stack([x[owners == j].mean(0) for j in range(25)])
     torch.testing.assert_close(points, means)
-    after_one = kmeans.kmeans(x, 25, seeded(), n_iterations=1)
+    after_one = centroids.kmeans(x, 25, seeded(), n_iterations=1)
     assert (x - points[owners]).square().sum() < (x - after_one[slow_nearest(x, after_one)]).square().sum()
 
 
 def test_passes_in_chunks_are_the_same(monkeypatch):
     x = randn(700, 6)
-    expected = kmeans.kmeans(x, 25, seeded())
-    monkeypatch.setattr(kmeans, "_CHUNK_SCORES", 7 * 25)
-    monkeypatch.setattr(kmeans, "_CHUNK_TOKENS", 11)
-    torch.testing.assert_close(kmeans.kmeans(x, 25, seeded()), expected)
+    expected = centroids.kmeans(x, 25, seeded())
+    monkeypatch.setattr(centroids, "_CHUNK_SCORES", 7 * 25)
+    monkeypatch.setattr(centroids, "_CHUNK_TOKENS", 11)
+    torch.testing.assert_close(centroids.kmeans(x, 25, seeded()), expected)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_planted_clusters_are_found(seed):
     x, centres = clusters()
-    assert torch.cdist(centres, kmeans.kmeans(x, 9, seeded(seed))).amin(1).max() < 0.1
+    assert torch.cdist(centres, centroids.kmeans(x, 9, seeded(seed))).amin(1).max() < 0.1
 
 
 def test_centroid_rows_point_from_the_mean_to_the_centroids():
@@ -285,13 +280,13 @@ def test_centroid_rows_point_from_the_mean_to_the_centroids():
 
 def test_a_centroid_without_tokens_moves_to_the_farthest_one():
     x = torch.tensor([[0.0, 0.0], [0.0, 1.0], [9.0, 0.0]])
-    points = kmeans._lloyd(x, torch.tensor([[0.0, 0.5], [99.0, 99.0]]), 10)
+    points = centroids._lloyd(x, torch.tensor([[0.0, 0.5], [99.0, 99.0]]), 10)
     torch.testing.assert_close(points, torch.tensor([[0.0, 0.5], [9.0, 0.0]]))
 
 
 def test_as_many_centroids_as_tokens_are_the_tokens():
     x = randn(30, 5)
-    assert (x[:, None] - kmeans.kmeans(x, 30, seeded())).norm(dim=-1).amin(1).max() < 1e-5
+    assert (x[:, None] - centroids.kmeans(x, 30, seeded())).norm(dim=-1).amin(1).max() < 1e-5
 
 
 def test_a_centroid_at_the_mean_has_no_direction():
@@ -316,14 +311,14 @@ def test_a_sample_that_is_not_finite_is_named(value):
 @pytest.mark.parametrize("n_centroids", [0, -1, 51])
 def test_impossible_numbers_of_centroids(n_centroids):
     with pytest.raises(UserError, match=f"{n_centroids} centroids were asked for from a sample of 50 tokens"):
-        kmeans.kmeans(randn(50, 4), n_centroids, seeded())
+        centroids.kmeans(randn(50, 4), n_centroids, seeded())
 
 
 def test_fewer_distinct_tokens_than_centroids():
     x = (randn(3, 4) * 1.1).repeat(20, 1)
-    assert kmeans.kmeans(x, 3, seeded()).isfinite().all()
+    assert centroids.kmeans(x, 3, seeded()).isfinite().all()
     with pytest.raises(UserError, match="only 3 distinct tokens"):
-        kmeans.kmeans(x, 4, seeded())
+        centroids.kmeans(x, 4, seeded())
 
 
 def test_samples_that_ica_cannot_use():

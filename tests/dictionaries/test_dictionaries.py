@@ -8,11 +8,13 @@ from safetensors.torch import load_file, save_file
 
 from sparselex.base.artifacts import stage
 from sparselex.base.errors import UserError
+from sparselex.base.sites import Sites
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.controls.basis import neurons, principal_components
+from sparselex.dictionaries.controls.bases import principal_components
+from sparselex.dictionaries.controls.neurons import neurons
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
 from sparselex.dictionaries.kinds import DICTIONARIES
-from sparselex.dictionaries.table import new_dictionary
+from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.abstopk import AbsTopKConfig
 from sparselex.dictionaries.types.archetypal import ArchetypalConfig
 from sparselex.dictionaries.types.batchtopk import BatchTopKConfig
@@ -261,7 +263,7 @@ def saved(kind, tmp_path):
     n_in = len(dictionary.parts_in)
     dictionary.fold([1.7] * n_in, [1.7] * n_in)
     with stage(tmp_path / "d", "dictionary", CONFIGS[kind], {}) as staging:
-        write_dictionary(dictionary, staging.folder, model_name="m", hook="blocks.0.hook_mlp_out")
+        write_dictionary(dictionary, staging.folder, model_name="m", sites=Sites.at("blocks.0.hook_mlp_out"))
         staging.finish()
     return dictionary
 

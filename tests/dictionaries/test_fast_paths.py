@@ -5,10 +5,11 @@ import copy
 import pytest
 import torch
 
-from sparselex.dictionaries.controls.basis import random_rows
+from sparselex.dictionaries.controls.rows import random_rows
 from sparselex.dictionaries.sparse.products import Scorer, decode_at, nth_largest, places_above
 from sparselex.dictionaries.sparse.selection import above, largest_of_tokens
-from sparselex.dictionaries.table import AnyDictionaryConfig, new_dictionary
+from sparselex.dictionaries.table import AnyDictionaryConfig
+from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.topk import TopKConfig
 from sparselex.testing import check_dictionary
 from sparselex.training.config import TrainConfig

@@ -18,7 +18,7 @@ from benchmarks import gpu
 from sparselex.dictionaries.sparse import products as sparse
 from sparselex.dictionaries.sparse import selection
 from sparselex.dictionaries.sparse.products import decode_at
-from sparselex.dictionaries.table import new_dictionary
+from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.training.config import TrainConfig
 from sparselex.training.decoder import normalise, project_out
 

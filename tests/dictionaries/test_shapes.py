@@ -13,7 +13,8 @@ PROGRAM = f"""
 from jaxtyping import TypeCheckError, install_import_hook
 with install_import_hook({CHECKED}, "beartype.beartype"):
     from sparselex.dictionaries import table
-    from sparselex.dictionaries.controls import basis as baselines
+    from sparselex.dictionaries.controls.given import Given
+    from sparselex.dictionaries.kinds import CONTROLS
     from sparselex.dictionaries.sparse import products as sparse
     from sparselex.training.config import TrainConfig
     from sparselex.training.train import train
@@ -32,9 +33,9 @@ for values in ({{"kind": "relu"}}, {{"kind": "topk", "k": 3}}, {{"kind": "batcht
     with TemporaryDirectory() as folder:
         source = SparseMixture(MixtureConfig(d_in=16, n_features=32, l0=3), 100)
         check_dictionary(train(source, TrainConfig.parse(config), Path(folder) / "d", inputs={{}}))
-check_dictionary(baselines.neurons(torch.zeros(8), 3))
-check_dictionary(baselines.principal_components(torch.zeros(8), torch.eye(8), 3))
-check_dictionary(baselines.random_rows(torch.zeros(8), 20, 3, torch.Generator()))
+given = Given(torch.zeros(8), torch.eye(8), lambda: torch.randn(300, 8), 20, 3, torch.Generator(), 4)
+for name in ("neurons", "pca", "random", "covariance", "kmeans"):
+    check_dictionary(CONTROLS.get(name)(given))
 places = torch.zeros(2, dtype=torch.int64)
 try:
     sparse.pair_dots(torch.zeros(3, 4), torch.zeros(3, 5), places, places)

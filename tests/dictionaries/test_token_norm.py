@@ -9,10 +9,10 @@ from sparselex.base.artifacts import stage
 from sparselex.base.errors import UserError
 from sparselex.convert.doors import export_dictionary, import_dictionary
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.dictionary import EncoderDictionary
+from sparselex.dictionaries.encoder import EncoderDictionary
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
-from sparselex.dictionaries.table import new_dictionary
 from sparselex.dictionaries.token_norm import normalised
+from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.relu import ReLUConfig
 from sparselex.dictionaries.types.topk import TopKConfig
 from sparselex.testing import check_dictionary
@@ -87,27 +87,14 @@ def test_what_has_no_token_to_put_back_is_refused():
             TopKConfig.parse({"d_in": 12, "d_sae": 40, "k": 5, "token_norm": "layer", **values})
 
 
-class OwnWay(EncoderDictionary):
-    """A type that defines the whole of `encode`, as one of another package may."""
+class DoublyOpen(EncoderDictionary):
+    """A type of another package, which says of a normalised token how it is coded and nothing else."""
 
-    def encode(self, x):
+    def code(self, x):
         return self.pre_acts(x).relu() * 2
 
     def training_codes(self, x, *, gradients="auto"):
-        return self.encode_sparse(x)
-
-
-class OwnSparseWay(EncoderDictionary):
-    """One that defines the sparse half only."""
-
-    def code(self, x):
-        return self.pre_acts(x).relu()
-
-    def encode_sparse(self, x):
-        return Codes.from_dense(self.pre_acts(x).relu())
-
-    def training_codes(self, x, *, gradients="auto"):
-        return self.encode_sparse(x)
+        return Codes.from_dense(self.code(x))
 
 
 class NoWay(EncoderDictionary):
@@ -117,17 +104,20 @@ class NoWay(EncoderDictionary):
         return self.encode_sparse(x)
 
 
-def test_a_type_without_a_way_to_encode_says_so():
-    with pytest.raises(NotImplementedError, match="NoWay defines neither"):
-        NoWay(ReLUConfig(d_in=12, d_sae=40)).encode(raw_tokens())
+def test_a_type_without_a_way_to_code_cannot_be_made():
+    with pytest.raises(TypeError, match=r"abstract method '?code"):
+        NoWay(ReLUConfig(d_in=12, d_sae=40))
 
 
-def test_a_type_that_encodes_in_its_own_way_has_none():
-    with pytest.raises(UserError, match="encode in a way of their own"):
-        OwnSparseWay(ReLUConfig(d_in=12, d_sae=40, token_norm="layer"))
-    check_dictionary(OwnWay(ReLUConfig(d_in=12, d_sae=40), torch.Generator().manual_seed(0)))
-    with pytest.raises(UserError, match="encode in a way of their own"):
-        OwnWay(ReLUConfig(d_in=12, d_sae=40, token_norm="layer"))
+@pytest.mark.parametrize("how", ["none", "layer"])
+def test_whatever_a_type_codes_is_normalised_before(how):
+    config = ReLUConfig(d_in=12, d_sae=40, token_norm=how)
+    dictionary = DoublyOpen(config, torch.Generator().manual_seed(0)).requires_grad_(False)
+    dictionary.fold([1.0], [1.0])
+    x = raw_tokens()
+    token = normalised(x, how)
+    torch.testing.assert_close(dictionary.encode(x), 2 * dictionary.pre_acts(token.x).relu() * token.size)
+    check_dictionary(dictionary)
 
 
 @pytest.mark.parametrize("kind", ["topk", "jumprelu", "gated"])

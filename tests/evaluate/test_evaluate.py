@@ -11,7 +11,8 @@ from sparselex.base.errors import UserError
 from sparselex.base.figures import Figure
 from sparselex.base.sites import Mask
 from sparselex.base.workspace import Workspace
-from sparselex.dictionaries.controls.basis import neurons, principal_components
+from sparselex.dictionaries.controls.bases import principal_components
+from sparselex.dictionaries.controls.neurons import neurons
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.evaluate.core import CORE, core_figures, core_sums, moments
 from sparselex.evaluate.evaluate import density_histogram

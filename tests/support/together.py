@@ -12,7 +12,7 @@ from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.ranks import Ranks
 from sparselex.dictionaries.sparse.selection import largest_of_batch
-from sparselex.dictionaries.table import new_dictionary
+from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import train
 

@@ -1,6 +1,7 @@
 """Our Adam against clipping, projection, torch's Adam and norms one after another.
 
-`tests/dictionaries/test_kernels.py` runs this file once more in Triton's interpreter, where matrices go by the kernel.
+`tests/dictionaries/test_product_kernels.py` runs this file once more in Triton's interpreter, where matrices go by the
+kernel.
 """
 
 import os
@@ -41,18 +42,15 @@ def gradients(n_steps):
 
 def give(tensors, found):
     for parameter, gradient in zip(tensors, found, strict=True):
-        parameter.grad = torch.empty_like(parameter).copy_(
-            gradient
-        )  # in the parameter's own layout, as autograd makes it
+        parameter.grad = torch.empty_like(parameter).copy_(gradient)  # laid out as autograd makes it
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("unit", [False, True])
 def test_a_step_equals_the_passes_one_after_another(unit, dtype):
     ours, theirs = parameters(dtype), parameters(dtype)
-    optimiser = Adam(
-        [{"params": ours[:2]}, {"params": ours[2:], "lr": 0.5}], lr=1e-2, unit_rows=ours[:1] if unit else ()
-    )
+    groups = [{"params": ours[:1], "unit_rows": unit}, {"params": ours[1:2]}, {"params": ours[2:], "lr": 0.5}]
+    optimiser = Adam(groups, lr=1e-2)
     reference = torch.optim.Adam([{"params": theirs[:2]}, {"params": theirs[2:], "lr": 0.5}], lr=1e-2, fused=True)
     for found in gradients(3):
         give(ours, found)

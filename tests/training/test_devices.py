@@ -9,8 +9,11 @@ import pytest
 import torch
 
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.controls.basis import neurons, principal_components, random_rows
-from sparselex.dictionaries.table import new_dictionary
+from sparselex.dictionaries.controls.bases import principal_components
+from sparselex.dictionaries.controls.neurons import neurons
+from sparselex.dictionaries.controls.rows import random_rows
+from sparselex.dictionaries.trainable import new_dictionary
+from sparselex.training.adam import Adam
 from sparselex.training.checkpoint import load_checkpoint, save_checkpoint
 from sparselex.training.config import TrainConfig
 from sparselex.training.dead import Silence
@@ -68,7 +71,7 @@ def one_step(dictionary, optimiser, silence, x, gradients):
 def test_training_names_the_device_of_all_it_makes(values, gradients, tmp_path):
     config = TrainConfig.parse({"dictionary": {"d_in": 32, "d_sae": 384, **values}, "n_tokens": 1}).dictionary
     dictionary, x = new_dictionary(config, torch.Generator().manual_seed(0)), sample(40, 32)
-    optimiser = torch.optim.Adam(dictionary.parameters(), fused=True)
+    optimiser = Adam(dictionary.parameters())
     with torch.device("meta"):
         silence = Silence(384, 30, x.device)
         dictionary.prepare(x, x[:, : dictionary.d_out])

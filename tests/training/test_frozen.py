@@ -6,8 +6,7 @@ import torch
 from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.errors import UserError
 from sparselex.base.seeds import derive
-from sparselex.dictionaries.dictionary import TrainableDictionary
-from sparselex.dictionaries.table import new_dictionary
+from sparselex.dictionaries.trainable import TrainableDictionary, new_dictionary
 from sparselex.training.config import TrainConfig
 from sparselex.training.frozen import Freeze, into_cone
 from sparselex.training.train import train

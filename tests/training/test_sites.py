@@ -10,8 +10,9 @@ from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Mask
 from sparselex.causal.splice import divergences, spliced_logits
-from sparselex.dictionaries.table import new_dictionary
+from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.lm.subject import load_model
+from sparselex.training.adam import Adam
 from sparselex.training.config import TrainConfig
 from sparselex.training.resample import resample
 from sparselex.training.step import Step
@@ -188,7 +189,7 @@ def test_resampled_latents_of_a_transcoder_are_no_more_active_than_others():
     dictionary = new_dictionary(chosen, generator)
     x, target = torch.randn(2000, 32, generator=generator) + 3, torch.randn(2000, 24, generator=generator) - 2
     dictionary.prepare(x, target)
-    optimiser, dead = torch.optim.Adam(dictionary.parameters()), torch.arange(48)
+    optimiser, dead = Adam(dictionary.parameters()), torch.arange(48)
     codes, past = dictionary.training_codes(x), dictionary.bypass(x)
     step = Step(dictionary, x, target, codes, dictionary.training_decode(codes) + past, dead, 0.5, past)
     resample(step, optimiser, torch.Generator().manual_seed(0))
@@ -211,7 +212,8 @@ def test_a_frozen_transcoder_begins_with_what_it_keeps(tmp_path):
 
     chosen = config("topk", d_out=24).model_copy(update={"frozen": "decoder"})
     with stage(tmp_path / "d", "dictionary", chosen, {}) as staging:
-        trainer = Trainer(chosen, staging)
+        first = new_dictionary(chosen.dictionary, torch.Generator().manual_seed(0))
+        trainer = Trainer(first, chosen, staging)
         trainer.prepare([SparseMixture(TWO_SITES, batch_size=1000).draw(0)])
         before = trainer.dictionary.W_dec.detach().clone()
         trainer.step(SparseMixture(TWO_SITES, batch_size=1000).draw(1))

@@ -13,7 +13,7 @@ import torch.multiprocessing
 
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.dictionaries.ranks import Ranks
-from sparselex.dictionaries.table import new_dictionary
+from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.training.checkpoint import part
 from sparselex.training.train import train
 from tests.support.together import KINDS, STOPPED, STOPS_AT, Stopping, config, first_batch, run_together, source, ways

@@ -10,7 +10,7 @@ from sparselex.activations.source import Batch
 from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.sparse.products import decode_at
-from sparselex.dictionaries.table import new_dictionary
+from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.abstopk import AbsTopKConfig
 from sparselex.dictionaries.types.archetypal import ArchetypalConfig
 from sparselex.dictionaries.types.batchtopk import BatchTopKConfig
@@ -101,7 +101,7 @@ def test_a_unit_decoder_stays_one_and_moves_along_the_sphere():
 
 
 def test_resampling_revives_dead_latents_and_resumes_exactly(tmp_path, monkeypatch):
-    from sparselex.training import trainer as module
+    from sparselex.training import train as module
 
     plain = module.new_dictionary
 
@@ -129,7 +129,7 @@ def test_resampling_revives_dead_latents_and_resumes_exactly(tmp_path, monkeypat
 
 
 def test_latents_without_an_encoder_are_resampled_too(tmp_path, monkeypatch):
-    from sparselex.training import trainer as module
+    from sparselex.training import train as module
 
     plain = module.new_dictionary
 
@@ -189,7 +189,7 @@ def test_gradients_of_every_objective_equal_dense_float64_autograd(kind, with_le
 
 @pytest.mark.parametrize(("alpha", "revived"), [(1 / 32, True), (0.0, False)])
 def test_auxk_revives_planted_dead_latents(alpha, revived, tmp_path, monkeypatch):
-    from sparselex.training import trainer as module
+    from sparselex.training import train as module
 
     plain = module.new_dictionary
 
@@ -222,7 +222,7 @@ def test_held_out_figures_are_those_of_the_finished_dictionary(tmp_path):
 
 @pytest.mark.parametrize(("n_dead", "n_said"), [(47, 0), (50, 1)])
 def test_mass_death_is_said_once(n_dead, n_said, tmp_path, monkeypatch, caplog):
-    from sparselex.training import trainer as module
+    from sparselex.training import train as module
 
     plain = module.new_dictionary
 

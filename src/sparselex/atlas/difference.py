@@ -20,8 +20,9 @@ from sparselex.base.errors import UserError
 from sparselex.base.figures import Figure
 from sparselex.base.intervals import bootstrap_interval
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.dictionary import Dictionary, EncoderDictionary
+from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.dictionaries.sparse.products import pair_dots
+from sparselex.dictionaries.trainable import TrainableDictionary
 
 Floats = NDArray[np.float64]
 
@@ -98,8 +99,8 @@ def directions(dictionary: Dictionary) -> Directions:
     Raises `UserError` for a dictionary that is no crosscoder of two sites, and for sites of unequal width: a row of one
     model has to be a direction in the other as well.
     """
-    parts = dictionary.parts_out if isinstance(dictionary, EncoderDictionary) and dictionary.config.parts else ()
-    if not isinstance(dictionary, EncoderDictionary) or len(parts) != 2:
+    parts = dictionary.parts_out if isinstance(dictionary, TrainableDictionary) and dictionary.is_autoencoder else ()
+    if not isinstance(dictionary, TrainableDictionary) or len(parts) != 2:
         raise UserError(
             f"The dictionary writes {len(parts) or 1} site{'s' if len(parts) > 1 else ''}.",
             "a crosscoder of two models at one hook",
@@ -111,7 +112,7 @@ def directions(dictionary: Dictionary) -> Directions:
             "one width: the direction of a latent in one model is looked for in the other",
             "compare two models of one width, such as a model and its fine-tuned version.",
         )
-    scales = dictionary.part_scales.detach()
+    scales = dictionary.site_scales()
     rows = torch.stack(dictionary.W_dec.detach().split(list(parts), dim=-1)) * scales[:, None, None]
     norms = rows.norm(dim=-1)
     dots = (rows[0] * rows[1]).sum(-1)

@@ -17,8 +17,7 @@ from torch import Tensor
 from sparselex.base.figures import Figure
 from sparselex.base.intervals import bootstrap_interval
 from sparselex.base.seeds import derive
-from sparselex.dictionaries.dictionary import Dictionary, EncoderDictionary
-from sparselex.dictionaries.types.clt import CrossLayerTranscoder
+from sparselex.dictionaries.dictionary import Dictionary
 
 MOST_MATCHED = 8192
 """Latents up to which a one-to-one matching is made: its time grows with their cube."""
@@ -54,7 +53,7 @@ def compare(left: Dictionary, right: Dictionary, *, signed: bool = False) -> Pai
     partner = _match(cosines)
     matched = cosines[torch.arange(len(cosines)), partner]
     shared = matched >= SHARED_ABOVE
-    encoders = _encoders(left), _encoders(right)
+    encoders = left.encoder_rows(), right.encoder_rows()
     if encoders[0] is not None and encoders[1] is not None:
         read = _cosines(encoders[0], encoders[1], signed=signed)
         reader = _match(read)
@@ -102,7 +101,8 @@ def stability_figures(dictionaries: list[Dictionary], prefix: str, *, signed: bo
     )
     shares = [torch.from_numpy(p.shared).float() for p in pairs if p.shared is not None]
     by_chance = None if null.shared is None else torch.from_numpy(null.shared).float()
-    agree = "matchings of decoder and encoder agree, both" if _encoders(dictionaries[0]) is not None else "matching is"
+    reads = dictionaries[0].encoder_rows() is not None
+    agree = "matchings of decoder and encoder agree, both" if reads else "matching is"
     words = f"share of latents whose {agree} at cosine {SHARED_ABOVE} or more, {where}"
     return [*found, _mean(f"{prefix}/shared_share", shares, by_chance, words)]
 
@@ -136,13 +136,6 @@ def _chance(dictionary: Dictionary, *, signed: bool) -> Pair:
     # An independent second matching agrees with the first for one latent in d_sae; the cosines alone are the generous
     # bound.
     return Pair(nearest, matched, (matched >= SHARED_ABOVE).numpy())
-
-
-def _encoders(dictionary: Dictionary) -> Float[Tensor, "d_sae d_in"] | None:
-    """Encoder rows, or None for a type without an encoder."""
-    if isinstance(dictionary, EncoderDictionary):
-        return dictionary.W_enc.detach().T
-    return dictionary.W_read.detach() if isinstance(dictionary, CrossLayerTranscoder) else None
 
 
 def _cosines(left: Float[Tensor, "n d"], right: Float[Tensor, "m d"], *, signed: bool) -> Float[Tensor, "n m"]:

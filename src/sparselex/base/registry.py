@@ -33,8 +33,12 @@ class Registry(Generic[T]):
         for entry in self._plugins():
             if entry.name == name:
                 return self._loaded(entry)
+        raise self.unknown(name)
+
+    def unknown(self, name: str) -> UserError:
+        """The error for a name that is not there, with the nearest ones."""
         near = difflib.get_close_matches(name, self.names(), n=3)
-        raise UserError(
+        return UserError(
             f"Unknown {self.kind} {name!r}.",
             "one of " + ", ".join(self.names()),
             f"did you mean {' or '.join(near)}?" if near else "choose a name from that list.",

@@ -2,28 +2,21 @@
 (`W_enc_<i>.safetensors`, `W_dec_<i>.safetensors`). The encoder's columns are rows there, and a layer's decoder is
 `[latents, sites from its own on, d_model]`."""
 
-import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml  # type: ignore[import-untyped]
-from safetensors.torch import save, save_file
 from torch import Tensor
 
-from sparselex.convert.tensors import Tensors, read_safetensors, read_settings
-from sparselex.convert.weights import (
-    Found,
-    Source,
-    Weights,
-    plain_topk,
-    to_jumprelu,
-    to_relu,
-    to_topk,
-    unfit,
-)
-from sparselex.dictionaries.dictionary import EncoderDictionary, TrainableDictionary
-from sparselex.dictionaries.files import saelens_architecture
+from sparselex.base.sites import Hook, Sites
+from sparselex.convert.formats import Files, Format, Found
+from sparselex.convert.tensors import Tensors, read_safetensors, read_settings, write_safetensors
+from sparselex.convert.weights import Weights, plain_topk, to_jumprelu, to_relu, to_topk, unfit
+from sparselex.dictionaries.encoder import EncoderDictionary
+from sparselex.dictionaries.files import saelens_settings
+from sparselex.dictionaries.trainable import TrainableDictionary
 from sparselex.dictionaries.types.clt import CrossLayerConfig, CrossLayerTranscoder
 from sparselex.dictionaries.types.topk import TopK
 
@@ -34,12 +27,10 @@ _MLP_INPUT = ("hook_mlp_in", "mlp.hook_in")
 """Our name and the one there for what the MLP reads; `hook_mlp_in` is the residual stream before the norm there."""
 
 
-def read_circuit_tracer(source: Source) -> Found:
+def read_circuit_tracer(files: Files) -> Found:
     """One layer of a set. Raises `UserError` where the settings beside it speak of another kind."""
-    cfg, tensors = read_settings(source.folder / CONFIG), read_safetensors(source.weights)
-    kind = str(cfg.get("model_kind") or "transcoder_set")
-    if kind != "transcoder_set":
-        raise tensors.fault(f"the kind {kind!r} is not transcoder_set")
+    cfg, tensors = read_settings(files.folder / CONFIG), read_safetensors(files.weights)
+    _check_kind(cfg, tensors, "transcoder_set")
     encoder = tensors.take("W_enc", -1, -1)
     d_sae, d_in = encoder.shape
     W_dec = tensors.take("W_dec", d_sae, -1)
@@ -52,44 +43,53 @@ def read_circuit_tracer(source: Source) -> Found:
         transcoder=True,
         W_skip=tensors.take("W_skip", d_out, d_in) if "W_skip" in tensors else None,
     )
-    hook, target = (_ours(source.weights.stem, cfg.get(f"feature_{side}_hook")) for side in ("input", "output"))
-    return Found(_dictionary(cfg, tensors, weights), str(cfg.get("model_name") or ""), hook, target)
+    found = Found(_dictionary(cfg, tensors, weights), str(cfg.get("model_name") or ""))
+    layer = files.weights.stem.removeprefix("layer_")
+    return found.at(_ours([layer], cfg.get("feature_input_hook")), _ours([layer], cfg.get("feature_output_hook")))
 
 
-def read_circuit_tracer_clt(source: Source) -> Found:
+def read_circuit_tracer_clt(files: Files) -> Found:
     """All layers. ReLU is a threshold of 0 for all; a JumpReLU's thresholds are kept for each latent."""
-    path = source.folder / CONFIG
+    path = files.folder / CONFIG
     cfg = read_settings(path) if path.is_file() else {}
-    n = sum(1 for _ in source.folder.glob("W_enc_*.safetensors"))
-    first = read_safetensors(source.weights)
-    kind = str(cfg.get("model_kind") or "cross_layer_transcoder")
-    if kind != "cross_layer_transcoder":
-        raise first.fault(f"the kind {kind!r} is not cross_layer_transcoder")
-    if n < 2:
+    layers = range(sum(1 for _ in files.folder.glob("W_enc_*.safetensors")))
+    first = read_safetensors(files.weights)
+    _check_kind(cfg, first, "cross_layer_transcoder")
+    if len(layers) < 2:
         raise first.fault("it is the only layer, and a cross-layer transcoder has two or more")
-    d_layer, d = first.take("W_enc_0", -1, -1).shape
     jumps = "threshold_0" in first
-    dictionary = CrossLayerTranscoder(
-        CrossLayerConfig(
-            d_in=n * d,
-            d_out=n * d,
-            d_sae=n * d_layer,
-            layers_in=(d,) * n,
-            layers_out=(d,) * n,
-            k=min(32, n * d_layer),
-            thresholds="each" if jumps else "one",
-        )
-    )
+    dictionary = _new_clt(len(layers), *first.take("W_enc_0", -1, -1).shape, jumps=jumps)
     with torch.no_grad():
-        for layer in range(n):
-            _take_layer(dictionary, layer, source.folder, jumps)
+        for layer in layers:
+            _take_layer(dictionary, layer, files.folder, jumps)
         if jumps:  # compared with contributions here
             dictionary.threshold.clamp_min_(0).mul_(dictionary.row_sizes())
-    hook, target = (
-        "+".join(_ours(str(layer), cfg.get(f"feature_{side}_hook")) for layer in range(n)).strip("+")
-        for side in ("input", "output")
+    found = Found(dictionary, str(cfg.get("model_name") or ""))
+    return found.at(_ours(layers, cfg.get("feature_input_hook")), _ours(layers, cfg.get("feature_output_hook")))
+
+
+CIRCUIT_TRACER = Format((CONFIG, "layer_*.safetensors"), read_circuit_tracer)
+CIRCUIT_TRACER_CLT = Format(("W_dec_0.safetensors", "W_enc_0.safetensors"), read_circuit_tracer_clt)
+
+
+def _check_kind(cfg: dict[str, Any], tensors: Tensors, expected: str) -> None:
+    kind = str(cfg.get("model_kind") or expected)
+    if kind != expected:
+        raise tensors.fault(f"the kind {kind!r} is not {expected}")
+
+
+def _new_clt(n: int, d_layer: int, d: int, *, jumps: bool) -> CrossLayerTranscoder:
+    """Of `n` layers of one width with as many latents each."""
+    config = CrossLayerConfig(
+        d_in=n * d,
+        d_out=n * d,
+        d_sae=n * d_layer,
+        layers_in=(d,) * n,
+        layers_out=(d,) * n,
+        k=min(32, n * d_layer),
+        thresholds="each" if jumps else "one",
     )
-    return Found(dictionary, str(cfg.get("model_name") or ""), hook, target)
+    return CrossLayerTranscoder(config)
 
 
 def _take_layer(dictionary: CrossLayerTranscoder, layer: int, folder: Path, jumps: bool) -> None:
@@ -129,25 +129,22 @@ def _threshold(tensors: Tensors, d_sae: int) -> Tensor:
     return tensors.take(_THRESHOLD) if tensors.is_scalar(_THRESHOLD) else tensors.take(_THRESHOLD, d_sae)
 
 
-def _ours(stem: str, site: Any) -> str:
+def _ours(layers: Iterable[object], site: Any) -> str:
+    """Our names for one site in each of these layers; empty where it is not named."""
     ours, theirs = _MLP_INPUT
-    return f"blocks.{stem.removeprefix('layer_')}.{ours if site == theirs else site}" if site else ""
+    return "+".join(f"blocks.{layer}.{ours if site == theirs else site}" for layer in layers) if site else ""
 
 
-def write_circuit_tracer(
-    dictionary: TrainableDictionary, folder: Path, model_name: str, hook: str, target: str
-) -> None:
-    """A set of the one layer that `hook` names; the files of several layers make one set in one folder. Of a
+def write_circuit_tracer(dictionary: TrainableDictionary, folder: Path, model_name: str, sites: Sites | None) -> None:
+    """A set of the one layer that `sites` name; the files of several layers make one set in one folder. Of a
     cross-layer transcoder all layers.
 
     Raises `UserError` for other dictionaries than transcoders between sites of one width, and for types without a
     threshold or k.
     """
     if isinstance(dictionary, CrossLayerTranscoder):
-        return _write_clt(dictionary, folder, model_name, hook, target)
-    kind = saelens_architecture(dictionary)
-    topk = type(dictionary) is TopK and not dictionary.is_autoencoder
-    if dictionary.is_autoencoder or not isinstance(dictionary, EncoderDictionary) or not (kind or topk):
+        return _write_clt(dictionary, folder, model_name, sites)
+    if not isinstance(dictionary, EncoderDictionary) or not _has_place(dictionary):
         raise unfit(dictionary, "circuit-tracer, which has transcoders with ReLU, JumpReLU or TopK")
     if dictionary.d_in != dictionary.d_out:
         raise unfit(dictionary, "circuit-tracer, where input and target have one width")
@@ -155,30 +152,31 @@ def write_circuit_tracer(
     tensors = {"W_enc": weights.W_enc.T, "W_dec": weights.W_dec, "b_enc": weights.b_enc, "b_dec": weights.b_dec}
     if dictionary.config.skip:
         tensors["W_skip"] = dictionary.W_skip
-    config: dict[str, Any] = {"model_kind": "transcoder_set", "model_name": model_name, "scan": ""}
-    (layer, config["feature_input_hook"]), (_, config["feature_output_hook"]) = _theirs(hook), _theirs(target)
+    activation: dict[str, Any] = {}
     if isinstance(dictionary, TopK):
-        config |= {"activation": "topk", "k": dictionary.config.k}
-    elif "threshold" in dictionary.state_dict():
+        activation = {"activation": "topk", "k": dictionary.config.k}
+    elif "threshold" in dictionary.state_dict():  # a JumpReLU is told by it
         tensors[_THRESHOLD] = dictionary.state_dict()["threshold"].float().expand(dictionary.d_sae)
     else:
-        config |= {"activation": "relu"}
-    written = save({name: value.detach().contiguous() for name, value in tensors.items()})
-    (folder / f"layer_{layer}.safetensors").write_bytes(written)
-    (folder / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+        activation = {"activation": "relu"}
+    layer, names = _names(sites.hooks if sites else (), sites.target if sites else ())
+    write_safetensors(folder / f"layer_{layer}.safetensors", tensors)
+    _write_settings(folder, {"model_kind": "transcoder_set", "model_name": model_name, "scan": ""} | names | activation)
 
 
-def _write_clt(dictionary: CrossLayerTranscoder, folder: Path, model_name: str, hook: str, target: str) -> None:
+def _has_place(dictionary: EncoderDictionary) -> bool:
+    is_topk = isinstance(dictionary, TopK) and not dictionary.signed
+    return not dictionary.is_autoencoder and (is_topk or saelens_settings(dictionary) is not None)
+
+
+def _write_clt(dictionary: CrossLayerTranscoder, folder: Path, model_name: str, sites: Sites | None) -> None:
     n, d = dictionary.n_layers, dictionary.parts_in[0]
     if set(dictionary.parts_in + dictionary.parts_out) != {d}:
         raise unfit(dictionary, "circuit-tracer, where all sites have one width")
-    config = {
-        "model_kind": "cross_layer_transcoder",
-        "model_name": model_name,
-        "scan": "",
-        "feature_input_hook": _same_site(dictionary, hook),
-        "feature_output_hook": _same_site(dictionary, target),
-    }
+    hooks, target = (sites.hooks, sites.target) if sites else ((), ())
+    for named in (hooks, target):
+        _check_layers(dictionary, named)
+    _, names = _names(hooks, target)
     cuts = (dictionary.threshold / dictionary.row_sizes()).float().split(dictionary.n_in_layer)
     biases, targets = dictionary.b_enc.split(dictionary.n_in_layer), dictionary.b_dec.split(d)
     for layer in range(n):
@@ -187,26 +185,33 @@ def _write_clt(dictionary: CrossLayerTranscoder, folder: Path, model_name: str, 
             read["threshold"] = cuts[layer]
         written = {"W_dec": dictionary.W_write[layer].unflatten(1, (n - layer, d))}
         for name, tensors in (("W_enc", read), ("W_dec", written)):
-            named = {f"{key}_{layer}": value.detach().contiguous() for key, value in tensors.items()}
-            save_file(named, folder / f"{name}_{layer}.safetensors")
-    (folder / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+            named_tensors = {f"{key}_{layer}": value for key, value in tensors.items()}
+            write_safetensors(folder / f"{name}_{layer}.safetensors", named_tensors)
+    _write_settings(folder, {"model_kind": "cross_layer_transcoder", "model_name": model_name, "scan": ""} | names)
 
 
-def _same_site(dictionary: CrossLayerTranscoder, hooks: str) -> str:
-    """The site that `hooks` name in each layer, from the first layer to the last."""
-    found = [_theirs(hook) for hook in hooks.split("+")]
-    if hooks and (
-        [layer for layer, _ in found] != [str(layer) for layer in range(dictionary.n_layers)]
-        or len({site for _, site in found}) > 1
-    ):
-        raise unfit(
-            dictionary, f"circuit-tracer, where the sites are one place in every layer from the first (here {hooks})"
-        )
-    return found[0][1]
+def _write_settings(folder: Path, settings: dict[str, Any]) -> None:
+    (folder / CONFIG).write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
 
 
-def _theirs(hook: str) -> tuple[str, str]:
-    """The layer and the site in it."""
+def _check_layers(dictionary: CrossLayerTranscoder, hooks: Sequence[Hook]) -> None:
+    """Raise `UserError` unless `hooks`, where there are any, are one site in each layer from the first to the last."""
+    layers, sites = [hook.layer for hook in hooks], {hook.site for hook in hooks}
+    if hooks and (layers != list(range(dictionary.n_layers)) or len(sites) > 1):
+        here = f"(here {'+'.join(hooks)})"
+        raise unfit(dictionary, f"circuit-tracer, where the sites are one place in every layer from the first {here}")
+
+
+def _names(hooks: Sequence[Hook], target: Sequence[Hook]) -> tuple[int, dict[str, str]]:
+    """The layer of the first of `hooks`, and the names of sites in the settings; empty where they are not known."""
+    read, written = (_theirs(sites[0]) if sites else "" for sites in (hooks, target))
+    layer = hooks[0].layer if hooks else None
+    return layer or 0, {"feature_input_hook": read, "feature_output_hook": written}
+
+
+def _theirs(hook: Hook) -> str:
+    """The site in its layer, by its name there; of a module all of its name."""
     ours, theirs = _MLP_INPUT
-    match = re.fullmatch(r"blocks\.(\d+)\.(.+)", hook)
-    return (match[1], theirs if match[2] == ours else match[2]) if match else ("0", hook)
+    if hook.is_module:
+        return str(hook)
+    return theirs if hook.site == ours else hook.partition(f"blocks.{hook.layer}.")[2]

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sparselex.convert.formats import Files, Format, Found
 from sparselex.convert.tensors import Tensors, read_safetensors, read_settings
-from sparselex.convert.weights import Found, Source, Weights, to_jumprelu, to_relu
-from sparselex.dictionaries.dictionary import EncoderDictionary
+from sparselex.convert.weights import Weights, to_jumprelu, to_relu
+from sparselex.dictionaries.encoder import EncoderDictionary
 
 CROSSCODERS = ("CrossCoder", "BatchTopKCrossCoder")
 """Names of its classes; a file of the second has a threshold."""
@@ -27,9 +28,9 @@ _ROUNDING = 1e-8
 """What is added to a scale there before it is divided by."""
 
 
-def read_crosscoder_learning(source: Source) -> Found:
+def read_crosscoder_learning(files: Files) -> Found:
     """As `push_to_hub` writes it: `model.safetensors`, and the class's arguments in `config.json`."""
-    cfg, tensors = read_settings(source.folder / "config.json"), read_safetensors(source.weights)
+    cfg, tensors = read_settings(files.folder / "config.json"), read_safetensors(files.weights)
     return Found(to_crosscoder(cfg, tensors))
 
 
@@ -80,3 +81,6 @@ def _norms(cfg: dict[str, Any], tensors: Tensors, decoder: Tensor) -> Tensor:
                 "its latents open at each site by themselves (DECOUPLED), and ours at all sites together"
             )
     raise tensors.fault(f"code_normalization_id is {kind}, not from 1 to 5")
+
+
+CROSSCODER_LEARNING = Format(("config.json", "model.safetensors"), read_crosscoder_learning)

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sparselex.convert.formats import Files, Format, Found
 from sparselex.convert.tensors import Tensors, read_pickle, read_safetensors, read_settings
-from sparselex.convert.weights import Found, Source, Weights, to_jumprelu, to_relu, to_topk
-from sparselex.dictionaries.dictionary import EncoderDictionary
+from sparselex.convert.weights import Weights, to_jumprelu, to_relu, to_topk
+from sparselex.dictionaries.encoder import EncoderDictionary
 
 _NAMES = {
     "W_enc": ("W_E", "encoder.weight"),
@@ -27,9 +28,9 @@ _NAMES = {
 _LOG_THRESHOLDS = ("activation_function.log_jumprelu_threshold", "log_jumprelu_threshold")
 
 
-def read_llama_scope(source: Source) -> Found:
+def read_llama_scope(files: Files) -> Found:
     """The release of 2024: `hyperparams.json`, `checkpoints/final.safetensors`."""
-    cfg, tensors = read_settings(source.folder / "hyperparams.json"), read_safetensors(source.weights)
+    cfg, tensors = read_settings(files.folder / "hyperparams.json"), read_safetensors(files.weights)
     cut = float(cfg.get("jump_relu_threshold") or 0)
     if not math.isfinite(cut):
         raise tensors.fault(f"jump_relu_threshold is {cut}")
@@ -41,11 +42,11 @@ def read_llama_scope(source: Source) -> Found:
     return _found(cfg, tensors, raw, cut / norms)
 
 
-def read_llamascopium(source: Source) -> Found:
+def read_llamascopium(files: Files) -> Found:
     """The layout now: `config.json`, `sae_weights.safetensors` or `.pt`; also with the names that the R1-Distill
     release has."""
-    cfg = read_settings(source.folder / "config.json")
-    tensors = _pickled(source) if source.weights.suffix == ".pt" else read_safetensors(source.weights)
+    cfg = read_settings(files.folder / "config.json")
+    tensors = _pickled(files) if files.weights.suffix == ".pt" else read_safetensors(files.weights)
     if "d_model" not in cfg:
         raise tensors.fault("config.json beside it is not Llamascopium's: it has no d_model")
     if cfg.get("sae_type", "sae") != "sae":
@@ -59,13 +60,13 @@ def read_llamascopium(source: Source) -> Found:
     return _found(cfg, tensors, weights.scaled(x_scale, target_scale), threshold)
 
 
-def _pickled(source: Source) -> Tensors:
+def _pickled(files: Files) -> Tensors:
     """What `torch.save` wrote lies one table deeper, beside a version."""
-    tensors = read_pickle(source.weights)
+    tensors = read_pickle(files.weights)
     inside = tensors.plain.get("sae")
     if not isinstance(inside, dict):
         raise tensors.fault("it is not Llamascopium's: it holds no table 'sae'")
-    return Tensors(source.weights, inside)
+    return Tensors(files.weights, inside)
 
 
 def _by_contribution(cfg: dict[str, Any]) -> bool:
@@ -121,7 +122,7 @@ def _scale(cfg: dict[str, Any], tensors: Tensors, hook: str, side: str, d_in: in
 def _found(cfg: dict[str, Any], tensors: Tensors, weights: Weights, threshold: Tensor) -> Found:
     hook, target = _hooks(cfg)
     dictionary = _dictionary(cfg, tensors, weights.uncentred(), threshold)
-    return Found(dictionary, str(cfg.get("model_name") or ""), hook, target if weights.transcoder else "")
+    return Found(dictionary, str(cfg.get("model_name") or "")).at(hook, target if weights.transcoder else "")
 
 
 def _dictionary(cfg: dict[str, Any], tensors: Tensors, weights: Weights, threshold: Tensor) -> EncoderDictionary:
@@ -140,3 +141,7 @@ def _dictionary(cfg: dict[str, Any], tensors: Tensors, weights: Weights, thresho
             )
         case other:
             raise tensors.fault(f"the activation {other!r} is not one of relu, jumprelu, topk")
+
+
+LLAMA_SCOPE = Format(("hyperparams.json", "checkpoints/final.safetensors"), read_llama_scope)
+LLAMASCOPIUM = Format(("config.json", "sae_weights.[ps]*"), read_llamascopium)

@@ -3,18 +3,19 @@
 
 from typing import Any
 
+from sparselex.convert.formats import Files, Format, Found
 from sparselex.convert.tensors import Tensors, read_pickle
-from sparselex.convert.weights import Found, Source, Weights, to_relu, to_topk
+from sparselex.convert.weights import Weights, to_relu, to_topk
 
 
-def read_openai(source: Source) -> Found:
+def read_openai(files: Files) -> Found:
     """A file that names no activation is ReLU, as its project reads it.
 
     Its project gives every TopK file inputs with mean and deviation taken out, token by token, and puts them back
     afterwards. Published files have no field for it; one that has an entry `normalize`, which is the name of the choice
     there, is taken at its word.
     """
-    tensors = read_pickle(source.weights)
+    tensors = read_pickle(files.weights)
     if "pre_bias" not in tensors or "latent_bias" not in tensors:
         raise tensors.fault("it is not OpenAI's: it holds no 'pre_bias' and 'latent_bias'")
     activation = tensors.plain.get("activation", "ReLU")
@@ -40,3 +41,6 @@ def read_openai(source: Source) -> Found:
 def _choice(tensors: Tensors, name: str, default: bool) -> bool:
     value: Any = bool(tensors.take(name)) if name in tensors else tensors.plain.get(name, default)
     return bool(value)
+
+
+OPENAI = Format(("*.pt",), read_openai, last=True)

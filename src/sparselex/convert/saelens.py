@@ -4,23 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
+from torch import Tensor
 
 from sparselex.base.artifacts import write_json
-from sparselex.convert.tensors import Tensors, read_safetensors, read_settings
-from sparselex.convert.weights import (
-    Found,
-    Source,
-    Weights,
-    to_gated,
-    to_jumprelu,
-    to_relu,
-    to_topk,
-    unfit,
-)
-from sparselex.dictionaries.dictionary import EncoderDictionary, TrainableDictionary
+from sparselex.base.sites import Sites
+from sparselex.convert.formats import Files, Format, Found
+from sparselex.convert.tensors import Tensors, read_safetensors, read_settings, write_safetensors
+from sparselex.convert.weights import Weights, to_gated, to_jumprelu, to_relu, to_topk, unfit
+from sparselex.dictionaries.encoder import EncoderDictionary
 from sparselex.dictionaries.files import SAELENS_CONFIG, TOKEN_NORMS, WEIGHTS, saelens_config, write_dictionary
-from sparselex.dictionaries.token_norm import TokenNorm
+from sparselex.dictionaries.kinds import TokenNorm
+from sparselex.dictionaries.trainable import TrainableDictionary
 from sparselex.dictionaries.types.gated import Gated
 from sparselex.dictionaries.types.matching_pursuit import MatchingPursuit, MatchingPursuitConfig
 
@@ -48,18 +42,22 @@ _UNIT = 1e-6
 """Norms that differ from 1 by less are 1 but for rounding."""
 
 
-def read_saelens(source: Source) -> Found:
+def read_saelens(files: Files) -> Found:
     """Raises `UserError` for an architecture that is not ours, and for inputs it changes in ways that are not in the
     weights."""
-    cfg, tensors = read_settings(source.folder / SAELENS_CONFIG), read_safetensors(source.weights)
+    cfg, tensors = read_settings(files.folder / SAELENS_CONFIG), read_safetensors(files.weights)
     about = cfg.get("metadata") or cfg
     names = (about.get("model_name"), about.get("hook_name") or about.get("hook_point"), about.get("hook_name_out"))
     model_name, hook, target = (str(name or "") for name in names)
     kind = _kind(cfg, tensors)
     if kind == "matching_pursuit":
-        return Found(_matching_pursuit(cfg, tensors), model_name, hook)
+        return Found(_matching_pursuit(cfg, tensors), model_name).at(hook)
     weights = _weights(cfg, tensors, kind)._replace(token_norm=_token_norm(cfg, tensors, kind))
-    return Found(_dictionary(cfg, tensors, kind, weights), model_name, hook, target if weights.transcoder else "")
+    dictionary = _dictionary(cfg, tensors, kind, weights)
+    return Found(dictionary, model_name).at(hook, target if weights.transcoder else "")
+
+
+SAELENS = Format((SAELENS_CONFIG, WEIGHTS), read_saelens)
 
 
 def _kind(cfg: dict[str, Any], tensors: Tensors) -> str:
@@ -159,18 +157,15 @@ def _matching_pursuit(cfg: dict[str, Any], tensors: Tensors) -> MatchingPursuit:
     n_steps = d_in if cfg.get("max_iterations") is None else int(cfg["max_iterations"])
     if n_steps < 1:
         raise tensors.fault(f"max_iterations is {n_steps}")
-    dictionary = MatchingPursuit(
-        MatchingPursuitConfig.parse(
-            {
-                "d_in": d_in,
-                "d_sae": d_sae,
-                "k": n_steps,
-                "stop_left": max(0.0, float(cfg.get("residual_threshold", 0.01))),
-                "stop_at_repeat": bool(cfg.get("stop_on_duplicate_support", True)),
-                "step": "projection" if bool((norms - 1).abs().max() < _UNIT) else "product",
-            }
-        )
-    )
+    values = {
+        "d_in": d_in,
+        "d_sae": d_sae,
+        "k": n_steps,
+        "stop_left": max(0.0, float(cfg.get("residual_threshold", 0.01))),
+        "stop_at_repeat": bool(cfg.get("stop_on_duplicate_support", True)),
+        "step": "projection" if bool((norms - 1).abs().max() < _UNIT) else "product",
+    }
+    dictionary = MatchingPursuit(MatchingPursuitConfig.parse(values))
     with torch.no_grad():
         dictionary.W_dec.copy_(W_dec)
         if cfg.get("apply_b_dec_to_input", True):  # else it is not added either
@@ -178,32 +173,34 @@ def _matching_pursuit(cfg: dict[str, Any], tensors: Tensors) -> MatchingPursuit:
     return dictionary
 
 
-def write_saelens(dictionary: TrainableDictionary, folder: Path, model_name: str, hook: str, target: str) -> None:
+def write_saelens(dictionary: TrainableDictionary, folder: Path, model_name: str, sites: Sites | None) -> None:
     """The layout of our own files, and besides gated autoencoders and pursuits without `stop_below`.
 
     Raises `UserError` for what SAELens has no architecture for.
     """
     if isinstance(dictionary, Gated) and dictionary.is_autoencoder and not dictionary.config.parts:
-        # The same tensors; the gate's bias has a name of its own there.
-        tensors = {name: value.detach().contiguous() for name, value in dictionary.state_dict().items()}
-        tensors["b_gate"] = tensors.pop("b_enc")
-        (folder / WEIGHTS).write_bytes(save(tensors))
-        write_json(folder / SAELENS_CONFIG, saelens_config(dictionary, model_name, hook))
+        settings, tensors = {"architecture": "gated"}, dictionary.state_dict()
+        tensors["b_gate"] = tensors.pop("b_enc")  # the gate's bias has a name of its own there
+    elif isinstance(dictionary, MatchingPursuit) and not dictionary.config.stop_below:
+        settings, tensors = _pursuit_settings(dictionary), _pursuit_tensors(dictionary)
+    else:
+        write_dictionary(dictionary, folder, model_name=model_name, sites=sites)
+        if not (folder / SAELENS_CONFIG).exists():
+            raise unfit(dictionary, "SAELens")
         return
-    if isinstance(dictionary, MatchingPursuit) and not dictionary.config.stop_below:
-        gains = torch.ones(dictionary.d_sae) if dictionary.gains is None else dictionary.gains
-        rows = {"W_dec": (dictionary.W_dec * gains[:, None]).detach(), "b_dec": dictionary.b_dec.detach()}
-        (folder / WEIGHTS).write_bytes(save(rows))
-        write_json(
-            folder / SAELENS_CONFIG,
-            saelens_config(dictionary, model_name, hook)
-            | {
-                "residual_threshold": 0.0 if dictionary.left is None else float(dictionary.left),
-                "max_iterations": dictionary.config.k,
-                "stop_on_duplicate_support": dictionary.config.stop_at_repeat,
-            },
-        )
-        return
-    write_dictionary(dictionary, folder, model_name=model_name, hook=hook, target=target)
-    if not (folder / SAELENS_CONFIG).exists():
-        raise unfit(dictionary, "SAELens")
+    write_safetensors(folder / WEIGHTS, tensors)
+    write_json(folder / SAELENS_CONFIG, saelens_config(dictionary, settings, model_name, sites))
+
+
+def _pursuit_settings(dictionary: MatchingPursuit) -> dict[str, Any]:
+    return {
+        "architecture": "matching_pursuit",
+        "residual_threshold": 0.0 if dictionary.left is None else float(dictionary.left),
+        "max_iterations": dictionary.config.k,
+        "stop_on_duplicate_support": dictionary.config.stop_at_repeat,
+    }
+
+
+def _pursuit_tensors(dictionary: MatchingPursuit) -> dict[str, Tensor]:
+    gains = torch.ones(dictionary.d_sae) if dictionary.gains is None else dictionary.gains
+    return {"W_dec": dictionary.W_dec * gains[:, None], "b_dec": dictionary.b_dec}

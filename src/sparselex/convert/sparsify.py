@@ -3,21 +3,21 @@ and out."""
 
 import re
 from pathlib import Path
-
-from safetensors.torch import save
+from typing import Any
 
 from sparselex.base.artifacts import write_json
-from sparselex.convert.tensors import read_safetensors, read_settings
-from sparselex.convert.weights import Found, Source, Weights, plain_topk, to_topk, unfit
-from sparselex.dictionaries.dictionary import TrainableDictionary
+from sparselex.base.sites import Sites
+from sparselex.convert.formats import Files, Format, Found
+from sparselex.convert.tensors import read_safetensors, read_settings, write_safetensors
+from sparselex.convert.weights import Weights, plain_topk, to_topk, unfit
 from sparselex.dictionaries.files import SAELENS_CONFIG
-from sparselex.dictionaries.types.archetypal import Archetypal
+from sparselex.dictionaries.trainable import TrainableDictionary
 from sparselex.dictionaries.types.topk import TopK
 
 
-def read_sparsify(source: Source) -> Found:
+def read_sparsify(files: Files) -> Found:
     """Raises `UserError` for another activation than topk, and for a skip connection past an autoencoder."""
-    cfg, tensors = read_settings(source.folder / SAELENS_CONFIG), read_safetensors(source.weights)
+    cfg, tensors = read_settings(files.folder / SAELENS_CONFIG), read_safetensors(files.weights)
     if cfg.get("activation", "topk") != "topk" or cfg.get("signed"):
         raise tensors.fault(f"the activation {cfg.get('activation', 'signed topk')!r} is not topk")
     transcoder, skip = bool(cfg.get("transcode")), bool(cfg.get("skip_connection"))
@@ -36,7 +36,10 @@ def read_sparsify(source: Source) -> Found:
         W_skip=tensors.take("W_skip", d_in, d_in) if skip else None,
     )
     dictionary = to_topk(weights, cfg.get("k"), tensors, by_contribution=False)
-    return Found(dictionary, "", _hook(source.folder.name, transcoder))
+    return Found(dictionary).at(_hook(files.folder.name, transcoder))
+
+
+SPARSIFY = Format((SAELENS_CONFIG, "sae.safetensors"), read_sparsify)
 
 
 def _hook(folder: str, transcoder: bool) -> str:
@@ -49,9 +52,9 @@ def _hook(folder: str, transcoder: bool) -> str:
     return "" if transcoder else folder
 
 
-def write_sparsify(dictionary: TrainableDictionary, folder: Path, model_name: str, hook: str, target: str) -> None:
+def write_sparsify(dictionary: TrainableDictionary, folder: Path, model_name: str, sites: Sites | None) -> None:
     """Raises `UserError` for other types than TopK and folded Archetypal, and for a transcoder between two widths."""
-    if not isinstance(dictionary, TopK | Archetypal) or dictionary.signed or dictionary.config.parts:
+    if not isinstance(dictionary, TopK) or dictionary.signed or dictionary.config.parts:
         raise unfit(dictionary, "sparsify, which has TopK alone")
     if dictionary.config.token_norm != "none":
         raise unfit(dictionary, f"sparsify, which normalises no token (token_norm={dictionary.config.token_norm})")
@@ -66,20 +69,19 @@ def write_sparsify(dictionary: TrainableDictionary, folder: Path, model_name: st
     }
     if weights.W_skip is not None:
         tensors["W_skip"] = weights.W_skip
-    write_json(
-        folder / SAELENS_CONFIG,
-        {
-            "activation": "topk",
-            "expansion_factor": max(1, dictionary.d_sae // dictionary.d_in),
-            "normalize_decoder": dictionary.is_autoencoder,
-            "num_latents": dictionary.d_sae,
-            "k": dictionary.config.k,
-            "multi_topk": False,
-            "skip_connection": dictionary.config.skip,
-            "transcode": not dictionary.is_autoencoder,
-            "d_in": dictionary.d_in,
-        },
-    )
-    (folder / "sae.safetensors").write_bytes(
-        save({name: value.detach().contiguous() for name, value in tensors.items()})
-    )
+    write_safetensors(folder / "sae.safetensors", tensors)
+    write_json(folder / SAELENS_CONFIG, _settings(dictionary))
+
+
+def _settings(dictionary: TopK) -> dict[str, Any]:
+    return {
+        "activation": "topk",
+        "expansion_factor": max(1, dictionary.d_sae // dictionary.d_in),
+        "normalize_decoder": dictionary.is_autoencoder,
+        "num_latents": dictionary.d_sae,
+        "k": dictionary.config.k,
+        "multi_topk": False,
+        "skip_connection": dictionary.config.skip,
+        "transcode": not dictionary.is_autoencoder,
+        "d_in": dictionary.d_in,
+    }

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import yaml  # type: ignore[import-untyped]
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sparselex.base.artifacts import read_json
@@ -79,6 +79,11 @@ def read_safetensors(path: Path) -> Tensors:
         return Tensors(path, load_file(path))
     except (SafetensorError, OSError) as error:
         raise Tensors(path, {}).fault(str(error).splitlines()[0]) from None
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write named tensors, each unbroken in memory."""
+    path.write_bytes(save({name: value.detach().contiguous() for name, value in tensors.items()}))
 
 
 def read_pickle(path: Path) -> Tensors:

@@ -1,6 +1,5 @@
 """Weights in our orientation, and the types of ours that are made of them."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -9,8 +8,9 @@ from torch import Tensor
 
 from sparselex.base.errors import UserError
 from sparselex.convert.tensors import Tensors
-from sparselex.dictionaries.dictionary import EncoderDictionary, TrainableDictionary
-from sparselex.dictionaries.token_norm import TokenNorm
+from sparselex.dictionaries.encoder import EncoderDictionary
+from sparselex.dictionaries.kinds import TokenNorm
+from sparselex.dictionaries.trainable import TrainableDictionary
 from sparselex.dictionaries.types.abstopk import AbsTopK, AbsTopKConfig
 from sparselex.dictionaries.types.gated import Gated, GatedConfig
 from sparselex.dictionaries.types.jumprelu import JumpReLU, JumpReLUConfig
@@ -21,26 +21,6 @@ _EVEN = 1e-3
 """Rows whose norms differ by less than this share are of one norm: what 16-bit numbers leave of it."""
 
 _FLOOR = 1e-6
-
-
-class Source(NamedTuple):
-    """Where a reader reads."""
-
-    folder: Path
-    weights: Path
-    """The file with the tensors; settings lie beside it."""
-
-    transcoder: bool = False
-    """Whether the person says that it writes another site than it reads."""
-
-
-class Found(NamedTuple):
-    """What a reader found; names are empty where the files do not say."""
-
-    dictionary: TrainableDictionary
-    model_name: str = ""
-    hook: str = ""
-    target: str = ""
 
 
 class Weights(NamedTuple):

@@ -54,11 +54,7 @@ class Codes:
     """
 
     def __init__(
-        self,
-        indptr: Int[Tensor, " n_plus_1"],
-        indices: Int[Tensor, " nnz"],
-        values: Float[Tensor, " nnz"],
-        d_sae: int,
+        self, indptr: Int[Tensor, " n_plus_1"], indices: Int[Tensor, " nnz"], values: Float[Tensor, " nnz"], d_sae: int
     ):
         self.indptr, self.indices, self.values, self.d_sae = indptr, indices, values, d_sae
         self.gate: Codes | None = None

@@ -11,31 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sparselex.base.artifacts import open_artifact, read_json, write_json
 from sparselex.base.errors import UserError
-from sparselex.dictionaries.dictionary import TrainableDictionary
-from sparselex.dictionaries.kinds import DICTIONARIES
-from sparselex.dictionaries.table import AnyDictionaryConfig, config_type, new_dictionary
-from sparselex.dictionaries.token_norm import TokenNorm
+from sparselex.base.sites import Sites
+from sparselex.dictionaries.config import DictionaryConfig
+from sparselex.dictionaries.kinds import DICTIONARIES, TokenNorm
+from sparselex.dictionaries.table import config_type
+from sparselex.dictionaries.trainable import TrainableDictionary, new_dictionary
 
 CONFIG, WEIGHTS, SAELENS_CONFIG = "config.json", "sae_weights.safetensors", "cfg.json"
-_ARCHITECTURES = {
-    "batchtopk": "jumprelu",
-    "matryoshka": "jumprelu",
-    "jumprelu": "jumprelu",
-    "topk": "topk",
-    "abstopk": "abstopk",
-    "archetypal": "topk",
-    "relu": "standard",
-    "panneal": "standard",
-}
-"""Types that SAELens can hold as they are written; others have no `cfg.json`."""
-
 _TRANSCODERS = {"standard": "transcoder", "jumprelu": "jumprelu_transcoder"}
 """What it calls those of them that have a target of their own; with `skip_` before the last word where there is a skip
 connection."""
@@ -45,39 +34,26 @@ TOKEN_NORMS: dict[TokenNorm, str] = {"none": "none", "layer": "layer_norm", "len
 
 
 def write_dictionary(
-    dictionary: TrainableDictionary, folder: Path, *, model_name: str = "", hook: str = "", target: str = ""
+    dictionary: TrainableDictionary, folder: Path, *, model_name: str = "", sites: Sites | None = None
 ) -> None:
-    """Write a folded dictionary's files into `folder`."""
+    """Write a folded dictionary's files into `folder`; `sites` is where it reads and what it reconstructs."""
     tensors = {name: value.detach().contiguous() for name, value in dictionary.state_dict().items()}
+    config = dictionary.config.to_json()
     if _has_one_threshold(dictionary):
         threshold = tensors["threshold"]
+        config["threshold"] = float(threshold)
         tensors["threshold"] = threshold.float().expand(dictionary.d_sae).contiguous()
-        write_json(folder / CONFIG, {**dictionary.config.to_json(), "threshold": float(threshold)})
-    else:
-        write_json(folder / CONFIG, dictionary.config.to_json())
+    write_json(folder / CONFIG, config)
     (folder / WEIGHTS).write_bytes(save(tensors))
-    if saelens_architecture(dictionary):
-        write_json(folder / SAELENS_CONFIG, saelens_config(dictionary, model_name, hook, target))
+    if settings := saelens_settings(dictionary):
+        write_json(folder / SAELENS_CONFIG, saelens_config(dictionary, settings, model_name, sites))
 
 
 def load_dictionary(path: Path | str) -> TrainableDictionary:
     """Read a finished dictionary, its checksums verified. Raises `UserError` that names the file at fault."""
     path = Path(path)
     open_artifact(path, "dictionary", verify=True)
-    values = read_json(path / CONFIG)
-    values = dict(values) if isinstance(values, dict) else {}
-    kind = values.get("kind")
-    if kind not in DICTIONARIES.names():
-        raise UserError(
-            f"{path / CONFIG} cannot be read as a dictionary: its kind is {kind!r}, and no type here bears that name.",
-            "one of " + ", ".join(DICTIONARIES.names()),
-            "install the package that adds this type, or restore the file.",
-        )
-    threshold = None if "threshold" in config_type(kind).model_fields else values.pop("threshold", None)
-    try:
-        config = TypeAdapter(AnyDictionaryConfig).validate_python(values)
-    except ValidationError as error:
-        raise _unreadable(path / CONFIG, str(error.errors()[0]["msg"])) from None
+    config, threshold = _read_config(path / CONFIG)
     dictionary = new_dictionary(config)
     # A type may keep other tensors while it is trained.
     dictionary.fold([1.0] * len(dictionary.parts_in), [1.0] * len(dictionary.parts_out))
@@ -94,6 +70,24 @@ def load_dictionary(path: Path | str) -> TrainableDictionary:
         raise _unreadable(path / WEIGHTS, fault)
     dictionary.load_state_dict(tensors)
     return dictionary.eval().requires_grad_(False)
+
+
+def _read_config(path: Path) -> tuple[DictionaryConfig, Any]:
+    """The configuration, and the one threshold of all latents that may lie beside it."""
+    values = read_json(path)
+    values = dict(values) if isinstance(values, dict) else {}
+    kind = values.get("kind")
+    if kind not in DICTIONARIES.names():
+        raise UserError(
+            f"{path} cannot be read as a dictionary: its kind is {kind!r}, and no type here bears that name.",
+            "one of " + ", ".join(DICTIONARIES.names()),
+            "install the package that adds this type, or restore the file.",
+        )
+    threshold = None if "threshold" in config_type(kind).model_fields else values.pop("threshold", None)
+    try:
+        return config_type(kind).model_validate(values), threshold
+    except ValidationError as error:
+        raise _unreadable(path, str(error.errors()[0]["msg"])) from None
 
 
 def _has_one_threshold(dictionary: TrainableDictionary) -> bool:
@@ -116,32 +110,32 @@ def _misfit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> st
     return f"tensor {unknown[0]!r} is unknown" if unknown else None
 
 
-def saelens_architecture(dictionary: TrainableDictionary) -> str | None:
-    """SAELens' name for what the weights are as they lie on disk, or None where it has none."""
-    values = dictionary.config.to_json()
-    name = _ARCHITECTURES.get(values["kind"])
-    if values.get("parts") or values.get("rank_by") == "activation":  # folded, SAELens would rank by contribution
+def saelens_settings(dictionary: TrainableDictionary) -> dict[str, Any] | None:
+    """SAELens' name for what the weights are as they lie on disk (`architecture`), and what belongs to it; None where
+    it has none."""
+    settings = dictionary.saelens()
+    if settings is None or len(dictionary.parts_in) > 1:
         return None
     if dictionary.is_autoencoder:
-        return name
-    name = _TRANSCODERS.get(name or "")
-    return name.replace("transcoder", "skip_transcoder") if name and values.get("skip") else name
+        return settings
+    name = _TRANSCODERS.get(settings["architecture"])
+    if name is None:
+        return None
+    skips = bool(dictionary.config.to_json().get("skip"))
+    return settings | {"architecture": name.replace("transcoder", "skip_transcoder") if skips else name}
 
 
-def saelens_config(dictionary: TrainableDictionary, model_name: str, hook: str, target: str = "") -> dict[str, Any]:
-    """What SAELens 6 expects in `cfg.json`."""
-    kind = dictionary.config.to_json()["kind"]
-    architecture = saelens_architecture(dictionary) or kind
-    is_topk = architecture in ("topk", "abstopk")
-    extra: dict[str, Any] = (
-        {"k": dictionary.config.to_json()["k"], "rescale_acts_by_decoder_norm": True} if is_topk else {}
-    )
-    sites = {"hook_name": hook}
+def saelens_config(
+    dictionary: TrainableDictionary, settings: Mapping[str, Any], model_name: str, sites: Sites | None
+) -> dict[str, Any]:
+    """What SAELens 6 expects in `cfg.json`; `settings` hold its `architecture` and what belongs to that."""
+    names = {"hook_name": "+".join(sites.hooks) if sites else ""}
+    extra = {name: value for name, value in settings.items() if name != "architecture"}
     if not dictionary.is_autoencoder:
         extra |= {"d_out": dictionary.d_out}
-        sites |= {"hook_name_out": target}
+        names |= {"hook_name_out": "+".join(sites.target) if sites else ""}
     return {
-        "architecture": architecture,
+        "architecture": settings["architecture"],
         "d_in": dictionary.d_in,
         "d_sae": dictionary.d_sae,
         "dtype": "float32",
@@ -151,7 +145,7 @@ def saelens_config(dictionary: TrainableDictionary, model_name: str, hook: str, 
         "reshape_activations": "none",
         **extra,
         # Without a version SAELens takes the file for one of before 6 and forgets where the dictionary belongs.
-        "metadata": {"sae_lens_version": "6.0.0", "model_name": model_name, **sites},
+        "metadata": {"sae_lens_version": "6.0.0", "model_name": model_name, **names},
     }
 
 

@@ -1,5 +1,5 @@
-"""The names of things that can be trained: all types of dictionary, and what a person chooses about them. Nothing here
-loads PyTorch."""
+"""The names of dictionaries: all types that can be trained, all controls, and what a person chooses about them. Nothing
+here loads PyTorch."""
 
 from typing import Annotated, Any, Literal
 
@@ -26,21 +26,51 @@ DICTIONARIES: Registry[Any] = Registry(
 """Trainable types by `kind`. Other packages add theirs through entry points of the group `sparselex.dictionary`."""
 
 
-def _known(kind: str) -> str:
-    if kind not in DICTIONARIES.names():
-        DICTIONARIES.get(kind)  # says which names there are
-    return kind
+CONTROLS: Registry[Any] = Registry(
+    "control",
+    {
+        "neurons": "sparselex.dictionaries.controls.neurons:make_neurons",
+        "pca": "sparselex.dictionaries.controls.bases:make_pca",
+        "random": "sparselex.dictionaries.controls.rows:make_random",
+        "covariance": "sparselex.dictionaries.controls.rows:make_covariance",
+        "kmeans": "sparselex.dictionaries.controls.centroids:make_kmeans",
+        "ica": "sparselex.dictionaries.controls.bases:make_ica",
+    },
+)
+"""Makers of control dictionaries by name, each a function of `controls.given.Given`. Other packages add theirs through
+entry points of the group `sparselex.control`."""
 
 
-Kind = Annotated[str, AfterValidator(_known)]
+def _known_in(registry: Registry[Any]) -> AfterValidator:
+    def check(name: str) -> str:
+        if name not in registry.names():
+            raise registry.unknown(name)
+        return name
+
+    return AfterValidator(check)
+
+
+Kind = Annotated[str, _known_in(DICTIONARIES), DICTIONARIES]
 """Name of a trainable type."""
 
+Control = Annotated[str, _known_in(CONTROLS), CONTROLS]
+"""Name of a control dictionary."""
+
+TokenNorm = Literal["none", "layer", "length"]
+"""What a token is brought to before it is coded. `layer`: its mean over coordinates is subtracted and its standard
+deviation divided out (with d - 1, and 1e-5 added, as OpenAI's `sparse_autoencoder` and SAELens have it). `length`: it
+is scaled to the length sqrt(d)."""
+
+Gradients = Literal["auto", "sparse", "dense", "bfloat16"]
+"""How codes are decoded and weight gradients summed. `sparse`: over active latents only. `dense`: the same mathematics
+left to autograd, the reference that tests hold the first against. `auto` takes whichever is faster for the codes at
+hand. `bfloat16` is `sparse` reading inputs, decoder rows and gradients rounded to bfloat16, half the bytes on a GPU;
+sums and weights stay float32."""
 
 SelectionDtype = Literal["float32", "bfloat16"]
 """Precision of the product that chooses latents in training. With `bfloat16` a few more than needed are chosen and
 ranked by their exact values, so choices differ only among near equals at the cut; values and gradients are float32
 either way. It pays on processors that multiply bfloat16 in hardware (three times faster there, slower elsewhere)."""
-
 
 Frozen = Literal["nothing", "decoder", "soft_decoder", "encoder"]
 """What stays as it was drawn.

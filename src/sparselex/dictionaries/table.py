@@ -1,15 +1,14 @@
-"""All trainable types by name: ours, and those that other packages register."""
+"""Configurations by the name of their type: ours, and those that other packages register. PyTorch is loaded with the
+first type that is asked for, not with this file."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, get_args, get_type_hints
 
-import torch
 from pydantic import PlainValidator, SerializeAsAny
 
 from sparselex.base.errors import UserError
-from sparselex.dictionaries.dictionary import DictionaryConfig, TrainableDictionary
+from sparselex.dictionaries.config import DictionaryConfig
 from sparselex.dictionaries.kinds import DICTIONARIES
-from sparselex.dictionaries.ranks import ALONE, Ranks
 
 
 def config_type(kind: str) -> type[DictionaryConfig]:
@@ -19,9 +18,9 @@ def config_type(kind: str) -> type[DictionaryConfig]:
     bear its name.
     """
     found = DICTIONARIES.get(kind)
-    if not (isinstance(found, type) and issubclass(found, TrainableDictionary)):
+    declared = get_type_hints(found).get("config") if isinstance(found, type) else None
+    if not (isinstance(declared, type) and issubclass(declared, DictionaryConfig)):
         raise _unfit(kind, f"{found!r} is no subclass of TrainableDictionary")
-    declared = get_type_hints(found)["config"]
     field = declared.model_fields.get("kind")
     if field is None or get_args(field.annotation) != (kind,) or field.default != kind:
         raise _unfit(kind, f"its configuration, {declared.__name__}, is not of that kind")
@@ -34,11 +33,10 @@ def kind_of(config: DictionaryConfig) -> str:
 
 
 def _unfit(kind: str, what: str) -> UserError:
+    field = f'`kind: Literal["{kind}"] = "{kind}"`'
     return UserError(
         f"What is registered as the dictionary {kind!r} cannot be trained: {what}.",
-        "a subclass of TrainableDictionary that declares `config: OwnConfig`, which is a DictionaryConfig with the "
-        "field "
-        f'`kind: Literal["{kind}"] = "{kind}"`',
+        f"a subclass of TrainableDictionary that declares `config: OwnConfig`, a DictionaryConfig with {field}",
         "mend the package that registers it.",
     )
 
@@ -55,10 +53,3 @@ def _by_kind(values: Any) -> DictionaryConfig:
 
 AnyDictionaryConfig = Annotated[SerializeAsAny[DictionaryConfig], PlainValidator(_by_kind)]
 """The configuration of any trainable type, told apart by `kind`."""
-
-
-def new_dictionary(
-    config: DictionaryConfig, generator: torch.Generator | None = None, ranks: Ranks = ALONE
-) -> TrainableDictionary:
-    """A freshly initialised dictionary; of processes that share its latents, the part of this one."""
-    return DICTIONARIES.get(kind_of(config))(config, generator, ranks)

@@ -1,15 +1,12 @@
 """Normalisation of each token by itself, undone in its reconstruction."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-TokenNorm = Literal["none", "layer", "length"]
-"""What a token is brought to before it is coded. `layer`: its mean over coordinates is subtracted and its standard
-deviation divided out (with d - 1, and 1e-5 added, as OpenAI's `sparse_autoencoder` and SAELens have it). `length`: it
-is scaled to the length sqrt(d)."""
+from sparselex.dictionaries.kinds import TokenNorm
 
 _EPS = 1e-5
 

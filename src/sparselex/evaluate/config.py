@@ -1,14 +1,10 @@
 """What is measured, on how much: a configuration that can be read without loading PyTorch."""
 
-from typing import Literal
-
 from pydantic import PositiveInt
 
 from sparselex.base.config import Config
 from sparselex.base.sites import Mask
-
-Control = Literal["neurons", "pca", "random", "covariance", "kmeans", "ica"]
-"""Names of the control dictionaries."""
+from sparselex.dictionaries.kinds import Control
 
 
 class EvaluateConfig(Config):

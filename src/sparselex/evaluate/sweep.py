@@ -13,7 +13,7 @@ from sparselex.atlas.fronts import fronts_of
 from sparselex.atlas.matching import stability_figures
 from sparselex.atlas.records import SweepReport, SweepRow
 from sparselex.base.figures import Figure
-from sparselex.dictionaries.controls.basis import principal_components
+from sparselex.dictionaries.controls.bases import principal_components
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.evaluate.core import core_figures, core_sums, moments, pooled
 
@@ -86,8 +86,6 @@ def _stability(members: Sequence[Measured]) -> list[Figure]:
     for _, group in groupby(alive, key=alike):
         same = list(group)
         prefix = f"stability/{same[0].row.name.rpartition('-s')[0]}"
-        signed = same[0].row.settings["kind"] == "abstopk"
-        found += stability_figures(
-            [member.dictionary for member in same if member.dictionary is not None], prefix, signed=signed
-        )
+        dictionaries = [member.dictionary for member in same if member.dictionary is not None]
+        found += stability_figures(dictionaries, prefix, signed=dictionaries[0].signed)
     return found

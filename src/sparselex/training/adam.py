@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 from torch.optim.adam import adam
 
@@ -18,22 +19,15 @@ class Adam(torch.optim.Adam):
     pass. The state is that of `torch.optim.Adam`, under the same names.
 
     Args:
-        params: parameters or groups, as there.
-        unit_rows: matrices whose gradients lose their part along each row and whose rows are brought back to unit norm.
+        params: parameters or groups, as there. The matrices of a group with `unit_rows` are kept at rows of unit norm:
+            gradients lose their part along each row, and every step ends by bringing rows back.
         lr, betas, eps: as there; a group may have its own `lr`.
     """
 
     def __init__(
-        self,
-        params: Iterable[Any],
-        *,
-        unit_rows: Iterable[Tensor] = (),
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
+        self, params: Iterable[Any], *, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
     ):
         super().__init__(params, fused=True, lr=lr, betas=betas, eps=eps)
-        self._unit_rows = {id(matrix) for matrix in unit_rows}
         self._n_steps = dict[Tensor, int]()
         """Numbers held by the step counters of the state, to be known without asking the GPU."""
 
@@ -53,6 +47,13 @@ class Adam(torch.optim.Adam):
             rest = [pair for pair in found if not self._step_by_kernel(*pair, group, factor)]
             self._step_by_passes(rest, group, factor)
 
+    @torch.no_grad()
+    def forget(self, parameter: Tensor, dim: int, places: Int[Tensor, " n"]) -> None:
+        """Set the moments of some of a parameter's rows (or of what lies along `dim`) back to 0."""
+        if parameter in self.state:
+            for moment in ("exp_avg", "exp_avg_sq"):
+                self.state[parameter][moment].index_fill_(dim, places, 0)
+
     def _state_of(self, parameter: Tensor) -> dict[str, Tensor]:
         state: dict[str, Tensor] = self.state[parameter]
         if not state:
@@ -62,68 +63,55 @@ class Adam(torch.optim.Adam):
 
     def _step_by_passes(self, found: list[tuple[Tensor, Tensor]], group: dict[str, Any], factor: Tensor) -> None:
         """Projection, torch's fused step, and norms, one after another."""
-        units = [parameter for parameter, _ in found if id(parameter) in self._unit_rows]
+        units = [parameter for parameter, _ in found] if group.get("unit_rows") else []
         for matrix in units:
             project_out(matrix)
         states = [self._state_of(parameter) for parameter, _ in found]
-        beta1, beta2 = group["betas"]
         as_rows = [
-            [_by_rows(parameter, tensor) for tensor in (parameter, grad, state["exp_avg"], state["exp_avg_sq"])]
+            [_by_rows(parameter, tensor) for tensor in (parameter, grad, *_moments(state))]
             for (parameter, grad), state in zip(found, states, strict=True)
         ]
-        parameters, grads, means, squares = ([row[part] for row in as_rows] for part in range(4))
-        adam(
-            parameters,
-            grads,
-            means,
-            squares,
-            [],
-            [state["step"] for state in states],
-            fused=True,
-            amsgrad=False,
-            beta1=beta1,
-            beta2=beta2,
-            lr=group["lr"],
-            weight_decay=0.0,
-            eps=group["eps"],
-            maximize=False,
-            # The fused step divides each gradient while it reads it: scaling them beforehand would be one more pass
-            # over all.
-            grad_scale=factor.reciprocal().float(),
-            found_inf=torch.zeros_like(factor, dtype=torch.float32),
-        )
+        _fused_step(as_rows, [state["step"] for state in states], group, factor)
         for matrix in units:
             normalise(matrix)
 
     def _step_by_kernel(self, parameter: Tensor, grad: Tensor, group: dict[str, Any], factor: Tensor) -> bool:
         """Take the step of this parameter if it is a matrix the kernel reads; whether it was."""
         kernels = kernels_for(parameter) if parameter.ndim == 2 else None
-        rows, unit = _by_rows(parameter, parameter), id(parameter) in self._unit_rows
-        if (
-            kernels is None
-            or not rows.is_contiguous()
-            or rows.shape[1] > kernels.WIDEST
-            or (unit and rows is not parameter)
-        ):
+        rows, unit = _by_rows(parameter, parameter), bool(group.get("unit_rows"))
+        if kernels is None or not rows.is_contiguous() or rows.shape[1] > kernels.WIDEST:
+            return False
+        if unit and rows is not parameter:  # its rows lie there as columns
             return False
         state = self._state_of(parameter)
-        if (counter := state["step"]) not in self._n_steps:
+        grad, *moments = (_by_rows(parameter, tensor) for tensor in (grad, *_moments(state)))
+        step, rate = self._count(state["step"]), float(group["lr"])
+        options = {"betas": group["betas"], "eps": group["eps"], "factor": factor, "project": unit, "normalise": unit}
+        kernels.adam_rows(rows, grad.contiguous(), *moments, step=step, lr=rate, **options)
+        return True
+
+    def _count(self, counter: Tensor) -> int:
+        """Add one to a step counter of the state, and return what it holds then."""
+        if counter not in self._n_steps:
             self._n_steps[counter] = int(counter)
         self._n_steps[counter] += 1
         counter += 1
-        kernels.adam_rows(
-            rows,
-            _by_rows(parameter, grad).contiguous(),
-            *(_by_rows(parameter, state[name]) for name in ("exp_avg", "exp_avg_sq")),
-            step=self._n_steps[counter],
-            lr=float(group["lr"]),
-            betas=group["betas"],
-            eps=group["eps"],
-            factor=factor,
-            project=unit,
-            normalise=unit,
-        )
-        return True
+        return self._n_steps[counter]
+
+
+def _moments(state: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    return state["exp_avg"], state["exp_avg_sq"]
+
+
+def _fused_step(rows: list[list[Tensor]], steps: list[Tensor], group: dict[str, Any], factor: Tensor) -> None:
+    """Torch's fused step; a row is a parameter, its gradient and its two moments."""
+    parameters, grads, means, squares = ([row[part] for row in rows] for part in range(4))
+    beta1, beta2 = group["betas"]
+    options = {"beta1": beta1, "beta2": beta2, "lr": group["lr"], "weight_decay": 0.0, "eps": group["eps"]}
+    # The fused step divides each gradient while it reads it: scaling them beforehand would be one more pass over all.
+    scale, no_fault = factor.reciprocal().float(), torch.zeros_like(factor, dtype=torch.float32)
+    options |= {"fused": True, "amsgrad": False, "maximize": False, "grad_scale": scale, "found_inf": no_fault}
+    adam(parameters, grads, means, squares, [], steps, **options)
 
 
 def _by_rows(parameter: Tensor, tensor: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sparselex.activations.source import ActivationSource, Batch, EndOfData, check_finite
 from sparselex.base.errors import UserError
-from sparselex.dictionaries.dictionary import spread
+from sparselex.dictionaries.vectors import spread
 
 
 class Columns(NamedTuple):

@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sparselex.base.artifacts import read_json, write_json
-from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.ranks import ALONE, Ranks
+from sparselex.dictionaries.trainable import TrainableDictionary, new_dictionary
 from sparselex.training.dead import Silence
 
 FOLDER = "checkpoint"
@@ -36,10 +36,15 @@ def save_checkpoint(
     tensors = {name: found for name, value in tensors.items() if (found := whole(value, name, dictionary)) is not None}
     if not ranks.is_main:
         return
+    packed = save({name: value.detach().contiguous() for name, value in tensors.items()})
+    _put_in_place(folder, packed, progress)
+
+
+def _put_in_place(folder: Path, packed: bytes, progress: dict[str, Any]) -> None:
+    """Write aside and rename: what was there before stays until the new one is whole."""
     aside, place = folder / "checkpoint.new", folder / FOLDER
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
-    packed = save({name: value.detach().contiguous() for name, value in tensors.items()})
     with open(aside / "state.safetensors", "wb") as file:
         file.write(packed)
         file.flush()
@@ -93,6 +98,21 @@ def part(value: Tensor, name: str, dictionary: TrainableDictionary) -> Tensor:
     """This process's part of the tensor `name` of a checkpoint."""
     place = _place(value, name, dictionary)
     return value if place is None else dictionary.ranks.part(value, *place)
+
+
+def whole_dictionary(dictionary: TrainableDictionary) -> TrainableDictionary | None:
+    """The dictionary put together from all processes that share its latents, on the CPU; None but in the main
+    process."""
+    ranks = dictionary.ranks
+    if ranks.n_latents == 1:
+        return dictionary.cpu() if ranks.is_main else None
+    state = dictionary.state_dict()
+    gathered = {name: whole(value, f"weights/{name}", dictionary) for name, value in state.items()}
+    if not ranks.is_main:
+        return None
+    found = new_dictionary(dictionary.config)
+    found.load_state_dict(gathered)
+    return found
 
 
 def _place(value: Tensor, name: str, dictionary: TrainableDictionary) -> tuple[int, int] | None:

@@ -1,13 +1,12 @@
-"""How a dictionary is trained."""
+"""How a dictionary is trained: a configuration that can be read without loading PyTorch."""
 
 from typing import Annotated
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 from sparselex.base.config import Config
-from sparselex.dictionaries.dictionary import DictionaryConfig
-from sparselex.dictionaries.kinds import Frozen
-from sparselex.dictionaries.sparse.products import Gradients
+from sparselex.dictionaries.config import DictionaryConfig
+from sparselex.dictionaries.kinds import Frozen, Gradients
 from sparselex.dictionaries.table import AnyDictionaryConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sparselex.base.errors import UserError
-from sparselex.dictionaries.dictionary import TrainableDictionary
 from sparselex.dictionaries.kinds import Frozen
+from sparselex.dictionaries.trainable import TrainableDictionary
 from sparselex.training.decoder import normalise
 
 _LEAST_NORM = 1e-6

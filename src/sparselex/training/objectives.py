@@ -4,7 +4,7 @@ tokens."""
 import torch
 from torch import Tensor
 
-from sparselex.dictionaries.dictionary import Select
+from sparselex.dictionaries.trainable import Select
 from sparselex.training.step import Step
 
 

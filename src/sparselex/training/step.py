@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.dictionary import TrainableDictionary
+from sparselex.dictionaries.trainable import TrainableDictionary
 
 
 class Step(NamedTuple):

@@ -13,14 +13,18 @@ from sparselex.base.artifacts import Staging, finished, stage
 from sparselex.base.errors import UserError
 from sparselex.base.memory import keep_freed_memory
 from sparselex.base.progress import progress
-from sparselex.dictionaries.dictionary import TrainableDictionary
+from sparselex.base.seeds import derive
+from sparselex.base.sites import Sites
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
 from sparselex.dictionaries.kinds import DICTIONARIES
 from sparselex.dictionaries.ranks import ALONE, Ranks, even_part
 from sparselex.dictionaries.table import kind_of
+from sparselex.dictionaries.trainable import TrainableDictionary, new_dictionary
 from sparselex.training.calibrate import Columns, sample
+from sparselex.training.checkpoint import whole_dictionary
 from sparselex.training.config import TrainConfig
-from sparselex.training.trainer import Observer, Term, Trainer
+from sparselex.training.log import Observer
+from sparselex.training.trainer import Term, Trainer
 
 
 class Job(NamedTuple):
@@ -39,13 +43,10 @@ class Job(NamedTuple):
     """The part of the stream that it reads and reconstructs."""
 
     model_name: str = ""
-    """Written into the SAELens configuration, like `hook`."""
+    """Written into the SAELens configuration, like `sites`."""
 
-    hook: str = ""
-    """Where the model is read."""
-
-    target: str = ""
-    """Where a transcoder writes."""
+    sites: Sites | None = None
+    """Where the model is read, and what is reconstructed; None where the activations are of no model."""
 
     notes: Mapping[str, Any] = {}
     """What is known of the source; kept in the manifest beside what training measures itself."""
@@ -60,8 +61,7 @@ def train(
     validation: Batch | None = None,
     notes: Mapping[str, Any] | None = None,
     model_name: str = "",
-    hook: str = "",
-    target: str = "",
+    sites: Sites | None = None,
     terms: Sequence[Term] = (),
     observers: Sequence[Observer] = (),
     ranks: Ranks = ALONE,
@@ -79,8 +79,7 @@ def train(
         validation: held-out activations; the log then has their L0 and FVU as inference sees them.
         notes: what is known of the source; kept in the manifest beside what training measures itself.
         model_name: written into the SAELens configuration.
-        hook: likewise.
-        target: likewise.
+        sites: where the activations were read; likewise.
         terms: further terms of the loss, functions of a `Step`; name what decides them in `inputs`.
         observers: called with every line of the log.
         ranks: the processes that train together, each of which calls this with the same arguments and the same source.
@@ -88,7 +87,7 @@ def train(
     Raises `UserError` for a width mismatch; for a source that ends too early and for NaN or infinite activations (the
     state before the batch is saved: with the source mended, training goes on from there); and when training diverges.
     """
-    job = Job(config, Path(to), inputs, model_name=model_name, hook=hook, target=target, notes=notes or {})
+    job = Job(config, Path(to), inputs, model_name=model_name, sites=sites, notes=notes or {})
     (found,) = train_many(source, [job], validation=validation, terms=terms, observers=[observers], ranks=ranks)
     if isinstance(found, UserError):
         raise found
@@ -111,12 +110,7 @@ def train_many(
     diverges is given back as its error, and the others go on. Raises `UserError` for what concerns all: widths, and a
     source that fails.
     """
-    if len({Path(job.to).absolute() for job in jobs}) < len(jobs):
-        raise UserError(
-            "Two dictionaries were to be written to one folder.",
-            "a folder for each",
-            "leave out what is asked for twice.",
-        )
+    _check_folders(jobs)
     for job in jobs:
         _check_width(source, job)
     with ExitStack() as stack:
@@ -124,17 +118,14 @@ def train_many(
         for number, job in enumerate(jobs):
             if finished(job.to, "dictionary", job.config, job.inputs):
                 continue
-            check_together(job.config, ranks)
-            staging = stack.enter_context(_staged(job, ranks))
-            watchers = observers[number] if observers else ()
             trainers[number] = Trainer(
+                _drawn(job.config, ranks),
                 job.config,
-                staging,
+                stack.enter_context(_staged(job, ranks)),
                 columns=job.columns,
                 validation=validation,
                 terms=terms,
-                observers=watchers,
-                ranks=ranks,
+                observers=observers[number] if observers else (),
             )
         failures = _walk(source, trainers) if trainers else {}
         for number, trainer in trainers.items():
@@ -144,37 +135,50 @@ def train_many(
     return [failures.get(number) or load_dictionary(job.to) for number, job in enumerate(jobs)]
 
 
+def _drawn(config: TrainConfig, ranks: Ranks) -> TrainableDictionary:
+    """The dictionary with the weights that the seed gives it; of processes that share its latents, the part of this
+    one."""
+    check_together(config, ranks)
+    generator = torch.Generator().manual_seed(derive(config.seed, "dictionary"))
+    return new_dictionary(config.dictionary, generator, ranks)
+
+
 def _walk(source: ActivationSource, trainers: Mapping[int, Trainer]) -> dict[int, UserError]:
     """Give every batch to all trainers until each has had its tokens; returns those that failed."""
     keep_freed_memory()
-    n_steps = _go_to_start(source, trainers.values())
+    n_steps = _go_to_start(source, list(trainers.values()))
     waiting, failures = dict(trainers), dict[int, UserError]()
     shown = next(iter(trainers.values())).ranks.is_main
     most = max(trainer.config.n_tokens for trainer in trainers.values())
     with progress("train", most, "tokens", shown=shown) as bar:
         bar.advance(min(trainer.n_tokens for trainer in trainers.values()))
-        while waiting := {number: trainer for number, trainer in waiting.items() if not trainer.is_done}:
+        while waiting := {n: trainer for n, trainer in waiting.items() if n not in failures and not trainer.is_done}:
             batch = _next(source, list(waiting.values()), n_steps)
-            for number, trainer in list(waiting.items()):
+            for number, trainer in waiting.items():
                 if trainer.n_steps > n_steps:  # its checkpoint is ahead of the others'
                     continue
-                try:
-                    trainer.step(batch)
-                except UserError as error:
+                if error := _step(trainer, batch, source):
                     failures[number] = error
-                    del waiting[number]
-                    continue
-                bar.show(**trainer.shown)
-                if trainer.is_due_for_saving:
-                    trainer.save(source.state())
+                else:
+                    bar.show(**trainer.shown)
             n_steps += 1
             bar.advance(len(batch.positions))
     return failures
 
 
-def _go_to_start(source: ActivationSource, trainers) -> int:
+def _step(trainer: Trainer, batch: Batch, source: ActivationSource) -> UserError | None:
+    """Let one trainer learn from a batch, and save it where that is due; returns why it diverged, if it did."""
+    try:
+        trainer.step(batch)
+    except UserError as error:
+        return error
+    if trainer.is_due_for_saving:
+        trainer.save(source.state())
+    return None
+
+
+def _go_to_start(source: ActivationSource, trainers: Sequence[Trainer]) -> int:
     """Prepare new trainers, move the source to where the one furthest behind stands, and return its number of steps."""
-    trainers = list(trainers)
     fresh = [trainer for trainer in trainers if trainer.source_state is None]
     if fresh:
         most = max(trainer.config.calibration_batches for trainer in fresh)
@@ -210,12 +214,12 @@ def _next(source: ActivationSource, trainers: Sequence[Trainer], n_steps: int) -
 
 
 def _finish(trainer: Trainer, job: Job) -> None:
-    dictionary, n_dead = trainer.whole(), torch.tensor(len(trainer.silence.dead), device=trainer.config.device)
-    n_dead = trainer.ranks.over_latents(n_dead)
+    n_dead = torch.tensor(len(trainer.silence.dead), device=trainer.config.device)
+    dictionary, n_dead = whole_dictionary(trainer.dictionary), trainer.ranks.over_latents(n_dead)
     if dictionary is None:
         return
     dictionary.fold(trainer.x_scales, trainer.target_scales)
-    write_dictionary(dictionary, trainer.staging.folder, model_name=job.model_name, hook=job.hook, target=job.target)
+    write_dictionary(dictionary, trainer.staging.folder, model_name=job.model_name, sites=job.sites)
     measured = {
         "x_scales": trainer.x_scales,
         "target_scales": trainer.target_scales,
@@ -244,6 +248,15 @@ def check_together(config: TrainConfig, ranks: Ranks) -> None:
     """Raise `UserError` if what is configured cannot be trained by these processes together."""
     kind = kind_of(config.dictionary)
     even_part(config.dictionary.d_sae, config.dictionary.n_blocks, ranks, kind, DICTIONARIES.get(kind).latent_dims)
+
+
+def _check_folders(jobs: Sequence[Job]) -> None:
+    if len({Path(job.to).absolute() for job in jobs}) < len(jobs):
+        raise UserError(
+            "Two dictionaries were to be written to one folder.",
+            "a folder for each",
+            "leave out what is asked for twice.",
+        )
 
 
 def _check_width(source: ActivationSource, job: Job) -> None:

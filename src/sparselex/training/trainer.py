@@ -1,10 +1,9 @@
 """One dictionary in training: everything that changes from step to step."""
 
-import json
 import logging
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,38 +13,54 @@ from sparselex.activations.source import Batch
 from sparselex.base.artifacts import Staging
 from sparselex.base.errors import UserError
 from sparselex.base.seeds import derive
-from sparselex.dictionaries.dictionary import TrainableDictionary
-from sparselex.dictionaries.ranks import ALONE, Ranks
-from sparselex.dictionaries.table import new_dictionary
+from sparselex.dictionaries.trainable import TrainableDictionary
 from sparselex.training.adam import Adam
 from sparselex.training.calibrate import Columns, scaled, scales
-from sparselex.training.checkpoint import load_checkpoint, save_checkpoint, whole
+from sparselex.training.checkpoint import load_checkpoint, save_checkpoint
 from sparselex.training.config import TrainConfig
 from sparselex.training.dead import Silence
 from sparselex.training.frozen import Freeze
 from sparselex.training.leaves import Leaves
+from sparselex.training.log import Observer, TrainingLog
+from sparselex.training.measure import held_out_figures, step_figures
 from sparselex.training.objectives import auxk, penalty, reconstruction
 from sparselex.training.resample import resample
 from sparselex.training.schedules import lr_factor, peak_lr
 from sparselex.training.step import Step
 
-LOG = "log.jsonl"
-
 Term = Callable[[Step], Tensor]
 """A term of the loss: a number with gradients, from what a step computed."""
-
-Observer = Callable[[dict[str, Any]], None]
-"""Sees every line of the log."""
 
 _MANY_DEAD = 0.5
 _log = logging.getLogger(__name__)
 
 
+class Loss(NamedTuple):
+    """The loss of a batch."""
+
+    value: Tensor
+    """What this process differentiates."""
+
+    reported: Tensor
+    """What is logged: of processes that share the latents each has the penalties of its own, here are those of all."""
+
+
 class Trainer:
-    """A dictionary, its optimiser and its log; made new on a sample of the data, or from the stage's checkpoint."""
+    """A dictionary, its optimiser and its log; as it is given, or as the stage's checkpoint has it.
+
+    Args:
+        dictionary: freshly made, from the seed of `config`: what is frozen stays as it is now.
+        config: how it is trained.
+        staging: the stage that it is written to.
+        columns: the part of the stream that it reads and reconstructs.
+        validation: held-out activations.
+        terms: further terms of the loss.
+        observers: called with every line of the log.
+    """
 
     def __init__(
         self,
+        dictionary: TrainableDictionary,
         config: TrainConfig,
         staging: Staging,
         *,
@@ -53,22 +68,18 @@ class Trainer:
         validation: Batch | None = None,
         terms: Sequence[Term] = (),
         observers: Sequence[Observer] = (),
-        ranks: Ranks = ALONE,
     ):
-        self.ranks = ranks
-        self.config, self.staging, self.columns = config, staging, columns or Columns()
-        self.terms, self.observers = terms, observers
-        generator = torch.Generator().manual_seed(derive(config.seed, "dictionary"))
-        self.dictionary: TrainableDictionary = new_dictionary(config.dictionary, generator, ranks).to(config.device)
+        self.dictionary: TrainableDictionary = dictionary.to(config.device)
+        self.config, self.staging, self.ranks = config, staging, dictionary.ranks
+        self.columns, self.terms, self._validation = columns or Columns(), terms, validation
         self.freeze = Freeze(self.dictionary, config.frozen, config.frozen_cosine)
         self.lr = config.lr or peak_lr(config.dictionary.d_sae, config.n_steps)
-        unit_rows = [self.dictionary.W_dec] if self.dictionary.unit_decoder else []
-        self.optimiser = Adam(_groups(self.dictionary), unit_rows=unit_rows, lr=self.lr)
+        self.optimiser = Adam(_groups(self.dictionary), lr=self.lr)
         self.silence = Silence(self.dictionary.d_sae, config.dead_after_tokens, torch.device(config.device))
         self.n_steps = self.n_tokens = self._saved_tokens = 0
         self.x_scales, self.target_scales = tuple[float, ...](), tuple[float, ...]()
-        self._validation, self._warned, self.shown = validation, False, dict[str, float]()
-        self._log = staging.folder / LOG
+        self._warned, self.shown = False, dict[str, float]()
+        self.log = TrainingLog(staging.folder, observers, writes=self.ranks.is_main)
         self.source_state: dict[str, Any] | None = None
         """Where the source stood when the checkpoint was written; None for a new start."""
         if (saved := load_checkpoint(staging.folder, self.dictionary, self.optimiser, self.silence)) is not None:
@@ -78,6 +89,11 @@ class Trainer:
     def is_done(self) -> bool:
         """Whether all tokens have been trained on."""
         return self.n_tokens >= self.config.n_tokens
+
+    @property
+    def is_due_for_saving(self) -> bool:
+        """Whether enough tokens have passed since the last checkpoint."""
+        return self.n_tokens - self._saved_tokens >= self.config.checkpoint_tokens
 
     def prepare(self, sample: Sequence[Batch]) -> None:
         """Take scales and starting values from the first batches."""
@@ -91,43 +107,28 @@ class Trainer:
             self.target_scales = scales(target, self.dictionary.parts_out, "target activations")
         self.dictionary.prepare(*self._scaled(x, target))
         self.freeze.after_step()  # starting values may have been taken from the data
-        if self.ranks.is_main:
-            self._log.write_text("")
+        self.log.begin()
 
     def step(self, batch: Batch) -> int:
         """One batch: codes, loss, gradients, Adam. Returns the tokens trained on, those of all processes."""
-        config, n = self.config, len(batch.positions)
-        if self.ranks.n_data > 1:
-            batch = batch.at(np.array_split(np.arange(n), self.ranks.n_data)[self.ranks.data])
-        x, target = self._scaled(*self._tokens(batch))
-        dead = self.silence.dead
+        n, ranks = len(batch.positions), self.ranks
+        if ranks.n_data > 1:
+            batch = batch.at(np.array_split(np.arange(n), ranks.n_data)[ranks.data])
         leaves = Leaves()
-        loss, step = self._loss(x, target, dead, batch, leaves)
-        self.optimiser.zero_grad()
-        loss.backward()
-        leaves.add_gradients()
-        if not self.ranks.is_alone:
-            self._share_gradients(len(x) * self.ranks.n_data / n)
-        self.freeze.before_clipping()
-        norm = self._gradient_norm()
-        self._check_finite(loss.item(), norm.item())
-        factor = lr_factor(
-            self.n_steps, config.n_steps, warmup_steps=self._warmup_steps, decay_share=config.decay_share
-        )
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.lr * max(factor, 0.0) * group["factor"]
-        self.optimiser.clipped_step(norm, config.clip)
-        self.silence.update(step.codes, self.ranks)
+        step = self._coded(batch)
+        loss = self._loss(step, leaves)
+        norm = self._differentiate(loss.value, leaves, weight=len(step.x) * ranks.n_data / n)
+        self._check_finite(loss.value.item(), norm.item())
+        self._set_rates()
+        self.optimiser.clipped_step(norm, self.config.clip)
+        self.silence.update(step.codes, ranks)
         if self._is_due_for_resampling():
-            generator = torch.Generator().manual_seed(derive(config.seed, "resample", self.n_steps))
+            generator = torch.Generator().manual_seed(derive(self.config.seed, "resample", self.n_steps))
             self.silence.n_tokens[resample(step, self.optimiser, generator)] = 0
         self.freeze.after_step()
         self.n_steps += 1
         self.n_tokens += n
-        if self.n_steps % config.log_steps == 1 or config.log_steps == 1:
-            self._report(step, len(dead))
-        if self._validation is not None and (self.n_steps % config.validation_steps == 0 or self.is_done):
-            self._validate(self._validation)
+        self._report(step, loss.reported)
         return n
 
     def save(self, source_state: dict[str, Any]) -> None:
@@ -144,10 +145,11 @@ class Trainer:
         }
         save_checkpoint(self.staging.folder, self.dictionary, self.optimiser, self.silence, progress, self.ranks)
 
-    @property
-    def is_due_for_saving(self) -> bool:
-        """Whether enough tokens have passed since the last checkpoint."""
-        return self.n_tokens - self._saved_tokens >= self.config.checkpoint_tokens
+    def _restore(self, saved: dict[str, Any]) -> None:
+        self.n_steps, self.n_tokens = saved["n_steps"], saved["n_tokens"]
+        self._saved_tokens, self.source_state = self.n_tokens, saved["source"]
+        self.x_scales, self.target_scales = tuple(saved["x_scales"]), tuple(saved["target_scales"])
+        self.log.cut(self.n_steps)
 
     def _tokens(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """This dictionary's part of the batch, before it is scaled; no target where that is the input."""
@@ -159,35 +161,39 @@ class Trainer:
         x = scaled(x.to(device), self.dictionary.parts_in, self.x_scales)
         return x, x if target is None else scaled(target.to(device), self.dictionary.parts_out, self.target_scales)
 
-    def _loss(self, x: Tensor, target: Tensor, dead: Tensor, batch: Batch, leaves: Leaves) -> tuple[Tensor, Step]:
-        dictionary, config = self.dictionary, self.config
-        codes = dictionary.training_codes(x, gradients=config.gradients)
-        x_hat, past = dictionary.training_decode(codes, gradients=config.gradients), dictionary.bypass(x)
-        step = Step(
-            dictionary,
-            x,
-            target,
-            codes,
-            x_hat if past is None else x_hat + past,
-            dead,
-            self.n_steps / config.n_steps,
-            past,
-            batch.positions,
-        )
-        k_aux = config.k_aux or max(1, dictionary.aux_width // 2)
+    def _coded(self, batch: Batch) -> Step:
+        """Codes and reconstruction of a batch."""
+        dictionary, gradients = self.dictionary, self.config.gradients
+        x, target = self._scaled(*self._tokens(batch))
+        dead = self.silence.dead
+        codes = dictionary.training_codes(x, gradients=gradients)
+        x_hat, past = dictionary.training_decode(codes, gradients=gradients), dictionary.bypass(x)
+        whole, progress = x_hat if past is None else x_hat + past, self.n_steps / self.config.n_steps
+        return Step(dictionary, x, target, codes, whole, dead, progress, past, batch.positions)
+
+    def _loss(self, step: Step, leaves: Leaves) -> Loss:
+        config = self.config
+        k_aux = config.k_aux or max(1, self.dictionary.aux_width // 2)
         aux = auxk(step, alpha=config.auxk_alpha, k_aux=k_aux, share=config.auxk_share, select=leaves.select)
         own = penalty(step)
         loss = reconstruction(step) + own + aux
         for term in self.terms:
             loss = loss + term(step)
-        # Of processes that share the latents each has the penalties of its own; what is reported has those of all.
-        self._reported = loss.detach() - own.detach() + self.ranks.over_latents(own.detach())
-        return loss, step
+        return Loss(loss, loss.detach() - own.detach() + self.ranks.over_latents(own.detach()))
+
+    def _differentiate(self, loss: Tensor, leaves: Leaves, *, weight: float) -> Tensor:
+        """Gradients of the whole batch, and their norm; `weight` is this process's tokens over an even share."""
+        self.optimiser.zero_grad()
+        loss.backward()
+        leaves.add_gradients()
+        if not self.ranks.is_alone:
+            self._share_gradients(weight)
+        self.freeze.before_clipping()
+        return self._gradient_norm()
 
     @torch.no_grad()
     def _share_gradients(self, weight: float) -> None:
-        """Average gradients over the processes that share the batch; `weight` is this one's tokens over an even
-        share."""
+        """Average gradients over the processes that share the batch."""
         for parameter in self.dictionary.parameters():
             if parameter.grad is not None:
                 parameter.grad.copy_(self.ranks.over_data(parameter.grad * weight) / self.ranks.n_data)
@@ -203,24 +209,6 @@ class Trainer:
                 squares[self.dictionary.latent_dim(name) is not None] += parameter.grad.square().sum()
         return (squares[0] + self.ranks.over_latents(squares[1])).sqrt()
 
-    def whole(self) -> TrainableDictionary | None:
-        """The trained dictionary, put together from all processes, on the CPU; None but in the main process."""
-        if self.ranks.n_latents == 1:
-            return self.dictionary.cpu() if self.ranks.is_main else None
-        gathered = {
-            name: whole(value, f"weights/{name}", self.dictionary)
-            for name, value in self.dictionary.state_dict().items()
-        }
-        if not self.ranks.is_main:
-            return None
-        found: TrainableDictionary = new_dictionary(self.config.dictionary)
-        found.load_state_dict(gathered)
-        return found
-
-    def _is_due_for_resampling(self) -> bool:
-        n = self.config.n_steps
-        return any(self.n_steps < share * n <= self.n_steps + 1 for share in self.dictionary.resample_shares)
-
     def _check_finite(self, loss: float, gradient_norm: float) -> None:
         # Before Adam's step: one such gradient would turn every weight into NaN, and a BatchTopK dictionary of NaN
         # selects nothing and reports a finite loss from then on.
@@ -228,89 +216,54 @@ class Trainer:
             raise UserError(
                 f"Training diverged at step {self.n_steps + 1}: loss {loss:.4g}, gradient norm {gradient_norm:.4g}.",
                 "a finite loss and gradient",
-                f"lower the learning rate (its peak is {self.lr:.3g}); the log so far is {self._log}.",
+                f"lower the learning rate (its peak is {self.lr:.3g}); the log so far is {self.log.path}.",
             )
 
-    @property
-    def _warmup_steps(self) -> int:
-        return min(1000, math.ceil(self.config.warmup_share * self.config.n_steps))
+    def _set_rates(self) -> None:
+        config = self.config
+        warmup_steps = min(1000, math.ceil(config.warmup_share * config.n_steps))
+        factor = lr_factor(self.n_steps, config.n_steps, warmup_steps=warmup_steps, decay_share=config.decay_share)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.lr * max(factor, 0.0) * group["factor"]
 
-    @torch.no_grad()
-    def _report(self, step: Step, n_dead: int) -> None:
-        ranks = self.ranks
-        n = int(ranks.over_data(torch.tensor(len(step.x), device=step.x.device)))
-        active, dead = ranks.total(
-            torch.stack([step.codes.values.count_nonzero(), step.codes.values.new_tensor(n_dead).long()])
+    def _is_due_for_resampling(self) -> bool:
+        n = self.config.n_steps
+        return any(self.n_steps < share * n <= self.n_steps + 1 for share in self.dictionary.resample_shares)
+
+    def _report(self, step: Step, loss: Tensor) -> None:
+        """Lines of the log that are due after this step."""
+        config, at = self.config, {"step": self.n_steps, "n_tokens": self.n_tokens}
+        if self.n_steps % config.log_steps == 1 or config.log_steps == 1:
+            found = step_figures(step, loss)
+            self.log.write(at | found)
+            self._warn(found["dead_share"])
+            names = {"loss": "loss", "l0": "L0", "fvu": "FVU", "dead_share": "dead"}
+            self.shown |= {shown: found[name] for name, shown in names.items()}
+        if self._validation is not None and (self.n_steps % config.validation_steps == 0 or self.is_done):
+            found = held_out_figures(self.dictionary, *self._scaled(*self._tokens(self._validation)))
+            self.log.write(at | found)
+            self.shown["held-out FVU"] = found["validation_fvu"]
+
+    def _warn(self, dead_share: float) -> None:
+        if dead_share <= _MANY_DEAD or self._warned:
+            return
+        self._warned = True
+        _log.warning(
+            "%.0f %% of the latents are dead after %s tokens: lower the learning rate or the sparsity penalty, or "
+            "train fewer latents.",
+            100 * dead_share,
+            f"{self.n_tokens:,}",
         )
-        line = {
-            "step": self.n_steps,
-            "n_tokens": self.n_tokens,
-            "loss": float(ranks.over_data(self._reported * len(step.x))) / n,
-            "l0": int(active) / n,
-            "fvu": _fvu(step.x_hat, step.target, ranks),
-            "dead_share": int(dead) / ranks.n_data / self.config.dictionary.d_sae,
-        }
-        self._write(line)
-        if line["dead_share"] > _MANY_DEAD and not self._warned:
-            self._warned = True
-            _log.warning(
-                "%.0f %% of the latents are dead after %s tokens: lower the learning rate or the sparsity penalty, or "
-                "train fewer latents.",
-                100 * line["dead_share"],
-                f"{self.n_tokens:,}",
-            )
-        self.shown |= {"loss": line["loss"], "L0": line["l0"], "FVU": line["fvu"], "dead": line["dead_share"]}
-
-    @torch.no_grad()
-    def _validate(self, batch: Batch) -> None:
-        """A line of the log on held-out activations, coded as after training."""
-        x, target = self._scaled(*self._tokens(batch))
-        codes = self.dictionary.encode_sparse(x)
-        n_active = self.ranks.over_latents(torch.tensor(float(len(codes.indices)), device=x.device))
-        past, x_hat = self.dictionary.bypass(x), self.dictionary.training_decode(codes)
-        line = {
-            "step": self.n_steps,
-            "n_tokens": self.n_tokens,
-            "validation_l0": float(n_active) / len(x),
-            "validation_fvu": _fvu(x_hat if past is None else x_hat + past, target),
-        }
-        self._write(line)
-        self.shown["held-out FVU"] = line["validation_fvu"]
-
-    def _write(self, line: dict[str, Any]) -> None:
-        if not self.ranks.is_main:
-            return
-        with open(self._log, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        for observer in self.observers:
-            observer(line)
-
-    def _restore(self, saved: dict[str, Any]) -> None:
-        self.n_steps, self.n_tokens = saved["n_steps"], saved["n_tokens"]
-        self._saved_tokens, self.source_state = self.n_tokens, saved["source"]
-        self.x_scales, self.target_scales = tuple(saved["x_scales"]), tuple(saved["target_scales"])
-        if not self.ranks.is_main:
-            return
-        # Lines logged after the checkpoint belong to steps that are now taken again.
-        lines = [
-            line for line in self._log.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")
-        ]
-        kept = [line for line in lines if json.loads(line)["step"] <= self.n_steps]
-        self._log.write_text("".join(kept), encoding="utf-8")
-
-
-def _fvu(x_hat: Tensor, target: Tensor, ranks: Ranks = ALONE) -> float:
-    residual = ranks.over_data((x_hat - target).square().sum()).item()
-    n = ranks.over_data(torch.tensor(float(len(target)), device=target.device))
-    mean = ranks.over_data(target.sum(0)) / n
-    spread = ranks.over_data((target - mean).square().sum()).item()
-    return residual / spread if spread else 0.0
 
 
 def _groups(dictionary: TrainableDictionary) -> list[dict[str, Any]]:
-    """Parameters by their learning rate relative to the others'."""
-    factors = {name: dictionary.lr_factors.get(name, 1.0) for name, _ in dictionary.named_parameters()}
+    """Parameters by their learning rate relative to the others', and by whether they are kept at unit rows (`W_dec`
+    alone, the first of all)."""
+    groups: dict[tuple[float, bool], list[Tensor]] = {}
+    for name, parameter in dictionary.named_parameters():
+        is_unit = name == "W_dec" and dictionary.unit_decoder
+        groups.setdefault((dictionary.lr_factors.get(name, 1.0), not is_unit), []).append(parameter)
     return [
-        {"params": [p for name, p in dictionary.named_parameters() if factors[name] == factor], "factor": factor}
-        for factor in sorted(set(factors.values()))
+        {"params": groups[factor, is_free], "factor": factor, "unit_rows": not is_free}
+        for factor, is_free in sorted(groups)
     ]

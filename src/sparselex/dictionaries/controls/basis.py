@@ -1,6 +1,6 @@
 """Controls as dictionaries: directions that nothing was trained to find, at the same number of active latents."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -9,7 +9,8 @@ from torch import Tensor
 
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.dictionary import Dictionary, DictionaryConfig
+from sparselex.dictionaries.config import DictionaryConfig
+from sparselex.dictionaries.dictionary import Dictionary
 
 _CHUNK_NUMBERS = 2**25
 """Numbers written at a time, 128 MiB in float32: scores of tokens by latents, and gathered rows."""
@@ -22,8 +23,8 @@ far too little to move a coefficient (by 1e-5 of it in float32)."""
 class BasisConfig(DictionaryConfig):
     """Configuration of a `Basis`."""
 
-    kind: Literal["neurons", "pca", "ica", "random", "covariance", "kmeans"]
-    """Which directions."""
+    kind: str
+    """Which directions: the name of the control."""
 
     k: PositiveInt
     """Coefficients kept per token, with their signs."""
@@ -49,6 +50,7 @@ class Basis(Dictionary):
     """
 
     config: BasisConfig
+    signed: ClassVar[bool] = True
 
     def __init__(self, config: BasisConfig, directions: Float[Tensor, "d_sae d_in"], mean: Float[Tensor, " d_in"]):
         super().__init__()
@@ -101,59 +103,8 @@ class Basis(Dictionary):
         return places, values
 
 
-def neurons(mean: Float[Tensor, " d_in"], k: int) -> Basis:
-    """The coordinates themselves, as deviations from their mean."""
-    d_in = len(mean)
-    return Basis(BasisConfig(kind="neurons", d_in=d_in, d_sae=d_in, k=k), torch.eye(d_in, device=mean.device), mean)
-
-
-def principal_components(mean: Float[Tensor, " d_in"], covariance: Float[Tensor, "d_in d_in"], k: int) -> Basis:
-    """Eigenvectors of the covariance, largest variance first; the k largest coefficients of each token."""
-    d_in = len(mean)
-    vectors = torch.linalg.eigh(covariance.double()).eigenvectors.flip(-1).T.to(mean.dtype)
-    return Basis(BasisConfig(kind="pca", d_in=d_in, d_sae=d_in, k=k), vectors, mean)
-
-
-def random_rows(
-    mean: Float[Tensor, " d_in"], d_sae: int, k: int, generator: torch.Generator, *, n_steps: int = 8
-) -> Basis:
-    """`d_sae` random directions, every direction of space as likely as any other; codes by pursuit."""
-    draws = torch.randn(d_sae, len(mean), generator=generator, device=generator.device).to(mean.device)
-    return pursued("random", draws, mean, k, n_steps=n_steps)
-
-
-def covariance_matched_rows(
-    mean: Float[Tensor, " d_in"],
-    covariance: Float[Tensor, "d_in d_in"],
-    d_sae: int,
-    k: int,
-    generator: torch.Generator,
-    *,
-    n_steps: int = 8,
-) -> Basis:
-    """`d_sae` directions drawn from N(0, `covariance`): they lie where the activations vary, and are no features.
-
-    A stronger control than `random_rows`, most of whose length lies where activations hardly vary. Codes by pursuit.
-    Raises `UserError` for a covariance that is not finite, has a negative variance beyond rounding, or is zero.
-    """
-    if not torch.isfinite(covariance).all():
-        raise _no_covariance("holds NaN or infinity")
-    variances, vectors = torch.linalg.eigh(covariance.double())
-    if variances[-1] <= 0:
-        raise _no_covariance("has no positive variance")
-    if variances[0] < -1e-4 * variances[-1]:
-        raise _no_covariance(f"has the variance {float(variances[0]):.3g} along one direction")
-    draws = torch.randn(d_sae, len(mean), generator=generator, device=generator.device, dtype=torch.float64)
-    return pursued("covariance", (draws * variances.clamp_min(0).sqrt()) @ vectors.T, mean, k, n_steps=n_steps)
-
-
 def pursued(
-    kind: Literal["random", "covariance", "kmeans", "ica"],
-    rows: Float[Tensor, "d_sae d_in"],
-    mean: Float[Tensor, " d_in"],
-    k: int,
-    *,
-    n_steps: int,
+    kind: str, rows: Float[Tensor, "d_sae d_in"], mean: Float[Tensor, " d_in"], k: int, *, n_steps: int
 ) -> Basis:
     """The directions of `rows`, which may have any length but 0, in the precision of `mean`; codes by pursuit."""
     d_sae, d_in = rows.shape
@@ -177,11 +128,3 @@ def _least_squares(rows: Float[Tensor, "n m d_in"], x: Float[Tensor, "n d_in"]) 
     products = rows @ rows.mT
     products.diagonal(dim1=-2, dim2=-1).add_(_RIDGE * torch.finfo(x.dtype).eps)
     return torch.cholesky_solve(rows @ x[..., None], torch.linalg.cholesky(products))[..., 0]
-
-
-def _no_covariance(fault: str) -> UserError:
-    return UserError(
-        f"The covariance {fault}.",
-        "a finite covariance matrix with some variance and none below zero",
-        "compute it in float64 from activations that are finite and differ.",
-    )

@@ -1,8 +1,8 @@
-"""The sparse products and the optimiser's pass over a matrix as Triton kernels; `sparse` has the products in PyTorch.
-With those of `selecting`, all that there are.
+"""The sparse products and the optimiser's pass over a matrix as Triton kernels; `products` has the former in PyTorch.
+With those of `selection_kernels`, all that there are.
 
 Tables are float32 or bfloat16, sums and results float32. Every result is a fixed order of additions, so a run repeats
-bit by bit: nothing is added atomically. Only `sparse` and `training.adam` import this file, when they first meet a
+bit by bit: nothing is added atomically. Only `products` imports this file, by its address, when it first meets a
 tensor on a GPU: it needs Triton.
 
 Gathers of whole rows from a table larger than the second cache run at the memory's speed. Where a kernel works through
@@ -19,15 +19,7 @@ from torch import Tensor
 
 from sparselex.dictionaries.sparse.selection_kernels import by_rows, group_maxima, largest_places, places_above
 
-__all__ = [
-    "WIDEST",
-    "adam_rows",
-    "bag_sums",
-    "group_maxima",
-    "largest_places",
-    "pair_dots",
-    "places_above",
-]
+__all__ = ["WIDEST", "adam_rows", "bag_sums", "group_maxima", "largest_places", "pair_dots", "places_above"]
 
 _STRIP = 128
 """Columns of a tile: 128 float32 of 65,536 latents are 32 MiB, which fit the 50 MiB cache of an H100."""
@@ -110,18 +102,7 @@ def _add_pieces(out, partial, owners, ends, n_bags, d, STRIP: tl.constexpr):
 @triton.jit
 @no_type_check
 def _dot_pairs(
-    left,
-    table,
-    rows,
-    indices,
-    out,
-    nnz,
-    d,
-    span,
-    left_stride,
-    table_stride,
-    ENTRIES: tl.constexpr,
-    STRIP: tl.constexpr,
+    left, table, rows, indices, out, nnz, d, span, left_stride, table_stride, ENTRIES: tl.constexpr, STRIP: tl.constexpr
 ):
     """Dots over the columns of one span."""
     entries = tl.program_id(0) * ENTRIES + tl.arange(0, ENTRIES)
@@ -201,22 +182,9 @@ def bag_sums(
     partial = out.new_empty(n_extra, d)
     strips = triton.cdiv(d, _STRIP)
     with torch.cuda.device_of(table):  # Triton launches on the current GPU, whichever the tensors are on
-        _sum_pieces[n_bags + n_extra, strips](
-            table,
-            indices,
-            offsets,
-            weights,
-            out,
-            partial,
-            owners,
-            ends,
-            n_bags,
-            d,
-            table.stride(0),
-            PIECE=_PIECE,
-            ENTRIES=_N_ENTRIES,
-            STRIP=_STRIP,
-        )
+        read, written, sizes = (table, indices, offsets, weights), (out, partial), (n_bags, d, table.stride(0))
+        blocks = {"PIECE": _PIECE, "ENTRIES": _N_ENTRIES, "STRIP": _STRIP}
+        _sum_pieces[n_bags + n_extra, strips](*read, *written, owners, ends, *sizes, **blocks)
         if n_extra:
             _add_pieces[n_extra, strips](out, partial, owners, ends, n_bags, d, STRIP=_STRIP)
     return out
@@ -233,20 +201,8 @@ def pair_dots(
     out = torch.empty(n_spans, nnz, dtype=torch.float32, device=table.device)
     if nnz:
         with torch.cuda.device_of(table):
-            _dot_pairs[triton.cdiv(nnz, _N_ENTRIES), n_spans](
-                left,
-                table,
-                rows,
-                indices,
-                out,
-                nnz,
-                d,
-                span,
-                left.stride(0),
-                table.stride(0),
-                ENTRIES=_N_ENTRIES,
-                STRIP=_STRIP,
-            )
+            grid, sizes = (triton.cdiv(nnz, _N_ENTRIES), n_spans), (nnz, d, span, left.stride(0), table.stride(0))
+            _dot_pairs[grid](left, table, rows, indices, out, *sizes, ENTRIES=_N_ENTRIES, STRIP=_STRIP)
     return out[0] if n_spans == 1 else out.sum(0)
 
 
@@ -281,25 +237,9 @@ def adam_rows(
     assert d <= WIDEST and all(tensor.is_contiguous() for tensor in (param, grad, exp_avg, exp_avg_sq))
     if not param.numel():
         return
-    width = triton.next_power_of_2(d)
+    (beta1, beta2), width = betas, triton.next_power_of_2(d)
+    tensors = (param, grad, exp_avg, exp_avg_sq, param if factor is None else factor)
+    rates = (lr / (1 - beta1**step), beta1, 1 - beta1, beta2, 1 - beta2, (1 - beta2**step) ** 0.5, eps)
+    choices = {"PROJECT": project, "NORMALISE": normalise, "FACTOR": factor is not None, "WIDTH": width}
     with torch.cuda.device_of(param):
-        _adam_row[len(param),](
-            param,
-            grad,
-            exp_avg,
-            exp_avg_sq,
-            param if factor is None else factor,
-            d,
-            lr / (1 - betas[0] ** step),
-            betas[0],
-            1 - betas[0],
-            betas[1],
-            1 - betas[1],
-            (1 - betas[1] ** step) ** 0.5,
-            eps,
-            PROJECT=project,
-            NORMALISE=normalise,
-            FACTOR=factor is not None,
-            WIDTH=width,
-            num_warps=max(1, min(16, width // 512)),
-        )
+        _adam_row[len(param),](*tensors, d, *rates, **choices, num_warps=max(1, min(16, width // 512)))

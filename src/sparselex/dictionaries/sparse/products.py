@@ -8,9 +8,10 @@ times slower.
 
 from collections.abc import Iterator
 from functools import lru_cache
+from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,12 +20,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.kinds import SelectionDtype
+from sparselex.dictionaries.kinds import Gradients, SelectionDtype
 
-Gradients = Literal["auto", "sparse", "dense", "bfloat16"]
-"""`sparse` as above; `dense` is the same mathematics left to autograd, the reference that tests hold the first against.
-`auto` takes whichever is faster for the codes at hand. `bfloat16` is `sparse` reading inputs, decoder rows and
-gradients rounded to bfloat16, half the bytes on a GPU; sums and weights stay float32."""
+_KERNELS = "sparselex.dictionaries.sparse.product_kernels"
+"""An address, imported for the first tensor on a GPU and never with the library: it needs Triton."""
 
 _BLOCK_SCORES = 2**21
 """Scores computed at a time on CPUs, 8 MiB in float32: small enough that what looks for the large ones finds them in
@@ -51,12 +50,7 @@ def fastest_selection(device: torch.device | str = "cpu") -> SelectionDtype:
 
 @lru_cache(maxsize=1)
 def _triton_kernels() -> ModuleType | None:
-    if find_spec("triton") is None:
-        return None
-    # by the first tensor on a GPU, never with the library
-    import sparselex.dictionaries.sparse.product_kernels as kernels
-
-    return kernels
+    return import_module(_KERNELS) if find_spec("triton") else None
 
 
 def kernels_for(table: Tensor) -> ModuleType | None:
@@ -250,11 +244,7 @@ def is_sparse(codes: Codes, gradients: Gradients) -> bool:
 
 
 def decode_at(
-    codes: Codes,
-    W_dec: Float[Tensor, "d_sae d_out"],
-    b_dec: Float[Tensor, " d_out"],
-    *,
-    gradients: Gradients = "auto",
+    codes: Codes, W_dec: Float[Tensor, "d_sae d_out"], b_dec: Float[Tensor, " d_out"], *, gradients: Gradients = "auto"
 ) -> Float[Tensor, "n d_out"]:
     """`codes.dense() @ W_dec + b_dec`, with gradients for the values, `W_dec` and `b_dec`."""
     if not is_sparse(codes, gradients):

@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparselex.dictionaries.kinds import SelectionDtype
+from sparselex.dictionaries.codes import Codes
+from sparselex.dictionaries.kinds import Gradients, SelectionDtype
 from sparselex.dictionaries.ranks import ALONE, Ranks
-from sparselex.dictionaries.sparse.products import Block, Gradients, block_shape, kernels_for, nth_largest, scores_above
+from sparselex.dictionaries.sparse.products import Block, block_shape, kernels_for, nth_largest, scores_above
 
 _COARSE_MARGIN = 0.97
 """What the bfloat16 product puts above this share of its own cut is ranked exactly; its largest error among 17 million
@@ -45,6 +46,22 @@ class Scores(Protocol):
 
     def at(self, x: Tensor, rows: Tensor, indices: Tensor, gradients: Gradients = "auto") -> Tensor:
         """The scores at `[rows, indices]`, tokens ascending."""
+
+
+class BatchChoice(Protocol):
+    """Fields of the configurations that choose over a batch."""
+
+    @property
+    def k(self) -> int:
+        """Latents kept per token on average."""
+
+    @property
+    def selection(self) -> SelectionDtype:
+        """Precision of the product that finds them."""
+
+    @property
+    def threshold_rate(self) -> float:
+        """Rate at which the threshold for single tokens follows."""
 
 
 @torch.no_grad()
@@ -110,6 +127,27 @@ def largest_of_batch(
 
 
 @torch.no_grad()
+def batch_codes(
+    new_scores: Callable[[torch.dtype | None], Scores],
+    x: Float[Tensor, "n d_in"],
+    config: BatchChoice,
+    threshold: Float[Tensor, ""],
+    *,
+    gradients: Gradients,
+    ranks: Ranks = ALONE,
+) -> Codes:
+    """Codes of what `largest_of_batch` keeps; the running `threshold` follows it."""
+    k, bar, selection = config.k, float(threshold), config.selection
+    places, kept, norms = largest_of_batch(
+        new_scores, x, k, threshold=bar, selection=selection, gradients=gradients, ranks=ranks
+    )
+    follow(threshold, kept, config.threshold_rate, ranks)
+    d_sae = len(norms)
+    rows, indices = places // d_sae, places % d_sae
+    return Codes.from_pairs(rows, indices, kept / norms[indices], len(x), d_sae)
+
+
+@torch.no_grad()
 def above(
     scores: Scores, x: Float[Tensor, "n d_in"], bar: float, *, n_keep: int | None = None, margin: float = 1.0
 ) -> tuple[Int[Tensor, " found"], Float[Tensor, " found"]]:
@@ -164,19 +202,8 @@ def _largest_of_part(scores: Scores, x: Tensor, k: int, signed: bool) -> tuple[T
         found = scores(x)
         latents = (found.abs() if signed else found).topk(k, dim=-1, sorted=False).indices
         return found.gather(-1, latents), latents
-    kept = x.new_empty(n * d_sae, dtype=scores.dtype)
-    maxima = x.new_empty(n, d_sae // _N_IN_GROUP, dtype=scores.dtype)
-    starts, widths = [], []
-    for block in scores.blocks(x, into=kept):
-        first, n_groups = block.latent // _N_IN_GROUP, block.scores.shape[1] // _N_IN_GROUP
-        sizes = block.scores.abs() if signed else block.scores
-        # Members of a group lie apart by as many latents as there are groups in the block: such maxima are of whole
-        # vectors.
-        torch.amax(sizes.view(n, _N_IN_GROUP, n_groups), 1, out=maxima[:, first : first + n_groups])
-        starts.append(block.latent)
-        widths.append(block.scores.shape[1])
+    kept, maxima, start, width = _with_maxima(scores, x, signed)
     groups = maxima.topk(k, dim=-1, sorted=False).indices
-    start, width = torch.tensor([starts, widths], device=x.device)
     owner = torch.bucketize(groups * _N_IN_GROUP, start, right=True) - 1
     start, width = start[owner], width[owner]
     # A group's first member in its block, and how far apart the others follow.
@@ -188,3 +215,22 @@ def _largest_of_part(scores: Scores, x: Tensor, k: int, signed: bool) -> tuple[T
     group = best % k
     latents = (start + first).gather(-1, group) + best // k * apart.gather(-1, group)
     return members.gather(-1, best), latents
+
+
+def _with_maxima(scores: Scores, x: Tensor, signed: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """All scores, block after block; the maxima `[n, groups]` of their groups; and of each block its first latent and
+    its width."""
+    n, d_sae = len(x), len(scores.norms)
+    kept = x.new_empty(n * d_sae, dtype=scores.dtype)
+    maxima = x.new_empty(n, d_sae // _N_IN_GROUP, dtype=scores.dtype)
+    starts, widths = [], []
+    for block in scores.blocks(x, into=kept):
+        first, n_groups = block.latent // _N_IN_GROUP, block.scores.shape[1] // _N_IN_GROUP
+        sizes = block.scores.abs() if signed else block.scores
+        # Members of a group lie apart by as many latents as there are groups in the block: such maxima are of whole
+        # vectors.
+        torch.amax(sizes.view(n, _N_IN_GROUP, n_groups), 1, out=maxima[:, first : first + n_groups])
+        starts.append(block.latent)
+        widths.append(block.scores.shape[1])
+    start, width = torch.tensor([starts, widths], device=x.device)
+    return kept, maxima, start, width

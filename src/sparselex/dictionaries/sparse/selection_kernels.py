@@ -10,8 +10,8 @@ them several times. The maxima are 134 MB; 72 groups a token are 151 MB of score
 maxima have to come from all scores, by one more pass of 0.9 ms. Taking them out of the product's own accumulators would
 save that, and pays only where such a product keeps 93 % of the library's rate.
 
-Decorated and written like `kernels`: a fixed order everywhere, nothing added atomically; among equals at the cut the
-lowest latents are taken.
+Decorated and written like `product_kernels`: a fixed order everywhere, nothing added atomically; among equals at the
+cut the lowest latents are taken.
 """
 
 from typing import no_type_check
@@ -132,17 +132,9 @@ def group_maxima(scores: BFloat16[Tensor, "n m"], *, signed: bool = False) -> BF
     maxima = scores.new_empty(n, triton.cdiv(m, GROUP))
     if maxima.numel():
         with torch.cuda.device_of(scores):
-            _maxima[n, triton.cdiv(maxima.shape[1], _MAXIMA)](
-                scores,
-                maxima,
-                m,
-                scores.stride(0),
-                maxima.shape[1],
-                GROUP=GROUP,
-                GROUPS=_MAXIMA,
-                SIGNED=signed,
-                num_warps=8,
-            )
+            sizes, choices = (m, scores.stride(0), maxima.shape[1]), {"GROUPS": _MAXIMA, "SIGNED": signed}
+            grid = (n, triton.cdiv(maxima.shape[1], _MAXIMA))
+            _maxima[grid](scores, maxima, *sizes, GROUP=GROUP, **choices, num_warps=8)
     return maxima
 
 
@@ -202,19 +194,9 @@ def _rank(
     values: Tensor, groups: Tensor, out: Tensor, m: int, k: int, *, grouped: bool, lanes: int, signed: bool
 ) -> None:
     lanes = max(16, triton.next_power_of_2(lanes))
-    _pick[len(values),](
-        values,
-        groups,
-        out,
-        m,
-        k,
-        values.stride(0),
-        GROUPED=grouped,
-        GROUP=GROUP,
-        LANES=lanes,
-        SIGNED=signed,
-        num_warps=max(1, min(16, lanes // 512)),
-    )
+    choices = {"GROUPED": grouped, "GROUP": GROUP, "LANES": lanes, "SIGNED": signed}
+    warps = max(1, min(16, lanes // 512))
+    _pick[len(values),](values, groups, out, m, k, values.stride(0), **choices, num_warps=warps)
 
 
 def by_rows(table: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from sparselex.dictionaries.dictionary import KConfig
+from sparselex.dictionaries.config import KConfig
 from sparselex.dictionaries.types.topk import TopK
 
 

@@ -1,7 +1,7 @@
 """Archetypal dictionaries: decoder rows are convex combinations of data, give or take a little."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -10,15 +10,23 @@ from torch import Tensor, nn
 
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.controls.kmeans import kmeans
-from sparselex.dictionaries.dictionary import KConfig
+from sparselex.dictionaries.config import KConfig, one_site
+from sparselex.dictionaries.controls.centroids import kmeans
+from sparselex.dictionaries.kinds import Gradients
 from sparselex.dictionaries.ranks import ALONE, Ranks
-from sparselex.dictionaries.sparse.products import Gradients
 from sparselex.dictionaries.types.topk import TopK
 
 _START_SHARE = 0.9
 """Weight that a row's own point has at the start. The rest is spread over all points at random: each can gain weight
 from there, and rows that start at the same point differ."""
+
+
+class _BatchRows(NamedTuple):
+    """The decoder's rows as a training batch uses them, several times in one graph."""
+
+    rows: Tensor
+    changes: list[int]
+    """Of what they were made of, when they were made."""
 
 
 class ArchetypalConfig(KConfig):
@@ -32,6 +40,16 @@ class ArchetypalConfig(KConfig):
 
     delta: NonNegativeFloat = 0.5
     """How far a row may leave the convex hull of the centroids, as a share of their mean length; 0 keeps it inside."""
+
+    @classmethod
+    def fields_at(cls, read: Sequence[int], written: Sequence[int], expansion: float) -> dict[str, Any]:
+        """Rows are combinations of the input's own data: of one site, which is reconstructed."""
+        return one_site(cls, read, written, expansion)
+
+    @classmethod
+    def field_of(cls, choice: str) -> str | None:
+        """There is no target to skip to."""
+        return None if choice == "skip" else super().field_of(choice)
 
     @model_validator(mode="after")
     def _one_site(self) -> "ArchetypalConfig":
@@ -62,7 +80,7 @@ class Archetypal(TopK):
     def __init__(self, config: ArchetypalConfig, generator: torch.Generator | None = None, ranks: Ranks = ALONE):
         super().__init__(config, generator, ranks)
         del self.W_dec  # until folded it is computed, see __getattr__
-        self._rows: tuple[tuple[int, ...], Tensor] | None = None
+        self._batch_rows: _BatchRows | None = None
         self._seed = int(torch.randint(2**62, (), generator=generator))
         points = torch.randn(config.n_points, self.d_in, generator=generator)
         self.register_buffer("points", points / points.norm(dim=-1, keepdim=True))
@@ -80,14 +98,15 @@ class Archetypal(TopK):
     def _current_rows(self) -> Tensor:
         """`W_dec`: the training batch's own until it is differentiated or what it is made of changes, else computed
         anew."""
-        if self._rows is not None and self._rows[0] == self._state():
-            return self._rows[1] if torch.is_grad_enabled() else self._rows[1].detach()
-        return self._new_rows()
+        kept = self._batch_rows
+        if kept is None or kept.changes != self._changes():
+            return self._new_rows()
+        return kept.rows if torch.is_grad_enabled() else kept.rows.detach()
 
-    def _state(self) -> tuple[int, ...]:
-        # Adam's fused step leaves versions alone, but it only ever follows a backward pass.
-        made_of = (self.mix, self.offset, self.scale, self.points)
-        return tuple(number for tensor in made_of for number in (tensor.data_ptr(), tensor._version))
+    def _changes(self) -> list[int]:
+        """How often each tensor that rows are made of was changed in place, as torch counts it. Adam's fused step is
+        not counted, but it only ever follows a backward pass."""
+        return [tensor._version for tensor in (self.mix, self.offset, self.scale, self.points)]
 
     def _new_rows(self) -> Tensor:
         lengths = self.offset.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(self.offset.dtype).eps)
@@ -95,14 +114,14 @@ class Archetypal(TopK):
         return self.ranks.shared(self.scale) * torch.addmm(near, self.mix.softmax(-1), self.points)
 
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
-        rows, self._rows = self._new_rows(), None
+        rows, self._batch_rows = self._new_rows(), None
         if rows.requires_grad:
-            self._rows = (self._state(), rows)
+            self._batch_rows = _BatchRows(rows, self._changes())
             rows.register_hook(self._forget)
         return super().training_codes(x, gradients=gradients)
 
     def _forget(self, grad: Tensor) -> None:
-        self._rows = None
+        self._batch_rows = None
 
     @torch.no_grad()
     def prepare(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"]) -> None:
@@ -142,6 +161,6 @@ class Archetypal(TopK):
         rows = self._new_rows()
         for name in ("mix", "offset", "scale", "points"):
             delattr(self, name)
-        self._rows = None
+        self._batch_rows = None
         self.W_dec = nn.Parameter(rows)
         super().fold(x_scales, target_scales)

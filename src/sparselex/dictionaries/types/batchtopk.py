@@ -1,6 +1,6 @@
 """BatchTopK dictionaries: the largest latents of a whole batch, k per token on average."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -8,10 +8,12 @@ from pydantic import PositiveFloat
 from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.dictionary import EncoderDictionary, KConfig
+from sparselex.dictionaries.config import KConfig
+from sparselex.dictionaries.encoder import EncoderDictionary
+from sparselex.dictionaries.kinds import Gradients
 from sparselex.dictionaries.ranks import ALONE, Ranks
-from sparselex.dictionaries.sparse.products import Gradients, encode_at
-from sparselex.dictionaries.sparse.selection import follow, largest_of_batch
+from sparselex.dictionaries.sparse.products import encode_at
+from sparselex.dictionaries.sparse.selection import batch_codes
 
 
 class BatchTopKConfig(KConfig):
@@ -51,20 +53,11 @@ class BatchTopK(EncoderDictionary):
         return Codes.from_pairs(rows, indices, pre[rows, indices], len(x), self.d_sae)
 
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
-        with torch.no_grad():
-            places, kept, norms = largest_of_batch(
-                self.scorer,
-                x,
-                self.config.k,
-                threshold=float(self.threshold),
-                ranks=self.ranks,
-                selection=self.config.selection,
-                gradients=gradients,
-            )
-            follow(self.threshold, kept, self.config.threshold_rate, self.ranks)
-            rows, indices = places // self.d_sae, places % self.d_sae
-            codes = Codes.from_pairs(rows, indices, kept / norms[indices], len(x), self.d_sae)
+        codes = batch_codes(self.scorer, x, self.config, self.threshold, gradients=gradients, ranks=self.ranks)
         return encode_at(x, self.W_enc, self.b_enc, self.centre, codes, gradients=gradients)
+
+    def saelens(self) -> dict[str, Any]:
+        return {"architecture": "jumprelu"}
 
     def _cut(self) -> Tensor:
         return (self.threshold / self.row_sizes().double()).to(self.W_dec.dtype)

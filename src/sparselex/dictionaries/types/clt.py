@@ -1,7 +1,7 @@
 """Cross-layer transcoders: latents read one layer and write to it and to all layers after it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -9,19 +9,15 @@ from jaxtyping import Float, Int
 from pydantic import PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
+from sparselex.base.errors import UserError
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.dictionary import (
-    DictionaryConfig,
-    Select,
-    TrainableDictionary,
-    largest_positive,
-    spread,
-    unit,
-)
-from sparselex.dictionaries.kinds import SelectionDtype
+from sparselex.dictionaries.config import DictionaryConfig, check_k
+from sparselex.dictionaries.kinds import Gradients, SelectionDtype
 from sparselex.dictionaries.ranks import ALONE, Ranks
-from sparselex.dictionaries.sparse.products import Block, Gradients, Scorer, decode_at, encode_at
-from sparselex.dictionaries.sparse.selection import follow, largest_of_batch
+from sparselex.dictionaries.sparse.products import Block, Scorer, decode_at, encode_at
+from sparselex.dictionaries.sparse.selection import batch_codes
+from sparselex.dictionaries.trainable import Select, TrainableDictionary
+from sparselex.dictionaries.vectors import largest_positive, spread, unit_rows
 
 
 class CrossLayerConfig(DictionaryConfig):
@@ -52,6 +48,23 @@ class CrossLayerConfig(DictionaryConfig):
     """Whether one threshold decides for all latents, as training here finds it, or each has its own: the JumpReLU of
     other projects' files."""
 
+    from_sites: ClassVar[tuple[str, ...]] = ("d_in", "d_out", "layers_in", "layers_out")
+    in_order: ClassVar[bool] = True
+
+    @classmethod
+    def fields_at(cls, read: Sequence[int], written: Sequence[int], expansion: float) -> dict[str, Any]:
+        """Of several sites and as many targets; each layer has the same number of latents."""
+        n = len(read)
+        if n < 2 or len(written) != n:
+            raise UserError(
+                "A cross-layer transcoder (clt) reads several sites and writes as many, and this run has others.",
+                "two or more hooks joined by +, and as many targets",
+                "begin the run with, for example, --hook blocks.0.hook_mlp_in+blocks.1.hook_mlp_in "
+                "--target blocks.0.hook_mlp_out+blocks.1.hook_mlp_out.",
+            )
+        sizes = {"d_in": sum(read), "d_out": sum(written), "d_sae": n * max(1, round(sum(read) * expansion / n))}
+        return sizes | {"layers_in": tuple(read), "layers_out": tuple(written)}
+
     @property
     def only_read(self) -> str:
         return "thresholds=each" if self.thresholds == "each" else ""
@@ -74,10 +87,7 @@ class CrossLayerConfig(DictionaryConfig):
             )
         if self.d_sae % n:
             raise ValueError(f"d_sae={self.d_sae} cannot be shared out evenly among {n} layers")
-        if self.k > self.d_sae:
-            raise ValueError(
-                f"k={self.k} latents per token cannot be kept of d_sae={self.d_sae}; lower k or raise d_sae"
-            )
+        check_k(self.k, self.d_sae)
         return self
 
 
@@ -109,8 +119,8 @@ class CrossLayerTranscoder(TrainableDictionary):
         self.n_layers = len(config.layers_in)
         self.n_in_layer, n = self.d_sae // self.n_layers, config.d_sae // self.n_layers
         tails = [sum(config.layers_out[layer:]) for layer in range(self.n_layers)]
-        read = [unit(ranks.randn(n, width, generator)) for width in config.layers_in]
-        written = [unit(ranks.randn(n, width, generator)) for width in tails]
+        read = [unit_rows(ranks.randn(n, width, generator)) for width in config.layers_in]
+        written = [unit_rows(ranks.randn(n, width, generator)) for width in tails]
         self.W_enc = nn.ParameterList([nn.Parameter(rows.T) for rows in read])
         self.W_write = nn.ParameterList([nn.Parameter(rows) for rows in written])
         self.b_enc = nn.Parameter(torch.zeros(self.d_sae))
@@ -142,12 +152,14 @@ class CrossLayerTranscoder(TrainableDictionary):
         """All decoder rows at all sites, zeros where a latent does not write; made anew each time."""
         return torch.cat([F.pad(rows, (self.d_out - rows.shape[1], 0)) for rows in self.W_write])
 
-    @property
-    def W_read(self) -> Float[Tensor, "d_sae d_in"]:
-        """All encoder rows at all sites, zeros where a latent does not read; made anew each time."""
+    def encoder_rows(self) -> Float[Tensor, "d_sae d_in"]:
+        """At all sites, zeros where a latent does not read; made anew each time."""
         starts = [sum(self.parts_in[:layer]) for layer in range(self.n_layers)]
         parts = zip(self.W_enc, starts, strict=True)
-        return torch.cat([F.pad(W.T, (start, self.d_in - start - W.shape[0])) for W, start in parts])
+        return torch.cat([F.pad(W.detach().T, (start, self.d_in - start - W.shape[0])) for W, start in parts])
+
+    def site_scales(self) -> Float[Tensor, " n_parts"]:
+        return self.part_scales.detach()
 
     def directions(self) -> Float[Tensor, "d_sae d_out"]:
         return self.W_dec.detach() * spread(self.part_scales.tolist(), self.parts_out, self.b_dec)
@@ -178,19 +190,7 @@ class CrossLayerTranscoder(TrainableDictionary):
         return self.training_decode(codes)
 
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
-        with torch.no_grad():
-            places, kept, norms = largest_of_batch(
-                self.scorer,
-                x,
-                self.config.k,
-                threshold=float(self.threshold),
-                ranks=self.ranks,
-                selection=self.config.selection,
-                gradients=gradients,
-            )
-            follow(self.threshold, kept, self.config.threshold_rate, self.ranks)
-            rows, indices = places // self.d_sae, places % self.d_sae
-            codes = Codes.from_pairs(rows, indices, kept / norms[indices], len(x), self.d_sae)
+        codes = batch_codes(self.scorer, x, self.config, self.threshold, gradients=gradients, ranks=self.ranks)
         blocks, found = codes.blocks(self.n_layers), []
         for part, own, weights, bias in zip(blocks.places, self._sites(x), self.W_enc, self._biases(), strict=True):
             tied = encode_at(own, weights, bias, own.new_zeros(own.shape[1]), part, gradients=gradients)
@@ -236,7 +236,7 @@ class CrossLayerTranscoder(TrainableDictionary):
         for layer, (own, W, bias) in enumerate(zip(self._sites(x), self.W_enc, self._biases(), strict=True)):
             mean = own.mean(0, dtype=torch.float64).to(x.dtype)
             bias.copy_(-(mean @ W))
-            self.W_write[layer].copy_(unit(W.T @ ((own - mean).T @ (target - self.b_dec)[:, start:])))
+            self.W_write[layer].copy_(unit_rows(W.T @ ((own - mean).T @ (target - self.b_dec)[:, start:])))
             start += self.parts_out[layer]
 
     @torch.no_grad()

@@ -9,9 +9,11 @@ from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.dictionary import EncoderConfig, EncoderDictionary
+from sparselex.dictionaries.config import EncoderConfig
+from sparselex.dictionaries.encoder import EncoderDictionary
+from sparselex.dictionaries.kinds import Gradients
 from sparselex.dictionaries.ranks import ALONE, Ranks
-from sparselex.dictionaries.sparse.products import Gradients, decode_at, positive_codes
+from sparselex.dictionaries.sparse.products import decode_at, positive_codes
 from sparselex.dictionaries.types.relu import warmed
 
 

@@ -1,7 +1,7 @@
 """JumpReLU dictionaries: a latent is active where its contribution exceeds a learned threshold of its own."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -9,9 +9,11 @@ from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.dictionary import EncoderConfig, EncoderDictionary
+from sparselex.dictionaries.config import EncoderConfig
+from sparselex.dictionaries.encoder import EncoderDictionary
+from sparselex.dictionaries.kinds import Gradients
 from sparselex.dictionaries.ranks import ALONE, Ranks
-from sparselex.dictionaries.sparse.products import Gradients, encode_at
+from sparselex.dictionaries.sparse.products import encode_at
 from sparselex.dictionaries.sparse.selection import above
 from sparselex.dictionaries.types.relu import warmed
 
@@ -42,6 +44,11 @@ class JumpReLUConfig(EncoderConfig):
 
     warmup_share: float = Field(0.05, ge=0, le=1)
     """Share of training over which the penalty's weight rises from zero."""
+
+    @classmethod
+    def field_of(cls, choice: str) -> str | None:
+        """`k` is aimed at."""
+        return super().field_of("target_l0" if choice == "k" else choice)
 
 
 class JumpReLU(EncoderDictionary):
@@ -106,6 +113,9 @@ class JumpReLU(EncoderDictionary):
             return weight * codes.gate.values.sum() / n
         l0 = self.ranks.mean_over_all(codes.gate.values.sum() / n)
         return self.ranks.share_of(weight * self.d_in * (l0 / config.target_l0 - 1).square())
+
+    def saelens(self) -> dict[str, Any]:
+        return {"architecture": "jumprelu"}
 
     def _fold_extra(self, unit: float, sizes: Tensor) -> None:
         self.threshold.clamp_min_(0).div_(unit)

@@ -9,9 +9,11 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.dictionary import DictionaryConfig, TrainableDictionary
+from sparselex.dictionaries.config import DictionaryConfig
+from sparselex.dictionaries.kinds import Gradients
 from sparselex.dictionaries.ranks import ALONE, Ranks
-from sparselex.dictionaries.sparse.products import Gradients, bag_sums
+from sparselex.dictionaries.sparse.products import bag_sums
+from sparselex.dictionaries.trainable import TrainableDictionary
 
 _CHUNK_SCORES = 2**20
 """Scores computed at a time, 4 MiB in float32: they are read and written k times, so they should stay in the

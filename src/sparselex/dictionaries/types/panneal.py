@@ -1,6 +1,6 @@
 """p-annealed ReLU dictionaries: an L1 penalty that turns into an Lp penalty."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -8,9 +8,11 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.dictionary import EncoderConfig, EncoderDictionary
+from sparselex.dictionaries.config import EncoderConfig
+from sparselex.dictionaries.encoder import EncoderDictionary
+from sparselex.dictionaries.kinds import Gradients
 from sparselex.dictionaries.ranks import ALONE, Ranks
-from sparselex.dictionaries.sparse.products import Gradients, positive_codes
+from sparselex.dictionaries.sparse.products import positive_codes
 from sparselex.dictionaries.types.relu import warmed
 
 
@@ -52,6 +54,9 @@ class PAnneal(EncoderDictionary):
 
     def code(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         return self.pre_acts(x).relu()
+
+    def saelens(self) -> dict[str, Any]:
+        return {"architecture": "standard"}
 
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
         return positive_codes(x, self.pre_acts(x), self.W_enc, self.b_enc, self.centre, gradients=gradients)

@@ -1,15 +1,18 @@
 """TopK dictionaries: the k largest latents of each token."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.dictionary import EncoderDictionary, KConfig
+from sparselex.dictionaries.config import KConfig
+from sparselex.dictionaries.encoder import EncoderDictionary
+from sparselex.dictionaries.kinds import Gradients
 from sparselex.dictionaries.ranks import ALONE, Ranks
-from sparselex.dictionaries.sparse.products import Gradients, Scorer, encode_at
+from sparselex.dictionaries.sparse.products import Scorer, encode_at
 from sparselex.dictionaries.sparse.selection import largest_of_tokens
 
 _N_SPARE = 8
@@ -37,15 +40,19 @@ class TopK(EncoderDictionary):
 
     config: TopKConfig
     rank_sizes: Tensor
-    signed = False
-    """Whether latents are ranked by size and keep their sign."""
+    latent_dims: ClassVar[Mapping[str, int]] = {**EncoderDictionary.latent_dims, "rank_sizes": 0}
 
     def __init__(self, config: KConfig, generator: torch.Generator | None = None, ranks: Ranks = ALONE):
         super().__init__(config, generator, ranks)
         self.by_activation = getattr(config, "rank_by", "contribution") == "activation"
         if self.by_activation:
             self.register_buffer("rank_sizes", torch.ones(self.d_sae))
-            self.latent_dims = {**self.latent_dims, "rank_sizes": 0}  # type: ignore[misc]
+
+    def saelens(self) -> dict[str, Any] | None:
+        if self.by_activation:  # folded, SAELens would rank by contribution
+            return None
+        name = "abstopk" if self.signed else "topk"
+        return {"architecture": name, "k": self.config.k, "rescale_acts_by_decoder_norm": True}
 
     def code(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         return self.code_sparse(x).dense()

@@ -128,11 +128,11 @@ def _takers(name: str, is_choice: bool) -> str:
 def _dictionary(run: Run, choice: TrainingChoice, sites: Sites) -> dict[str, Any]:
     """The configuration of the dictionary: sizes from the sites, the rest from the choice."""
     config = config_type(choice.kind)
+    read, written = run.model.widths(sites.hooks), run.model.widths(sites.target)
+    fields: dict[str, Any] = {"kind": choice.kind} | config.fields_at(read, written, choice.expansion)
     if config.in_order:
         for hooks in (sites.hooks, sites.target):
             _check_order(run.model, hooks)
-    read, written = run.model.widths(sites.hooks), run.model.widths(sites.target)
-    fields: dict[str, Any] = {"kind": choice.kind} | config.fields_at(read, written, choice.expansion)
     chosen = {name: value for name in OF_SOME_TYPES if (value := getattr(choice, name))}
     fields |= {field: value for name, value in chosen.items() if (field := config.field_of(name))}
     if config.selects() and choice.selection is None:

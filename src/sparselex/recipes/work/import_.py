@@ -34,6 +34,12 @@ def import_run(run: Run, stage: Import) -> None:
     whose target nobody names, and for a target where the dictionary is an autoencoder.
     """
     read = import_dictionary(stage.source, transcoder=run.config.target is not None)
+    if read.said and run.config.hook is None:
+        raise UserError(
+            f"The files name a place {read.said!r}, which is no name of a hook here.",
+            "the hook that the dictionary reads",
+            "name it with --hook; `sparselex hooks MODEL` lists those of a model.",
+        )
     named = {"hook": run.config.hook or "+".join(read.hooks), "target": run.config.target or "+".join(read.target)}
     run.config = run.config.model_copy(update={name: value or None for name, value in named.items()})
     check_sites(run, read.dictionary)

@@ -18,7 +18,7 @@ from sparselex.recipes.work.choices import choice_of, train_config
 from sparselex.training.config import TrainConfig
 from sparselex.training.loggers import logs
 from sparselex.training.train import check_together, train
-from sparselex.training.trainer import Observer
+from sparselex.training.log import Observer
 
 VALIDATION_ROWS = 32
 """Rows of held-out text that training is watched on."""

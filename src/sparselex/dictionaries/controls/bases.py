@@ -1,4 +1,4 @@
-"""Independent components as a control dictionary."""
+"""Principal and independent components as control dictionaries."""
 
 from importlib.util import find_spec
 
@@ -7,11 +7,29 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sparselex.base.errors import UserError
-from sparselex.dictionaries.controls.basis import Basis, check_sample, pursued
+from sparselex.dictionaries.controls.basis import Basis, BasisConfig, check_sample, pursued
+from sparselex.dictionaries.controls.given import Given
 
 _LEAST_VARIANCE = 1e-10
 """Share of the largest variance below which a direction of the sample is rounding, far above what float32 leaves
 (1e-14)."""
+
+
+def make_pca(given: Given) -> Basis:
+    """As an evaluation has them."""
+    return principal_components(given.mean, given.covariance, given.k)
+
+
+def make_ica(given: Given) -> Basis:
+    """As an evaluation has them."""
+    return independent_components(given.sample(), given.k, given.generator, n_steps=given.n_steps)
+
+
+def principal_components(mean: Float[Tensor, " d_in"], covariance: Float[Tensor, "d_in d_in"], k: int) -> Basis:
+    """Eigenvectors of the covariance, largest variance first; the k largest coefficients of each token."""
+    d_in = len(mean)
+    vectors = torch.linalg.eigh(covariance.double()).eigenvectors.flip(-1).T.to(mean.dtype)
+    return Basis(BasisConfig(kind="pca", d_in=d_in, d_sae=d_in, k=k), vectors, mean)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.controls.basis import Basis, check_sample, pursued
+from sparselex.dictionaries.controls.given import Given
 
 _CHUNK_SCORES = 2**26
 """Scores of tokens by centroids computed at a time, 256 MiB in float32."""
@@ -17,6 +18,11 @@ _TOKENS_PER_START = 4
 
 _LEAST_SAMPLE = 4096
 _CHUNK_TOKENS = 65_536
+
+
+def make_kmeans(given: Given) -> Basis:
+    """As an evaluation has them."""
+    return centroid_rows(given.sample(), given.d_sae, given.k, given.generator, n_steps=given.n_steps)
 
 
 @torch.no_grad()
