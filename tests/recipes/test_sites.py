@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXConfig
 from typer.testing import CliRunner
 
 from sparselex.activations.live import Reader
-from sparselex.base.artifacts import read_json
+from sparselex.base.artifacts import read_json, write_json
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Mask
 from sparselex.base.workspace import Workspace
@@ -24,7 +24,7 @@ from sparselex.dictionaries.table import new_dictionary
 from sparselex.dictionaries.types.clt import CrossLayerTranscoder
 from sparselex.dictionaries.types.relu import ReLUConfig
 from sparselex.evaluate.core import core_figures, core_sums, moments
-from sparselex.evaluate.report import diff_of, write_report
+from sparselex.evaluate.report import report, write_report
 from sparselex.features.build import _written
 from sparselex.features.config import IndexConfig
 from sparselex.lm.config import ModelConfig
@@ -174,8 +174,10 @@ def compare_models(workspace, pipeline, dictionary):
     as_json = CliRunner().invoke(app, ["diff", str(workspace.path), "--json"])
     assert json.loads(as_json.stdout) == found.to_json()
     # A dictionary trained anew makes the comparison old: the report leaves it out.
-    (pipeline.folder / "dictionary" / "manifest.json").write_text("{}")
-    assert diff_of(workspace, "main") is None
+    trained = pipeline.folder / "dictionary" / "manifest.json"
+    write_json(trained, read_json(trained) | {"id": "another"})
+    left = report(workspace)
+    assert "diff" in left.stale and not {figure.name for figure in left.figures} & set(shares)
 
 
 def test_models_of_one_run_are_not_compared(small_workspace):

@@ -12,9 +12,10 @@ from sparselex.atlas.fronts import fronts_of
 from sparselex.atlas.records import SweepReport, SweepRow
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
+from sparselex.cli.tables import print_sweep
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.recipes.pipeline import Pipeline
-from sparselex.recipes.sweep import SweepConfig, members_of, print_sweep, sweep, use
+from sparselex.recipes.sweep import SweepConfig, members_of, sweep, use
 from sparselex.server.app import create_app
 from sparselex.training.config import TrainConfig
 from tests.support.small import small_config, write_documents
@@ -49,7 +50,7 @@ def test_every_combination_is_there_with_its_figures(swept):
         assert row.failure is None and row.value("core/l0") > 0 and (pipeline.folder / "sweep" / row.name).is_dir()
     wide = {row.hook: load_dictionary(pipeline.folder / "sweep" / row.name).d_in for row in found.rows}
     assert wide == {HOOKS[0]: 512, HOOKS[1]: 128}
-    assert {name.rpartition("/")[0] for name in found.baselines} == set(HOOKS)
+    assert {name.rpartition("/")[0] for name in found.controls} == set(HOOKS)
 
 
 def test_its_figures_equal_a_direct_look(swept):

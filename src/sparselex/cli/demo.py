@@ -40,7 +40,8 @@ def demo(
     """Make a graded dictionary from start to end: corpus, training, index, explanations, evaluation, and the same on a
     random-weight twin. Killed at any moment, the same command goes on; run again, it does nothing twice."""
     from sparselex.base.workspace import Workspace
-    from sparselex.evaluate.report import print_report, write_report
+    from sparselex.cli.tables import print_report
+    from sparselex.evaluate.report import write_report
     from sparselex.recipes.demo import run_demo
     from sparselex.recipes.run import new_run
     from sparselex.server.app import serve as serve_pages

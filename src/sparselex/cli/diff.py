@@ -7,7 +7,7 @@ def diff(workspace: WorkspaceArgument, run: RunOption = "main", json: JsonOption
     """Compare the two models of a crosscoder: which latents are in one model alone, and which only seem to be (latent
     scaling)."""
     from sparselex.base.workspace import Workspace
-    from sparselex.evaluate.report import print_diff
+    from sparselex.cli.tables import print_diff
     from sparselex.recipes.pipeline import Pipeline
 
     pipeline = Pipeline.open(Workspace(workspace), run)

@@ -22,7 +22,8 @@ def evaluate(
 ) -> None:
     """Measure the dictionary on held-out documents, beside control dictionaries at its L0, and update the report."""
     from sparselex.base.workspace import Workspace
-    from sparselex.evaluate.report import print_report, write_report
+    from sparselex.cli.tables import print_report
+    from sparselex.evaluate.report import write_report
     from sparselex.recipes.pipeline import Pipeline
 
     opened = Workspace(workspace)

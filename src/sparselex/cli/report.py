@@ -6,10 +6,11 @@ from sparselex.cli.options import JsonOption, WorkspaceArgument, print_json
 def report(workspace: WorkspaceArgument, json: JsonOption = False) -> None:
     """Print the figures of a workspace with intervals, nulls and controls; the same records are in report.json."""
     from sparselex.base.workspace import Workspace
-    from sparselex.evaluate import report as reports
+    from sparselex.cli.tables import print_report
+    from sparselex.evaluate.report import write_report
 
-    found = reports.write_report(Workspace(workspace))
+    found = write_report(Workspace(workspace))
     if json:
         print_json(found.to_json())
     else:
-        reports.print_report(found)
+        print_report(found)

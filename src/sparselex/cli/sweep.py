@@ -53,8 +53,9 @@ def sweep(
     """Train every combination of types, widths, sparsities and seeds from one reading of the activations, and compare
     them."""
     from sparselex.base.workspace import Workspace
+    from sparselex.cli.tables import print_sweep
     from sparselex.recipes.pipeline import Pipeline
-    from sparselex.recipes.sweep import SweepConfig, print_sweep
+    from sparselex.recipes.sweep import SweepConfig
     from sparselex.recipes.sweep import sweep as train_all
     from sparselex.recipes.sweep import use as make_run
 

@@ -5,7 +5,6 @@ from typing import Literal
 from pydantic import PositiveInt
 
 from sparselex.base.config import Config
-from sparselex.base.sites import Mask
 
 Control = Literal["neurons", "pca", "random", "covariance", "kmeans", "ica"]
 """Names of the control dictionaries."""
@@ -31,6 +30,3 @@ class EvaluateConfig(Config):
 
     dense_above: float = 0.1
     """Density above which a latent counts as dense."""
-
-    mask: Mask = Mask()
-    """Tokens left out."""

@@ -5,10 +5,12 @@ import time
 import torch
 
 from sparselex.base.workspace import MAIN, Workspace
-from sparselex.evaluate.report import TWIN
 from sparselex.features.build import n_indexed
 from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.run import RunConfig, twin_of
+
+TWIN = "twin"
+"""The run on the model with weights drawn at random."""
 
 
 def run_demo(workspace: Workspace, config: RunConfig, *, twin: bool = True) -> None:

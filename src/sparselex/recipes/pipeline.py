@@ -427,7 +427,6 @@ class Pipeline:
 
     def evaluate(self) -> Evaluation:
         """The run's figures."""
-        config = self.config.evaluate.model_copy(update={"mask": self.config.mask})
         index, dictionary = self._open_index(), self._dictionary()
         inputs = {"index": index.id, "dictionary": self.manifest("dictionary").id, "model": self.model.id}
         if index.manifest.inputs["dictionary"] != inputs["dictionary"]:
@@ -436,13 +435,12 @@ class Pipeline:
                 "an index of this dictionary",
                 f"run `sparselex index {self.workspace.path.name} --run {self.run}` again.",
             )
-        to = self.folder / "evaluation"
-        return evaluate(self.model, dictionary, index, self.hook, config, to, inputs=inputs, target=self.target)
+        to, config = self.folder / "evaluation", self.config.evaluate
+        return evaluate(self.model, dictionary, index, self._read_at, config, to, inputs=inputs)
 
     def diff(self) -> ModelDiff:
         """What the run's crosscoder says of the difference of its two models; a report that is there already takes the
         figures up."""
-        config = self.config.diff.model_copy(update={"mask": self.config.mask})
         if self.config.second_model is None:
             raise UserError(
                 f"Run {self.run!r} reads one model, {self.config.model.name}.",
@@ -451,7 +449,8 @@ class Pipeline:
             )
         inputs = self.inputs() | {"dictionary": self.manifest("dictionary").id}
         dictionary = self._dictionary()
-        summary = diff(self.model, dictionary, self.corpus, self.hook, config, self.folder / "diff", inputs=inputs)
+        to, config = self.folder / "diff", self.config.diff
+        summary = diff(self.model, dictionary, self.corpus, self._read_at, config, to, inputs=inputs)
         if self.workspace.report.exists():
             write_report(self.workspace)
         return summary
@@ -469,7 +468,7 @@ class Pipeline:
             second_model=config.second_model.name if config.second_model else None,
             twin=config.model.control,
             twin_of=config.twin_of,
-            sites=Sites.at(self.hook, self.target, mask=config.mask),
+            sites=self._read_at,
             corpus=self._corpus_folder.name,
         )
         self.workspace.keep(card, config.to_json())
@@ -494,6 +493,10 @@ class Pipeline:
     @cached_property
     def _reader(self) -> Reader:
         return Reader(self.model, self.corpus, self.hook, self.config.mask, target=self.target)
+
+    @property
+    def _read_at(self) -> Sites:
+        return Sites.at(self.hook, self.target, mask=self.config.mask)
 
     @property
     def _sites(self) -> dict[str, str]:

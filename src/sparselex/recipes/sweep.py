@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
-from rich.console import Console
-from rich.table import Table
 
 from sparselex.activations.config import Prefetch
 from sparselex.activations.live import LiveRows, Reader
@@ -19,11 +17,10 @@ from sparselex.atlas.records import SweepReport, SweepRow
 from sparselex.base.artifacts import finished, open_artifact, stage, write_json
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
-from sparselex.base.figures import Figure
 from sparselex.dictionaries.dictionary import Dictionary, TrainableDictionary
 from sparselex.dictionaries.kinds import Kind, SelectionDtype
 from sparselex.dictionaries.table import config_type
-from sparselex.evaluate.sweep import SHOWN, Measured, sweep_report
+from sparselex.evaluate.sweep import Measured, sweep_report
 from sparselex.recipes.pipeline import BLOCK_TOKENS, Pipeline
 from sparselex.recipes.run import OF_SOME_TYPES, TrainingChoice, check_fit, field_of
 from sparselex.training.calibrate import Columns
@@ -183,70 +180,6 @@ def use(pipeline: Pipeline, name: str, run: str) -> Pipeline:
     aside.rename(new.folder)
     new.keep()
     return new
-
-
-def print_sweep(found: SweepReport, console: Console | None = None) -> None:
-    """Print the table of dictionaries, best first within a hook by L0, and the table of stability."""
-    console = console or Console()
-    if not console.is_terminal:
-        console.width = 160
-    table = Table(title="sweep; ● on the Pareto front against L0", title_justify="left")
-    for column in ("dictionary", "L0", "FVU", "loss recovered", "95 % interval", "CE increase", "dead", "n"):
-        table.add_column(column, justify="left" if column == "dictionary" else "right", overflow="fold")
-    for row in sorted(found.rows, key=lambda row: (row.hook, row.value("core/l0") or 0.0)):
-        if row.failure:
-            table.add_row(row.name, f"failed: {row.failure}")
-            continue
-        figures = {figure.name: figure for figure in row.figures}
-        l0, fvu, recovered, increase = (figures[name] for name in SHOWN)
-        low, high = recovered.ci_low, recovered.ci_high
-        table.add_row(
-            row.name,
-            _number(l0),
-            _number(fvu, "core/fvu" in row.fronts),
-            _number(recovered, recovered.name in row.fronts),
-            "" if low is None or high is None else f"{low:.3f} … {high:.3f}",
-            _number(increase),
-            _number(figures["train/dead_share"]),
-            f"{recovered.n:,}",
-        )
-    for name, controls in found.baselines.items():
-        by_name = {figure.name: figure for figure in controls}
-        l0, fvu, recovered, increase = (by_name[shown] for shown in SHOWN)
-        table.add_row(
-            f"(control) {name.rpartition('/')[2]}",
-            _number(l0),
-            _number(fvu),
-            _number(recovered),
-            "",
-            _number(increase),
-            "",
-            f"{recovered.n:,}",
-        )
-    console.print(table)
-    if found.stability:
-        table = Table(title="stability between seeds", title_justify="left")
-        for column in ("figure", "value", "95 % interval", "random rows", "n"):
-            table.add_column(column, justify="left" if column == "figure" else "right")
-        for figure in found.stability:
-            if figure.value is None:
-                table.add_row(figure.name, f"not measured: {figure.failure}")
-                continue
-            null = "" if figure.null is None else f"{figure.null:.3f}"
-            table.add_row(
-                figure.name.removeprefix("stability/"),
-                f"{figure.value:.3f}",
-                f"{figure.ci_low:.3f} … {figure.ci_high:.3f}",
-                null,
-                f"{figure.n:,}",
-            )
-        console.print(table)
-
-
-def _number(figure: Figure, on_front: bool = False) -> str:
-    if figure.value is None:
-        return "not measured"
-    return ("● " if on_front else "") + f"{figure.value:.3g}"
 
 
 def _slug(hook: str) -> str:
