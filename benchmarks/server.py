@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sparselex.base.figures import Figure
-from sparselex.base.workspace import Workspace
-from sparselex.evaluate.report import MAIN, report
+from sparselex.base.workspace import MAIN, Workspace
+from sparselex.evaluate.report import report
 from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.run import new_run
 

@@ -9,7 +9,8 @@ import sparselex
 from sparselex.atlas.records import DIFF_CLASSES
 from sparselex.base.figures import Figure
 from sparselex.cli.main import app
-from sparselex.evaluate.core import CORE
+from sparselex.evaluate.metrics import METRICS
+from sparselex.evaluate.report import Report
 from sparselex.explain.records import DEFINITIONS
 
 ROOT = Path(__file__).parent.parent
@@ -50,7 +51,8 @@ def test_every_figure_and_field_of_the_report_is_documented():
     text = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
     differences = [f"diff/{name}_share" for name in (*DIFF_CLASSES, "only_a_specific", "only_b_specific")]
     differences.append("diff/shared_cosine")
-    for name in [*(f"core/{name}" for name in CORE), *differences, *DEFINITIONS, *Figure.model_fields]:
+    fields = [*Report.model_fields, *Figure.model_fields]
+    for name in [*(f"core/{name}" for name in METRICS.names()), *differences, *DEFINITIONS, *fields]:
         assert f"`{name}`" in text, name
 
 

@@ -8,7 +8,8 @@ import torch
 
 from sparselex.activations.source import Batch
 from sparselex.atlas.diff import TABLE, write_table
-from sparselex.atlas.difference import LatentScaling, diff_figures, directions, is_specific, labels
+from sparselex.atlas.difference import diff_figures, directions, is_specific, labels
+from sparselex.atlas.scaling import LatentScaling
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.relu import ReLUConfig

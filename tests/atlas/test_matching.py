@@ -6,6 +6,7 @@ import torch
 from sparselex.atlas import matching as stability
 from sparselex.atlas.matching import compare, stability_figures
 from sparselex.dictionaries.trainable import new_dictionary
+from sparselex.dictionaries.types.abstopk import AbsTopKConfig
 from sparselex.dictionaries.types.clt import CrossLayerConfig
 from sparselex.dictionaries.types.topk import TopKConfig
 
@@ -52,12 +53,18 @@ def test_a_shared_latent_must_be_read_alike_too():
 
 
 def test_opposite_directions_are_one_latent_only_where_codes_are_signed():
-    original = dictionary(0)
-    other = reordered(original, torch.arange(60))
-    other.W_dec.neg_()
-    other.W_enc.neg_()
-    assert float(compare(original, other).matched.mean()) < 0.8
-    assert float(compare(original, other, signed=True).matched.mean()) == pytest.approx(1, abs=1e-5)
+    def opposite(config):
+        one, other = (new_dictionary(config, torch.Generator().manual_seed(0)).requires_grad_(False) for _ in range(2))
+        other.W_dec.neg_()
+        other.W_enc.neg_()
+        return one, other
+
+    sizes = {"d_in": 16, "d_sae": 60, "k": 2}
+    assert float(compare(*opposite(TopKConfig(**sizes))).matched.mean()) < 0.8
+    pair = compare(*opposite(AbsTopKConfig(**sizes)))
+    assert float(pair.matched.mean()) == pytest.approx(1, abs=1e-5) and pair.shared.all()
+    (share,) = [f for f in stability_figures(opposite(AbsTopKConfig(**sizes)), "x") if f.name == "x/shared_share"]
+    assert share.value == 1
 
 
 def test_the_matching_is_one_to_one_and_the_best(monkeypatch):

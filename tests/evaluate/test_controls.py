@@ -87,10 +87,10 @@ def test_an_unknown_control_is_named():
 
 def test_controls_of_a_run_stand_in_its_report(small_workspace):
     found = Pipeline.open(small_workspace, "main").evaluate()
-    assert set(found.baselines) == {"neurons", "pca", "covariance"}
-    fvu = {name: part[1] for name, part in found.baselines.items()}
+    assert set(found.controls) == {"neurons", "pca", "covariance"}
+    fvu = {name: part[1] for name, part in found.controls.items()}
     assert all(figure.name == "core/fvu" for figure in fvu.values()) and fvu["covariance"].value < fvu["neurons"].value
-    for part in found.baselines.values():
+    for part in found.controls.values():
         assert part[0].name == "core/l0" and part[0].value == round(found.figures[0].value)
     shown = {figure.name: figure for figure in report(small_workspace).figures}["core/fvu"].controls
     assert {name: shown[name] for name in fvu} == {name: figure.value for name, figure in fvu.items()}
@@ -102,8 +102,8 @@ def test_another_choice_of_controls_is_measured_anew(small_workspace, tmp_path):
     workspace = Workspace(tmp_path / "w")
     main = Pipeline.open(workspace, "main")
     found = main.use_controls(["random", "kmeans"]).evaluate()
-    assert set(found.baselines) == {"random", "kmeans"}
+    assert set(found.controls) == {"random", "kmeans"}
     assert found.figures == Pipeline.open(small_workspace, "main").evaluate().figures
-    assert main.use_controls([]).evaluate().baselines == {}
+    assert main.use_controls([]).evaluate().controls == {}
     shown = {figure.name: figure for figure in report(workspace).figures}["core/fvu"].controls
     assert set(shown) == {"twin"}

@@ -1,22 +1,19 @@
-"""Core figures against slow versions and known cases, and the report that puts them side by side."""
-
-import json
+"""Core figures against slow versions and known cases."""
 
 import numpy as np
 import pytest
 import torch
 
 from sparselex.activations.live import Reader
-from sparselex.base.errors import UserError
-from sparselex.base.figures import Figure
+from sparselex.base.artifacts import open_artifact
 from sparselex.base.sites import Mask
-from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.controls.bases import principal_components
 from sparselex.dictionaries.controls.neurons import neurons
 from sparselex.dictionaries.files import load_dictionary
-from sparselex.evaluate.core import CORE, core_figures, core_sums, moments
-from sparselex.evaluate.evaluate import density_histogram
-from sparselex.evaluate.report import _median_interval, _verdicts, report, write_report
+from sparselex.evaluate.core import core_figures, core_sums, moments
+from sparselex.evaluate.latents import density_histogram
+from sparselex.evaluate.metrics import METRICS
+from sparselex.evaluate.records import Evaluation
 from sparselex.lm.subject import load_model
 
 HOOK = "blocks.0.mlp.hook_post"
@@ -97,7 +94,7 @@ def test_figures_equal_a_slow_pass(measured):
 def test_every_figure_has_its_n_interval_and_definition(measured):
     for figure in measured[3]["trained"].values():
         assert figure.n > 500 and figure.ci_low <= figure.value <= figure.ci_high and "over" in figure.definition
-    assert set(measured[3]["trained"]) == set(CORE)
+    assert set(measured[3]["trained"]) == set(METRICS.names())
 
 
 def test_principal_components_beat_neurons_at_equal_l0(measured):
@@ -109,33 +106,13 @@ def test_densities_count_every_latent(small_index):
     assert sum(histogram.counts) + histogram.n_dead == small_index.d_sae
 
 
-def test_the_report_puts_controls_beside_every_figure(small_workspace):
-    found = write_report(small_workspace)
-    by_name = {figure.name: figure for figure in found.figures}
-    assert {"twin", "neurons", "pca"} <= set(by_name["core/fvu"].controls)
-    assert "twin" in by_name["explain/rule/auroc"].controls and by_name["explain/rule/auroc"].null is not None
-    written = json.loads(small_workspace.report.read_text())
-    assert [Figure.model_validate(value) for value in written["figures"]] == found.figures
-    assert written["verdicts"] == found.verdicts
-
-
-def test_verdicts_say_plainly_where_the_twin_is_no_different():
-    def figure(name, low, high):
-        return Figure(name=name, value=(low + high) / 2, ci_low=low, ci_high=high, n=1, definition="x")
-
-    main = [figure("core/a", 0, 1), figure("core/b", 0, 1)]
-    twin = {"core/a": figure("core/a", 2, 3), "core/b": figure("core/b", 0.5, 3)}
-    apart, alike, _ = _verdicts(main, twin)
-    assert "core/a" in apart and "core/b" in alike and "core/b" not in apart
-
-
-def test_the_median_interval_covers():
-    rng = np.random.default_rng(0)
-    hits = sum(low <= 0 <= high for low, high in (_median_interval(rng.normal(size=101).tolist()) for _ in range(500)))
-    assert 0.92 < hits / 500 < 0.99
-
-
-def test_a_workspace_without_figures_says_what_to_run(tmp_path):
-    with pytest.raises(UserError, match="run `sparselex evaluate"):
-        report(Workspace.create(tmp_path / "w"))
-    assert not (tmp_path / "w" / "report.json").exists()
+def test_an_evaluation_on_disk_says_where_and_on_what_it_was_measured(small_workspace, small_index):
+    folder = small_workspace.run("main") / "evaluation"
+    manifest = open_artifact(folder, "evaluation")
+    assert set(manifest.files) == {"figures.json", "density.json"} and manifest.inputs["index"] == small_index.id
+    assert manifest.config["sites"]["hooks"] == [HOOK] and "mask" not in manifest.config["options"]
+    found = Evaluation.read(folder)
+    assert sum(found.density.counts) + found.density.n_dead == small_index.d_sae
+    names = [figure.name for figure in found.figures]
+    assert names == [f"core/{name}" for name in (*METRICS.names(), "alive_share", "dead_share", "dense_share")]
+    assert set(found.controls) == {"neurons", "pca", "covariance"}

@@ -6,8 +6,10 @@ import shutil
 import pytest
 from fastapi.testclient import TestClient
 
+from sparselex.base.artifacts import open_artifact, stage
+from sparselex.base.config import Config
 from sparselex.base.workspace import Workspace
-from sparselex.evaluate.records import DensityHistogram
+from sparselex.evaluate.records import DensityHistogram, Evaluation
 from sparselex.features.records import Histogram
 from sparselex.server import charts
 from sparselex.server.app import create_app
@@ -43,10 +45,12 @@ def test_a_failure_is_shown_as_not_measured(own):
 
 
 def test_a_report_older_than_an_evaluation_is_called_so(own):
-    path = own.run("twin") / "evaluation" / "evaluation.json"
-    values = json.loads(path.read_text())
-    values["figures"][0]["value"] += 1
-    path.write_text(json.dumps(values))
+    folder = own.run("twin") / "evaluation"
+    found, manifest = Evaluation.read(folder), open_artifact(folder, "evaluation")
+    changed = found.figures[0].model_copy(update={"value": found.figures[0].value + 1})
+    with stage(folder, "evaluation", Config(), manifest.inputs) as staging:
+        found.model_copy(update={"figures": [changed, *found.figures[1:]]}).write(staging.folder)
+        staging.finish()
     assert "older than the evaluations" in page_of(own)
 
 

@@ -3,7 +3,6 @@
 from pydantic import PositiveInt
 
 from sparselex.base.config import Config
-from sparselex.base.sites import Mask
 
 
 class DiffConfig(Config):
@@ -20,6 +19,3 @@ class DiffConfig(Config):
 
     least_active: PositiveInt = 100
     """Tokens on which a latent must be active to be named: factors from a few tokens say little."""
-
-    mask: Mask = Mask()
-    """Tokens left out."""

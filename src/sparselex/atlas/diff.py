@@ -1,6 +1,5 @@
 """Compare two models by their crosscoder: read both on test documents, follow every latent, write the table."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,12 +10,15 @@ import torch
 
 from sparselex.activations.live import Reader
 from sparselex.atlas.config import DiffConfig
-from sparselex.atlas.difference import LatentDiff, LatentScaling, diff_figures, directions, is_specific
+from sparselex.atlas.difference import LatentDiff, diff_figures, directions, is_specific
 from sparselex.atlas.records import DIFF, DIFF_CLASSES, LatentDifference, ModelDiff
-from sparselex.base.artifacts import finished, stage, write_json
+from sparselex.atlas.scaling import LatentScaling
+from sparselex.base.artifacts import finished, read_json, stage, write_json
 from sparselex.base.errors import UserError
+from sparselex.base.figures import Figures
 from sparselex.base.memory import keep_freed_memory
 from sparselex.base.progress import progress
+from sparselex.base.sites import Sited, Sites
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import SubjectModel
@@ -30,14 +32,14 @@ def diff(
     model: SubjectModel | ModelPair,
     dictionary: Dictionary,
     corpus: TokenCorpus,
-    hook: str,
+    sites: Sites,
     config: DiffConfig,
     to: Path | str,
     *,
     inputs: Mapping[str, str],
 ) -> ModelDiff:
-    """Compare the two models on test documents and write figures and the table of latents to `to`; unchanged work is
-    not done again.
+    """Compare the two models on test documents and write figures, summary and the table of latents to `to`; unchanged
+    work is not done again.
 
     Raises `UserError` if one model is read, several hooks of two, or two of unequal width.
     """
@@ -48,31 +50,43 @@ def diff(
             "harvest with --second-model under a --run of its own, and train there.",
         )
     found = directions(dictionary)
-    to = Path(to)
-    if finished(to, "diff", config, inputs):
-        return ModelDiff.parse(json.loads((to / DIFF).read_text(encoding="utf-8")), str(to / DIFF))
+    to, sited = Path(to), Sited(sites=sites, options=config)
+    if finished(to, "diff", sited, inputs):
+        return ModelDiff.parse(read_json(to / DIFF), str(to / DIFF))
     keep_freed_memory()
-    reader = Reader(model, corpus, hook, config.mask, batch_rows=config.batch_rows)
-    with stage(to, "diff", config, inputs) as staging:
+    names = sites.names()
+    reader = Reader(model, corpus, names["hook"], sites.mask, batch_rows=config.batch_rows)
+    with stage(to, "diff", sited, inputs) as staging:
         scaling = LatentScaling(found, dictionary.b_dec)
-        with progress("diff", min(config.n_rows, len(corpus.row_ranges["test"])) * corpus.n_ctx, "tokens") as bar:
-            for batch in reader.batches(["test"], most_rows=config.n_rows):
-                codes = dictionary.encode_sparse(batch.x)
-                scaling.update(batch.x, codes, dictionary.decode_sparse(codes))
-                bar.advance(len(batch.positions))
+        _add_test_rows(scaling, reader, dictionary, config.n_rows)
         latents = scaling.finish()
-        summary = ModelDiff(
-            models=(model.first.name, model.second.name),
-            n_tokens=scaling.n_tokens,
-            n_latents={name: int(((latents.label == name) & (latents.n_active > 0)).sum()) for name in DIFF_CLASSES},
-            n_silent=int((latents.n_active == 0).sum()),
-            figures=diff_figures(latents, scaling.n_tokens),
-            most_specific={name: _most_specific(latents, name, config) for name in ("only_a", "only_b")},
-        )
+        summary = _summary(latents, (model.first.name, model.second.name), scaling.n_tokens, config)
+        Figures(figures=summary.figures).write(staging.folder)
         write_json(staging.folder / DIFF, summary.to_json())
         write_table(latents, staging.folder / TABLE)
         staging.finish()
     return summary
+
+
+def _add_test_rows(scaling: LatentScaling, reader: Reader, dictionary: Dictionary, n_rows: int) -> None:
+    n_ctx, n_test = reader.corpus.n_ctx, len(reader.corpus.row_ranges["test"])
+    with progress("diff", min(n_rows, n_test) * n_ctx, "tokens") as bar:
+        for batch in reader.batches(["test"], most_rows=n_rows):
+            codes = dictionary.encode_sparse(batch.x)
+            scaling.update(batch.x, codes, dictionary.decode_sparse(codes))
+            bar.advance(len(batch.positions))
+
+
+def _summary(found: LatentDiff, models: tuple[str, str], n_tokens: int, config: DiffConfig) -> ModelDiff:
+    active = found.n_active > 0
+    return ModelDiff(
+        models=models,
+        n_tokens=n_tokens,
+        n_latents={name: int((active & (found.label == name)).sum()) for name in DIFF_CLASSES},
+        n_silent=int((~active).sum()),
+        figures=diff_figures(found, n_tokens),
+        most_specific={name: _most_specific(found, name, config) for name in ("only_a", "only_b")},
+    )
 
 
 def write_table(found: LatentDiff, to: Path) -> None:

@@ -1,11 +1,4 @@
-"""What a crosscoder of two models says of their difference, and whether it is true: decoder norms by site, and latent
-scaling.
-
-Latent scaling (Minder, Dumas et al. 2025, arXiv:2504.02922) asks of a latent how much of its direction is in the other
-model after all: in what the crosscoder leaves unexplained there (an L1 penalty drops a weak row altogether, "complete
-shrinkage"), or in what its other latents write there ("latent decoupling"). It takes for granted that a direction means
-the same in both, as between a model and its fine-tuned version.
-"""
+"""What a crosscoder of two models says of their difference: norms of decoder rows, and what is known of each latent."""
 
 from typing import NamedTuple
 
@@ -17,14 +10,10 @@ from torch import Tensor
 
 from sparselex.atlas.records import DIFF_CLASSES
 from sparselex.base.errors import UserError
-from sparselex.base.figures import Figure
-from sparselex.base.intervals import bootstrap_interval
-from sparselex.dictionaries.codes import Codes
+from sparselex.base.figures import Figure, mean_figure
+from sparselex.base.intervals import Floats
 from sparselex.dictionaries.dictionary import Dictionary
-from sparselex.dictionaries.sparse.products import pair_dots
 from sparselex.dictionaries.trainable import TrainableDictionary
-
-Floats = NDArray[np.float64]
 
 ONE_SIDED = 0.1
 """Relative norm below which a latent belongs to the first model alone, and less than 1 by which it belongs to the
@@ -99,10 +88,10 @@ def directions(dictionary: Dictionary) -> Directions:
     Raises `UserError` for a dictionary that is no crosscoder of two sites, and for sites of unequal width: a row of one
     model has to be a direction in the other as well.
     """
-    parts = dictionary.parts_out if isinstance(dictionary, TrainableDictionary) and dictionary.is_autoencoder else ()
-    if not isinstance(dictionary, TrainableDictionary) or len(parts) != 2:
+    parts, part_scales = _sites_of(dictionary)
+    if len(parts) != 2:
         raise UserError(
-            f"The dictionary writes {len(parts) or 1} site{'s' if len(parts) > 1 else ''}.",
+            f"The dictionary writes {len(parts)} site{'s' if len(parts) > 1 else ''}.",
             "a crosscoder of two models at one hook",
             "harvest with --second-model and one --hook, and train on that.",
         )
@@ -112,13 +101,18 @@ def directions(dictionary: Dictionary) -> Directions:
             "one width: the direction of a latent in one model is looked for in the other",
             "compare two models of one width, such as a model and its fine-tuned version.",
         )
-    scales = dictionary.site_scales()
-    rows = torch.stack(dictionary.W_dec.detach().split(list(parts), dim=-1)) * scales[:, None, None]
-    norms = rows.norm(dim=-1)
-    dots = (rows[0] * rows[1]).sum(-1)
-    return Directions(
-        rows, scales, norms[1] / norms.sum(0), dots / norms.prod(0).clamp_min(torch.finfo(dots.dtype).tiny)
-    )
+    rows = torch.stack(dictionary.W_dec.detach().split(list(parts), dim=-1)) * part_scales[:, None, None]
+    norms, dots = rows.norm(dim=-1), (rows[0] * rows[1]).sum(-1)
+    cosine = dots / norms.prod(0).clamp_min(torch.finfo(dots.dtype).tiny)
+    return Directions(rows, part_scales, norms[1] / norms.sum(0), cosine)
+
+
+def _sites_of(dictionary: Dictionary) -> tuple[tuple[int, ...], Tensor]:
+    """Widths of the sites that a crosscoder writes side by side, and what brings each to its own units; one site for
+    every other type."""
+    if isinstance(dictionary, TrainableDictionary) and dictionary.is_autoencoder:
+        return dictionary.parts_out, dictionary.site_scales()
+    return (dictionary.b_dec.shape[-1],), torch.ones(1)
 
 
 def labels(relative_norm: Floats) -> NDArray:
@@ -133,83 +127,13 @@ def labels(relative_norm: Floats) -> NDArray:
     return np.select(conditions, DIFF_CLASSES[:3], DIFF_CLASSES[3])
 
 
-class LatentScaling:
-    """Sums over tokens from which the factors of latent scaling follow in closed form, one set for each latent.
-
-    Let `m` be the model in which latent j has the longer decoder row `d`, `o` the other one, and `f` its activation,
-    everything in units of each site's scale. For a target `y` the factor is `argmin_b Σ |b f d - y|² = Σ f <d, y> /
-    (|d|² Σ f²)`. Targets, in either model:
-
-    - error: the activation less the reconstruction without latent j, `x - x_hat + f d'` with `d'` the latent's row in
-    that model;
-    - reconstruction: what all latents write, latent j included, without the decoder's bias: `x_hat - b_dec`.
-
-    The ratio `nu` is the factor in `o` over the factor in `m`. The authors' code computes the same, but leaves the bias
-    in the reconstruction; we leave it out, since a constant of the other model is nothing that its latents say. They
-    look at latents of the second model only and at norms of activations as they come; we follow the longer row,
-    whichever model it is in. Sums are float64 and run over the active (token, latent) pairs alone.
-    """
-
-    def __init__(self, found: Directions, b_dec: Float[Tensor, " d_out"]):
-        d_sae = found.rows.shape[1]
-        norms = found.rows.norm(dim=-1)
-        self.d_sae, self._found, self._b_dec = d_sae, found, b_dec.detach()
-        self._own = (norms[1] > norms[0]).long()
-        both = torch.arange(d_sae)
-        self._rows = found.rows[self._own, both]
-        own, other = self._rows.double(), found.rows[1 - self._own, both].double()
-        self._square, self._cross = own.square().sum(-1), (own * other).sum(-1)
-        self.n_tokens = 0
-        self.n_active = torch.zeros(d_sae, dtype=torch.long)
-        self.sums = torch.zeros(5, d_sae, dtype=torch.float64)
-        """Of f², and of f times the product with: own error, other error, own reconstruction, other reconstruction."""
-
-    def update(self, x: Float[Tensor, "n d_in"], codes: Codes, x_hat: Float[Tensor, "n d_in"]) -> None:
-        """Add tokens: activations of both sites side by side, their codes, and the reconstruction."""
-        n, scales = len(x), self._found.scales[:, None, None]
-        errors = torch.stack((x - x_hat).chunk(2, dim=-1)) * scales
-        written = torch.stack((x_hat - self._b_dec).chunk(2, dim=-1)) * scales
-        latents, f = codes.indices, codes.values.double()
-        own = self._own[latents]
-        places = codes.rows + n * torch.stack([own, 1 - own])
-        self.n_tokens += n
-        self.n_active += torch.bincount(latents, minlength=self.d_sae)
-        columns = [f] + [
-            pair_dots(target.flatten(0, 1), self._rows, where, latents).double()
-            for target in (errors, written)
-            for where in places
-        ]
-        for total, column in zip(self.sums, columns, strict=True):
-            total += torch.bincount(latents, f * column, self.d_sae)
-
-    def merge(self, other: "LatentScaling") -> None:
-        """Add what another pass over other tokens summed, of the same dictionary."""
-        self.n_tokens += other.n_tokens
-        self.n_active += other.n_active
-        self.sums += other.sums
-
-    def finish(self) -> LatentDiff:
-        """Factors and ratios of all latents."""
-        f_square, error_own, error_other, written_own, written_other = self.sums
-        # A latent's own contribution is left out of the reconstruction that its error is taken from: added back here,
-        # once for all tokens.
-        error_own, error_other = error_own + f_square * self._square, error_other + f_square * self._cross
-        weight = self._square * f_square
-        betas = [(part / weight).numpy() for part in (error_own, error_other, written_own, written_other)]
-        relative = self._found.relative_norm.double().numpy()
-        return LatentDiff(
-            relative_norm=relative,
-            cosine=self._found.cosine.double().numpy(),
-            label=labels(relative),
-            own=self._own.numpy(),
-            n_active=self.n_active.numpy(),
-            beta_error_own=betas[0],
-            beta_error_other=betas[1],
-            beta_reconstruction_own=betas[2],
-            beta_reconstruction_other=betas[3],
-            nu_error=_ratio(betas[1], betas[0]),
-            nu_reconstruction=_ratio(betas[3], betas[2]),
-        )
+WORDS = {
+    "only_a": f"relative decoder norm |d_B| / (|d_A| + |d_B|) is below {ONE_SIDED:g}",
+    "only_b": f"relative decoder norm |d_B| / (|d_A| + |d_B|) is above {1 - ONE_SIDED:g}",
+    "shared": f"relative decoder norm is between {SHARED[0]:g} and {SHARED[1]:g}",
+    "other": "relative decoder norm fits none of the other classes",
+}
+"""What puts a latent into each of `DIFF_CLASSES`."""
 
 
 def diff_figures(found: LatentDiff, n_tokens: int) -> list[Figure]:
@@ -218,62 +142,35 @@ def diff_figures(found: LatentDiff, n_tokens: int) -> list[Figure]:
 
     A latent of one model is truly specific if both `nu_error` and `nu_reconstruction` are below `SPECIFIC_BELOW`.
     """
-    active = found.n_active > 0
-    where = f"over {n_tokens:,} counted tokens of test documents; 95 % bootstrap interval over latents"
-    words = {
-        "only_a": f"relative decoder norm |d_B| / (|d_A| + |d_B|) is below {ONE_SIDED:g}",
-        "only_b": f"relative decoder norm |d_B| / (|d_A| + |d_B|) is above {1 - ONE_SIDED:g}",
-        "shared": f"relative decoder norm is between {SHARED[0]:g} and {SHARED[1]:g}",
-        "other": "relative decoder norm fits none of the other classes",
-    }
-    figures = [
-        _share(
-            f"diff/{name}_share",
-            found.label[active] == name,
-            f"share of active latents whose {words[name]}, norms in units of each model's scale, {where}",
-        )
+    active, where = found.n_active > 0, f"over {n_tokens:,} counted tokens of test documents"
+    units = f"norms in units of each model's scale, {where}"
+    classes = [
+        _mean(f"{name}_share", found.label[active] == name, f"share of active latents whose {WORDS[name]}, {units}")
         for name in DIFF_CLASSES
     ]
-    specific = is_specific(found)
-    for name, other in (("only_a", "second"), ("only_b", "first")):
-        figures.append(
-            _share(
-                f"diff/{name}_specific_share",
-                specific[active & (found.label == name)],
-                f"share of active latents of class {name} whose direction is truly absent from the {other} model: "
-                "nu_error and nu_reconstruction "
-                f"(latent scaling, arXiv:2504.02922) both below {SPECIFIC_BELOW:g}, {where}",
-            )
-        )
-    figures.append(
-        _mean(
-            "diff/shared_cosine",
-            found.cosine[active & (found.label == "shared")],
-            f"mean cosine of the two decoder rows of active shared latents, {where}; near 0 the models have no "
-            "directions in common (they were "
-            "trained apart), and latent scaling says nothing about what either of them knows",
-        )
+    specific = [
+        _specific_share(found, name, other, where) for name, other in (("only_a", "second"), ("only_b", "first"))
+    ]
+    cosines = found.cosine[active & (found.label == "shared")]
+    words = (
+        f"mean cosine of the two decoder rows of active shared latents, {where}; near 0 the models have no directions "
+        "in common (they were trained apart), and latent scaling says nothing about what either of them knows"
     )
-    return figures
+    return [*classes, *specific, _mean("shared_cosine", cosines, words)]
+
+
+def _specific_share(found: LatentDiff, name: str, other: str, where: str) -> Figure:
+    words = (
+        f"share of active latents of class {name} whose direction is truly absent from the {other} model: nu_error and "
+        f"nu_reconstruction (latent scaling, arXiv:2504.02922) both below {SPECIFIC_BELOW:g}, {where}"
+    )
+    return _mean(f"{name}_specific_share", is_specific(found)[(found.n_active > 0) & (found.label == name)], words)
+
+
+def _mean(name: str, values: NDArray, words: str) -> Figure:
+    return mean_figure(f"diff/{name}", values, words, over="latents", empty="no latent of this kind was active")
 
 
 def is_specific(found: LatentDiff) -> NDArray[np.bool_]:
     """`[d_sae]`, whether both ratios are below `SPECIFIC_BELOW`; False where they are not known."""
     return (found.nu_error < SPECIFIC_BELOW) & (found.nu_reconstruction < SPECIFIC_BELOW)
-
-
-def _ratio(other: Floats, own: Floats) -> Floats:
-    return np.divide(other, own, out=np.full_like(own, np.nan), where=own > 0)
-
-
-def _share(name: str, which: NDArray[np.bool_], definition: str) -> Figure:
-    return _mean(name, which.astype(np.float64), definition)
-
-
-def _mean(name: str, values: Floats, definition: str) -> Figure:
-    if not len(values):
-        return Figure(name=name, definition=definition, failure="no latent of this kind was active")
-    table = np.stack([values, np.ones(len(values))], axis=1)
-    found = bootstrap_interval(table, lambda s: s[..., 0] / s[..., 1], n_draws=200)
-    low, high = (end if np.isfinite(end) else None for end in found[1:])
-    return Figure(name=name, value=found.value, ci_low=low, ci_high=high, n=len(values), definition=definition)

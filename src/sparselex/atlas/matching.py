@@ -3,19 +3,16 @@
 Both claims are compared with chance: even random rows have a nearest neighbour, and in few dimensions a near one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from sparselex.base.figures import Figure
-from sparselex.base.intervals import bootstrap_interval
+from sparselex.base.figures import Figure, mean_figure
 from sparselex.base.seeds import derive
 from sparselex.dictionaries.dictionary import Dictionary
 
@@ -37,105 +34,87 @@ class Pair(NamedTuple):
     matched: Float[Tensor, " d_sae"] | None
     """Cosine with its partner in the one-to-one matching with the largest sum; None above `MOST_MATCHED` latents."""
 
-    shared: NDArray[np.bool_] | None
+    shared: Bool[Tensor, " d_sae"] | None
     """Whether decoder and encoder matchings choose the same partner, both at `SHARED_ABOVE` or more; without an
     encoder, the decoder's."""
 
 
-def compare(left: Dictionary, right: Dictionary, *, signed: bool = False) -> Pair:
-    """Match the latents of two dictionaries of one shape by their directions; with `signed`, opposite directions are
-    the same."""
+def compare(left: Dictionary, right: Dictionary) -> Pair:
+    """Match the latents of two dictionaries of one shape by their directions; where codes are signed, opposite
+    directions are the same."""
+    signed = left.signed
     rows = left.directions(), right.directions()
     nearest = _nearest(*rows, signed=signed)
     if len(rows[0]) > MOST_MATCHED:
         return Pair(nearest, None, None)
-    cosines = _cosines(*rows, signed=signed)
-    partner = _match(cosines)
-    matched = cosines[torch.arange(len(cosines)), partner]
+    partner, matched = _matched(*rows, signed=signed)
     shared = matched >= SHARED_ABOVE
     encoders = left.encoder_rows(), right.encoder_rows()
     if encoders[0] is not None and encoders[1] is not None:
-        read = _cosines(encoders[0], encoders[1], signed=signed)
-        reader = _match(read)
-        shared &= (reader == partner) & (read[torch.arange(len(read)), reader] >= SHARED_ABOVE)
-    return Pair(nearest, matched, shared.numpy())
+        reader, read_alike = _matched(encoders[0], encoders[1], signed=signed)
+        shared &= (reader == partner) & (read_alike >= SHARED_ABOVE)
+    return Pair(nearest, matched, shared)
 
 
-def stability_figures(dictionaries: list[Dictionary], prefix: str, *, signed: bool = False) -> list[Figure]:
+def stability_figures(dictionaries: Sequence[Dictionary], prefix: str) -> list[Figure]:
     """Figures over all pairs of dictionaries that differ in their seed alone; the null is the same against random unit
     rows.
 
     Raises nothing: with fewer than two dictionaries there are no figures.
     """
-    pairs = [compare(a, b, signed=signed) for a, b in combinations(dictionaries, 2)]
+    pairs = [compare(a, b) for a, b in combinations(dictionaries, 2)]
     if not pairs:
         return []
-    null = _chance(dictionaries[0], signed=signed)
-    n_pairs = f"{len(pairs)} pair{'s' if len(pairs) > 1 else ''} of seeds"
-    where = (
-        f"{n_pairs}, {len(pairs[0].nearest):,} latents each, same data in the same order; "
-        "95 % bootstrap interval over latents; null: random rows"
-    )
-    found = [
-        _mean(
-            f"{prefix}/nearest_cosine",
-            [p.nearest for p in pairs],
-            null.nearest,
-            f"mean cosine of a latent's direction with the nearest one of the other seed, {where}",
-        )
+    null, encoded = _chance(dictionaries[0]), dictionaries[0].encoder_rows() is not None
+    agree = "matchings of decoder and encoder agree, both" if encoded else "matching is"
+    n = f"{len(pairs)} pair{'s' if len(pairs) > 1 else ''} of seeds, {len(pairs[0].nearest):,} latents each"
+    where = f"{n}, same data in the same order; null: random rows"
+
+    def figure(name: str, part: Callable[[Pair], Tensor | None], words: str) -> Figure:
+        return _over_pairs(f"{prefix}/{name}", [part(pair) for pair in pairs], part(null), f"{words}, {where}")
+
+    return [
+        figure(
+            "nearest_cosine",
+            lambda pair: pair.nearest,
+            "mean cosine of a latent's direction with the nearest one of the other seed",
+        ),
+        figure(
+            "matched_cosine",
+            lambda pair: pair.matched,
+            "mean cosine with the partner in the best one-to-one matching",
+        ),
+        figure(
+            "shared_share",
+            lambda pair: pair.shared,
+            f"share of latents whose {agree} at cosine {SHARED_ABOVE} or more",
+        ),
     ]
-    if pairs[0].matched is None:
+
+
+def _over_pairs(name: str, values: Sequence[Tensor | None], null: Tensor | None, words: str) -> Figure:
+    """The mean over latents, each by its mean over all pairs."""
+    known = [value for value in values if value is not None]
+    if not known:
         reason = f"one-to-one matching is made up to {MOST_MATCHED:,} latents"
-        return [
-            *found,
-            Figure(name=f"{prefix}/matched_cosine", definition=where, failure=reason),
-            Figure(name=f"{prefix}/shared_share", definition=where, failure=reason),
-        ]
-    found.append(
-        _mean(
-            f"{prefix}/matched_cosine",
-            [p.matched for p in pairs],
-            null.matched,
-            f"mean cosine with the partner in the best one-to-one matching, {where}",
-        )
-    )
-    shares = [torch.from_numpy(p.shared).float() for p in pairs if p.shared is not None]
-    by_chance = None if null.shared is None else torch.from_numpy(null.shared).float()
-    reads = dictionaries[0].encoder_rows() is not None
-    agree = "matchings of decoder and encoder agree, both" if reads else "matching is"
-    words = f"share of latents whose {agree} at cosine {SHARED_ABOVE} or more, {where}"
-    return [*found, _mean(f"{prefix}/shared_share", shares, by_chance, words)]
+        return Figure(name=name, definition=words, failure=reason)
+    each = torch.stack(known).double().mean(0)
+    by_chance = None if null is None else float(null.float().mean())
+    return mean_figure(name, each.numpy(), words, over="latents", n=len(each) * len(known), null=by_chance)
 
 
-def _mean(name: str, values: Sequence[Tensor | None], null: Tensor | None, definition: str) -> Figure:
-    table = torch.stack([value for value in values if value is not None]).double().mean(0)  # one number for each latent
-    found = bootstrap_interval(
-        np.stack([table.numpy(), np.ones(len(table))], axis=1), lambda s: s[..., 0] / s[..., 1], n_draws=200
-    )
-    return Figure(
-        name=name,
-        value=found.value,
-        ci_low=found.low,
-        ci_high=found.high,
-        n=len(table) * len(values),
-        null=None if null is None else float(null.mean()),
-        definition=definition,
-    )
-
-
-def _chance(dictionary: Dictionary, *, signed: bool) -> Pair:
+def _chance(dictionary: Dictionary) -> Pair:
+    signed, rows = dictionary.signed, dictionary.directions()
     generator = torch.Generator().manual_seed(derive(0, "chance"))
-    rows = dictionary.directions()
     # Later layers of a cross-layer transcoder write to few sites.
     random = torch.randn(rows.shape, generator=generator) * (rows != 0)
     nearest = _nearest(rows, random, signed=signed)
     if len(rows) > MOST_MATCHED:
         return Pair(nearest, None, None)
-    cosines = _cosines(rows, random, signed=signed)
-    matched = cosines[torch.arange(len(cosines)), _match(cosines)]
+    matched = _matched(rows, random, signed=signed)[1]
     # An independent second matching agrees with the first for one latent in d_sae; the cosines alone are the generous
     # bound.
-    return Pair(nearest, matched, (matched >= SHARED_ABOVE).numpy())
+    return Pair(nearest, matched, matched >= SHARED_ABOVE)
 
 
 def _cosines(left: Float[Tensor, "n d"], right: Float[Tensor, "m d"], *, signed: bool) -> Float[Tensor, "n m"]:
@@ -148,6 +127,10 @@ def _nearest(left: Float[Tensor, "n d"], right: Float[Tensor, "m d"], *, signed:
     return torch.cat([_cosines(part, right, signed=signed).amax(-1) for part in left.split(_CHUNK)])
 
 
-def _match(cosines: Float[Tensor, "n n"]) -> Int[Tensor, " n"]:
-    """The partner of each row in the one-to-one matching with the largest sum."""
-    return torch.from_numpy(linear_sum_assignment(cosines.numpy(), maximize=True)[1])
+def _matched(
+    left: Float[Tensor, "n d"], right: Float[Tensor, "n d"], *, signed: bool
+) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
+    """The partner of each row in the one-to-one matching with the largest sum of cosines, and the cosine with it."""
+    cosines = _cosines(left, right, signed=signed)
+    partner = torch.from_numpy(linear_sum_assignment(cosines.numpy(), maximize=True)[1])
+    return partner, cosines[torch.arange(len(cosines)), partner]

@@ -41,7 +41,7 @@ class SweepReport(Config):
     rows: list[SweepRow]
     """Every dictionary, in the order of the sweep."""
 
-    baselines: dict[str, list[Figure]]
+    controls: dict[str, list[Figure]]
     """By `<hook>/<name>`: principal components with as many coefficients as the sweep's dictionaries have active
     latents."""
 

@@ -7,15 +7,20 @@ import typer
 
 from sparselex.base.workspace import Workspace
 from sparselex.cli.showing import print_json, show
+from sparselex.evaluate.report import report as gather
 from sparselex.evaluate.report import write_report
 
 
 def report(
     workspace: Annotated[Path, typer.Argument(metavar="WORKSPACE", help="The workspace folder.")],
+    run: Annotated[
+        str | None, typer.Option("--run", "--run-name", help="The run reported. Left out, main, kept in report.json.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
-    """Print the figures of a workspace with intervals, nulls and controls; the same records are in report.json."""
-    found = write_report(Workspace(workspace))
+    """Print the figures of a run with intervals, nulls and controls; the same records are in report.json."""
+    opened = Workspace(workspace)
+    found = gather(opened, run) if run else write_report(opened)
     if json:
         print_json(found.to_json())
     else:

@@ -1,13 +1,139 @@
-"""stub"""
+"""Records as tables on the console."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from sparselex.atlas.records import LatentDifference, ModelDiff, SweepReport
+from sparselex.base.figures import Figure
+from sparselex.evaluate.report import Report
+
+WIDTH = 160
+"""Columns of a file or a pipe, which have no width of their own."""
+
+NOT_MEASURED = "not measured"
 
 
-def print_diff(x):
-    print(x)
+def print_report(found: Report, console: Console | None = None) -> None:
+    """Print the table of figures, the verdicts, and what was left out."""
+    console = _console(console)
+    names = list(dict.fromkeys(name for figure in found.figures for name in figure.controls))
+    table = _table(f"{found.run}, beside its controls", ("figure", "value", "95 % interval", "null", *names, "n"))
+    for figure in found.figures:
+        beside = [number(figure.controls.get(name)) for name in names]
+        value = f"{number(figure.value, missing=NOT_MEASURED)} {figure.unit if figure.value is not None else ''}"
+        table.add_row(figure.name, value.strip(), interval(figure), number(figure.null), *beside, f"{figure.n:,}")
+    console.print(table)
+    for verdict in found.verdicts:
+        console.print(f"• {verdict}", highlight=False)
+    if found.others:
+        console.print(f"• Other evaluated runs, no controls of this one: {', '.join(found.others)}.", highlight=False)
+    if found.stale:
+        words = "measured on another dictionary or index than the run has now"
+        console.print(f"• Left out, {words}: {', '.join(found.stale)}.", highlight=False)
 
 
-def print_report(x):
-    print(x)
+def print_diff(found: ModelDiff, console: Console | None = None) -> None:
+    """Print the classes of a comparison of two models, and the latents that are most specific to either."""
+    console = _console(console)
+    by_name = {figure.name: figure for figure in found.figures}
+    a, b = found.models
+    console.print(f"a: {a}, b: {b}; {found.n_tokens:,} tokens of test documents", highlight=False)
+    columns = ("class", "latents", "share", "95 % interval", "truly specific", "95 % interval")
+    table = _table("latents by class", columns)
+    for name, n in found.n_latents.items():
+        figures = by_name[f"diff/{name}_share"], by_name.get(f"diff/{name}_specific_share")
+        table.add_row(name, f"{n:,}", *(cell for figure in figures for cell in _with_interval(figure)))
+    console.print(table)
+    alike, between = _with_interval(by_name["diff/shared_cosine"])
+    console.print(
+        f"mean cosine of the two rows of shared latents: {alike}{f' ({between})' if between else ''}; near 0 the "
+        "models have no directions in common, and the following says nothing.",
+        highlight=False,
+    )
+    if found.n_silent:
+        console.print(f"{found.n_silent:,} latents were active on none of these tokens.", highlight=False)
+    for name, model in zip(("only_a", "only_b"), (a, b), strict=True):
+        if found.most_specific[name]:
+            console.print(_most_specific(model, found.most_specific[name]))
 
 
-def print_sweep(x):
-    print(x)
+def print_sweep(found: SweepReport, console: Console | None = None) -> None:
+    """Print the table of dictionaries, best first within a hook by L0, and the table of stability."""
+    console = _console(console)
+    columns = ("dictionary", "L0", "FVU", "loss recovered", "95 % interval", "CE increase", "dead", "n")
+    table = _table("sweep; ● on the Pareto front against L0", columns)
+    for row in sorted(found.rows, key=lambda row: (row.hook, row.value("core/l0") or 0.0)):
+        cells = [f"failed: {row.failure}"] if row.failure else _core_cells(row.figures, row.fronts)
+        table.add_row(row.name, *cells)
+    for name, figures in found.controls.items():
+        table.add_row(f"(control) {name.rpartition('/')[2]}", *_core_cells(figures))
+    console.print(table)
+    if found.stability:
+        console.print(_stability(found.stability))
+
+
+def number(value: float | None, digits: int = 4, missing: str = "") -> str:
+    """The text of one cell: a value with so many significant digits, or what stands where there is none."""
+    return missing if value is None else f"{value:.{digits}g}"
+
+
+def interval(figure: Figure, form: str = ".4g") -> str:
+    """The text of an interval; empty where one of its ends is not known."""
+    known = figure.ci_low is not None and figure.ci_high is not None
+    return f"{figure.ci_low:{form}} … {figure.ci_high:{form}}" if known else ""
+
+
+def _console(console: Console | None) -> Console:
+    console = console or Console()
+    if not console.is_terminal:
+        console.width = WIDTH
+    return console
+
+
+def _table(title: str, columns: Iterable[str]) -> Table:
+    """A table whose first column is text, and whose others are numbers."""
+    table = Table(title=title, title_justify="left")
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="right" if place else "left", overflow="fold")
+    return table
+
+
+def _with_interval(figure: Figure | None) -> tuple[str, str]:
+    return ("", "") if figure is None else (number(figure.value, 3, NOT_MEASURED), interval(figure, ".3g"))
+
+
+def _most_specific(model: str, latents: Sequence[LatentDifference]) -> Table:
+    columns = ("latent", "nu error", "nu reconstruction", "relative norm", "cosine", "n")
+    table = _table(f"most specific to {model}", columns)
+    for one in latents:
+        values = one.nu_error, one.nu_reconstruction, one.relative_norm, one.cosine
+        table.add_row(str(one.latent), *(f"{value:.3f}" for value in values), f"{one.n_active:,}")
+    return table
+
+
+def _core_cells(figures: Sequence[Figure], fronts: Sequence[str] = ()) -> list[str]:
+    """What a sweep's table says of one dictionary; a control has no share of dead latents."""
+    by_name = {figure.name: figure for figure in figures}
+    recovered = by_name["core/loss_recovered_mean"]
+
+    def cell(name: str) -> str:
+        found = number(by_name[name].value, 3, NOT_MEASURED) if name in by_name else ""
+        return f"● {found}" if name in fronts else found
+
+    shown = [cell(name) for name in ("core/l0", "core/fvu", recovered.name)]
+    others = [cell(name) for name in ("core/ce_increase", "train/dead_share")]
+    return [*shown, interval(recovered, ".3f"), *others, f"{recovered.n:,}"]
+
+
+def _stability(figures: Sequence[Figure]) -> Table:
+    table = _table("stability between seeds", ("figure", "value", "95 % interval", "random rows", "n"))
+    for figure in figures:
+        name = figure.name.removeprefix("stability/")
+        if figure.value is None:
+            table.add_row(name, f"{NOT_MEASURED}: {figure.failure}")
+            continue
+        null = "" if figure.null is None else f"{figure.null:.3f}"
+        table.add_row(name, f"{figure.value:.3f}", interval(figure, ".3f"), null, f"{figure.n:,}")
+    return table

@@ -3,7 +3,6 @@
 from pydantic import PositiveInt
 
 from sparselex.base.config import Config
-from sparselex.base.sites import Mask
 from sparselex.dictionaries.kinds import Control
 
 
@@ -27,6 +26,3 @@ class EvaluateConfig(Config):
 
     dense_above: float = 0.1
     """Density above which a latent counts as dense."""
-
-    mask: Mask = Mask()
-    """Tokens left out."""

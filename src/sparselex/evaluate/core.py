@@ -3,7 +3,7 @@
 Everything is a function of sums by document, kept in float64; the intervals draw documents again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,17 +13,16 @@ from torch import Tensor
 
 from sparselex.activations.live import Reader
 from sparselex.activations.source import Batch
-from sparselex.base.figures import Figure
-from sparselex.base.intervals import bootstrap_interval
+from sparselex.base.figures import Figure, figure_of
+from sparselex.base.intervals import Floats, Resampled, resample
 from sparselex.base.progress import progress
 from sparselex.causal.splice import Replace, divergences, spliced_logits, to_constant, token_losses
 from sparselex.dictionaries.dictionary import Dictionary
+from sparselex.evaluate.metrics import METRICS, OF_PREDICTIONS, Metric, token_columns
+from sparselex.lm.subject import Place
 
-Floats = NDArray[np.float64]
-
-RECONSTRUCTION = ("n", "l0", "error", "square", "cosine", "norm_ratio")
-PREDICTION = ("n_predicted", "ce", "ce_spliced", "ce_zero", "ce_mean", "kl", "kl_mean")
-COLUMNS = (*RECONSTRUCTION, *PREDICTION)
+SiteSums = dict[str, Floats]
+"""Of one dictionary at one site: columns `[n_documents]`, and the summed target `x`, `[n_documents, width]`."""
 
 
 class Moments(NamedTuple):
@@ -33,61 +32,35 @@ class Moments(NamedTuple):
     covariance: Tensor
 
 
-class Definition(NamedTuple):
-    """How a figure comes from summed columns."""
+class _Rows(NamedTuple):
+    """Some rows of the corpus, and the documents of what is summed over them."""
 
-    unit: str
-    statistic: Callable[[dict[str, Floats]], Floats]
-    words: str
-    predicted: bool = False
+    tokens: Tensor
+    """`[n_rows, n_ctx]`."""
+
+    counted: Tensor
+    """`[n_rows, n_ctx]`, whether a token is reconstructed and replaced."""
+
+    batch: Batch
+    """The counted tokens' activations."""
+
+    owner: NDArray[np.int64]
+    """Place of each counted token's document among all."""
+
+    predicted: NDArray[np.bool_]
+    """`[n_rows, n_ctx - 1]`. A prediction counts where the token it predicts is text; its loss belongs to that token's
+    document."""
+
+    predicted_in: NDArray[np.int64]
+    """Place of each predicted token's document among all."""
 
 
-def _recovered(clean: str, spliced: str, ablated: str) -> Callable[[dict[str, Floats]], Floats]:
-    return lambda s: 1 - (s[spliced] - s[clean]) / (s[ablated] - s[clean])
+class _Undisturbed(NamedTuple):
+    """What the model predicts of some rows when no dictionary is in its way, at one site."""
 
-
-CORE: dict[str, Definition] = {
-    "l0": Definition("latents/token", lambda s: s["l0"] / s["n"], "mean number of latents that are not 0"),
-    "fvu": Definition(
-        "",
-        lambda s: s["error"] / s["spread"],
-        "fraction of variance unexplained: squared error over squared distance from the mean, summed over tokens in "
-        "float64",
-    ),
-    "cosine": Definition("", lambda s: s["cosine"] / s["n"], "mean cosine of activation and reconstruction"),
-    "norm_ratio": Definition("", lambda s: s["norm_ratio"] / s["n"], "mean of |reconstruction| / |activation|"),
-    "ce_loss": Definition(
-        "nats/token", lambda s: s["ce"] / s["n_predicted"], "cross-entropy of the model itself", True
-    ),
-    "ce_increase": Definition(
-        "nats/token",
-        lambda s: (s["ce_spliced"] - s["ce"]) / s["n_predicted"],
-        "cross-entropy with the reconstruction spliced in, less that of the model itself",
-        True,
-    ),
-    "loss_recovered_mean": Definition(
-        "",
-        _recovered("ce", "ce_spliced", "ce_mean"),
-        "1 - (CE spliced - CE) / (CE with the site at its mean - CE)",
-        True,
-    ),
-    "loss_recovered_zero": Definition(
-        "",
-        _recovered("ce", "ce_spliced", "ce_zero"),
-        "1 - (CE spliced - CE) / (CE with the site at zero - CE); zero is a weak baseline, so this flatters",
-        True,
-    ),
-    "kl": Definition(
-        "nats/token",
-        lambda s: s["kl"] / s["n_predicted"],
-        "KL divergence from the model's own predictions to those with the reconstruction",
-        True,
-    ),
-    "kl_recovered_mean": Definition(
-        "", lambda s: 1 - s["kl"] / s["kl_mean"], "1 - KL spliced / KL with the site at its mean", True
-    ),
-}
-"""Every core figure, defined once."""
+    logits: Tensor
+    columns: dict[str, Tensor]
+    """Of every token but the first of a row: its loss, and what ablations at the site do to it."""
 
 
 def training_sample(reader: Reader, n_rows: int) -> Tensor:
@@ -113,76 +86,161 @@ def core_sums(
     mean: Tensor,
     rows: NDArray[np.int64],
     *,
-    baselines: Mapping[str, Dictionary] | None = None,
-) -> dict[str, list[dict[str, Floats]]]:
+    controls: Mapping[str, Dictionary] | None = None,
+) -> dict[str, list[SiteSums]]:
     """Sums by document over the given rows, for each dictionary and each site of its target.
 
-    `dictionaries` read the reader's hook, `baselines` the target itself. Columns are `[n_documents]`; `x`, the summed
-    target, is `[n_documents, width]`. Sites are spliced one at a time, from codes of the undisturbed model.
+    `dictionaries` read the reader's hook, `controls` the target itself. Sites are spliced one at a time, from codes of
+    the undisturbed model.
     """
-    corpus = reader.corpus
-    numbers = np.unique(corpus.documents[rows])
-    numbers = numbers[numbers >= 0]
-    places = reader.model.places(reader.target or reader.hook)
     subjects = {name: (dictionary, False) for name, dictionary in dictionaries.items()}
-    subjects |= {name: (dictionary, True) for name, dictionary in (baselines or {}).items()}
-    widths = [place.columns.stop - place.columns.start for place in places]
-    sums = {
-        name: [
-            {column: np.zeros((len(numbers), width) if column == "x" else len(numbers)) for column in (*COLUMNS, "x")}
-            for width in widths
-        ]
-        for name in subjects
-    }
-    with progress("evaluate", len(rows) * corpus.n_ctx, "tokens") as bar:
+    subjects |= {name: (dictionary, True) for name, dictionary in (controls or {}).items()}
+    sums = _Sums(reader, subjects, mean, np.unique(reader.corpus.documents[rows]))
+    n_ctx = reader.corpus.n_ctx
+    with progress("evaluate", len(rows) * n_ctx, "tokens") as bar:
         for start in range(0, len(rows), reader.batch_rows):
             part = rows[start : start + reader.batch_rows]
-            _add_rows(reader, subjects, mean, part, numbers, sums)
-            bar.advance(len(part) * corpus.n_ctx)
-    return sums
+            sums.add(part)
+            bar.advance(len(part) * n_ctx)
+    return sums.of
 
 
-def _add_rows(
-    reader: Reader,
-    subjects: Mapping[str, tuple[Dictionary, bool]],
-    mean: Tensor,
-    rows: NDArray[np.int64],
-    numbers: NDArray[np.int32],
-    sums: dict[str, list[dict[str, Floats]]],
-) -> None:
-    tokens = reader.tokens(rows)
-    owners = np.asarray(reader.corpus.documents[rows])
-    text = owners >= 0
-    everywhere = reader.values(rows)
-    counted = text & reader.keeps(everywhere).reshape(text.shape)
-    batch = everywhere.at(np.flatnonzero(counted))
-    owner = np.searchsorted(numbers, owners[counted])
-    # A prediction counts where the token it predicts is text; its loss belongs to that token's document.
-    predicts = text[:, 1:]
-    predicted_in = np.searchsorted(numbers, owners[:, 1:][predicts])
-    reconstructions = {name: _reconstruct(*subject, batch) for name, subject in subjects.items()}
-    for number, place in enumerate(reader.model.places(reader.target or reader.hook)):
-        target, level = _target(batch)[:, place.columns], mean[place.columns]
-        sums_of_target = torch.zeros(len(numbers), target.shape[1], dtype=torch.float64)
-        sums_of_target.index_add_(0, torch.from_numpy(owner), target.double())
+class _Sums:
+    """Sums of several dictionaries over the same rows."""
 
-        def splice(replace: Replace, place=place) -> Tensor:
-            return spliced_logits(place.model, tokens, place.hook, replace, torch.from_numpy(counted))
+    def __init__(
+        self,
+        reader: Reader,
+        subjects: Mapping[str, tuple[Dictionary, bool]],
+        mean: Tensor,
+        documents: NDArray[np.int32],
+    ):
+        """`subjects` are dictionaries by name, each with whether it reads the target; `documents` those in the rows."""
+        self._reader, self._subjects, self._mean = reader, subjects, mean
+        self._places = reader.model.places(reader.target or reader.hook)
+        self._documents = documents[documents >= 0]
+        self._columns = token_columns()
+        self.of = {name: [self._empty(place) for place in self._places] for name in subjects}
 
-        clean = place.model.logits(tokens)
-        ablated = {"mean": splice(to_constant(level)), "zero": splice(torch.zeros_like)}
-        shared = {"ce": token_losses(clean, tokens), "kl_mean": divergences(clean, ablated["mean"])}
-        shared |= {f"ce_{name}": token_losses(logits, tokens) for name, logits in ablated.items()}
-        for name, (x_hat, l0) in reconstructions.items():
-            spliced = splice(lambda _, new=x_hat[:, place.columns]: new)  # type: ignore[misc]
-            per_token = shared | {"ce_spliced": token_losses(spliced, tokens), "kl": divergences(clean, spliced)}
-            per_token["n_predicted"] = torch.ones_like(per_token["kl"])
-            into = sums[name][number]
-            for column, value in per_token.items():
-                into[column] += np.bincount(predicted_in, value.double().cpu().numpy()[predicts], len(numbers))
-            for column, value in _errors(target, x_hat[:, place.columns], l0).items():
-                into[column] += np.bincount(owner, value.numpy(), len(numbers))
-            into["x"] += sums_of_target.numpy()
+    def add(self, rows: NDArray[np.int64]) -> None:
+        """Add some rows of the corpus."""
+        read, n = self._read(rows), len(self._documents)
+        reconstructions = {name: _reconstruct(*subject, read.batch) for name, subject in self._subjects.items()}
+        for number, place in enumerate(self._places):
+            target = _target(read.batch)[:, place.columns]
+            of_target = torch.zeros(n, target.shape[1], dtype=torch.float64)
+            of_target.index_add_(0, torch.from_numpy(read.owner), target.double())
+            undisturbed = _undisturbed(place, read, self._mean[place.columns])
+            for name, (x_hat, l0) in reconstructions.items():
+                into, there = self.of[name][number], x_hat[:, place.columns]
+                into["x"] += of_target.numpy()
+                for column, value in _spliced(place, read, undisturbed, there).items():
+                    of_text = value.double().cpu().numpy()[read.predicted]
+                    into[column] += np.bincount(read.predicted_in, of_text, n)
+                for column, value in self._of_tokens(target, there, l0).items():
+                    into[column] += np.bincount(read.owner, value.numpy(), n)
+
+    def _empty(self, place: Place) -> SiteSums:
+        n, width = len(self._documents), place.columns.stop - place.columns.start
+        found = {name: np.zeros(n) for name in ("n", *self._columns, *OF_PREDICTIONS)}
+        return found | {"x": np.zeros((n, width))}
+
+    def _read(self, rows: NDArray[np.int64]) -> _Rows:
+        owners = np.asarray(self._reader.corpus.documents[rows])
+        text, everywhere = owners >= 0, self._reader.values(rows)
+        counted = text & self._reader.keeps(everywhere).reshape(text.shape)
+        predicted = text[:, 1:]
+        return _Rows(
+            tokens=self._reader.tokens(rows),
+            counted=torch.from_numpy(counted),
+            batch=everywhere.at(np.flatnonzero(counted)),
+            owner=np.searchsorted(self._documents, owners[counted]),
+            predicted=predicted,
+            predicted_in=np.searchsorted(self._documents, owners[:, 1:][predicted]),
+        )
+
+    def _of_tokens(self, x: Tensor, x_hat: Tensor, l0: Tensor) -> dict[str, Tensor]:
+        """Columns of counted tokens, float64."""
+        x, x_hat = x.double(), x_hat.double()
+        found = {name: column.of(x, x_hat, l0) for name, column in self._columns.items()}
+        return {"n": torch.ones(len(x), dtype=torch.float64)} | found
+
+
+def pooled(sites: Sequence[SiteSums]) -> SiteSums:
+    """The sums of all sites as those of one: each site's squares in units of its own mean square, every column averaged
+    over sites."""
+    if len(sites) == 1:
+        return sites[0]
+    units = [site["square"].sum() / max(1.0, site["n"].sum()) or 1.0 for site in sites]
+    squared = {name for name, column in token_columns().items() if column.squared}
+
+    def averaged(column: str) -> Floats:
+        scales = [unit ** -float(column in squared) for unit in units]
+        return sum(site[column] * scale for site, scale in zip(sites, scales, strict=True)) / len(sites)
+
+    found = {column: averaged(column) for column in sites[0] if column != "x"}
+    # The squared sums of all sites' coordinates add up like the squares above.
+    parts = [site["x"] / np.sqrt(unit * len(sites)) for site, unit in zip(sites, units, strict=True)]
+    return found | {"x": np.concatenate(parts, axis=1)}
+
+
+def core_figures(sums: SiteSums, prefix: str = "core") -> list[Figure]:
+    """The figure of every metric from the sums of one dictionary."""
+    names = [name for name in sums if name != "x"]
+    drawn = resample(np.concatenate([*(sums[name][:, None] for name in names), sums["x"]], axis=1))
+    drawn = drawn._replace(total=_with_spread(drawn.total, names), draws=_with_spread(drawn.draws, names))
+    places = {name: number for number, name in enumerate([*names, "spread"])}
+    n_tokens = {name: int(sums[name].sum()) for name in ("n", "n_predicted")}
+    return [_core_figure(f"{prefix}/{name}", metric, drawn, places, n_tokens) for name, metric in METRICS.items()]
+
+
+def _core_figure(
+    name: str, metric: Metric, drawn: Resampled, places: Mapping[str, int], n_tokens: Mapping[str, int]
+) -> Figure:
+    n, kind = (n_tokens["n_predicted"], "predicted") if metric.predicted else (n_tokens["n"], "counted")
+    return figure_of(
+        name,
+        drawn,
+        lambda s: metric.statistic({column: s[..., place] for column, place in places.items()}),
+        f"{metric.words}; over {n:,} {kind} tokens of {drawn.n_units} test documents",
+        over="documents",
+        n=n,
+        unit=metric.unit,
+        empty="no token of the test documents was counted",
+    )
+
+
+def _with_spread(summed: Floats, names: Sequence[str]) -> Floats:
+    """`[..., n_columns + width]` to `[..., n_columns + 1]`: the squared distance from the mean in place of the sums
+    that it takes."""
+    columns, x = summed[..., : len(names)], summed[..., len(names) :]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = columns[..., names.index("square")] - np.square(x).sum(-1) / columns[..., names.index("n")]
+    return np.concatenate([columns, np.asarray(spread)[..., None]], axis=-1)
+
+
+def _undisturbed(place: Place, rows: _Rows, level: Tensor) -> _Undisturbed:
+    """The model as it is, and with the site at its mean `level` and at zero."""
+    clean = place.model.logits(rows.tokens)
+    at_mean = _with(place, rows, to_constant(level))
+    columns = {
+        "ce": token_losses(clean, rows.tokens),
+        "ce_mean": token_losses(at_mean, rows.tokens),
+        "ce_zero": token_losses(_with(place, rows, torch.zeros_like), rows.tokens),
+        "kl_mean": divergences(clean, at_mean),
+    }
+    return _Undisturbed(clean, columns | {"n_predicted": torch.ones_like(columns["ce"])})
+
+
+def _spliced(place: Place, rows: _Rows, undisturbed: _Undisturbed, x_hat: Tensor) -> dict[str, Tensor]:
+    """`OF_PREDICTIONS` of every token but the first of a row, with a reconstruction in the site's place."""
+    logits = _with(place, rows, lambda _: x_hat)
+    ours = {"ce_spliced": token_losses(logits, rows.tokens), "kl": divergences(undisturbed.logits, logits)}
+    return undisturbed.columns | ours
+
+
+def _with(place: Place, rows: _Rows, replace: Replace) -> Tensor:
+    return spliced_logits(place.model, rows.tokens, place.hook, replace, rows.counted)
 
 
 def _target(batch: Batch) -> Tensor:
@@ -194,90 +252,3 @@ def _reconstruct(dictionary: Dictionary, reads_target: bool, batch: Batch) -> tu
     x = (_target(batch) if reads_target else batch.x).to(dictionary.b_dec.device)
     codes = dictionary.encode_sparse(x)
     return dictionary.reconstruct(x, codes).cpu(), codes.indptr.diff().double().cpu()
-
-
-def _errors(x: Tensor, x_hat: Tensor, l0: Tensor) -> dict[str, Tensor]:
-    """Per-token columns of `RECONSTRUCTION`, float64."""
-    x, x_hat = x.double(), x_hat.double()
-    norm, norm_hat = x.norm(dim=-1), x_hat.norm(dim=-1)
-    return {
-        "n": torch.ones(len(x), dtype=torch.float64),
-        "l0": l0,
-        "error": (x - x_hat).square().sum(-1),
-        "square": x.square().sum(-1),
-        "cosine": (x * x_hat).sum(-1) / (norm * norm_hat).clamp_min(1e-300),
-        "norm_ratio": norm_hat / norm.clamp_min(1e-300),
-    }
-
-
-def pooled(sites: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
-    """The sums of all sites as those of one: each site's squares in units of its own mean square, every column averaged
-    over sites."""
-    if len(sites) == 1:
-        return dict(sites[0])
-    units = [site["square"].sum() / max(1.0, site["n"].sum()) or 1.0 for site in sites]
-    powers = {"error": 1.0, "square": 1.0}
-    found = {
-        column: sum(site[column] * unit ** -powers.get(column, 0.0) for site, unit in zip(sites, units, strict=True))
-        / len(sites)
-        for column in COLUMNS
-    }
-    # The squared sums of all sites' coordinates add up like the squares above.
-    found["x"] = np.concatenate(
-        [site["x"] / np.sqrt(unit * len(sites)) for site, unit in zip(sites, units, strict=True)], axis=1
-    )
-    return found
-
-
-def core_figures(sums: dict[str, Floats], prefix: str = "core") -> list[Figure]:
-    """Every figure of `CORE` from the sums of one dictionary."""
-    columns = [sums[name][:, None] for name in COLUMNS]
-    table = np.concatenate([*columns, sums["x"]], axis=1)
-    n_documents = len(table)
-
-    def named(summed: Floats) -> dict[str, Floats]:
-        parts = {name: summed[..., i] for i, name in enumerate(COLUMNS)}
-        parts["spread"] = parts["square"] - np.square(summed[..., len(COLUMNS) :]).sum(-1) / parts["n"]
-        return parts
-
-    figures = []
-    for name, definition in CORE.items():
-        n = int(sums["n_predicted" if definition.predicted else "n"].sum())
-        where = (
-            f"over {n:,} {'predicted' if definition.predicted else 'counted'} tokens of {n_documents} test documents"
-        )
-        words = f"{definition.words}; {where}; 95 % bootstrap interval over documents"
-        if not n:
-            figures.append(
-                Figure(
-                    name=f"{prefix}/{name}",
-                    unit=definition.unit,
-                    definition=words,
-                    failure="no token of the test documents was counted",
-                )
-            )
-            continue
-        found = bootstrap_interval(table, lambda s, d=definition: d.statistic(named(s)))  # type: ignore[misc]
-        if not np.isfinite(found.value):
-            figures.append(
-                Figure(
-                    name=f"{prefix}/{name}",
-                    unit=definition.unit,
-                    definition=words,
-                    failure="not a finite number: the quantity it is divided by is zero",
-                )
-            )
-            continue
-        low, high = (end if np.isfinite(end) else None for end in found[1:])
-        figures.append(
-            Figure(
-                name=f"{prefix}/{name}",
-                value=found.value,
-                unit=definition.unit,
-                ci_low=low,
-                ci_high=high,
-                n=n,
-                definition=words,
-            )
-        )
-    return figures

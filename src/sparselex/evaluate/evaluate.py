@@ -1,112 +1,81 @@
 """Evaluate a run: the dictionary, control dictionaries on the same activations, and the densities of its latents."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from sparselex.activations.live import Reader, spread
-from sparselex.base.artifacts import finished, stage, write_json
+from sparselex.base.artifacts import finished, stage
 from sparselex.base.figures import Figure
-from sparselex.base.intervals import bootstrap_interval
 from sparselex.base.memory import keep_freed_memory
+from sparselex.base.sites import Sited, Sites
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.evaluate.config import EvaluateConfig
 from sparselex.evaluate.controls import control_dictionaries
-from sparselex.evaluate.core import Floats, core_figures, core_sums, moments, pooled, training_sample
-from sparselex.evaluate.records import DensityHistogram, Evaluation
+from sparselex.evaluate.core import SiteSums, core_figures, core_sums, moments, pooled, training_sample
+from sparselex.evaluate.latents import density_histogram, latent_figures
+from sparselex.evaluate.records import Evaluation
 from sparselex.features.index import FeatureIndex
 from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import SubjectModel
-
-FIGURES = "evaluation.json"
 
 
 def evaluate(
     model: SubjectModel | ModelPair,
     dictionary: Dictionary,
     index: FeatureIndex,
-    hook: str,
+    sites: Sites,
     config: EvaluateConfig,
     to: Path | str,
     *,
     inputs: Mapping[str, str],
-    target: str | None = None,
 ) -> Evaluation:
     """Measure on test documents and write the evaluation to `to`; unchanged work is not done again.
 
-    A transcoder reads `hook` and is judged at `target`; its baselines are autoencoders of the target. With several
-    sites the figures of `core/` are averages over sites (each in its own units, spliced alone), and each site has its
-    own under `core/<model>:<hook>/`.
+    A transcoder is judged at what it writes; its control dictionaries are autoencoders of that. With several sites the
+    figures of `core/` are averages over sites (each in its own units, spliced alone), and each site has its own under
+    `core/<model>:<hook>/`.
     """
-    to = Path(to)
-    if finished(to, "evaluation", config, inputs):
-        return Evaluation.model_validate_json((to / FIGURES).read_text(encoding="utf-8"))
+    to, sited = Path(to), Sited(sites=sites, options=config)
+    if finished(to, "evaluation", sited, inputs):
+        return Evaluation.read(to)
     keep_freed_memory()
-    reader = Reader(model, index.corpus, hook, config.mask, batch_rows=config.batch_rows, target=target)
-    with stage(to, "evaluation", config, inputs) as staging:
-        found_moments = moments(reader, config.moment_rows)
-        k = max(1, round(float(index.table["n_active"].sum() / max(1, index.n_tokens_total))))
-        controls = control_dictionaries(
-            config.controls,
-            found_moments,
-            lambda: training_sample(reader, config.moment_rows),
-            d_sae=dictionary.d_sae,
-            k=k,
-            n_steps=config.pursuit_steps,
-        )
-        rows = spread(index.corpus.row_ranges["test"], config.n_rows)
-        sums = core_sums(reader, {"dictionary": dictionary}, found_moments.mean, rows, baselines=controls)
-        sites = [f"{place.model.name}:{place.hook}" for place in model.places(target or hook)]
-        found = Evaluation(
-            figures=_figures(sums.pop("dictionary"), sites) + latent_figures(index, config.dense_above),
-            baselines={name: _figures(part, sites) for name, part in sums.items()},
-            density=density_histogram(index),
-        )
-        write_json(staging.folder / FIGURES, json.loads(found.model_dump_json()))
+    names = sites.names()
+    reader = Reader(
+        model, index.corpus, names["hook"], sites.mask, batch_rows=config.batch_rows, target=names.get("target")
+    )
+    k = max(1, round(float(index.table["n_active"].sum() / max(1, index.n_tokens_total))))
+    with stage(to, "evaluation", sited, inputs) as staging:
+        figures, controls = _measured(reader, dictionary, config, k)
+        figures += latent_figures(index, config.dense_above)
+        found = Evaluation(figures=figures, controls=controls, density=density_histogram(index))
+        found.write(staging.folder)
         staging.finish({"k_controls": k})
     return found
 
 
-def _figures(sums: list[dict[str, Floats]], sites: list[str]) -> list[Figure]:
+def _measured(
+    reader: Reader, dictionary: Dictionary, config: EvaluateConfig, k: int
+) -> tuple[list[Figure], dict[str, list[Figure]]]:
+    """Core figures of the dictionary, and of control dictionaries with `k` active latents."""
+    at = moments(reader, config.moment_rows)
+    controls = control_dictionaries(
+        config.controls,
+        at,
+        lambda: training_sample(reader, config.moment_rows),
+        d_sae=dictionary.d_sae,
+        k=k,
+        n_steps=config.pursuit_steps,
+    )
+    rows = spread(reader.corpus.row_ranges["test"], config.n_rows)
+    sums = core_sums(reader, {"dictionary": dictionary}, at.mean, rows, controls=controls)
+    sites = [f"{place.model.name}:{place.hook}" for place in reader.model.places(reader.target or reader.hook)]
+    found = {name: _figures(part, sites) for name, part in sums.items()}
+    return found.pop("dictionary"), found
+
+
+def _figures(sums: list[SiteSums], sites: list[str]) -> list[Figure]:
     found = core_figures(pooled(sums))
     if len(sums) > 1:
         for site, part in zip(sites, sums, strict=True):
             found += core_figures(part, f"core/{site}")
     return found
-
-
-def latent_figures(index: FeatureIndex, dense_above: float) -> list[Figure]:
-    """Shares of latents that are alive, dead and dense, with intervals over latents."""
-    density = index.table["density"]
-    n = index.d_sae
-    where = f"of {n:,} latents, over {index.n_tokens_total:,} counted tokens; 95 % bootstrap interval over latents"
-    shares = {
-        "alive_share": (density > 0, "active on at least one token"),
-        "dead_share": (density == 0, "never active"),
-        "dense_share": (density > dense_above, f"active on more than {dense_above:.0%} of tokens"),
-    }
-    figures = []
-    for name, (which, words) in shares.items():
-        found = bootstrap_interval(np.stack([which, np.ones(n)], axis=1), lambda s: s[..., 0] / s[..., 1], n_draws=200)
-        figures.append(
-            Figure(
-                name=f"core/{name}",
-                value=found.value,
-                ci_low=found.low,
-                ci_high=found.high,
-                n=n,
-                definition=f"share {words}, {where}",
-            )
-        )
-    return figures
-
-
-def density_histogram(index: FeatureIndex, n_bins: int = 40) -> DensityHistogram:
-    """log10 density of all living latents in equal bins from one token in the corpus to every token."""
-    density = index.table["density"]
-    edges = np.linspace(np.log10(1 / max(2, index.n_tokens_total)), 0, n_bins + 1)
-    alive = density[density > 0]
-    counts = np.histogram(np.log10(alive).clip(edges[0], 0), edges)[0]
-    return DensityHistogram(edges=edges.tolist(), counts=counts.tolist(), n_dead=int((density == 0).sum()))

@@ -1,7 +1,13 @@
 """Evaluations as they lie on disk. No tensors here: report and browser read these."""
 
+from pathlib import Path
+
+from sparselex.base.artifacts import read_json, write_json
 from sparselex.base.config import Config
-from sparselex.base.figures import Figure
+from sparselex.base.figures import Figures
+
+DENSITY = "density.json"
+"""File of an evaluation that holds its `DensityHistogram`."""
 
 
 class DensityHistogram(Config):
@@ -16,15 +22,24 @@ class DensityHistogram(Config):
     n_dead: int
     """Latents never active."""
 
+    @classmethod
+    def read(cls, folder: Path) -> "DensityHistogram":
+        """That of the evaluation `folder`. Raises `UserError` if it is missing or damaged."""
+        return cls.parse(read_json(folder / DENSITY), str(folder / DENSITY))
 
-class Evaluation(Config):
-    """The figures of one run."""
 
-    figures: list[Figure]
-    """Figures of the dictionary."""
-
-    baselines: dict[str, list[Figure]]
-    """The same figures of control dictionaries on the same activations, by control."""
+class Evaluation(Figures):
+    """One dictionary judged: its figures beside those of control dictionaries, and how its latents are spread."""
 
     density: DensityHistogram
     """Densities of the dictionary's latents over all counted tokens."""
+
+    @classmethod
+    def read(cls, folder: Path) -> "Evaluation":
+        """The evaluation in the artifact `folder`. Raises `UserError` if a file of it is missing or damaged."""
+        return cls(**dict(Figures.read(folder)), density=DensityHistogram.read(folder))
+
+    def write(self, folder: Path) -> None:
+        """Put its figures and densities into the folder of an artifact in progress, a file each."""
+        super().write(folder)
+        write_json(folder / DENSITY, self.density.to_json())

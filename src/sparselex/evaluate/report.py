@@ -1,231 +1,121 @@
-"""The report: the figures of a workspace's main run, each beside its controls, and what they do not show."""
+"""The report: the figures of one run, each beside its controls, and what they do not show."""
 
-import numpy as np
-from rich.console import Console
-from rich.table import Table
+from collections.abc import Mapping, Sequence
 
-from sparselex.atlas.records import DIFF, ModelDiff
-from sparselex.base.artifacts import read_json, write_json
+from sparselex.base.artifacts import write_json
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Figure
-from sparselex.base.intervals import bootstrap_interval
-from sparselex.base.workspace import MAIN, Workspace
-from sparselex.evaluate.records import Evaluation
-from sparselex.explain.records import DEFINITIONS, Explanation
-from sparselex.explain.store import ExplanationStore
-
-TWIN = "twin"
+from sparselex.base.workspace import Workspace
+from sparselex.evaluate.gathered import gather, has_figures
 
 
 class Report(Config):
     """What `report.json` holds."""
 
+    run: str
+    """The run whose figures these are."""
+
     figures: list[Figure]
-    """Figures of run `main` with those of its controls."""
+    """Its figures, each with those of its controls: the runs that are twins of it, then control dictionaries."""
 
     verdicts: list[str]
-    """Where the trained model's figures do and do not differ from the random twin's, in words."""
+    """Where its figures do and do not differ from those of its twins, in words."""
+
+    others: dict[str, dict[str, float]]
+    """Values of the figures of every other evaluated run, by run and by name of the figure; they are no controls."""
+
+    stale: list[str]
+    """Artifacts whose figures are left out, since they were measured on another dictionary or index than their run has
+    now; those of other runs with the run's name before them, as in `twin/evaluation`."""
 
 
-def report(workspace: Workspace) -> Report:
-    """Every evaluated run's figures side by side.
+def report(workspace: Workspace, run: str | None = None) -> Report:
+    """The figures of one run beside its controls, from the artifacts that hold figures.
 
-    Raises `UserError` if the main run (or, without one, any run) has not been evaluated.
+    Without `run` it is `main`, or where that has no figures the first run that is no twin. Raises `UserError` if there
+    is no such run, or it has no figures.
     """
-    runs = [name for name in workspace.runs() if evaluation_of(workspace, name)]
-    if not runs:
-        raise UserError(
-            f"{workspace.path} holds no evaluated run.",
-            "a run that went through harvest or demo, train, index, explain and evaluate",
-            f"run `sparselex evaluate {workspace.path.name}`.",
-        )
-    main = MAIN if MAIN in runs else runs[0]
-    figures = {name: figures_of(workspace, name) for name in runs}
-    controls = {name: {f.name: f for f in figures[name]} for name in runs if name != main}
-    evaluation = evaluation_of(workspace, main)
-    assert evaluation is not None
-    controls |= {name: {f.name: f for f in part} for name, part in evaluation.baselines.items()}
-    together = [_with_controls(figure, controls) for figure in figures[main]]
-    verdicts = _verdicts(figures[main], controls[TWIN]) if TWIN in controls else ["No random twin was run: no verdict."]
-    return Report(figures=together, verdicts=verdicts)
+    evaluated = evaluated_runs(workspace)
+    run = run or _default(workspace, evaluated)
+    of_what = {name: workspace.card(name).twin_of for name in (*evaluated, run)}
+    if run not in evaluated:
+        raise _nothing(workspace, f"Run {run!r} of {workspace.path} has no figures.", f" --run {run}")
+    found = {name: gather(workspace, name) for name in evaluated}
+    twins = [name for name in evaluated if of_what[name] == run]
+    controls = {name: found[name].figures for name in twins} | found[run].controls
+    by_name = {name: {figure.name: figure for figure in part} for name, part in controls.items()}
+    return Report(
+        run=run,
+        figures=[_with_controls(figure, by_name) for figure in found[run].figures],
+        verdicts=_verdicts(workspace, found[run].figures, {name: by_name[name] for name in twins}),
+        others={name: _values(found[name].figures) for name in evaluated if name not in (run, *twins)},
+        stale=[name if owner == run else f"{owner}/{name}" for owner, part in found.items() for name in part.stale],
+    )
 
 
 def write_report(workspace: Workspace) -> Report:
-    """The report, written to `report.json`. Raises like `report`."""
+    """The report of the workspace's main run, written to `report.json`. Raises like `report`."""
     found = report(workspace)
     write_json(workspace.report, found.to_json())
     return found
 
 
-def evaluation_of(workspace: Workspace, run: str) -> Evaluation | None:
-    """The stored evaluation of a run, or None."""
-    values = read_json(workspace.run(run) / "evaluation" / "evaluation.json")
-    return None if values is None else Evaluation.parse(values, f"the evaluation of run {run}")
+def evaluated_runs(workspace: Workspace) -> list[str]:
+    """Names of the runs that have figures, `main` first."""
+    return [name for name in workspace.runs() if has_figures(workspace, name)]
 
 
-def diff_of(workspace: Workspace, run: str) -> ModelDiff | None:
-    """The stored comparison of a run's two models, or None; also None where the dictionary has been trained anew
-    since."""
-    folder = workspace.run(run)
-    values, manifest, trained = (
-        read_json(folder / name) for name in (f"diff/{DIFF}", "diff/manifest.json", "dictionary/manifest.json")
+def _default(workspace: Workspace, evaluated: Sequence[str]) -> str:
+    for name in evaluated:  # `main` comes first
+        if workspace.card(name).twin_of is None:
+            return name
+    raise _nothing(workspace, f"{workspace.path} holds no evaluated run.")
+
+
+def _nothing(workspace: Workspace, given: str, option: str = "") -> UserError:
+    return UserError(
+        given,
+        "a run that went through harvest or demo, train, index, explain and evaluate",
+        f"run `sparselex evaluate {workspace.path.name}{option}`.",
     )
-    if values is None or not manifest or not trained or manifest["inputs"]["dictionary"] != trained.get("id"):
-        return None
-    return ModelDiff.parse(values, f"the comparison of run {run}")
 
 
-def figures_of(workspace: Workspace, run: str) -> list[Figure]:
-    """Core figures of a run, those of its explanations, and those of the comparison of its two models if one was
-    made."""
-    evaluation = evaluation_of(workspace, run)
-    manifest = read_json(workspace.run(run) / "index" / "manifest.json")
-    explanations = ExplanationStore(workspace.database).all(manifest["id"]) if manifest else []
-    compared = diff_of(workspace, run)
-    figures = (evaluation.figures if evaluation else []) + explanation_figures(explanations)
-    return figures + (compared.figures if compared else [])
-
-
-def explanation_figures(explanations: list[Explanation]) -> list[Figure]:
-    """Share of latents explained, and the median of each measure over them, with intervals over latents."""
-    name, n = "explain/rule", len(explanations)
-    if not n:
-        return [Figure(name=f"{name}/explained_share", definition=_SHARE, failure="no latent has been explained yet")]
-    explained = [e for e in explanations if e.status == "explained"]
-    flags = np.array([[e.status == "explained", 1] for e in explanations], dtype=float)
-    share = bootstrap_interval(flags, lambda s: s[..., 0] / s[..., 1], n_draws=200)
-    figures = [
-        Figure(
-            name=f"{name}/explained_share",
-            value=share.value,
-            ci_low=share.low,
-            ci_high=share.high,
-            n=n,
-            definition=_SHARE,
-        )
-    ]
-    for metric, words in DEFINITIONS.items():
-        scores = [score for e in explained for score in e.scores if score.metric == metric]
-        definition = f"median over explained latents of: {words}; 95 % bootstrap interval over latents"
-        if not scores:
-            figures.append(Figure(name=f"{name}/{metric}", definition=definition, failure="no latent has this score"))
-            continue
-        low, high = _median_interval([score.value for score in scores])
-        nulls = [score.null for score in scores if score.null is not None]
-        figures.append(
-            Figure(
-                name=f"{name}/{metric}",
-                value=float(np.median([score.value for score in scores])),
-                ci_low=low,
-                ci_high=high,
-                n=len(scores),
-                definition=definition,
-                null=float(np.median(nulls)) if nulls else None,
-            )
-        )
-    return figures
-
-
-_SHARE = "share of living latents with a rule that beats its null on validation documents; the others are abstentions"
-
-
-def print_report(found: Report, console: Console | None = None) -> None:
-    """Print the table and the verdicts."""
-    console = console or Console()
-    if not console.is_terminal:
-        console.width = 160  # a file or a pipe has no width of its own
-    names = sorted({name for figure in found.figures for name in figure.controls}, key=lambda n: (n != TWIN, n))
-    table = Table(title="main, beside its controls", title_justify="left")
-    for column in ("figure", "value", "95 % interval", "null", *names, "n"):
-        table.add_column(column, justify="left" if column == "figure" else "right", overflow="fold")
-    for figure in found.figures:
-        value = f"{figure.value:.4g} {figure.unit}".strip() if figure.value is not None else "not measured"
-        interval = (
-            "" if figure.ci_low is None or figure.ci_high is None else f"{figure.ci_low:.4g} … {figure.ci_high:.4g}"
-        )
-        null = "" if figure.null is None else f"{figure.null:.4g}"
-        beside = [f"{figure.controls[name]:.4g}" if name in figure.controls else "" for name in names]
-        table.add_row(figure.name, value, interval, null, *beside, f"{figure.n:,}")
-    console.print(table)
-    for verdict in found.verdicts:
-        console.print(f"• {verdict}", highlight=False)
-
-
-def print_diff(found: ModelDiff, console: Console | None = None) -> None:
-    """Print the classes of a comparison of two models, and the latents that are most specific to either."""
-    console = console or Console()
-    if not console.is_terminal:
-        console.width = 160
-    by_name = {figure.name: figure for figure in found.figures}
-    a, b = found.models
-    console.print(f"a: {a}, b: {b}; {found.n_tokens:,} tokens of test documents", highlight=False)
-    table = Table(title="latents by class", title_justify="left")
-    for column in ("class", "latents", "share", "95 % interval", "truly specific", "95 % interval"):
-        table.add_column(column, justify="left" if column == "class" else "right")
-    for name, n in found.n_latents.items():
-        specific = by_name.get(f"diff/{name}_specific_share")
-        table.add_row(
-            name, f"{n:,}", *_cells(by_name[f"diff/{name}_share"]), *(_cells(specific) if specific else ("", ""))
-        )
-    console.print(table)
-    alike, interval = _cells(by_name["diff/shared_cosine"])
-    console.print(
-        f"mean cosine of the two rows of shared latents: {alike}{f' ({interval})' if interval else ''}; near 0 the "
-        "models have no "
-        "directions in common, and the following says nothing.",
-        highlight=False,
-    )
-    if found.n_silent:
-        console.print(f"{found.n_silent:,} latents were active on none of these tokens.", highlight=False)
-    for name, model in zip(("only_a", "only_b"), (a, b), strict=True):
-        table = Table(title=f"most specific to {model}", title_justify="left")
-        for column in ("latent", "nu error", "nu reconstruction", "relative norm", "cosine", "n"):
-            table.add_column(column, justify="right")
-        for one in found.most_specific[name]:
-            table.add_row(
-                str(one.latent),
-                f"{one.nu_error:.3f}",
-                f"{one.nu_reconstruction:.3f}",
-                f"{one.relative_norm:.3f}",
-                f"{one.cosine:.3f}",
-                f"{one.n_active:,}",
-            )
-        if found.most_specific[name]:
-            console.print(table)
-
-
-def _cells(figure: Figure) -> tuple[str, str]:
-    value = "not measured" if figure.value is None else f"{figure.value:.3g}"
-    known = figure.ci_low is not None and figure.ci_high is not None
-    return value, f"{figure.ci_low:.3g} … {figure.ci_high:.3g}" if known else ""
-
-
-def _with_controls(figure: Figure, controls: dict[str, dict[str, Figure]]) -> Figure:
+def _with_controls(figure: Figure, controls: Mapping[str, Mapping[str, Figure]]) -> Figure:
     values = {name: part[figure.name].value for name, part in controls.items() if figure.name in part}
-    return figure.model_copy(update={"controls": {k: v for k, v in values.items() if v is not None}})
+    return figure.model_copy(update={"controls": {name: value for name, value in values.items() if value is not None}})
 
 
-def _verdicts(main: list[Figure], twin: dict[str, Figure]) -> list[str]:
-    """One sentence on the figures whose intervals overlap with the twin's, one on those whose intervals do not."""
+def _values(figures: Sequence[Figure]) -> dict[str, float]:
+    return {figure.name: figure.value for figure in figures if figure.value is not None}
+
+
+def _verdicts(workspace: Workspace, figures: Sequence[Figure], twins: Mapping[str, Mapping[str, Figure]]) -> list[str]:
+    if not twins:
+        return ["No random twin was run: no verdict."]
+    found = []
+    for name, twin in twins.items():
+        found += verdicts(figures, twin, f"{name} ({workspace.card(name).twin} weights)")
+    return [*found, "Loss recovered means little on a random model: it has no loss worth recovering."]
+
+
+def verdicts(figures: Sequence[Figure], twin: Mapping[str, Figure], who: str) -> list[str]:
+    """One sentence on the figures whose intervals lie apart from those of the twin `who`, one on those whose intervals
+    overlap with them."""
     apart: list[str] = []
     alike: list[str] = []
-    for figure in main:
-        other = twin.get(figure.name)
-        if other is None or None in (figure.ci_low, figure.ci_high, other.ci_low, other.ci_high):
-            continue
-        overlap = figure.ci_low <= other.ci_high and other.ci_low <= figure.ci_high  # type: ignore[operator]
-        (alike if overlap else apart).append(figure.name)
+    for figure in figures:
+        overlap = _overlap(figure, twin[figure.name]) if figure.name in twin else None
+        if overlap is not None:
+            (alike if overlap else apart).append(figure.name)
     return [
-        "Clearly different from the random twin (intervals apart): " + (", ".join(apart) or "none") + ".",
-        "Not clearly different from the random twin (intervals overlap): " + (", ".join(alike) or "none") + ".",
-        "Loss recovered means little on a random model: it has no loss worth recovering.",
+        f"Clearly different from {who}, intervals apart: {', '.join(apart) or 'none'}.",
+        f"Not clearly different from {who}, intervals overlap: {', '.join(alike) or 'none'}.",
     ]
 
 
-def _median_interval(values: list[float]) -> tuple[float, float]:
-    """Distribution-free 95 % interval of a median from order statistics (binomial, normal approximation)."""
-    ordered, n = np.sort(values), len(values)
-    half = 0.98 * np.sqrt(n)
-    low, high = int(np.floor(n / 2 - half)), int(np.ceil(n / 2 + half))
-    return float(ordered[max(0, low)]), float(ordered[min(n - 1, high)])
+def _overlap(one: Figure, other: Figure) -> bool | None:
+    """Whether two intervals overlap; None where one of them is not known."""
+    if one.ci_low is None or one.ci_high is None or other.ci_low is None or other.ci_high is None:
+        return None
+    return one.ci_low <= other.ci_high and other.ci_low <= one.ci_high

@@ -12,13 +12,10 @@ from sparselex.activations.live import Reader, spread
 from sparselex.atlas.fronts import fronts_of
 from sparselex.atlas.matching import stability_figures
 from sparselex.atlas.records import SweepReport, SweepRow
-from sparselex.base.figures import Figure
+from sparselex.base.figures import Figure, mean_figure
 from sparselex.dictionaries.controls.bases import principal_components
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.evaluate.core import core_figures, core_sums, moments, pooled
-
-SHOWN = ("core/l0", "core/fvu", "core/loss_recovered_mean", "core/ce_increase")
-"""Figures of a sweep's table."""
 
 
 class Measured(NamedTuple):
@@ -35,44 +32,45 @@ def sweep_report(
 ) -> SweepReport:
     """Measure all dictionaries, those of one hook in one pass of the model over `n_rows` test rows."""
     rows: dict[str, SweepRow] = {}
-    baselines: dict[str, list[Figure]] = {}
+    controls: dict[str, list[Figure]] = {}
     for hook, reader in readers.items():
         here = [member for member in members if member.row.hook == hook]
         rows |= {member.row.name: member.row for member in here}
         trained = {member.row.name: member for member in here if member.dictionary is not None}
         if trained:
-            measured, others = _on_one_hook(reader, trained, n_rows, moment_rows)
+            measured, beside = _on_one_hook(reader, trained, n_rows, moment_rows)
             rows |= measured
-            baselines |= {f"{hook}/{name}": figures for name, figures in others.items()}
+            controls |= {f"{hook}/{name}": figures for name, figures in beside.items()}
     ordered = [rows[member.row.name] for member in members]
     ordered = [row.model_copy(update={"fronts": fronts_of(row, ordered)}) for row in ordered]
-    return SweepReport(rows=ordered, baselines=baselines, stability=_stability(members))
+    return SweepReport(rows=ordered, controls=controls, stability=_stability(members))
 
 
 def _on_one_hook(
     reader: Reader, trained: Mapping[str, Measured], n_rows: int, moment_rows: int
 ) -> tuple[dict[str, SweepRow], dict[str, list[Figure]]]:
+    """The rows with their figures, and the figures of principal components at the same L0."""
     mean, covariance = moments(reader, moment_rows)
     rows = spread(reader.corpus.row_ranges["test"], n_rows)
     dictionaries = {name: member.dictionary for name, member in trained.items() if member.dictionary is not None}
     ks = sorted({min(len(mean), max(1, round(k))) for k in _sparsities(reader, dictionaries, rows)})
     pca = {f"pca-k{k}": principal_components(mean, covariance, k) for k in ks}
-    sums = core_sums(reader, dictionaries, mean, rows, baselines=pca)
+    sums = core_sums(reader, dictionaries, mean, rows, controls=pca)
     found = {}
-    for name, member in trained.items():
-        d_sae = dictionaries[name].d_sae
-        dead = Figure(
-            name="train/dead_share",
-            value=member.n_dead / d_sae,
-            n=d_sae,
-            definition=f"share of {d_sae:,} latents that counted as dead when training ended",
-        )
-        found[name] = member.row.model_copy(update={"figures": [*core_figures(pooled(sums[name])), dead]})
+    for name, dictionary in dictionaries.items():
+        row, n_dead = trained[name].row, trained[name].n_dead
+        figures = [*core_figures(pooled(sums[name])), _dead_share(n_dead, dictionary.d_sae)]
+        found[name] = row.model_copy(update={"figures": figures})
     return found, {name: core_figures(pooled(sums[name])) for name in pca}
 
 
+def _dead_share(n_dead: int, d_sae: int) -> Figure:
+    words = f"share of {d_sae:,} latents that counted as dead when training ended"
+    return mean_figure("train/dead_share", np.arange(d_sae) < n_dead, words, over="latents")
+
+
 def _sparsities(reader: Reader, dictionaries: Mapping[str, Dictionary], rows: NDArray[np.int64]) -> list[float]:
-    """L0 of each dictionary on a few rows: what its baseline is given."""
+    """L0 of each dictionary on a few rows: what its control is given."""
     x = reader.read(rows[: reader.batch_rows]).x
     return [len(dictionary.encode_sparse(x).indices) / max(1, len(x)) for dictionary in dictionaries.values()]
 
@@ -86,6 +84,5 @@ def _stability(members: Sequence[Measured]) -> list[Figure]:
     for _, group in groupby(alive, key=alike):
         same = list(group)
         prefix = f"stability/{same[0].row.name.rpartition('-s')[0]}"
-        dictionaries = [member.dictionary for member in same if member.dictionary is not None]
-        found += stability_figures(dictionaries, prefix, signed=dictionaries[0].signed)
+        found += stability_figures([member.dictionary for member in same if member.dictionary is not None], prefix)
     return found

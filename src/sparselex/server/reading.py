@@ -11,9 +11,9 @@ from sparselex.atlas.records import SweepReport
 from sparselex.base.artifacts import MANIFEST, Manifest, read_json
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
-from sparselex.base.workspace import MAIN, Workspace
-from sparselex.evaluate.records import Evaluation
-from sparselex.evaluate.report import Report, evaluation_of
+from sparselex.base.workspace import Workspace
+from sparselex.evaluate.records import DENSITY, DensityHistogram
+from sparselex.evaluate.report import Report, evaluated_runs, report
 from sparselex.explain.records import Explanation
 from sparselex.explain.store import ExplanationStore
 from sparselex.features.index import FeatureIndex
@@ -128,9 +128,9 @@ class Reading:
         """The configuration of a run; empty if it was made without one."""
         return self.workspace.settings(run)
 
-    def evaluation(self, run: str) -> Evaluation | None:
-        """The evaluation of a run, or None."""
-        return evaluation_of(self.workspace, run)
+    def density(self, run: str) -> DensityHistogram | None:
+        """How often the latents of an evaluated run are active, or None."""
+        return _parsed(DensityHistogram, self.workspace.run(run) / "evaluation" / DENSITY)
 
     def run_folders(self) -> list[str]:
         """Names of all runs that were begun, with or without a finished artifact."""
@@ -145,20 +145,9 @@ class Reading:
         return _parsed(Report, self.workspace.report)
 
     def report_is_old(self) -> bool:
-        """Whether some run's evaluation says otherwise than the report; by contents, so that copies stay fresh."""
-        report = self.report()
-        evaluated = {run: found for run in self.workspace.runs() if (found := self.evaluation(run))}
-        if report is None or not evaluated:
-            return False
-        main = MAIN if MAIN in evaluated else next(iter(evaluated))
-        reported = {figure.name: figure for figure in report.figures}
-        for run, evaluation in evaluated.items():
-            for figure in evaluation.figures:
-                beside = reported.get(figure.name)
-                known = None if beside is None else beside.value if run == main else beside.controls.get(run)
-                if known != figure.value and (run == main or beside is not None):
-                    return True
-        return False
+        """Whether the artifacts say otherwise than the report; by contents, so that copies stay fresh."""
+        written = self.report()
+        return written is not None and written != (report(self.workspace) if evaluated_runs(self.workspace) else None)
 
 
 def _parsed(kind: type[T], path: Path) -> T | None:

@@ -3,7 +3,6 @@
 from itertools import groupby
 
 from sparselex.base.figures import Figure
-from sparselex.evaluate.report import TWIN
 from sparselex.server.contexts import CorpusSummary, FigureGroup, OverviewPage, RunSummary
 from sparselex.server.reading import Reading
 
@@ -15,18 +14,16 @@ def overview(reading: Reading) -> OverviewPage:
     """The workspace at a glance."""
     workspace, report = reading.workspace, reading.report()
     figures = report.figures if report else []
-    controls = {name for figure in figures for name in figure.controls}
-    evaluations = {run: reading.evaluation(run) for run in workspace.runs()}
     return OverviewPage(
         title=f"{workspace.path.name}: overview",
         workspace=workspace.path.name,
         corpus=_corpus(reading, workspace.runs()),
         runs=[_run(reading, run) for run in workspace.runs()],
         groups=_groups(figures),
-        control_names=sorted(controls, key=lambda name: (name != TWIN, name)),
+        control_names=list(dict.fromkeys(name for figure in figures for name in figure.controls)),
         verdicts=report.verdicts if report else [],
         notice=_notice(reading),
-        densities={run: found.density for run, found in evaluations.items() if found},
+        densities={run: density for run in workspace.runs() if (density := reading.density(run))},
         sweeps={run: found for run in reading.run_folders() if (found := reading.sweep(run))},
     )
 

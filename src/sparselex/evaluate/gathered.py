@@ -1,0 +1,75 @@
+"""The figures of a run as they lie on disk: those of every artifact that was made of what the run has now."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from sparselex.base.artifacts import Manifest, open_artifact, verify_file
+from sparselex.base.figures import FIGURES, Figure, Figures
+from sparselex.base.workspace import Workspace
+from sparselex.evaluate.explanations import stored_explanation_figures
+
+_FIRST = ("evaluation", "explanations", "diff")
+"""Artifacts whose figures come first, in this order; the others follow by name."""
+
+_MEASURED = ("dictionary", "index")
+"""Inputs that the run itself makes, and may have made anew since."""
+
+
+class Gathered(NamedTuple):
+    """What the artifacts of one run say in numbers."""
+
+    figures: list[Figure]
+    """Figures of the run."""
+
+    controls: dict[str, list[Figure]]
+    """The same figures of its control dictionaries, by control."""
+
+    stale: list[str]
+    """Artifacts that were left out: they were measured on another dictionary or index than the run has now."""
+
+
+def has_figures(workspace: Workspace, run: str) -> bool:
+    """Whether an artifact of the run holds figures, of whatever it had when they were measured."""
+    return any(FIGURES in manifest.files for manifest in workspace.artifacts(run).values())
+
+
+def gather(workspace: Workspace, run: str) -> Gathered:
+    """All figures of a run, those of its explanations after those of its evaluation.
+
+    Raises `UserError` for a file that is not what its artifact's manifest says.
+    """
+    artifacts = workspace.artifacts(run)
+    measured = [name for name, manifest in artifacts.items() if FIGURES in manifest.files]
+    stale = [name for name in measured if not is_current(name, artifacts)]
+    found = {name: _figures(workspace, run, name, artifacts[name]) for name in measured if name not in stale}
+    if "index" in artifacts and "explanations" not in artifacts:
+        if is_current("index", artifacts):
+            found["explanations"] = Figures(figures=stored_explanation_figures(workspace, run))
+        else:
+            stale.append("explanations")
+    ordered = [found[name] for name in sorted(found, key=_place)]
+    controls: dict[str, list[Figure]] = {}
+    for part in ordered:
+        for control, figures in part.controls.items():
+            controls.setdefault(control, []).extend(figures)
+    return Gathered([figure for part in ordered for figure in part.figures], controls, sorted(stale, key=_place))
+
+
+def is_current(name: str, artifacts: Mapping[str, Manifest]) -> bool:
+    """Whether an artifact of a run was made of the dictionary and the index that the run has now, and the index of that
+    dictionary."""
+    return all(
+        role in artifacts and artifacts[role].id == made_of and is_current(role, artifacts)
+        for role, made_of in artifacts[name].inputs.items()
+        if role in _MEASURED
+    )
+
+
+def _figures(workspace: Workspace, run: str, name: str, manifest: Manifest) -> Figures:
+    folder = workspace.run(run) / name
+    verify_file(folder, FIGURES, open_artifact(folder, manifest.kind))
+    return Figures.read(folder)
+
+
+def _place(name: str) -> tuple[int, str]:
+    return (_FIRST.index(name) if name in _FIRST else len(_FIRST)), name
