@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from sparselex.activations.live import Reader
 from sparselex.base.artifacts import read_json
 from sparselex.base.errors import UserError
-from sparselex.base.sites import Mask
+from sparselex.base.sites import Sites
 from sparselex.base.workspace import Workspace
 from sparselex.cli.main import app
 from sparselex.convert.doors import export_dictionary, import_dictionary
@@ -25,12 +25,12 @@ from sparselex.dictionaries.types.clt import CrossLayerTranscoder
 from sparselex.dictionaries.types.relu import ReLUConfig
 from sparselex.evaluate.core import core_figures, core_sums, moments
 from sparselex.evaluate.report import diff_of, write_report
-from sparselex.features.build import _written
-from sparselex.features.config import IndexConfig
+from sparselex.features.stream import written_to_stream
 from sparselex.lm.config import ModelConfig
 from sparselex.lm.embedded import EMBEDDED
+from sparselex.lm.load import load_model
 from sparselex.lm.pair import ModelPair
-from sparselex.lm.subject import load_model
+from sparselex.lm.subject import Readable
 from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.run import TrainingChoice, new_run
 from sparselex.server.app import create_app
@@ -68,7 +68,7 @@ def test_a_transcoder_goes_through_every_stage(tmp_path, dtype):
     pipeline = build_all(workspace, config)
     store = pipeline.harvest()
     batch = store.shard(0)
-    direct = Reader(pipeline.model, pipeline.corpus, IN, Mask(), target=OUT).read(
+    direct = Reader(pipeline.model, pipeline.corpus, Sites.at(IN, OUT)).read(
         torch.arange(pipeline.corpus.row_ranges["train"].start, pipeline.corpus.row_ranges["train"].stop).numpy()
     )
     bound = 0 if dtype == "float32" else float(direct.target.abs().max()) / 250
@@ -87,7 +87,7 @@ def test_a_transcoder_is_judged_where_it_writes(tmp_path):
     output."""
     workspace, config = run_of(tmp_path, TrainingChoice(), hook=IN, target=OUT)
     pipeline = Pipeline(workspace, "main", config)
-    reader = Reader(pipeline.model, pipeline.corpus, IN, Mask(), target=OUT, batch_rows=8)
+    reader = Reader(pipeline.model, pipeline.corpus, Sites.at(IN, OUT), batch_rows=8)
     block = pipeline.model.hf.get_submodule("gpt_neox.layers.0")
 
     class Exact(Dictionary):
@@ -189,12 +189,15 @@ def test_a_pair_reads_what_each_model_reads():
     first, second = load_model("embedded"), load_model("embedded-b")
     pair, tokens = ModelPair(first, second), torch.randint(1, 4000, (2, 9), generator=torch.Generator().manual_seed(0))
     read = pair.read(tokens, [OUT])[OUT]
-    assert pair.width(OUT) == 256 and torch.equal(read[..., :128], first.capture(tokens, [OUT])[OUT])
-    assert torch.equal(read[..., 128:], second.capture(tokens, [OUT])[OUT])
-    assert [place.columns for place in pair.places(f"{OUT}+{IN}")] == [slice(i, i + 128) for i in range(0, 512, 128)]
-    joined = pair.read(tokens, [f"{OUT}+{IN}"])[f"{OUT}+{IN}"]
-    for place in pair.places(f"{OUT}+{IN}"):
-        assert torch.equal(joined[..., place.columns], place.model.capture(tokens, [place.hook])[place.hook])
+    assert pair.width(OUT) == 256 and torch.equal(read[..., :128], first.read(tokens, [OUT])[OUT])
+    assert torch.equal(read[..., 128:], second.read(tokens, [OUT])[OUT])
+    places = pair.places([OUT, IN])
+    assert [place.columns for place in places] == [slice(i, i + 128) for i in range(0, 512, 128)]
+    found = pair.read(tokens, [OUT, IN])
+    joined = torch.cat([found[OUT], found[IN]], dim=-1)
+    assert [place.hook for place in places] == [OUT, OUT, IN, IN] and isinstance(pair, Readable)
+    for place in places:
+        assert torch.equal(joined[..., place.columns], place.model.read(tokens, [place.hook])[place.hook])
 
 
 def test_models_with_other_tokens_are_no_pair(shared_data):
@@ -273,15 +276,27 @@ def test_a_cross_layer_transcoder_goes_through_every_stage(tmp_path, three_layer
 def test_logit_effects_are_of_the_last_site_that_writes_to_the_stream(three_layers, hook, last):
     """Last in the forward pass, wherever it is named; sites that do not write to the stream are passed over."""
     model = load_model(three_layers)
-    W_dec = torch.randn(5, model.width(hook), generator=torch.Generator().manual_seed(0))
+    sites = Sites.at(hook)
+    W_dec = torch.randn(5, sum(model.widths(sites.hooks)), generator=torch.Generator().manual_seed(0))
     if last is None:
         with pytest.raises(UserError, match="None of the sites writes to the residual stream"):
-            _written(model, W_dec, IndexConfig(hook=hook))
+            written_to_stream(model, W_dec, sites)
         return
-    rows, readout, which = _written(model, W_dec, IndexConfig(hook=hook))
-    columns = {place.hook: place.columns for place in model.places(hook)}[last]
-    assert torch.equal(rows, W_dec[:, columns]) and f":{last}," in which
-    assert torch.equal(readout.unembed, model.readout(last).unembed)
+    written = written_to_stream(model, W_dec, sites)
+    columns = {place.hook: place.columns for place in model.places(sites.hooks)}[last]
+    assert torch.equal(written.rows, W_dec[:, columns]) and f":{last}," in written.which
+    assert torch.equal(written.unembed, model.readout(last).unembed)
+
+
+def test_what_several_sites_add_to_the_stream_is_summed(three_layers):
+    """Through the projections of MLPs' hidden layers as much as where outputs are added as they are."""
+    model = load_model(three_layers)
+    sites = Sites.at("blocks.0.mlp.hook_post+blocks.1.mlp.hook_post", "blocks.0.mlp.hook_post+blocks.1.hook_mlp_out")
+    W_dec = torch.randn(5, 64 + 32, generator=torch.Generator().manual_seed(0))
+    written = written_to_stream(model, W_dec, sites)
+    projected = W_dec[:, :64] @ model.writes("blocks.0.mlp.hook_post").matrix
+    torch.testing.assert_close(written.rows, projected + W_dec[:, 64:])
+    assert written.write is None and "2 sites together" in written.which
 
 
 def test_each_site_of_a_cross_layer_transcoder_is_spliced_alone_from_the_undisturbed_model(tmp_path, three_layers):
@@ -290,7 +305,7 @@ def test_each_site_of_a_cross_layer_transcoder_is_spliced_alone_from_the_undistu
     text = write_documents(tmp_path / "text")
     config = new_run(three_layers, str(text), n_ctx=64, hook=INS, target=OUTS)
     pipeline = Pipeline(Workspace.create(tmp_path / "w"), "main", config)
-    reader = Reader(pipeline.model, pipeline.corpus, INS, Mask(), target=OUTS, batch_rows=8)
+    reader = Reader(pipeline.model, pipeline.corpus, Sites.at(INS, OUTS), batch_rows=8)
     mlp = pipeline.model.hf.get_submodule("gpt_neox.layers.2.mlp")
 
     class LastAlone(Dictionary):

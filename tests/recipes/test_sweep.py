@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from sparselex.activations.prefetch import Prefetched
+from sparselex.activations.prefetch import PrefetchedUnits
 from sparselex.atlas.fronts import fronts_of
 from sparselex.atlas.records import SweepReport, SweepRow
 from sparselex.base.errors import UserError
@@ -60,7 +60,7 @@ def test_its_figures_equal_a_direct_look(swept):
     rows = np.unique(np.linspace(test.start, test.stop - 1, min(20, len(test))).round().astype(np.int64))
     tokens = torch.from_numpy(np.asarray(pipeline.corpus.tokens[rows]).astype(np.int64))
     text = torch.from_numpy(pipeline.corpus.text_mask(rows))
-    x = pipeline.model.capture(tokens, [row.hook])[row.hook][text]
+    x = pipeline.model.read(tokens, [row.hook])[row.hook][text]
     assert row.value("core/l0") == pytest.approx(float((dictionary.encode(x) != 0).sum()) / len(x), rel=1e-6)
     fvu = float((dictionary(x) - x).square().sum() / (x - x.mean(0)).square().sum())
     assert row.value("core/fvu") == pytest.approx(fvu, rel=1e-4)
@@ -131,8 +131,8 @@ def test_a_member_is_what_it_would_be_alone(swept, tmp_path):
 def test_read_ahead_it_ends_in_the_same_bytes(swept, tmp_path, monkeypatch):
     """Two hooks at once, members and manifests alike."""
     pipeline, _ = swept
-    started, start = [], Prefetched._start
-    monkeypatch.setattr(Prefetched, "_start", lambda self: started.append(self.ahead) or start(self))
+    started, start = [], PrefetchedUnits._start
+    monkeypatch.setattr(PrefetchedUnits, "_start", lambda self: started.append(self.ahead) or start(self))
     ahead = Pipeline(Workspace.create(tmp_path / "w"), "main", pipeline.config)
     found = sweep(
         ahead, CONFIG.model_copy(update={"kinds": ("batchtopk",), "ks": (8,), "l1s": (), "seeds": (1,), "prefetch": 2})

@@ -17,19 +17,20 @@ from sparselex.base.artifacts import finished, stage, write_json
 from sparselex.base.errors import UserError
 from sparselex.base.memory import keep_freed_memory
 from sparselex.base.progress import progress
+from sparselex.base.sites import Sites
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.lm.pair import ModelPair
-from sparselex.lm.subject import SubjectModel
-from sparselex.text.corpus import TokenCorpus
+from sparselex.lm.subject import Readable
+from sparselex.text.rows import TokenRows
 
 TABLE = "latents.parquet"
 
 
 @torch.no_grad()
 def diff(
-    model: SubjectModel | ModelPair,
+    model: Readable,
     dictionary: Dictionary,
-    corpus: TokenCorpus,
+    corpus: TokenRows,
     hook: str,
     config: DiffConfig,
     to: Path | str,
@@ -52,7 +53,7 @@ def diff(
     if finished(to, "diff", config, inputs):
         return ModelDiff.parse(json.loads((to / DIFF).read_text(encoding="utf-8")), str(to / DIFF))
     keep_freed_memory()
-    reader = Reader(model, corpus, hook, config.mask, batch_rows=config.batch_rows)
+    reader = Reader(model, corpus, Sites.at(hook, mask=config.mask), batch_rows=config.batch_rows)
     with stage(to, "diff", config, inputs) as staging:
         scaling = LatentScaling(found, dictionary.b_dec)
         with progress("diff", min(config.n_rows, len(corpus.row_ranges["test"])) * corpus.n_ctx, "tokens") as bar:

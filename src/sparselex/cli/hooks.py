@@ -14,7 +14,7 @@ def hooks(
 ) -> None:
     """List the hook points of a model with their widths."""
     from sparselex.lm.config import ModelConfig
-    from sparselex.lm.subject import load_model
+    from sparselex.lm.load import load_model
 
     subject = load_model(ModelConfig(name=model, trust_remote_code=trust_remote_code))
     points = subject.hooks()

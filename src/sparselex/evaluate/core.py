@@ -16,7 +16,7 @@ from sparselex.activations.source import Batch
 from sparselex.base.figures import Figure
 from sparselex.base.intervals import bootstrap_interval
 from sparselex.base.progress import progress
-from sparselex.causal.splice import Replace, divergences, spliced_logits, to_constant, token_losses
+from sparselex.causal.splice import Replace, divergences, logits_of, spliced_logits, to_constant, token_losses
 from sparselex.dictionaries.dictionary import Dictionary
 
 Floats = NDArray[np.float64]
@@ -123,7 +123,7 @@ def core_sums(
     corpus = reader.corpus
     numbers = np.unique(corpus.documents[rows])
     numbers = numbers[numbers >= 0]
-    places = reader.model.places(reader.target or reader.hook)
+    places = reader.written
     subjects = {name: (dictionary, False) for name, dictionary in dictionaries.items()}
     subjects |= {name: (dictionary, True) for name, dictionary in (baselines or {}).items()}
     widths = [place.columns.stop - place.columns.start for place in places]
@@ -161,7 +161,7 @@ def _add_rows(
     predicts = text[:, 1:]
     predicted_in = np.searchsorted(numbers, owners[:, 1:][predicts])
     reconstructions = {name: _reconstruct(*subject, batch) for name, subject in subjects.items()}
-    for number, place in enumerate(reader.model.places(reader.target or reader.hook)):
+    for number, place in enumerate(reader.written):
         target, level = _target(batch)[:, place.columns], mean[place.columns]
         sums_of_target = torch.zeros(len(numbers), target.shape[1], dtype=torch.float64)
         sums_of_target.index_add_(0, torch.from_numpy(owner), target.double())
@@ -169,7 +169,7 @@ def _add_rows(
         def splice(replace: Replace, place=place) -> Tensor:
             return spliced_logits(place.model, tokens, place.hook, replace, torch.from_numpy(counted))
 
-        clean = place.model.logits(tokens)
+        clean = logits_of(place.model, tokens)
         ablated = {"mean": splice(to_constant(level)), "zero": splice(torch.zeros_like)}
         shared = {"ce": token_losses(clean, tokens), "kl_mean": divergences(clean, ablated["mean"])}
         shared |= {f"ce_{name}": token_losses(logits, tokens) for name, logits in ablated.items()}

@@ -11,20 +11,20 @@ from sparselex.base.artifacts import finished, stage, write_json
 from sparselex.base.figures import Figure
 from sparselex.base.intervals import bootstrap_interval
 from sparselex.base.memory import keep_freed_memory
+from sparselex.base.sites import Sites
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.evaluate.config import EvaluateConfig
 from sparselex.evaluate.controls import control_dictionaries
 from sparselex.evaluate.core import Floats, core_figures, core_sums, moments, pooled, training_sample
 from sparselex.evaluate.records import DensityHistogram, Evaluation
 from sparselex.features.index import FeatureIndex
-from sparselex.lm.pair import ModelPair
-from sparselex.lm.subject import SubjectModel
+from sparselex.lm.subject import Readable
 
 FIGURES = "evaluation.json"
 
 
 def evaluate(
-    model: SubjectModel | ModelPair,
+    model: Readable,
     dictionary: Dictionary,
     index: FeatureIndex,
     hook: str,
@@ -44,7 +44,8 @@ def evaluate(
     if finished(to, "evaluation", config, inputs):
         return Evaluation.model_validate_json((to / FIGURES).read_text(encoding="utf-8"))
     keep_freed_memory()
-    reader = Reader(model, index.corpus, hook, config.mask, batch_rows=config.batch_rows, target=target)
+    at = Sites.at(hook, target, mask=config.mask)
+    reader = Reader(model, index.corpus, at, batch_rows=config.batch_rows)
     with stage(to, "evaluation", config, inputs) as staging:
         found_moments = moments(reader, config.moment_rows)
         k = max(1, round(float(index.table["n_active"].sum() / max(1, index.n_tokens_total))))
@@ -58,7 +59,7 @@ def evaluate(
         )
         rows = spread(index.corpus.row_ranges["test"], config.n_rows)
         sums = core_sums(reader, {"dictionary": dictionary}, found_moments.mean, rows, baselines=controls)
-        sites = [f"{place.model.name}:{place.hook}" for place in model.places(target or hook)]
+        sites = [f"{place.model.name}:{place.hook}" for place in reader.written]
         found = Evaluation(
             figures=_figures(sums.pop("dictionary"), sites) + latent_figures(index, config.dense_above),
             baselines={name: _figures(part, sites) for name, part in sums.items()},

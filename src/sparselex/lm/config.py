@@ -14,10 +14,10 @@ class ModelConfig(Config):
     name: str
     """`embedded`, `embedded-b`, or a Hugging Face name or local folder."""
 
-    control: Twin = "none"
+    twin: Twin = "none"
     """A random-weight twin instead of the trained model."""
 
-    control_seed: int = 0
+    twin_seed: int = 0
     """Seed of the twin's weights."""
 
     device: str = "cpu"

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from sparselex.activations.config import HarvestConfig
+from sparselex.activations.divided import DividedUnits
 from sparselex.activations.harvest import harvest
-from sparselex.activations.live import LiveRows, Reader, spread
+from sparselex.activations.live import LiveUnits, Reader, spread
 from sparselex.activations.mixing import mixing
 from sparselex.activations.prefetch import reading_ahead
-from sparselex.activations.shared import SharedUnits
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.activations.source import Units
 from sparselex.activations.store import ActivationStore
@@ -24,7 +24,7 @@ from sparselex.base.artifacts import Manifest, fingerprint, open_artifact, stage
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.runs import RunCard
-from sparselex.base.sites import Sites
+from sparselex.base.sites import Sites, hooks_of
 from sparselex.base.workspace import Workspace
 from sparselex.convert.doors import Imported, export_dictionary, import_dictionary
 from sparselex.dictionaries.dictionary import TrainableDictionary
@@ -38,8 +38,9 @@ from sparselex.evaluate.report import write_report
 from sparselex.explain.explain import ExplainSummary, explain
 from sparselex.features.build import build_index
 from sparselex.features.index import FeatureIndex
+from sparselex.lm.load import load_model
 from sparselex.lm.pair import ModelPair
-from sparselex.lm.subject import SubjectModel, load_model
+from sparselex.lm.subject import Place, Readable
 from sparselex.recipes.run import ONE_SITE, RunConfig, TrainingChoice
 from sparselex.text.corpus import TokenCorpus, build_corpus
 from sparselex.text.sources import load_documents, text_id
@@ -60,7 +61,7 @@ CHECKPOINT_TOKENS = 500_000
 """Training can be killed at any moment; this much of it is at most done again."""
 
 
-def default_hook(model: SubjectModel | ModelPair) -> str:
+def default_hook(model: Readable) -> str:
     """The MLP's hidden layer of a one-layer model, as in the 2023 paper; else the residual stream after the middle
     layer."""
     if model.n_layers == 1:
@@ -108,7 +109,7 @@ class Pipeline:
         return Pipeline(self.workspace, self.run, self.config.model_copy(update={"evaluate": evaluation}))
 
     @cached_property
-    def model(self) -> SubjectModel | ModelPair:
+    def model(self) -> Readable:
         """The model read, or both, loaded on first use."""
         first = load_model(self.config.model)
         return ModelPair(first, load_model(self.config.second_model)) if self.config.second_model else first
@@ -117,7 +118,7 @@ class Pipeline:
     def hook(self) -> str:
         """The hook read, checked against the model."""
         hook = self.config.hook or default_hook(self.model)
-        self.model.width(hook)
+        self._width(hook)
         return hook
 
     @cached_property
@@ -129,7 +130,7 @@ class Pipeline:
         target = self.config.target
         if target is None:
             return None
-        n_read, n_written = (len(self.model.places(sites)) for sites in (hook, target))
+        n_read, n_written = (len(self._places(sites)) for sites in (hook, target))
         if n_read != n_written or self.config.second_model:
             raise UserError(
                 f"A transcoder was asked for that reads {n_read} sites and writes {n_written}.",
@@ -164,10 +165,10 @@ class Pipeline:
 
     def harvest(self) -> ActivationStore:
         """Activations of the training documents as shards on disk; later stages then train from these."""
-        config = HarvestConfig(hook=self.hook, target=self.target, mask=self.config.mask, dtype=self.config.shard_dtype)
+        config = HarvestConfig(dtype=self.config.shard_dtype)
         corpus = self.corpus
         self.keep()
-        return harvest(self.model, corpus, config, self.folder / "activations")
+        return harvest(self.model, corpus, self.sites, config, self.folder / "activations")
 
     def train_config(self, choice: TrainingChoice | None = None, hook: str | None = None) -> TrainConfig:
         """The training configuration with everything filled in; of the run's own choice and hook unless others are
@@ -178,7 +179,7 @@ class Pipeline:
         choice = choice or self.config.training
         choice.check(has_target=self.config.target is not None)
         hook = hook or self.hook
-        d_in, sites = self.model.width(hook), config_type(choice.kind).model_fields
+        d_in, sites = self._width(hook), config_type(choice.kind).model_fields
         dictionary: dict[str, object] = {"kind": choice.kind, "d_in": d_in, "d_sae": round(d_in * choice.expansion)}
         if (target := self._target_of(hook)) is not None:
             if choice.kind in ONE_SITE or "d_out" not in sites:
@@ -187,10 +188,10 @@ class Pipeline:
                     "a type that can be a transcoder",
                     "choose another --kind, or begin a run without --target.",
                 )
-            dictionary |= {"d_out": self.model.width(target)}
+            dictionary |= {"d_out": self._width(target)}
         if choice.kind == "clt":
             dictionary |= self._layers(hook)
-            n = len(self.model.places(hook))
+            n = len(self._places(hook))
             dictionary["d_sae"] = n * max(1, round(d_in * choice.expansion / n))
         elif len(widths := self._widths(hook)) > 1:
             if self.target is not None:
@@ -226,7 +227,7 @@ class Pipeline:
     def _layers(self, hook: str) -> dict[str, object]:
         """Widths of what a cross-layer transcoder reads and writes. Raises `UserError` for sites that are not in the
         model's order."""
-        if self.target is None or len(self.model.places(hook)) < 2:
+        if self.target is None or len(self._places(hook)) < 2:
             raise UserError(
                 "A cross-layer transcoder (clt) reads several sites and writes as many, and this run has others.",
                 "two or more hooks joined by +, and as many targets",
@@ -235,7 +236,7 @@ class Pipeline:
             )
         order = {point.name: number for number, point in enumerate(self.model.hooks())}
         for names in (hook, self.target):
-            known = [order[place.hook] for place in self.model.places(names) if place.hook in order]
+            known = [order[place.hook] for place in self._places(names) if place.hook in order]
             if known != sorted(set(known)):
                 raise UserError(
                     f"{names!r} is not in the order of the forward pass.",
@@ -245,7 +246,18 @@ class Pipeline:
         return {"layers_in": self._widths(hook), "layers_out": self._widths(self.target)}
 
     def _widths(self, hook: str) -> list[int]:
-        return [place.columns.stop - place.columns.start for place in self.model.places(hook)]
+        return [place.width for place in self._places(hook)]
+
+    def _width(self, hook: str) -> int:
+        return sum(self.model.widths(hooks_of(hook)))
+
+    def _places(self, hook: str) -> list[Place]:
+        return self.model.places(hooks_of(hook))
+
+    @property
+    def sites(self) -> Sites:
+        """Where the model is read."""
+        return Sites.at(self.hook, self.target, mask=self.config.mask)
 
     @property
     def n_training_tokens(self) -> int:
@@ -272,7 +284,7 @@ class Pipeline:
         ranks.wait()
         units = self.units()
         if not (ranks.is_alone or self._is_cached):
-            units = SharedUnits(units)
+            units = DividedUnits(units)
         rows = spread(self.corpus.row_ranges["validation"], VALIDATION_ROWS)
         held_out = self._reader.read(rows) if len(rows) else None
         with reading_ahead(units, self.config.training.prefetch) as feed:
@@ -375,7 +387,7 @@ class Pipeline:
                 "a hook and a target",
                 "name them with --hook and --target.",
             )
-        dictionary.check_width(self.model.width(self.hook), f"Hook {self.hook}")
+        dictionary.check_width(self._width(self.hook), f"Hook {self.hook}")
         widths = tuple(self._widths(self.hook))
         if len(dictionary.parts_in) > 1 and widths != dictionary.parts_in:
             raise UserError(
@@ -398,7 +410,7 @@ class Pipeline:
                 "a target",
                 "name it with --target.",
             )
-        if (width := self.model.width(self.target)) != dictionary.d_out:
+        if (width := self._width(self.target)) != dictionary.d_out:
             raise UserError(
                 f"Hook {self.target} has width {width}, and the dictionary writes width {dictionary.d_out}.",
                 f"a target of width {dictionary.d_out}",
@@ -413,10 +425,10 @@ class Pipeline:
 
     def index(self) -> FeatureIndex:
         """The feature index of the run's dictionary."""
-        config = self.config.index.model_copy(update=self._sites | {"mask": self.config.mask})
         dictionary = self._dictionary()
         inputs = {"model": self.model.id, "dictionary": self.manifest("dictionary").id, "corpus": self.corpus.id}
-        return build_index(self.model, dictionary, self.corpus, config, self.folder / "index", inputs=inputs)
+        config, to = self.config.index, self.folder / "index"
+        return build_index(self.model, dictionary, self.corpus, self.sites, config, to, inputs=inputs)
 
     def explain(self) -> ExplainSummary:
         """Explanations and scores of all features; a report that is there already takes them up."""
@@ -467,9 +479,9 @@ class Pipeline:
             name=self.run,
             model=config.model.name,
             second_model=config.second_model.name if config.second_model else None,
-            twin=config.model.control,
+            twin=config.model.twin,
             twin_of=config.twin_of,
-            sites=Sites.at(self.hook, self.target, mask=config.mask),
+            sites=self.sites,
             corpus=self._corpus_folder.name,
         )
         self.workspace.keep(card, config.to_json())
@@ -484,8 +496,8 @@ class Pipeline:
     def units(self) -> Units:
         """What training reads: the run's shards where there are any or are asked for, else the model."""
         if self._is_cached:
-            return self.harvest().chunks()
-        return LiveRows(self._reader, ["train"])
+            return self.harvest().units()
+        return LiveUnits(self._reader, ["train"])
 
     @property
     def _is_cached(self) -> bool:
@@ -493,7 +505,7 @@ class Pipeline:
 
     @cached_property
     def _reader(self) -> Reader:
-        return Reader(self.model, self.corpus, self.hook, self.config.mask, target=self.target)
+        return Reader(self.model, self.corpus, self.sites)
 
     @property
     def _sites(self) -> dict[str, str]:

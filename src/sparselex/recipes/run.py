@@ -248,7 +248,7 @@ def new_run(
     """A run with our defaults. Raises `UserError` where a value is impossible."""
     return RunConfig.parse(
         {
-            "model": {"name": model, "control": control, "trust_remote_code": trust_remote_code, "device": device},
+            "model": {"name": model, "twin": control, "trust_remote_code": trust_remote_code, "device": device},
             "text": {"source": text, "n_ctx": n_ctx, "n_tokens": n_tokens},
             "hook": hook,
             "target": target,
@@ -268,8 +268,8 @@ def twin_of(config: RunConfig, run: str = MAIN) -> RunConfig:
 
     Its evaluation has no control dictionaries of its own: the report shows those of the model itself.
     """
-    drawn = {"control": "reinitialised"}
-    second = config.second_model and config.second_model.model_copy(update=drawn | {"control_seed": 1})
+    drawn = {"twin": "reinitialised"}
+    second = config.second_model and config.second_model.model_copy(update=drawn | {"twin_seed": 1})
     evaluation = config.evaluate.model_copy(update={"controls": ()})
     model = config.model.model_copy(update=drawn)
     return config.model_copy(update={"model": model, "second_model": second, "evaluate": evaluation, "twin_of": run})

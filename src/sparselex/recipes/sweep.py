@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sparselex.activations.config import Prefetch
-from sparselex.activations.live import LiveRows, Reader
+from sparselex.activations.live import LiveUnits, Reader
 from sparselex.activations.prefetch import reading_ahead
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.atlas.records import SweepReport, SweepRow
@@ -20,6 +20,7 @@ from sparselex.base.artifacts import finished, open_artifact, stage, write_json
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Figure
+from sparselex.base.sites import Sites, hooks_of
 from sparselex.dictionaries.dictionary import Dictionary, TrainableDictionary
 from sparselex.dictionaries.kinds import Kind, SelectionDtype
 from sparselex.dictionaries.table import config_type
@@ -126,7 +127,7 @@ def sweep(pipeline: Pipeline, config: SweepConfig) -> SweepReport:
         )
     configs = [pipeline.train_config(member.choice, member.hook) for member in members]
     reader = _reader(pipeline, config)
-    units = pipeline.units() if reader is None else LiveRows(reader, ["train"])
+    units = pipeline.units() if reader is None else LiveUnits(reader, ["train"])
     pipeline.keep()
     with reading_ahead(units, config.prefetch) as feed:
         source = ShuffledSource(feed, batch_size=configs[0].batch_size, block_tokens=BLOCK_TOKENS, seed=0)
@@ -258,9 +259,8 @@ def _reader(pipeline: Pipeline, config: SweepConfig) -> Reader | None:
     live."""
     if not config.hooks or config.hooks == (pipeline.hook,):
         return None
-    return Reader(
-        pipeline.model, pipeline.corpus, "+".join(config.hooks), pipeline.config.mask, target=pipeline.config.target
-    )
+    sites = Sites.at("+".join(config.hooks), pipeline.config.target, mask=pipeline.config.mask)
+    return Reader(pipeline.model, pipeline.corpus, sites)
 
 
 def _jobs(
@@ -273,9 +273,9 @@ def _jobs(
 ) -> list[Job]:
     hooks, columns, start = config.hooks or (pipeline.hook,), dict[str, Columns](), 0
     for hook in hooks:
-        columns[hook] = Columns(x=slice(start, start + pipeline.model.width(hook)))
-        start += pipeline.model.width(hook)
-    n_sites, medians = [len(pipeline.model.places(hook)) for hook in hooks], notes["median_norms"]
+        columns[hook] = Columns(x=slice(start, start + sum(pipeline.model.widths(hooks_of(hook)))))
+        start += sum(pipeline.model.widths(hooks_of(hook)))
+    n_sites, medians = [len(pipeline.model.places(hooks_of(hook))) for hook in hooks], notes["median_norms"]
     jobs = []
     for member, chosen in zip(members, configs, strict=True):
         before = sum(n_sites[: hooks.index(member.hook)])
@@ -327,7 +327,12 @@ def _report(
         n_dead = manifests[member.name].notes["n_dead"] if member.name in manifests else 0
         measured.append(Measured(row, None if isinstance(found, UserError) else found, n_dead))
     readers = {
-        hook: Reader(pipeline.model, pipeline.corpus, hook, pipeline.config.mask, batch_rows=16, target=pipeline.target)
+        hook: Reader(
+            pipeline.model,
+            pipeline.corpus,
+            Sites.at(hook, pipeline.target, mask=pipeline.config.mask),
+            batch_rows=16,
+        )
         for hook in config.hooks or (pipeline.hook,)
     }
     with stage(to, "sweep", wanted, inputs) as staging:
