@@ -19,9 +19,10 @@ from sparselex.activations.harvest import harvest
 from sparselex.activations.live import Reader
 from sparselex.base.figures import Figure
 from sparselex.base.memory import keep_freed_memory
-from sparselex.base.sites import Mask
+from sparselex.base.sites import Sites
 from sparselex.lm.config import ModelConfig
-from sparselex.lm.subject import SubjectModel, load_model
+from sparselex.lm.homes.transformers import TransformersModel
+from sparselex.lm.load import load_model
 
 ROWS = 8
 
@@ -30,7 +31,7 @@ class _Stop(Exception):
     pass
 
 
-def bare(model: SubjectModel, hook: str, tokens: torch.Tensor) -> None:
+def bare(model: TransformersModel, hook: str, tokens: torch.Tensor) -> None:
     """Forward passes that stop at the module of `hook` and keep nothing."""
     site = model.resolve(hook)
     module = model.hf.get_submodule(site.path)
@@ -48,27 +49,28 @@ def bare(model: SubjectModel, hook: str, tokens: torch.Tensor) -> None:
         handle.remove()
 
 
-def gpt2_shaped() -> SubjectModel:
+def gpt2_shaped() -> TransformersModel:
     """Random weights in GPT-2 small's shape, with the embedded model's tokenizer."""
     torch.manual_seed(0)
     model = transformers.GPT2LMHeadModel(transformers.GPT2Config())
-    return SubjectModel(model, load_model("embedded").tokenizer, ModelConfig(name="gpt2-shaped"))
+    return TransformersModel(model, load_model("embedded").tokenizer, ModelConfig(name="gpt2-shaped"))
 
 
-def measure(name: str, model: SubjectModel, hook: str, n_rows: int, n_rounds: int) -> list[Figure]:
+def measure(name: str, model: TransformersModel, hook: str, n_rows: int, n_rounds: int) -> list[Figure]:
     """Ratios of live reading and of harvesting to disk."""
     corpus = small_corpus(model, n_rows * 170)
-    reader = Reader(model, corpus, hook, Mask(), batch_rows=ROWS)
+    sites = Sites.at(hook)
+    reader = Reader(model, corpus, sites, batch_rows=ROWS)
     rows = corpus.row_ranges["train"]
     tokens = torch.from_numpy(corpus.tokens[rows.start : rows.stop].astype("int64"))
     folder, number = Path(tempfile.mkdtemp(prefix="sparselex-benchmark-")), iter(range(10**6))
-    config = HarvestConfig(hook=hook, batch_rows=ROWS, shard_rows=256)
+    config = HarvestConfig(batch_rows=ROWS, shard_rows=256)
     keep_freed_memory()
     times = interleaved(
         {
             "bare": lambda: bare(model, hook, tokens),
             "live": lambda: [None for _ in reader.batches(["train"])],
-            "harvest": lambda: harvest(model, corpus, config, folder / str(next(number))),
+            "harvest": lambda: harvest(model, corpus, sites, config, folder / str(next(number))),
         },
         n_rounds,
     )

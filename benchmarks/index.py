@@ -11,11 +11,11 @@ import torch
 from benchmarks.corpus import small_corpus
 from benchmarks.ratios import interleaved, options, ratio, show
 from sparselex.activations.live import Reader
-from sparselex.base.sites import Mask
+from sparselex.base.sites import Sites
 from sparselex.dictionaries.types.batchtopk import BatchTopK, BatchTopKConfig
 from sparselex.features.build import build_index
 from sparselex.features.config import IndexConfig
-from sparselex.lm.subject import load_model
+from sparselex.lm.load import load_model
 from sparselex.text.splits import SPLITS
 
 HOOK = "blocks.0.mlp.hook_post"
@@ -35,7 +35,8 @@ if __name__ == "__main__":
     arguments = options(__doc__)
     model = load_model("embedded")
     corpus = small_corpus(model, 60_000 if arguments.quick else 300_000)
-    reader = Reader(model, corpus, HOOK, Mask(), batch_rows=32)
+    sites = Sites.at(HOOK)
+    reader = Reader(model, corpus, sites, batch_rows=32)
     dictionary = trained_like(next(reader.batches(["train"])).x)
     folder, number = Path(tempfile.mkdtemp(prefix="sparselex-benchmark-")), iter(range(10**6))
 
@@ -46,7 +47,7 @@ if __name__ == "__main__":
 
     def index() -> None:
         to = folder / str(next(number))
-        build_index(model, dictionary, corpus, IndexConfig(hook=HOOK), to, inputs={"corpus": corpus.id})
+        build_index(model, dictionary, corpus, sites, IndexConfig(), to, inputs={"corpus": corpus.id})
 
     times = interleaved({"reference": reference, "index": index}, 3 if arguments.quick else 5)
     n = corpus.manifest.notes["n_tokens"]

@@ -13,15 +13,15 @@ import torch
 
 from benchmarks.corpus import small_corpus
 from benchmarks.ratios import options, ratio, show
-from sparselex.activations.live import LiveRows, Reader
+from sparselex.activations.live import LiveUnits, Reader
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.activations.source import Batch
 from sparselex.base.artifacts import stage
 from sparselex.base.figures import Figure
 from sparselex.base.memory import keep_freed_memory
-from sparselex.base.sites import Mask
+from sparselex.base.sites import Sites
 from sparselex.dictionaries.trainable import new_dictionary
-from sparselex.lm.subject import load_model
+from sparselex.lm.load import load_model
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import Job, train_many
 from sparselex.training.trainer import Trainer
@@ -64,9 +64,8 @@ def measure(n_batches: int, n_rounds: int) -> list[Figure]:
     keep_freed_memory()
     model = load_model("embedded")
     corpus = small_corpus(model, (n_batches + 2) * BATCH * 2)
-    source = lambda: ShuffledSource(
-        LiveRows(Reader(model, corpus, HOOK, Mask()), ["train"]), batch_size=BATCH, block_tokens=32_768, seed=0
-    )
+    units = LiveUnits(Reader(model, corpus, Sites.at(HOOK)), ["train"])
+    source = lambda: ShuffledSource(units, batch_size=BATCH, block_tokens=32_768, seed=0)
     chosen, parts = configs(n_batches), {"sweep": [], "steps": [], "reading": []}
     for number in range(n_rounds + 1):
         with tempfile.TemporaryDirectory() as folder:

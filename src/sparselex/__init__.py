@@ -4,9 +4,12 @@ import importlib
 from typing import Any
 
 _PUBLIC = {
-    "load_model": "sparselex.lm.subject",
+    "load_model": "sparselex.lm.load",
     "ModelConfig": "sparselex.lm.config",
     "SubjectModel": "sparselex.lm.subject",
+    "Hook": "sparselex.base.sites",
+    "Mask": "sparselex.base.sites",
+    "Sites": "sparselex.base.sites",
     "load_documents": "sparselex.text.sources",
     "build_corpus": "sparselex.text.corpus",
     "CorpusConfig": "sparselex.text.corpus",

@@ -9,22 +9,24 @@ from sparselex.activations import harvest as harvest_module
 from sparselex.activations import store as store_module
 from sparselex.activations.config import HarvestConfig
 from sparselex.activations.harvest import harvest
-from sparselex.activations.live import LiveRows, Reader
+from sparselex.activations.live import LiveUnits, Reader
 from sparselex.activations.masks import special_counts
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.activations.source import EndOfData
 from sparselex.activations.store import ActivationStore, shard_name
 from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.errors import UserError
-from sparselex.base.sites import Mask
-from sparselex.lm.subject import load_model
+from sparselex.base.sites import Mask, Sites
+from sparselex.lm.load import load_model
 from sparselex.text.corpus import CorpusConfig, TokenCorpus, build_corpus
 from sparselex.text.sources import load_documents
 from sparselex.text.splits import SPLITS
 from tests.support.small import write_documents
 
 HOOK = "blocks.0.hook_resid_post"
-CONFIG = HarvestConfig(hook=HOOK, splits=("train",), batch_rows=8, shard_rows=32)
+SITES = Sites.at(HOOK)
+EVERYTHING = Sites.at(HOOK, mask=Mask(norm_outlier=0))
+CONFIG = HarvestConfig(splits=("train",), batch_rows=8, shard_rows=32)
 
 
 def in_precision(dtype):
@@ -44,10 +46,10 @@ def corpus(model, tmp_path_factory) -> TokenCorpus:
 
 
 def test_the_store_equals_direct_capture_at_every_position(model, corpus, tmp_path):
-    store = harvest(model, corpus, CONFIG, tmp_path / "a")
+    store = harvest(model, corpus, SITES, CONFIG, tmp_path / "a")
     rows = corpus.row_ranges["train"]
     tokens = torch.from_numpy(np.asarray(corpus.tokens[rows.start : rows.stop]).astype(np.int64))
-    direct = torch.cat([model.capture(part, [HOOK])[HOOK] for part in tokens.split(8)]).flatten(0, 1)
+    direct = torch.cat([model.read(part, [HOOK])[HOOK] for part in tokens.split(8)]).flatten(0, 1)
     batches = [store.shard(number) for number in range(store.n_shards)]
     positions = np.concatenate([batch.positions for batch in batches])
     assert np.array_equal(positions, rows.start * 32 + np.flatnonzero(corpus.text_mask(rows)))
@@ -56,7 +58,7 @@ def test_the_store_equals_direct_capture_at_every_position(model, corpus, tmp_pa
 
 
 def test_masked_tokens_are_left_out_and_counted(model, corpus, tmp_path):
-    store = harvest(model, corpus, CONFIG, tmp_path / "a")
+    store = harvest(model, corpus, SITES, CONFIG, tmp_path / "a")
     masks, rows = store.manifest.notes["masks"], corpus.row_ranges["train"]
     assert masks["bos"] == len(rows) and masks["padding"] == corpus.manifest.notes["n_padding"]["train"]
     assert masks["separator"] == corpus.manifest.notes["n_documents"]["train"]
@@ -66,27 +68,27 @@ def test_masked_tokens_are_left_out_and_counted(model, corpus, tmp_path):
 
 
 def test_norm_outliers_are_left_out_and_counted(model, corpus, monkeypatch):
-    reader = Reader(model, corpus, HOOK, Mask(), batch_rows=8)
+    reader = Reader(model, corpus, SITES, batch_rows=8)
     plain = reader.read(np.arange(8)).positions
-    capture = model.capture
+    read = model.read
 
     def with_sinks(tokens, hooks):
-        found = {name: value.clone() for name, value in capture(tokens, hooks).items()}
+        found = {name: value.clone() for name, value in read(tokens, hooks).items()}
         found[HOOK][:, 5] *= 1000
         return found
 
-    monkeypatch.setattr(model, "capture", with_sinks)
+    monkeypatch.setattr(model, "read", with_sinks)
     masked = reader.read(np.arange(8)).positions
     sinks = np.setdiff1d(plain, masked)
     assert reader.n_outliers == len(sinks) > 0 and set(sinks % 32) == {5}
-    kept = Reader(model, corpus, HOOK, Mask(norm_outlier=0), batch_rows=8)
+    kept = Reader(model, corpus, EVERYTHING, batch_rows=8)
     assert np.array_equal(kept.read(np.arange(8)).positions, plain)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
 def test_killed_after_any_shard_and_run_again_it_gives_the_same_bytes(model, corpus, tmp_path, monkeypatch, dtype):
     config = in_precision(dtype)
-    whole = harvest(model, corpus, config, tmp_path / "whole")
+    whole = harvest(model, corpus, SITES, config, tmp_path / "whole")
     write, left = harvest_module._write, [2]
 
     def failing(batch, n_outliers, number, config, staging):
@@ -100,10 +102,10 @@ def test_killed_after_any_shard_and_run_again_it_gives_the_same_bytes(model, cor
     for start in range(4):
         left[0] = start % 3
         with pytest.raises(KeyboardInterrupt):
-            harvest(model, corpus, config, tmp_path / "killed")
+            harvest(model, corpus, SITES, config, tmp_path / "killed")
         assert not (tmp_path / "killed").exists()
     monkeypatch.undo()
-    again = harvest(model, corpus, config, tmp_path / "killed")
+    again = harvest(model, corpus, SITES, config, tmp_path / "killed")
     assert again.manifest == whole.manifest
     for name in whole.manifest.files:
         assert (again.path / name).read_bytes() == (whole.path / name).read_bytes()
@@ -111,7 +113,7 @@ def test_killed_after_any_shard_and_run_again_it_gives_the_same_bytes(model, cor
 
 @pytest.mark.parametrize("damage", ["truncate", "flip"])
 def test_a_damaged_shard_is_named(model, corpus, tmp_path, damage):
-    path = harvest(model, corpus, CONFIG, tmp_path / "a").path / "shard-00001.safetensors"
+    path = harvest(model, corpus, SITES, CONFIG, tmp_path / "a").path / "shard-00001.safetensors"
     data = bytearray(path.read_bytes())
     path.write_bytes(data[:-7] if damage == "truncate" else data[:-7] + bytes([data[-7] ^ 1]) + data[-6:])
     with pytest.raises(UserError, match="shard-00001"):
@@ -121,14 +123,14 @@ def test_a_damaged_shard_is_named(model, corpus, tmp_path, damage):
 def test_a_shard_is_checked_once_and_then_read_in_pieces(model, corpus, tmp_path, monkeypatch):
     """Each block for training has chunks of every shard: were shards read whole, an epoch would read the store once a
     block."""
-    store = harvest(model, corpus, CONFIG.model_copy(update={"shard_rows": 16}), tmp_path / "a")
+    store = harvest(model, corpus, SITES, CONFIG.model_copy(update={"shard_rows": 16}), tmp_path / "a")
     whole = [store.shard(number) for number in range(store.n_shards)]
     checked, verify = [], store_module.verify_file
     monkeypatch.setattr(
         store_module, "verify_file", lambda path, name, manifest: checked.append(name) or verify(path, name, manifest)
     )
     monkeypatch.setattr(store_module, "_OPEN_SHARDS", 2)
-    chunks = ActivationStore(tmp_path / "a").chunks()
+    chunks = ActivationStore(tmp_path / "a").units()
     units = np.random.default_rng(0).permutation(chunks.n_units)
     for _ in range(2):
         batch = chunks.read(units)
@@ -138,10 +140,10 @@ def test_a_shard_is_checked_once_and_then_read_in_pieces(model, corpus, tmp_path
 
 
 def test_a_live_epoch_and_a_stored_epoch_hold_every_token_once(model, corpus, tmp_path):
-    store = harvest(model, corpus, CONFIG, tmp_path / "a")
-    reader = Reader(model, corpus, HOOK, Mask(), batch_rows=8)
+    store = harvest(model, corpus, SITES, CONFIG, tmp_path / "a")
+    reader = Reader(model, corpus, SITES, batch_rows=8)
     expected = np.concatenate([store.shard(i).positions for i in range(store.n_shards)])
-    for units in (store.chunks(), LiveRows(reader, ["train"])):
+    for units in (store.units(), LiveUnits(reader, ["train"])):
         source = ShuffledSource(units, batch_size=100, block_tokens=2048, seed=0, n_epochs=1)
         order = np.concatenate([batch.positions for batch in drain(source)])
         assert np.array_equal(np.sort(order), expected)
@@ -162,7 +164,7 @@ def drain(source):
 
 
 def test_a_source_goes_on_bit_for_bit(model, corpus):
-    units = LiveRows(Reader(model, corpus, HOOK, Mask(), batch_rows=8), ["train"])
+    units = LiveUnits(Reader(model, corpus, SITES, batch_rows=8), ["train"])
     make = lambda: ShuffledSource(units, batch_size=100, block_tokens=512, seed=3)
     source = make()
     for _ in range(17):
@@ -178,7 +180,7 @@ def test_a_source_goes_on_bit_for_bit(model, corpus):
 
 
 def test_seeds_and_epochs_differ(model, corpus):
-    units = LiveRows(Reader(model, corpus, HOOK, Mask(), batch_rows=8), ["train"])
+    units = LiveUnits(Reader(model, corpus, SITES, batch_rows=8), ["train"])
     first, second = (ShuffledSource(units, batch_size=100, block_tokens=512, seed=s).next_batch() for s in (0, 1))
     assert not np.array_equal(first.positions, second.positions)
     two = ShuffledSource(units, batch_size=100, block_tokens=512, seed=0, n_epochs=2)

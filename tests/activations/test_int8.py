@@ -15,10 +15,10 @@ from sparselex.activations.int8 import quantise, restore
 from sparselex.activations.live import Reader
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.base.errors import UserError
-from sparselex.base.sites import Mask
+from sparselex.base.sites import Sites
 from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.types.batchtopk import BatchTopKConfig
-from sparselex.lm.subject import load_model
+from sparselex.lm.load import load_model
 from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.run import RunConfig
 from sparselex.text.corpus import CorpusConfig, build_corpus
@@ -28,6 +28,7 @@ from sparselex.training.train import train
 from tests.support.small import small_config, write_documents
 
 HOOK = "blocks.0.hook_resid_post"
+SITES = Sites.at(HOOK)
 PRECISIONS = ("float32", "bfloat16", "int8")
 HALF_STEP = 1 / 254 * (1 + 1e-5)
 """The stated bound, with float32 rounding of the scale and the product."""
@@ -48,11 +49,11 @@ def corpus(model, tmp_path_factory):
 @pytest.fixture(scope="module")
 def stores(model, corpus, tmp_path_factory):
     root = tmp_path_factory.mktemp("stores")
-    return {dtype: harvest(model, corpus, config(dtype), root / dtype) for dtype in PRECISIONS}
+    return {dtype: harvest(model, corpus, SITES, config(dtype), root / dtype) for dtype in PRECISIONS}
 
 
 def config(dtype, **options):
-    return HarvestConfig(hook=HOOK, batch_rows=8, shard_rows=32, dtype=dtype, **options)
+    return HarvestConfig(batch_rows=8, shard_rows=32, dtype=dtype, **options)
 
 
 def slow_quantise(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -92,7 +93,7 @@ def test_a_store_in_int8_is_off_by_half_a_step_at_most(stores):
         bound = HALF_STEP * exact.x.abs().amax(-1, keepdim=True)
         assert ((exact.x - rounded.x).abs() <= bound).all() and not torch.equal(exact.x, rounded.x)
     units = np.array([5, 0, 3])
-    chunks = [store.chunks().read(units) for store in (whole, small)]
+    chunks = [store.units().read(units) for store in (whole, small)]
     assert np.array_equal(chunks[0].positions, chunks[1].positions)
     assert ((chunks[0].x - chunks[1].x).abs() <= HALF_STEP * chunks[0].x.abs().amax(-1, keepdim=True)).all()
 
@@ -113,39 +114,37 @@ def test_bytes_on_disk(stores):
 @pytest.mark.parametrize("dtype", PRECISIONS)
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_what_is_not_finite_is_refused_while_writing(model, corpus, tmp_path, monkeypatch, dtype, bad):
-    capture = model.capture
+    read = model.read
     row = corpus.row_ranges["train"].start + 40
     tokens = torch.from_numpy(corpus.tokens[row].astype(np.int64))
 
     def broken(batch, hooks):
-        found = {name: value.clone() for name, value in capture(batch, hooks).items()}
+        found = {name: value.clone() for name, value in read(batch, hooks).items()}
         for place in range(len(batch)):
             if torch.equal(batch[place], tokens):
                 found[HOOK][place, 3, 7] = bad
         return found
 
-    monkeypatch.setattr(model, "capture", broken)
+    monkeypatch.setattr(model, "read", broken)
     with pytest.raises(UserError, match=r"Shard shard-00001\.safetensors holds NaN or infinite") as error:
-        harvest(model, corpus, config(dtype), tmp_path / "a")
+        harvest(model, corpus, SITES, config(dtype), tmp_path / "a")
     assert f"corpus position {row * 32 + 3})" in error.value.given
     before = int(corpus.text_mask(range(row - 8, row + 1)).reshape(-1)[: 8 * 32 + 3].sum())
     assert f"first in its row {before} " in error.value.given, "rows of a shard are counted from its own start"
     assert not (tmp_path / "a").exists()
-    reader = Reader(model, corpus, HOOK, Mask(), batch_rows=8)
+    reader = Reader(model, corpus, SITES, batch_rows=8)
     with pytest.raises(UserError, match="in the train split holds NaN"):
         list(reader.batches(["train"]))
     monkeypatch.undo()
-    assert harvest(model, corpus, config(dtype), tmp_path / "a").n_tokens
+    assert harvest(model, corpus, SITES, config(dtype), tmp_path / "a").n_tokens
 
 
 def test_a_model_that_is_broken_from_its_first_token(model, corpus, tmp_path, monkeypatch):
     """The median is NaN then; nothing may pass for a norm outlier because of it."""
-    capture = model.capture
-    monkeypatch.setattr(
-        model, "capture", lambda *a: {name: value * float("nan") for name, value in capture(*a).items()}
-    )
+    read = model.read
+    monkeypatch.setattr(model, "capture", lambda *a: {name: value * float("nan") for name, value in read(*a).items()})
     with pytest.raises(UserError, match="finite"):
-        harvest(model, corpus, config("int8"), tmp_path / "a")
+        harvest(model, corpus, SITES, config("int8"), tmp_path / "a")
 
 
 def test_training_from_int8_reaches_the_loss_of_float32(stores, tmp_path):
@@ -153,7 +152,7 @@ def test_training_from_int8_reaches_the_loss_of_float32(stores, tmp_path):
     losses = {}
     for dtype in PRECISIONS:
         store = stores[dtype]
-        source = ShuffledSource(store.chunks(), batch_size=512, block_tokens=8192, seed=0)
+        source = ShuffledSource(store.units(), batch_size=512, block_tokens=8192, seed=0)
         options = TrainConfig(
             dictionary=BatchTopKConfig(d_in=128, d_sae=256, k=8), n_tokens=30_000, batch_size=512, log_steps=1
         )

@@ -7,18 +7,19 @@ import pytest
 
 from sparselex.activations.config import HarvestConfig
 from sparselex.activations.harvest import harvest
-from sparselex.activations.live import LiveRows, Reader
+from sparselex.activations.live import LiveUnits, Reader
 from sparselex.activations.mixing import mixing
 from sparselex.activations.shuffle import ShuffledSource
-from sparselex.base.sites import Mask
+from sparselex.base.sites import Sites
 from sparselex.base.workspace import Workspace
-from sparselex.lm.subject import load_model
+from sparselex.lm.load import load_model
 from sparselex.recipes.pipeline import MEASURED_BATCHES, Pipeline
 from sparselex.text.corpus import CorpusConfig, build_corpus
 from sparselex.text.sources import load_documents
 from tests.support.small import small_config, write_documents
 
 HOOK = "blocks.0.hook_resid_post"
+SITES = Sites.at(HOOK)
 N_CTX = 32
 
 
@@ -79,9 +80,9 @@ def corpus(model, tmp_path_factory):
 
 @pytest.mark.parametrize("stored", [False, True])
 def test_the_plan_is_what_is_given_out(model, corpus, tmp_path, stored):
-    units = LiveRows(Reader(model, corpus, HOOK, Mask(), batch_rows=8), ["train"])
+    units = LiveUnits(Reader(model, corpus, SITES, batch_rows=8), ["train"])
     if stored:
-        units = harvest(model, corpus, HarvestConfig(hook=HOOK, shard_rows=16), tmp_path / "a").chunks()
+        units = harvest(model, corpus, SITES, HarvestConfig(shard_rows=16), tmp_path / "a").units()
     source = ShuffledSource(units, batch_size=100, block_tokens=1024, seed=4)
     plan = list(source.plan(25))
     assert len(plan) == 25 and source.state() == {"epoch": 0, "block": 0, "batch": 0}
@@ -93,7 +94,7 @@ def test_the_plan_is_what_is_given_out(model, corpus, tmp_path, stored):
 
 
 def test_larger_blocks_mix_better(model, corpus):
-    units = LiveRows(Reader(model, corpus, HOOK, Mask(), batch_rows=8), ["train"])
+    units = LiveUnits(Reader(model, corpus, SITES, batch_rows=8), ["train"])
     sizes = corpus.text_mask(corpus.row_ranges["train"]).sum(-1)
     ratios = [
         mixing(ShuffledSource(units, batch_size=64, block_tokens=n, seed=0).plan(30), N_CTX, sizes).ratio
@@ -107,7 +108,7 @@ def test_a_run_keeps_it(tmp_path):
     config = pipeline.train_config()
     pipeline.train(config)
     kept = pipeline.manifest("dictionary").notes["mixing"]
-    units = LiveRows(Reader(pipeline.model, pipeline.corpus, pipeline.hook, pipeline.config.mask), ["train"])
+    units = LiveUnits(Reader(pipeline.model, pipeline.corpus, pipeline.sites), ["train"])
     source = ShuffledSource(units, batch_size=config.batch_size, block_tokens=131_072, seed=config.seed)
     batches = [source.next_batch().positions for _ in range(min(MEASURED_BATCHES, len(list(source.plan(10**6)))))]
     sizes = pipeline.corpus.text_mask(pipeline.corpus.row_ranges["train"]).sum(-1)

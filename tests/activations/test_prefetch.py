@@ -16,15 +16,15 @@ import torch
 
 from sparselex.activations.config import HarvestConfig
 from sparselex.activations.harvest import harvest
-from sparselex.activations.live import LiveRows, Reader
-from sparselex.activations.prefetch import Prefetched
+from sparselex.activations.live import LiveUnits, Reader
+from sparselex.activations.prefetch import PrefetchedUnits
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.activations.source import EndOfData, Units
 from sparselex.base.errors import UserError
-from sparselex.base.sites import Mask
+from sparselex.base.sites import Sites
 from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.types.batchtopk import BatchTopKConfig
-from sparselex.lm.subject import load_model
+from sparselex.lm.load import load_model
 from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.run import TrainingChoice
 from sparselex.text.corpus import CorpusConfig, build_corpus
@@ -39,7 +39,7 @@ ROOT = Path(__file__).parent.parent.parent
 @pytest.fixture(scope="module")
 def ahead():
     """Sound units read ahead; one process for many tests."""
-    units = Prefetched(NumberUnits(), 2)
+    units = PrefetchedUnits(NumberUnits(), 2)
     yield units
     units.close()
 
@@ -93,7 +93,7 @@ def test_it_goes_on_bit_for_bit(ahead, n_given):
 def test_no_more_than_asked_for_is_read_ahead(tmp_path):
     log = tmp_path / "log"
     with_log = NumberUnits(log=log)
-    units = Prefetched(with_log, 2)
+    units = PrefetchedUnits(with_log, 2)
     stream = source(units)
     stream.next_batch()
     assert units._worker[1].poll(30), "the next block comes without being waited for"
@@ -112,7 +112,7 @@ def test_errors_arrive_where_they_belong():
     order = source(NumberUnits())._order(0)
     refused, failing, nan = int(order[6]), int(order[12]), int(order[19])  # blocks 1, 2 and 3: six units each
     faulty = NumberUnits(refuses=refused, fails=failing, nan=nan)
-    units = Prefetched(faulty, 3)
+    units = PrefetchedUnits(faulty, 3)
     plain, fetched = source(faulty), source(units)
     for _ in range(4):
         assert_equal(plain.next_batch(), fetched.next_batch())
@@ -147,7 +147,7 @@ def test_training_refuses_nan_the_same_way(tmp_path):
         dictionary=BatchTopKConfig(d_in=8, d_sae=16, k=2), n_tokens=600, batch_size=24, calibration_batches=2
     )
     messages = []
-    for name, units in (("plain", broken), ("fetched", Prefetched(broken, 2))):
+    for name, units in (("plain", broken), ("fetched", PrefetchedUnits(broken, 2))):
         with pytest.raises(UserError, match="holds NaN or infinite") as error:
             train(source(units), config, tmp_path / name, inputs={})
         messages.append(str(error.value))
@@ -167,11 +167,11 @@ def ended(pidfd: int) -> bool:
 
 SCRIPT = """
 from tests.support.units import NumberUnits
-from sparselex.activations.prefetch import Prefetched
+from sparselex.activations.prefetch import PrefetchedUnits
 from sparselex.activations.shuffle import ShuffledSource
 
 if __name__ == "__main__":
-    units = Prefetched(NumberUnits(), 2)
+    units = PrefetchedUnits(NumberUnits(), 2)
     ShuffledSource(units, batch_size=24, block_tokens=96, seed=0).next_batch()
     print(units._worker[0].pid, flush=True)
     input()
@@ -198,9 +198,9 @@ def test_units_that_cannot_travel():
     units = NumberUnits()
     units.read = lambda choice: None
     with pytest.raises(UserError, match="NumberUnits cannot be sent to another process"):
-        Prefetched(units, 1).read(np.arange(3))
+        PrefetchedUnits(units, 1).read(np.arange(3))
     with pytest.raises(UserError, match="at least 1 block"):
-        Prefetched(units, 0)
+        PrefetchedUnits(units, 0)
 
 
 def test_live_rows_and_chunks_survive_pickling(tmp_path):
@@ -208,8 +208,8 @@ def test_live_rows_and_chunks_survive_pickling(tmp_path):
     documents = load_documents(str(write_documents(tmp_path / "text", 24)))
     corpus = build_corpus(documents, model.tokenizer, CorpusConfig(source="x", n_ctx=32), tmp_path / "corpus")
     hook = "blocks.0.hook_resid_post"
-    live = LiveRows(Reader(model, corpus, hook, Mask(), batch_rows=8), ["train"])
-    chunks = harvest(model, corpus, HarvestConfig(hook=hook), tmp_path / "store").chunks()
+    live = LiveUnits(Reader(model, corpus, Sites.at(hook), batch_rows=8), ["train"])
+    chunks = harvest(model, corpus, Sites.at(hook), HarvestConfig(), tmp_path / "store").units()
     for units in (live, chunks):
         packed = pickle.dumps(units)
         assert_equal(pickle.loads(packed).read(np.array([2, 0])), units.read(np.array([2, 0])))

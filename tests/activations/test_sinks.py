@@ -9,13 +9,13 @@ import torch
 
 from sparselex.activations.config import HarvestConfig
 from sparselex.activations.harvest import harvest
-from sparselex.activations.live import LiveRows, Reader
+from sparselex.activations.live import LiveUnits, Reader
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.base.artifacts import open_artifact
-from sparselex.base.sites import Mask
+from sparselex.base.sites import Mask, Sites
 from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.types.batchtopk import BatchTopKConfig
-from sparselex.lm.subject import load_model
+from sparselex.lm.load import load_model
 from sparselex.recipes.pipeline import Pipeline
 from sparselex.text.corpus import CorpusConfig, build_corpus
 from sparselex.text.sources import load_documents
@@ -24,6 +24,8 @@ from sparselex.training.train import train
 from tests.support.small import small_config, write_documents
 
 HOOK = "blocks.0.hook_resid_post"
+SITES = Sites.at(HOOK)
+EVERYTHING = Sites.at(HOOK, mask=Mask(norm_outlier=0))
 N_CTX, BATCH, SAMPLED = 32, 128, 4
 
 
@@ -43,21 +45,21 @@ def corpus(clean_model, tmp_path_factory):
 def clean(clean_model, corpus):
     """Every activation of the corpus by position, nothing left out."""
     tokens = torch.from_numpy(np.asarray(corpus.tokens).astype(np.int64))
-    return torch.cat([clean_model.capture(part, [HOOK])[HOOK] for part in tokens.split(32)]).flatten(0, 1)
+    return torch.cat([clean_model.read(part, [HOOK])[HOOK] for part in tokens.split(32)]).flatten(0, 1)
 
 
 def plant(model, corpus, monkeypatch, columns):
     """Tokens in these columns of every row are multiplied by a hundred, special tokens by a thousand."""
     model.width(HOOK)  # asked with a single token, which has no such columns
-    capture, special = model.capture, torch.tensor(sorted(corpus.special_ids))
+    read, special = model.read, torch.tensor(sorted(corpus.special_ids))
 
     def with_sinks(tokens, hooks):
-        found = {name: value.clone() for name, value in capture(tokens, hooks).items()}
+        found = {name: value.clone() for name, value in read(tokens, hooks).items()}
         found[HOOK][:, columns] *= 100
         found[HOOK][torch.isin(tokens, special)] *= 1000
         return found
 
-    monkeypatch.setattr(model, "capture", with_sinks)
+    monkeypatch.setattr(model, "read", with_sinks)
 
 
 def trained(source, folder: Path):
@@ -81,11 +83,11 @@ def slow_scale(source, clean) -> float:
 @pytest.mark.parametrize("stored", [False, True])
 def test_sinks_move_nothing(clean_model, corpus, clean, tmp_path, monkeypatch, columns, stored):
     plant(clean_model, corpus, monkeypatch, columns)
-    reader = Reader(clean_model, corpus, HOOK, Mask(), batch_rows=8)
-    units = LiveRows(reader, ["train"])
+    reader = Reader(clean_model, corpus, SITES, batch_rows=8)
+    units = LiveUnits(reader, ["train"])
     if stored:
-        store = harvest(clean_model, corpus, HarvestConfig(hook=HOOK, batch_rows=8), tmp_path / "store")
-        units = store.chunks()
+        store = harvest(clean_model, corpus, SITES, HarvestConfig(batch_rows=8), tmp_path / "store")
+        units = store.units()
     make = lambda units=units: ShuffledSource(units, batch_size=BATCH, block_tokens=4096, seed=0)
     notes, expected = trained(make(), tmp_path / "d"), slow_scale(make(), clean)
     assert notes["x_scales"][0] == pytest.approx(expected, rel=1e-5)
@@ -98,8 +100,8 @@ def test_sinks_move_nothing(clean_model, corpus, clean, tmp_path, monkeypatch, c
         assert store.manifest.notes["median_norms"][0] == float(reader.median_norms[0])
         assert store.manifest.notes["masks"]["norm_outlier"] > 0
 
-    everything = Reader(clean_model, corpus, HOOK, Mask(norm_outlier=0), batch_rows=8)
-    moved = trained(make(LiveRows(everything, ["train"])), tmp_path / "moved")["x_scales"][0]
+    everything = Reader(clean_model, corpus, EVERYTHING, batch_rows=8)
+    moved = trained(make(LiveUnits(everything, ["train"])), tmp_path / "moved")["x_scales"][0]
     assert moved < expected / 5, "the test would see a sink"
 
 
@@ -107,5 +109,5 @@ def test_a_run_keeps_both(tmp_path):
     pipeline = Pipeline(Workspace.create(tmp_path / "w"), "main", small_config(write_documents(tmp_path / "text")))
     pipeline.train()
     notes = pipeline.manifest("dictionary").notes
-    reader = Reader(pipeline.model, pipeline.corpus, pipeline.hook, pipeline.config.mask)
+    reader = Reader(pipeline.model, pipeline.corpus, pipeline.sites)
     assert notes["median_norms"] == reader.median_norms.tolist() and notes["x_scales"][0] > 0

@@ -13,7 +13,7 @@ import torch
 from sparselex.convert.doors import export_dictionary
 from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.topk import TopKConfig
-from sparselex.lm.subject import EMBEDDED
+from sparselex.lm.embedded import EMBEDDED
 from tests.support.hub import Hub, serving
 from tests.support.small import write_documents
 

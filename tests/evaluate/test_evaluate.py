@@ -6,7 +6,7 @@ import torch
 
 from sparselex.activations.live import Reader
 from sparselex.base.artifacts import open_artifact
-from sparselex.base.sites import Mask
+from sparselex.base.sites import Sites
 from sparselex.dictionaries.controls.bases import principal_components
 from sparselex.dictionaries.controls.neurons import neurons
 from sparselex.dictionaries.files import load_dictionary
@@ -14,7 +14,7 @@ from sparselex.evaluate.core import core_figures, core_sums, moments
 from sparselex.evaluate.latents import density_histogram
 from sparselex.evaluate.metrics import METRICS
 from sparselex.evaluate.records import Evaluation
-from sparselex.lm.subject import load_model
+from sparselex.lm.load import load_model
 
 HOOK = "blocks.0.mlp.hook_post"
 
@@ -22,7 +22,7 @@ HOOK = "blocks.0.mlp.hook_post"
 @pytest.fixture(scope="module")
 def measured(small_workspace, small_index):
     """Figures of a trained, a perfect and an empty dictionary on test rows; and what they were measured on."""
-    reader = Reader(load_model("embedded"), small_index.corpus, HOOK, Mask(), batch_rows=4)
+    reader = Reader(load_model("embedded"), small_index.corpus, Sites.at(HOOK), batch_rows=4)
     mean, covariance = moments(reader, 64)
     trained = load_dictionary(small_workspace.run("main") / "dictionary")
     empty = neurons(mean, 1)
@@ -63,12 +63,12 @@ def test_figures_equal_a_slow_pass(measured):
     reader, dictionary, rows, figures = measured
     tokens = reader.tokens(rows)
     text = reader.corpus.text_mask(rows)
-    x = reader.model.capture(tokens, [HOOK])[HOOK][torch.from_numpy(text)].double()
+    x = reader.model.read(tokens, [HOOK])[HOOK][torch.from_numpy(text)].double()
     x_hat = dictionary(x.float()).double()
     assert np.isclose(figures["trained"]["l0"].value, (dictionary.encode(x.float()) != 0).double().sum(-1).mean())
     fvu = (x - x_hat).square().sum() / (x - x.mean(0)).square().sum()
     assert np.isclose(figures["trained"]["fvu"].value, fvu, rtol=1e-6)
-    logits = reader.model.logits(tokens)
+    logits = reader.model.run(tokens).logits
     losses = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
     assert np.isclose(
         figures["trained"]["ce_loss"].value, losses[torch.from_numpy(text[:, 1:].flatten())].mean(), rtol=1e-5
@@ -78,7 +78,7 @@ def test_figures_equal_a_slow_pass(measured):
 
     def splice(values):
         new[mask] = values.float()
-        edited = reader.model.logits(tokens, edits={HOOK: lambda v: torch.where(mask[..., None], new, v)})
+        edited = reader.model.run(tokens, edits={HOOK: lambda v: torch.where(mask[..., None], new, v)}).logits
         each = torch.nn.functional.cross_entropy(
             edited[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(), reduction="none"
         )

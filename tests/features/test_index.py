@@ -9,7 +9,7 @@ from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.features.index import FeatureIndex
-from sparselex.lm.subject import load_model
+from sparselex.lm.load import load_model
 from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.run import TrainingChoice
 from sparselex.text.corpus import TokenCorpus
@@ -23,7 +23,7 @@ def dense_codes(workspace, corpus):
     """`[n_positions, d_sae]` codes of every text token, straight from model and dictionary."""
     model, dictionary = load_model("embedded"), load_dictionary(workspace.run("main") / "dictionary")
     tokens = torch.from_numpy(np.asarray(corpus.tokens).astype(np.int64))
-    x = torch.cat([model.capture(part, [HOOK])[HOOK].flatten(0, 1) for part in tokens.split(16)])
+    x = torch.cat([model.read(part, [HOOK])[HOOK].flatten(0, 1) for part in tokens.split(16)])
     acts = dictionary.encode(x).numpy()
     acts[~corpus.text_mask(range(corpus.n_rows)).reshape(-1)] = 0
     return acts

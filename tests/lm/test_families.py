@@ -6,9 +6,11 @@ import transformers as hf
 
 from sparselex.base.errors import UserError
 from sparselex.lm.config import ModelConfig
-from sparselex.lm.hookpoints import FAMILIES
-from sparselex.lm.subject import SubjectModel, load_model
+from sparselex.lm.families import FAMILIES
+from sparselex.lm.homes.transformers import TransformersModel
+from sparselex.lm.load import load_model
 from tests.lm import handwritten
+from tests.support.package import install
 
 SMALL = {
     "vocab_size": 50,
@@ -62,7 +64,7 @@ CONFIGS = {
 TOKENS = torch.randint(3, 50, (2, 9), generator=torch.Generator().manual_seed(0))
 
 
-def build(name: str) -> SubjectModel:
+def build(name: str) -> TransformersModel:
     torch.manual_seed(0)
     model = hf.AutoModelForCausalLM.from_config(CONFIGS[name], attn_implementation="eager")
     for name_, parameter in model.named_parameters():
@@ -70,59 +72,56 @@ def build(name: str) -> SubjectModel:
             parameter.data += 0.3 * torch.randn_like(parameter)
         elif "embed" not in name_:
             parameter.data *= 4
-    return SubjectModel(model, load_model("embedded").tokenizer, ModelConfig(name=name))
+    return TransformersModel(model, load_model("embedded").tokenizer, ModelConfig(name=name))
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
-def subject(request) -> SubjectModel:
+def subject(request) -> TransformersModel:
     return build(request.param)
 
 
 def test_every_family_is_tested():
-    assert {name.split()[0] for name in CONFIGS} == set(FAMILIES)
+    assert {name.split()[0] for name in CONFIGS} == set(FAMILIES.names())
 
 
 def test_captures_equal_a_handwritten_forward_pass(subject):
     sites, logits = handwritten.forward(subject.hf, TOKENS)
     names = [point.name for point in subject.hooks()]
     assert set(names) == set(sites)
-    found = subject.capture(TOKENS, names)
+    found = subject.read(TOKENS, names)
     for name in names:
         torch.testing.assert_close(
             found[name], sites[name], rtol=1e-4, atol=1e-5, msg=lambda m, name=name: f"{name}: {m}"
         )
         assert subject.width(name) == sites[name].shape[-1]
-    torch.testing.assert_close(subject.logits(TOKENS), logits, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(subject.run(TOKENS).logits, logits, rtol=1e-4, atol=1e-5)
 
 
 def test_heads_are_flattened_in_order(subject):
     n_heads, d_head = subject.per_head("blocks.1.attn.hook_z")
     assert n_heads == subject.n_heads and n_heads * d_head == subject.width("blocks.1.attn.hook_z")
-    cut = subject.capture(TOKENS, ["blocks.1.attn.hook_z"])["blocks.1.attn.hook_z"].clone()
+    cut = subject.read(TOKENS, ["blocks.1.attn.hook_z"])["blocks.1.attn.hook_z"].clone()
     cut[..., d_head : 2 * d_head] = 0  # one head silenced by hand: the projection loses exactly its rows
 
-    edited = subject.logits(TOKENS, edits={"blocks.1.attn.hook_z": lambda x: cut})
+    edited = subject.run(TOKENS, edits={"blocks.1.attn.hook_z": lambda x: cut}).logits
     weight = subject.hf.get_submodule(subject.resolve("blocks.1.attn.hook_z").path).weight
     before = weight.data.clone()
     rows = slice(d_head, 2 * d_head)
-    (
-        weight.data[rows]
-        if type(subject.hf.get_submodule(subject.resolve("blocks.1.attn.hook_z").path)).__name__ == "Conv1D"
-        else weight.data[:, rows]
-    ).zero_()
-    torch.testing.assert_close(subject.logits(TOKENS), edited, rtol=1e-4, atol=1e-5)
+    transposed = subject.hf.config.model_type == "gpt2"  # its Conv1D
+    (weight.data[rows] if transposed else weight.data[:, rows]).zero_()
+    torch.testing.assert_close(subject.run(TOKENS).logits, edited, rtol=1e-4, atol=1e-5)
     weight.data.copy_(before)
 
 
 def test_editing_with_what_was_captured_changes_nothing_and_zero_changes_something(subject):
-    plain = subject.logits(TOKENS)
+    plain = subject.run(TOKENS).logits
     for point in subject.hooks():
-        value = subject.capture(TOKENS, [point.name])[point.name].clone()
-        same = subject.logits(TOKENS, edits={point.name: lambda x, value=value: value})
+        value = subject.read(TOKENS, [point.name])[point.name].clone()
+        same = subject.run(TOKENS, edits={point.name: lambda x, value=value: value}).logits
         torch.testing.assert_close(same, plain, rtol=1e-5, atol=1e-6, msg=lambda m, n=point.name: f"{n}: {m}")
-        zero = subject.logits(TOKENS, edits={point.name: torch.zeros_like})
+        zero = subject.run(TOKENS, edits={point.name: torch.zeros_like}).logits
         assert (zero - plain).abs().max() > 1e-7, point.name
-    torch.testing.assert_close(subject.logits(TOKENS), plain)  # nothing stays behind
+    torch.testing.assert_close(subject.run(TOKENS).logits, plain)  # nothing stays behind
 
 
 def test_an_edit_of_the_stream_is_seen_by_everything_after_it(subject):
@@ -130,17 +129,115 @@ def test_an_edit_of_the_stream_is_seen_by_everything_after_it(subject):
         pytest.skip("a parallel block has no value between attention and MLP")
     new = torch.randn(2, 9, subject.d_model, generator=torch.Generator().manual_seed(1))
     mid, mlp, post = ("blocks.0.hook_resid_mid", "blocks.0.hook_mlp_out", "blocks.0.hook_resid_post")
-    seen = {}
-    subject.logits(
-        TOKENS,
-        edits={
-            mid: lambda x: new,
-            mlp: lambda x: seen.setdefault("mlp", x.clone()),
-            post: lambda x: seen.setdefault("post", x.clone()),
-        },
-    )
+    seen = subject.run(TOKENS, edits={mid: lambda x: new}, read=[mid, mlp, post], logits=False).values
+    assert torch.equal(seen[mid], new), "what is read where it was edited is what the edit left"
     if subject.hf.config.model_type != "opt" or subject.hf.config.do_layer_norm_before:
-        torch.testing.assert_close(seen["post"], new + seen["mlp"], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(seen[post], new + seen[mlp], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("site", ["attn.hook_q", "attn.hook_k", "attn.hook_v", "attn.hook_z"])
+def test_one_head_is_read_and_edited_alone(subject, site):
+    whole, head = f"blocks.1.{site}", f"blocks.1.{site}:1"
+    n_heads, d_head = subject.per_head(whole)
+    values = subject.read(TOKENS, [whole, head])
+    own = slice(d_head, 2 * d_head)
+    assert subject.width(head) == d_head and torch.equal(values[head], values[whole][..., own])
+    turned = values[whole].clone()
+    turned[..., own] *= -2
+    found = subject.run(TOKENS, edits={head: lambda x: -2 * x}, read=[whole])
+    assert torch.equal(found.values[whole], turned), "the other heads stay"
+    expected = subject.run(TOKENS, edits={whole: lambda x: turned}).logits
+    torch.testing.assert_close(found.logits, expected)
+    assert (found.logits - subject.run(TOKENS).logits).abs().max() > 1e-7
+    with pytest.raises(UserError, match=f"has {n_heads} heads and none of number {n_heads}"):
+        subject.read(TOKENS, [f"{whole}:{n_heads}"])
+    if site == "attn.hook_z":
+        matrix = subject.writes(head).matrix
+        assert torch.equal(matrix, subject.writes(whole).matrix[own])
+
+
+def test_a_site_without_heads_has_none():
+    with pytest.raises(UserError, match="not divided into heads"):
+        build("llama").width("blocks.0.hook_mlp_out:1")
+
+
+def test_gradients_equal_finite_differences_at_every_site(subject):
+    """With everything read in one pass: the gradient at a site is what moving its value does downstream.
+
+    In float64, but for softmax and RMS norms, which these models compute in float32: hence long steps, four of them so
+    that curvature cancels.
+    """
+    model = build(subject.name)
+    model.hf.double()
+    generator = torch.Generator().manual_seed(3)
+    off = 0.1 if model.family == "opt" else 0.02  # a step crosses kinks of its ReLUs
+    weights = torch.randn(2, 9, 50, generator=generator, dtype=torch.float64)
+    hooks = [point.name for point in model.hooks()] + ["blocks.0.attn.hook_k:1", "blocks.0.attn.hook_q:0"]
+    passed = model.run(TOKENS, read=hooks, grad=True)
+    torch.testing.assert_close(passed.logits, model.run(TOKENS).logits)
+    gradients = torch.autograd.grad((passed.logits * weights).sum(), [passed.values[hook] for hook in hooks])
+    for hook, gradient in zip(hooks, gradients, strict=True):
+        size = 3e-3 * passed.values[hook].detach().std()
+        step = size * torch.randn(gradient.shape, generator=generator, dtype=torch.float64)
+        moved = [model.run(TOKENS, edits={hook: lambda x, by=n * step: x + by}).logits for n in (-2, -1, 1, 2)]
+        slope = ((moved[0] - 8 * moved[1] + 8 * moved[2] - moved[3]) * weights).sum() / 12
+        typical = float(gradient.norm() * step.norm()) / gradient.numel() ** 0.5
+        assert float((gradient * step).sum()) == pytest.approx(float(slope), rel=off, abs=off * typical + 5e-8), hook
+
+
+def test_gradients_flow_through_edits(subject):
+    """Of later values and of logits, to what an edit brings in; nothing is kept where nobody asked for it."""
+    hook, later = "blocks.0.hook_mlp_out", "blocks.1.hook_resid_post"
+    scale = torch.ones((), requires_grad=True)
+    edits = {hook: lambda x: x * scale}
+    passed = subject.run(TOKENS, edits=edits, read=[later], grad=True)
+    slopes = [torch.autograd.grad(v.sum(), scale, retain_graph=True)[0] for v in (passed.values[later], passed.logits)]
+    assert all(float(slope) != 0 for slope in slopes)
+    plain = subject.run(TOKENS, edits=edits, read=[later])
+    assert not plain.logits.requires_grad and not plain.values[later].requires_grad
+    torch.testing.assert_close(plain.values[later], passed.values[later].detach())
+
+
+def test_later_values_under_an_edit_come_without_logits(subject):
+    hook, later = "blocks.0.hook_attn_out", "blocks.1.mlp.hook_post"
+    edited = subject.run(TOKENS, edits={hook: torch.zeros_like}, read=[hook, later], logits=False)
+    assert edited.logits is None and not edited.values[hook].any()
+    plain = subject.read(TOKENS, [later])
+    assert (edited.values[later] - plain[later]).abs().max() > 1e-6
+    assert subject.run(TOKENS, logits=False).values == {}
+
+
+def test_a_module_that_no_pass_reaches_is_named():
+    subject = build("llama")
+    subject.hf.model.unused = torch.nn.Linear(2, 2)
+    for asked in ({"read": ["module:model.unused"]}, {"edits": {"module:model.unused": torch.zeros_like}}):
+        with pytest.raises(UserError, match=r"never reaches module:model\.unused"):
+            subject.run(TOKENS, **asked)
+
+
+def test_a_family_of_another_package(tmp_path, monkeypatch):
+    """One row, by its entry point: its hooks are known by name, read and edited."""
+    table = """from sparselex.lm.families import Family, Site
+
+BLOOM = Family("transformer.h", "transformer.ln_f", {
+    "hook_resid_pre": Site("", "input"),
+    "hook_resid_post": Site("", "output"),
+    "mlp.hook_post": Site("mlp.dense_4h_to_h", "input"),
+})
+"""
+    install(tmp_path, "bloom-hooks", {"bloom_hooks": table}, {"sparselex.family": {"bloom": "bloom_hooks:BLOOM"}})
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = hf.BloomConfig(vocab_size=50, hidden_size=24, n_layer=2, n_head=4)
+    subject = TransformersModel(
+        hf.BloomForCausalLM(config), load_model("embedded").tokenizer, ModelConfig(name="bloom")
+    )
+    assert [point.width for point in subject.hooks()] == [24, 96, 24] * 2
+    hook = "blocks.0.mlp.hook_post"
+    found = subject.read(TOKENS, [hook, "blocks.1.hook_resid_post"])
+    inner = subject.read(TOKENS, ["module:transformer.h.0.mlp.gelu_impl"])["module:transformer.h.0.mlp.gelu_impl"]
+    assert torch.equal(found[hook], inner) and subject.readout(hook).unembed.shape == (24, 50)
+    edited = subject.run(TOKENS, edits={hook: torch.zeros_like}, read=["blocks.1.hook_resid_post"])
+    assert not torch.equal(edited.values["blocks.1.hook_resid_post"], found["blocks.1.hook_resid_post"])
 
 
 def test_the_forward_pass_stops_after_the_deepest_hook():
@@ -150,15 +247,19 @@ def test_the_forward_pass_stops_after_the_deepest_hook():
     subject.hf.lm_head.register_forward_hook(lambda *_: calls.append("head"))
     subject.width("module:model.layers.0.mlp")
     calls.clear()
-    subject.capture(TOKENS, ["blocks.0.hook_mlp_out", "blocks.0.attn.hook_q"])
+    subject.read(TOKENS, ["blocks.0.hook_mlp_out", "blocks.0.attn.hook_q"])
     assert calls == []
-    subject.capture(TOKENS, ["blocks.0.hook_resid_post"])
+    subject.run(
+        TOKENS, edits={"blocks.0.hook_mlp_out": torch.zeros_like}, read=["blocks.0.hook_attn_out"], logits=False
+    )
+    assert calls == [], "an edit further down does not lengthen the pass"
+    subject.read(TOKENS, ["blocks.0.hook_resid_post"])
     assert calls == [0] or calls == []
 
 
 def test_any_module_can_be_captured():
     subject = build("llama")
-    found = subject.capture(TOKENS, ["module:model.layers.0.mlp.gate_proj", "blocks.0.hook_mlp_in"])
+    found = subject.read(TOKENS, ["module:model.layers.0.mlp.gate_proj", "blocks.0.hook_mlp_in"])
     gate = subject.hf.model.layers[0].mlp.gate_proj
     torch.testing.assert_close(found["module:model.layers.0.mlp.gate_proj"], gate(found["blocks.0.hook_mlp_in"]))
 
@@ -174,21 +275,23 @@ def test_any_module_can_be_captured():
 )
 def test_unknown_hooks_teach(family, hook, words):
     with pytest.raises(UserError, match=words):
-        build(family).capture(TOKENS, [hook])
+        build(family).read(TOKENS, [hook])
 
 
 def test_an_unknown_family_still_has_its_modules():
     config = hf.BloomConfig(vocab_size=50, hidden_size=24, n_layer=1, n_head=4)
-    subject = SubjectModel(hf.BloomForCausalLM(config), load_model("embedded").tokenizer, ModelConfig(name="bloom"))
+    subject = TransformersModel(
+        hf.BloomForCausalLM(config), load_model("embedded").tokenizer, ModelConfig(name="bloom")
+    )
     assert subject.hooks() == []
-    assert subject.capture(TOKENS, ["module:transformer.h.0.mlp"])["module:transformer.h.0.mlp"].shape == (2, 9, 24)
+    assert subject.read(TOKENS, ["module:transformer.h.0.mlp"])["module:transformer.h.0.mlp"].shape == (2, 9, 24)
     with pytest.raises(UserError, match="module:<dotted path>"):
         subject.width("blocks.0.hook_mlp_out")
 
 
 def test_token_ids_of_another_vocabulary():
     with pytest.raises(UserError, match="ids from 0 to 49"):
-        build("llama").logits(TOKENS + 40)
+        build("llama").run(TOKENS + 40)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "gemma", "gpt_neox sequential"])
@@ -197,33 +300,33 @@ def test_the_readout_is_the_direct_path(family):
     subject = build(family)
     readout = subject.readout("blocks.1.mlp.hook_post")
     direction = torch.randn(1, subject.width("blocks.1.mlp.hook_post"), generator=torch.Generator().manual_seed(2))
-    plain = subject.logits(TOKENS)[:, -1].double()
+    plain = subject.run(TOKENS).logits[:, -1].double()
     eps = 1e-2
-    moved = subject.logits(TOKENS, edits={"blocks.1.mlp.hook_post": lambda x: x + eps * direction})[:, -1].double()
+    moved = subject.run(TOKENS, edits={"blocks.1.mlp.hook_post": lambda x: x + eps * direction}).logits[:, -1].double()
     change, expected = (moved - plain) / eps, readout.logits(direction).double()
     # Up to the norm's scale, and to the part along the stream itself that the norm takes out again.
     stream = (
         readout.unembed.double().T
-        @ subject.capture(TOKENS, ["blocks.1.hook_resid_post"])["blocks.1.hook_resid_post"][0, -1].double()
+        @ subject.read(TOKENS, ["blocks.1.hook_resid_post"])["blocks.1.hook_resid_post"][0, -1].double()
     )
     basis = torch.stack([expected[0], stream], dim=1)
     residual = change[0] - basis @ torch.linalg.lstsq(basis, change[0]).solution
     assert residual.norm() < 0.02 * change[0].norm()
 
 
-@pytest.mark.parametrize("control", ["reinitialised", "permuted", "gaussian"])
-def test_twins(control):
-    plain, twin = load_model("embedded"), load_model(ModelConfig(name="embedded", control=control))
-    again = load_model(ModelConfig(name="embedded", control=control))
-    other = load_model(ModelConfig(name="embedded", control=control, control_seed=1))
+@pytest.mark.parametrize("kind", ["reinitialised", "permuted", "gaussian"])
+def test_twins(kind):
+    plain, twin = load_model("embedded"), load_model(ModelConfig(name="embedded", twin=kind))
+    again = load_model(ModelConfig(name="embedded", twin=kind))
+    other = load_model(ModelConfig(name="embedded", twin=kind, twin_seed=1))
     assert twin.id == again.id and len({plain.id, twin.id, other.id}) == 3
     name = "gpt_neox.layers.0.mlp.dense_h_to_4h.weight"
     a, b = plain.hf.state_dict()[name], twin.hf.state_dict()[name]
-    if control == "permuted":
+    if kind == "permuted":
         assert torch.equal(a.flatten().sort().values, b.flatten().sort().values)
-    if control == "gaussian":
+    if kind == "gaussian":
         assert abs(a.mean() - b.mean()) < 5e-3 * a.std() * 10 and abs(a.std() / b.std() - 1) < 0.02
-    if control == "reinitialised":
+    if kind == "reinitialised":
         assert abs(b.std() - 0.02) < 1e-3  # the architecture's own rule, not ours
 
 

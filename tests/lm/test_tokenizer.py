@@ -4,7 +4,7 @@ import pytest
 import tokenizers as tk
 from transformers import PreTrainedTokenizerFast
 
-from sparselex.lm.subject import load_model
+from sparselex.lm.load import load_model
 from sparselex.lm.tokenizer import ModelTokenizer
 
 NASTY = [
@@ -66,6 +66,6 @@ def test_a_real_model_reads_real_stories(shared_data):
     total = n = 0
     for ids in model.tokenizer.encode_batch([" " + story for story in stories]):
         tokens = torch.tensor([[model.tokenizer.bos_id, *ids][: model.n_ctx]])
-        losses = torch.nn.functional.cross_entropy(model.logits(tokens)[0, :-1], tokens[0, 1:], reduction="sum")
+        losses = torch.nn.functional.cross_entropy(model.run(tokens).logits[0, :-1], tokens[0, 1:], reduction="sum")
         total, n = total + float(losses), n + tokens.shape[1] - 1
     assert abs(total / n - 1.733) < 0.005

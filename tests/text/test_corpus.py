@@ -12,7 +12,8 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from sparselex.base.errors import UserError
 from sparselex.base.vocabulary import Vocabulary
 from sparselex.text.corpus import CorpusConfig, TokenCorpus, build_corpus
-from sparselex.text.sources import Document
+from sparselex.text.documents import Document
+from sparselex.text.rows import TokenRows, split_positions
 from sparselex.text.splits import SPLITS, split_of
 
 NASTY = [
@@ -94,6 +95,80 @@ def test_only_text_is_owned_and_rows_start_with_bos(tmp_path):
     assert not np.isin(np.asarray(corpus.tokens)[mask], list(corpus.special_ids)).any()
     n_text = sum(len(ids) for ids in TOKENIZERS[True].encode_batch(NASTY))
     assert mask.sum() == n_text == corpus.manifest.notes["n_tokens"]
+
+
+PROMPTS = [
+    Document("plain", "Ann gave Bob a rose"),
+    Document("roles", "日本 likes 🤷🏽‍♀️ a lot", {"who": [0, 2], "what": (9, 14), "none": None}),
+    Document("again", "Bob left", {"who": [0, 3], "verb": [4, 8]}),
+]
+
+
+def prompts(documents, to, **options):
+    config = CorpusConfig(source="memory", layout="prompts", **{"n_ctx": 64, "shares": (1, 0, 0), **options})
+    return build_corpus(documents, TOKENIZERS[True], config, to / "prompts", text_id=repr(documents))
+
+
+def test_prompts_stand_one_a_row_and_are_padded_behind(tmp_path):
+    corpus = prompts(PROMPTS, tmp_path)
+    assert isinstance(corpus, TokenRows) and corpus.n_rows == len(PROMPTS)
+    for number, document in enumerate(PROMPTS):
+        text = corpus.text_mask(range(corpus.n_rows))[number]
+        n = int(text.sum())
+        assert text[1 : n + 1].all() and not text[0] and not text[n + 1 :].any()
+        assert corpus.document_bytes(number) == document.text.encode()
+        assert (np.asarray(corpus.tokens[number, n + 1 :]) == corpus.pad_id).all()
+    n_text = corpus.manifest.notes["n_tokens"]
+    assert corpus.n_padding == {"train": 3 * 63 - n_text, "validation": 0, "test": 0}
+    assert split_positions(corpus, "train") == range(3 * 64)
+
+
+def test_roles_are_the_tokens_that_cover_them(tmp_path):
+    corpus = prompts(PROMPTS, tmp_path)
+    assert corpus.roles(0) == {} and set(corpus.roles(1)) == {"who", "what"}
+    for row in (1, 2):
+        text = PROMPTS[row].text
+        for name, columns in corpus.roles(row).items():
+            start, end = PROMPTS[row].roles[name]
+            tokens = [corpus.vocabulary.token_bytes(int(corpus.tokens[row, column])) for column in columns]
+            covered, wanted = b"".join(tokens), text[start:end].encode()
+            assert wanted in covered
+            # No token too many: without its first or its last the part is no longer whole.
+            assert wanted not in b"".join(tokens[1:]) and wanted not in b"".join(tokens[:-1])
+            before = b"".join(corpus.vocabulary.token_bytes(int(t)) for t in corpus.tokens[row, 1 : columns.start])
+            assert text.encode().startswith(before + covered)
+
+
+def test_roles_follow_their_rows_through_the_splits(tmp_path):
+    documents = [Document(f"d{n}", f"number {n} here", {"n": [7, 7 + len(str(n))]}) for n in range(60)]
+    corpus = prompts(documents, tmp_path, shares=(0.5, 0.25, 0.25))
+    for row in range(corpus.n_rows):
+        (document,) = set(corpus.documents[row].tolist()) - {-1}
+        columns = corpus.roles(row)["n"]
+        said = corpus.vocabulary.decode(corpus.tokens[row, columns.start : columns.stop].tolist())
+        assert str(document) in said and corpus.names[document] == f"d{document}"
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        (Document("too-long", "x y z " * 50), "prompt 'too-long' has .* a row holds 63"),
+        (Document("end", "abc", {"a": [1, 9]}), "prompt 'end' has the roles"),
+        (Document("empty", "abc", {"a": [1, 1]}), "between 0 and 3"),
+        (Document("list", "abc", ["a"]), "prompt 'list' has the roles"),
+        (Document("float", "abc", {"a": [0.0, 1.0]}), "prompt 'float'"),
+    ],
+)
+def test_prompts_that_do_not_fit_are_named(tmp_path, document, words):
+    with pytest.raises(UserError, match=words):
+        prompts([PROMPTS[0], document], tmp_path)
+    assert not (tmp_path / "prompts").exists()
+
+
+def test_a_packed_corpus_leaves_roles_alone(tmp_path):
+    config = CorpusConfig(source="memory", n_ctx=7, shares=(1, 0, 0))
+    corpus = build_corpus([Document("a", "one two", "junk")], TOKENIZERS[True], config, tmp_path / "c")
+    assert corpus.roles(0) == {}
 
 
 def test_the_split_of_a_document_does_not_depend_on_the_others():

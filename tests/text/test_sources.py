@@ -7,11 +7,13 @@ import pyarrow.parquet
 import pytest
 
 from sparselex.base.errors import UserError
-from sparselex.text.sources import PART_LENGTH, load_documents, text_id
+from sparselex.text.files import PART_LENGTH
+from sparselex.text.sources import load_documents, text_id
+from tests.support.package import install
 
 
 def read(source):
-    return [tuple(document) for document in load_documents(str(source))]
+    return [(document.name, document.text) for document in load_documents(str(source))]
 
 
 def test_a_folder_of_every_kind(tmp_path):
@@ -46,7 +48,7 @@ def test_a_long_plain_file_alone_is_cut_into_parts_that_join_again(tmp_path):
 
 
 def test_the_standard_library_is_text_on_every_python():
-    documents = {name: text for name, text in load_documents("stdlib") if "/" not in name}
+    documents = {name: text for name, text, _ in load_documents("stdlib") if "/" not in name}
     assert "def dumps" not in documents["abc.py"] and "class ABC" in documents["abc.py"] and len(documents) > 100
 
 
@@ -80,3 +82,43 @@ def test_a_missing_path_and_an_unknown_dataset():
         read("nowhere/stories.json")
     with pytest.raises(UserError, match=r"no dataset of that name|is not installed"):
         read("no-such-dataset")
+
+
+POEMS = """from sparselex.base.errors import UserError
+from sparselex.text.documents import Document
+
+
+class Poems:
+    def documents(self, rest):
+        if rest not in ("", "short"):
+            raise UserError(f"There are no poems {rest!r}.", "short, or nothing", "ask for poems:short.")
+        for number in range(2 if rest else 5):
+            yield Document(f"poem-{number}", f"roses are red {number}")
+
+    def identity(self, rest):
+        return f"poems-1-{rest}"
+
+
+POEMS = Poems()
+"""
+
+
+def test_a_source_of_another_package(tmp_path, monkeypatch):
+    """Asked for by its name, before paths and datasets; what stands behind the name is its own affair."""
+    install(tmp_path / "p", "poems", {"poems_text": POEMS}, {"sparselex.source": {"poems": "poems_text:POEMS"}})
+    monkeypatch.syspath_prepend(str(tmp_path / "p"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "poems").write_text("a file of the same name")
+    assert len(read("poems")) == 5 and read("poems:short")[1] == ("poem-1", "roses are red 1")
+    assert text_id("poems") == "poems-1-" and text_id("poems:short") == "poems-1-short"
+    assert read("./poems") == [("poems", "a file of the same name")]
+    with pytest.raises(UserError, match="There are no poems 'long'"):
+        read("poems:long")
+    with pytest.raises(UserError, match="stdlib alone"):
+        read("stdlib:json")
+
+
+def test_records_may_name_roles(tmp_path):
+    lines = [{"text": "Ann left", "roles": {"subject": [0, 3]}}, {"text": "rain"}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert [document.roles for document in load_documents(str(tmp_path))] == [{"subject": [0, 3]}, None]

@@ -8,10 +8,10 @@ from sparselex.activations.live import Reader
 from sparselex.activations.source import Batch
 from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.errors import UserError
-from sparselex.base.sites import Mask
-from sparselex.causal.splice import divergences, spliced_logits
+from sparselex.base.sites import Sites
+from sparselex.causal.splice import divergences, logits_of, spliced_logits
 from sparselex.dictionaries.trainable import new_dictionary
-from sparselex.lm.subject import load_model
+from sparselex.lm.load import load_model
 from sparselex.training.adam import Adam
 from sparselex.training.config import TrainConfig
 from sparselex.training.resample import resample
@@ -130,7 +130,7 @@ def test_a_term_of_the_loss_can_run_the_model(small_index, tmp_path):
     falls."""
     hook = "blocks.0.mlp.hook_post"
     model, corpus = load_model("embedded"), small_index.corpus
-    reader = Reader(model, corpus, hook, Mask(), batch_rows=8)
+    reader = Reader(model, corpus, Sites.at(hook), batch_rows=8)
 
     class Rows:
         """Whole rows in corpus order: what a loss at the model's output needs."""
@@ -160,7 +160,8 @@ def test_a_term_of_the_loss_can_run_the_model(small_index, tmp_path):
         here = torch.zeros(len(rows), corpus.n_ctx, dtype=torch.bool)
         here[np.searchsorted(rows, step.positions // corpus.n_ctx), step.positions % corpus.n_ctx] = True
         x_hat = step.x_hat / scale
-        kl = divergences(model.logits(tokens), spliced_logits(model, tokens, hook, lambda _: x_hat, here)).mean()
+        spliced = spliced_logits(model, tokens, hook, lambda _: x_hat, here, grad=True)
+        kl = divergences(logits_of(model, tokens), spliced).mean()
         before = torch.autograd.grad(kl, [step.dictionary.W_dec, step.dictionary.W_enc], retain_graph=True)
         seen.append((float(kl.detach()), *(float(g.abs().max()) for g in before)))
         return 300 * kl

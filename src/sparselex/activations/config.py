@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from sparselex.base.config import Config
-from sparselex.base.sites import Mask
 from sparselex.text.splits import Split
 
 Precision = Literal["float32", "bfloat16", "int8"]
@@ -18,13 +17,7 @@ Prefetch = Annotated[int, Field(ge=0, le=64)]
 
 
 class HarvestConfig(Config):
-    """What is harvested, and how it lies on disk."""
-
-    hook: str
-    """Where the model is read."""
-
-    target: str | None = None
-    """A second hook kept beside it: what a transcoder reconstructs."""
+    """Which text is read, and how its activations lie on disk."""
 
     splits: tuple[Split, ...] = ("train",)
     """Splits of the corpus."""
@@ -38,6 +31,3 @@ class HarvestConfig(Config):
     dtype: Precision = "float32"
     """Precision on disk. In int8 a token takes d_in + 12 bytes, and each number is off by at most 1/254 of its token's
     largest."""
-
-    mask: Mask = Mask()
-    """Tokens left out."""

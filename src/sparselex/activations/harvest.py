@@ -1,8 +1,9 @@
-"""Harvest: run the model over a corpus and keep the activations of one hook as shards."""
+"""Harvest: run the model over a corpus and keep what it computes at some sites as shards."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +20,9 @@ from sparselex.base.artifacts import FileEntry, Staging, finished, read_json, st
 from sparselex.base.config import Config
 from sparselex.base.memory import keep_freed_memory
 from sparselex.base.progress import progress
-from sparselex.lm.pair import ModelPair
-from sparselex.lm.subject import SubjectModel
-from sparselex.text.corpus import TokenCorpus
+from sparselex.base.sites import Sited, Sites
+from sparselex.lm.subject import Readable
+from sparselex.text.rows import TokenRows
 
 _DONE = "done"
 
@@ -39,40 +40,40 @@ class _Shard(Config):
     """Size and checksum."""
 
 
-def harvest(
-    model: SubjectModel | ModelPair, corpus: TokenCorpus, config: HarvestConfig, to: Path | str
-) -> ActivationStore:
-    """Write the activations of `config.hook` to `to`. Killed at any moment and run again, it gives the same bytes.
+def harvest(model: Readable, corpus: TokenRows, sites: Sites, config: HarvestConfig, to: Path | str) -> ActivationStore:
+    """Write the activations at `sites` to `to`, the target's beside them. Killed at any moment and run again, it gives
+    the same bytes.
 
     Each shard covers a fixed range of rows, so a new start keeps whole shards and makes the others. Raises `UserError`
     for an unknown hook, a full disk, activations that are not finite (naming shard and row), or another process at work
     on `to`.
     """
     to = Path(to)
-    inputs = {"model": model.id, "corpus": corpus.id}
-    if finished(to, "activations", config, inputs):
+    inputs, asked = {"model": model.id, "corpus": corpus.id}, Sited(sites=sites, options=config)
+    if finished(to, "activations", asked, inputs):
         return ActivationStore(to)
     keep_freed_memory()
-    reader = Reader(model, corpus, config.hook, config.mask, batch_rows=config.batch_rows, target=config.target)
-    with stage(to, "activations", config, inputs) as staging:
-        notes = _shards(reader, list(_spans(corpus, config)), config, staging)
-        staging.finish(
-            {
-                "d_in": reader.d_in,
-                "d_out": reader.d_out,
-                "n_tokens": sum(note.n for note in notes),
-                "shards": [note.n for note in notes],
-                "median_norms": reader.median_norms.tolist(),
-                "masks": special_counts(corpus, config.splits)
-                | {"norm_outlier": sum(note.n_outliers for note in notes)},
-            },
-            drop=(_DONE,),
-            written={shard_name(number): note.file for number, note in enumerate(notes)},
-        )
+    reader = Reader(model, corpus, sites, batch_rows=config.batch_rows)
+    with stage(to, "activations", asked, inputs) as staging:
+        shards = _shards(reader, list(_spans(corpus, config)), config, staging)
+        written = {shard_name(number): shard.file for number, shard in enumerate(shards)}
+        staging.finish(_notes(reader, shards, config), drop=(_DONE,), written=written)
     return ActivationStore(to)
 
 
-def _spans(corpus: TokenCorpus, config: HarvestConfig) -> Iterator[range]:
+def _notes(reader: Reader, shards: list[_Shard], config: HarvestConfig) -> dict[str, Any]:
+    n_outliers = sum(shard.n_outliers for shard in shards)
+    return {
+        "d_in": reader.d_in,
+        "d_out": reader.d_out,
+        "n_tokens": sum(shard.n for shard in shards),
+        "shards": [shard.n for shard in shards],
+        "median_norms": reader.median_norms.tolist(),
+        "masks": special_counts(reader.corpus, config.splits) | {"norm_outlier": n_outliers},
+    }
+
+
+def _spans(corpus: TokenRows, config: HarvestConfig) -> Iterator[range]:
     for split in config.splits:
         rows = corpus.row_ranges[split]
         for start in range(rows.start, rows.stop, config.shard_rows):
@@ -118,9 +119,8 @@ def _write(batch: Batch, n_outliers: int, number: int, config: HarvestConfig, st
     tensors = _packed(batch.x, config.dtype) | {"positions": torch.from_numpy(batch.positions)}
     if batch.target is not None:
         tensors |= {f"target_{name}": value for name, value in _packed(batch.target, config.dtype).items()}
-    entry = write_file(
-        staging.folder / shard_name(number), save(tensors)
-    )  # not save_file: it hides why the disk refused
+    # Not save_file: it hides why the disk refused.
+    entry = write_file(staging.folder / shard_name(number), save(tensors))
     shard = _Shard(n=len(batch.positions), n_outliers=n_outliers, file=entry)
     write_json(_note(number, staging), shard.to_json())
     return shard

@@ -1,20 +1,21 @@
 """The one loop of model over corpus: harvest, training, index and evaluation all read activations through it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
 from sparselex.activations.masks import within_norm
 from sparselex.activations.source import Batch, check_finite
 from sparselex.base.errors import UserError
-from sparselex.base.sites import Mask
-from sparselex.lm.pair import ModelPair
-from sparselex.lm.subject import SubjectModel
-from sparselex.text.corpus import TokenCorpus
+from sparselex.base.sites import Hook, Sites
+from sparselex.lm.subject import Place, Readable
+from sparselex.text.rows import TokenRows, positions_in
 from sparselex.text.splits import Split
 
 _MEDIAN_TOKENS = 2048
@@ -23,48 +24,66 @@ for them."""
 
 
 class Reader:
-    """Activations of one hook over the rows of a corpus, masked tokens left out; with `target` those of a second hook
-    beside them.
+    """Activations at some sites over the rows of a corpus, those of several hooks side by side, masked tokens left out;
+    where the sites have a target, its values beside them.
 
     The median norm of each site is measured once, over the first rows of the training split and without the tokens that
     are left out, so that what counts as an outlier does not depend on the batch. `n_outliers` counts the tokens left
-    out for their norm so far.
+    out for their norm so far. Nothing is read before it is asked for.
     """
 
-    def __init__(
-        self,
-        model: SubjectModel | ModelPair,
-        corpus: TokenCorpus,
-        hook: str,
-        mask: Mask,
-        *,
-        batch_rows: int = 32,
-        target: str | None = None,
-    ):
-        self.model, self.corpus, self.hook, self.mask, self.batch_rows = model, corpus, hook, mask, batch_rows
-        self.target, self.d_in = target, model.width(hook)
-        self.d_out = None if target is None else model.width(target)
+    def __init__(self, model: Readable, corpus: TokenRows, sites: Sites, *, batch_rows: int = 32):
+        self.model, self.corpus, self.sites, self.batch_rows = model, corpus, sites, batch_rows
         self.n_outliers = 0
-        self._columns = [
-            slice(start + place.columns.start, start + place.columns.stop)
-            for hook, start in zip(self.hooks, (0, self.d_in), strict=False)
-            for place in model.places(hook)
-        ]
-        """Each site's columns, the target's after the input's."""
         self._seen: dict[bytes, Batch] = {}
-        self.median_norms = self._median_norms()
 
-    @property
-    def hooks(self) -> list[str]:
-        """What is read: the hook, and the target's where there is one."""
-        return [self.hook] if self.target is None else [self.hook, self.target]
+    @cached_property
+    def d_in(self) -> int:
+        """Width of what is read."""
+        return sum(self.model.widths(self.sites.hooks))
+
+    @cached_property
+    def d_out(self) -> int | None:
+        """Width of the target; None where there is none of its own."""
+        return sum(self.model.widths(self.sites.target)) if self.sites.target else None
+
+    @cached_property
+    def places(self) -> list[Place]:
+        """The single sites of what is read, and their columns in it."""
+        return self.model.places(self.sites.hooks)
+
+    @cached_property
+    def written(self) -> list[Place]:
+        """The single sites of what is reconstructed, and their columns in it."""
+        return self.model.places(self.sites.written)
+
+    @cached_property
+    def median_norms(self) -> Float[Tensor, " n_sites"]:
+        """Median norm of each site, the target's after those that are read; the model runs on some rows for it. Raises
+        `UserError` if none of their tokens is finite."""
+        rows = self.corpus.row_ranges["train"] or range(self.corpus.n_rows)
+        stop = min(rows.start + -(-_MEDIAN_TOKENS // self.corpus.n_ctx), rows.stop)
+        for start in range(rows.start, stop, self.batch_rows):
+            part = np.arange(start, min(start + self.batch_rows, rows.stop))
+            # A pass in corpus order begins with these very batches: they are kept until they are asked for.
+            self._seen[part.tobytes()] = self._text(part)
+        norms = torch.cat([self._norms(batch) for batch in self._seen.values()])
+        # A NaN among them is refused with its place when its token is read.
+        norms = norms[torch.isfinite(norms).all(-1)]
+        if not len(norms):
+            raise UserError(
+                f"None of the first activations of {' and '.join(self._hooks)} is finite.",
+                "a model that gives numbers",
+                "check its weights and precision, and that the text has tokens.",
+            )
+        medians = norms.median(dim=0).values
+        if self.sites.mask.norm_outlier:  # once more without the outliers, which pull it up where there are many
+            near = torch.from_numpy(within_norm(norms, medians, self.sites.mask))
+            medians = norms[near].median(dim=0).values
+        return medians
 
     def __getstate__(self) -> dict[str, Any]:
-        # For another process: the corpus is opened there anew and not copied with all its tokens.
-        return self.__dict__ | {"corpus": self.corpus.path, "_seen": {}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, corpus=TokenCorpus(state["corpus"]))
+        return self.__dict__ | {"_seen": {}}  # for another process, which reads what it needs
 
     def read(self, rows: NDArray[np.int64]) -> Batch:
         """Activations of all text tokens in `rows`, in the order given. NaN and infinity are for the caller to
@@ -85,7 +104,7 @@ class Reader:
             rows = spread(self.corpus.row_ranges[split], most_rows)
             for start in range(0, len(rows), self.batch_rows):
                 batch = self._read(rows[start : start + self.batch_rows])
-                check_finite(batch, f"What the model gives at {self.hook} in the {split} split")
+                check_finite(batch, f"What the model gives at {'+'.join(self.sites.hooks)} in the {split} split")
                 yield batch
 
     def positions(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -98,19 +117,20 @@ class Reader:
 
     def keeps(self, batch: Batch) -> NDArray[np.bool_]:
         """`[n]`, False for the tokens whose norm is far from all others."""
-        return within_norm(self._norms(batch), self.median_norms, self.mask)
+        return within_norm(self._norms(batch), self.median_norms, self.sites.mask)
 
     def values(self, rows: NDArray[np.int64]) -> Batch:
         """Activations at every position of `rows`, masked or not."""
-        found = self.model.read(self.tokens(rows), self.hooks)
-        flat = [found[hook].flatten(0, 1).to("cpu", torch.float32) for hook in self.hooks]
-        n_ctx = self.corpus.n_ctx
-        positions = (rows[:, None] * n_ctx + np.arange(n_ctx)).reshape(-1)
-        return Batch(flat[0], positions, flat[1] if len(flat) > 1 else None)
+        return self._batch(rows, positions_in(rows, self.corpus.n_ctx), None)
+
+    @property
+    def _hooks(self) -> list[Hook]:
+        return [*self.sites.hooks, *self.sites.target]
 
     def _read(self, rows: NDArray[np.int64]) -> Batch:
+        medians = self.median_norms  # before the rows are read: measuring it may have read them
         batch = self._text(rows)
-        keep = self.keeps(batch)
+        keep = within_norm(self._norms(batch), medians, self.sites.mask)
         if keep.all():
             return batch
         self.n_outliers += int((~keep).sum())
@@ -119,15 +139,14 @@ class Reader:
     def _text(self, rows: NDArray[np.int64]) -> Batch:
         if (seen := self._seen.pop(rows.tobytes(), None)) is not None:
             return seen
-        found = self.model.read(self.tokens(rows), self.hooks)
         places = np.flatnonzero(self.corpus.text_mask(rows))
-        chosen = []
-        for hook in self.hooks:
-            x = found[hook].flatten(0, 1)
-            if len(places) < len(x):
-                x = x.index_select(0, torch.from_numpy(places).to(x.device))
-            chosen.append(x.to("cpu", torch.float32))
-        return Batch(chosen[0], self._positions(rows, places), chosen[1] if len(chosen) > 1 else None)
+        return self._batch(rows, self._positions(rows, places), places)
+
+    def _batch(self, rows: NDArray[np.int64], positions: NDArray[np.int64], places: NDArray[np.int64] | None) -> Batch:
+        """One pass over `rows`: the values at `places` among its tokens, or at all of them."""
+        found = self.model.read(self.tokens(rows), self._hooks)
+        target = _side_by_side(found, self.sites.target, places) if self.sites.target else None
+        return Batch(_side_by_side(found, self.sites.hooks, places), positions, target)
 
     def _positions(self, rows: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int64]:
         n_ctx = self.corpus.n_ctx
@@ -135,31 +154,22 @@ class Reader:
 
     def _norms(self, batch: Batch) -> Tensor:
         """`[n, n_sites]`."""
-        whole = batch.x if batch.target is None else torch.cat([batch.x, batch.target], dim=-1)
-        return torch.stack([whole[:, columns].norm(dim=-1) for columns in self._columns], dim=-1)
+        parts = [(batch.x, self.places)]
+        if batch.target is not None:
+            parts.append((batch.target, self.written))
+        return torch.stack([x[:, place.columns].norm(dim=-1) for x, places in parts for place in places], dim=-1)
 
-    def _median_norms(self) -> Tensor:
-        """`[n_sites]`."""
-        rows = self.corpus.row_ranges["train"] or range(self.corpus.n_rows)
-        stop = min(rows.start + -(-_MEDIAN_TOKENS // self.corpus.n_ctx), rows.stop)
-        for start in range(rows.start, stop, self.batch_rows):
-            part = np.arange(start, min(start + self.batch_rows, rows.stop))
-            # A pass in corpus order begins with these very batches: they are kept until they are asked for.
-            self._seen[part.tobytes()] = self._text(part)
-        norms = torch.cat([self._norms(batch) for batch in self._seen.values()])
-        norms = norms[
-            torch.isfinite(norms).all(-1)
-        ]  # a NaN among them is refused with its place when its token is read
-        if not len(norms):
-            raise UserError(
-                f"None of the first activations of {' and '.join(self.hooks)} is finite.",
-                "a model that gives numbers",
-                "check its weights and precision, and that the text has tokens.",
-            )
-        medians = norms.median(dim=0).values
-        if self.mask.norm_outlier:  # once more without the outliers, which pull it up where a model has many of them
-            medians = norms[torch.from_numpy(within_norm(norms, medians, self.mask))].median(dim=0).values
-        return medians
+
+def _side_by_side(
+    found: Mapping[Hook, Tensor], hooks: Sequence[Hook], places: NDArray[np.int64] | None
+) -> Float[Tensor, "n d"]:
+    """Values of these hooks at `places` among the tokens, in float32 on the CPU."""
+    values = [found[hook].flatten(0, 1) for hook in hooks]
+    if places is not None and len(places) < len(values[0]):
+        chosen = torch.from_numpy(places).to(values[0].device)
+        values = [value.index_select(0, chosen) for value in values]
+    whole = values[0] if len(values) == 1 else torch.cat(values, dim=-1)
+    return whole.to("cpu", torch.float32)
 
 
 def spread(rows: range, most: int | None) -> NDArray[np.int64]:
@@ -169,14 +179,23 @@ def spread(rows: range, most: int | None) -> NDArray[np.int64]:
     return np.unique(np.linspace(rows.start, rows.stop - 1, most).round().astype(np.int64))
 
 
-class LiveRows:
-    """Rows of a corpus as units for shuffling, read from the model when they are needed."""
+class LiveUnits:
+    """Rows of a corpus as `Units`, read from the model when they are needed."""
 
     def __init__(self, reader: Reader, splits: Sequence[Split]):
         self._reader = reader
         self._rows = np.concatenate([np.array(reader.corpus.row_ranges[split]) for split in splits]).astype(np.int64)
-        self.d_in, self.d_out = reader.d_in, reader.d_out
         self.n_units, self.tokens_per_unit = len(self._rows), reader.corpus.n_ctx
+
+    @property
+    def d_in(self) -> int:
+        """Width of what is read."""
+        return self._reader.d_in
+
+    @property
+    def d_out(self) -> int | None:
+        """Width of the target; None where there is none of its own."""
+        return self._reader.d_out
 
     def read(self, units: NDArray[np.int64]) -> Batch:
         """Activations of the chosen rows."""

@@ -7,17 +7,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparselex.base.sites import Mask
-from sparselex.text.corpus import TokenCorpus
+from sparselex.text.rows import TokenRows
 from sparselex.text.splits import Split
 
 
-def special_counts(corpus: TokenCorpus, splits: tuple[Split, ...]) -> dict[str, int]:
+def special_counts(corpus: TokenRows, splits: tuple[Split, ...]) -> dict[str, int]:
     """How many positions of these splits are no text, by kind."""
     rows = [corpus.row_ranges[split] for split in splits]
     n_rows = sum(map(len, rows))
     n_text = sum(int(corpus.text_mask(part).sum()) for part in rows)
     bos = n_rows if corpus.bos_id is not None else 0
-    padding = sum(corpus.manifest.notes["n_padding"][split] for split in splits)
+    padding = sum(corpus.n_padding[split] for split in splits)
     return {"bos": bos, "padding": padding, "separator": n_rows * corpus.n_ctx - n_text - bos - padding}
 
 

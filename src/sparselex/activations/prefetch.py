@@ -23,7 +23,7 @@ from sparselex.base.memory import keep_freed_memory
 _END_TIMEOUT_S = 10
 
 
-class Prefetched:
+class PrefetchedUnits:
     """Units whose next blocks are read in the background, with the same numbers in the same order as without.
 
     The process is started at the first read and gets the units themselves: a model's weights are moved to shared memory
@@ -37,15 +37,24 @@ class Prefetched:
     """
 
     def __init__(self, units: Units, ahead: int = 1):
-        """`units` must survive pickling, as `LiveRows` and `StoreChunks` do; `ahead` is at least 1."""
+        """`units` must survive pickling, as `LiveUnits` and `StoredUnits` do; `ahead` is at least 1."""
         if ahead < 1:
             raise UserError(f"ahead is {ahead}.", "at least 1 block", "use the units themselves to read nothing ahead.")
         self._units, self.ahead = units, ahead
-        self.d_in, self.d_out = units.d_in, units.d_out
         self.n_units, self.tokens_per_unit = units.n_units, units.tokens_per_unit
         self._asked: deque[NDArray[np.int64]] = deque()
         self._worker: tuple[BaseProcess, Connection] | None = None
         self._end: weakref.finalize | None = None
+
+    @property
+    def d_in(self) -> int:
+        """Width of what is read."""
+        return self._units.d_in
+
+    @property
+    def d_out(self) -> int | None:
+        """Width of the target; None where there is none of its own."""
+        return self._units.d_out
 
     def read(self, units: NDArray[np.int64], then: Sequence[NDArray[np.int64]] = ()) -> Batch:
         """Activations of the chosen units; the first `ahead` choices of `then` are begun meanwhile.
@@ -78,9 +87,8 @@ class Prefetched:
         self._asked.clear()
 
     def _start(self) -> tuple[BaseProcess, Connection]:
-        context = torch.multiprocessing.get_context(
-            "spawn"
-        )  # CUDA does not survive a fork, nor do locks held by threads
+        # CUDA does not survive a fork, nor do locks held by threads.
+        context = torch.multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, self._units, torch.get_num_threads()), daemon=True)
         try:
@@ -120,7 +128,7 @@ def reading_ahead(units: Units, ahead: int) -> Iterator[Units]:
     if not ahead:
         yield units
         return
-    with closing(Prefetched(units, ahead)) as feed:
+    with closing(PrefetchedUnits(units, ahead)) as feed:
         yield feed
 
 
@@ -147,9 +155,8 @@ def _unpacked(answer: tuple[Any, ...]) -> Batch:
 
 def _serve(pipe: Connection, units: Units, n_threads: int) -> None:
     """The worker: answer one request after the other until the pipe breaks."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group; the parent decides what becomes of it
+    # Ctrl-C reaches the whole group; the parent decides what becomes of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(n_threads)
     keep_freed_memory()
     try:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparselex.activations.prefetch import Prefetched
+from sparselex.activations.prefetch import PrefetchedUnits
 from sparselex.activations.source import Batch, EndOfData, Units
 from sparselex.base.errors import UserError
 from sparselex.base.seeds import generator
@@ -18,7 +18,7 @@ class ShuffledSource:
     An epoch is a random order of all units, cut into blocks of about `block_tokens`. A block is read whole and its
     tokens are shuffled, then given out in batches of nearly `batch_size` tokens (a block is divided evenly, so no token
     is dropped and none is carried over). The position is three integers, and going back to it costs reading one block:
-    exact resume needs no copy of the buffer. Over `Prefetched` units the blocks to come are read in the background; the
+    exact resume needs no copy of the buffer. Over `PrefetchedUnits` the blocks to come are read in the background; the
     position stays that of the batches given out.
     """
 
@@ -27,11 +27,20 @@ class ShuffledSource:
         if not units.n_units:
             raise UserError("There are no activations to train on.", "at least one token", "harvest more text.")
         self.units, self.batch_size, self.seed, self.n_epochs = units, batch_size, seed, n_epochs
-        self.d_in, self.d_out = units.d_in, units.d_out
         self._units_per_block = max(1, round(block_tokens / units.tokens_per_unit))
         self._epoch = self._block = self._batch = 0
         self._loaded: tuple[int, int] | None = None
         self._parts: list[Batch] = []
+
+    @property
+    def d_in(self) -> int:
+        """Width of what is read."""
+        return self.units.d_in
+
+    @property
+    def d_out(self) -> int | None:
+        """Width of the target; None where there is none of its own."""
+        return self.units.d_out
 
     def next_batch(self) -> Batch:
         """The next batch. Raises `EndOfData` after the last epoch."""
@@ -96,7 +105,7 @@ class ShuffledSource:
 
     def _load(self) -> None:
         here = self._block_units(self._epoch, self._block)
-        if isinstance(self.units, Prefetched):
+        if isinstance(self.units, PrefetchedUnits):
             read = self.units.read(here, [self._block_units(*later) for later in self._later(self.units.ahead)])
         else:
             read = self.units.read(here)

@@ -71,11 +71,15 @@ def check_finite(batch: Batch, name: str) -> None:
 class ActivationSource(Protocol):
     """A stream of batches that owns its position."""
 
-    d_in: int
-    """Width of the activations."""
+    @property
+    def d_in(self) -> int:
+        """Width of the activations."""
+        ...
 
-    d_out: int | None
-    """Width of the target, None where there is none of its own."""
+    @property
+    def d_out(self) -> int | None:
+        """Width of the target, None where there is none of its own."""
+        ...
 
     def next_batch(self) -> Batch:
         """The next batch. Raises `EndOfData` after the last."""
@@ -92,12 +96,24 @@ class ActivationSource(Protocol):
 
 @runtime_checkable
 class Units(Protocol):
-    """Pieces of a corpus that can be read in any order: rows of text (live) or chunks of shards."""
+    """Pieces of a corpus that can be read in any order: live from the model, stored on disk, and either of them read
+    ahead (`PrefetchedUnits`) or divided among processes (`DividedUnits`)."""
 
-    d_in: int
-    d_out: int | None
     n_units: int
+    """How many there are."""
+
     tokens_per_unit: int
+    """Tokens in each, at most."""
+
+    @property
+    def d_in(self) -> int:
+        """Width of the activations."""
+        ...
+
+    @property
+    def d_out(self) -> int | None:
+        """Width of the target, None where there is none of its own."""
+        ...
 
     def read(self, units: NDArray[np.int64]) -> Batch:
         """Activations of the chosen units."""

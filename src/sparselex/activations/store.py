@@ -14,6 +14,7 @@ from sparselex.activations.int8 import restore
 from sparselex.activations.source import Batch, check_finite
 from sparselex.base.artifacts import open_artifact, verify_file
 from sparselex.base.errors import UserError
+from sparselex.base.sites import Sites
 
 _CHUNK = 256
 
@@ -54,8 +55,8 @@ class ActivationStore:
         self.manifest = open_artifact(self.path, "activations")
         self.id = self.manifest.id
         notes = self.manifest.notes
-        self.hook: str = self.manifest.config["hook"]
-        self.dtype: str = self.manifest.config["dtype"]
+        self.sites = Sites.parse(self.manifest.config["sites"], str(self.path))
+        self.dtype: str = self.manifest.config["options"]["dtype"]
         self.d_in: int = notes["d_in"]
         self.d_out: int | None = notes["d_out"]
         self.n_tokens: int = notes["n_tokens"]
@@ -72,9 +73,13 @@ class ActivationStore:
         shard = self._open(number)
         return shard.read(0, len(shard))
 
-    def chunks(self) -> "StoreChunks":
+    def units(self) -> "StoredUnits":
         """The store as units for shuffling."""
-        return StoreChunks(self)
+        return StoredUnits(self)
+
+    def piece(self, number: int, start: int, stop: int) -> Batch:
+        """Tokens `start` to `stop` of one shard; of its file only these are read. Raises `UserError` like `shard`."""
+        return self._open(number).read(start, stop)
 
     def _checked(self, number: int) -> _Shard:
         name = shard_name(number)
@@ -95,8 +100,8 @@ class ActivationStore:
         return shard
 
 
-class StoreChunks:
-    """Chunks of 256 consecutive tokens of a store, in any order."""
+class StoredUnits:
+    """A store as `Units`: chunks of 256 consecutive tokens, in any order."""
 
     tokens_per_unit = _CHUNK
 
@@ -113,7 +118,7 @@ class StoreChunks:
 
     def read(self, units: NDArray[np.int64]) -> Batch:
         """The chosen chunks; each shard is opened once."""
-        found = [self._store._open(shard).read(*span) for shard, spans in self._by_shard(units) for span in spans]
+        found = [self._store.piece(shard, *span) for shard, spans in self._by_shard(units) for span in spans]
         return Batch.join(found)
 
     def positions(self, units: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -21,17 +21,17 @@ from sparselex.base.progress import progress
 from sparselex.base.sites import Sited, Sites
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.lm.pair import ModelPair
-from sparselex.lm.subject import SubjectModel
-from sparselex.text.corpus import TokenCorpus
+from sparselex.lm.subject import Readable
+from sparselex.text.rows import TokenRows
 
 TABLE = "latents.parquet"
 
 
 @torch.no_grad()
 def diff(
-    model: SubjectModel | ModelPair,
+    model: Readable,
     dictionary: Dictionary,
-    corpus: TokenCorpus,
+    corpus: TokenRows,
     sites: Sites,
     config: DiffConfig,
     to: Path | str,
@@ -54,8 +54,7 @@ def diff(
     if finished(to, "diff", sited, inputs):
         return ModelDiff.parse(read_json(to / DIFF), str(to / DIFF))
     keep_freed_memory()
-    names = sites.names()
-    reader = Reader(model, corpus, names["hook"], sites.mask, batch_rows=config.batch_rows)
+    reader = Reader(model, corpus, sites, batch_rows=config.batch_rows)
     with stage(to, "diff", sited, inputs) as staging:
         scaling = LatentScaling(found, dictionary.b_dec)
         _add_test_rows(scaling, reader, dictionary, config.n_rows)

@@ -4,17 +4,30 @@ Only counted positions are replaced. BOS, padding and norm outliers keep their o
 them, and a broken attention sink would swamp every figure.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sparselex.lm.subject import SubjectModel
+from sparselex.lm.subject import Edit, SubjectModel
 
 Replace = Callable[[Tensor], Tensor]
 """`[n, d]` values in, `[n, d]` values out."""
+
+
+def logits_of(
+    model: SubjectModel,
+    tokens: Int[Tensor, "batch ctx"],
+    edits: Mapping[str, Edit] | None = None,
+    *,
+    grad: bool = False,
+) -> Float[Tensor, "batch ctx n_vocab"]:
+    """What the model predicts, with `edits` made on the way; with gradients through them if `grad` says so."""
+    logits = model.run(tokens, edits=edits, grad=grad).logits
+    assert logits is not None
+    return logits
 
 
 def spliced_logits(
@@ -23,6 +36,8 @@ def spliced_logits(
     hook: str,
     replace: Replace,
     counted: Bool[Tensor, "batch ctx"],
+    *,
+    grad: bool = False,
 ) -> Float[Tensor, "batch ctx n_vocab"]:
     """Logits with `replace(values)` in place of the values at `hook`, at counted positions only."""
 
@@ -31,7 +46,7 @@ def spliced_logits(
         new[counted] = replace(value[counted].float()).to(value)
         return new
 
-    return model.logits(tokens, edits={hook: edit})
+    return logits_of(model, tokens, {hook: edit}, grad=grad)
 
 
 def to_constant(vector: Float[Tensor, " d"]) -> Replace:

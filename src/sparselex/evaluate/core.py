@@ -16,7 +16,7 @@ from sparselex.activations.source import Batch
 from sparselex.base.figures import Figure, figure_of
 from sparselex.base.intervals import Floats, Resampled, resample
 from sparselex.base.progress import progress
-from sparselex.causal.splice import Replace, divergences, spliced_logits, to_constant, token_losses
+from sparselex.causal.splice import Replace, divergences, logits_of, spliced_logits, to_constant, token_losses
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.evaluate.metrics import METRICS, OF_PREDICTIONS, Metric, token_columns
 from sparselex.lm.subject import Place
@@ -117,7 +117,7 @@ class _Sums:
     ):
         """`subjects` are dictionaries by name, each with whether it reads the target; `documents` those in the rows."""
         self._reader, self._subjects, self._mean = reader, subjects, mean
-        self._places = reader.model.places(reader.target or reader.hook)
+        self._places = reader.written
         self._documents = documents[documents >= 0]
         self._columns = token_columns()
         self.of = {name: [self._empty(place) for place in self._places] for name in subjects}
@@ -221,7 +221,7 @@ def _with_spread(summed: Floats, names: Sequence[str]) -> Floats:
 
 def _undisturbed(place: Place, rows: _Rows, level: Tensor) -> _Undisturbed:
     """The model as it is, and with the site at its mean `level` and at zero."""
-    clean = place.model.logits(rows.tokens)
+    clean = logits_of(place.model, rows.tokens)
     at_mean = _with(place, rows, to_constant(level))
     columns = {
         "ce": token_losses(clean, rows.tokens),

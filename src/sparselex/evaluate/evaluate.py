@@ -15,12 +15,11 @@ from sparselex.evaluate.core import SiteSums, core_figures, core_sums, moments, 
 from sparselex.evaluate.latents import density_histogram, latent_figures
 from sparselex.evaluate.records import Evaluation
 from sparselex.features.index import FeatureIndex
-from sparselex.lm.pair import ModelPair
-from sparselex.lm.subject import SubjectModel
+from sparselex.lm.subject import Readable
 
 
 def evaluate(
-    model: SubjectModel | ModelPair,
+    model: Readable,
     dictionary: Dictionary,
     index: FeatureIndex,
     sites: Sites,
@@ -39,10 +38,7 @@ def evaluate(
     if finished(to, "evaluation", sited, inputs):
         return Evaluation.read(to)
     keep_freed_memory()
-    names = sites.names()
-    reader = Reader(
-        model, index.corpus, names["hook"], sites.mask, batch_rows=config.batch_rows, target=names.get("target")
-    )
+    reader = Reader(model, index.corpus, sites, batch_rows=config.batch_rows)
     k = max(1, round(float(index.table["n_active"].sum() / max(1, index.n_tokens_total))))
     with stage(to, "evaluation", sited, inputs) as staging:
         figures, controls = _measured(reader, dictionary, config, k)

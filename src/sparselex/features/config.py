@@ -3,17 +3,10 @@
 from pydantic import NonNegativeInt, PositiveInt
 
 from sparselex.base.config import Config
-from sparselex.base.sites import Mask
 
 
 class IndexConfig(Config):
     """What the index keeps of each latent."""
-
-    hook: str = ""
-    """Where the model is read; filled in by the run."""
-
-    target: str = ""
-    """Where a transcoder writes, if not there; filled in by the run."""
 
     n_top: PositiveInt = 20
     """Largest activations kept."""
@@ -39,9 +32,6 @@ class IndexConfig(Config):
 
     batch_rows: PositiveInt = 32
     """Rows of the corpus in a forward pass."""
-
-    mask: Mask = Mask()
-    """Tokens left out."""
 
     seed: NonNegativeInt = 0
     """Seed of the examples drawn."""

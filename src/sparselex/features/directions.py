@@ -1,5 +1,6 @@
 """What follows from decoder directions alone: logit effects and neighbours. Arrays in, arrays out."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,13 @@ class Ranked(NamedTuple):
     value: Float[Tensor, "n m"]
 
 
+class Effects(NamedTuple):
+    """The tokens whose logits each direction moves most."""
+
+    raised: Ranked
+    lowered: Ranked
+
+
 def neighbours(W_dec: Float[Tensor, "d_sae d_out"], n: int) -> Ranked:
     """The `n` latents with the largest cosine to each latent's direction, itself left out."""
     unit = W_dec / W_dec.norm(dim=-1, keepdim=True).clamp_min(1e-12)
@@ -26,7 +34,7 @@ def neighbours(W_dec: Float[Tensor, "d_sae d_out"], n: int) -> Ranked:
         own = torch.arange(len(cosines))
         cosines[own, start + own] = -torch.inf
         parts.append(cosines.topk(n, dim=-1))
-    return Ranked(torch.cat([p.indices for p in parts]), torch.cat([p.values for p in parts]))
+    return _joined(parts)
 
 
 def logit_effects(
@@ -34,14 +42,16 @@ def logit_effects(
     write: Float[Tensor, "d_out d_model"] | None,
     unembed: Float[Tensor, "d_model n_vocab"],
     n: int,
-) -> tuple[Ranked, Ranked]:
+) -> Effects:
     """The `n` tokens whose logits each direction raises most, and those it lowers most."""
     n = min(n, unembed.shape[1])
-    tops, bottoms = [], []
+    raised, lowered = [], []
     for directions in W_dec.split(_CHUNK):
         logits = (directions if write is None else directions @ write) @ unembed
-        tops.append(logits.topk(n, dim=-1))
-        bottoms.append(logits.topk(n, dim=-1, largest=False))
-    return tuple(
-        Ranked(torch.cat([p.indices for p in parts]), torch.cat([p.values for p in parts])) for parts in (tops, bottoms)
-    )  # type: ignore[return-value]
+        raised.append(logits.topk(n, dim=-1))
+        lowered.append(logits.topk(n, dim=-1, largest=False))
+    return Effects(_joined(raised), _joined(lowered))
+
+
+def _joined(parts: Sequence[torch.return_types.topk]) -> Ranked:
+    return Ranked(torch.cat([part.indices for part in parts]), torch.cat([part.values for part in parts]))

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from sparselex.base.artifacts import open_artifact
 from sparselex.base.errors import UserError
+from sparselex.base.sites import Sites
 from sparselex.features.records import (
     Example,
     FeatureRecord,
@@ -17,7 +18,7 @@ from sparselex.features.records import (
     SplitStatistics,
     TokenEffect,
 )
-from sparselex.text.corpus import TokenCorpus
+from sparselex.text.rows import TokenRows
 from sparselex.text.splits import SPLITS, Split
 
 
@@ -25,7 +26,7 @@ class FeatureIndex:
     """A finished index over `corpus`. Raises `UserError` if `path` is none, is damaged, or belongs to another
     corpus."""
 
-    def __init__(self, path: Path | str, corpus: TokenCorpus):
+    def __init__(self, path: Path | str, corpus: TokenRows):
         self.path, self.corpus = Path(path), corpus
         self.manifest = open_artifact(self.path, "index")
         self.id = self.manifest.id
@@ -35,6 +36,7 @@ class FeatureIndex:
                 "the corpus that was indexed",
                 "run `sparselex index` again.",
             )
+        self.sites = Sites.parse(self.manifest.config["sites"], str(self.path))
         notes = self.manifest.notes
         self.d_sae: int = notes["d_sae"]
         self.n_tokens: dict[Split, int] = notes["n_tokens"]
@@ -97,10 +99,7 @@ class FeatureIndex:
             intervals=self._intervals(latent),
             logits_top=self._effects("logits-top", latent),
             logits_bottom=self._effects("logits-bottom", latent),
-            neighbours=[
-                Neighbour(latent=int(other), cosine=float(cosine))
-                for other, cosine in zip(self._near[0][latent], self._near[1][latent], strict=True)
-            ],
+            neighbours=self._neighbours(latent),
         )
 
     def _check(self, latent: int) -> None:
@@ -115,7 +114,10 @@ class FeatureIndex:
         return self._array("top-positions"), self._array("top-values")
 
     @cached_property
-    def _near(self) -> tuple[NDArray, NDArray]:
+    def _near(self) -> tuple[NDArray, NDArray] | None:
+        """Neighbours and their cosines; None where what was indexed has no directions."""
+        if "neighbours.npy" not in self.manifest.files:
+            return None
         return self._array("neighbours"), self._array("neighbour-cosines")
 
     @cached_property
@@ -155,6 +157,12 @@ class FeatureIndex:
             for i in reversed(range(positions.shape[1]))
         ]
         return [interval for interval in found if interval.n]
+
+    def _neighbours(self, latent: int) -> list[Neighbour]:
+        if self._near is None:
+            return []
+        others, cosines = (array[latent].tolist() for array in self._near)
+        return [Neighbour(latent=other, cosine=cosine) for other, cosine in zip(others, cosines, strict=True)]
 
     def _effects(self, name: str, latent: int) -> list[TokenEffect]:
         if name not in self._effect_arrays:

@@ -1,79 +1,99 @@
-"""Capture and edit: forward hooks put on for one pass and taken off again."""
+"""Edit and read: forward hooks put on for one pass and taken off again."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from sparselex.lm.hookpoints import Site
+from sparselex.base.sites import Hook
+from sparselex.lm.hookpoints import Location
+from sparselex.lm.subject import Edit
 
-Edit = Callable[[Tensor], Tensor]
+Act = Callable[[Tensor], Tensor | None]
+"""Sees the whole tensor that passes a module; what it returns, if anything, takes its place."""
 
 
 class Stop(Exception):
-    """Raised inside a forward pass when everything asked for has been captured."""
+    """Raised inside a forward pass when everything asked for has been read."""
 
 
-def read(site: Site, value: Tensor, n_heads: int, shape: tuple[int, int]) -> Tensor:
-    """The site's value `[batch, context, width]` inside the tensor that passed through its module."""
-    if value.ndim == 2:  # OPT flattens tokens before its MLP
-        value = value.view(*shape, -1)
-    return value if site.part is None else site.part.get(value, n_heads).flatten(2)
+class Visit:
+    """What one forward pass over `shape` (batch, context) tokens does at its hooks, and what it found there."""
 
+    def __init__(self, edits: Mapping[Hook, Edit], read: Sequence[Hook], shape: tuple[int, int]):
+        self.edits, self.read, self.shape = dict(edits), list(dict.fromkeys(read)), shape
+        self.values: dict[Hook, Tensor] = {}
+        self.edited: set[Hook] = set()
 
-@contextlib.contextmanager
-def capturing(
-    model: nn.Module, sites: Mapping[str, Site], n_heads: int, shape: tuple[int, int]
-) -> Iterator[dict[str, Tensor]]:
-    """Fill the yielded dictionary during one forward pass, then raise `Stop` once nothing is missing."""
-    found: dict[str, Tensor] = {}
+    @property
+    def missed(self) -> list[Hook]:
+        """Hooks at which the pass has not been."""
+        return [*(hook for hook in self.read if hook not in self.values), *sorted(self.edits.keys() - self.edited)]
 
-    def see(name: str, site: Site) -> Callable[[Tensor], None]:
-        def keep(value: Tensor) -> None:
-            found[name] = read(site, value, n_heads, shape)
-            if len(found) == len(sites):
+    @contextlib.contextmanager
+    def of(self, model: nn.Module, locations: Mapping[Hook, Location], *, grad: bool, stops: bool) -> Iterator[None]:
+        """Put the hooks on while this is open, edits before readings: what is read is what an edit left.
+
+        With `grad` a value read is put back as the tensor that the rest of the pass uses, so that gradients reach it;
+        with `stops` the pass ends as soon as everything has been read.
+        """
+        acts = [(locations[hook], self._changing(hook, locations[hook])) for hook in self.edits]
+        acts += [(locations[hook], self._keeping(hook, locations[hook], grad, stops)) for hook in self.read]
+        with contextlib.ExitStack() as stack:
+            for location, act in acts:
+                stack.enter_context(_hooked(model, location, act))
+            with contextlib.suppress(Stop):
+                yield
+
+    def _changing(self, hook: Hook, location: Location) -> Act:
+        def change(tensor: Tensor) -> Tensor:
+            self.edited.add(hook)
+            return _with_value(location, tensor, self.edits[hook](self._value(location, tensor)), self.shape)
+
+        return change
+
+    def _keeping(self, hook: Hook, location: Location, grad: bool, stops: bool) -> Act:
+        def keep(tensor: Tensor) -> Tensor | None:
+            value = self._value(location, tensor) if grad else _value(location, tensor, self.shape)
+            if grad and not value.requires_grad:
+                value = value.detach().requires_grad_()
+            self.values[hook] = value
+            if stops and len(self.values) == len(self.read):
                 raise Stop
+            return _with_value(location, tensor, value, self.shape) if grad else None
 
         return keep
 
-    with contextlib.ExitStack() as stack:
-        for name, site in sites.items():
-            stack.enter_context(_hooked(model, site, see(name, site)))
-        with contextlib.suppress(Stop):
-            yield found
+    def _value(self, location: Location, tensor: Tensor) -> Tensor:
+        """The value as something that writing into `tensor` does not change."""
+        return _value(location, tensor.clone() if location.in_place else tensor, self.shape)
+
+
+def _value(location: Location, tensor: Tensor, shape: tuple[int, int]) -> Tensor:
+    """The value `[batch, ctx, width]` inside the tensor that passes the module."""
+    tensor = _by_token(tensor, shape)
+    return tensor if location.piece is None else location.piece(tensor).flatten(2)
+
+
+def _with_value(location: Location, tensor: Tensor, new: Tensor, shape: tuple[int, int]) -> Tensor:
+    """The tensor with `new` in the place of the value."""
+    if location.piece is not None:
+        whole = tensor.clone()
+        piece = location.piece(_by_token(whole, shape))
+        piece.copy_(new.reshape(piece.shape))
+        return whole
+    if location.in_place:
+        return tensor.copy_(new.reshape(tensor.shape))
+    return new.to(tensor.dtype).reshape(tensor.shape)
+
+
+def _by_token(tensor: Tensor, shape: tuple[int, int]) -> Tensor:
+    return tensor.view(*shape, -1) if tensor.ndim == 2 else tensor  # OPT flattens tokens before its MLP
 
 
 @contextlib.contextmanager
-def editing(
-    model: nn.Module, sites: Mapping[str, Site], edits: Mapping[str, Edit], n_heads: int, shape: tuple[int, int]
-) -> Iterator[None]:
-    """While open, the value of each site is replaced by what its edit makes of it."""
-
-    def change(site: Site, edit: Edit) -> Edit:
-        def apply(value: Tensor) -> Tensor:
-            new = edit(read(site, value, n_heads, shape))
-            if site.part is not None:
-                whole = value.clone()
-                piece = site.part.get(whole, n_heads)
-                piece.copy_(new.view(piece.shape))
-                return whole
-            if site.in_place:
-                return value.copy_(new.view(value.shape))
-            return new.to(value.dtype).view(value.shape)
-
-        return apply
-
-    with contextlib.ExitStack() as stack:
-        for name, edit in edits.items():
-            stack.enter_context(_hooked(model, sites[name], change(sites[name], edit)))
-        yield
-
-
-@contextlib.contextmanager
-def _hooked(model: nn.Module, site: Site, act: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
-    """`act` sees the site's whole tensor; where it returns one, that takes its place."""
-
+def _hooked(model: nn.Module, location: Location, act: Act) -> Iterator[None]:
     def before(module: nn.Module, args: tuple, kwargs: dict) -> tuple | None:
         if args:
             new = act(args[0])
@@ -82,14 +102,13 @@ def _hooked(model: nn.Module, site: Site, act: Callable[[Tensor], Tensor | None]
         return None if new is None else (args, {**kwargs, "hidden_states": new})
 
     def after(module: nn.Module, args: tuple, output: Tensor | tuple) -> Tensor | tuple | None:
-        value = output if isinstance(output, Tensor) else output[0]
-        new = act(value)
+        new = act(output if isinstance(output, Tensor) else output[0])
         if new is None:
             return None
         return new if isinstance(output, Tensor) else (new, *output[1:])
 
-    module = model.get_submodule(site.path)
-    if site.side == "input":
+    module = model.get_submodule(location.path)
+    if location.side == "input":
         handle = module.register_forward_pre_hook(before, with_kwargs=True)
     else:
         handle = module.register_forward_hook(after)

@@ -8,30 +8,28 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparselex.base.errors import UserError
-from sparselex.lm.hookpoints import HookPoint
-from sparselex.lm.subject import Place, SubjectModel
+from sparselex.base.sites import Hook
+from sparselex.lm.subject import HookPoint, Place, SubjectModel
 
 
 class ModelPair:
-    """Two models with one vocabulary. The values of a hook are those of the first model, then those of the second."""
+    """Two models with one vocabulary, as one that can be read (`Readable`): the values of a hook are those of the first
+    model, then those of the second."""
 
     def __init__(self, first: SubjectModel, second: SubjectModel):
         """Raises `UserError` if the two split text into different tokens."""
         if first.tokenizer.id != second.tokenizer.id:
             raise UserError(
-                f"{first.config.name} and {second.config.name} split text into different tokens.",
+                f"{first.name} and {second.name} split text into different tokens.",
                 "two models with one tokenizer, such as a base model and its fine-tuned version",
                 "choose another second model.",
             )
         self.first, self.second = first, second
-        self.tokenizer, self.d_model, self.n_layers = (
-            first.tokenizer,
-            first.d_model,
-            min(first.n_layers, second.n_layers),
-        )
-        self.n_ctx, self.n_vocab = min(first.n_ctx, second.n_ctx), first.n_vocab
-        self.device = first.device
         self.name = f"{first.name} and {second.name}"
+        self.tokenizer, self.device = first.tokenizer, first.device
+        self.d_model, self.n_vocab = first.d_model, first.n_vocab
+        self.n_layers = min(first.n_layers, second.n_layers)
+        self.n_ctx = min(first.n_ctx, second.n_ctx)
 
     @cached_property
     def id(self) -> str:
@@ -47,16 +45,21 @@ class ModelPair:
         """Width of both models' values together."""
         return self.first.width(hook) + self.second.width(hook)
 
-    def read(self, tokens: Int[Tensor, "batch ctx"], hooks: Sequence[str]) -> dict[str, Float[Tensor, "batch ctx _"]]:
-        """Values at each hook, the first model's before the second's."""
-        found = [model.read(tokens, hooks) for model in (self.first, self.second)]
-        return {hook: torch.cat([part[hook] for part in found], dim=-1) for hook in hooks}
+    def widths(self, hooks: Sequence[str]) -> list[int]:
+        """`width` of each."""
+        return [self.width(hook) for hook in hooks]
 
-    def places(self, hook: str) -> list[Place]:
-        """The sites in the first model, then those in the second."""
-        start = self.first.width(hook)
-        moved = [
-            place._replace(columns=slice(start + place.columns.start, start + place.columns.stop))
-            for place in self.second.places(hook)
-        ]
-        return [*self.first.places(hook), *moved]
+    def places(self, hooks: Sequence[str]) -> list[Place]:
+        """Of each hook the first model's site, then the second's."""
+        found, start = list[Place](), 0
+        for hook in hooks:
+            for model in (self.first, self.second):
+                stop = start + model.width(hook)
+                found.append(Place(model, Hook(hook), slice(start, stop)))
+                start = stop
+        return found
+
+    def read(self, tokens: Int[Tensor, "batch ctx"], hooks: Sequence[str]) -> dict[Hook, Float[Tensor, "batch ctx _"]]:
+        """Values at each hook, the first model's before the second's."""
+        first, second = self.first.read(tokens, hooks), self.second.read(tokens, hooks)
+        return {hook: torch.cat([first[hook], second[hook]], dim=-1) for hook in first}

@@ -1,4 +1,4 @@
-"""Control twins: the same architecture with weights that were not learned.
+"""Twins: the same architecture with weights that were not learned.
 
 Heap et al. 2025 (arXiv:2501.17727) found that dictionaries of random transformers can score well; so every figure of
 a dictionary needs the same figure on a twin. Each twin is a function of the model and a seed, in place.
@@ -35,7 +35,7 @@ def gaussian(model: nn.Module, seed: int) -> None:
         weight.copy_(weight.float().mean() + std * noise.to(weight.device))
 
 
-CONTROLS: dict[str, Callable[[nn.Module, int], None]] = {
+TWINS: dict[str, Callable[[nn.Module, int], None]] = {
     "reinitialised": reinitialise,
     "permuted": permute,
     "gaussian": gaussian,

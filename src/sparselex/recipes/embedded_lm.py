@@ -22,7 +22,8 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerF
 
 from sparselex.base.config import Config
 from sparselex.base.progress import progress
-from sparselex.text.sources import Document, load_documents
+from sparselex.text.documents import Document
+from sparselex.text.sources import load_documents
 from sparselex.text.splits import split_of
 
 END = "<|endoftext|>"

@@ -1,5 +1,7 @@
 """How documents become rows: a configuration that takes nothing to load."""
 
+from typing import Literal
+
 from pydantic import PositiveInt, model_validator
 
 from sparselex.base.config import Config
@@ -13,6 +15,9 @@ class CorpusConfig(Config):
 
     n_ctx: PositiveInt = 128
     """Tokens in a row, BOS included."""
+
+    layout: Literal["packed", "prompts"] = "packed"
+    """`packed`: documents one after another, cut where a row ends; `prompts`: one document a row, padded behind it."""
 
     n_tokens: PositiveInt | None = None
     """Stop after the document that reaches this many tokens; None takes every document."""

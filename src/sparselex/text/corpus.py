@@ -1,34 +1,29 @@
-"""The token corpus: documents packed into rows, on disk, memory-mapped. Every example anywhere is a position in it.
+"""The token corpus: documents as rows of tokens, on disk, memory-mapped. Every example anywhere is a position in it.
 
-A row is the tokenizer's BOS (where it has one) and then `n_ctx - 1` tokens of a stream; in the stream documents
-stand one after another with the end-of-text token between them. Each split has a stream of its own, so no row
-mixes splits: what a model sees before a held-out token is held-out too. Only the last row of a split is padded.
-A *position* is `row * n_ctx + column`.
+A row is the tokenizer's BOS (where it has one) and then `n_ctx - 1` tokens. Packed, they are of a stream in which
+documents stand one after another with the end-of-text token between them, and only the last row of a split is padded;
+as prompts, each row holds one document and is padded behind it. Each split has rows of its own, so no row mixes splits:
+what a model sees before a held-out token is held-out too. A *position* is `row * n_ctx + column`.
 """
 
+import contextlib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparselex.base.artifacts import (
-    Manifest,
-    Staging,
-    fingerprint,
-    finished,
-    open_artifact,
-    read_json,
-    stage,
-    write_json,
-)
+from sparselex.base.artifacts import Manifest, fingerprint, finished, open_artifact, read_json, stage, write_json
 from sparselex.base.errors import UserError
 from sparselex.base.progress import progress
 from sparselex.base.vocabulary import Vocabulary
 from sparselex.text.config import CorpusConfig
-from sparselex.text.sources import Document
+from sparselex.text.documents import Document
+from sparselex.text.layouts import LAYOUTS, Layout, RowFiles, join
+from sparselex.text.roles import Spans, role_table
 from sparselex.text.splits import SPLITS, Split, split_of
 from sparselex.text.tokenizer import Tokenizer
 
@@ -36,7 +31,8 @@ _BATCH = 64
 
 
 class TokenCorpus:
-    """A finished corpus, read through memory maps. Raises `UserError` if `path` is none or is damaged."""
+    """A finished corpus as `TokenRows`, read through memory maps. Raises `UserError` if `path` is none or is
+    damaged."""
 
     def __init__(self, path: Path | str):
         self.path = Path(path)
@@ -51,12 +47,16 @@ class TokenCorpus:
         notes = self.manifest.notes
         self.bos_id: int | None = notes["bos_id"]
         self.pad_id: int = notes["pad_id"]
+        self.n_padding: dict[Split, int] = notes["n_padding"]
         ends = np.cumsum([notes["n_rows"][split] for split in SPLITS]).tolist()
         self.row_ranges: dict[Split, range] = {
             split: range(start, end) for split, start, end in zip(SPLITS, [0, *ends], ends, strict=False)
         }
         self.split_of_documents: NDArray[np.int8] = np.load(self.path / "document-splits.npy")
         self.n_documents = len(self.split_of_documents)
+
+    def __reduce__(self) -> tuple[type["TokenCorpus"], tuple[Path]]:
+        return TokenCorpus, (self.path,)  # for another process: opened there anew, not copied with all its tokens
 
     @cached_property
     def names(self) -> list[str]:
@@ -67,6 +67,12 @@ class TokenCorpus:
         """`[n_rows, n_ctx]`, True where a token of a document stands (not BOS, separator or padding)."""
         index = slice(rows.start, rows.stop) if isinstance(rows, range) else rows
         return np.asarray(self.documents[index]) >= 0
+
+    def roles(self, row: int) -> dict[str, range]:
+        """Named parts of the prompt in `row`, as ranges of its columns; empty where its record names none."""
+        names = self.manifest.notes["roles"]
+        spans = self._roles[row].tolist() if names else []
+        return {name: range(start, end) for name, (start, end) in zip(names, spans, strict=True) if start >= 0}
 
     def document_tokens(self, document: int) -> NDArray[np.int64]:
         """Token ids of one document, in order."""
@@ -83,21 +89,27 @@ class TokenCorpus:
     def _spans(self) -> NDArray[np.int64]:
         return np.load(self.path / "document-spans.npy")
 
+    @cached_property
+    def _roles(self) -> NDArray[np.int32]:
+        """`[n_rows, n_roles, 2]` columns, -1 where there is none."""
+        return np.load(self.path / "roles.npy", mmap_mode="r")
+
 
 def build_corpus(
     documents: Iterable[Document], tokenizer: Tokenizer, config: CorpusConfig, to: Path | str, *, text_id: str = ""
 ) -> TokenCorpus:
-    """Tokenize and pack `documents` into a corpus at `to`; a corpus made from the same inputs is kept as it is.
+    """Tokenize `documents` into a corpus at `to`; a corpus made from the same inputs is kept as it is.
 
     `text_id` identifies the contents of the source (`sources.text_id`); without it `config.source` must do that.
-    Raises `UserError` if a split that was asked for stays empty: nothing could be scored on it.
+    Raises `UserError` if a split that was asked for stays empty (nothing could be scored on it), and for a prompt that
+    is longer than a row.
     """
     to = Path(to)
     inputs = {"tokenizer": tokenizer.id, "text": text_id or fingerprint(config.source)}
     if finished(to, "corpus", config, inputs):
         return TokenCorpus(to)
     with stage(to, "corpus", config, inputs) as staging:
-        notes = _write(documents, tokenizer, config, staging)
+        notes = _write(documents, tokenizer, config, staging.folder)
         for split, share in zip(SPLITS, config.shares, strict=True):
             if share and not notes["n_documents"][split]:
                 raise UserError(
@@ -109,33 +121,63 @@ def build_corpus(
     return TokenCorpus(to)
 
 
-def _write(documents: Iterable[Document], tokenizer: Tokenizer, config: CorpusConfig, staging: Staging) -> dict:
-    packers = {split: _Packer(staging.folder, split, tokenizer, config.n_ctx) for split in SPLITS}
-    names: list[str] = []
-    splits: list[int] = []
-    n_tokens = 0
+def _write(documents: Iterable[Document], tokenizer: Tokenizer, config: CorpusConfig, folder: Path) -> dict[str, Any]:
+    with contextlib.ExitStack() as stack:
+        opened = {split: RowFiles(folder, split, tokenizer, config.n_ctx) for split in SPLITS}
+        for rows in opened.values():
+            stack.enter_context(contextlib.closing(rows))
+        parts = {split: LAYOUTS[config.layout](rows, tokenizer) for split, rows in opened.items()}
+        laid_out = _lay_out(documents, tokenizer, config, parts)
+    join(folder, list(opened.values()), config.n_ctx)
+    np.save(folder / "document-splits.npy", np.array(laid_out.splits, dtype=np.int8))
+    write_json(folder / "documents.json", laid_out.names)
+    tokenizer.vocabulary.save(folder)
+    return {
+        "n_tokens": laid_out.n_tokens,
+        "n_documents": {split: laid_out.splits.count(number) for number, split in enumerate(SPLITS)},
+        "n_rows": {split: rows.n_rows for split, rows in opened.items()},
+        "n_padding": {split: rows.n_padding for split, rows in opened.items()},
+        "bos_id": tokenizer.bos_id,
+        "pad_id": opened["train"].pad_id,
+        "roles": _write_roles(folder, [part.spans for part in parts.values()]),
+    }
+
+
+class _LaidOut(NamedTuple):
+    """What went into the rows."""
+
+    names: list[str]
+    splits: list[int]
+    n_tokens: int
+
+
+def _lay_out(
+    documents: Iterable[Document], tokenizer: Tokenizer, config: CorpusConfig, parts: Mapping[Split, Layout]
+) -> _LaidOut:
+    """Give every document to the rows of its split, until there are tokens enough."""
+    names, splits, n_tokens = list[str](), list[int](), 0
     with progress("tokenize", config.n_tokens, "tokens") as bar:
         for document, ids in _tokenized(documents, tokenizer):
             split = split_of(document.name, config.shares, config.seed)
-            packers[split].add(len(names), ids)
+            parts[split].add(len(names), document, ids)
             names.append(document.name)
             splits.append(SPLITS.index(split))
             n_tokens += len(ids)
             bar.advance(len(ids))
             if config.n_tokens is not None and n_tokens >= config.n_tokens:
                 break
-    _join(staging.folder, [packers[split] for split in SPLITS], config.n_ctx)
-    np.save(staging.folder / "document-splits.npy", np.array(splits, dtype=np.int8))
-    write_json(staging.folder / "documents.json", names)
-    tokenizer.vocabulary.save(staging.folder)
-    return {
-        "n_tokens": n_tokens,
-        "n_documents": {split: splits.count(number) for number, split in enumerate(SPLITS)},
-        "n_rows": {split: packers[split].n_rows for split in SPLITS},
-        "n_padding": {split: packers[split].n_padding for split in SPLITS},
-        "bos_id": tokenizer.bos_id,
-        "pad_id": packers["train"].pad_id,
-    }
+    for part in parts.values():
+        part.finish()
+    return _LaidOut(names, splits, n_tokens)
+
+
+def _write_roles(folder: Path, parts: list[list[Spans]]) -> list[str]:
+    """Write the roles of all rows, if there are any; returns their names."""
+    spans = [row for part in parts for row in part]
+    names = list(dict.fromkeys(name for row in spans for name in row))
+    if names:
+        np.save(folder / "roles.npy", role_table(spans, names))
+    return names
 
 
 def _tokenized(documents: Iterable[Document], tokenizer: Tokenizer) -> Iterator[tuple[Document, list[int]]]:
@@ -148,81 +190,3 @@ def _batched(documents: Iterable[Document]) -> Iterator[list[Document]]:
     iterator = iter(documents)
     while batch := list(itertools.islice(iterator, _BATCH)):
         yield batch
-
-
-class _Packer:
-    """Packs one split's stream into rows, written as raw bytes while they fill."""
-
-    def __init__(self, folder: Path, split: Split, tokenizer: Tokenizer, n_ctx: int):
-        self.dtype = np.uint16 if len(tokenizer.vocabulary) <= 2**16 else np.uint32
-        self.bos_id, self.eos_id = tokenizer.bos_id, tokenizer.eos_id
-        fallbacks = (tokenizer.pad_id, tokenizer.eos_id, tokenizer.bos_id, 0)
-        self.pad_id = next(i for i in fallbacks if i is not None)
-        self.lead = [] if self.bos_id is None else [self.bos_id]
-        self.width = n_ctx - len(self.lead)
-        self.tokens_path, self.documents_path = folder / f"{split}.tokens", folder / f"{split}.documents"
-        self._tokens, self._documents = open(self.tokens_path, "wb"), open(self.documents_path, "wb")
-        self._ids: list[int] = []
-        self._owners: list[int] = []
-        self.n_rows = self.n_padding = 0
-
-    def add(self, document: int, ids: list[int]) -> None:
-        """Append one document to the stream."""
-        self._ids += ids
-        self._owners += [document] * len(ids)
-        if self.eos_id is not None:
-            self._ids.append(self.eos_id)
-            self._owners.append(-1)
-        self._flush(len(self._ids) // self.width)
-
-    def close(self) -> None:
-        """Pad and write the last row."""
-        self.n_padding = -len(self._ids) % self.width
-        self._ids += [self.pad_id] * self.n_padding
-        self._owners += [-1] * self.n_padding
-        self._flush(len(self._ids) // self.width)
-        self._tokens.close()
-        self._documents.close()
-
-    def _flush(self, n_rows: int) -> None:
-        taken = n_rows * self.width
-        for values, lead, dtype, file in (
-            (self._ids, self.lead, self.dtype, self._tokens),
-            (self._owners, [-1] * len(self.lead), np.int32, self._documents),
-        ):
-            rows = np.array(values[:taken], dtype=dtype).reshape(n_rows, self.width)
-            head = np.tile(np.array(lead, dtype=dtype), (n_rows, 1))
-            file.write(np.ascontiguousarray(np.concatenate([head, rows], axis=1)).tobytes())
-            del values[:taken]
-        self.n_rows += n_rows
-
-
-def _join(folder: Path, packers: list[_Packer], n_ctx: int) -> None:
-    for packer in packers:
-        packer.close()
-    n_rows = sum(packer.n_rows for packer in packers)
-    for name, dtype, parts in (
-        ("tokens", packers[0].dtype, [packer.tokens_path for packer in packers]),
-        ("documents", np.int32, [packer.documents_path for packer in packers]),
-    ):
-        out = np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=(n_rows, n_ctx))
-        start = 0
-        for path in parts:
-            rows = np.fromfile(path, dtype=dtype).reshape(-1, n_ctx)
-            out[start : start + len(rows)] = rows
-            start += len(rows)
-            path.unlink()
-        out.flush()
-    owners = np.load(folder / "documents.npy", mmap_mode="r").reshape(-1)
-    np.save(folder / "document-spans.npy", _spans(owners))
-
-
-def _spans(owners: NDArray[np.int32]) -> NDArray[np.int64]:
-    """First and last position of each document, `[n_documents, 2]`; documents are contiguous but for row heads."""
-    positions = np.flatnonzero(np.asarray(owners) >= 0)
-    numbers = np.asarray(owners)[positions]
-    n_documents = int(numbers.max()) + 1 if len(numbers) else 0
-    spans = np.zeros((n_documents, 2), dtype=np.int64)
-    spans[numbers[::-1], 0] = positions[::-1]
-    spans[numbers, 1] = positions
-    return spans

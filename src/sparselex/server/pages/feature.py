@@ -31,7 +31,7 @@ def feature(reading: Reading, run: str, latent: int) -> FeaturePage:
         previous=(latent - 1) % index.d_sae,
         next=(latent + 1) % index.d_sae,
         control=control_of(reading, run),
-        hook=index.manifest.config["hook"],
+        hook=index.sites.names()["hook"],
         flags=flags_of(index, latent),
         dead=record.dead,
         density=record.density,
@@ -83,7 +83,7 @@ def _provenance(index: FeatureIndex) -> dict[str, str]:
         "index": index.id,
         **manifest.inputs,
         "sparselex": manifest.code_version,
-        "hook": manifest.config["hook"],
+        **index.sites.names(),
         "tokens counted": ", ".join(f"{split} {count(n)}" for split, n in index.n_tokens.items()),
         "tokens left out": masks or "none",
     }

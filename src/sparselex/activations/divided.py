@@ -9,7 +9,7 @@ from torch import Tensor
 from sparselex.activations.source import Batch, Units
 
 
-class SharedUnits:
+class DividedUnits:
     """Units read by all processes of the group together, each a contiguous share of what is asked for.
 
     A block comes out the same in every process, and the same as one process would read it: what is trained does not
@@ -18,8 +18,17 @@ class SharedUnits:
 
     def __init__(self, units: Units):
         self._units = units
-        self.d_in, self.d_out = units.d_in, units.d_out
         self.n_units, self.tokens_per_unit = units.n_units, units.tokens_per_unit
+
+    @property
+    def d_in(self) -> int:
+        """Width of what is read."""
+        return self._units.d_in
+
+    @property
+    def d_out(self) -> int | None:
+        """Width of the target; None where there is none of its own."""
+        return self._units.d_out
 
     def read(self, units: NDArray[np.int64]) -> Batch:
         """Activations of the chosen units, in the order given."""

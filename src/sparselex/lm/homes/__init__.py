@@ -1,0 +1,1 @@
+"""Where subject models come from: one file for each library that runs them."""

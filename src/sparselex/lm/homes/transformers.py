@@ -1,0 +1,195 @@
+"""Subject models that Hugging Face's transformers runs."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from sparselex.base.errors import UserError
+from sparselex.base.sites import Hook
+from sparselex.lm.config import ModelConfig
+from sparselex.lm.families import OF_HEADS, Family
+from sparselex.lm.hookpoints import Location, family_of, locate, names, of_head
+from sparselex.lm.hooks import Visit, causal_positions
+from sparselex.lm.subject import Edit, HookPoint, Pass, Place, Readout, Writes
+from sparselex.lm.tokenizer import ModelTokenizer
+
+_OF_STREAM = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post")
+_ADDED = ("hook_attn_out", "hook_mlp_out")
+_PROJECTED = ("attn.hook_z", "mlp.hook_post")
+
+
+class TransformersModel:
+    """A causal language model of transformers as a `SubjectModel`. Its weights are never changed.
+
+    Queries and keys are as projected: before rotary embedding and, in Qwen 3 and Gemma 3, before their norms. Attention
+    and MLP outputs are what is added to the residual stream.
+    """
+
+    def __init__(self, model: Any, tokenizer: ModelTokenizer, config: ModelConfig):
+        """Wrap a model already in memory; `load_model` is the usual way in."""
+        self.config, self.tokenizer, self.name = config, tokenizer, config.name
+        self.hf: Any = model.eval().requires_grad_(False)
+        text = self.hf.config.get_text_config()
+        self.family: str = self.hf.config.model_type
+        self.n_layers: int = text.num_hidden_layers
+        self.d_model: int = text.hidden_size
+        self.n_heads: int = text.num_attention_heads
+        self.d_head: int = getattr(text, "head_dim", None) or self.d_model // self.n_heads
+        self.n_vocab: int = text.vocab_size
+        self.n_ctx: int = getattr(text, "max_position_embeddings", None) or 1 << 30
+        self.device: torch.device = next(model.parameters()).device
+        self._widths: dict[Hook, int] = {}
+        self._located: dict[Hook, Location] = {}
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of architecture and weights."""
+        digest = hashlib.sha256(self.hf.config.to_json_string(use_diff=True).encode())
+        for name, tensor in sorted(self.hf.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return digest.hexdigest()[:16]
+
+    def hooks(self) -> list[HookPoint]:
+        """Every canonical hook point of this model; empty for a family we do not know."""
+        return [HookPoint(hook, self.width(hook)) for hook in self._names]
+
+    def resolve(self, hook: str) -> Location:
+        """Where the value of `hook` passes. Raises `UserError` with the nearest names if there is no such place."""
+        hook = Hook(hook)
+        if hook not in self._located:
+            self._located[hook] = self._locate(hook)
+        return self._located[hook]
+
+    def width(self, hook: str) -> int:
+        """Width of the values at `hook`: one token is run through the model to see."""
+        hook = Hook(hook)
+        if hook.head is not None:
+            self.resolve(hook)
+            return self.d_head
+        if hook not in self._widths:
+            found = self.read(torch.zeros(1, 1, dtype=torch.long), self._names if hook in self._names else [hook])
+            self._widths |= {name: value.shape[-1] for name, value in found.items()}
+        return self._widths[hook]
+
+    def widths(self, hooks: Sequence[str]) -> list[int]:
+        """`width` of each."""
+        return [self.width(hook) for hook in hooks]
+
+    def places(self, hooks: Sequence[str]) -> list[Place]:
+        """These hooks, side by side in this order."""
+        found, start = list[Place](), 0
+        for hook in hooks:
+            stop = start + self.width(hook)
+            found.append(Place(self, Hook(hook), slice(start, stop)))
+            start = stop
+        return found
+
+    def per_head(self, hook: str) -> tuple[int, int]:
+        """Heads and width per head of a `attn.hook_q/k/v/z` site, in the order in which they are flattened."""
+        whole = Hook(hook).whole
+        if whole.site not in OF_HEADS:
+            todo = "choose such a site."
+            raise UserError(f"{str(hook)!r} is not divided into heads.", "attn.hook_q, _k, _v or _z", todo)
+        return self.width(whole) // self.d_head, self.d_head
+
+    def read(self, tokens: Int[Tensor, "batch ctx"], hooks: Sequence[str]) -> dict[Hook, Float[Tensor, "batch ctx _"]]:
+        """Values at each hook, without gradients, by a pass that stops after the deepest of them."""
+        return self.run(tokens, read=hooks, logits=False).values
+
+    def run(
+        self,
+        tokens: Int[Tensor, "batch ctx"],
+        *,
+        edits: Mapping[str, Edit] | None = None,
+        read: Sequence[str] = (),
+        grad: bool = False,
+        logits: bool = True,
+    ) -> Pass:
+        """One forward pass with these edits and readings, as `SubjectModel.run` says."""
+        changed = {Hook(hook): edit for hook, edit in (edits or {}).items()}
+        visit = Visit(changed, [Hook(hook) for hook in read], (tokens.shape[0], tokens.shape[1]))
+        if not (logits or visit.read):
+            return Pass(None, {})
+        locations = {hook: self.resolve(hook) for hook in (*visit.edits, *visit.read)}
+        given = None
+        with torch.set_grad_enabled(grad), visit.of(self.hf, locations, grad=grad, stops=not logits):
+            given = self._forward(tokens.to(self.device)).logits
+        # A pass that was stopped has been at everything that is read, and edits further down mean nothing to it.
+        if given is not None and visit.missed:
+            raise UserError(
+                f"The forward pass of {self.name} never reaches {', '.join(visit.missed)}.",
+                "a module that runs in every forward pass",
+                "choose another module path.",
+            )
+        return Pass(given if logits else None, visit.values)
+
+    def writes(self, hook: str) -> Writes:
+        """How the values at `hook` come into the residual stream. Raises `UserError` for a site that does not write to
+        it in one linear step."""
+        hook = Hook(hook)
+        if self._family is None or hook.is_module or hook.site not in (*_OF_STREAM, *_ADDED, *_PROJECTED):
+            raise UserError(
+                f"{str(hook)!r} does not write to the residual stream in one linear step.",
+                "a residual, output, hook_z or mlp.hook_post site of a known architecture",
+                "leave logit effects out for this hook.",
+            )
+        matrix = self._projection(hook) if hook.site in _PROJECTED else None
+        return Writes(matrix, adds=hook.site not in _OF_STREAM)
+
+    def readout(self, hook: str) -> Readout:
+        """The direct path from `hook` to the logits. Raises `UserError` like `writes`."""
+        return Readout(self.writes(hook), self._unembed())
+
+    @cached_property
+    def _family(self) -> Family | None:
+        return family_of(self.hf)
+
+    @cached_property
+    def _names(self) -> list[Hook]:
+        return names(self._family, self.n_layers)
+
+    def _locate(self, hook: Hook) -> Location:
+        whole = locate(hook, self.hf, self._family, self.n_layers, self.n_heads)
+        if hook.head is None:
+            return whole
+        n_heads, d_head = self.per_head(hook)
+        if hook.head >= n_heads:
+            given = f"{str(hook)!r} has {n_heads} heads and none of number {hook.head}."
+            raise UserError(given, f"a head from 0 to {n_heads - 1}", "choose another head.")
+        return of_head(whole, hook.head, d_head)
+
+    def _projection(self, hook: Hook) -> Tensor:
+        """How the values of a site are projected to the stream, `[width, d_model]`."""
+        module = self.hf.get_submodule(self.resolve(hook).path)
+        weight = module.weight.detach().float()
+        rows = weight if type(module).__name__ == "Conv1D" else weight.T
+        return rows if hook.head is None else rows[hook.head * self.d_head : (hook.head + 1) * self.d_head]
+
+    def _unembed(self) -> Tensor:
+        assert self._family is not None
+        unembed = self.hf.get_output_embeddings().weight.detach().float().T
+        norm, offset = self.hf.get_submodule(self._family.final_norm), self._family.norm_offset
+        if unembed.shape[0] != self.d_model:
+            raise UserError(
+                f"{self.name} projects the stream before its unembedding.",
+                "an unembedding of the stream itself",
+                "leave logit effects out for this model.",
+            )
+        if getattr(norm, "weight", None) is not None:
+            unembed = unembed * (norm.weight.detach().float() + offset)[:, None]
+        return unembed - unembed.mean(0, keepdim=True) if isinstance(norm, nn.LayerNorm) else unembed
+
+    def _forward(self, tokens: Tensor) -> Any:
+        if tokens.numel() and (int(tokens.min()) < 0 or int(tokens.max()) >= self.n_vocab):
+            raise UserError(
+                f"Token ids run from {int(tokens.min())} to {int(tokens.max())}.",
+                f"ids from 0 to {self.n_vocab - 1}",
+                "use the corpus and the model of one tokenizer.",
+            )
+        return self.hf(input_ids=tokens, attention_mask=causal_positions(tokens), use_cache=False)

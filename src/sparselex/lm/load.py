@@ -1,0 +1,94 @@
+"""Load any Hugging Face causal language model by name, folder or configuration."""
+
+from pathlib import Path
+
+import torch
+import transformers
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
+from sparselex.base.errors import UserError
+from sparselex.lm.config import ModelConfig
+from sparselex.lm.embedded import EMBEDDED
+from sparselex.lm.homes.transformers import TransformersModel
+from sparselex.lm.subject import SubjectModel
+from sparselex.lm.tokenizer import ModelTokenizer
+from sparselex.lm.twins import TWINS
+
+_HUB_TIMEOUT_S = 10
+
+
+def load_model(config: ModelConfig | str) -> SubjectModel:
+    """Load a model and its tokenizer by configuration or by name.
+
+    Raises `UserError` for a name or folder that cannot be loaded, damaged weights, or remote code not asked for.
+    """
+    if isinstance(config, str):
+        config = ModelConfig(name=config)
+    _check_device(config.device)
+    where = str(EMBEDDED.get(config.name, config.name))
+    with _quiet():
+        try:
+            options = {"trust_remote_code": config.trust_remote_code, "local_files_only": not _reachable(where)}
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                where, dtype=getattr(torch, config.dtype), **options
+            )
+            tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
+        except Exception as error:  # a door: the library raises many kinds, all meaning "this cannot be loaded"
+            raise _unloadable(config, error) from None
+    if config.twin != "none":
+        TWINS[config.twin](model, config.twin_seed)
+    return TransformersModel(model.to(config.device), ModelTokenizer(tokenizer), config)
+
+
+def _check_device(name: str) -> None:
+    try:
+        torch.zeros(1, dtype=torch.float64, device=name).cpu()  # scales and thresholds are kept in float64
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:  # each for another absent device
+        raise UserError(
+            f"The device {name!r} cannot be used: {str(error).splitlines()[0]}",
+            "a device that this PyTorch finds on this machine",
+            "use --device cpu.",
+        ) from None
+
+
+def _reachable(where: str) -> bool:
+    """Whether the hub answers for this name; asked once, where the loader would ask for each file and retry for half a
+    minute.
+
+    Raises what the hub says of a name that it does not know.
+    """
+    if Path(where).is_dir():
+        return False
+    try:
+        HfApi().model_info(where, timeout=_HUB_TIMEOUT_S)
+    except (HFValidationError, RepositoryNotFoundError):
+        raise
+    except Exception:  # no network, or told to stay offline: what was downloaded earlier may do
+        return False
+    return True
+
+
+def _unloadable(config: ModelConfig, error: Exception) -> UserError:
+    reason = str(error).strip().splitlines()
+    kind = "folder" if Path(config.name).is_dir() else "name"
+    return UserError(
+        f"The model {kind} {config.name!r} cannot be loaded: {reason[0] if reason else type(error).__name__}",
+        "`embedded`, `embedded-b`, a folder with config.json, weights and tokenizer, or a reachable Hugging Face name",
+        "check the spelling, the files and the network; --trust-remote-code allows code that comes with the weights.",
+    )
+
+
+class _quiet:
+    """Silence the loader's own progress bar and notices: ours say what matters."""
+
+    def __enter__(self) -> None:
+        self._level = transformers.logging.get_verbosity()
+        self._bar = transformers.logging.is_progress_bar_enabled()
+        transformers.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
+
+    def __exit__(self, *_: object) -> None:
+        transformers.logging.set_verbosity(self._level)
+        if self._bar:
+            transformers.logging.enable_progress_bar()

@@ -1,0 +1,34 @@
+"""Documents of Hugging Face datasets, streamed."""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+from sparselex.base.errors import UserError
+from sparselex.text.documents import Document
+from sparselex.text.files import document_of
+
+
+def dataset_documents(source: str) -> Iterator[Document]:
+    """Rows of the dataset `NAME` or `NAME:SPLIT` (`train` where none is named). Raises `UserError` for one that cannot
+    be loaded."""
+    name, _, split = source.partition(":")
+    if find_spec("datasets") is None:
+        raise UserError(
+            f"{source!r} is no file or folder, and the package `datasets` is not installed.",
+            "a path, the name of a source such as `stdlib`, or a dataset name with the package at hand",
+            "check the path, or run `pip install sparselex[datasets]`.",
+        )
+    import datasets
+
+    try:
+        rows = datasets.load_dataset(name, split=split or "train", streaming=True)
+        for number, row in enumerate(rows):
+            yield document_of(row, f"{name}#{number}", f"dataset {name}, row {number}")
+    except UserError:
+        raise
+    except Exception as error:  # a door: the library raises many kinds for one cause, an unreachable dataset
+        raise UserError(
+            f"The text source {source!r} is no file or folder, and no dataset of that name can be loaded: {error}.",
+            "`stdlib`, a file, a folder, or the name of a reachable Hugging Face dataset (NAME or NAME:SPLIT)",
+            "check the spelling and the network.",
+        ) from None

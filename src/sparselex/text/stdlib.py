@@ -1,0 +1,48 @@
+"""The text that every Python has: its own standard library, code, comments, docstrings and data tables."""
+
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+from sparselex.base.artifacts import checksum, fingerprint
+from sparselex.base.errors import UserError
+from sparselex.text.documents import Document
+
+
+class StandardLibrary:
+    """Every module of the running Python's standard library that is UTF-8, its test suite too where it has one.
+
+    The order is shuffled (by a hash of the name), so that any beginning of it is a fair sample of the whole.
+    """
+
+    def documents(self, rest: str) -> Iterator[Document]:
+        """One document a module, named by its path. Raises `UserError` for any `rest`: there is one such library."""
+        _check(rest)
+        modules = sorted(_modules(), key=lambda pair: fingerprint(pair[0]))
+        for name, path in modules:
+            try:
+                yield Document(name, path.read_bytes().decode("utf-8"))
+            except UnicodeDecodeError:
+                continue  # a few test files are broken on purpose
+
+    def identity(self, rest: str) -> str:
+        """Hash of all modules' contents."""
+        _check(rest)
+        return fingerprint([[path.name, checksum(path)] for _, path in _modules()])
+
+
+STDLIB = StandardLibrary()
+"""The source `stdlib`."""
+
+
+def _modules() -> Iterator[tuple[str, Path]]:
+    root = Path(sysconfig.get_path("stdlib"))
+    for path in sorted(root.rglob("*.py")):
+        name = path.relative_to(root)
+        if path.is_file() and name.parts[0] not in ("site-packages", "dist-packages"):
+            yield name.as_posix(), path
+
+
+def _check(rest: str) -> None:
+    if rest:
+        raise UserError(f"The text source 'stdlib:{rest}' was asked for.", "stdlib alone", f"leave :{rest} out.")
