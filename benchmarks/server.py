@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from sparselex.recipes.pipeline import Pipeline
 
 from sparselex.base.figures import Figure
 from sparselex.base.workspace import MAIN, Workspace
 from sparselex.evaluate.report import report
-from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.run import new_run
 
 LIMITS_MS = {"feature page": 20.0}

@@ -4,6 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from sparselex.recipes.pipeline import MEASURED_BATCHES, Pipeline
 
 from sparselex.activations.config import HarvestConfig
 from sparselex.activations.harvest import harvest
@@ -13,7 +14,6 @@ from sparselex.activations.shuffle import ShuffledSource
 from sparselex.base.sites import Sites
 from sparselex.base.workspace import Workspace
 from sparselex.lm.load import load_model
-from sparselex.recipes.pipeline import MEASURED_BATCHES, Pipeline
 from sparselex.text.corpus import CorpusConfig, build_corpus
 from sparselex.text.sources import load_documents
 from tests.support.small import small_config, write_documents

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sparselex.recipes.pipeline import Pipeline
 
 from sparselex.activations.config import HarvestConfig
 from sparselex.activations.harvest import harvest
@@ -25,7 +26,6 @@ from sparselex.base.sites import Sites
 from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.types.batchtopk import BatchTopKConfig
 from sparselex.lm.load import load_model
-from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.run import TrainingChoice
 from sparselex.text.corpus import CorpusConfig, build_corpus
 from sparselex.text.sources import load_documents

@@ -6,6 +6,7 @@ from typing import get_args
 
 import pytest
 import torch
+from sparselex.recipes.pipeline import Pipeline
 
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
@@ -14,7 +15,6 @@ from sparselex.evaluate.config import EvaluateConfig
 from sparselex.evaluate.controls import Control, control_dictionaries
 from sparselex.evaluate.core import Moments
 from sparselex.evaluate.report import report
-from sparselex.recipes.pipeline import Pipeline
 from sparselex.testing import check_dictionary
 
 NAMES = get_args(Control)

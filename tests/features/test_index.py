@@ -4,13 +4,13 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import torch
+from sparselex.recipes.pipeline import Pipeline
 
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.features.index import FeatureIndex
 from sparselex.lm.load import load_model
-from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.run import TrainingChoice
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.splits import SPLITS

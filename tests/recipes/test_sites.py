@@ -6,7 +6,6 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 from safetensors.torch import load_file
-from sparselex.lm.load import load_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXConfig
 
 from sparselex.activations.live import Reader
@@ -25,6 +24,7 @@ from sparselex.evaluate.report import write_report
 from sparselex.features.build import _written
 from sparselex.lm.config import ModelConfig
 from sparselex.lm.embedded import EMBEDDED
+from sparselex.lm.load import load_model
 from sparselex.lm.pair import ModelPair
 from sparselex.recipes.choice import TrainingChoice
 from sparselex.recipes.config import new_run

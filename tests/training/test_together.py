@@ -149,8 +149,9 @@ def test_what_cannot_be_divided_is_refused(root):
 
 def test_the_command_line_under_torchrun(tmp_path):
     """A live run whose model is read by both processes, each its share of every block, equals the run of one."""
-    from sparselex.base.workspace import Workspace
     from sparselex.recipes.pipeline import Pipeline
+
+    from sparselex.base.workspace import Workspace
     from tests.support.small import small_config, write_documents
 
     text = write_documents(tmp_path / "text")

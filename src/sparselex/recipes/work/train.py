@@ -16,9 +16,9 @@ from sparselex.recipes.run import BLOCK_TOKENS, Run
 from sparselex.recipes.stages.train import Train
 from sparselex.recipes.work.choices import choice_of, train_config
 from sparselex.training.config import TrainConfig
+from sparselex.training.log import Observer
 from sparselex.training.loggers import logs
 from sparselex.training.train import check_together, train
-from sparselex.training.log import Observer
 
 VALIDATION_ROWS = 32
 """Rows of held-out text that training is watched on."""
