@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sparselex.explain.score import Sums, confusion, scores, values
 
 from sparselex.base.vocabulary import Vocabulary
 from sparselex.explain.config import ExplainConfig
 from sparselex.explain.explain import RuleExplainer, explain
 from sparselex.explain.rules import Labels, Rule
-from sparselex.explain.score import Sums, confusion, scores, values
 from sparselex.explain.search import Column, search
 from sparselex.explain.store import ExplanationStore
 from sparselex.features.counted import KeyTable

@@ -1,6 +1,5 @@
 """The report: the figures of a workspace's main run, each beside its controls, and what they do not show."""
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -8,12 +7,9 @@ from sparselex.atlas.records import DIFF, ModelDiff
 from sparselex.base.artifacts import read_json, write_json
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
-from sparselex.base.figures import Figure
-from sparselex.base.intervals import bootstrap_interval
+from sparselex.base.figures import FIGURES, Figure, Figures
 from sparselex.base.workspace import MAIN, Workspace
 from sparselex.evaluate.records import Evaluation
-from sparselex.explain.records import DEFINITIONS, Explanation
-from sparselex.explain.store import ExplanationStore
 
 TWIN = "twin"
 
@@ -80,54 +76,15 @@ def figures_of(workspace: Workspace, run: str) -> list[Figure]:
     """Core figures of a run, those of its explanations, and those of the comparison of its two models if one was
     made."""
     evaluation = evaluation_of(workspace, run)
-    manifest = read_json(workspace.run(run) / "index" / "manifest.json")
-    explanations = ExplanationStore(workspace.database).all(manifest["id"]) if manifest else []
     compared = diff_of(workspace, run)
-    figures = (evaluation.figures if evaluation else []) + explanation_figures(explanations)
+    figures = (evaluation.figures if evaluation else []) + explanation_figures(workspace, run)
     return figures + (compared.figures if compared else [])
 
 
-def explanation_figures(explanations: list[Explanation]) -> list[Figure]:
-    """Share of latents explained, and the median of each measure over them, with intervals over latents."""
-    name, n = "explain/rule", len(explanations)
-    if not n:
-        return [Figure(name=f"{name}/explained_share", definition=_SHARE, failure="no latent has been explained yet")]
-    explained = [e for e in explanations if e.status == "explained"]
-    flags = np.array([[e.status == "explained", 1] for e in explanations], dtype=float)
-    share = bootstrap_interval(flags, lambda s: s[..., 0] / s[..., 1], n_draws=200)
-    figures = [
-        Figure(
-            name=f"{name}/explained_share",
-            value=share.value,
-            ci_low=share.low,
-            ci_high=share.high,
-            n=n,
-            definition=_SHARE,
-        )
-    ]
-    for metric, words in DEFINITIONS.items():
-        scores = [score for e in explained for score in e.scores if score.metric == metric]
-        definition = f"median over explained latents of: {words}; 95 % bootstrap interval over latents"
-        if not scores:
-            figures.append(Figure(name=f"{name}/{metric}", definition=definition, failure="no latent has this score"))
-            continue
-        low, high = _median_interval([score.value for score in scores])
-        nulls = [score.null for score in scores if score.null is not None]
-        figures.append(
-            Figure(
-                name=f"{name}/{metric}",
-                value=float(np.median([score.value for score in scores])),
-                ci_low=low,
-                ci_high=high,
-                n=len(scores),
-                definition=definition,
-                null=float(np.median(nulls)) if nulls else None,
-            )
-        )
-    return figures
-
-
-_SHARE = "share of living latents with a rule that beats its null on validation documents; the others are abstentions"
+def explanation_figures(workspace: Workspace, run: str) -> list[Figure]:
+    """What the run's explanations say in numbers; nothing where it has none."""
+    path = workspace.run(run) / "explanations" / FIGURES
+    return Figures.from_file(path).figures if path.exists() else []
 
 
 def print_report(found: Report, console: Console | None = None) -> None:
@@ -221,11 +178,3 @@ def _verdicts(main: list[Figure], twin: dict[str, Figure]) -> list[str]:
         "Not clearly different from the random twin (intervals overlap): " + (", ".join(alike) or "none") + ".",
         "Loss recovered means little on a random model: it has no loss worth recovering.",
     ]
-
-
-def _median_interval(values: list[float]) -> tuple[float, float]:
-    """Distribution-free 95 % interval of a median from order statistics (binomial, normal approximation)."""
-    ordered, n = np.sort(values), len(values)
-    half = 0.98 * np.sqrt(n)
-    low, high = int(np.floor(n / 2 - half)), int(np.ceil(n / 2 + half))
-    return float(ordered[max(0, low)]), float(ordered[min(n - 1, high)])

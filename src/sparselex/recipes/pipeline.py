@@ -35,7 +35,8 @@ from sparselex.evaluate.config import EvaluateConfig
 from sparselex.evaluate.evaluate import evaluate
 from sparselex.evaluate.records import Evaluation
 from sparselex.evaluate.report import write_report
-from sparselex.explain.explain import ExplainSummary, explain
+from sparselex.explain.explain import explain
+from sparselex.explain.summary import ExplainSummary
 from sparselex.features.build import build_index
 from sparselex.features.index import FeatureIndex
 from sparselex.lm.pair import ModelPair
@@ -420,7 +421,8 @@ class Pipeline:
 
     def explain(self) -> ExplainSummary:
         """Explanations and scores of all features; a report that is there already takes them up."""
-        summary = explain(self._open_index(), self.config.explain, self.workspace.database)
+        index, to = self._open_index(), self.folder / "explanations"
+        summary = explain(index, self.config.explain, self.workspace.database, to, inputs={"index": index.id})
         if self.workspace.report.exists():
             write_report(self.workspace)
         return summary
