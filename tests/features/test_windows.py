@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparselex.base.formats import fixed, number, percent, token_label, visible
+from sparselex.base.formats import fixed, number, percent
 from sparselex.base.vocabulary import Vocabulary
+from sparselex.features.printing import visible
 from sparselex.features.records import Example
 from sparselex.features.tokens import TokenTexts
 from sparselex.features.windows import AFTER, BEFORE, LEVELS, Windows
@@ -104,18 +105,6 @@ def test_heat_follows_the_largest_activation_anywhere(small_index, texts):
             if span.level:
                 assert span.level == int(np.ceil(LEVELS * span.value / values.max() - 1e-9))
     assert max(span.level for span in windows.view(small_index.record(latent).top[0]).spans) == LEVELS
-
-
-@given(st.text(max_size=20), st.booleans())
-def test_nothing_stays_hidden(text, active):
-    shown = visible(text, active=active)
-    assert not any(char in shown for char in "\n\r\x00\x1b\x7f\u202e\u2066\u2028")
-    assert not (active and text) or not shown.isspace()
-
-
-def test_signs():
-    assert token_label(" return") == "·return" and token_label("\n    ") == "↵····"
-    assert visible("\u200b") == "\\u200b" and visible("a\u200b") == "a\u200b" and visible("\x00") == "␀"
 
 
 def test_numbers():

@@ -3,7 +3,7 @@
 import pytest
 
 from sparselex.base.config import Config
-from sparselex.base.formats import visible
+from sparselex.features.printing import visible
 from sparselex.server import contexts
 from sparselex.server.pages.about import about
 from sparselex.server.pages.feature import feature

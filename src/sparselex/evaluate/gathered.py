@@ -6,7 +6,6 @@ from typing import NamedTuple
 from sparselex.base.artifacts import Manifest, open_artifact, verify_file
 from sparselex.base.figures import FIGURES, Figure, Figures
 from sparselex.base.workspace import Workspace
-from sparselex.evaluate.explanations import stored_explanation_figures
 
 _FIRST = ("evaluation", "explanations", "diff")
 """Artifacts whose figures come first, in this order; the others follow by name."""
@@ -42,11 +41,6 @@ def gather(workspace: Workspace, run: str) -> Gathered:
     measured = [name for name, manifest in artifacts.items() if FIGURES in manifest.files]
     stale = [name for name in measured if not is_current(name, artifacts)]
     found = {name: _figures(workspace, run, name, artifacts[name]) for name in measured if name not in stale}
-    if "index" in artifacts and "explanations" not in artifacts:
-        if is_current("index", artifacts):
-            found["explanations"] = Figures(figures=stored_explanation_figures(workspace, run))
-        else:
-            stale.append("explanations")
     ordered = [found[name] for name in sorted(found, key=_place)]
     controls: dict[str, list[Figure]] = {}
     for part in ordered:

@@ -1,140 +1,136 @@
-"""Explain every latent by a rule and score it on held-out documents: the walk."""
+"""Explain every latent and score what is said on held-out documents: the walk."""
 
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
-from sparselex.base.artifacts import fingerprint
-from sparselex.base.config import Config
+from sparselex.base.artifacts import fingerprint, finished, stage, write_json
+from sparselex.base.errors import UserError
+from sparselex.base.figures import FIGURES, Failure, Figure, Figures
 from sparselex.base.progress import progress
-from sparselex.base.seeds import generator
 from sparselex.explain.config import ExplainConfig
-from sparselex.explain.records import Explanation
-from sparselex.explain.rules import Labels
-from sparselex.explain.score import scores, values
-from sparselex.explain.search import Column, search
-from sparselex.explain.store import ExplanationStore
-from sparselex.features.counted import KeyTable
+from sparselex.explain.evidence import Evidence, HeldOut
+from sparselex.explain.figures import score_figures, share_figure
+from sparselex.explain.protocols import Explainer, Scorer
+from sparselex.explain.records import Explanation, Status
+from sparselex.explain.registry import EXPLAINERS, SCORERS
+from sparselex.explain.store import ExplanationStore, Scoring
+from sparselex.explain.summary import KIND, ExplainSummary
 from sparselex.features.index import FeatureIndex
-from sparselex.text.splits import SPLITS, Split
 
 _BATCH = 64
 
 
-class ExplainSummary(Config):
-    """What came of a run of `explain`."""
+def explain(
+    index: FeatureIndex, config: ExplainConfig, database: Path | str, to: Path | str, *, inputs: Mapping[str, str]
+) -> ExplainSummary:
+    """Explain and score every latent that was ever active, and write the figures of that to the artifact `to`.
 
-    n_explained: int
-    """Latents with a rule."""
-
-    n_abstained: int
-    """Latents for which no rule beat its null."""
-
-    n_failed: int
-    """Latents that could not be treated."""
-
-    median_f1: float | None
-    """Median F1 of the rules on test documents."""
-
-    median_null_f1: float | None
-    """Median F1 of their nulls."""
-
-    def __str__(self) -> str:
-        if self.median_f1 is None:
-            return f"no latent explained, {self.n_abstained:,} abstained"
-        return (
-            f"{self.n_explained:,} latents explained (median F1 {self.median_f1:.3f} on test documents, "
-            f"null {self.median_null_f1 or 0:.3f}), {self.n_abstained:,} abstained, {self.n_failed:,} failed"
-        )
+    Explanations and scores go into the database in small batches, each whole; what is there under this configuration is
+    kept, so that a walk that was killed goes on, and its rows are the same. `inputs` names the id of the index. Raises
+    `UserError` for options that the explainer does not know.
+    """
+    walk = _Walk(index, config, ExplanationStore(database))
+    todo = walk.todo()
+    if todo or not finished(Path(to), KIND, config, inputs):
+        if todo:
+            walk.run(todo)
+        with stage(Path(to), KIND, config, inputs) as staging:
+            figures, notes = walk.finish()
+            write_json(staging.folder / FIGURES, Figures(figures=figures).to_json())
+            staging.finish(notes)
+    return ExplainSummary.of(to)
 
 
-class RuleExplainer:
-    """Finds and scores rules for the latents of one index. Search sees train and validation; scores see test alone."""
+class _Walk:
+    """The latents of one index under one configuration, and what of them is in the store."""
 
-    def __init__(self, index: FeatureIndex, config: ExplainConfig):
-        self.index, self.config = index, config
-        self.tables: dict[Split, KeyTable] = {split: KeyTable(index, split) for split in SPLITS}
-        self.labels = Labels(index.corpus.vocabulary)
-
-    def explain(self, latent: int) -> Explanation:
-        """The rule of `latent` with its scores, or the reason why there is none."""
-        columns = {split: self._column(latent, split) for split in SPLITS}
-        n_active = len(columns["train"].ranks)
-        if n_active < self.config.min_active:
-            return self._abstain(latent, f"Active on {n_active} training tokens; {self.config.min_active} are needed.")
-        found = self._search(columns)
-        shifted = self._shifted(columns, latent)
-        null = self._search(shifted)
-        null_f1 = null.confusion.f1 if null else 0.0
-        if found is None or not found.confusion.f1_low > null_f1:
-            f1 = found.confusion.f1 if found else 0.0
-            return self._abstain(
-                latent,
-                f"No short rule found: the best one reaches F1 {f1:.3f} on validation "
-                f"documents, not clearly above its null {null_f1:.3f}.",
-            )
-        at_null = values(null.rule, self.tables["test"], shifted["test"]) if null else {}
-        return Explanation(
-            latent=latent,
-            status="explained",
-            text=found.rule.text(self.labels),
-            title=found.rule.title(self.labels),
-            rule=found.rule.to_json(),
-            scores=scores(found.rule, self.tables["test"], columns["test"], at_null),
-        )
-
-    def _search(self, columns: dict[Split, Column]):
-        return search(self.tables["train"], columns["train"], self.tables["validation"], columns["validation"])
-
-    def _column(self, latent: int, split: Split) -> Column:
-        positions, column = self.index.split_column(latent, split)
-        ranks = np.searchsorted(self.tables[split].positions, positions)
-        return Column(ranks, np.abs(column.astype(np.float64)))
-
-    def _shifted(self, columns: dict[Split, Column], latent: int) -> dict[Split, Column]:
-        """Every column moved by a third to two thirds of its split, so that it lies over other documents."""
-        rng = generator(self.config.seed, "shift", latent)
-        sizes = {split: max(1, self.tables[split].n) for split in SPLITS}
-        return {
-            split: columns[split].shifted(int(rng.integers(n // 3, max(n // 3 + 1, 2 * n // 3))), n)
-            for split, n in sizes.items()
+    def __init__(self, index: FeatureIndex, config: ExplainConfig, store: ExplanationStore):
+        self.index, self.config, self.store, self.name = index, config, store, config.explainer
+        self.config_id = fingerprint({key: value for key, value in config.to_json().items() if key != "scorers"})
+        self.scorer_ids = {name: fingerprint([self.config_id, name]) for name in config.scorers}
+        store.database.update()
+        self.done = {
+            scorer: store.scored(index.id, self.name, scorer, config_id)
+            for scorer, config_id in self.scorer_ids.items()
         }
 
-    def _abstain(self, latent: int, reason: str) -> Explanation:
-        return Explanation(latent=latent, status="abstained", text=reason, title="no short rule found")
+    def todo(self) -> list[int]:
+        """Latents that are to be explained, or whose explanation is to be scored."""
+        statuses = self.store.statuses(self.index.id, self.name, self.config_id)
+        explained = {latent for latent, status in statuses.items() if status == "explained"}
+        unscored: set[int] = set().union(*(explained - done for done in self.done.values()))
+        alive = np.flatnonzero(self.index.table["n_active"] > 0).tolist()
+        return [latent for latent in alive if latent not in statuses or latent in unscored]
 
-
-def explain(index: FeatureIndex, config: ExplainConfig, database: Path | str) -> ExplainSummary:
-    """Explain and score every latent that was ever active; latents done under this configuration are kept.
-
-    Rows are written in small batches, each whole: killed and run again, the rest is done and the rows are the same.
-    """
-    store, config_id = ExplanationStore(database), fingerprint(config.to_json())
-    alive = np.flatnonzero(index.table["n_active"] > 0).tolist()
-    done = store.done(index.id, config_id)
-    todo = [latent for latent in alive if latent not in done]
-    if todo:
-        explainer = RuleExplainer(index, config)
+    def run(self, todo: list[int]) -> None:
+        """Explain and score these latents, batch by batch."""
+        there = self._there()
+        explainer = self._explainer() if set(todo) - there.keys() else None
+        scorers = self._scorers()
         with progress("explain", len(todo), "latents") as bar:
             for start in range(0, len(todo), _BATCH):
                 batch = todo[start : start + _BATCH]
-                found = [explainer.explain(latent) for latent in batch]
-                store.add(index.id, config_id, version("sparselex"), found)
+                new = [self._explained(explainer, latent) for latent in batch if explainer and latent not in there]
+                self.store.add(self.index.id, self.config_id, new)
+                told = [there[latent] for latent in batch if latent in there] + new
+                for place, (name, scorer) in enumerate(scorers.items()):
+                    self._score(Scoring(name, scorer.headline, place, self.scorer_ids[name]), scorer, told)
                 bar.advance(len(batch))
-    return summarise(store, index.id)
 
+    def finish(self) -> tuple[list[Figure], dict[str, int]]:
+        """The figures of all explanations, and how many there are of each kind."""
+        self.store.arrange(self.index.id, self.name, self.config.scorers)
+        explanations = self.store.all(self.index.id, self.name)
+        scores = self.store.scores(self.index.id, explainer=self.name)
+        figures = [share_figure(self.name, EXPLAINERS.get(self.name).explained, explanations)]
+        for place, name in enumerate(self.scorer_ids):
+            prefix = f"explain/{self.name}" + (f"/{name}" if place else "")
+            scorer, own = SCORERS.get(name), [score for score in scores if score.scorer == name]
+            figures += score_figures(prefix, scorer.headline, scorer.definitions, own)
+        counts = {f"n_{status}": sum(e.status == status for e in explanations) for status in get_args(Status)}
+        failed = [self.store.failures(self.index.id, explainer=self.name, scorer=name) for name in self.scorer_ids]
+        return figures, counts | {"n_unscored": sum(map(len, failed))}
 
-def summarise(store: ExplanationStore, index_id: str) -> ExplainSummary:
-    """Counts and medians over the explanations of one index."""
-    rows = list(store.rows(index_id).values())
-    f1 = [row[2] for row in rows if row[2] is not None]
-    null = [row[3] for row in rows if row[2] is not None and row[3] is not None]
-    statuses = [row[0] for row in rows]
-    return ExplainSummary(
-        n_explained=statuses.count("explained"),
-        n_abstained=statuses.count("abstained"),
-        n_failed=statuses.count("failed"),
-        median_f1=float(np.median(f1)) if f1 else None,
-        median_null_f1=float(np.median(null)) if null else None,
-    )
+    def _explainer(self) -> Explainer:
+        return EXPLAINERS.get(self.name)(Evidence(self.index, self.config.seed), self.config)
+
+    def _scorers(self) -> dict[str, Scorer]:
+        held_out = HeldOut(self.index, self.config.seed)
+        found = {name: SCORERS.get(name)(held_out, self.config) for name in self.scorer_ids}
+        for name, scorer in found.items():
+            self.store.define(name, scorer.definitions)
+        return found
+
+    def _there(self) -> dict[int, Explanation]:
+        """Explanations under this configuration that are in the store already."""
+        known = self.store.statuses(self.index.id, self.name, self.config_id).keys()
+        return {e.latent: e for e in self.store.all(self.index.id, self.name) if e.latent in known}
+
+    def _explained(self, explainer: Explainer, latent: int) -> Explanation:
+        n_active, needed = int(self.index.table["train_n_active"][latent]), self.config.min_active
+        if n_active < needed:
+            words = f"Active on {n_active} training tokens; {needed} are needed."
+            return self._without_words(latent, "abstained", words, "too seldom active")
+        found = explainer.explain(latent)
+        if isinstance(found, Failure):
+            return self._without_words(latent, "failed", found.reason, "could not be explained")
+        if (found.latent, found.explainer) != (latent, self.name):
+            raise UserError(
+                f"The explainer {self.name!r} was asked for latent {latent} and answers for latent {found.latent} as "
+                f"{found.explainer!r}.",
+                "its own name and the latent that was asked for",
+                "hold it against `sparselex.testing.check_explainer`.",
+            )
+        return found
+
+    def _without_words(self, latent: int, status: Status, reason: str, title: str) -> Explanation:
+        return Explanation(latent=latent, explainer=self.name, status=status, text=reason, title=title)
+
+    def _score(self, scoring: Scoring, scorer: Scorer, explanations: Sequence[Explanation]) -> None:
+        done = self.done[scoring.scorer]
+        waiting = [e for e in explanations if e.status == "explained" and e.latent not in done]
+        found = {e.latent: scorer.score(e) for e in waiting}
+        self.store.add_scored(self.index.id, self.name, scoring, found)

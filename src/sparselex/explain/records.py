@@ -1,43 +1,22 @@
-"""Explanations and scores as records. No tensors here: the browser reads these."""
+"""Explanations, judgements and scores as records. No tensors here: the browser reads these."""
 
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from sparselex.base.config import Config
 
-
-class Score(Config):
-    """How well an explanation predicts the activations on held-out tokens."""
-
-    metric: str
-    """Which measure; `DEFINITIONS` says what it is."""
-
-    value: float
-    """The measure on all counted tokens of the test documents."""
-
-    ci_low: float | None
-    """Lower end of the 95 % bootstrap interval over documents; None where it cannot be made."""
-
-    ci_high: float | None
-    """Upper end of the interval."""
-
-    n: int
-    """Counted tokens of the test documents."""
-
-    null: float | None
-    """The same measure of the rule that the same search finds when the activations are shifted away from their
-    tokens."""
+Status = Literal["explained", "abstained", "failed"]
 
 
 class Explanation(Config):
-    """What is said of one latent: a rule, an abstention, or a failure. Never a placeholder."""
+    """What one explainer says of one latent: words, an abstention, or a failure. Never a placeholder."""
 
     latent: int
     """Number in the dictionary."""
 
-    explainer: Literal["rule"] = "rule"
+    explainer: str
     """Who explained."""
 
-    status: Literal["explained", "abstained", "failed"]
+    status: Status
     """Whether there is a text to score."""
 
     text: str
@@ -46,20 +25,78 @@ class Explanation(Config):
     title: str
     """A few words for lists."""
 
-    rule: dict | None = None
-    """The predictor of which `text` is the print."""
-
-    scores: list[Score] = []
-    """Scores on the test documents; empty unless explained."""
+    predictor: dict[str, Any] | None = None
+    """What predicts activations, where the words alone do not: of a rule, the table of which `text` is the print."""
 
 
-DEFINITIONS = {
-    "f1": "harmonic mean of precision and recall of `active`, every counted test token judged, at the natural base "
-    "rate",
-    "precision": "share of the tokens the rule calls active on which the latent is active",
-    "recall": "share of the latent's active tokens that the rule calls active",
-    "mass_recall": "share of the latent's total activation that lies on tokens the rule calls active",
-    "auroc": "chance that an active token gets a higher predicted activation than an inactive one, ties counting half",
-    "correlation": "Pearson correlation of predicted and true activation over all counted test tokens",
-}
-"""What each measure of a rule is."""
+class Score(Config):
+    """How well an explanation predicts the activations on held-out tokens, by one measure."""
+
+    explainer: str
+    """Who explained."""
+
+    scorer: str
+    """Who scored."""
+
+    metric: str
+    """Which measure; the scorer's `definitions` say what it is."""
+
+    value: float
+    """The measure on test documents."""
+
+    ci_low: float | None
+    """Lower end of the 95 % interval; None where it cannot be made."""
+
+    ci_high: float | None
+    """Upper end of the interval."""
+
+    n: int
+    """Observations behind the value."""
+
+    null: float | None
+    """The same measure where there is nothing to explain, made the same way; None where there is no such null."""
+
+
+class Judgement(Config):
+    """What was said of one held-out token, beside what is true."""
+
+    explainer: str
+    """Who explained."""
+
+    scorer: str
+    """Who judged."""
+
+    position: int
+    """Position in the corpus."""
+
+    expected: float
+    """Activation there, by size."""
+
+    said: float | None
+    """What the explanation predicts, in the scorer's own unit; None where there was no answer that could be read."""
+
+
+class Scored(NamedTuple):
+    """What a scorer makes of one explanation."""
+
+    scores: list[Score]
+    judgements: list[Judgement]
+
+
+class Headline(NamedTuple):
+    """A scorer's foremost score of one explanation, as lists show it."""
+
+    scorer: str
+    metric: str
+    value: float
+    null: float | None
+
+
+class Entry(NamedTuple):
+    """What lists say of one latent by one explainer."""
+
+    explainer: str
+    status: Status
+    title: str
+    headlines: tuple[Headline, ...]
+    """By scorer, the run's first scorer first; empty unless explained and scored."""

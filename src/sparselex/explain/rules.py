@@ -4,20 +4,23 @@ A rule is a short table from a key to the activation expected there. The key of 
 before it, or both. Whatever the text says is all that the predictor knows.
 """
 
-import json
-import re
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparselex.base.vocabulary import Vocabulary
-from sparselex.features.counted import Kind
+from sparselex.explain.keys import Kind
+from sparselex.features.printing import TokenPrinter
+
+_LEADS: dict[Kind, str] = {"token": "Active on", "previous": "Active after", "pair": "Active on"}
 
 
 class Rule(NamedTuple):
-    """`table[key]` is the activation predicted at tokens with that key; elsewhere 0. Entries by falling prediction."""
+    """`table[key]` is the activation predicted at tokens with that key; elsewhere 0. Entries by falling prediction.
+
+    The key of a pair is `previous * n_vocab + token`.
+    """
 
     kind: Kind
     table: dict[int, float]
@@ -39,52 +42,27 @@ class Rule(NamedTuple):
         found = known[order][place] == keys
         return np.where(found, self.predictions[order][place], 0.0)
 
-    def text(self, labels: "Labels") -> str:
+    def text(self, printer: TokenPrinter, n_vocab: int) -> str:
         """The whole rule in words: each entry with its predicted activation."""
-        n_vocab = len(labels)
-        lead = {"token": "Active on", "previous": "Active after", "pair": "Active on"}[self.kind]
-        parts = []
-        for key, value in self.table.items():
-            what = labels[key % n_vocab] if self.kind != "previous" else labels[key]
-            if self.kind == "pair":
-                what = f"{what} after {labels[key // n_vocab]}"
-            parts.append(f"{what} ({value:g})")
-        return f"{lead} " + ", ".join(parts) + "; silent elsewhere."
+        parts = [f"{self._words(key, printer, n_vocab)} ({value:g})" for key, value in self.table.items()]
+        return f"{_LEADS[self.kind]} {', '.join(parts)}; silent elsewhere."
 
-    def title(self, labels: "Labels", n: int = 3) -> str:
-        """The strongest entries, without numbers."""
-        head = Rule(self.kind, dict(list(self.table.items())[:n])).text(labels)
-        words = ", ".join(part.rsplit(" (", 1)[0] for part in head.removesuffix("; silent elsewhere.").split("), "))
+    def title(self, printer: TokenPrinter, n_vocab: int, n: int = 3) -> str:
+        """The strongest `n` entries, without numbers."""
+        parts = [self._words(key, printer, n_vocab) for key in list(self.table)[:n]]
         rest = len(self.table) - n
-        return words + (f" and {rest} more" if rest > 0 else "")
+        return f"{_LEADS[self.kind]} {', '.join(parts)}" + (f" and {rest} more" if rest > 0 else "")
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """Kind and table as JSON values."""
         return {"kind": self.kind, "table": [[key, value] for key, value in self.table.items()]}
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Rule":
+        """The rule of what `to_json` gave."""
+        return cls(values["kind"], dict(values["table"]))
 
-class Labels(Sequence[str]):
-    """How each token is written in a rule: quoted text, or `#id` where the bytes are no text.
-
-    Two or more spaces are written as a count (`␣×8`): nobody counts blanks, and a page shows one. Where several tokens
-    stand for the same text (a byte-fallback token and the ordinary one), the last has the text.
-    """
-
-    def __init__(self, vocabulary: Vocabulary):
-        texts = [self._quoted(vocabulary.token_bytes(i)) for i in range(len(vocabulary))]
-        owner = {text: i for i, text in enumerate(texts)}
-        self._labels = [text if text and owner[text] == i else f"#{i}" for i, text in enumerate(texts)]
-
-    @staticmethod
-    def _quoted(data: bytes) -> str | None:
-        try:
-            text = json.dumps(data.decode("utf-8"), ensure_ascii=False)
-        except UnicodeDecodeError:
-            return None
-        return re.sub("  +", lambda run: f"␣×{len(run[0])}", text)
-
-    def __getitem__(self, token):
-        return self._labels[token]
-
-    def __len__(self) -> int:
-        return len(self._labels)
+    def _words(self, key: int, printer: TokenPrinter, n_vocab: int) -> str:
+        if self.kind != "pair":
+            return printer.quoted(key)
+        return f"{printer.quoted(key % n_vocab)} after {printer.quoted(key // n_vocab)}"

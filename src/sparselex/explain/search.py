@@ -5,9 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sparselex.explain.keys import KINDS, KeyTable, Kind
+from sparselex.explain.measures import Confusion, confusion
 from sparselex.explain.rules import Rule
-from sparselex.explain.score import Confusion, confusion
-from sparselex.features.counted import KINDS, KeyTable, Kind
+from sparselex.features.counted import Column
 
 Floats = NDArray[np.float64]
 
@@ -16,20 +17,6 @@ MOST_KEYS = 32
 
 BITS_COST = 1e-4
 """F1 given up per bit of rule: a token costs log2(vocabulary) bits, a pair twice that, so 32 tokens cost about 0.04."""
-
-
-class Column(NamedTuple):
-    """A latent on the counted tokens of one split: ranks at which it is active, ascending, and activations."""
-
-    ranks: NDArray[np.int64]
-    values: NDArray[np.float64]
-
-    def shifted(self, by: int, n: int) -> "Column":
-        """The same activations moved `by` tokens on, around the end: all of their own structure, none of the
-        tokens'."""
-        ranks = (self.ranks + by) % n
-        order = np.argsort(ranks)
-        return Column(ranks[order], self.values[order])
 
 
 class Chosen(NamedTuple):

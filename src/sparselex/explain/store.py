@@ -1,99 +1,177 @@
-"""Explanations and scores in the workspace's database: one SQLite file, many readers, one writer."""
+"""Explanations, scores and judgements in the workspace's database, by index, latent, explainer and scorer."""
 
 import json
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
-from sparselex.base.errors import UserError
-from sparselex.explain.records import Explanation
+from sparselex.base.config import Config
+from sparselex.base.database import Database
+from sparselex.base.figures import Failure
+from sparselex.explain import schema
+from sparselex.explain.records import Entry, Explanation, Headline, Judgement, Score, Scored, Status
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS explanation (
-    index_id TEXT NOT NULL, latent INTEGER NOT NULL, explainer TEXT NOT NULL, config_id TEXT NOT NULL,
-    code_version TEXT NOT NULL, status TEXT NOT NULL, title TEXT NOT NULL, text TEXT NOT NULL, record TEXT NOT NULL,
-    f1 REAL, null_f1 REAL, PRIMARY KEY (index_id, latent, explainer)
-) WITHOUT ROWID;
-CREATE VIRTUAL TABLE IF NOT EXISTS explanation_text USING fts5(text, index_id UNINDEXED, latent UNINDEXED);
-"""
+T = TypeVar("T", bound=Config)
+
+_CODE_VERSION = version("sparselex")
+
+
+class Scoring(NamedTuple):
+    """By whom explanations are scored."""
+
+    scorer: str
+    """Name of the scorer."""
+
+    headline: str
+    """Its foremost metric, for lists."""
+
+    place: int
+    """Its place among the run's scorers; the first is 0."""
+
+    config_id: str
+    """The configuration under which it scores."""
 
 
 class ExplanationStore:
-    """Explanations by index and latent. Opens the database at `path`, making it on first writing."""
+    """The explanations in the database at `path`, which is made on first writing."""
 
     def __init__(self, path: Path | str):
-        self.path = Path(path)
+        self.database = Database(path, "explain", schema.MIGRATIONS)
 
-    def add(self, index_id: str, config_id: str, code_version: str, explanations: list[Explanation]) -> None:
-        """Write explanations in one transaction, replacing older ones of the same latents."""
-        with self._connection(write=True) as db:
+    def add(self, index_id: str, config_id: str, explanations: Iterable[Explanation]) -> None:
+        """Write explanations in one transaction, replacing what the same explainers said of the same latents, and the
+        scores of that."""
+        with self.database.writing() as db:
             for e in explanations:
-                f1 = next((score for score in e.scores if score.metric == "f1"), None)
-                key = (index_id, e.latent, e.explainer)
-                db.execute("DELETE FROM explanation_text WHERE index_id = ? AND latent = ?", key[:2])
-                db.execute(
-                    "INSERT OR REPLACE INTO explanation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        *key,
-                        config_id,
-                        code_version,
-                        e.status,
-                        e.title,
-                        e.text,
-                        json.dumps(e.to_json()),
-                        f1.value if f1 else None,
-                        f1.null if f1 else None,
-                    ),
-                )
-                db.execute("INSERT INTO explanation_text VALUES (?, ?, ?)", (f"{e.title} {e.text}", *key[:2]))
+                _delete(db, index_id, e)
+                predictor = None if e.predictor is None else json.dumps(e.predictor)
+                said = (e.status, e.title, e.text, predictor, config_id, _CODE_VERSION)
+                db.execute(schema.ADD_EXPLANATION, (index_id, e.latent, e.explainer, *said))
 
-    def done(self, index_id: str, config_id: str) -> set[int]:
-        """Latents already explained under this configuration."""
-        query = "SELECT latent FROM explanation WHERE index_id = ? AND config_id = ?"
-        return {row[0] for row in self._rows(query, (index_id, config_id))}
+    def add_scored(
+        self, index_id: str, explainer: str, scoring: Scoring, found: Mapping[int, Scored | Failure]
+    ) -> None:
+        """Write, in one transaction, what a scorer made of an explainer's explanations, by latent."""
+        scorer, headline, place, config_id = scoring
+        with self.database.writing() as db:
+            for latent, scored in found.items():
+                ((explanation,),) = db.execute(schema.EXPLANATION_ID, (index_id, latent, explainer)).fetchall()
+                failure = scored.reason if isinstance(scored, Failure) else None
+                row = (explanation, scorer, place, headline, failure, config_id, _CODE_VERSION)
+                db.execute("DELETE FROM scoring WHERE explanation = ? AND scorer = ?", row[:2])
+                db.execute("INSERT INTO scoring VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+                if not isinstance(scored, Failure):
+                    _add_rows(db, explanation, scorer, scored)
 
-    def of_latent(self, index_id: str, latent: int) -> Explanation | None:
-        """The explanation of one latent, or None."""
-        query = "SELECT record FROM explanation WHERE index_id = ? AND latent = ?"
-        rows = self._rows(query, (index_id, latent))
-        return Explanation.model_validate_json(rows[0][0]) if rows else None
+    def arrange(self, index_id: str, explainer: str, scorers: Sequence[str]) -> None:
+        """Put the scorers of an explainer's explanations into this order."""
+        rows = [(place, scorer, index_id, explainer) for place, scorer in enumerate(scorers)]
+        with self.database.writing() as db:
+            db.executemany(schema.ARRANGE, rows)
 
-    def all(self, index_id: str) -> list[Explanation]:
-        """Every explanation of an index, by latent."""
-        query = "SELECT record FROM explanation WHERE index_id = ? ORDER BY latent"
-        return [Explanation.model_validate_json(row[0]) for row in self._rows(query, (index_id,))]
+    def define(self, scorer: str, definitions: Mapping[str, str]) -> None:
+        """Keep what each measure of a scorer is, so that pages can say it where the scorer is not installed."""
+        rows = [(scorer, metric, words) for metric, words in definitions.items()]
+        with self.database.writing() as db:
+            db.executemany("INSERT OR REPLACE INTO metric VALUES (?, ?, ?)", rows)
 
-    def rows(self, index_id: str) -> dict[int, tuple[str, str, float | None, float | None]]:
-        """For lists: status, title, F1 and its null of every latent."""
-        query = "SELECT latent, status, title, f1, null_f1 FROM explanation WHERE index_id = ?"
-        return {row[0]: row[1:] for row in self._rows(query, (index_id,))}
+    def statuses(self, index_id: str, explainer: str, config_id: str) -> dict[int, Status]:
+        """What came of each latent that the explainer has treated under this configuration."""
+        query = "SELECT latent, status FROM explanation WHERE index_id = ? AND explainer = ? AND config_id = ?"
+        return dict(self.database.rows(query, (index_id, explainer, config_id)))
 
-    def search(self, index_id: str, words: str) -> list[int]:
-        """Latents whose explanation contains all of `words`, taken literally, best match first."""
-        query = "SELECT latent FROM explanation_text WHERE explanation_text MATCH ? AND index_id = ? ORDER BY rank"
+    def scored(self, index_id: str, explainer: str, scorer: str, config_id: str) -> set[int]:
+        """Latents whose explanation the scorer has treated under this configuration, with whatever outcome."""
+        query = (
+            "SELECT latent FROM scoring JOIN explanation ON id = explanation "
+            "WHERE index_id = ? AND explainer = ? AND scorer = ? AND scoring.config_id = ?"
+        )
+        return {row[0] for row in self.database.rows(query, (index_id, explainer, scorer, config_id))}
+
+    def of_latent(self, index_id: str, latent: int) -> list[Explanation]:
+        """What every explainer says of one latent, by the explainers' names."""
+        return self._explanations(index_id=index_id, latent=latent)
+
+    def all(self, index_id: str, explainer: str) -> list[Explanation]:
+        """Every explanation of an index by one explainer, by latent."""
+        return self._explanations(index_id=index_id, explainer=explainer)
+
+    def scores(self, index_id: str, *, latent: int | None = None, explainer: str | None = None) -> list[Score]:
+        """Scores of an index, of one latent or one explainer where these are given; by latent, explainer, and the
+        scorers' places."""
+        where, values = _where(index_id=index_id, latent=latent, explainer=explainer)
+        order = "latent, explainer, scoring.place, score.place"
+        rows = self.database.rows(f"{schema.SCORES} WHERE {where} ORDER BY {order}", values)
+        return [_record(Score, row) for row in rows]
+
+    def judgements(self, index_id: str, latent: int) -> list[Judgement]:
+        """What was said of single held-out tokens for one latent, by explainer, scorer and position."""
+        query = f"{schema.JUDGEMENTS} WHERE index_id = ? AND latent = ? ORDER BY explainer, scorer, position"
+        return [_record(Judgement, row) for row in self.database.rows(query, (index_id, latent))]
+
+    def failures(self, index_id: str, **columns: Any) -> list[Failure]:
+        """Scorings that gave no score, with the reasons; those of one `latent`, `explainer` or `scorer` where these are
+        given."""
+        where, values = _where(index_id=index_id, **columns)
+        query = f"{schema.FAILURES} WHERE failure IS NOT NULL AND {where} ORDER BY latent, explainer, place"
+        rows = self.database.rows(query, values)
+        return [Failure(subject=f"{scorer} of latent {latent}", reason=why) for latent, scorer, why in rows]
+
+    def entries(self, index_id: str) -> dict[int, list[Entry]]:
+        """For lists: of every latent what each explainer says, with the foremost score of each scorer."""
+        rows = self.database.rows(schema.ENTRIES, (index_id,))
+        found: dict[int, list[Entry]] = {}
+        for (latent, explainer, status, title), group in groupby(rows, key=lambda row: row[:4]):
+            headlines = tuple(Headline(*row[4:]) for row in group if row[5] is not None)
+            found.setdefault(latent, []).append(Entry(explainer, status, title, headlines))
+        return found
+
+    def definitions(self) -> dict[str, dict[str, str]]:
+        """What each measure is, by scorer and metric."""
+        found: dict[str, dict[str, str]] = {}
+        for scorer, metric, words in self.database.rows("SELECT scorer, metric, words FROM metric"):
+            found.setdefault(scorer, {})[metric] = words
+        return found
+
+    def search(self, index_id: str, words: str, explainer: str | None = None) -> list[int]:
+        """Latents of which an explanation (of one explainer, where it is given) contains all of `words`, taken
+        literally, best match first."""
         quoted = " ".join('"' + word.replace('"', '""') + '"' for word in words.split())
-        return [row[0] for row in self._rows(query, (quoted, index_id))] if quoted else []
+        where, values = _where(index_id=index_id, explainer=explainer)
+        query = f"{schema.SEARCH} AND {where} ORDER BY explanation_text.rank"
+        rows = self.database.rows(query, (quoted, *values)) if quoted else []
+        return list(dict.fromkeys(row[0] for row in rows))
 
-    def _rows(self, query: str, values: tuple) -> list[tuple]:
-        if not self.path.exists():
-            return []
-        with self._connection(write=False) as db:
-            return db.execute(query, values).fetchall()
+    def _explanations(self, **columns: Any) -> list[Explanation]:
+        where, values = _where(**columns)
+        rows = self.database.rows(f"{schema.EXPLANATIONS} WHERE {where} ORDER BY latent, explainer", values)
+        return [_record(Explanation, (*row[:-1], row[-1] and json.loads(row[-1]))) for row in rows]
 
-    @contextmanager
-    def _connection(self, *, write: bool) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(sqlite3.connect(self.path, timeout=10)) as db:
-                if write:
-                    db.execute("PRAGMA journal_mode = WAL")
-                db.executescript(_SCHEMA) if write else None
-                with db:
-                    yield db
-        except sqlite3.DatabaseError as error:
-            raise UserError(
-                f"The database {self.path} cannot be used: {error}.",
-                "the workspace's SQLite file, not locked by another writer",
-                "if it is locked, wait and run the same command again; if it is damaged, move it away: "
-                "`sparselex explain` makes it anew.",
-            ) from error
+
+def _delete(db: sqlite3.Connection, index_id: str, e: Explanation) -> None:
+    query = "DELETE FROM explanation WHERE index_id = ? AND latent = ? AND explainer = ?"
+    db.execute(query, (index_id, e.latent, e.explainer))
+
+
+def _add_rows(db: sqlite3.Connection, explanation: int, scorer: str, scored: Scored) -> None:
+    scores = [
+        (explanation, scorer, s.metric, place, s.value, s.ci_low, s.ci_high, s.n, s.null)
+        for place, s in enumerate(scored.scores)
+    ]
+    judgements = [(explanation, scorer, j.position, j.expected, j.said) for j in scored.judgements]
+    db.executemany("INSERT INTO score VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", scores)
+    db.executemany("INSERT INTO judgement VALUES (?, ?, ?, ?, ?)", judgements)
+
+
+def _where(**columns: Any) -> tuple[str, list[Any]]:
+    """A condition on the columns that are given, and its values."""
+    given = {name: value for name, value in columns.items() if value is not None}
+    return " AND ".join(f"{name} = ?" for name in given), list(given.values())
+
+
+def _record(kind: type[T], row: Sequence[Any]) -> T:
+    """A record whose fields a query selected in their order."""
+    return kind(**dict(zip(kind.model_fields, row, strict=True)))

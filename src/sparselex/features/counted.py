@@ -1,61 +1,82 @@
-"""The counted tokens of one split, sorted by key: what a rule's predictor looks at."""
+"""The counted tokens of one split, and where among them a latent is active."""
 
 from functools import cached_property
-from typing import Literal
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparselex.features.index import FeatureIndex
+from sparselex.text.corpus import TokenCorpus
 from sparselex.text.splits import Split
 
-Kind = Literal["token", "previous", "pair"]
-"""What a key is made of: the token itself, the token before it, or both."""
 
-KINDS: tuple[Kind, ...] = ("token", "previous", "pair")
+class CountedTokens:
+    """All counted tokens of a split in the order of the corpus. A *rank* numbers them.
 
+    Args:
+        corpus: the text.
+        counted: `[n_rows * n_ctx]`, True where a token was counted (not masked).
+        split: which documents.
+    """
 
-class KeyTable:
-    """Keys and documents of all counted tokens of a split. A *rank* numbers these tokens in corpus order."""
+    positions: NDArray[np.int64]
+    """`[n]`, where in the corpus each token stands."""
 
-    def __init__(self, index: FeatureIndex, split: Split):
-        corpus, rows = index.corpus, index.corpus.row_ranges[split]
-        self.n_vocab = len(corpus.vocabulary)
+    tokens: NDArray[np.int64]
+    """`[n]`, their ids."""
+
+    previous: NDArray[np.int64]
+    """`[n]`, id of the token before each in its row; 0 for the first of a row, which has none."""
+
+    documents: NDArray[np.int64]
+    """`[n]`, the document of each, numbered from 0 within the split."""
+
+    n_documents: int
+    """Documents of the split that have counted tokens."""
+
+    n_vocab: int
+    """Tokens that there are."""
+
+    def __init__(self, corpus: TokenCorpus, counted: NDArray[np.bool_], split: Split):
+        rows = corpus.row_ranges[split]
         start, stop = rows.start * corpus.n_ctx, rows.stop * corpus.n_ctx
-        self.positions: NDArray[np.int64] = start + np.flatnonzero(index.counted[start:stop])
-        self.n = len(self.positions)
+        local = np.flatnonzero(counted[start:stop])
         tokens = np.asarray(corpus.tokens[rows.start : rows.stop]).reshape(-1).astype(np.int64)
-        local = self.positions - start
-        token = tokens[local]
-        # The first token of a row has none before it; without a BOS it counts as its own predecessor's absence: key 0's
-        # row.
-        previous = np.where(local % corpus.n_ctx > 0, tokens[local - 1], 0)
-        self.keys: dict[Kind, NDArray[np.int64]] = {
-            "token": token,
-            "previous": previous,
-            "pair": previous * self.n_vocab + token,
-        }
         owners = np.asarray(corpus.documents[rows.start : rows.stop]).reshape(-1)[local]
-        self.document: NDArray[np.int64] = np.unique(owners, return_inverse=True)[1]
-        self.n_documents = int(self.document.max()) + 1 if self.n else 0
+        self.positions = start + local
+        self.tokens = tokens[local]
+        self.previous = np.where(local % corpus.n_ctx > 0, tokens[local - 1], 0)
+        self.documents = np.unique(owners, return_inverse=True)[1]
+        self.n_documents = int(self.documents.max()) + 1 if len(local) else 0
+        self.n_vocab = len(corpus.vocabulary)
 
-    @cached_property
-    def sorted(self) -> dict[Kind, tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """For each kind: the keys in ascending order, and the rank of each."""
-        orders = {kind: np.argsort(self.keys[kind], kind="stable") for kind in KINDS}
-        return {kind: (self.keys[kind][order], order) for kind, order in orders.items()}
+    def __len__(self) -> int:
+        return len(self.positions)
 
     @cached_property
     def per_document(self) -> NDArray[np.int64]:
-        """Counted tokens of each document."""
-        return np.bincount(self.document, minlength=self.n_documents)
+        """`[n_documents]`, counted tokens of each document."""
+        return np.bincount(self.documents, minlength=self.n_documents)
 
-    def counts(self, kind: Kind, keys: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How many counted tokens have each key."""
-        ordered = self.sorted[kind][0]
-        return np.searchsorted(ordered, keys, "right") - np.searchsorted(ordered, keys, "left")
 
-    def ranks(self, kind: Kind, key: int) -> NDArray[np.int64]:
-        """Ranks of the tokens with this key."""
-        ordered, order = self.sorted[kind]
-        return order[slice(*np.searchsorted(ordered, [key, key + 1]))]
+class Column(NamedTuple):
+    """A latent on the counted tokens of one split: ranks at which it is active, ascending, and activations."""
+
+    ranks: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    def sizes(self) -> "Column":
+        """The same without signs."""
+        return Column(self.ranks, np.abs(self.values))
+
+    def shifted(self, by: int, n: int) -> "Column":
+        """The same activations moved `by` tokens on, around the end of the `n`: all of their own structure, none of the
+        tokens'."""
+        ranks = (self.ranks + by) % n
+        order = np.argsort(ranks)
+        return Column(ranks[order], self.values[order])
+
+    def silent(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Ranks of the silent tokens that these numbers count: 0 is the first token that is not among `ranks`."""
+        before = self.ranks - np.arange(len(self.ranks))
+        return places + np.searchsorted(before, places, "right")

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from sparselex.base.artifacts import open_artifact
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Sites
+from sparselex.base.seeds import generator
+from sparselex.features.counted import Column, CountedTokens
+from sparselex.features.examples import Entries, interval_examples, top
 from sparselex.features.records import (
     Example,
     FeatureRecord,
@@ -63,6 +66,42 @@ class FeatureIndex:
         n = self.corpus.n_rows * self.corpus.n_ctx
         return np.unpackbits(self._array("counted"), count=n).astype(bool)
 
+    def counted_tokens(self, split: Split) -> CountedTokens:
+        """The counted tokens of one split, put together when first asked for."""
+        if split not in self._counted_tokens:
+            self._counted_tokens[split] = CountedTokens(self.corpus, self.counted, split)
+        return self._counted_tokens[split]
+
+    def counted_column(self, latent: int, split: Split) -> Column:
+        """Ranks among the counted tokens of a split at which `latent` is active, and its activations there."""
+        positions, values = self.split_column(latent, split)
+        ranks = np.searchsorted(self.counted_tokens(split).positions, positions)
+        return Column(ranks, values.astype(np.float64))
+
+    def examples(self, latent: int, split: Split, n: int, seed: int | None = None) -> list[Example]:
+        """`n` places of a split at which `latent` is active, at most one a row: the largest activations or, with a
+        `seed`, places drawn at random from all of them."""
+        positions, values = self.split_column(latent, split)
+        if not len(positions):
+            return []
+        entries = Entries(np.zeros(len(positions), dtype=np.int64), positions, values)
+        largest = np.array([np.abs(values).max()], dtype=np.float64)
+        if seed is None:
+            found = top(entries, largest, self.corpus.n_ctx, n)
+        else:
+            found = interval_examples(entries, largest, self.corpus.n_ctx, 1, n, seed)[0]
+        return _examples(found.position[0], found.value[0])
+
+    def silent(self, latent: int, split: Split, n: int, seed: int) -> list[Example]:
+        """`n` counted places of a split at which `latent` is not active, drawn at random, at most one a row."""
+        tokens, column = self.counted_tokens(split), self.counted_column(latent, split)
+        n_silent = len(tokens) - len(column.ranks)
+        # Some fall into one row: more are drawn than are needed.
+        draws = generator(seed, "silent", latent).integers(0, max(1, n_silent), size=8 * n if n_silent else 0)
+        positions = tokens.positions[column.silent(draws)]
+        first = np.unique(positions // self.corpus.n_ctx, return_index=True)[1]
+        return [Example(position=int(position), value=0.0) for position in positions[np.sort(first)[:n]]]
+
     @cached_property
     def table(self) -> dict[str, NDArray]:
         """Columns over all latents: density, n_active, max, mean, and the same by split as `<split>_<name>`."""
@@ -108,6 +147,10 @@ class FeatureIndex:
 
     def _array(self, name: str) -> NDArray:
         return np.load(self.path / f"{name}.npy", mmap_mode="r")
+
+    @cached_property
+    def _counted_tokens(self) -> dict[Split, CountedTokens]:
+        return {}
 
     @cached_property
     def _top(self) -> tuple[NDArray, NDArray]:

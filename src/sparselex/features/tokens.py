@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from sparselex.base.formats import token_label
 from sparselex.base.vocabulary import Vocabulary
+from sparselex.features.printing import TokenPrinter
 
 _JOINER = "\u200d"
 
@@ -26,7 +26,11 @@ class TokenTexts:
     def __init__(self, vocabulary: Vocabulary):
         self._vocabulary = vocabulary
         self.whole = cache(self._whole)
-        self.label = cache(self._label)
+        self.printer = TokenPrinter(vocabulary)
+
+    def label(self, token: int) -> str:
+        """The token as it stands in lists."""
+        return self.printer.label(token)
 
     def continues(self, token: int) -> bool:
         """Whether a token begins inside a UTF-8 character."""
@@ -64,10 +68,6 @@ class TokenTexts:
             return self._vocabulary.token_bytes(token).decode("utf-8")
         except UnicodeDecodeError:
             return None
-
-    def _label(self, token: int) -> str:
-        """The token as it stands in lists."""
-        return token_label(self._vocabulary.text(token))
 
 
 def _extends(char: str) -> bool:

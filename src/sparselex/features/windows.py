@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparselex.base.config import Config
-from sparselex.base.formats import number, visible
+from sparselex.base.formats import number
 from sparselex.features.index import FeatureIndex
+from sparselex.features.printing import visible
 from sparselex.features.records import Example
 from sparselex.features.tokens import Part, TokenTexts
+from sparselex.text.splits import Split
 
 BEFORE, AFTER = 30, 12
 """Tokens shown before and after an example: what the model read matters more than what came next."""
@@ -29,7 +31,7 @@ class Span(Config):
     """Activation, the largest by size among the piece's tokens; 0 for silent text."""
 
     level: int = 0
-    """Heat from 0 (silent) to 10, relative to the latent's largest activation anywhere."""
+    """Heat from 0 (silent) to 10, relative to the latent's largest activation in the text that may be shown."""
 
     peak: bool = False
     """Whether the example's position lies in this piece."""
@@ -61,11 +63,12 @@ class ExampleView(Config):
 
 
 class Windows:
-    """Examples of one latent as text; its column is read once for all of them."""
+    """Examples of one latent as text; its column is read once for all of them. With a `split`, activations of that
+    split alone are shown, and heat is relative to the largest of these."""
 
-    def __init__(self, index: FeatureIndex, latent: int, texts: TokenTexts):
+    def __init__(self, index: FeatureIndex, latent: int, texts: TokenTexts, split: Split | None = None):
         self.corpus, self.texts = index.corpus, texts
-        self.positions, self.values = index.column(latent)
+        self.positions, self.values = index.split_column(latent, split) if split else index.column(latent)
         self.largest = float(np.abs(self.values).max(initial=0))
 
     def view(self, example: Example) -> ExampleView:

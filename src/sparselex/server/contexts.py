@@ -6,7 +6,7 @@ from sparselex.atlas.records import SweepReport
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure
 from sparselex.evaluate.records import DensityHistogram
-from sparselex.explain.records import Explanation
+from sparselex.explain.records import Explanation, Score
 from sparselex.features.records import Histogram, SplitStatistics
 from sparselex.features.windows import ExampleView
 from sparselex.text.splits import Split
@@ -254,6 +254,9 @@ class FeaturePage(Config):
 
     explanation: Explanation | None
     """Rule, abstention or failure; None if not explained yet."""
+
+    scores: list[Score]
+    """Its scores on test documents; empty unless explained."""
 
     definitions: dict[str, str]
     """What each measure among the scores is."""

@@ -11,10 +11,11 @@ from sparselex.atlas.records import SweepReport
 from sparselex.base.artifacts import MANIFEST, Manifest, read_json
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
-from sparselex.base.workspace import Workspace
-from sparselex.evaluate.records import DENSITY, DensityHistogram
-from sparselex.evaluate.report import Report, evaluated_runs, report
-from sparselex.explain.records import Explanation
+from sparselex.base.workspace import MAIN, Workspace
+from sparselex.evaluate.records import Evaluation
+from sparselex.evaluate.report import Report, evaluation_of
+from sparselex.explain.records import Entry as Said
+from sparselex.explain.records import Explanation, Score
 from sparselex.explain.store import ExplanationStore
 from sparselex.features.index import FeatureIndex
 from sparselex.features.tokens import TokenTexts
@@ -101,14 +102,23 @@ class Reading:
 
     def explanation(self, index: FeatureIndex, latent: int) -> Explanation | None:
         """What is said of a latent, or None."""
-        return self._store.of_latent(index.id, latent)
+        return next(iter(self._store.of_latent(index.id, latent)), None)
+
+    def scores(self, index: FeatureIndex, explanation: Explanation) -> list[Score]:
+        """The scores of an explanation."""
+        return self._store.scores(index.id, latent=explanation.latent, explainer=explanation.explainer)
+
+    def definitions(self, scores: list[Score]) -> dict[str, str]:
+        """What each measure among the scores is."""
+        known = self._store.definitions()
+        return {score.metric: known[score.scorer][score.metric] for score in scores}
 
     def entries(self, index: FeatureIndex) -> dict[int, Entry]:
         """By latent, what lists say of its explanation; read again when the database has changed."""
-        database = self._store.path
+        database = self.workspace.database
         stamp = (_stamp(database), _stamp(database.with_name(database.name + "-wal")))
         if index.id not in self._entries or self._entries[index.id][0] != stamp:
-            rows = {latent: Entry(*row) for latent, row in self._store.rows(index.id).items()}
+            rows = {latent: _entry(said[0]) for latent, said in self._store.entries(index.id).items()}
             self._entries[index.id] = (stamp, rows)
         return self._entries[index.id][1]
 
@@ -153,6 +163,11 @@ class Reading:
 def _parsed(kind: type[T], path: Path) -> T | None:
     values = read_json(path)
     return None if values is None else kind.parse(values, str(path))
+
+
+def _entry(said: Said) -> Entry:
+    score = said.headlines[0] if said.headlines else None
+    return Entry(said.status, said.title, score and score.value, score and score.null)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -1,7 +1,6 @@
 """`/runs/<run>/features/<latent>`: everything about one feature."""
 
 from sparselex.base.formats import count
-from sparselex.explain.records import DEFINITIONS, Explanation
 from sparselex.features.index import FeatureIndex
 from sparselex.features.records import FeatureRecord, TokenEffect
 from sparselex.features.tokens import TokenTexts
@@ -24,6 +23,7 @@ def feature(reading: Reading, run: str, latent: int) -> FeaturePage:
         )
     record, windows = index.record(latent), Windows(index, latent, opened.texts)
     explanation = reading.explanation(index, latent)
+    scores = reading.scores(index, explanation) if explanation else []
     return FeaturePage(
         title=f"{run} / {latent}",
         run=run,
@@ -38,7 +38,8 @@ def feature(reading: Reading, run: str, latent: int) -> FeaturePage:
         max=float(index.table["max"][latent]),
         n_tokens=index.n_tokens_total,
         explanation=explanation,
-        definitions=_definitions(explanation),
+        scores=scores,
+        definitions=reading.definitions(scores),
         statistics=record.statistics,
         histogram=record.histogram,
         top=[windows.view(example) for example in record.top],
@@ -49,11 +50,6 @@ def feature(reading: Reading, run: str, latent: int) -> FeaturePage:
         neighbours=_neighbours(reading, index, record),
         provenance=_provenance(index),
     )
-
-
-def _definitions(explanation: Explanation | None) -> dict[str, str]:
-    scores = explanation.scores if explanation else []
-    return {score.metric: DEFINITIONS[score.metric] for score in scores if score.metric in DEFINITIONS}
 
 
 def _intervals(record: FeatureRecord, windows: Windows) -> list[IntervalView]:

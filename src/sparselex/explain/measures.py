@@ -1,23 +1,20 @@
-"""Scores of a rule, exact on every counted token of a split.
+"""Measures of a rule, exact on every counted token of a split.
 
 A rule predicts one value for each key and 0 elsewhere, so its score is a function of how many tokens, active tokens and
 how much activation each key has: all measures come from those sums, by document for the intervals. `tests/explain`
 holds them against a scan of every token.
 """
 
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparselex.base.intervals import bootstrap_interval
-from sparselex.explain.records import Score
+from sparselex.explain.keys import KeyTable
 from sparselex.explain.rules import Rule
-from sparselex.features.counted import KeyTable
-
-if TYPE_CHECKING:
-    from sparselex.explain.search import Column
+from sparselex.features.counted import Column
 
 Floats = NDArray[np.float64]
 Values = Floats | np.float64
@@ -43,7 +40,7 @@ class Confusion(NamedTuple):
         return bootstrap_interval(np.stack(self, axis=1), lambda s: 2 * s[..., 0] / (s[..., 1] + s[..., 2])).low
 
 
-def confusion(rule: Rule, table: KeyTable, column: "Column") -> Confusion:
+def confusion(rule: Rule, table: KeyTable, column: Column) -> Confusion:
     """Hits, tokens called active, and active tokens, by document."""
     ranks = np.concatenate([table.ranks(rule.kind, key) for key in rule.table])
     n = table.n_documents
@@ -61,7 +58,7 @@ class Sums:
     Level 0 is every token the rule says nothing about; higher levels predict more.
     """
 
-    def __init__(self, rule: Rule, table: KeyTable, column: "Column"):
+    def __init__(self, rule: Rule, table: KeyTable, column: Column):
         self.levels, level_of_key = np.unique(np.concatenate([[0.0], rule.predictions]), return_inverse=True)
         n, m = table.n_documents, len(self.levels)
         parts = [table.ranks(rule.kind, key) for key in rule.table]
@@ -79,7 +76,7 @@ class Sums:
         self.total_active = np.bincount(owner, minlength=n).astype(float)
         self.total_mass = np.bincount(owner, column.values, n).astype(float)
         self.total_square = np.bincount(owner, column.values**2, n).astype(float)
-        self.tokens[:, 0] += table.per_document - self.tokens.sum(1)
+        self.tokens[:, 0] += table.counted.per_document - self.tokens.sum(1)
         self.active[:, 0] += self.total_active - self.active.sum(1)
         self.mass[:, 0] += self.total_mass - self.mass.sum(1)
 
@@ -104,25 +101,7 @@ class Sums:
             }
 
 
-def scores(rule: Rule, table: KeyTable, column: "Column", null: dict[str, float]) -> list[Score]:
-    """All measures with intervals, beside the null's. A measure that cannot be formed (no active token) is left out."""
-    sums = Sums(rule, table, column)
-    found = []
-    for name in sums.measures(sums.per_document.sum(0)):
-        interval = bootstrap_interval(sums.per_document, partial(_measure, sums, name), n_draws=300)
-        if not np.isfinite(interval.value):
-            continue
-        low, high = (end if np.isfinite(end) else None for end in (interval.low, interval.high))
-        score = Score(metric=name, value=interval.value, ci_low=low, ci_high=high, n=table.n, null=null.get(name))
-        found.append(score)
-    return found
-
-
-def _measure(sums: Sums, name: str, summed: Floats) -> Values:
-    return sums.measures(summed)[name]
-
-
-def values(rule: Rule, table: KeyTable, column: "Column") -> dict[str, float]:
+def values(rule: Rule, table: KeyTable, column: Column) -> dict[str, float]:
     """All measures without intervals."""
     sums = Sums(rule, table, column)
     return {name: float(v) for name, v in sums.measures(sums.per_document.sum(0)).items() if np.isfinite(v)}

@@ -1,0 +1,114 @@
+"""The workspace's database: one SQLite file for everything that people, rules and language models write.
+
+Many read while one writes (write-ahead log). Several components keep their tables in the one file (explanations, notes,
+requests to language models), each with a schema version of its own.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sparselex.base.errors import UserError
+
+Migration = Sequence[str]
+"""SQL statements that bring a component's tables from one version to the next."""
+
+WAIT_S = 10.0
+"""How long a writer waits for another."""
+
+_VERSIONS = "CREATE TABLE IF NOT EXISTS component (name TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID"
+
+
+class Database:
+    """One component's tables in the database file at `path`.
+
+    `migrations[v]` leads from version `v` to `v + 1`; an empty file has version 0. Whoever writes makes the file and
+    brings the tables up to date; whoever reads makes nothing. Raises `UserError` for a file that is locked, damaged, of
+    a later version, or (in reading) of an earlier one.
+    """
+
+    def __init__(self, path: Path | str, component: str, migrations: Sequence[Migration]):
+        self.path, self.component, self.migrations = Path(path).absolute(), component, migrations
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A connection within one transaction, which is kept only if the block ends without an error."""
+        with self._connection("rwc") as db:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA foreign_keys = ON")
+            with _transaction(db):
+                self._migrate(db)
+                yield db
+
+    def update(self) -> None:
+        """Make the file if it is missing, and bring the component's tables up to date."""
+        with self.writing():
+            pass
+
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple]:
+        """What a query finds; nothing where the file or the component's tables are not there yet."""
+        if not self.path.exists():
+            return []
+        with self._connection("rw") as db:
+            db.execute("PRAGMA query_only = ON")
+            version = self._version(db)
+            if version and version != len(self.migrations):
+                raise self._other_version(version)
+            return db.execute(query, values).fetchall() if version else []
+
+    def _migrate(self, db: sqlite3.Connection) -> None:
+        version = self._version(db)
+        if version > len(self.migrations):
+            raise self._other_version(version)
+        for statements in self.migrations[version:]:
+            for statement in statements:
+                db.execute(statement)
+        db.execute(_VERSIONS)
+        db.execute("INSERT OR REPLACE INTO component VALUES (?, ?)", (self.component, len(self.migrations)))
+
+    def _version(self, db: sqlite3.Connection) -> int:
+        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'component'").fetchone():
+            return 0
+        found = db.execute("SELECT version FROM component WHERE name = ?", (self.component,)).fetchone()
+        return found[0] if found else 0
+
+    @contextmanager
+    def _connection(self, mode: str) -> Iterator[sqlite3.Connection]:
+        try:
+            address = f"{self.path.as_uri()}?mode={mode}"
+            with closing(sqlite3.connect(address, uri=True, timeout=WAIT_S, isolation_level=None)) as db:
+                yield db
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: sqlite3.Error) -> UserError:
+        given = f"The database {self.path} cannot be used: {error}."
+        if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            todo = "wait for the other command to end and run this one again."
+        else:
+            todo = "free the disk if it is full; if the file is damaged, move it away: explanations are made anew by "
+            todo += "`sparselex explain`, what people wrote is lost with it."
+        return UserError(given, "the workspace's SQLite file, writable and not locked by another writer", todo)
+
+    def _other_version(self, version: int) -> UserError:
+        known = len(self.migrations)
+        older = "run the command that writes them again: it brings them up to date."
+        newer = "open the workspace with the sparselex that wrote them, or a later one."
+        return UserError(
+            f"The tables of {self.component!r} in {self.path} have version {version}.",
+            f"version {known}",
+            newer if version > known else older,
+        )
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")

@@ -1,0 +1,1 @@
+"""Explainers: evidence in, words out. One file each."""

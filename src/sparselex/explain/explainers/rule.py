@@ -1,0 +1,48 @@
+"""Rules found by search: no language model, and the words are the predictor."""
+
+from sparselex.base.config import Config
+from sparselex.base.figures import Failure
+from sparselex.explain.config import ExplainConfig
+from sparselex.explain.evidence import Evidence
+from sparselex.explain.keys import KeyTable
+from sparselex.explain.records import Explanation
+from sparselex.explain.search import Chosen, search
+from sparselex.features.counted import Column
+
+
+class RuleExplainer:
+    """The best short rule of each latent, if it is better on validation documents than the best rule for the latent's
+    activations moved elsewhere."""
+
+    explained = "a rule that beats its null on validation documents"
+
+    def __init__(self, evidence: Evidence, config: ExplainConfig):
+        Config.parse(config.options, "the options of the explainer 'rule', which has none")
+        self.train, self.validation = evidence.train, evidence.validation
+        self._train, self._validation = KeyTable(self.train.tokens), KeyTable(self.validation.tokens)
+
+    def explain(self, latent: int) -> Explanation | Failure:
+        """The rule of `latent`, or the reason why there is none."""
+        found = self._search(self.train.column(latent), self.validation.column(latent))
+        null = self._search(self.train.shifted(latent), self.validation.shifted(latent))
+        null_f1 = null.confusion.f1 if null else 0.0
+        if found is None or not found.confusion.f1_low > null_f1:
+            return self._abstain(latent, found.confusion.f1 if found else 0.0, null_f1)
+        printer, n_vocab = self.train.texts.printer, len(self.train.vocabulary)
+        return Explanation(
+            latent=latent,
+            explainer="rule",
+            status="explained",
+            text=found.rule.text(printer, n_vocab),
+            title=found.rule.title(printer, n_vocab),
+            predictor=found.rule.to_json() | {"null": null.rule.to_json() if null else None},
+        )
+
+    def _search(self, on_train: Column, on_validation: Column) -> Chosen | None:
+        return search(self._train, on_train, self._validation, on_validation)
+
+    def _abstain(self, latent: int, f1: float, null_f1: float) -> Explanation:
+        reason = f"No short rule found: the best one reaches F1 {f1:.3f} on validation documents, not clearly above "
+        reason += f"its null {null_f1:.3f}."
+        title = "no short rule found"
+        return Explanation(latent=latent, explainer="rule", status="abstained", text=reason, title=title)

@@ -1,0 +1,42 @@
+"""What explainers and scorers are. Their tables: `sparselex.explain.registry`; their checks: `sparselex.testing`."""
+
+from typing import ClassVar, Protocol, runtime_checkable
+
+from sparselex.base.figures import Failure
+from sparselex.explain.config import ExplainConfig
+from sparselex.explain.evidence import Evidence, HeldOut
+from sparselex.explain.records import Explanation, Scored
+
+
+@runtime_checkable
+class Explainer(Protocol):
+    """Says of a latent what it is active on. Made once for all latents of an index, as `Explainer(evidence, config)`;
+    raises `UserError` for `config.options` that it does not know."""
+
+    explained: ClassVar[str]
+    """What an explained latent has, in words that go on `share of living latents with …`."""
+
+    def __init__(self, evidence: Evidence, config: ExplainConfig) -> None: ...
+
+    def explain(self, latent: int) -> Explanation | Failure:
+        """What the latent is active on; an abstention, with the reason, where nothing can be said; a failure where it
+        could not be asked."""
+        ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Holds explanations against held-out documents. Made once for all latents, as `Scorer(evidence, config)`."""
+
+    definitions: ClassVar[dict[str, str]]
+    """What each of its measures is, by metric."""
+
+    headline: ClassVar[str]
+    """The metric that stands for all in lists."""
+
+    def __init__(self, evidence: HeldOut, config: ExplainConfig) -> None: ...
+
+    def score(self, explanation: Explanation) -> Scored | Failure:
+        """The scores of an explained latent, finite each (one that cannot be formed is left out), and what was said of
+        single tokens; a failure where the explanation cannot be judged."""
+        ...

@@ -1,0 +1,68 @@
+"""The tables of explanations, scores and judgements in the workspace's database."""
+
+from sparselex.base.database import Migration
+
+_FIRST: Migration = (
+    """CREATE TABLE explanation (
+    id INTEGER PRIMARY KEY, index_id TEXT NOT NULL, latent INTEGER NOT NULL, explainer TEXT NOT NULL,
+    status TEXT NOT NULL, title TEXT NOT NULL, text TEXT NOT NULL, predictor TEXT,
+    config_id TEXT NOT NULL, code_version TEXT NOT NULL, UNIQUE (index_id, latent, explainer)
+)""",
+    """CREATE TABLE scoring (
+    explanation INTEGER NOT NULL REFERENCES explanation (id) ON DELETE CASCADE, scorer TEXT NOT NULL,
+    place INTEGER NOT NULL, headline TEXT NOT NULL, failure TEXT,
+    config_id TEXT NOT NULL, code_version TEXT NOT NULL, PRIMARY KEY (explanation, scorer)
+) WITHOUT ROWID""",
+    """CREATE TABLE score (
+    explanation INTEGER NOT NULL, scorer TEXT NOT NULL, metric TEXT NOT NULL, place INTEGER NOT NULL,
+    value REAL NOT NULL, ci_low REAL, ci_high REAL, n INTEGER NOT NULL, null_value REAL,
+    PRIMARY KEY (explanation, scorer, metric),
+    FOREIGN KEY (explanation, scorer) REFERENCES scoring (explanation, scorer) ON DELETE CASCADE
+) WITHOUT ROWID""",
+    """CREATE TABLE judgement (
+    explanation INTEGER NOT NULL, scorer TEXT NOT NULL, position INTEGER NOT NULL, expected REAL NOT NULL, said REAL,
+    PRIMARY KEY (explanation, scorer, position),
+    FOREIGN KEY (explanation, scorer) REFERENCES scoring (explanation, scorer) ON DELETE CASCADE
+) WITHOUT ROWID""",
+    """CREATE TABLE metric (
+    scorer TEXT NOT NULL, metric TEXT NOT NULL, words TEXT NOT NULL, PRIMARY KEY (scorer, metric)
+) WITHOUT ROWID""",
+    # The words of the search are those of the table itself, kept in step by the two triggers.
+    """CREATE VIRTUAL TABLE explanation_text USING fts5(title, text, content = 'explanation', content_rowid = 'id')""",
+    """CREATE TRIGGER explanation_added AFTER INSERT ON explanation BEGIN
+    INSERT INTO explanation_text (rowid, title, text) VALUES (new.id, new.title, new.text);
+END""",
+    """CREATE TRIGGER explanation_removed AFTER DELETE ON explanation BEGIN
+    INSERT INTO explanation_text (explanation_text, rowid, title, text) VALUES ('delete', old.id, old.title, old.text);
+END""",
+)
+
+MIGRATIONS = (_FIRST,)
+"""Never changed once published: a new version adds one."""
+
+ADD_EXPLANATION = """INSERT INTO explanation
+    (index_id, latent, explainer, status, title, text, predictor, config_id, code_version)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+EXPLANATION_ID = "SELECT id FROM explanation WHERE index_id = ? AND latent = ? AND explainer = ?"
+
+EXPLANATIONS = "SELECT latent, explainer, status, text, title, predictor FROM explanation"
+
+SCORES = """SELECT explainer, score.scorer, metric, value, ci_low, ci_high, n, null_value
+    FROM score JOIN scoring USING (explanation, scorer) JOIN explanation ON id = explanation"""
+
+JUDGEMENTS = """SELECT explainer, scorer, position, expected, said
+    FROM judgement JOIN explanation ON id = explanation"""
+
+FAILURES = "SELECT latent, scorer, failure FROM scoring JOIN explanation ON id = explanation"
+
+ENTRIES = """SELECT latent, explainer, status, title, scoring.scorer, metric, value, null_value
+    FROM explanation LEFT JOIN scoring ON scoring.explanation = id
+    LEFT JOIN score ON score.explanation = id AND score.scorer = scoring.scorer AND metric = headline
+    WHERE index_id = ? ORDER BY latent, explainer, scoring.place"""
+
+ARRANGE = """UPDATE scoring SET place = ?
+    WHERE scorer = ? AND explanation IN (SELECT id FROM explanation WHERE index_id = ? AND explainer = ?)"""
+
+SEARCH = """SELECT latent FROM explanation_text JOIN explanation ON id = explanation_text.rowid
+    WHERE explanation_text MATCH ?"""

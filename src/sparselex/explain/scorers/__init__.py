@@ -1,0 +1,1 @@
+"""Scorers: an explanation and held-out evidence in, scores and judgements out. One file each."""

@@ -1,0 +1,95 @@
+"""Exact scores of rules: every counted test token is judged, none is sampled."""
+
+from functools import partial
+
+import numpy as np
+
+from sparselex.base.figures import Failure
+from sparselex.base.intervals import bootstrap_interval
+from sparselex.explain.config import ExplainConfig
+from sparselex.explain.evidence import HeldOut
+from sparselex.explain.keys import KeyTable
+from sparselex.explain.measures import Floats, Sums, Values, values
+from sparselex.explain.records import Explanation, Judgement, Score, Scored
+from sparselex.explain.rules import Rule
+from sparselex.features.counted import Column
+
+N_JUDGED = 4
+"""Active and silent tokens of each latent whose judgements are kept, to be looked at."""
+
+
+class ExactScorer:
+    """Scores explanations whose predictor is a rule: `kind` and `table` and, under `null`, the rule that the same
+    search finds when the activations are shifted away from their tokens."""
+
+    definitions = {
+        "f1": "harmonic mean of precision and recall of `active`, every counted test token judged, at the natural base "
+        "rate",
+        "precision": "share of the tokens the rule calls active on which the latent is active",
+        "recall": "share of the latent's active tokens that the rule calls active",
+        "mass_recall": "share of the latent's total activation that lies on tokens the rule calls active",
+        "auroc": "chance that an active token gets a higher predicted activation than an inactive one, ties counting "
+        "half",
+        "correlation": "Pearson correlation of predicted and true activation over all counted test tokens",
+    }
+    headline = "f1"
+
+    def __init__(self, evidence: HeldOut, config: ExplainConfig):
+        self.evidence, self.seed = evidence, config.seed
+        self.table = KeyTable(evidence.tokens)
+
+    def score(self, explanation: Explanation) -> Scored | Failure:
+        """All measures beside the null's, and what the rule says of a few tokens."""
+        predictor, latent = explanation.predictor, explanation.latent
+        if predictor is None or not {"kind", "table"} <= predictor.keys():
+            reason = f"the explainer {explanation.explainer!r} gives no rule, and this scorer judges nothing else"
+            return Failure(subject=f"latent {latent}", reason=reason)
+        rule, column = Rule.of(predictor), self.evidence.column(latent)
+        null = predictor.get("null")
+        at_null = values(Rule.of(null), self.table, self.evidence.shifted(latent)) if null else {}
+        scores = self._scores(explanation.explainer, rule, column, at_null)
+        return Scored(scores, self._judgements(explanation, rule, column))
+
+    def _scores(self, explainer: str, rule: Rule, column: Column, at_null: dict[str, float]) -> list[Score]:
+        """Every measure with its interval; one that cannot be formed (no active token) is left out."""
+        sums, found = Sums(rule, self.table, column), []
+        for name in sums.measures(sums.per_document.sum(0)):
+            interval = bootstrap_interval(sums.per_document, partial(_measure, sums, name), n_draws=300)
+            if not np.isfinite(interval.value):
+                continue
+            low, high = (end if np.isfinite(end) else None for end in (interval.low, interval.high))
+            found.append(
+                Score(
+                    explainer=explainer,
+                    scorer="exact",
+                    metric=name,
+                    value=interval.value,
+                    ci_low=low,
+                    ci_high=high,
+                    n=self.table.n,
+                    null=at_null.get(name),
+                )
+            )
+        return found
+
+    def _judgements(self, explanation: Explanation, rule: Rule, column: Column) -> list[Judgement]:
+        """Active tokens and silent ones, each drawn at random, one a row, with what the rule says of them."""
+        latent, seed = explanation.latent, self.seed
+        drawn = self.evidence.examples(latent, N_JUDGED, seed) + self.evidence.silent(latent, N_JUDGED, seed)
+        positions = np.array([example.position for example in drawn], dtype=np.int64)
+        ranks = np.searchsorted(self.table.counted.positions, positions)
+        said = rule.predict(self.table.keys[rule.kind][ranks]).tolist()
+        return [
+            Judgement(
+                explainer=explanation.explainer,
+                scorer="exact",
+                position=example.position,
+                expected=abs(example.value),
+                said=prediction,
+            )
+            for example, prediction in zip(drawn, said, strict=True)
+        ]
+
+
+def _measure(sums: Sums, name: str, summed: Floats) -> Values:
+    return sums.measures(summed)[name]

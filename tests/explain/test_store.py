@@ -1,0 +1,133 @@
+"""The store: two explainers and two scorers side by side, replaced and searched each on its own."""
+
+import sqlite3
+
+import pytest
+
+from sparselex.base.figures import Failure
+from sparselex.explain.records import Entry, Explanation, Headline, Judgement, Score, Scored
+from sparselex.explain.store import ExplanationStore, Scoring
+
+
+def explanation(latent, explainer="rule", text="Active on dogs", status="explained", **more):
+    return Explanation(latent=latent, explainer=explainer, status=status, text=text, title=text[:9], **more)
+
+
+def scored(explainer="rule", scorer="exact", **values):
+    scores = [
+        Score(explainer=explainer, scorer=scorer, metric=m, value=v, ci_low=0, ci_high=None, n=9, null=v / 2)
+        for m, v in values.items()
+    ]
+    said = [
+        Judgement(explainer=explainer, scorer=scorer, position=p, expected=1.5, said=s)
+        for p, s in ((8, None), (3, 2.0))
+    ]
+    return Scored(scores, said)
+
+
+EXACT, FUZZY = Scoring("exact", "f1", 0, "e"), Scoring("fuzzy", "auroc", 1, "f")
+
+
+@pytest.fixture
+def store(tmp_path):
+    found = ExplanationStore(tmp_path / "w.sqlite")
+    found.add(
+        "i", "c", [explanation(1, predictor={"kind": "token"}), explanation(2, status="abstained", text="No cats")]
+    )
+    found.add("i", "d", [explanation(1, "llm", "Words about cats and dogs"), explanation(3, "llm", "", "failed")])
+    found.add_scored("i", "rule", FUZZY, {1: scored(scorer="fuzzy", auroc=0.7)})
+    found.add_scored("i", "rule", EXACT, {1: scored(precision=0.9, f1=0.5)})
+    found.add_scored("i", "llm", EXACT, {1: Failure(subject="latent 1", reason="no rule")})
+    return found
+
+
+def test_every_explainer_keeps_its_texts(store):
+    assert [(e.explainer, e.text) for e in store.of_latent("i", 1)] == [
+        ("llm", "Words about cats and dogs"),
+        ("rule", "Active on dogs"),
+    ]
+    assert [e.latent for e in store.all("i", "rule")] == [1, 2] and [e.latent for e in store.all("i", "llm")] == [1, 3]
+    assert store.of_latent("i", 1)[1].predictor == {"kind": "token"} and store.all("other", "rule") == []
+
+
+def test_scores_come_back_as_they_were_by_scorer(store):
+    assert store.scores("i", latent=1) == [
+        *scored(precision=0.9, f1=0.5).scores,
+        *scored(scorer="fuzzy", auroc=0.7).scores,
+    ]
+    assert store.scores("i", explainer="llm") == []
+    assert [(j.scorer, j.position, j.said) for j in store.judgements("i", 1)] == [
+        ("exact", 3, 2.0),
+        ("exact", 8, None),
+        ("fuzzy", 3, 2.0),
+        ("fuzzy", 8, None),
+    ]
+    assert store.failures("i") == [Failure(subject="exact of latent 1", reason="no rule")]
+    assert store.failures("i", explainer="rule") == []
+
+
+def test_lists_need_one_query(store, monkeypatch):
+    plain, queries = store.database.rows, []
+    monkeypatch.setattr(store.database, "rows", lambda *given: queries.append(given) or plain(*given))
+    assert store.entries("i") == {
+        1: [
+            Entry("llm", "explained", "Words abo", ()),
+            Entry(
+                "rule",
+                "explained",
+                "Active on",
+                (Headline("exact", "f1", 0.5, 0.25), Headline("fuzzy", "auroc", 0.7, 0.35)),
+            ),
+        ],
+        2: [Entry("rule", "abstained", "No cats", ())],
+        3: [Entry("llm", "failed", "", ())],
+    }
+    assert len(queries) == 1
+
+
+def test_the_search_knows_the_explainer(store):
+    assert store.search("i", "dogs") == [1] and store.search("i", "cats", "rule") == [2]
+    assert set(store.search("i", "cats")) == {1, 2} and store.search("other", "cats") == []
+    assert store.search("i", "cats dogs") == [1] and store.search("i", 'x" OR "dogs') == [] == store.search("i", " ")
+
+
+def test_a_new_text_replaces_the_old_one_with_its_scores_and_no_others(store):
+    store.add("i", "c2", [explanation(1, text="Active on birds")])
+    assert store.search("i", "birds") == [1] and store.search("i", "dogs", "rule") == []
+    assert store.search("i", "dogs") == [1], "the other explainer's words are still found"
+    assert store.scores("i", explainer="rule") == [] == store.judgements("i", 1)
+    assert store.failures("i", explainer="llm")
+    assert store.statuses("i", "rule", "c") == {2: "abstained"} and store.statuses("i", "rule", "c2") == {
+        1: "explained"
+    }
+
+
+def test_scoring_again_replaces_one_scorers_rows(store):
+    store.add_scored("i", "rule", EXACT._replace(config_id="e2"), {1: scored(f1=0.6)})
+    assert [(s.scorer, s.value) for s in store.scores("i")] == [("exact", 0.6), ("fuzzy", 0.7)]
+    assert store.scored("i", "rule", "exact", "e2") == {1} and store.scored("i", "rule", "exact", "e") == set()
+    store.arrange("i", "rule", ["fuzzy", "exact"])
+    assert [s.scorer for s in store.scores("i")] == ["fuzzy", "exact"]
+
+
+def test_what_measures_are_is_kept(store):
+    store.define("exact", {"f1": "old"})
+    store.define("exact", {"f1": "a mean"})
+    store.define("fuzzy", {"auroc": "an area"})
+    assert store.definitions() == {"exact": {"f1": "a mean"}, "fuzzy": {"auroc": "an area"}}
+
+
+def test_rows_carry_configuration_and_code_version(store):
+    with sqlite3.connect(store.database.path) as db:
+        rows = db.execute(
+            "SELECT config_id, code_version FROM explanation UNION SELECT config_id, code_version FROM scoring"
+        )
+        assert {config for config, _ in rows.fetchall()} == {"c", "d", "e", "f"}
+        assert not db.execute("SELECT 1 FROM scoring WHERE code_version = ''").fetchall()
+    db.close()
+
+
+def test_nothing_is_there_before_the_first_writing(tmp_path):
+    empty = ExplanationStore(tmp_path / "none.sqlite")
+    assert empty.of_latent("i", 1) == empty.scores("i") == empty.search("i", "x") == [] and empty.entries("i") == {}
+    assert not list(tmp_path.iterdir())
