@@ -6,6 +6,8 @@ import shutil
 import pytest
 from fastapi.testclient import TestClient
 
+from sparselex.atlas.records import SweepRow
+from sparselex.base.figures import Figure
 from sparselex.base.runs import StageCard
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.records import DensityHistogram
@@ -167,3 +169,20 @@ def test_densities_share_one_axis_and_count_the_dead():
 def test_densities_of_dead_dictionaries_are_drawn():
     chart = charts.densities({"main": DensityHistogram(edges=[-1.0, 0.0], counts=[0], n_dead=5)})
     assert chart.series[0].bars[0].height == 0
+
+
+def test_dots_of_a_sweep_lie_in_their_box_and_the_best_are_joined():
+    def row(name, l0, value, fronts):
+        figures = [Figure(name=n, value=v, definition="") for n, v in (("core/l0", l0), ("core/fvu", value))]
+        return SweepRow(name=name, hook="h", settings={}, seed=0, figures=figures, fronts=fronts)
+
+    rows = [row("a", 10, 0.1, ["core/fvu"]), row("b", 100, 0.05, ["core/fvu"]), row("c", 1000, 0.3, [])]
+    found = charts.sparsity_against(
+        [*rows, SweepRow(name="d", hook="h", settings={}, seed=0, failure="nan")], "core/fvu"
+    )
+    a, b, c = found.points
+    assert a.x < b.x < c.x and b.x - a.x == pytest.approx(c.x - b.x, abs=0.2) and c.y < a.y < b.y
+    assert [point.on_front for point in found.points] == [True, True, False] and found.front.count("L") == 1
+    assert all(charts.LEFT <= p.x <= charts.WIDTH and charts.TOP <= p.y <= charts.BASE for p in found.points)
+    assert len(found.x_ticks) == len(found.y_ticks) == 5 and a.label == "a: L0 10.0, 0.100"
+    assert charts.sparsity_against(rows[:1], "core/fvu") is None

@@ -59,7 +59,7 @@ def install(tmp_path, monkeypatch):
         return tmp_path
 
     yield installed
-    for module in ("on_disk", "best", "broken"):
+    for module in ("on_disk", "best", "mixed"):
         sys.modules.pop(module, None)
 
 
@@ -83,6 +83,52 @@ def test_a_page_of_the_workspace_without_a_template(documented, workspace):
     few = client.get("/disk.json", params={"at_least": 100_000}).json()["artifacts"]
     assert 0 < len(few) < len(record["artifacts"])
     assert client.get("/disk?at_least=much").status_code == 400
+
+
+MIXED = """
+from sparselex.base.config import Config
+from sparselex.server.page import Page, PageRecord
+
+
+class Part(Config):
+    name: str
+    share: float | None
+
+
+class Other(Config):
+    mean: float
+
+
+class MixedPage(PageRecord):
+    nothing: None = None
+    empty: list[str] = []
+    done: bool = True
+    whole: int = 12345
+    size: float = 0.25
+    words: list[str] = ["<one>", "two"]
+    numbers: dict[str, int] = {"train": 1000}
+    one: Part = Part(name="p", share=None)
+    mixed: list[Part | Other] = [Part(name="q", share=0.5), Other(mean=0.125)]
+    nested: dict[str, list[Part]] = {"main": [Part(name="r", share=0.75)]}
+
+
+def mixed(opened) -> MixedPage:
+    return MixedPage(title="Mixed")
+
+
+PAGE = Page(path="/mixed", build=mixed)
+"""
+
+
+def test_any_record_is_shown(install, workspace):
+    install("mixed", MIXED, "mixed = mixed:PAGE")
+    client = TestClient(create_app(workspace))
+    page = client.get("/mixed")
+    assert page.status_code == 200 and client.get("/mixed.json").json()["whole"] == 12345
+    for shown in ("yes", "12,345", "0.2500", "&lt;one&gt;", "1,000", '<td class="">0.7500</td>', "0.1250", "0.5000"):
+        assert shown in page.text, shown
+    assert page.text.count('<span class="none">–</span>') == 3
+    assert "/mixed" not in client.get("/").text
 
 
 def test_the_links_stand_on_every_page(documented, workspace):

@@ -4,15 +4,20 @@ import importlib
 import pkgutil
 
 import pytest
+from starlette.requests import Request
 
 from sparselex.base.config import Config
 from sparselex.base.formats import visible
 from sparselex.server import pages, rendering
+from sparselex.server.navigation import Navigation
 from sparselex.server.opened import OpenWorkspace
+from sparselex.server.pages import feature as feature_page
+from sparselex.server.pages import features as features_page
 from sparselex.server.pages.about import about
 from sparselex.server.pages.feature import feature
 from sparselex.server.pages.features import features
 from sparselex.server.pages.overview import overview
+from sparselex.server.pages.parts import JudgementView, ScorerView
 
 PAGES = ["/", "/runs/main/features", "/runs/main/features/{latent}", "/runs/twin/features/3", "/about/main"]
 
@@ -149,6 +154,37 @@ def test_the_page_shows_what_its_json_says(client):
     for scorer in [scorer for one in explained for scorer in one["scorers"]]:
         assert {score["metric"] for score in scorer["scores"]} == set(scorer["definitions"])
         assert all(words in text for words in scorer["definitions"].values())
+
+
+def test_several_explanations_stand_beside_each_other(workspace):
+    """One card for each explainer with what its scorers found; in the list the others beneath the first."""
+    opened = OpenWorkspace(workspace)
+    row = next(row for row in features(opened, "main").rows if row.explanations)
+    page = feature(opened, "main", row.latent)
+    own = page.explanations[0]
+    score = own.scorers[0].scores[0].model_copy(update={"metric": "balanced_accuracy"})
+    judged = JudgementView(example=page.top[0], expected=2.0, said=0.5)
+    scorer = ScorerView(scorer="detection", scores=[score], definitions={}, judgements=[judged])
+    llm = own.model_copy(update={"explainer": "llm", "title": "some <words>", "scorers": [scorer, *own.scorers]})
+    failed = own.model_copy(update={"explainer": "small", "status": "failed", "text": "no JSON", "scorers": []})
+    text = drawn(page.model_copy(update={"explanations": [own, llm, failed]}), feature_page.PAGE, opened)
+    cards = text.split('<section class="card explanation"')[1:]
+    assert len(cards) == 3 and "some &lt;words&gt;" in cards[1] and "balanced accuracy" in cards[1]
+    assert "Held-out examples judged by detection (1)" in cards[1] and "expected 2.00, said 0.500" in cards[1]
+    assert "detection" not in cards[0] and "Failed, therefore not scored.</b> no JSON" in cards[2]
+
+    other = row.explanations[0].model_copy(update={"explainer": "llm", "title": "words", "metric": "balanced_accuracy"})
+    listed = features(opened, "main")
+    shown = [row.model_copy(update={"explanations": [*row.explanations, other]})]
+    text = drawn(listed.model_copy(update={"rows": shown}), features_page.PAGE, opened)
+    assert '<span class="other">llm: words</span>' in text and "balanced accuracy <b>" in text
+
+
+def drawn(record, page, opened) -> str:
+    """A record as its page."""
+    scope = {"type": "http", "path": page.path, "query_string": b"", "headers": [], "server": ("here", 80)}
+    request = Request(scope | {"scheme": "http", "method": "GET"})
+    return rendering.Rendering(Navigation([], opened)).show(record, page.template, request).body.decode()
 
 
 def test_search_sort_and_pages(client, small_index):

@@ -11,16 +11,17 @@ from sparselex.features.index import FeatureIndex
 from sparselex.server.stamps import Stamp, stamp
 
 HEADLINE = "f1"
-"""The measure that stands for an explanation in lists."""
+"""The measure that stands in lists for explanations of the first explainer."""
 
 
 class Headline(NamedTuple):
-    """What a list says of one explanation: who explained, how it ended, in few words, and the one score with its
-    null."""
+    """What a list says of one explanation."""
 
     explainer: str
     status: str
     title: str
+    metric: str
+    """The measure that stands for it."""
     score: float | None
     null: float | None
 
@@ -55,8 +56,8 @@ class Explained:
 
     def _read(self, index: FeatureIndex) -> Headlines:
         found: dict[int, list[Headline]] = defaultdict(list)
-        for latent, row in self._store.rows(index.id).items():
-            found[latent].append(Headline("rule", *row))
+        for latent, (status, title, score, null) in self._store.rows(index.id).items():
+            found[latent].append(Headline("rule", status, title, HEADLINE, score, null))
         return dict(found)
 
 

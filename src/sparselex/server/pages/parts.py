@@ -21,8 +21,11 @@ class HeadlineView(Config):
     title: str
     """The explanation in short, or why there is none."""
 
+    metric: str
+    """The measure that stands for the explanation."""
+
     score: float | None
-    """The measure that stands for the explanation, on test documents; None where it was not scored."""
+    """That measure on test documents; None where it was not scored."""
 
     null: float | None
     """The same measure of its null."""
