@@ -7,6 +7,7 @@ import pytest
 from starlette.requests import Request
 
 from sparselex.base.config import Config
+from sparselex.base.figures import Failure
 from sparselex.base.formats import visible
 from sparselex.server import pages, rendering
 from sparselex.server.navigation import Navigation
@@ -165,15 +166,23 @@ def test_several_explanations_stand_beside_each_other(workspace):
     score = own.scorers[0].scores[0].model_copy(update={"metric": "balanced_accuracy"})
     judged = JudgementView(example=page.top[0], expected=2.0, said=0.5)
     scorer = ScorerView(scorer="detection", scores=[score], definitions={}, judgements=[judged])
-    llm = own.model_copy(update={"explainer": "llm", "title": "some <words>", "scorers": [scorer, *own.scorers]})
+    unscored = [Failure(subject="detection of latent 3", reason="the server was busy")]
+    said = {"explainer": "llm", "title": "some <words>", "scorers": [scorer, *own.scorers], "failures": unscored}
+    llm = own.model_copy(update=said)
     failed = own.model_copy(update={"explainer": "small", "status": "failed", "text": "no JSON", "scorers": []})
     text = drawn(page.model_copy(update={"explanations": [own, llm, failed]}), feature_page.PAGE, opened)
     cards = text.split('<section class="card explanation"')[1:]
     assert len(cards) == 3 and "some &lt;words&gt;" in cards[1] and "balanced accuracy" in cards[1]
     assert "Held-out examples judged by detection (1)" in cards[1] and "expected 2.00, said 0.500" in cards[1]
-    assert "detection" not in cards[0] and "Failed, therefore not scored.</b> no JSON" in cards[2]
+    assert (
+        "the server was busy" in cards[1]
+        and "detection" not in cards[0]
+        and "Failed, therefore not scored.</b> no JSON" in cards[2]
+    )
 
-    other = row.explanations[0].model_copy(update={"explainer": "llm", "title": "words", "metric": "balanced_accuracy"})
+    (headline,) = row.explanations[0].headlines
+    by_llm = [headline.model_copy(update={"scorer": "detection", "metric": "balanced_accuracy"})]
+    other = row.explanations[0].model_copy(update={"explainer": "llm", "title": "words", "headlines": by_llm})
     listed = features(opened, "main")
     shown = [row.model_copy(update={"explanations": [*row.explanations, other]})]
     text = drawn(listed.model_copy(update={"rows": shown}), features_page.PAGE, opened)
@@ -198,7 +207,8 @@ def test_search_sort_and_pages(client, small_index):
     for order in ("asc", "desc"):
         pages = [get(sort="score", order=order, page=n + 1)["rows"] for n in range(get()["n_pages"])]
         first = [row["explanations"][:1] for rows in pages for row in rows]
-        scores = [one[0]["score"] if one else None for one in first]
+        heads = [one[0]["headlines"][:1] if one else [] for one in first]
+        scores = [found[0]["value"] if found else None for found in heads]
         known = [score for score in scores if score is not None]
         assert scores == sorted(known, reverse=order == "desc") + [None] * (len(scores) - len(known))
         assert len(scores) == small_index.d_sae and 0 < len(known) < len(scores)

@@ -181,9 +181,9 @@ def _intervals(record: FeatureRecord, windows: Windows) -> list[IntervalView]:
 
 
 def _neighbours(opened: OpenWorkspace, index: FeatureIndex, record: FeatureRecord) -> list[NeighbourView]:
-    headlines = opened.explained.headlines(index)
+    entries = opened.explained.entries(index)
     return [
-        NeighbourView(latent=n.latent, cosine=n.cosine, title=title_of(headlines, n.latent)) for n in record.neighbours
+        NeighbourView(latent=n.latent, cosine=n.cosine, title=title_of(entries, n.latent)) for n in record.neighbours
     ]
 
 

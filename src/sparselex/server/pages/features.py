@@ -10,10 +10,10 @@ from pydantic import StringConstraints
 from sparselex.base.config import Config
 from sparselex.base.runs import RunCard
 from sparselex.features.index import FeatureIndex
-from sparselex.server.explained import HEADLINE, Headlines
+from sparselex.server.explained import Entries, first_metric, score_of
 from sparselex.server.opened import OpenIndex, OpenWorkspace
 from sparselex.server.page import TEMPLATES, Elsewhere, Page, PageRecord
-from sparselex.server.pages.parts import HeadlineView, headline
+from sparselex.server.pages.parts import EntryView, entry
 
 SORTS = ("latent", "score", "density", "max")
 PER_PAGE = 50
@@ -29,7 +29,7 @@ class FeatureRow(Config):
     latent: int
     """Number of the latent."""
 
-    explanations: list[HeadlineView]
+    explanations: list[EntryView]
     """What is said of it, by explainer; the first is the one that is sorted by."""
 
     density: float
@@ -54,8 +54,8 @@ class FeaturesPage(PageRecord):
     rows: list[FeatureRow]
     """One page of the list."""
 
-    headline: str
-    """The measure among the scores that stands for an explanation."""
+    metric: str
+    """The measure among the scores that is sorted by; empty where nothing is scored."""
 
     n_found: int
     """Latents that fit the search."""
@@ -84,19 +84,19 @@ def features(
 ) -> FeaturesPage:
     """One page of the list. Unknown sort columns and page numbers out of range fall back to the nearest."""
     found, descending = opened.index(run), order != "asc"
-    index, headlines = found.index, opened.explained.headlines(found.index)
+    index, entries = found.index, opened.explained.entries(found.index)
     query = "".join(char for char in q if char.isprintable()).strip()
     sort = sort if sort in SORTS else "score"
     latents = _matching(opened, found, query)
-    latents = latents[_order(index, headlines, latents, sort, descending)]
+    latents = latents[_order(index, entries, latents, sort, descending)]
     n_pages = max(1, -(-len(latents) // PER_PAGE))
     page = min(max(1, page), n_pages)
     shown = latents[(page - 1) * PER_PAGE : page * PER_PAGE].tolist()
     return FeaturesPage(
         title=f"{run}: features",
         run=opened.card(run),
-        rows=[_row(found, headlines, latent) for latent in shown],
-        headline=HEADLINE,
+        rows=[_row(found, entries, latent) for latent in shown],
+        metric=first_metric(entries),
         n_found=len(latents),
         n_latents=index.d_sae,
         page=page,
@@ -141,29 +141,23 @@ def _matching(opened: OpenWorkspace, found: OpenIndex, query: str) -> NDArray[np
 
 
 def _order(
-    index: FeatureIndex, headlines: Headlines, latents: NDArray[np.int64], sort: str, descending: bool
+    index: FeatureIndex, entries: Entries, latents: NDArray[np.int64], sort: str, descending: bool
 ) -> NDArray[np.int64]:
     """Places of `latents` in order; what has no value comes last either way."""
     if sort == "latent":
         values = latents.astype(float)
     elif sort == "score":
-        values = np.array([_score(headlines, latent) for latent in latents.tolist()], dtype=float)
+        values = np.array([score_of(entries, latent) for latent in latents.tolist()], dtype=float)
     else:
         values = np.abs(index.table[sort][latents].astype(float))
     return np.lexsort((latents, np.nan_to_num(-values if descending else values, nan=np.inf)))
 
 
-def _score(headlines: Headlines, latent: int) -> float:
-    """The first explainer's score; NaN where there is none."""
-    found = headlines.get(latent)
-    return np.nan if not found or found[0].score is None else found[0].score
-
-
-def _row(found: OpenIndex, headlines: Headlines, latent: int) -> FeatureRow:
+def _row(found: OpenIndex, entries: Entries, latent: int) -> FeatureRow:
     table, token = found.index.table, int(found.top_tokens[latent])
     return FeatureRow(
         latent=latent,
-        explanations=[headline(one) for one in headlines.get(latent, ())],
+        explanations=[entry(one) for one in entries.get(latent, ())],
         density=float(table["density"][latent]),
         max=float(table["max"][latent]),
         top_token="" if token < 0 else found.texts.label(token),

@@ -1,15 +1,29 @@
 """What several pages show."""
 
-from collections.abc import Iterator
-from itertools import groupby
-
 from sparselex.base.config import Config
-from sparselex.explain.records import Explanation, Score
+from sparselex.base.figures import Failure
+from sparselex.explain.records import DEFINITIONS, Explanation, Score
 from sparselex.features.windows import ExampleView
-from sparselex.server.explained import Headline, definitions_of
+from sparselex.server.explained import Entry
 
 
 class HeadlineView(Config):
+    """A scorer's foremost score of one explanation."""
+
+    scorer: str
+    """Who scored."""
+
+    metric: str
+    """Which measure."""
+
+    value: float
+    """The measure on test documents."""
+
+    null: float | None
+    """The same measure where there is nothing to explain."""
+
+
+class EntryView(Config):
     """An explanation as lists show it."""
 
     explainer: str
@@ -21,14 +35,8 @@ class HeadlineView(Config):
     title: str
     """The explanation in short, or why there is none."""
 
-    metric: str
-    """The measure that stands for the explanation."""
-
-    score: float | None
-    """That measure on test documents; None where it was not scored."""
-
-    null: float | None
-    """The same measure of its null."""
+    headlines: list[HeadlineView]
+    """Scores, the first scorer's first; empty unless explained and scored."""
 
 
 class JudgementView(Config):
@@ -40,8 +48,8 @@ class JudgementView(Config):
     expected: float
     """The activation there."""
 
-    said: float
-    """What the explanation makes of it."""
+    said: float | None
+    """What the explanation makes of it; None where there was no answer that could be read."""
 
 
 class ScorerView(Config):
@@ -78,10 +86,18 @@ class ExplanationView(Config):
     scorers: list[ScorerView]
     """Its scores; none unless explained."""
 
+    failures: list[Failure]
+    """Scorers that gave no score, with the reasons."""
 
-def headline(found: Headline) -> HeadlineView:
-    """A headline as lists show it."""
-    return HeadlineView(**found._asdict())
+
+def entry(found: Entry) -> EntryView:
+    """An entry of a list as it is shown."""
+    return EntryView(
+        explainer=found.explainer,
+        status=found.status,
+        title=found.title,
+        headlines=[HeadlineView(**headline._asdict()) for headline in found.headlines],
+    )
 
 
 def explanation(found: Explanation) -> ExplanationView:
@@ -91,12 +107,11 @@ def explanation(found: Explanation) -> ExplanationView:
         status=found.status,
         title=found.title,
         text=found.text,
-        scorers=list(_scorers(found)),
+        scorers=[_exact(found.scores)] if found.scores else [],
+        failures=[],
     )
 
 
-def _scorers(found: Explanation) -> Iterator[ScorerView]:
-    for scorer, scores in groupby(found.scores, key=lambda score: "exact"):
-        of_scorer, words = list(scores), definitions_of(found.explainer, scorer)
-        definitions = {score.metric: words[score.metric] for score in of_scorer if score.metric in words}
-        yield ScorerView(scorer=scorer, scores=of_scorer, definitions=definitions, judgements=[])
+def _exact(scores: list[Score]) -> ScorerView:
+    definitions = {score.metric: DEFINITIONS[score.metric] for score in scores if score.metric in DEFINITIONS}
+    return ScorerView(scorer="exact", scores=scores, definitions=definitions, judgements=[])
