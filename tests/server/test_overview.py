@@ -6,15 +6,17 @@ import shutil
 import pytest
 from fastapi.testclient import TestClient
 
-from sparselex.base.artifacts import open_artifact, stage
-from sparselex.base.config import Config
+from sparselex.atlas.records import SweepRow
+from sparselex.base.figures import Figure
+from sparselex.base.runs import StageCard
 from sparselex.base.workspace import Workspace
-from sparselex.evaluate.records import DensityHistogram, Evaluation
+from sparselex.evaluate.records import DensityHistogram
+from sparselex.evaluate.report import write_report
 from sparselex.features.records import Histogram
 from sparselex.server import charts
 from sparselex.server.app import create_app
+from sparselex.server.opened import OpenWorkspace
 from sparselex.server.pages.overview import overview
-from sparselex.server.reading import Reading
 
 
 @pytest.fixture
@@ -24,17 +26,26 @@ def own(workspace, tmp_path) -> Workspace:
     return Workspace(tmp_path / "own")
 
 
+def rewrite(workspace, run, **changes):
+    """Change what a run says of itself."""
+    path = workspace.run(run) / "run.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps(values | {"card": values["card"] | changes}))
+
+
 def page_of(workspace) -> str:
     return TestClient(create_app(workspace)).get("/").text
 
 
 def test_every_figure_stands_beside_its_controls(workspace):
-    page = overview(Reading(workspace))
+    page = overview(OpenWorkspace(workspace))
     report = json.loads(workspace.report.read_text())
     assert [figure.to_json() for group in page.groups for figure in group.figures] == report["figures"]
-    assert page.control_names[0] == "twin" and {"neurons", "pca"} <= set(page.control_names)
-    assert page.notice == "" and set(page.densities) == {"main", "twin"}
-    assert [run.control for run in page.runs] == ["none", "reinitialised"]
+    assert next(iter(page.controls)) == "twin" and {"neurons", "pca"} <= set(page.controls)
+    assert page.reported == "main" and page.notices == [] and page.others == {}
+    assert list(page.densities) == ["main"] and list(page.densities["main"]) == ["main", "twin"]
+    assert [run.card.twin for run in page.runs] == ["none", "reinitialised"]
+    assert "control of main: reinitialised weights" in page_of(workspace)
 
 
 def test_a_failure_is_shown_as_not_measured(own):
@@ -45,24 +56,56 @@ def test_a_failure_is_shown_as_not_measured(own):
 
 
 def test_a_report_older_than_an_evaluation_is_called_so(own):
-    folder = own.run("twin") / "evaluation"
-    found, manifest = Evaluation.read(folder), open_artifact(folder, "evaluation")
-    changed = found.figures[0].model_copy(update={"value": found.figures[0].value + 1})
-    with stage(folder, "evaluation", Config(), manifest.inputs) as staging:
-        found.model_copy(update={"figures": [changed, *found.figures[1:]]}).write(staging.folder)
-        staging.finish()
+    path = own.run("twin") / "evaluation" / "evaluation.json"
+    values = json.loads(path.read_text())
+    values["figures"][0]["value"] += 1
+    path.write_text(json.dumps(values))
     assert "older than the evaluations" in page_of(own)
 
 
 def test_missing_parts_keep_their_place(own):
     own.report.unlink()
     shutil.rmtree(own.run("twin") / "index")
+    stages = [("harvest", "activations", False), ("index", "index", True), ("evaluate", "evaluation", True)]
+    rewrite(own, "twin", stages=[StageCard(verb=v, makes=m, expected=e).to_json() for v, m, e in stages])
     text = page_of(own)
-    assert "sparselex evaluate own" in text and "not made yet" in text
+    assert "sparselex evaluate own" in text and "<dt>not made yet</dt><dd>index</dd>" in text
+    assert "/runs/twin/features" not in text and "/runs/main/features" in text
     client = TestClient(create_app(own))
     found = client.get("/runs/twin/features")
     assert found.status_code == 404 and "sparselex index own --run twin" in found.text
-    assert client.get("/about/twin").status_code == 200
+    assert "Not made yet: index." in client.get("/about/twin").text
+
+
+def test_another_run_is_no_control_and_another_text_is_shown_with_its_readers(own):
+    """The same figures, said to be of a run that is a control of nothing and reads a text of its own."""
+    shutil.copytree(own.run("twin"), own.run("other"))
+    corpus = own.card("main").corpus
+    shutil.copytree(own.corpora / corpus, own.corpora / "second")
+    manifest = json.loads((own.corpora / "second" / "manifest.json").read_text())
+    manifest["id"], manifest["config"]["source"] = "another", "another/text"
+    (own.corpora / "second" / "manifest.json").write_text(json.dumps(manifest))
+    rewrite(own, "other", name="other", twin="none", twin_of=None, corpus="second")
+    write_report(own)
+    page = overview(OpenWorkspace(own))
+    assert [run.name for run in page.runs] == ["main", "twin", "other"] and page.notices == []
+    assert "other" not in page.controls and set(page.others) == {"other"}
+    assert page.others["other"]["core/fvu"] == page.groups[0].figures[1].controls["twin"]
+    assert [(c.source != "another/text", c.runs) for c in page.corpora] == [
+        (True, ["main", "twin"]),
+        (False, ["other"]),
+    ]
+    assert list(page.densities) == ["main", "other"]
+    text = page_of(own)
+    assert "other runs, no controls" in text and text.count("another/text") == 1
+
+
+def test_a_run_that_does_not_say_what_it_is_keeps_its_place(own):
+    (own.run("twin") / "run.json").unlink()
+    page = overview(OpenWorkspace(own))
+    assert [bool(run.failure) for run in page.runs] == [False, True]
+    assert "has no run" in page_of(own)
+    assert TestClient(create_app(own)).get("/runs/twin/features").status_code == 409
 
 
 def test_an_empty_workspace_says_how_to_begin(tmp_path):
@@ -126,3 +169,20 @@ def test_densities_share_one_axis_and_count_the_dead():
 def test_densities_of_dead_dictionaries_are_drawn():
     chart = charts.densities({"main": DensityHistogram(edges=[-1.0, 0.0], counts=[0], n_dead=5)})
     assert chart.series[0].bars[0].height == 0
+
+
+def test_dots_of_a_sweep_lie_in_their_box_and_the_best_are_joined():
+    def row(name, l0, value, fronts):
+        figures = [Figure(name=n, value=v, definition="") for n, v in (("core/l0", l0), ("core/fvu", value))]
+        return SweepRow(name=name, hook="h", settings={}, seed=0, figures=figures, fronts=fronts)
+
+    rows = [row("a", 10, 0.1, ["core/fvu"]), row("b", 100, 0.05, ["core/fvu"]), row("c", 1000, 0.3, [])]
+    found = charts.sparsity_against(
+        [*rows, SweepRow(name="d", hook="h", settings={}, seed=0, failure="nan")], "core/fvu"
+    )
+    a, b, c = found.points
+    assert a.x < b.x < c.x and b.x - a.x == pytest.approx(c.x - b.x, abs=0.2) and c.y < a.y < b.y
+    assert [point.on_front for point in found.points] == [True, True, False] and found.front.count("L") == 1
+    assert all(charts.LEFT <= p.x <= charts.WIDTH and charts.TOP <= p.y <= charts.BASE for p in found.points)
+    assert len(found.x_ticks) == len(found.y_ticks) == 5 and a.label == "a: L0 10.0, 0.100"
+    assert charts.sparsity_against(rows[:1], "core/fvu") is None

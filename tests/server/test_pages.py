@@ -1,15 +1,24 @@
 """Pages: each is its JSON made visible, opened in a real browser in both themes."""
 
+import importlib
+import pkgutil
+
 import pytest
+from starlette.requests import Request
 
 from sparselex.base.config import Config
-from sparselex.features.printing import visible
-from sparselex.server import contexts
+from sparselex.base.figures import Failure
+from sparselex.base.formats import visible
+from sparselex.server import pages, rendering
+from sparselex.server.navigation import Navigation
+from sparselex.server.opened import OpenWorkspace
+from sparselex.server.pages import feature as feature_page
+from sparselex.server.pages import features as features_page
 from sparselex.server.pages.about import about
 from sparselex.server.pages.feature import feature
 from sparselex.server.pages.features import features
 from sparselex.server.pages.overview import overview
-from sparselex.server.reading import Reading
+from sparselex.server.pages.parts import JudgementView, ScorerView
 
 PAGES = ["/", "/runs/main/features", "/runs/main/features/{latent}", "/runs/twin/features/3", "/about/main"]
 
@@ -121,18 +130,18 @@ def test_a_narrow_window_needs_no_sideways_scrolling(browser, address, latent_wi
     ("address", "made"),
     [
         ("/index.json", overview),
-        ("/runs/main/features.json", lambda reading: features(reading, "main")),
+        ("/runs/main/features.json", lambda opened: features(opened, "main")),
         (
             "/runs/main/features.json?q=return&sort=density&order=asc",
-            lambda reading: features(reading, "main", query="return", sort="density", descending=False),
+            lambda opened: features(opened, "main", q="return", sort="density", order="asc"),
         ),
-        ("/runs/main/features/7.json", lambda reading: feature(reading, "main", 7)),
-        ("/about/twin.json", lambda reading: about(reading, "twin")),
+        ("/runs/main/features/7.json", lambda opened: feature(opened, "main", 7)),
+        ("/about/twin.json", lambda opened: about(opened, "twin")),
     ],
 )
 def test_the_json_is_the_context_and_the_page_links_to_it(client, workspace, address, made):
     found = client.get(address)
-    assert found.status_code == 200 and found.json() == made(Reading(workspace)).to_json()
+    assert found.status_code == 200 and found.json() == made(OpenWorkspace(workspace)).to_json()
     page = "/" if address == "/index.json" else address.replace(".json", "")
     assert f'href="{address.replace("&", "&amp;")}"' in client.get(page).text
 
@@ -142,7 +151,49 @@ def test_the_page_shows_what_its_json_says(client):
     assert f"{page['n_tokens']:,}" in text and f"/runs/main/features/{page['neighbours'][0]['latent']}" in text
     assert all(example["document"] in text for example in page["top"])
     assert all(value in text for value in page["provenance"].values())
-    assert page["explanation"] is None or page["explanation"]["status"] != "explained" or page["definitions"]
+    explained = [one for one in page["explanations"] if one["status"] == "explained"]
+    for scorer in [scorer for one in explained for scorer in one["scorers"]]:
+        assert {score["metric"] for score in scorer["scores"]} == set(scorer["definitions"])
+        assert all(words in text for words in scorer["definitions"].values())
+
+
+def test_several_explanations_stand_beside_each_other(workspace):
+    """One card for each explainer with what its scorers found; in the list the others beneath the first."""
+    opened = OpenWorkspace(workspace)
+    row = next(row for row in features(opened, "main").rows if row.explanations)
+    page = feature(opened, "main", row.latent)
+    own = page.explanations[0]
+    score = own.scorers[0].scores[0].model_copy(update={"metric": "balanced_accuracy"})
+    judged = JudgementView(example=page.top[0], expected=2.0, said=0.5)
+    scorer = ScorerView(scorer="detection", scores=[score], definitions={}, judgements=[judged])
+    unscored = [Failure(subject="detection of latent 3", reason="the server was busy")]
+    said = {"explainer": "llm", "title": "some <words>", "scorers": [scorer, *own.scorers], "failures": unscored}
+    llm = own.model_copy(update=said)
+    failed = own.model_copy(update={"explainer": "small", "status": "failed", "text": "no JSON", "scorers": []})
+    text = drawn(page.model_copy(update={"explanations": [own, llm, failed]}), feature_page.PAGE, opened)
+    cards = text.split('<section class="card explanation"')[1:]
+    assert len(cards) == 3 and "some &lt;words&gt;" in cards[1] and "balanced accuracy" in cards[1]
+    assert "Held-out examples judged by detection (1)" in cards[1] and "expected 2.00, said 0.500" in cards[1]
+    assert (
+        "the server was busy" in cards[1]
+        and "detection" not in cards[0]
+        and "Failed, therefore not scored.</b> no JSON" in cards[2]
+    )
+
+    (headline,) = row.explanations[0].headlines
+    by_llm = [headline.model_copy(update={"scorer": "detection", "metric": "balanced_accuracy"})]
+    other = row.explanations[0].model_copy(update={"explainer": "llm", "title": "words", "headlines": by_llm})
+    listed = features(opened, "main")
+    shown = [row.model_copy(update={"explanations": [*row.explanations, other]})]
+    text = drawn(listed.model_copy(update={"rows": shown}), features_page.PAGE, opened)
+    assert '<span class="other">llm: words</span>' in text and "balanced accuracy <b>" in text
+
+
+def drawn(record, page, opened) -> str:
+    """A record as its page."""
+    scope = {"type": "http", "path": page.path, "query_string": b"", "headers": [], "server": ("here", 80)}
+    request = Request(scope | {"scheme": "http", "method": "GET"})
+    return rendering.Rendering(Navigation([], opened)).show(record, page.template, request).body.decode()
 
 
 def test_search_sort_and_pages(client, small_index):
@@ -154,15 +205,17 @@ def test_search_sort_and_pages(client, small_index):
     assert [row["latent"] for row in get(sort="latent", order="asc", page=2)["rows"]] == list(range(50, 100))
     assert [row["latent"] for row in get(q="17")["rows"]] == [17]
     for order in ("asc", "desc"):
-        pages = [get(sort="f1", order=order, page=n + 1)["rows"] for n in range(get()["n_pages"])]
-        scores = [row["f1"] for rows in pages for row in rows]
+        pages = [get(sort="score", order=order, page=n + 1)["rows"] for n in range(get()["n_pages"])]
+        first = [row["explanations"][:1] for rows in pages for row in rows]
+        heads = [one[0]["headlines"][:1] if one else [] for one in first]
+        scores = [found[0]["value"] if found else None for found in heads]
         known = [score for score in scores if score is not None]
         assert scores == sorted(known, reverse=order == "desc") + [None] * (len(scores) - len(known))
         assert len(scores) == small_index.d_sae and 0 < len(known) < len(scores)
     assert get(q="no such words anywhere")["n_found"] == 0
     found = get(q="return")
     assert 0 < found["n_found"] < small_index.d_sae
-    assert get(page=10**6)["page"] == get()["n_pages"] and get(sort="nonsense")["sort"] == "f1"
+    assert get(page=10**6)["page"] == get()["n_pages"] and get(sort="nonsense")["sort"] == "score"
     assert get(q='"; DROP TABLE explanation; --')["n_found"] == 0
 
 
@@ -201,9 +254,8 @@ def test_impossible_options_are_refused_in_words(client):
 
 def test_errors_have_a_json_form(client):
     found = client.get("/runs/main/features/999999.json")
-    assert found.status_code == 404 and contexts.ErrorPage.model_validate(found.json()).message.startswith(
-        "There is no latent"
-    )
+    said = rendering.ErrorPage.model_validate(found.json())
+    assert found.status_code == said.status == 404 and said.message.startswith("There is no latent")
 
 
 def test_nothing_may_be_loaded_from_elsewhere(client):
@@ -218,12 +270,26 @@ def test_dead_features_show_no_histogram(client, small_index):
         assert "nothing to draw" in text and "<svg" not in text
 
 
+def test_a_random_feature_has_a_json_form(client):
+    page = client.get("/runs/main/features/random", follow_redirects=False).headers["location"]
+    record = client.get("/runs/main/features/random.json", follow_redirects=False).headers["location"]
+    assert page.removeprefix("/runs/main/features/").isdecimal() and record.endswith(".json")
+    assert client.get("/runs/main/features/random.json").json()["latent"] >= 0
+
+
 def test_every_field_of_every_page_is_documented():
-    pages = [value for value in vars(contexts).values() if isinstance(value, type) and issubclass(value, Config)]
-    assert len(pages) > 10
-    for page in pages:
-        for name, field in page.model_fields.items():
-            assert field.description, f"{page.__name__}.{name}"
+    modules = [
+        importlib.import_module(f"{pages.__name__}.{found.name}") for found in pkgutil.iter_modules(pages.__path__)
+    ]
+    records = [value for module in [rendering, *modules] for value in vars(module).values() if is_record(value)]
+    assert len(records) > 10
+    for record in records:
+        for name, field in record.model_fields.items():
+            assert field.description, f"{record.__name__}.{name}"
+
+
+def is_record(value) -> bool:
+    return isinstance(value, type) and issubclass(value, Config)
 
 
 def test_whitespace_is_visible_where_it_is_active():

@@ -64,7 +64,7 @@ def _measured(
     )
     rows = spread(reader.corpus.row_ranges["test"], config.n_rows)
     sums = core_sums(reader, {"dictionary": dictionary}, at.mean, rows, controls=controls)
-    sites = [f"{place.model.name}:{place.hook}" for place in reader.model.places(reader.target or reader.hook)]
+    sites = [f"{place.model.name}:{place.hook}" for place in reader.written]
     found = {name: _figures(part, sites) for name, part in sums.items()}
     return found.pop("dictionary"), found
 

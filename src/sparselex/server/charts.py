@@ -67,6 +67,25 @@ class Chart(NamedTuple):
     y_ticks: list[Tick]
 
 
+class _Axis(NamedTuple):
+    """Values from one end of an axis to the other."""
+
+    low: float
+    high: float
+
+    def across(self, value: float) -> float:
+        """Place on the horizontal axis."""
+        return round(_x(value, self.low, self.high), 1)
+
+    def up(self, value: float) -> float:
+        """Place on the vertical axis."""
+        return round(_y((value - self.low) / (self.high - self.low)), 1)
+
+    def marks(self) -> list[float]:
+        """Five values at equal distances."""
+        return [self.low + i * (self.high - self.low) / 4 for i in range(5)]
+
+
 def activations(histogram: Histogram) -> Chart:
     """Tokens by size of activation. Counts are on a log scale: one looks for the few strong activations."""
     edges, top = histogram.edges, math.log10(max(10, *histogram.counts)) * 1.04
@@ -91,30 +110,22 @@ def activations(histogram: Histogram) -> Chart:
 def sparsity_against(rows: list[SweepRow], name: str) -> Scatter | None:
     """Dictionaries by L0 (log scale) and figure `name`; None where fewer than two have both."""
     found = [(row, row.value("core/l0"), row.value(name)) for row in rows]
-    known = [(row, x, y) for row, x, y in found if x and x > 0 and y is not None]
+    known = [(row, math.log10(l0), y) for row, l0, y in found if l0 and l0 > 0 and y is not None]
     if len(known) < 2:
         return None
-    xs, ys = [math.log10(x) for _, x, _ in known], [y for _, _, y in known]
-    left, right = min(xs) - 0.1, max(xs) + 0.1
+    xs, ys = [x for _, x, _ in known], [y for _, _, y in known]
     pad = 0.08 * (max(ys) - min(ys)) or 0.01
-    low, high = min(ys) - pad, max(ys) + pad
-
-    def across(x: float) -> float:
-        return round(_x(math.log10(x), left, right), 1)
-
-    def up(y: float) -> float:
-        return round(_y((y - low) / (high - low)), 1)
-
+    x_axis, y_axis = _Axis(min(xs) - 0.1, max(xs) + 0.1), _Axis(min(ys) - pad, max(ys) + pad)
     points = [
-        Point(across(x), up(y), f"{row.name}: L0 {number(x, 3)}, {number(y, 3)}", name in row.fronts)
+        Point(x_axis.across(x), y_axis.up(y), f"{row.name}: L0 {number(10**x, 3)}, {number(y, 3)}", name in row.fronts)
         for row, x, y in known
     ]
-    best = sorted((p.x, p.y) for p in points if p.on_front)
-    path = "M" + "L".join(f"{x} {y}" for x, y in best) if len(best) > 1 else ""
-    x_marks = sorted({10**left * 10 ** (i * (right - left) / 4) for i in range(5)})
-    y_marks = [low + i * (high - low) / 4 for i in range(5)]
+    best = sorted((point.x, point.y) for point in points if point.on_front)
     return Scatter(
-        points, path, [Tick(across(x), number(x, 2)) for x in x_marks], [Tick(up(y), number(y, 2)) for y in y_marks]
+        points=points,
+        front="M" + "L".join(f"{x} {y}" for x, y in best) if len(best) > 1 else "",
+        x_ticks=[Tick(x_axis.across(mark), number(10**mark, 2)) for mark in x_axis.marks()],
+        y_ticks=[Tick(y_axis.up(mark), number(mark, 2)) for mark in y_axis.marks()],
     )
 
 

@@ -1,19 +1,17 @@
-"""Contexts in, answers out: templates, JSON, errors, and the headers on every answer."""
+"""Records in, answers out: templates, JSON, errors, and the headers on every answer."""
 
 from pathlib import Path
 
 from fastapi import Request
-from fastapi.responses import HTMLResponse, Response
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, FunctionLoader, StrictUndefined
+from pydantic import BaseModel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sparselex.base import formats
-from sparselex.base.config import Config
 from sparselex.server import charts
-from sparselex.server.contexts import ErrorPage
-
-FOLDER = Path(__file__).parent
-"""Where templates and static files lie."""
+from sparselex.server.navigation import Navigation
+from sparselex.server.page import TEMPLATES, Elsewhere, PageRecord
 
 HEADERS = {
     "content-security-policy": (
@@ -25,6 +23,30 @@ HEADERS = {
     "cache-control": "no-cache",
 }
 """Sent with every answer: nothing from other hosts, nothing inline, no guessing of types."""
+
+PLAIN, ERROR = TEMPLATES / "record.html", TEMPLATES / "error.html"
+"""Templates of a page that brings none, and of an error."""
+
+FILTERS = {
+    "number": formats.number,
+    "fixed": formats.fixed,
+    "count": formats.count,
+    "percent": formats.percent,
+    "pretty": formats.pretty,
+}
+
+
+class ErrorPage(PageRecord):
+    """What is shown when there is no page."""
+
+    status: int
+    """HTTP status."""
+
+    message: str
+    """A plain sentence."""
+
+    todo: str
+    """What to do next."""
 
 
 class SafeHeaders:
@@ -43,38 +65,44 @@ class SafeHeaders:
         await self.app(scope, receive, with_headers)
 
 
-class Pages:
-    """Contexts as pages or, where the address ends in `.json`, as themselves."""
+class Rendering:
+    """Records as pages or, where the address ends in `.json`, as themselves."""
 
-    def __init__(self) -> None:
+    def __init__(self, navigation: Navigation):
         self._templates = Environment(
-            loader=FileSystemLoader(FOLDER / "templates"),
+            # By name from our folder (what templates extend and include), and a page's own by its whole path.
+            loader=ChoiceLoader([FileSystemLoader(TEMPLATES), FunctionLoader(_at_path)]),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.globals["charts"] = charts
-        self._templates.filters |= {
-            "number": formats.number,
-            "fixed": formats.fixed,
-            "count": formats.count,
-            "percent": formats.percent,
-            "pretty": formats.pretty,
-        }
+        self._templates.globals |= {"charts": charts, "navigation": navigation}
+        self._templates.filters |= FILTERS
+        self._templates.tests["record"] = lambda value: isinstance(value, BaseModel)
 
-    def show(self, name: str, context: Config, request: Request, status: int = 200) -> Response:
-        """The context in the form that the address asks for."""
+    def show(
+        self, found: PageRecord | Elsewhere, template: Path | None, request: Request, status: int = 200
+    ) -> Response:
+        """What a builder found, in the form that the address asks for."""
         path = request.url.path
-        if path.endswith(".json"):
-            return Response(context.model_dump_json(), status_code=status, media_type="application/json")
-        twin = "/index.json" if path == "/" else f"{path}.json"
-        if request.url.query:
-            twin += f"?{request.url.query}"
-        html = self._templates.get_template(f"{name}.html").render(page=context, twin=twin)
-        return HTMLResponse(html, status_code=status)
+        as_json, query = path.endswith(".json"), f"?{request.url.query}" if request.url.query else ""
+        if isinstance(found, Elsewhere):
+            return RedirectResponse(found.address + ".json" * as_json, status_code=302)
+        if as_json:
+            return Response(found.model_dump_json(), status_code=status, media_type="application/json")
+        twin = ("/index.json" if path == "/" else f"{path}.json") + query
+        run = request.path_params.get("run", "")
+        page = self._templates.get_template(str(template or PLAIN))
+        return HTMLResponse(page.render(page=found, twin=twin, path=path, run=run), status_code=status)
 
     def error(self, request: Request, status: int, message: str, todo: str = "go back to the overview.") -> Response:
         """A plain sentence in place of a page."""
         title = "There is no such page" if status == 404 else "This page cannot be shown"
-        return self.show("error", ErrorPage(title=title, status=status, message=message, todo=todo), request, status)
+        record = ErrorPage(title=title, status=status, message=message, todo=todo)
+        return self.show(record, ERROR, request, status)
+
+
+def _at_path(name: str) -> str | None:
+    path = Path(name)
+    return path.read_text(encoding="utf-8") if path.is_absolute() and path.is_file() else None

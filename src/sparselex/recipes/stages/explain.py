@@ -4,6 +4,7 @@ from typing import Any
 
 from sparselex.explain.config import ExplainConfig
 from sparselex.explain.store import ExplanationStore
+from sparselex.explain.summary import ExplainSummary
 from sparselex.recipes.stage import Stage
 
 
@@ -11,12 +12,26 @@ class Explain(Stage, ExplainConfig):
     """Explain every feature, or abstain, and score each explanation on held-out documents."""
 
     verb = "explain"
-    needs = ("index",)
+    needs = ("dictionary", "index")
     makes = "explanations"
     expected = True
     work = "sparselex.recipes.work.explain:explain_run"
-    gives = "sparselex.recipes.work.explain:summary_of"
+    gives = "sparselex.recipes.stages.explain:summary_of"
 
     def facts(self, run: Any) -> int:
-        """How many explanations the database holds of the run's index: it may have been moved away."""
-        return len(ExplanationStore(run.workspace.database).rows(run.manifest("index").id))
+        """How many latents the database holds an explanation of: it may have been moved away."""
+        return len(ExplanationStore(run.workspace.database).entries(run.manifest("index").id))
+
+    @classmethod
+    def shown(cls, run: Any) -> ExplainSummary:
+        return summary_of(run)
+
+    @classmethod
+    def line(cls, run: Any, shown: ExplainSummary) -> str:
+        return str(shown)
+
+
+def summary_of(run: Any) -> ExplainSummary:
+    """What came of a run's explanations."""
+    run.manifest(Explain.makes)
+    return ExplainSummary.of(run.folder / Explain.makes)

@@ -3,7 +3,6 @@
 from sparselex.evaluate.config import EvaluateConfig
 from sparselex.evaluate.evaluate import evaluate
 from sparselex.evaluate.records import Evaluation
-from sparselex.evaluate.report import evaluation_of as stored
 from sparselex.evaluate.report import write_report
 from sparselex.recipes.run import Run
 from sparselex.recipes.stages.evaluate import Evaluate
@@ -19,6 +18,7 @@ def evaluate_run(run: Run, stage: Evaluate) -> None:
     write_report(run.workspace)
 
 
-def evaluation_of(run: Run) -> Evaluation | None:
+def evaluation_of(run: Run) -> Evaluation:
     """The run's figures."""
-    return stored(run.workspace, run.name)
+    run.manifest(Evaluate.makes)
+    return Evaluation.read(run.folder / Evaluate.makes)

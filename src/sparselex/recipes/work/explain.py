@@ -2,8 +2,7 @@
 
 from sparselex.evaluate.report import write_report
 from sparselex.explain.config import ExplainConfig
-from sparselex.explain.explain import ExplainSummary, explain, summarise
-from sparselex.explain.store import ExplanationStore
+from sparselex.explain.explain import explain
 from sparselex.recipes.run import Run
 from sparselex.recipes.stages.explain import Explain
 
@@ -16,8 +15,3 @@ def explain_run(run: Run, stage: Explain) -> None:
     run.keep_options(stage)
     if run.workspace.report.exists():
         write_report(run.workspace)
-
-
-def summary_of(run: Run) -> ExplainSummary:
-    """What came of it."""
-    return summarise(ExplanationStore(run.workspace.database), run.index.id)

@@ -1,37 +1,102 @@
-"""`/runs/<run>/features`: the list, sorted and searched."""
+"""`/runs/<run>/features`: the list, sorted and searched, and the door to any of it."""
+
+import random
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import StringConstraints
 
+from sparselex.base.config import Config
+from sparselex.base.runs import RunCard
 from sparselex.features.index import FeatureIndex
-from sparselex.server.contexts import FeatureRow, FeaturesPage
-from sparselex.server.pages.overview import control_of
-from sparselex.server.reading import UNEXPLAINED, Entry, OpenIndex, Reading
+from sparselex.server.explained import Entries, first_metric, score_of
+from sparselex.server.opened import OpenIndex, OpenWorkspace
+from sparselex.server.page import TEMPLATES, Elsewhere, Page, PageRecord
+from sparselex.server.pages.parts import EntryView, entry
 
-SORTS = ("latent", "f1", "density", "max")
+SORTS = ("latent", "score", "density", "max")
 PER_PAGE = 50
 DENSE_ABOVE = 0.1
 """Density above which a latent is called dense."""
 
+Words = Annotated[str, StringConstraints(max_length=200)]
+
+
+class FeatureRow(Config):
+    """One line of the feature list."""
+
+    latent: int
+    """Number of the latent."""
+
+    explanations: list[EntryView]
+    """What is said of it, by explainer; the first is the one that is sorted by."""
+
+    density: float
+    """Share of counted tokens on which it is active."""
+
+    max: float
+    """Largest activation."""
+
+    top_token: str
+    """Token of its largest training activation."""
+
+    flags: list[str]
+    """dead, dense."""
+
+
+class FeaturesPage(PageRecord):
+    """`/runs/<run>/features`: the list."""
+
+    run: RunCard
+    """What the run says of itself."""
+
+    rows: list[FeatureRow]
+    """One page of the list."""
+
+    metric: str
+    """The measure among the scores that is sorted by; empty where nothing is scored."""
+
+    n_found: int
+    """Latents that fit the search."""
+
+    n_latents: int
+    """Latents of the dictionary."""
+
+    page: int
+    """Number of this page, from 1."""
+
+    n_pages: int
+    """Number of pages."""
+
+    query: str
+    """The search: words of explanations or tokens, or a latent's number."""
+
+    sort: str
+    """Column of the order."""
+
+    descending: bool
+    """Largest first."""
+
 
 def features(
-    reading: Reading, run: str, *, query: str = "", sort: str = "f1", descending: bool = True, page: int = 1
+    opened: OpenWorkspace, run: str, q: Words = "", sort: str = "score", order: str = "desc", page: int = 1
 ) -> FeaturesPage:
     """One page of the list. Unknown sort columns and page numbers out of range fall back to the nearest."""
-    opened = reading.index(run)
-    index, entries = opened.index, reading.entries(opened.index)
-    query = "".join(char for char in query if char.isprintable()).strip()
-    sort = sort if sort in SORTS else "f1"
-    latents = _matching(reading, opened, query)
+    found, descending = opened.index(run), order != "asc"
+    index, entries = found.index, opened.explained.entries(found.index)
+    query = "".join(char for char in q if char.isprintable()).strip()
+    sort = sort if sort in SORTS else "score"
+    latents = _matching(opened, found, query)
     latents = latents[_order(index, entries, latents, sort, descending)]
     n_pages = max(1, -(-len(latents) // PER_PAGE))
     page = min(max(1, page), n_pages)
-    shown = latents[(page - 1) * PER_PAGE : page * PER_PAGE]
+    shown = latents[(page - 1) * PER_PAGE : page * PER_PAGE].tolist()
     return FeaturesPage(
         title=f"{run}: features",
-        run=run,
-        control=control_of(reading, run),
-        rows=[_row(opened, entries.get(int(latent), UNEXPLAINED), int(latent)) for latent in shown],
+        run=opened.card(run),
+        rows=[_row(found, entries, latent) for latent in shown],
+        metric=first_metric(entries),
         n_found=len(latents),
         n_latents=index.d_sae,
         page=page,
@@ -42,49 +107,59 @@ def features(
     )
 
 
+def random_feature(opened: OpenWorkspace, run: str) -> Elsewhere:
+    """Any living latent."""
+    living = np.flatnonzero(opened.index(run).index.table["n_active"])
+    return Elsewhere(f"/runs/{run}/features/{random.choice(living) if len(living) else 0}")
+
+
+PAGE = Page(
+    path="/runs/{run}/features",
+    build=features,
+    template=TEMPLATES / "features.html",
+    label="Features",
+    needs=("index",),
+)
+RANDOM = Page(path="/runs/{run}/features/random", build=random_feature)
+
+
 def flags_of(index: FeatureIndex, latent: int) -> list[str]:
     """What is unusual about how often a latent is active."""
     density = float(index.table["density"][latent])
     return [name for name, is_so in (("dead", density == 0), ("dense", density > DENSE_ABOVE)) if is_so]
 
 
-def _matching(reading: Reading, opened: OpenIndex, query: str) -> NDArray[np.int64]:
+def _matching(opened: OpenWorkspace, found: OpenIndex, query: str) -> NDArray[np.int64]:
     """The latent of a number; for any other words, latents by explanation or by top token."""
-    d_sae = opened.index.d_sae
+    d_sae = found.index.d_sae
     if not query:
         return np.arange(d_sae)
     if query.isascii() and query.isdecimal():
         return np.array([int(query)] if int(query) < d_sae else [], dtype=np.int64)
-    found = set(reading.explained_with(opened.index, query)) | set(opened.with_top_token(query).tolist())
-    return np.array(sorted(found), dtype=np.int64)
+    explained = opened.explained.search(found.index, query)
+    return np.array(sorted({*explained, *found.with_top_token(query).tolist()}), dtype=np.int64)
 
 
 def _order(
-    index: FeatureIndex, entries: dict[int, Entry], latents: NDArray[np.int64], sort: str, descending: bool
+    index: FeatureIndex, entries: Entries, latents: NDArray[np.int64], sort: str, descending: bool
 ) -> NDArray[np.int64]:
     """Places of `latents` in order; what has no value comes last either way."""
     if sort == "latent":
         values = latents.astype(float)
-    elif sort == "f1":
-        scores = [entries.get(latent, UNEXPLAINED).f1 for latent in latents.tolist()]
-        values = np.array([np.nan if score is None else score for score in scores], dtype=float)
+    elif sort == "score":
+        values = np.array([score_of(entries, latent) for latent in latents.tolist()], dtype=float)
     else:
         values = np.abs(index.table[sort][latents].astype(float))
     return np.lexsort((latents, np.nan_to_num(-values if descending else values, nan=np.inf)))
 
 
-def _row(opened: OpenIndex, entry: Entry, latent: int) -> FeatureRow:
-    index, token = opened.index, int(opened.top_tokens[latent])
-    flags = flags_of(index, latent)
-    nothing = "never active on the counted tokens" if "dead" in flags else "not explained yet"
+def _row(found: OpenIndex, entries: Entries, latent: int) -> FeatureRow:
+    table, token = found.index.table, int(found.top_tokens[latent])
     return FeatureRow(
         latent=latent,
-        title=entry.title or nothing,
-        status=entry.status,
-        f1=entry.f1,
-        null_f1=entry.null_f1,
-        density=float(index.table["density"][latent]),
-        max=float(index.table["max"][latent]),
-        top_token="" if token < 0 else opened.texts.label(token),
-        flags=flags,
+        explanations=[entry(one) for one in entries.get(latent, ())],
+        density=float(table["density"][latent]),
+        max=float(table["max"][latent]),
+        top_token="" if token < 0 else found.texts.label(token),
+        flags=flags_of(found.index, latent),
     )

@@ -2,35 +2,143 @@
 
 from itertools import groupby
 
+from sparselex.atlas.records import SweepReport
+from sparselex.base.artifacts import Manifest
+from sparselex.base.config import Config
+from sparselex.base.errors import UserError
 from sparselex.base.figures import Figure
-from sparselex.server.contexts import CorpusSummary, FigureGroup, OverviewPage, RunSummary
-from sparselex.server.reading import Reading
+from sparselex.base.runs import RunCard
+from sparselex.evaluate.records import DensityHistogram
+from sparselex.evaluate.report import Report
+from sparselex.server.opened import OpenWorkspace
+from sparselex.server.page import TEMPLATES, Page, PageRecord
+from sparselex.server.reported import density, is_old, reported
+from sparselex.text.splits import Split
 
-STAGES = ("dictionary", "index", "evaluation")
-"""Artifacts of a run without which a page stays empty."""
+CONTROLS = {
+    "neurons": "the model's own coordinates",
+    "pca": "principal components",
+    "random": "random directions",
+    "covariance": "directions drawn with the activations' covariance",
+    "kmeans": "centroids",
+    "ica": "independent components",
+}
+"""Control dictionaries in words."""
 
 
-def overview(reading: Reading) -> OverviewPage:
+class RunSummary(Config):
+    """What was trained on what."""
+
+    name: str
+    """Name of the run."""
+
+    card: RunCard | None
+    """What the run says of itself; None if that cannot be read."""
+
+    dictionary: str | None
+    """Type and size of the dictionary; None if not trained yet."""
+
+    n_tokens: int | None
+    """Tokens it was trained on; None if that is not known."""
+
+    imported_from: str | None
+    """Where the dictionary came from, if it was not trained here."""
+
+    missing: list[str]
+    """Artifacts without which the run is unfinished."""
+
+    failure: str
+    """Why the run cannot be read; empty if it can."""
+
+
+class CorpusSummary(Config):
+    """A text that runs of the workspace read."""
+
+    source: str
+    """Where it came from."""
+
+    n_tokens: int
+    """Tokens in all documents."""
+
+    n_documents: dict[Split, int]
+    """Documents by split; no document is in two."""
+
+    n_ctx: int
+    """Tokens in a row, which is all that the model sees at once."""
+
+    runs: list[str]
+    """Runs that read it."""
+
+
+class FigureGroup(Config):
+    """Figures whose names begin alike."""
+
+    name: str
+    """Beginning of the names, such as `core`."""
+
+    figures: list[Figure]
+    """The figures with their controls."""
+
+
+class OverviewPage(PageRecord):
+    """`/`: the workspace at a glance."""
+
+    workspace: str
+    """Name of the workspace's folder."""
+
+    corpora: list[CorpusSummary]
+    """Every text that some run has read."""
+
+    runs: list[RunSummary]
+    """Every run, twins behind the run that they are controls of."""
+
+    reported: str
+    """The run whose figures are reported; empty if nothing is reported yet."""
+
+    groups: list[FigureGroup]
+    """The report: figures of that run beside its controls."""
+
+    controls: dict[str, str]
+    """What each control is, in the order of the table's columns."""
+
+    others: dict[str, dict[str, float]]
+    """The same figures of runs that are no controls, by run and figure."""
+
+    verdicts: list[str]
+    """Where the figures differ from the random twin's and where not."""
+
+    notices: list[str]
+    """What is missing from the report or too old in it, and what to do."""
+
+    densities: dict[str, dict[str, DensityHistogram]]
+    """Density histograms of an evaluated run and of its twins, by run."""
+
+    sweeps: dict[str, SweepReport]
+    """The sweep of each run that has one."""
+
+
+def overview(opened: OpenWorkspace) -> OverviewPage:
     """The workspace at a glance."""
-    workspace, report = reading.workspace, reading.report()
+    name, cards, report = opened.workspace.path.name, opened.cards(), reported(opened)
+    readable = [card for card in cards.values() if isinstance(card, RunCard)]
     figures = report.figures if report else []
     return OverviewPage(
-        title=f"{workspace.path.name}: overview",
-        workspace=workspace.path.name,
-        corpus=_corpus(reading, workspace.runs()),
-        runs=[_run(reading, run) for run in workspace.runs()],
+        title=f"{name}: overview",
+        workspace=name,
+        corpora=_corpora(opened, readable),
+        runs=[_run(opened, run, card) for run, card in cards.items()],
+        reported=report.run if report else "",
         groups=_groups(figures),
-        control_names=list(dict.fromkeys(name for figure in figures for name in figure.controls)),
+        controls=_controls(figures, readable),
+        others=report.others if report else {},
         verdicts=report.verdicts if report else [],
-        notice=_notice(reading),
-        densities={run: density for run in workspace.runs() if (density := reading.density(run))},
-        sweeps={run: found for run in reading.run_folders() if (found := reading.sweep(run))},
+        notices=_notices(opened, report),
+        densities=_densities(opened, readable),
+        sweeps={run: found for run in opened.workspace.begun() if (found := opened.sweep(run))},
     )
 
 
-def control_of(reading: Reading, run: str) -> str:
-    """Which random-weight control of the model a run read; `none` for the model itself."""
-    return reading.workspace.card(run).twin
+PAGE = Page(path="/", build=overview, template=TEMPLATES / "overview.html")
 
 
 def _groups(figures: list[Figure]) -> list[FigureGroup]:
@@ -39,39 +147,65 @@ def _groups(figures: list[Figure]) -> list[FigureGroup]:
     return [FigureGroup(name=name, figures=list(found)) for name, found in parts]
 
 
-def _notice(reading: Reading) -> str:
-    name = reading.workspace.path.name
-    if reading.report() is None:
-        return f"No figures yet: “sparselex evaluate {name}” measures them and writes the report."
-    if reading.report_is_old():
-        return f"This report is older than the evaluations: “sparselex report {name}” writes it again."
-    return ""
+def _controls(figures: list[Figure], cards: list[RunCard]) -> dict[str, str]:
+    """Twins first."""
+    names = sorted({name for figure in figures for name in figure.controls})
+    twins = {card.name: f"the same recipe on the model with {card.twin} weights" for card in cards if card.twin_of}
+    found = {name: twins[name] for name in names if name in twins}
+    return found | {name: CONTROLS.get(name, "a control dictionary") for name in names if name not in twins}
 
 
-def _corpus(reading: Reading, runs: list[str]) -> CorpusSummary | None:
-    manifest = reading.corpus_manifest(runs[0]) if runs else None
-    if manifest is None:
-        return None
+def _notices(opened: OpenWorkspace, report: Report | None) -> list[str]:
+    name = opened.workspace.path.name
+    if not opened.workspace.runs():
+        return []
+    if report is None:
+        return [f"No figures yet: “sparselex evaluate {name}” measures them and writes the report."]
+    old = f"This report is older than the evaluations: “sparselex report {name}” writes it again."
+    stale = [f"{kind} is left out: what it was measured on has been replaced since." for kind in report.stale]
+    return [old, *stale] if is_old(opened, report) else stale
+
+
+def _densities(opened: OpenWorkspace, cards: list[RunCard]) -> dict[str, dict[str, DensityHistogram]]:
+    measured = {card.name: found for card in cards if (found := density(opened, card.name))}
+    families: dict[str, dict[str, DensityHistogram]] = {}
+    for card in cards:
+        if card.name in measured:
+            of = card.twin_of if card.twin_of in measured else card.name
+            families.setdefault(of or card.name, {})[card.name] = measured[card.name]
+    return families
+
+
+def _corpora(opened: OpenWorkspace, cards: list[RunCard]) -> list[CorpusSummary]:
+    """Each corpus once, in the order of the runs."""
+    readers: dict[str, list[str]] = {}
+    manifests: dict[str, Manifest] = {}
+    for card in cards:
+        if manifest := opened.corpus(card):
+            manifests[manifest.id] = manifest
+            readers.setdefault(manifest.id, []).append(card.name)
+    return [_corpus(manifest, readers[id_]) for id_, manifest in manifests.items()]
+
+
+def _corpus(manifest: Manifest, runs: list[str]) -> CorpusSummary:
     return CorpusSummary(
         source=manifest.config["source"],
         n_tokens=manifest.notes["n_tokens"],
         n_documents=manifest.notes["n_documents"],
         n_ctx=manifest.config["n_ctx"],
+        runs=runs,
     )
 
 
-def _run(reading: Reading, run: str) -> RunSummary:
-    settings, trained = reading.settings(run), reading.manifest(run, "dictionary")
+def _run(opened: OpenWorkspace, run: str, card: RunCard | UserError) -> RunSummary:
+    trained = opened.workspace.artifacts(run).get("dictionary")
     dictionary = trained.config["dictionary"] if trained else None
-    missing = [kind for kind in STAGES if reading.manifest(run, kind) is None]
     return RunSummary(
         name=run,
-        model=settings.get("model", {}).get("name") or "not recorded",
-        control=control_of(reading, run),
-        hook=trained.inputs["hook"] if trained else settings.get("hook") or "not chosen yet",
+        card=card if isinstance(card, RunCard) else None,
         dictionary=f"{dictionary['kind']}, {dictionary['d_in']:,} → {dictionary['d_sae']:,}" if dictionary else None,
         n_tokens=trained.notes.get("n_tokens") if trained else None,
         imported_from=trained.config.get("source") if trained else None,
-        missing=missing,
-        indexed="index" not in missing,
+        missing=opened.missing(card) if isinstance(card, RunCard) else [],
+        failure="" if isinstance(card, RunCard) else card.given,
     )

@@ -1,0 +1,38 @@
+"""Links from every page to the pages of the workspace and of its runs."""
+
+from typing import NamedTuple
+
+from sparselex.server.opened import OpenWorkspace
+from sparselex.server.page import Page
+
+
+class Link(NamedTuple):
+    """A link and its words."""
+
+    label: str
+    address: str
+
+    def leads_to(self, path: str) -> str:
+        """What the link is to a reader at `path`, in the words of `aria-current`: `page` if it leads where they are,
+        `true` if to what their page is part of, else nothing."""
+        path = path.removesuffix(".json")
+        return "page" if path == self.address else "true" if path.startswith(f"{self.address}/") else ""
+
+
+class Navigation:
+    """The links that pages with a label ask for."""
+
+    def __init__(self, pages: list[Page], opened: OpenWorkspace):
+        self._opened = opened
+        self._of_runs = [page for page in pages if page.label and page.parameters]
+        self.of_workspace = [Link(page.label, page.path) for page in pages if page.label and not page.parameters]
+
+    def of_run(self, run: str) -> list[Link]:
+        """The pages that a run has, none if there is no such run."""
+        if run not in self._opened.workspace.runs():
+            return []
+        return [
+            Link(page.label, page.path.replace("{run}", run))
+            for page in self._of_runs
+            if all(self._opened.has(run, kind) for kind in page.needs)
+        ]

@@ -1,0 +1,125 @@
+"""Opened artifacts of a workspace, shared by all pages and opened again when a stage has replaced them."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparselex.atlas.records import SWEEP, SweepReport
+from sparselex.base.artifacts import MANIFEST, Manifest, read_json
+from sparselex.base.config import Config
+from sparselex.base.errors import UserError
+from sparselex.base.runs import RunCard
+from sparselex.base.workspace import Workspace
+from sparselex.features.index import FeatureIndex
+from sparselex.features.tokens import TokenTexts
+from sparselex.server.explained import Explained
+from sparselex.server.page import NoSuchPage
+from sparselex.server.stamps import Stamp, stamp
+from sparselex.text.corpus import TokenCorpus
+
+T = TypeVar("T", bound=Config)
+
+
+class OpenIndex:
+    """A feature index with what lists and searches need of it, worked out once."""
+
+    def __init__(self, index: FeatureIndex):
+        self.index = index
+        self.texts = TokenTexts(index.corpus.vocabulary)
+
+    @cached_property
+    def top_tokens(self) -> NDArray[np.int64]:
+        """`[d_sae]`, token of each latent's largest training activation; -1 for one never active there."""
+        positions = np.asarray(self.index.top_positions)
+        tokens = self.index.corpus.tokens.reshape(-1)[positions.clip(min=0)]
+        return np.where(positions >= 0, tokens.astype(np.int64), -1)
+
+    @cached_property
+    def token_texts(self) -> list[str]:
+        """Every token of the vocabulary as text, lower case."""
+        vocabulary = self.index.corpus.vocabulary
+        return [vocabulary.text(token).lower() for token in range(len(vocabulary))]
+
+    def with_top_token(self, words: str) -> NDArray[np.int64]:
+        """Latents whose top token contains `words`, upper and lower case alike."""
+        tokens = [token for token, text in enumerate(self.token_texts) if words.lower() in text]
+        return np.flatnonzero(np.isin(self.top_tokens, tokens))
+
+
+class OpenWorkspace:
+    """The read side of one workspace: what builders of pages are given. Nothing here writes."""
+
+    def __init__(self, workspace: Workspace):
+        self.workspace = workspace
+        self.explained = Explained(workspace.database)
+        self._indexes: dict[str, tuple[tuple[Stamp, ...], OpenIndex]] = {}
+
+    def card(self, run: str) -> RunCard:
+        """What a run says of itself. Raises `NoSuchPage` if the workspace has no run of that name."""
+        runs = self.workspace.runs()
+        if run not in runs:
+            raise NoSuchPage(
+                f"There is no run {run!r} in this workspace.",
+                "one of " + ", ".join(runs) if runs else "a run; this workspace has none yet",
+                "go back to the overview.",
+            )
+        return self.workspace.card(run)
+
+    def cards(self) -> dict[str, RunCard | UserError]:
+        """What every run says of itself, or why it cannot be read, twins behind the run that they are controls of."""
+        found = {run: self._card_or_error(run) for run in self.workspace.runs()}
+        places = {run: place for place, run in enumerate(found)}
+
+        def family(run: str) -> tuple[int, bool, int]:
+            card = found[run]
+            of = card.twin_of if isinstance(card, RunCard) and card.twin_of in found else None
+            return places[of or run], of is not None, places[run]
+
+        return {run: found[run] for run in sorted(found, key=family)}
+
+    def index(self, run: str) -> OpenIndex:
+        """The feature index of a run. Raises `NoSuchPage` if it has none, `UserError` if it is damaged."""
+        self.card(run)
+        path = self.workspace.run(run) / "index"
+        if not self.has(run, "index"):
+            raise NoSuchPage(
+                f"Run {run!r} has no feature index yet.",
+                "a run that has been indexed",
+                f"run `sparselex index {self.workspace.path.name} --run {run}`.",
+            )
+        corpus = self.workspace.corpus_of(run)
+        stamps = (stamp(path / MANIFEST), stamp(corpus / MANIFEST))
+        if run not in self._indexes or self._indexes[run][0] != stamps:
+            self._indexes[run] = (stamps, OpenIndex(FeatureIndex(path, TokenCorpus(corpus))))
+        return self._indexes[run][1]
+
+    def has(self, run: str, kind: str) -> bool:
+        """Whether a run has a finished artifact of that kind."""
+        return (self.workspace.run(run) / kind / MANIFEST).is_file()
+
+    def missing(self, card: RunCard) -> list[str]:
+        """Artifacts without which the run is unfinished and which it does not have yet."""
+        return [stage.makes for stage in card.stages if stage.expected and not self.has(card.name, stage.makes)]
+
+    def corpus(self, card: RunCard) -> Manifest | None:
+        """The manifest of the corpus that a run reads; None before it has read any text."""
+        return None if card.corpus is None else parsed(Manifest, self.workspace.corpora / card.corpus / MANIFEST)
+
+    def sweep(self, run: str) -> SweepReport | None:
+        """The sweep of a run, or None."""
+        return parsed(SweepReport, self.workspace.run(run) / "sweep" / SWEEP)
+
+    def _card_or_error(self, run: str) -> RunCard | UserError:
+        try:
+            return self.workspace.card(run)
+        except UserError as error:
+            return error
+
+
+def parsed(kind: type[T], path: Path) -> T | None:
+    """The record in a JSON file, None where there is no such file. Raises `UserError` if it is no such record."""
+    values = read_json(path)
+    return None if values is None else kind.parse(values, str(path))

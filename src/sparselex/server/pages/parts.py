@@ -1,0 +1,140 @@
+"""What several pages show."""
+
+from collections.abc import Mapping
+
+from sparselex.base.config import Config
+from sparselex.base.figures import Failure
+from sparselex.explain.records import Entry, Judgement, Score
+from sparselex.features.index import FeatureIndex
+from sparselex.features.records import Example
+from sparselex.features.windows import ExampleView, Windows
+from sparselex.server.explained import Explained, Said
+
+
+class HeadlineView(Config):
+    """A scorer's foremost score of one explanation."""
+
+    scorer: str
+    """Who scored."""
+
+    metric: str
+    """Which measure."""
+
+    value: float
+    """The measure on test documents."""
+
+    null: float | None
+    """The same measure where there is nothing to explain."""
+
+
+class EntryView(Config):
+    """An explanation as lists show it."""
+
+    explainer: str
+    """Who explained."""
+
+    status: str
+    """explained, abstained or failed."""
+
+    title: str
+    """The explanation in short, or why there is none."""
+
+    headlines: list[HeadlineView]
+    """Scores, the first scorer's first; empty unless explained and scored."""
+
+
+class JudgementView(Config):
+    """What an explanation said of one held-out example."""
+
+    example: ExampleView
+    """The example with the text around it."""
+
+    expected: float
+    """The activation there."""
+
+    said: float | None
+    """What the explanation makes of it; None where there was no answer that could be read."""
+
+
+class ScorerView(Config):
+    """What one scorer found of one explanation."""
+
+    scorer: str
+    """Who scored."""
+
+    scores: list[Score]
+    """Its measures."""
+
+    definitions: dict[str, str]
+    """What each of them is."""
+
+    judgements: list[JudgementView]
+    """Held-out examples that were judged one by one."""
+
+
+class ExplanationView(Config):
+    """Everything about one explanation of a latent."""
+
+    explainer: str
+    """Who explained."""
+
+    status: str
+    """explained, abstained or failed."""
+
+    title: str
+    """The explanation in short."""
+
+    text: str
+    """The explanation; for an abstention or a failure, the reason."""
+
+    scorers: list[ScorerView]
+    """Its scores; none unless explained."""
+
+    failures: list[Failure]
+    """Scorers that gave no score, with the reasons."""
+
+
+def entry(found: Entry) -> EntryView:
+    """An entry of a list as it is shown."""
+    return EntryView(
+        explainer=found.explainer,
+        status=found.status,
+        title=found.title,
+        headlines=[HeadlineView(**headline._asdict()) for headline in found.headlines],
+    )
+
+
+def explanations(
+    explained: Explained, index: FeatureIndex, windows: Windows, latent: int
+) -> list[ExplanationView]:
+    """What is said of a latent, with its scores by scorer; the text around judged examples is from `windows`."""
+    definitions = explained.definitions()
+    return [_explanation(said, definitions, windows) for said in explained.of(index, latent)]
+
+
+def _explanation(said: Said, definitions: Mapping[str, dict[str, str]], windows: Windows) -> ExplanationView:
+    found = said.explanation
+    scorers = dict.fromkeys(score.scorer for score in said.scores)
+    return ExplanationView(
+        explainer=found.explainer,
+        status=found.status,
+        title=found.title,
+        text=found.text,
+        scorers=[_scorer(name, said, definitions.get(name, {}), windows) for name in scorers],
+        failures=said.failures,
+    )
+
+
+def _scorer(name: str, said: Said, definitions: dict[str, str], windows: Windows) -> ScorerView:
+    judged = [one for one in said.judgements if one.scorer == name]
+    return ScorerView(
+        scorer=name,
+        scores=[score for score in said.scores if score.scorer == name],
+        definitions=definitions,
+        judgements=[_judgement(one, windows) for one in judged],
+    )
+
+
+def _judgement(one: Judgement, windows: Windows) -> JudgementView:
+    example = windows.view(Example(position=one.position, value=one.expected))
+    return JudgementView(example=example, expected=one.expected, said=one.said)
