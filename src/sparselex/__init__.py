@@ -12,7 +12,7 @@ _PUBLIC = {
     "Sites": "sparselex.base.sites",
     "load_documents": "sparselex.text.sources",
     "build_corpus": "sparselex.text.corpus",
-    "CorpusConfig": "sparselex.text.corpus",
+    "CorpusConfig": "sparselex.text.config",
     "TokenCorpus": "sparselex.text.corpus",
     "harvest": "sparselex.activations.harvest",
     "HarvestConfig": "sparselex.activations.config",
@@ -37,19 +37,22 @@ _PUBLIC = {
     "EvaluateConfig": "sparselex.evaluate.config",
     "DiffConfig": "sparselex.atlas.config",
     "report": "sparselex.evaluate.report",
-    "Pipeline": "sparselex.recipes.pipeline",
-    "new_run": "sparselex.recipes.run",
-    "SweepConfig": "sparselex.recipes.sweep",
+    "Run": "sparselex.recipes.run",
+    "RunConfig": "sparselex.recipes.config",
+    "Stage": "sparselex.recipes.stage",
+    "new_run": "sparselex.recipes.config",
+    "twin_of": "sparselex.recipes.config",
     "serve": "sparselex.server.app",
     "Workspace": "sparselex.base.workspace",
+    "Figure": "sparselex.base.figures",
     "UserError": "sparselex.base.errors",
 }
 """Public name to the file that defines it; a file is loaded when one of its names is first used.
 
 Type checkers read the same from `__init__.pyi`, which `python docs/generate.py` writes.
 
-The functions `explain` and `evaluate` bear their rooms' names and are not here: `Pipeline.explain` and
-`Pipeline.evaluate` call them, and they are imported from `sparselex.explain.explain` and `sparselex.evaluate.evaluate`.
+The functions `explain` and `evaluate` bear their rooms' names and are not here: `Run.do` takes the stages of these names,
+and the functions are imported from `sparselex.explain.explain` and `sparselex.evaluate.evaluate`.
 """
 
 __all__ = sorted(_PUBLIC)

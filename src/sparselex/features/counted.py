@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparselex.text.corpus import TokenCorpus
+from sparselex.text.rows import TokenRows
 from sparselex.text.splits import Split
 
 
@@ -37,7 +37,7 @@ class CountedTokens:
     n_vocab: int
     """Tokens that there are."""
 
-    def __init__(self, corpus: TokenCorpus, counted: NDArray[np.bool_], split: Split):
+    def __init__(self, corpus: TokenRows, counted: NDArray[np.bool_], split: Split):
         rows = corpus.row_ranges[split]
         start, stop = rows.start * corpus.n_ctx, rows.stop * corpus.n_ctx
         local = np.flatnonzero(counted[start:stop])

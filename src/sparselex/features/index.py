@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from sparselex.base.artifacts import open_artifact
 from sparselex.base.errors import UserError
-from sparselex.base.sites import Sites
 from sparselex.base.seeds import generator
+from sparselex.base.sites import Sites
 from sparselex.features.counted import Column, CountedTokens
 from sparselex.features.examples import Entries, interval_examples, top
 from sparselex.features.records import (
