@@ -1,5 +1,7 @@
 """`sparselex demo`: the whole pipeline and its control, then the browser."""
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +38,10 @@ def act(values: dict[str, Any], *, workspace: Path) -> None:
 
 def _command() -> str:
     """How this program was called, so that what is printed can be typed."""
-    import sys
-
     called = Path(sys.argv[0])
-    return (
-        called.name if called.name != "__main__.py" and str(called) == called.name else f"{sys.executable} -m sparselex"
-    )
+    if called.name != "sparselex":
+        return f"{sys.executable} -m sparselex"
+    return "sparselex" if shutil.which("sparselex") == str(called) else str(called)
 
 
 demo = command(Demo, act, FOLDER)

@@ -57,6 +57,10 @@ class Stage(Config):
         fields = type(self).model_fields
         return {name: value for name, value in self.to_json().items() if not option_of(fields[name]).in_passing}
 
+    def facts(self, run: Any) -> Any:
+        """What else must be as it was for the stage to be done, as JSON values; looked at without loading a model."""
+        return None
+
     @classmethod
     def shown(cls, run: Any) -> Config:
         """What the command line shows when the stage is done (`--json` prints it): by default the manifest of what was
@@ -66,12 +70,10 @@ class Stage(Config):
     @classmethod
     def line(cls, run: Any, shown: Any) -> str:
         """That in one line. `run` is the folder of the run, `shown` what the method of that name gave."""
-        size = sum(entry.n_bytes for entry in shown.files.values()) if isinstance(shown, Manifest) else 0
-        return f"{cls.makes}: {len(shown.files)} files, {size:,} bytes, in {run.folder / cls.makes}"
-
-    def facts(self, run: Any) -> Any:
-        """What else must be as it was for the stage to be done, as JSON values; looked at without loading a model."""
-        return None
+        if not isinstance(shown, Manifest):
+            return f"{cls.verb} done, in {run.folder / cls.makes}"
+        n_bytes = sum(entry.n_bytes for entry in shown.files.values())
+        return f"{cls.makes}: {len(shown.files)} files, {n_bytes:,} bytes, in {run.folder / cls.makes}"
 
 
 STAGES: Registry[type[Stage]] = Registry(

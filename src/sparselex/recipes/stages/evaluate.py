@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from sparselex.base.figures import Figure, Figures
 from sparselex.evaluate.config import EvaluateConfig
 from sparselex.evaluate.report import Report, write_report
 from sparselex.recipes.stage import Stage
@@ -20,3 +21,17 @@ class Evaluate(Stage, EvaluateConfig):
     @classmethod
     def shown(cls, run: Any) -> Report:
         return write_report(run.workspace)
+
+    @classmethod
+    def line(cls, run: Any, shown: Report) -> str:
+        figures = {figure.name: figure for figure in Figures.read(run.folder / cls.makes).figures}
+        said = (f"{name} {_value(figures.get(f'core/{field}'))}" for name, field in _SAID.items())
+        return ", ".join(said) + f", in {run.folder / cls.makes}"
+
+
+_SAID = {"L0": "l0", "FVU": "fvu", "loss recovered": "loss_recovered_mean"}
+"""What is said of an evaluation in one line."""
+
+
+def _value(figure: Figure | None) -> str:
+    return "not measured" if figure is None or figure.value is None else f"{figure.value:.4g}"
