@@ -21,7 +21,8 @@ from sparselex.recipes.pipeline import Pipeline
 
 from sparselex.base.figures import Figure
 from sparselex.base.workspace import MAIN, Workspace
-from sparselex.evaluate.report import report
+from sparselex.evaluate.report import write_report
+from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.run import new_run
 
 LIMITS_MS = {"feature page": 20.0}
@@ -36,7 +37,7 @@ def build(folder: Path, quick: bool) -> Workspace:
     pipeline = Pipeline(workspace, MAIN, config)
     for stage in (pipeline.train, pipeline.index, pipeline.explain, pipeline.evaluate):
         stage()
-    report(workspace)
+    write_report(workspace)
     return workspace
 
 
@@ -91,35 +92,24 @@ def measure(workspace: Workspace, n: int) -> list[Figure]:
                 times[name].append(server.get(address()))
     finally:
         server.stop()
-    setting = f"{d_sae:,} latents, one local connection, pages asked in turns"
-    figures = [
-        Figure(
-            name="server/start_s",
-            value=server.start_s,
-            unit="s",
-            n=1,
-            definition="from the start of `sparselex serve` to the end of its first answer, the overview",
-        ),
-        Figure(
-            name="server/first_feature_page_ms",
-            value=first,
-            unit="ms",
-            n=1,
-            definition=f"the first feature page, which opens the index; {setting}",
-        ),
+    return figures_of(server.start_s, first, times, f"{d_sae:,} latents, one local connection, pages asked in turns")
+
+
+def figures_of(start_s: float, first_ms: float, times_ms: dict[str, list[float]], setting: str) -> list[Figure]:
+    """The figures of one measurement."""
+    started = "from the start of `sparselex serve` to the end of its first answer, the overview"
+    opened = f"the first feature page, which opens the index; {setting}"
+    found = [
+        Figure(name="server/start_s", value=start_s, unit="s", n=1, definition=started),
+        Figure(name="server/first_feature_page_ms", value=first_ms, unit="ms", n=1, definition=opened),
     ]
-    for name, values in times.items():
+    for page, values in times_ms.items():
         for percentile in (50, 99):
-            figures.append(
-                Figure(
-                    name=f"server/{name.replace(' ', '_')}_p{percentile}_ms",
-                    unit="ms",
-                    n=n,
-                    value=float(np.percentile(values, percentile)),
-                    definition=f"{percentile}th percentile of the time from request to whole answer; {setting}",
-                )
-            )
-    return figures
+            name = f"server/{page.replace(' ', '_')}_p{percentile}_ms"
+            value = float(np.percentile(values, percentile))
+            words = f"{percentile}th percentile of the time from request to whole answer; {setting}"
+            found.append(Figure(name=name, value=value, unit="ms", n=len(values), definition=words))
+    return found
 
 
 def show(figures: list[Figure]) -> None:

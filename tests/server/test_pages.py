@@ -9,6 +9,9 @@ from starlette.requests import Request
 from sparselex.base.config import Config
 from sparselex.base.figures import Failure
 from sparselex.base.formats import visible
+from sparselex.features.records import Example
+from sparselex.features.tokens import TokenTexts
+from sparselex.features.windows import Windows
 from sparselex.server import pages, rendering
 from sparselex.server.navigation import Navigation
 from sparselex.server.opened import OpenWorkspace
@@ -187,6 +190,18 @@ def test_several_explanations_stand_beside_each_other(workspace):
     shown = [row.model_copy(update={"explanations": [*row.explanations, other]})]
     text = drawn(listed.model_copy(update={"rows": shown}), features_page.PAGE, opened)
     assert '<span class="other">llm: words</span>' in text and "balanced accuracy <b>" in text
+
+
+def test_a_silent_token_that_was_judged_is_marked(small_index):
+    """Explanations are judged on silent tokens too: these get no heat, and stand apart from the text around them."""
+    latent = int(small_index.table["n_active"].argmax())
+    windows = Windows(small_index, latent, TokenTexts(small_index.corpus.vocabulary))
+    active, n_ctx = set(windows.positions.tolist()), small_index.corpus.n_ctx
+    silent = next(position for position in range(2 * n_ctx + 8, 3 * n_ctx) if position not in active)
+    view = windows.view(Example(position=silent, value=0.0))
+    (marked,) = [span for span in view.spans if span.peak]
+    assert (marked.value, marked.level) == (0.0, 0) and marked.text and marked.detail.startswith("0")
+    assert "".join(span.text for span in view.spans).count(marked.text) >= 1 and len(view.spans) > 1
 
 
 def drawn(record, page, opened) -> str:

@@ -106,27 +106,28 @@ class Windows:
         return np.where(self.positions[place] == wanted, self.values[place], np.float32(0))
 
     def _spans(self, tokens: Sequence[int], values: Sequence[float], peak: int) -> Iterator[Span]:
-        """Active characters each on their own; silent text between them in one piece."""
+        """Active characters, and the one at `peak`, each on their own; silent text between them in one piece."""
         silent = ""
         for part in self.texts.characters(tokens):
             own = values[part.start : part.start + len(part.tokens)]
-            if not any(own):
+            marked = part.start <= peak < part.start + len(part.tokens)
+            if not any(own) and not marked:
                 silent += part.text
                 continue
             if silent:
                 yield Span(text=visible(silent, active=False))
             silent = ""
-            yield self._active(part, own, peak)
+            yield self._active(part, own, marked)
         if silent:
             yield Span(text=visible(silent, active=False))
 
-    def _active(self, part: Part, values: Sequence[float], peak: int) -> Span:
+    def _active(self, part: Part, values: Sequence[float], peak: bool) -> Span:
         value = max(values, key=abs)
         named = zip(part.tokens, values, strict=True)
         return Span(
             text=visible(part.text),
             value=value,
-            level=max(1, min(LEVELS, math.ceil(LEVELS * abs(value) / self.largest))),
-            peak=part.start <= peak < part.start + len(part.tokens),
+            level=max(1, min(LEVELS, math.ceil(LEVELS * abs(value) / self.largest))) if value else 0,
+            peak=peak,
             detail="\n".join(f"{number(v)}  {self.texts.label(token)}  token {token}" for token, v in named),
         )
