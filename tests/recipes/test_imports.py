@@ -16,6 +16,8 @@ from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.run import new_run
 from tests.support.small import write_documents
 
+pytestmark = pytest.mark.slow
+
 IN, OUT = "blocks.0.hook_mlp_in", "blocks.0.hook_mlp_out"
 EYE = torch.eye(128)
 

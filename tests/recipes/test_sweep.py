@@ -19,6 +19,8 @@ from sparselex.server.app import create_app
 from sparselex.training.config import TrainConfig
 from tests.support.small import small_config, write_documents
 
+pytestmark = pytest.mark.slow
+
 HOOKS = ("blocks.0.mlp.hook_post", "blocks.0.hook_resid_post")
 CONFIG = SweepConfig(
     kinds=("batchtopk", "relu"),
