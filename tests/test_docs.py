@@ -17,7 +17,12 @@ from sparselex.evaluate.core import CORE
 from sparselex.explain.records import DEFINITIONS
 
 ROOT = Path(__file__).parent.parent
+SRC = ROOT / "src" / "sparselex"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def stands(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def script(name: str):
@@ -80,10 +85,6 @@ def test_what_is_made_from_the_code_is_up_to_date():
     assert not stale, "run `python docs/generate.py`"
 
 
-def stands(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
 def test_every_field_and_option_says_what_it_is():
     for page in (ROOT / "docs" / "reference").glob("*.md"):
         assert not re.findall(r"^- .*: *$", stands(page), re.M), page.name
@@ -127,6 +128,29 @@ def test_every_public_name_exists():
         assert getattr(sparselex, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         sparselex.nonsense  # noqa: B018
+
+
+TEN_CHANGES = re.findall(
+    r"^\| (an? [^|]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", stands(ROOT / "CONTRIBUTING.md"), re.M
+)
+"""Change, file, table and entry point group, as the guide has them."""
+
+
+def test_the_guide_has_ten_changes():
+    assert len(TEN_CHANGES) == 10
+
+
+@pytest.mark.parametrize(("change", "file", "table", "group"), TEN_CHANGES, ids=[change for change, *_ in TEN_CHANGES])
+def test_a_change_goes_where_the_guide_says(change, file, table, group):
+    """The room of its file is there, and its table is a registry of the kind that the group names."""
+    named = re.findall(r"`(\w+/[\w/]+\.py)`", file)
+    assert all((SRC / path).parent.is_dir() for path in named)
+    if change == "an option":
+        assert (table, group) == ("none", "none")
+        return
+    kind, registry = group.strip("`").removeprefix("sparselex."), table.split("`")[1]
+    home = re.findall(r"`(\w+/[\w/]+\.py)`", table) or named
+    assert re.search(rf'^{registry}\b.*= Registry\(\s*"{kind}"', stands(SRC / home[0]), re.M)
 
 
 def test_the_changelog_has_an_open_section():
