@@ -88,7 +88,7 @@ def _param(param: Any) -> str:
 
 
 def _name(argument: Any) -> str:
-    return argument.metavar or argument.name.upper()
+    return (argument.metavar or argument.name.upper()).strip("[]")
 
 
 def _value(option: Any) -> str:
@@ -100,7 +100,7 @@ def _value(option: Any) -> str:
 
 def _default_of(param: Any) -> list[str]:
     value = param.default
-    if getattr(param, "is_flag", False):
+    if isinstance(value, bool):
         named = (param.opts if value else param.secondary_opts)[:1]
         return [f"default `{name}`" for name in named]
     return [f"default `{value}`"] if isinstance(value, str | int | float | Path) else []
@@ -122,8 +122,9 @@ def _classes() -> Iterator[type[BaseModel]]:
 
 
 def _divided(classes: list[type[BaseModel]]) -> tuple[list[type[BaseModel]], list[type[BaseModel]]]:
-    """Configurations, which are the classes called so and all that they contain, and the records that are left."""
-    reached = {cls for cls in classes if cls.__name__.endswith("Config")}
+    """Configurations, which are the classes called so, the stages, and all that these contain; and the records that are
+    left."""
+    reached = {cls for cls in classes if any(_is_set_by_people(base.__name__) for base in cls.__mro__)}
     size = 0
     while size < len(reached):
         size = len(reached)
@@ -132,6 +133,10 @@ def _divided(classes: list[type[BaseModel]]) -> tuple[list[type[BaseModel]], lis
         }
         reached |= held & set(classes)
     return [cls for cls in classes if cls in reached], [cls for cls in classes if cls not in reached]
+
+
+def _is_set_by_people(name: str) -> bool:
+    return name == "Stage" or (name != "Config" and name.endswith("Config"))
 
 
 def _mentioned(annotation: Any) -> Iterator[Any]:

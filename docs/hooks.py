@@ -6,6 +6,7 @@ import os
 import posixpath
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,14 @@ def public_names() -> dict[str, str]:
 
 
 def on_config(config: Any) -> Any:
-    """Give each entry of the navigation that ends in `/*` the pages of its folder."""
+    """Put the pages of a folder where the navigation says `folder/*`, and where it says `*` those of `docs/` that it
+    names nowhere."""
+    docs = ROOT / "docs"
+    named = set(_names(config.nav))
     folders = {
         "api/*": [f"api/{room}.md" for room in _rooms()],
-        "decisions/*": sorted(f"decisions/{path.name}" for path in (ROOT / "docs" / "decisions").glob("*.md")),
+        "decisions/*": sorted(f"decisions/{path.name}" for path in (docs / "decisions").glob("*.md")),
+        "*": sorted(path.name for path in docs.glob("*.md") if path.name not in named),
     }
     config.nav = _spread(config.nav, folders)
     return config
@@ -90,9 +95,18 @@ def _api_page(room: str, names: list[str]) -> str:
     return "\n\n".join([f"# {room}", told or "", *known]) + "\n"
 
 
+def _names(nav: Any) -> Iterator[str]:
+    """Every page that a part of the navigation names."""
+    if isinstance(nav, str):
+        yield nav
+    for item in nav.values() if isinstance(nav, dict) else nav if isinstance(nav, list) else ():
+        yield from _names(item)
+
+
 def _spread(nav: Any, folders: dict[str, list[str]]) -> Any:
     if isinstance(nav, dict):
         return {title: _spread(item, folders) for title, item in nav.items()}
     if isinstance(nav, list):
-        return [_spread(item, folders) for item in nav]
+        spread = [_spread(item, folders) for item in nav]
+        return [page for item in spread for page in (item if isinstance(item, list) else [item])]
     return folders.get(nav, nav)

@@ -147,6 +147,7 @@ def test_a_model_that_is_broken_from_its_first_token(model, corpus, tmp_path, mo
         harvest(model, corpus, SITES, config("int8"), tmp_path / "a")
 
 
+@pytest.mark.slow
 def test_training_from_int8_reaches_the_loss_of_float32(stores, tmp_path):
     """Stated tolerance: 2 % of the mean loss over the last ten lines of the log."""
     losses = {}
@@ -163,6 +164,7 @@ def test_training_from_int8_reaches_the_loss_of_float32(stores, tmp_path):
     assert abs(losses["int8"] / losses["float32"] - 1) < 0.02
 
 
+@pytest.mark.slow
 def test_the_choice_is_kept_with_the_run(tmp_path):
     options = {"shard_dtype": "int8", "cached": True}
     settings = small_config(write_documents(tmp_path / "text")).model_copy(update=options)

@@ -103,6 +103,7 @@ def test_larger_blocks_mix_better(model, corpus):
     assert ratios[0] > 2 * ratios[1] > 4 * ratios[2] and ratios[2] == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.slow
 def test_a_run_keeps_it(tmp_path):
     pipeline = Pipeline(Workspace.create(tmp_path / "w"), "main", small_config(write_documents(tmp_path / "text")))
     config = pipeline.train_config()

@@ -33,6 +33,8 @@ from sparselex.training.train import TrainConfig, train
 from tests.support.small import small_config, write_documents
 from tests.support.units import NumberUnits
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 
 

@@ -105,6 +105,7 @@ def test_sinks_move_nothing(clean_model, corpus, clean, tmp_path, monkeypatch, c
     assert moved < expected / 5, "the test would see a sink"
 
 
+@pytest.mark.slow
 def test_a_run_keeps_both(tmp_path):
     pipeline = Pipeline(Workspace.create(tmp_path / "w"), "main", small_config(write_documents(tmp_path / "text")))
     pipeline.train()

@@ -195,6 +195,7 @@ class TwoModels:
         self._batch = state["batch"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings", [{"kind": "relu", "l1": 5}, {"kind": "batchtopk", "k": 2}], ids=lambda s: s["kind"]
 )

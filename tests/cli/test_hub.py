@@ -17,6 +17,8 @@ from sparselex.lm.embedded import EMBEDDED
 from tests.support.hub import Hub, serving
 from tests.support.small import write_documents
 
+pytestmark = pytest.mark.slow
+
 HOOK = "blocks.0.mlp.hook_post"
 
 

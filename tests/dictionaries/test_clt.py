@@ -287,6 +287,7 @@ def config(n_tokens=400_000, **values):
     )
 
 
+@pytest.mark.slow
 def test_planted_features_are_found_at_their_layer_with_all_they_write(tmp_path):
     network = Network()
     dictionary = train(network, config(d_sae=192), tmp_path / "d", inputs={})

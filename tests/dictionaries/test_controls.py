@@ -233,6 +233,7 @@ def test_ica_without_scikit_learn_names_the_extra(monkeypatch):
         independent_components(randn(50, 4), 2, seeded())
 
 
+@pytest.mark.slow
 def test_importing_the_controls_does_not_import_scikit_learn():
     code = "import sys, sparselex.dictionaries.controls.bases; print('sklearn' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

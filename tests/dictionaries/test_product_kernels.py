@@ -32,6 +32,7 @@ if HERE:
     from sparselex.dictionaries.sparse import selection_kernels as selecting
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(HERE or not find_spec("triton"), reason="no Triton, or the tests run in this process")
 def test_everything_here_selection_and_adam_in_the_interpreter():
     here = Path(__file__)
@@ -45,6 +46,7 @@ def test_everything_here_selection_and_adam_in_the_interpreter():
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(INTERPRETED, reason="once is enough")
 def test_the_library_does_not_import_triton():
     code = "import sys, sparselex.training.train, sparselex.dictionaries.table; print('triton' in sys.modules)"
@@ -208,6 +210,7 @@ def test_one_pass_equals_adam_with_projection_and_norms(factor, project, unit):
 POINTER, WHOLE, REAL = "*i64", "i32", "fp32"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     INTERPRETED or not find_spec("triton"), reason="no Triton, or its interpreter, which compiles nothing"
 )

@@ -7,6 +7,8 @@ already.
 import subprocess
 import sys
 
+import pytest
+
 CHECKED = '["sparselex.dictionaries", "sparselex.training.objectives", "sparselex.training.dead"]'
 
 PROGRAM = f"""
@@ -44,6 +46,7 @@ except TypeCheckError:
 """
 
 
+@pytest.mark.slow
 def test_annotated_shapes_hold():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and done.stdout == "wrong shape caught\n", done.stderr[-3000:]

@@ -96,6 +96,7 @@ def test_controls_of_a_run_stand_in_its_report(small_workspace):
     assert {name: shown[name] for name in fvu} == {name: figure.value for name, figure in fvu.items()}
 
 
+@pytest.mark.slow
 def test_another_choice_of_controls_is_measured_anew(small_workspace, tmp_path):
     """On a copy: the shared workspace is read only."""
     shutil.copytree(small_workspace.path, tmp_path / "w")

@@ -55,6 +55,7 @@ def test_real_tokenizers_are_lossless(shared_data, name):
         assert tokenizer.vocabulary.bytes_of(ids) == text.encode()
 
 
+@pytest.mark.slow
 def test_a_real_model_reads_real_stories(shared_data):
     """Loss on the first 200 stories, cut to the context: 1.733 nats a token is the published figure."""
     import json

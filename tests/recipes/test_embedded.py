@@ -40,6 +40,7 @@ def test_the_card_states_its_figures(name):
     assert own <= 1.36 and own < xz < ngram
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_held_out_modules_are_predicted_better_than_compressed(name):
     """A sample of the held-out modules, measured here; the card has all of them."""
@@ -53,6 +54,7 @@ def test_held_out_modules_are_predicted_better_than_compressed(name):
     assert _bits(model, stream, 256) / n_bytes < min(1.6, _xz_bits(sample) / n_bytes)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_the_recipe_runs(tmp_path, monkeypatch):
     """Two steps on a hundredth of the text: the whole path, no quality."""

@@ -15,6 +15,8 @@ from sparselex.recipes.run import Run
 from tests.support.command import done
 from tests.support.small import values_of, write_documents
 
+pytestmark = pytest.mark.slow
+
 IN, OUT = "blocks.0.hook_mlp_in", "blocks.0.hook_mlp_out"
 EYE = torch.eye(128)
 

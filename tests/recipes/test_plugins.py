@@ -30,7 +30,7 @@ VALUES = {
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-    folder = install(tmp_path / "site-packages")
+    folder = install_log_relu(tmp_path / "site-packages")
     monkeypatch.syspath_prepend(folder)
     yield folder
     sys.modules.pop("log_relu", None)
@@ -58,6 +58,7 @@ def test_it_is_trained_saved_and_loaded(installed, tmp_path):
     assert 0 < l0[1] < l0[0]
 
 
+@pytest.mark.slow
 def test_it_goes_through_every_stage_from_the_command_line(installed, tmp_path):
     text, w = write_documents(tmp_path / "text"), tmp_path / "w"
     done("harvest", w, "--text", text, "--context", 64)
@@ -72,7 +73,7 @@ def test_it_goes_through_every_stage_from_the_command_line(installed, tmp_path):
 
 
 def test_where_the_package_is_not_installed_the_known_types_are_named(tmp_path, monkeypatch):
-    folder = install(tmp_path / "site-packages")
+    folder = install_log_relu(tmp_path / "site-packages")
     with monkeypatch.context() as patch:
         patch.syspath_prepend(folder)
         train(mixture(), TrainConfig.parse(VALUES), tmp_path / "d", inputs={})
@@ -97,7 +98,7 @@ def test_where_the_package_is_not_installed_the_known_types_are_named(tmp_path, 
     ],
 )
 def test_what_cannot_be_trained_is_refused_in_one_message(target, message, tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(install(tmp_path / "site-packages", target=target))
+    monkeypatch.syspath_prepend(install_log_relu(tmp_path / "site-packages", target=target))
     with pytest.raises(UserError, match=message):
         TrainConfig.parse(VALUES)
     sys.modules.pop("log_relu", None)

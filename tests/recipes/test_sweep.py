@@ -22,6 +22,8 @@ from sparselex.server.app import create_app
 from sparselex.training.config import TrainConfig
 from tests.support.small import small_run
 
+pytestmark = pytest.mark.slow
+
 HOOKS = ("blocks.0.mlp.hook_post", "blocks.0.hook_resid_post")
 STAGE = Sweep(
     kinds=("batchtopk", "relu"),

@@ -12,6 +12,8 @@ from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.server.app import serve
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_a_free_port_is_found_and_printed(workspace, host):

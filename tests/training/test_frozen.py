@@ -138,6 +138,7 @@ def test_killed_and_run_again_it_ends_in_the_same_bytes(frozen, tmp_path):
     assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_frozen_decoder_does_not_find_what_a_trained_one_finds(tmp_path):
     planted = source().directions
     fresh = source().sample(9_000)

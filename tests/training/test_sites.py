@@ -35,6 +35,7 @@ def config(kind, n_tokens=600_000, **values):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["batchtopk", "topk", "relu", "jumprelu"])
 def test_a_transcoder_finds_what_each_planted_feature_writes(kind, tmp_path):
     mixture = SparseMixture(TWO_SITES, batch_size=1000)
@@ -57,6 +58,7 @@ class WithLinearPart(SparseMixture):
         return batch._replace(target=batch.target + batch.x @ mixing)
 
 
+@pytest.mark.slow
 def test_a_skip_connection_takes_up_what_is_linear(tmp_path):
     left = {}
     for skip in (False, True):
@@ -67,6 +69,7 @@ def test_a_skip_connection_takes_up_what_is_linear(tmp_path):
     assert left[True] < 0.7 * left[False], left
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["batchtopk", "relu"])
 def test_a_crosscoder_finds_shared_and_one_sided_features(kind, tmp_path):
     """Two sites of other scale; the first 16 features are written at the first site only, the next 16 at the second
@@ -125,6 +128,7 @@ def test_a_site_that_is_zero_throughout_is_named(tmp_path):
         train(mixture, config("topk", d_in=48, parts=(24, 24)), tmp_path / "d", inputs={})
 
 
+@pytest.mark.slow
 def test_a_term_of_the_loss_can_run_the_model(small_index, tmp_path):
     """End-to-end KL: whole rows come in, the reconstruction is spliced in, gradients reach every parameter and the KL
     falls."""

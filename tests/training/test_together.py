@@ -44,6 +44,7 @@ def lines(folder: Path, key: str) -> list[dict]:
     return [line for line in found if key in line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "way"), [(kind, way) for kind in KINDS for way in ways(kind)])
 def test_two_equal_one(root, kind, way):
     """Sums in another order are rounded otherwise, and Adam divides small differences by small numbers: equal to a few
@@ -60,6 +61,7 @@ def test_two_equal_one(root, kind, way):
         assert found["validation_l0"] == pytest.approx(expected["validation_l0"], rel=2e-2)
 
 
+@pytest.mark.slow
 def test_dead_latents_are_revived_together(root):
     """The comparison above means something for AuxK and resampling only where some latents were dead."""
     for kind in ("resampled", "resampled transcoder", "matching pursuit"):
@@ -70,6 +72,7 @@ def test_dead_latents_are_revived_together(root):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("way", "kind"), [(way, kind) for way, kinds in STOPPED.items() for kind in kinds])
 def test_one_goes_on_where_two_stopped_and_two_where_one_stopped(root, way, kind):
     folder = root / "stopped" / way
@@ -117,6 +120,7 @@ def test_blocks_of_latents_are_divided_one_by_one():
     assert one_of_two(0).part(numbers.view(2, 6), 1).tolist() == [[0, 1, 2], [6, 7, 8]]
 
 
+@pytest.mark.slow
 def test_what_is_kept_together_is_what_one_would_keep(root):
     """Exactly: the n-th largest by counting digits, and among equals the first ones."""
     parts = [torch.load(root / f"selection-{rank}.pt") for rank in range(2)]
@@ -141,12 +145,14 @@ def test_what_is_kept_together_is_what_one_would_keep(root):
     assert first[0] == min(17, int((numbers["equal"][:600] == 8).sum()))
 
 
+@pytest.mark.slow
 def test_what_cannot_be_divided_is_refused(root):
     pursuit, layers, odd = (root / "refused.txt").read_text().split("\n---\n")
     assert "cannot be divided among processes" in pursuit and "95 latents of each layer cannot be divided" in layers
     assert "193 latents cannot be divided evenly" in odd
 
 
+@pytest.mark.slow
 def test_the_command_line_under_torchrun(tmp_path):
     """A live run whose model is read by both processes, each its share of every block, equals the run of one."""
     from sparselex.recipes.pipeline import Pipeline

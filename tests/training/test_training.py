@@ -58,6 +58,7 @@ def source():
     return SparseMixture(MIXTURE, batch_size=1000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_planted_dictionary_is_recovered(kind, tmp_path):
     mixture = source()
