@@ -1,4 +1,4 @@
-"""A dictionary type that another package brings: the one of docs/library.md, installed as pip would leave it."""
+"""Packages that other people bring: those of docs/library.md, installed as pip would leave them."""
 
 import re
 from pathlib import Path
@@ -12,14 +12,35 @@ def install(folder: Path, *, target: str = "") -> Path:
 
     `target` names another object than the documented one for the entry point.
     """
-    text = PAGE.read_text(encoding="utf-8")
-    (module,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.S) if "class LogReLU(" in block]
-    (named,) = re.findall(r'\[project.entry-points."(.*)"\]\n(.*)\n', text)
+    text = module_with("class LogReLU(").partition("\ncheck_dictionary(")[0]
+    found = entry_points()["sparselex.dictionary"]
+    if target:
+        found = {"log_relu": target}
+    return install_package(folder, "log_relu", text, {"sparselex.dictionary": found})
+
+
+def install_package(folder: Path, module: str, text: str, entries: dict[str, dict[str, str]]) -> Path:
+    """Put a package of one module into `folder`, with entry points by group and name."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "log_relu.py").write_text(module.partition("\ncheck_dictionary(")[0])
-    metadata = folder / "log_relu-1.0.dist-info"
+    (folder / f"{module}.py").write_text(text)
+    metadata = folder / f"{module}-1.0.dist-info"
     metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: log-relu\nVersion: 1.0\n")
-    line = f"log_relu = {target}" if target else named[1].replace('"', "")
-    (metadata / "entry_points.txt").write_text(f"[{named[0]}]\n{line}\n")
+    name = module.replace("_", "-")
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    lines = [line for group, named in entries.items() for line in (f"[{group}]", *map(" = ".join, named.items()))]
+    (metadata / "entry_points.txt").write_text("\n".join(lines) + "\n")
     return folder
+
+
+def module_with(words: str) -> str:
+    """The one block of code on the page that holds these words."""
+    text = PAGE.read_text(encoding="utf-8")
+    (module,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.S) if words in block]
+    return module
+
+
+def entry_points() -> dict[str, dict[str, str]]:
+    """What the page says of `pyproject.toml`: entry points by group and name."""
+    text = PAGE.read_text(encoding="utf-8")
+    named = re.findall(r'\[project.entry-points."(.*)"\]\n(\w+) = "(.*)"\n', text)
+    return {group: {name: target} for group, name, target in named}
