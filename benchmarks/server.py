@@ -17,13 +17,12 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from sparselex.recipes.pipeline import Pipeline
 
 from sparselex.base.figures import Figure
 from sparselex.base.workspace import MAIN, Workspace
 from sparselex.evaluate.report import write_report
-from sparselex.recipes.pipeline import Pipeline
-from sparselex.recipes.run import new_run
+from sparselex.recipes.config import new_run
+from sparselex.recipes.run import Run
 
 LIMITS_MS = {"feature page": 20.0}
 """What we promise; the other pages are measured without a promise."""
@@ -33,10 +32,10 @@ def build(folder: Path, quick: bool) -> Workspace:
     """A finished run of 4,096 latents (quick: 512) to browse."""
     workspace = Workspace.create(folder)
     n_tokens = 60_000 if quick else 400_000
-    config = new_run("embedded", "stdlib", n_tokens=n_tokens, expansion=1 if quick else 8)
-    pipeline = Pipeline(workspace, MAIN, config)
-    for stage in (pipeline.train, pipeline.index, pipeline.explain, pipeline.evaluate):
-        stage()
+    run = Run.create(workspace, MAIN, new_run("embedded", "stdlib", n_tokens=n_tokens))
+    run.do("train", expansion=1 if quick else 8)
+    for verb in ("index", "explain", "evaluate"):
+        run.do(verb)
     write_report(workspace)
     return workspace
 

@@ -16,7 +16,7 @@ from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.relu import ReLUConfig
 from sparselex.dictionaries.types.topk import TopKConfig
 from sparselex.testing import check_dictionary
-from tests.dictionaries.test_dictionaries import CONFIGS, make
+from tests.support.dictionaries import CONFIGS, make
 
 KINDS = [kind for kind, config in CONFIGS.items() if "coder" not in kind and "token_norm" in type(config).model_fields]
 

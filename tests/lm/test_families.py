@@ -10,7 +10,7 @@ from sparselex.lm.families import FAMILIES
 from sparselex.lm.homes.transformers import TransformersModel
 from sparselex.lm.load import load_model
 from tests.lm import handwritten
-from tests.support.package import install
+from tests.support.plugin import install
 
 SMALL = {
     "vocab_size": 50,
@@ -225,7 +225,7 @@ BLOOM = Family("transformer.h", "transformer.ln_f", {
     "mlp.hook_post": Site("mlp.dense_4h_to_h", "input"),
 })
 """
-    install(tmp_path, "bloom-hooks", {"bloom_hooks": table}, {"sparselex.family": {"bloom": "bloom_hooks:BLOOM"}})
+    install(tmp_path, "bloom-hooks", table, {"sparselex.family": {"bloom": "bloom_hooks:BLOOM"}})
     monkeypatch.syspath_prepend(str(tmp_path))
     config = hf.BloomConfig(vocab_size=50, hidden_size=24, n_layer=2, n_head=4)
     subject = TransformersModel(

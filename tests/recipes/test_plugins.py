@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sparselex.activations.synthetic import MixtureConfig, SparseMixture
+from sparselex.atlas.matching import stability_figures
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.files import load_dictionary
@@ -17,8 +18,8 @@ from sparselex.testing import check_dictionary
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import train
 from tests.support.command import done
-from tests.support.plugin import install
-from tests.support.small import values_of, write_documents
+from tests.support.plugin import install, install_log_relu
+from tests.support.small import small_run, values_of, write_documents
 
 VALUES = {
     "dictionary": {"kind": "log_relu", "d_in": 16, "d_sae": 32},
@@ -86,6 +87,44 @@ def test_where_the_package_is_not_installed_the_known_types_are_named(tmp_path, 
             attempt()
     with pytest.raises(UserError, match=r"config.json.*'log_relu'(?s:.*)batchtopk(?s:.*)install the package"):
         load_dictionary(tmp_path / "d")
+
+
+SIGNED = """
+from typing import Literal
+
+from sparselex.dictionaries.config import DictionaryConfig
+from sparselex.dictionaries.types.abstopk import AbsTopK, AbsTopKConfig
+
+
+class TwoWayConfig(AbsTopKConfig):
+    kind: Literal["two_way"] = "two_way"
+    n_kept: int = 3
+
+    @classmethod
+    def field_of(cls, choice):
+        return "n_kept" if choice == "k" else super().field_of(choice)
+
+
+class TwoWay(AbsTopK):
+    config: TwoWayConfig
+"""
+"""A type whose activations have signs, and whose amount has a name of its own."""
+
+
+def test_a_signed_type_answers_for_itself(tmp_path, monkeypatch):
+    entries = {"sparselex.dictionary": {"two_way": "two_way:TwoWay"}}
+    monkeypatch.syspath_prepend(install(tmp_path / "site-packages", "two-way", SIGNED, entries))
+    values = {"kind": "two_way", "d_in": 16, "d_sae": 32, "k": 3}
+    dictionary = train(mixture(), TrainConfig.parse(VALUES | {"dictionary": values}), tmp_path / "d", inputs={})
+    run = small_run(tmp_path)
+    assert train_config(run, TrainingChoice(kind="two_way", expansion=0.25, k=5)).dictionary.n_kept == 5
+    turned = load_dictionary(tmp_path / "d")
+    turned.W_dec.neg_()
+    turned.W_enc.neg_()
+    figures = stability_figures([dictionary, turned], "two_way")
+    found = {figure.name.rpartition("/")[2]: figure.value for figure in figures}
+    assert found["shared_share"] == 1 and found["matched_cosine"] == pytest.approx(1)
+    sys.modules.pop("two_way", None)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,8 @@ def install_log_relu(folder: Path, *, target: str = "") -> Path:
 
     `target` names another object than the documented one for the entry point.
     """
-    return install(folder, "log-relu", documented("class LogReLU("), documented_entry("log_relu", target))
+    entries = {"sparselex.dictionary": {"log_relu": target}} if target else documented_entries("sparselex.dictionary")
+    return install(folder, "log-relu", documented("class LogReLU("), entries)
 
 
 def documented(mark: str) -> str:
@@ -48,12 +49,10 @@ def documented(mark: str) -> str:
     return block.partition("\ncheck_")[0]
 
 
-def documented_entry(name: str, target: str = "") -> dict[str, dict[str, str]]:
-    """The entry point called `name` as docs/library.md has it in a `pyproject.toml`; `target` takes its object's
-    place."""
+def documented_entries(*groups: str) -> dict[str, dict[str, str]]:
+    """The entry points of these groups as docs/library.md has them in a `pyproject.toml`."""
     rows = re.findall(r'\[project.entry-points."(.*)"\]\n(\w+) = "(.*)"\n', PAGE.read_text(encoding="utf-8"))
-    ((group, found),) = [(group, found) for group, named, found in rows if named == name]
-    return {group: {name: target or found}}
+    return {group: {name: address} for group, name, address in rows if group in groups}
 
 
 def _rows(names: Mapping[str, str]) -> Iterable[str]:

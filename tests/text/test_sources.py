@@ -9,7 +9,7 @@ import pytest
 from sparselex.base.errors import UserError
 from sparselex.text.files import PART_LENGTH
 from sparselex.text.sources import load_documents, text_id
-from tests.support.package import install
+from tests.support.plugin import install
 
 
 def read(source):
@@ -105,7 +105,7 @@ POEMS = Poems()
 
 def test_a_source_of_another_package(tmp_path, monkeypatch):
     """Asked for by its name, before paths and datasets; what stands behind the name is its own affair."""
-    install(tmp_path / "p", "poems", {"poems_text": POEMS}, {"sparselex.source": {"poems": "poems_text:POEMS"}})
+    install(tmp_path / "p", "poems-text", POEMS, {"sparselex.source": {"poems": "poems_text:POEMS"}})
     monkeypatch.syspath_prepend(str(tmp_path / "p"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "poems").write_text("a file of the same name")

@@ -7,19 +7,12 @@ import pytest
 import torch
 
 from sparselex.activations.source import Batch
-from sparselex.activations.synthetic import MixtureConfig, SparseMixture
+from sparselex.activations.synthetic import SparseMixture
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.sparse.products import decode_at
+from sparselex.dictionaries.table import config_type
 from sparselex.dictionaries.trainable import new_dictionary
-from sparselex.dictionaries.types.abstopk import AbsTopKConfig
-from sparselex.dictionaries.types.archetypal import ArchetypalConfig
 from sparselex.dictionaries.types.batchtopk import BatchTopKConfig
-from sparselex.dictionaries.types.gated import GatedConfig
-from sparselex.dictionaries.types.jumprelu import JumpReLUConfig
-from sparselex.dictionaries.types.matching_pursuit import MatchingPursuitConfig
-from sparselex.dictionaries.types.matryoshka import MatryoshkaConfig
-from sparselex.dictionaries.types.panneal import PAnnealConfig
-from sparselex.dictionaries.types.relu import ReLUConfig
 from sparselex.dictionaries.types.topk import TopKConfig
 from sparselex.training.config import TrainConfig
 from sparselex.training.dead import Silence
@@ -29,24 +22,23 @@ from sparselex.training.objectives import auxk, penalty, reconstruction
 from sparselex.training.schedules import lr_factor
 from sparselex.training.step import Step
 from sparselex.training.train import train
+from tests.support.mixtures import KINDS as ALL
+from tests.support.mixtures import SIZE, mixture, values_of
 
-MIXTURE = MixtureConfig(d_in=32, n_features=64, l0=3)
-SMALL = {"d_in": 32, "d_sae": 96}
-KINDS = {
-    "batchtopk": BatchTopKConfig(**SMALL, k=3),
-    "topk": TopKConfig(**SMALL, k=3),
-    "relu": ReLUConfig(**SMALL, l1=2.0),
-    "relu 2023": ReLUConfig(**SMALL, l1=2.0, convention="2023"),
-    "jumprelu": JumpReLUConfig(**SMALL, target_l0=3),
-    "jumprelu everything": JumpReLUConfig(**SMALL, target_l0=3, gradient="everything", bandwidth=1.0),
-    "jumprelu tanh": JumpReLUConfig(**SMALL, target_l0=6, sparsity="tanh", gradient="everything", bandwidth=1.0),
-    "gated": GatedConfig(**SMALL, l1=4.0),
-    "matryoshka": MatryoshkaConfig(**SMALL, k=3, prefixes=(0.7,)),
-    "panneal": PAnnealConfig(**SMALL, l1=1.0),
-    "abstopk": AbsTopKConfig(**SMALL, k=3),
-    "matching_pursuit": MatchingPursuitConfig(**SMALL, k=3),
-    "archetypal": ArchetypalConfig(**SMALL, k=3, n_points=256),
+MIXTURE = mixture().config
+VARIANTS = {
+    "relu 2023": {"kind": "relu", "l1": 2.0, "convention": "2023"},
+    "jumprelu everything": {"kind": "jumprelu", "target_l0": 3, "gradient": "everything", "bandwidth": 1.0},
+    "jumprelu tanh": {
+        "kind": "jumprelu",
+        "target_l0": 6,
+        "sparsity": "tanh",
+        "gradient": "everything",
+        "bandwidth": 1.0,
+    },
 }
+VALUES = {kind: values_of(kind) for kind in ALL if kind != "clt"} | {n: SIZE | v for n, v in VARIANTS.items()}
+KINDS = {name: config_type(values["kind"]).model_validate(values) for name, values in VALUES.items()}
 
 
 def config(kind="batchtopk", n_tokens=40_000, **options):
@@ -76,7 +68,7 @@ def test_jumprelu_reaches_its_target_l0(gradient, target, tmp_path):
     values = {"gradient": gradient, "bandwidth": 0.5 if gradient == "threshold" else 1.0}
     chosen = TrainConfig.parse(
         {
-            "dictionary": {"kind": "jumprelu", **SMALL, "target_l0": target, **values},
+            "dictionary": {"kind": "jumprelu", **SIZE, "target_l0": target, **values},
             "n_tokens": 600_000,
             "batch_size": 1000,
             "lr": 3e-3,

@@ -123,6 +123,11 @@ class Codes:
         ]
         return Blocks(order, back, tuple(places))
 
+    def at(self, entries: Int[Tensor, " m"]) -> "Codes":
+        """These entries alone, by their ascending numbers."""
+        rows, indices, values = self.rows[entries], self.indices[entries], self.values[entries]
+        return Codes.from_pairs(rows, indices, values, len(self), self.d_sae)
+
     def with_values(self, values: Float[Tensor, " nnz"]) -> "Codes":
         """The same places with other values."""
         other = Codes(self.indptr, self.indices, values, self.d_sae)

@@ -48,6 +48,7 @@ class Scores(Protocol):
         """The scores at `[rows, indices]`, tokens ascending."""
 
 
+@runtime_checkable
 class BatchChoice(Protocol):
     """Fields of the configurations that choose over a batch."""
 

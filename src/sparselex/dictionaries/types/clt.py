@@ -14,7 +14,8 @@ from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.config import DictionaryConfig, check_k
 from sparselex.dictionaries.kinds import Gradients, SelectionDtype
 from sparselex.dictionaries.ranks import ALONE, Ranks
-from sparselex.dictionaries.sparse.products import Block, Scorer, decode_at, encode_at
+from sparselex.dictionaries.sparse.layered import LayeredScores
+from sparselex.dictionaries.sparse.products import Scorer, decode_at, encode_at
 from sparselex.dictionaries.sparse.selection import batch_codes
 from sparselex.dictionaries.trainable import Select, TrainableDictionary
 from sparselex.dictionaries.vectors import largest_positive, spread, unit_rows
@@ -209,13 +210,12 @@ class CrossLayerTranscoder(TrainableDictionary):
         here = self._summed(written())
         return self.ranks.over_latents(here) + self.b_dec if divided else here
 
-    def scorer(self, dtype: torch.dtype | None = None) -> "LayeredScores":
+    def scorer(self, dtype: torch.dtype | None = None) -> LayeredScores:
         """What gives each latent's contribution length by one product for each layer."""
         sizes = self.row_sizes()
         parts = zip(self.W_enc, sizes.split(self.n_in_layer), self._biases(), strict=True)
-        return LayeredScores(
-            [Scorer(rows.T, size, bias * size, dtype or rows.dtype) for rows, size, bias in parts], self.parts_in, sizes
-        )
+        scorers = [Scorer(rows.T, size, bias * size, dtype or rows.dtype) for rows, size, bias in parts]
+        return LayeredScores(scorers, self.parts_in, sizes)
 
     def reconstruct_from_dead(
         self, x: Float[Tensor, "n d_in"], dead: Int[Tensor, " n_dead"], k_aux: int, select: Select = torch.index_select
@@ -274,39 +274,3 @@ class CrossLayerTranscoder(TrainableDictionary):
             own, rest = rest.split((width, rest.shape[1] - width), dim=-1)  # no later layer writes here
             done.append(own)
         return torch.cat(done, dim=-1)
-
-
-class LayeredScores:
-    """Scores of all latents where each layer's read columns of their own."""
-
-    def __init__(self, scorers: Sequence[Scorer], parts: Sequence[int], norms: Float[Tensor, " d_sae"]):
-        self.norms, self.dtype, self._scorers, self._parts = norms, scorers[0].dtype, scorers, list(parts)
-        self._width = len(norms) // len(scorers)
-
-    @torch.no_grad()
-    def __call__(self, x: Float[Tensor, "n d_in"]) -> Tensor:
-        """All scores `[n, d_sae]`, in the scorers' precision."""
-        parts = zip(self._scorers, x.split(self._parts, dim=-1), strict=True)
-        return torch.cat([scorer(own) for scorer, own in parts], dim=-1)
-
-    def blocks(self, x: Float[Tensor, "n d_in"], *, into: Tensor | None = None) -> Iterator[Block]:
-        """The same block by block, layer after layer."""
-        written = 0
-        for layer, (scorer, own) in enumerate(zip(self._scorers, x.split(self._parts, dim=-1), strict=True)):
-            for block in scorer.blocks(own, into=None if into is None else into[written:]):
-                yield block._replace(latent=block.latent + layer * self._width)
-            written += len(x) * self._width
-
-    @torch.no_grad()
-    def at(
-        self,
-        x: Float[Tensor, "n d_in"],
-        rows: Int[Tensor, " nnz"],
-        indices: Int[Tensor, " nnz"],
-        gradients: Gradients = "auto",
-    ) -> Float[Tensor, " nnz"]:
-        """The scores at `[rows, indices]`, tokens ascending, in the precision of `x`."""
-        none = x.new_zeros(len(indices))
-        blocks = Codes.from_pairs(rows, indices, none, len(x), len(self.norms)).blocks(len(self._scorers))
-        parts = zip(self._scorers, x.split(self._parts, dim=-1), blocks.places, strict=True)
-        return blocks.joined([s.at(own.contiguous(), part.rows, part.indices, gradients) for s, own, part in parts])

@@ -90,13 +90,8 @@ class JumpReLU(EncoderDictionary):
             values = (beyond + lowest[indices]) / norms[indices]
             near = Codes.from_pairs(rows, indices, values, len(x), d_sae)
         pre = encode_at(x, self.W_enc, self.b_enc, self.centre, near, gradients=gradients)
-        opened = _Jump.apply(
-            pre.values,
-            self.threshold[indices],
-            norms[indices],
-            self.config.bandwidth,
-            self.config.gradient == "everything",
-        )
+        window = self.config.bandwidth, self.config.gradient == "everything"
+        opened = _Jump.apply(pre.values, self.threshold[indices], norms[indices], *window)
         codes = near.with_values(pre.values * opened)
         codes.gate = near.with_values(opened)
         return codes

@@ -46,10 +46,8 @@ class Matryoshka(BatchTopK):
         for share in self.config.prefixes:
             end = max(start + 1, round(share * self.config.d_sae))
             inside = ((latents >= start) & (latents < end)).nonzero().view(-1)
-            part = Codes.from_pairs(
-                codes.rows[inside], codes.indices[inside], codes.values[inside], len(codes), self.d_sae
-            )
-            x_hat = x_hat + self.ranks.over_latents(decode_at(part, self.W_dec, self.b_dec.new_zeros(self.d_out)))
+            part = decode_at(codes.at(inside), self.W_dec, self.b_dec.new_zeros(self.d_out))
+            x_hat = x_hat + self.ranks.over_latents(part)
             loss = loss + (x_hat - target).square().sum() / len(target)
             start = end
         return self.ranks.share_of(loss)
