@@ -15,7 +15,7 @@ from sparselex.dictionaries.controls.basis import neurons, principal_components
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.evaluate.core import CORE, core_figures, core_sums, moments
 from sparselex.evaluate.evaluate import density_histogram
-from sparselex.evaluate.report import _median_interval, _verdicts, report, write_report
+from sparselex.evaluate.report import _verdicts, report, write_report
 from sparselex.lm.subject import load_model
 
 HOOK = "blocks.0.mlp.hook_post"
@@ -126,12 +126,6 @@ def test_verdicts_say_plainly_where_the_twin_is_no_different():
     twin = {"core/a": figure("core/a", 2, 3), "core/b": figure("core/b", 0.5, 3)}
     apart, alike, _ = _verdicts(main, twin)
     assert "core/a" in apart and "core/b" in alike and "core/b" not in apart
-
-
-def test_the_median_interval_covers():
-    rng = np.random.default_rng(0)
-    hits = sum(low <= 0 <= high for low, high in (_median_interval(rng.normal(size=101).tolist()) for _ in range(500)))
-    assert 0.92 < hits / 500 < 0.99
 
 
 def test_a_workspace_without_figures_says_what_to_run(tmp_path):
