@@ -15,7 +15,7 @@ from sparselex.base.figures import Figure
 from sparselex.cli.main import app
 from sparselex.evaluate.metrics import METRICS
 from sparselex.evaluate.report import Report
-from sparselex.explain.records import DEFINITIONS
+from sparselex.explain.scorers.exact import ExactScorer
 
 ROOT = Path(__file__).parent.parent
 SRC = ROOT / "src" / "sparselex"
@@ -75,7 +75,7 @@ def test_every_figure_and_field_of_the_report_is_documented():
     differences = [f"diff/{name}_share" for name in (*DIFF_CLASSES, "only_a_specific", "only_b_specific")]
     differences.append("diff/shared_cosine")
     fields = [*Report.model_fields, *Figure.model_fields]
-    for name in [*(f"core/{name}" for name in METRICS.names()), *differences, *DEFINITIONS, *fields]:
+    for name in [*(f"core/{name}" for name in METRICS.names()), *differences, *ExactScorer.definitions, *fields]:
         assert f"`{name}`" in text, name
 
 

@@ -1,9 +1,22 @@
-"""Public conformance checks: any dictionary, ours or a plug-in's, can be held against the interface's promises."""
+"""Public conformance checks: dictionaries, explainers and scorers, ours or a plug-in's, held against what their
+interfaces promise. Each raises `AssertionError` naming the broken promise."""
 
+import json
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
 import torch
 
+from sparselex.base.figures import Failure
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import Dictionary
+from sparselex.explain.config import ExplainConfig
+from sparselex.explain.evidence import Evidence, HeldOut
+from sparselex.explain.protocols import Explainer, Scorer
+from sparselex.explain.records import Explanation, Judgement, Score, Scored
+from sparselex.features.index import FeatureIndex
 
 
 def check_dictionary(dictionary: Dictionary, n_tokens: int = 64, seed: int = 0) -> None:
@@ -30,6 +43,92 @@ def check_dictionary(dictionary: Dictionary, n_tokens: int = 64, seed: int = 0) 
     if found.requires_grad and (found != 0).any():
         found.sum().backward()
     assert x.grad is not None and x.grad.isfinite().all() and (x.grad != 0).any(), "gradients flow from codes to inputs"
+
+
+def check_explainer(
+    kind: type[Explainer], index: FeatureIndex, *, name: str, options: dict[str, Any] | None = None, n_latents: int = 16
+) -> list[Explanation]:
+    """Assert what every `Explainer` promises, on `n_latents` latents of an index.
+
+    `name` is the one under which `kind` is or will be registered; `options` are those of `ExplainConfig`. Returns what
+    was said, so that a scorer can be tried on it.
+    """
+    config = ExplainConfig(options=options or {})
+    assert isinstance(kind.explained, str) and kind.explained, "`explained` says what an explained latent has"
+    explainer = kind(Evidence(index, config.seed), config)
+    often = np.flatnonzero(index.table["train_n_active"] >= config.min_active)
+    latents = often[:: max(1, len(often) // n_latents)][:n_latents].tolist()
+    assert latents, "an index with latents that are active often enough to be explained"
+    said = []
+    for latent in latents:
+        found = explainer.explain(latent)
+        assert isinstance(found, Explanation | Failure), "`explain` gives an Explanation or a Failure"
+        assert found == explainer.explain(latent), "the same latent is explained alike when asked again"
+        if isinstance(found, Failure):
+            assert found.reason, "a failure says why"
+        else:
+            _check_explanation(found, latent, name)
+            said.append(found)
+    return said
+
+
+def check_scorer(
+    kind: type[Scorer], index: FeatureIndex, explanations: Iterable[Explanation], *, name: str
+) -> dict[int, Scored | Failure]:
+    """Assert what every `Scorer` promises, on explanations of latents of an index, of which it can score one at least.
+
+    `name` is the one under which `kind` is or will be registered. Returns what was made of each latent.
+    """
+    config = ExplainConfig()
+    assert kind.headline in kind.definitions, "`headline` is one of the metrics in `definitions`"
+    assert all(kind.definitions.values()), "`definitions` says of every metric what it is"
+    held_out = HeldOut(index, config.seed)
+    scorer, found = kind(held_out, config), {}
+    for explanation in (e for e in explanations if e.status == "explained"):
+        scored = found[explanation.latent] = scorer.score(explanation)
+        assert isinstance(scored, Scored | Failure), "`score` gives Scored or a Failure"
+        assert scored == scorer.score(explanation), "the same explanation is scored alike when asked again"
+        if isinstance(scored, Failure):
+            assert scored.reason, "a failure says why"
+            continue
+        rows: list[Score | Judgement] = [*scored.scores, *scored.judgements]
+        assert {(row.explainer, row.scorer) for row in rows} <= {(explanation.explainer, name)}, (
+            "rows name who made them"
+        )
+        _check_scores(scored.scores, kind.definitions)
+        _check_judgements(scored.judgements, held_out, explanation.latent)
+    assert any(isinstance(scored, Scored) for scored in found.values()), "at least one explanation is scored"
+    return found
+
+
+def _check_explanation(found: Explanation, latent: int, name: str) -> None:
+    assert (found.latent, found.explainer) == (latent, name), "an explanation names its latent and its explainer"
+    assert found.status != "failed", "what failed is given as a Failure"
+    assert found.text and found.title, "there are words, or the reason for an abstention, and a title"
+    assert json.loads(json.dumps(found.predictor)) == found.predictor, "the predictor is JSON"
+
+
+def _check_scores(scores: list[Score], definitions: dict[str, str]) -> None:
+    metrics = [score.metric for score in scores]
+    assert len(set(metrics)) == len(metrics) and set(metrics) <= set(definitions), "each defined metric at most once"
+    for score in scores:
+        ends = [end for end in (score.ci_low, score.value, score.ci_high) if end is not None]
+        assert all(map(math.isfinite, [*ends, score.null or 0.0])), "what cannot be formed is left out, not NaN"
+        assert score.n > 0, "a score says over how many observations it is"
+        assert score.ci_low is None or score.ci_high is None or score.ci_low <= score.ci_high, (
+            "the interval has two ends"
+        )
+
+
+def _check_judgements(judgements: list[Judgement], held_out: HeldOut, latent: int) -> None:
+    tokens, column = held_out.tokens, held_out.column(latent)
+    activations = dict(zip(tokens.positions[column.ranks].tolist(), column.values.tolist(), strict=True))
+    positions = [judgement.position for judgement in judgements]
+    assert len(set(positions)) == len(positions), "each position is judged once"
+    assert set(positions) <= set(tokens.positions.tolist()), "judged positions are counted test tokens"
+    for judgement in judgements:
+        assert judgement.expected == activations.get(judgement.position, 0.0), "`expected` is the activation, by size"
+        assert judgement.said is None or math.isfinite(judgement.said), "`said` is a number, or None without an answer"
 
 
 def _close(found: torch.Tensor, expected: torch.Tensor, promise: str) -> None:

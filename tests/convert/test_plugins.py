@@ -16,6 +16,7 @@ from sparselex.evaluate.config import EvaluateConfig
 from sparselex.testing import check_dictionary
 from tests.support.plugin import documented, documented_entries, install
 
+
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
     entries = documented_entries("sparselex.control", "sparselex.format", "sparselex.layout")

@@ -213,3 +213,15 @@ def test_figures_without_explanations_are_failures():
     assert share_figure("rule", "a rule", []).failure and share_figure("rule", "a rule", []).value is None
     (figure,) = score_figures("explain/rule", "f1", {"f1": "words"}, [])
     assert figure.failure == "no latent has this score"
+
+
+def test_the_interval_of_a_median_covers_it():
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(500):
+        values = rng.normal(size=101).tolist()
+        scores = [
+            Score(explainer="", scorer="", metric="f1", value=v, ci_low=0, ci_high=0, n=1, null=0) for v in values
+        ]
+        (figure,) = score_figures("explain/rule", "f1", {"f1": "words"}, scores)
+        hits += figure.ci_low <= 0 <= figure.ci_high
+    assert 0.92 < hits / 500 < 0.99
