@@ -9,7 +9,8 @@ from sparselex.base.artifacts import open_artifact
 from sparselex.base.sites import Mask
 from sparselex.dictionaries.controls.basis import neurons, principal_components
 from sparselex.dictionaries.files import load_dictionary
-from sparselex.evaluate.core import core_figures, core_sums, moments
+from sparselex.evaluate.core import core_sums, moments
+from sparselex.evaluate.core_figures import core_figures
 from sparselex.evaluate.latents import density_histogram
 from sparselex.evaluate.metrics import METRICS
 from sparselex.evaluate.records import Evaluation

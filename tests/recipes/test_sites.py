@@ -23,7 +23,8 @@ from sparselex.dictionaries.files import load_dictionary
 from sparselex.dictionaries.table import new_dictionary
 from sparselex.dictionaries.types.clt import CrossLayerTranscoder
 from sparselex.dictionaries.types.relu import ReLUConfig
-from sparselex.evaluate.core import core_figures, core_sums, moments
+from sparselex.evaluate.core import core_sums, moments
+from sparselex.evaluate.core_figures import core_figures
 from sparselex.evaluate.report import report, write_report
 from sparselex.features.build import _written
 from sparselex.features.config import IndexConfig
