@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sparselex.evaluate.core_figures import core_figures, pooled
 
 from sparselex.activations.live import Reader
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Mask
 from sparselex.dictionaries.files import load_dictionary
-from sparselex.evaluate.core import core_figures, core_sums, pooled
+from sparselex.evaluate.core import core_sums
 from sparselex.evaluate.metrics import METRICS, OF_PREDICTIONS, token_columns
 from sparselex.lm.subject import load_model
 

@@ -19,8 +19,14 @@ from sparselex.dictionaries.files import load_dictionary
 from sparselex.dictionaries.table import new_dictionary
 from sparselex.dictionaries.types.clt import CrossLayerTranscoder
 from sparselex.dictionaries.types.relu import ReLUConfig
+<<<<<<< HEAD
 from sparselex.evaluate.core import core_figures, core_sums, moments
 from sparselex.evaluate.report import write_report
+=======
+from sparselex.evaluate.core import core_sums, moments
+from sparselex.evaluate.core_figures import core_figures
+from sparselex.evaluate.report import report, write_report
+>>>>>>> w-figures
 from sparselex.features.build import _written
 from sparselex.lm.config import ModelConfig
 from sparselex.lm.embedded import EMBEDDED

@@ -43,28 +43,36 @@ def diff(
 
     Raises `UserError` if one model is read, several hooks of two, or two of unequal width.
     """
-    if not isinstance(model, ModelPair):
-        raise UserError(
-            f"This run reads one model, {model.name}.",
-            "a run on two models",
-            "harvest with --second-model under a --run of its own, and train there.",
-        )
-    found = directions(dictionary)
+    names, found = _both_names(model), directions(dictionary)
     to, sited = Path(to), Sited(sites=sites, options=config)
     if finished(to, "diff", sited, inputs):
         return ModelDiff.parse(read_json(to / DIFF), str(to / DIFF))
     keep_freed_memory()
+<<<<<<< HEAD
     reader = Reader(model, corpus, sites, batch_rows=config.batch_rows)
+=======
+    reader = Reader(model, corpus, sites.names()["hook"], sites.mask, batch_rows=config.batch_rows)
+>>>>>>> w-figures
     with stage(to, "diff", sited, inputs) as staging:
         scaling = LatentScaling(found, dictionary.b_dec)
         _add_test_rows(scaling, reader, dictionary, config.n_rows)
         latents = scaling.finish()
-        summary = _summary(latents, (model.first.name, model.second.name), scaling.n_tokens, config)
+        summary = _summary(latents, names, scaling.n_tokens, config)
         Figures(figures=summary.figures).write(staging.folder)
         write_json(staging.folder / DIFF, summary.to_json())
         write_table(latents, staging.folder / TABLE)
         staging.finish()
     return summary
+
+
+def _both_names(model: SubjectModel | ModelPair) -> tuple[str, str]:
+    if isinstance(model, ModelPair):
+        return model.first.name, model.second.name
+    raise UserError(
+        f"This run reads one model, {model.name}.",
+        "a run on two models",
+        "harvest with --second-model under a --run of its own, and train there.",
+    )
 
 
 def _add_test_rows(scaling: LatentScaling, reader: Reader, dictionary: Dictionary, n_rows: int) -> None:

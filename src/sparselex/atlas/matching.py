@@ -3,7 +3,7 @@
 Both claims are compared with chance: even random rows have a nearest neighbour, and in few dimensions a near one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -69,26 +69,15 @@ def stability_figures(dictionaries: Sequence[Dictionary], prefix: str) -> list[F
     agree = "matchings of decoder and encoder agree, both" if encoded else "matching is"
     n = f"{len(pairs)} pair{'s' if len(pairs) > 1 else ''} of seeds, {len(pairs[0].nearest):,} latents each"
     where = f"{n}, same data in the same order; null: random rows"
-
-    def figure(name: str, part: Callable[[Pair], Tensor | None], words: str) -> Figure:
-        return _over_pairs(f"{prefix}/{name}", [part(pair) for pair in pairs], part(null), f"{words}, {where}")
-
+    words = {
+        "nearest_cosine": "mean cosine of a latent's direction with the nearest one of the other seed",
+        "matched_cosine": "mean cosine with the partner in the best one-to-one matching",
+        "shared_share": f"share of latents whose {agree} at cosine {SHARED_ABOVE} or more",
+    }
+    parts = list(zip(*pairs, strict=True))  # as the fields of `Pair`, in the order of `words`
     return [
-        figure(
-            "nearest_cosine",
-            lambda pair: pair.nearest,
-            "mean cosine of a latent's direction with the nearest one of the other seed",
-        ),
-        figure(
-            "matched_cosine",
-            lambda pair: pair.matched,
-            "mean cosine with the partner in the best one-to-one matching",
-        ),
-        figure(
-            "shared_share",
-            lambda pair: pair.shared,
-            f"share of latents whose {agree} at cosine {SHARED_ABOVE} or more",
-        ),
+        _over_pairs(f"{prefix}/{name}", values, by_chance, f"{what}, {where}")
+        for (name, what), values, by_chance in zip(words.items(), parts, null, strict=True)
     ]
 
 

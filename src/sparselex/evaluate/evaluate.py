@@ -11,8 +11,10 @@ from sparselex.base.sites import Sited, Sites
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.evaluate.config import EvaluateConfig
 from sparselex.evaluate.controls import control_dictionaries
-from sparselex.evaluate.core import SiteSums, core_figures, core_sums, moments, pooled, training_sample
+from sparselex.evaluate.core import core_sums, moments, training_sample
+from sparselex.evaluate.core_figures import core_figures, pooled
 from sparselex.evaluate.latents import density_histogram, latent_figures
+from sparselex.evaluate.metrics import SiteSums
 from sparselex.evaluate.records import Evaluation
 from sparselex.features.index import FeatureIndex
 from sparselex.lm.subject import Readable

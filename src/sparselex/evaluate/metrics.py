@@ -21,6 +21,10 @@ every predicted token: `n_predicted` (1), the model's loss `ce`, its loss with t
 reconstruction's and the mean's predictions from the model's own.
 """
 
+SiteSums = dict[str, Floats]
+"""Of one dictionary at one site: the same columns `[n_documents]`, but for `spread`, which follows from the summed
+target `x`, `[n_documents, width]`."""
+
 
 class Column(NamedTuple):
     """One number for each counted token, summed by document."""

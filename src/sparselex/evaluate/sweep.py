@@ -15,7 +15,8 @@ from sparselex.atlas.records import SweepReport, SweepRow
 from sparselex.base.figures import Figure, mean_figure
 from sparselex.dictionaries.controls.bases import principal_components
 from sparselex.dictionaries.dictionary import Dictionary
-from sparselex.evaluate.core import core_figures, core_sums, moments, pooled
+from sparselex.evaluate.core import core_sums, moments
+from sparselex.evaluate.core_figures import core_figures, pooled
 
 
 class Measured(NamedTuple):
