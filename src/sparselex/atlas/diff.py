@@ -48,11 +48,7 @@ def diff(
     if finished(to, "diff", sited, inputs):
         return ModelDiff.parse(read_json(to / DIFF), str(to / DIFF))
     keep_freed_memory()
-<<<<<<< HEAD
     reader = Reader(model, corpus, sites, batch_rows=config.batch_rows)
-=======
-    reader = Reader(model, corpus, sites.names()["hook"], sites.mask, batch_rows=config.batch_rows)
->>>>>>> w-figures
     with stage(to, "diff", sited, inputs) as staging:
         scaling = LatentScaling(found, dictionary.b_dec)
         _add_test_rows(scaling, reader, dictionary, config.n_rows)
@@ -65,7 +61,7 @@ def diff(
     return summary
 
 
-def _both_names(model: SubjectModel | ModelPair) -> tuple[str, str]:
+def _both_names(model: Readable) -> tuple[str, str]:
     if isinstance(model, ModelPair):
         return model.first.name, model.second.name
     raise UserError(
