@@ -59,17 +59,11 @@ def check_explainer(
     often = np.flatnonzero(index.table["train_n_active"] >= config.min_active)
     latents = often[:: max(1, len(often) // n_latents)][:n_latents].tolist()
     assert latents, "an index with latents that are active often enough to be explained"
-    said = []
-    for latent in latents:
-        found = explainer.explain(latent)
-        assert isinstance(found, Explanation | Failure), "`explain` gives an Explanation or a Failure"
-        assert found == explainer.explain(latent), "the same latent is explained alike when asked again"
-        if isinstance(found, Failure):
-            assert found.reason, "a failure says why"
-        else:
-            _check_explanation(found, latent, name)
-            said.append(found)
-    return said
+    found = {latent: explainer.explain(latent) for latent in latents}
+    for latent, said in found.items():
+        assert said == explainer.explain(latent), "the same latent is explained alike when asked again"
+        _check_explanation(said, latent, name)
+    return [said for said in found.values() if isinstance(said, Explanation)]
 
 
 def check_scorer(
@@ -86,22 +80,25 @@ def check_scorer(
     scorer, found = kind(held_out, config), {}
     for explanation in (e for e in explanations if e.status == "explained"):
         scored = found[explanation.latent] = scorer.score(explanation)
-        assert isinstance(scored, Scored | Failure), "`score` gives Scored or a Failure"
         assert scored == scorer.score(explanation), "the same explanation is scored alike when asked again"
+        assert isinstance(scored, Scored | Failure), "`score` gives Scored or a Failure"
         if isinstance(scored, Failure):
             assert scored.reason, "a failure says why"
             continue
         rows: list[Score | Judgement] = [*scored.scores, *scored.judgements]
-        assert {(row.explainer, row.scorer) for row in rows} <= {(explanation.explainer, name)}, (
-            "rows name who made them"
-        )
+        by = {(row.explainer, row.scorer) for row in rows}
+        assert by <= {(explanation.explainer, name)}, "rows name who made them"
         _check_scores(scored.scores, kind.definitions)
         _check_judgements(scored.judgements, held_out, explanation.latent)
     assert any(isinstance(scored, Scored) for scored in found.values()), "at least one explanation is scored"
     return found
 
 
-def _check_explanation(found: Explanation, latent: int, name: str) -> None:
+def _check_explanation(found: Explanation | Failure, latent: int, name: str) -> None:
+    assert isinstance(found, Explanation | Failure), "`explain` gives an Explanation or a Failure"
+    if isinstance(found, Failure):
+        assert found.reason, "a failure says why"
+        return
     assert (found.latent, found.explainer) == (latent, name), "an explanation names its latent and its explainer"
     assert found.status != "failed", "what failed is given as a Failure"
     assert found.text and found.title, "there are words, or the reason for an abstention, and a title"
@@ -112,12 +109,10 @@ def _check_scores(scores: list[Score], definitions: dict[str, str]) -> None:
     metrics = [score.metric for score in scores]
     assert len(set(metrics)) == len(metrics) and set(metrics) <= set(definitions), "each defined metric at most once"
     for score in scores:
-        ends = [end for end in (score.ci_low, score.value, score.ci_high) if end is not None]
-        assert all(map(math.isfinite, [*ends, score.null or 0.0])), "what cannot be formed is left out, not NaN"
+        ends = [end for end in (score.ci_low, score.ci_high) if end is not None]
+        assert all(map(math.isfinite, [*ends, score.value, score.null or 0.0])), "what cannot be formed is left out"
         assert score.n > 0, "a score says over how many observations it is"
-        assert score.ci_low is None or score.ci_high is None or score.ci_low <= score.ci_high, (
-            "the interval has two ends"
-        )
+        assert ends == sorted(ends), "an interval goes from low to high"
 
 
 def _check_judgements(judgements: list[Judgement], held_out: HeldOut, latent: int) -> None:

@@ -40,6 +40,17 @@ def test_migrations_run_once_and_keep_what_is_there(tmp_path):
             use(Database(path, "notes", [FIRST]))
 
 
+def test_up_to_date_tables_are_left_alone(tmp_path):
+    db = Database(tmp_path / "w.sqlite", "notes", [FIRST])
+    db.update()
+    before = db.path.stat().st_mtime_ns, db.path.read_bytes()
+    with sqlite3.connect(db.path) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        db.update()  # waits for nobody
+    writer.close()
+    assert (db.path.stat().st_mtime_ns, db.path.read_bytes()) == before
+
+
 def test_components_keep_their_own_versions(tmp_path):
     path = tmp_path / "w.sqlite"
     write(Database(path, "notes", [FIRST, SECOND]), "a", "b")

@@ -6,7 +6,6 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 from safetensors.torch import load_file
-from sparselex.evaluate.core_figures import core_figures
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXConfig
 
 from sparselex.activations.live import Reader
@@ -21,6 +20,7 @@ from sparselex.dictionaries.table import new_dictionary
 from sparselex.dictionaries.types.clt import CrossLayerTranscoder
 from sparselex.dictionaries.types.relu import ReLUConfig
 from sparselex.evaluate.core import core_sums, moments
+from sparselex.evaluate.core_figures import core_figures
 from sparselex.evaluate.report import write_report
 from sparselex.features.build import _written
 from sparselex.lm.config import ModelConfig

@@ -7,6 +7,7 @@ requests to language models), each with a schema version of its own.
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,11 @@ class Database:
                 yield db
 
     def update(self) -> None:
-        """Make the file if it is missing, and bring the component's tables up to date."""
+        """Make the file and the component's tables if they are missing, and bring them up to date if they are not."""
+        if self.path.exists():
+            with self._connection("rw") as db:
+                if self._version(db) == len(self.migrations):
+                    return
         with self.writing():
             pass
 
@@ -62,9 +67,10 @@ class Database:
         version = self._version(db)
         if version > len(self.migrations):
             raise self._other_version(version)
-        for statements in self.migrations[version:]:
-            for statement in statements:
-                db.execute(statement)
+        if version == len(self.migrations):
+            return
+        for statement in chain(*self.migrations[version:]):
+            db.execute(statement)
         db.execute(_VERSIONS)
         db.execute("INSERT OR REPLACE INTO component VALUES (?, ?)", (self.component, len(self.migrations)))
 

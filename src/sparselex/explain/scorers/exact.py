@@ -48,45 +48,30 @@ class ExactScorer:
         null = predictor.get("null")
         at_null = values(Rule.of(null), self.table, self.evidence.shifted(latent)) if null else {}
         scores = self._scores(explanation.explainer, rule, column, at_null)
-        return Scored(scores, self._judgements(explanation, rule, column))
+        return Scored(scores, self._judgements(explanation, rule))
 
     def _scores(self, explainer: str, rule: Rule, column: Column, at_null: dict[str, float]) -> list[Score]:
         """Every measure with its interval; one that cannot be formed (no active token) is left out."""
         sums, found = Sums(rule, self.table, column), []
+        score = partial(Score, explainer=explainer, scorer="exact", n=self.table.n)
         for name in sums.measures(sums.per_document.sum(0)):
             interval = bootstrap_interval(sums.per_document, partial(_measure, sums, name), n_draws=300)
             if not np.isfinite(interval.value):
                 continue
             low, high = (end if np.isfinite(end) else None for end in (interval.low, interval.high))
-            found.append(
-                Score(
-                    explainer=explainer,
-                    scorer="exact",
-                    metric=name,
-                    value=interval.value,
-                    ci_low=low,
-                    ci_high=high,
-                    n=self.table.n,
-                    null=at_null.get(name),
-                )
-            )
+            found.append(score(metric=name, value=interval.value, ci_low=low, ci_high=high, null=at_null.get(name)))
         return found
 
-    def _judgements(self, explanation: Explanation, rule: Rule, column: Column) -> list[Judgement]:
+    def _judgements(self, explanation: Explanation, rule: Rule) -> list[Judgement]:
         """Active tokens and silent ones, each drawn at random, one a row, with what the rule says of them."""
         latent, seed = explanation.latent, self.seed
         drawn = self.evidence.examples(latent, N_JUDGED, seed) + self.evidence.silent(latent, N_JUDGED, seed)
         positions = np.array([example.position for example in drawn], dtype=np.int64)
         ranks = np.searchsorted(self.table.counted.positions, positions)
         said = rule.predict(self.table.keys[rule.kind][ranks]).tolist()
+        judgement = partial(Judgement, explainer=explanation.explainer, scorer="exact")
         return [
-            Judgement(
-                explainer=explanation.explainer,
-                scorer="exact",
-                position=example.position,
-                expected=abs(example.value),
-                said=prediction,
-            )
+            judgement(position=example.position, expected=abs(example.value), said=prediction)
             for example, prediction in zip(drawn, said, strict=True)
         ]
 
