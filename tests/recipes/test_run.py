@@ -16,7 +16,7 @@ from tests.support.small import TRAINING, small_config, small_run, values_of, wr
 
 
 def test_a_run_survives_json():
-    config = new_run("embedded", "stdlib", n_tokens=1000, k=4)
+    config = new_run("embedded", "stdlib", n_tokens=1000, device="cpu").with_stage("train", {"k": 4})
     assert RunConfig.parse(config.to_json()) == config
 
 

@@ -15,7 +15,7 @@ class TrainingChoice(Config):
     kind: Kind = "batchtopk"
     """Type of dictionary."""
 
-    expansion: PositiveFloat = 8
+    expansion: PositiveFloat = 8.0
     """Latents per dimension of the activations."""
 
     k: PositiveInt | None = None

@@ -18,7 +18,7 @@ class Demo(Reads):
     """Make a graded dictionary from start to end: corpus, training, index, explanations, evaluation, and the same on a
     random-weight twin. Killed at any moment, the same command goes on; run again, it does nothing twice."""
 
-    expansion: PositiveFloat = 8
+    expansion: PositiveFloat = 8.0
     """Latents per activation dimension."""
 
     k: PositiveInt | None = None

@@ -31,6 +31,11 @@ class TrainingLog:
         for observer in self.observers:
             observer(line)
 
+    def last(self, name: str) -> dict[str, Any] | None:
+        """The last line that has the figure `name`, or None."""
+        lines = map(json.loads, self.path.read_text(encoding="utf-8").splitlines())
+        return next((line for line in reversed(list(lines)) if name in line), None)
+
     def cut(self, last_step: int) -> None:
         """Leave out lines of later steps: those logged after a checkpoint belong to steps that are now taken again."""
         if not self.writes:

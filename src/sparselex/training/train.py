@@ -220,13 +220,15 @@ def _finish(trainer: Trainer, job: Job) -> None:
         return
     dictionary.fold(trainer.x_scales, trainer.target_scales)
     write_dictionary(dictionary, trainer.staging.folder, model_name=job.model_name, sites=job.sites)
-    measured = {
+    measured: dict[str, Any] = {
         "x_scales": trainer.x_scales,
         "target_scales": trainer.target_scales,
         "n_steps": trainer.n_steps,
         "n_tokens": trainer.n_tokens,
         "n_dead": int(n_dead),
     }
+    if (held_out := trainer.log.last("validation_fvu")) is not None:
+        measured["held_out"] = {"l0": held_out["validation_l0"], "fvu": held_out["validation_fvu"]}
     trainer.staging.finish(dict(job.notes) | measured, drop=("checkpoint", "checkpoint.old", "checkpoint.new"))
 
 

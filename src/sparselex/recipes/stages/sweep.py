@@ -28,7 +28,7 @@ class Sweep(Stage):
     kinds: Annotated[tuple[Kind, ...], Option("--kind")] = ("batchtopk",)
     """Type of dictionary; may be repeated, as the next five."""
 
-    expansions: Annotated[tuple[PositiveFloat, ...], Option("--expansion")] = (8,)
+    expansions: Annotated[tuple[PositiveFloat, ...], Option("--expansion")] = (8.0,)
     """Latents per dimension of the activations."""
 
     ks: Annotated[tuple[PositiveInt, ...], Option("--k")] = ()

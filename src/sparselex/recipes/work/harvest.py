@@ -9,10 +9,10 @@ from sparselex.recipes.stages.harvest import Harvest
 
 def harvest_run(run: Run, stage: Harvest) -> None:
     """Write the shards of the run's sites. Raises `UserError` like `activations.harvest`."""
-    corpus = run.corpus
+    sites, corpus = run.sites, run.corpus  # in this order: a place that is not there is refused before text is read
     run.keep(stage)
     config = HarvestConfig(**{name: getattr(stage, name) for name in HarvestConfig.model_fields})
-    harvest(run.model, corpus, run.sites, config, run.folder / Harvest.makes)
+    harvest(run.model, corpus, sites, config, run.folder / Harvest.makes)
 
 
 def store_of(run: Run) -> ActivationStore:
