@@ -142,7 +142,7 @@ def test_what_is_not_finite_is_refused_while_writing(model, corpus, tmp_path, mo
 def test_a_model_that_is_broken_from_its_first_token(model, corpus, tmp_path, monkeypatch):
     """The median is NaN then; nothing may pass for a norm outlier because of it."""
     read = model.read
-    monkeypatch.setattr(model, "capture", lambda *a: {name: value * float("nan") for name, value in read(*a).items()})
+    monkeypatch.setattr(model, "read", lambda *a: {name: value * float("nan") for name, value in read(*a).items()})
     with pytest.raises(UserError, match="finite"):
         harvest(model, corpus, SITES, config("int8"), tmp_path / "a")
 

@@ -46,6 +46,10 @@ class TransformersModel:
         self._widths: dict[Hook, int] = {}
         self._located: dict[Hook, Location] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        # For another process, which finds its hooks anew: what views into a tensor need not survive the way.
+        return {name: value for name, value in self.__dict__.items() if name != "_family"} | {"_located": {}}
+
     @cached_property
     def id(self) -> str:
         """Hash of architecture and weights."""
