@@ -27,7 +27,7 @@ class DictionaryConfig(Config):
     """Whether sites are named in the order of the forward pass, each once: a latent then writes to later ones."""
 
     @classmethod
-    def fields_at(cls, read: Sequence[int], written: Sequence[int], expansion: float) -> dict[str, Any]:
+    def fields_at(cls, read: Sequence[int], written: Sequence[int], expansion: float | int) -> dict[str, Any]:
         """The fields `from_sites` and the number of latents, at sites of these widths with `expansion` latents for each
         dimension read.
 
@@ -83,7 +83,7 @@ class EncoderConfig(DictionaryConfig):
     from_sites: ClassVar[tuple[str, ...]] = ("d_in", "d_out", "parts")
 
     @classmethod
-    def fields_at(cls, read: Sequence[int], written: Sequence[int], expansion: float) -> dict[str, Any]:
+    def fields_at(cls, read: Sequence[int], written: Sequence[int], expansion: float | int) -> dict[str, Any]:
         """Of one site, of one site and its target, or of several sites side by side."""
         if len(read) > 1 and written:
             raise UserError(
@@ -140,7 +140,7 @@ def kind_in(config: type[DictionaryConfig]) -> str:
 
 
 def one_site(
-    config: type[DictionaryConfig], read: Sequence[int], written: Sequence[int], expansion: float
+    config: type[DictionaryConfig], read: Sequence[int], written: Sequence[int], expansion: float | int
 ) -> dict[str, Any]:
     """`fields_at` of a type that reconstructs the one site it reads. Raises `UserError` for others."""
     kind = kind_in(config)

@@ -42,7 +42,7 @@ class ArchetypalConfig(KConfig):
     """How far a row may leave the convex hull of the centroids, as a share of their mean length; 0 keeps it inside."""
 
     @classmethod
-    def fields_at(cls, read: Sequence[int], written: Sequence[int], expansion: float) -> dict[str, Any]:
+    def fields_at(cls, read: Sequence[int], written: Sequence[int], expansion: float | int) -> dict[str, Any]:
         """Rows are combinations of the input's own data: of one site, which is reconstructed."""
         return one_site(cls, read, written, expansion)
 

@@ -53,7 +53,7 @@ class CrossLayerConfig(DictionaryConfig):
     in_order: ClassVar[bool] = True
 
     @classmethod
-    def fields_at(cls, read: Sequence[int], written: Sequence[int], expansion: float) -> dict[str, Any]:
+    def fields_at(cls, read: Sequence[int], written: Sequence[int], expansion: float | int) -> dict[str, Any]:
         """Of several sites and as many targets; each layer has the same number of latents."""
         n = len(read)
         if n < 2 or len(written) != n:
