@@ -1,5 +1,6 @@
 """Pages that other packages bring: in the browser, as JSON and among the links, without a change in ours."""
 
+import dataclasses
 import re
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from sparselex.base.errors import UserError
-from sparselex.server.app import create_app
+from sparselex.server.app import PAGES, create_app
 from sparselex.server.page import Page
 
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "browser.md"
@@ -163,6 +164,12 @@ def test_a_page_that_cannot_be_loaded_is_named(install, workspace):
     with pytest.raises(UserError, match="best") as caught:
         create_app(workspace)
     assert "best.html" in caught.value.given and "uninstall" in caught.value.todo
+
+
+def test_every_page_and_every_field_of_a_page_stands_in_the_docs():
+    text = DOCUMENTED.read_text(encoding="utf-8")
+    for name in [*(page.path for _, page in PAGES.items()), *(field.name for field in dataclasses.fields(Page))]:
+        assert f"| `{name}` |" in text, name
 
 
 @pytest.mark.parametrize(("path", "label"), [("disk", ""), ("/runs/{run}/{latent}/disk", "Disk"), ("/{name}", "Name")])

@@ -82,15 +82,14 @@ class OpenWorkspace:
 
     def index(self, run: str) -> OpenIndex:
         """The feature index of a run. Raises `NoSuchPage` if it has none, `UserError` if it is damaged."""
-        self.card(run)
-        path = self.workspace.run(run) / "index"
-        if not self.has(run, "index"):
+        card, path = self.card(run), self.workspace.run(run) / "index"
+        if card.corpus is None or not self.has(run, "index"):
             raise NoSuchPage(
                 f"Run {run!r} has no feature index yet.",
                 "a run that has been indexed",
                 f"run `sparselex index {self.workspace.path.name} --run {run}`.",
             )
-        corpus = self.workspace.corpus_of(run)
+        corpus = self.workspace.corpora / card.corpus
         stamps = (stamp(path / MANIFEST), stamp(corpus / MANIFEST))
         if run not in self._indexes or self._indexes[run][0] != stamps:
             self._indexes[run] = (stamps, OpenIndex(FeatureIndex(path, TokenCorpus(corpus))))
