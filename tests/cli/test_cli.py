@@ -225,7 +225,7 @@ def test_hooks_lists_names_and_widths():
         (["train", "{staged}", "--option", "bandwidth"], "has no name or no value"),
         (["train", "{staged}", "--kind", "jumprelu", "--option", "bandwith=3"], "did you mean bandwidth"),
         (["train", "{staged}", "--kind", "sae"], "one of batchtopk, topk, relu"),
-        (["train", "{staged}", "--log-to", "mlflow"], "one of tensorboard, wandb"),
+        (["train", "{staged}", "--log-to", "mlflow"], "should be 'tensorboard' or 'wandb'"),
         (["diff", "{staged}"], "reads one model"),
         (["serve", "{tmp}"], "is no sparselex workspace"),
         (["nonsense"], "No such command"),

@@ -55,12 +55,25 @@ def test_a_failure_is_shown_as_not_measured(own):
     assert "not measured: the &lt;disk&gt; was full" in page_of(own)
 
 
-def test_a_report_older_than_an_evaluation_is_called_so(own):
-    path = own.run("twin") / "evaluation" / "evaluation.json"
-    values = json.loads(path.read_text())
-    values["figures"][0]["value"] += 1
-    path.write_text(json.dumps(values))
-    assert "older than the evaluations" in page_of(own)
+def test_a_report_older_than_an_artifact_is_called_so(own):
+    report = json.loads(own.report.read_text())
+    own.report.write_text(json.dumps(report | {"verdicts": []}))
+    assert "older than what it is about" in page_of(own)
+
+
+def test_a_report_that_cannot_be_made_again_says_why(own):
+    path = own.run("twin") / "evaluation" / "figures.json"
+    path.write_text(path.read_text().replace("1", "2", 1))
+    assert "cannot be made again" in page_of(own) and "damaged" in page_of(own)
+
+
+def test_figures_of_another_dictionary_are_left_out_and_named(own):
+    shutil.rmtree(own.run("main") / "dictionary")
+    shutil.copytree(own.run("twin") / "dictionary", own.run("main") / "dictionary")
+    write_report(own)
+    page = overview(OpenWorkspace(own))
+    assert page.groups == [] and [notice.split()[0] for notice in page.notices] == ["evaluation", "explanations"]
+    assert "evaluation is left out" in page_of(own)
 
 
 def test_missing_parts_keep_their_place(own):

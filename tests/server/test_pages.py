@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from sparselex.base.config import Config
 from sparselex.base.figures import Failure
-from sparselex.base.formats import visible
+from sparselex.features.printing import visible
 from sparselex.features.records import Example
 from sparselex.features.tokens import TokenTexts
 from sparselex.features.windows import Windows

@@ -52,7 +52,8 @@ class Run(RunFolder):
         if not self.is_done(stage):
             self.check_needs(stage)
             found(stage.work)(self, stage, **(more or {}))
-            self.note_done(stage)
+            # As the run keeps it: a whole configuration from a file, for one, is kept as the choice that it makes.
+            self.note_done(self.stage(stage.verb) if stage.verb in self.config.stages else stage)
         gives = type(stage).gives
         return found(gives)(self) if gives else (self.manifest(stage.makes) if stage.makes else None)
 

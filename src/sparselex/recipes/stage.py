@@ -61,19 +61,17 @@ class Stage(Config):
         """What else must be as it was for the stage to be done, as JSON values; looked at without loading a model."""
         return None
 
-    @classmethod
-    def shown(cls, run: Any) -> Config:
+    def shown(self, run: Any) -> Config:
         """What the command line shows when the stage is done (`--json` prints it): by default the manifest of what was
         made."""
-        return run.manifest(cls.makes)
+        return run.manifest(self.makes)
 
-    @classmethod
-    def line(cls, run: Any, shown: Any) -> str:
+    def line(self, run: Any, shown: Any) -> str:
         """That in one line. `run` is the folder of the run, `shown` what the method of that name gave."""
         if not isinstance(shown, Manifest):
-            return f"{cls.verb} done, in {run.folder / cls.makes}"
+            return f"{self.verb} done, in {run.folder / self.makes}"
         n_bytes = sum(entry.n_bytes for entry in shown.files.values())
-        return f"{cls.makes}: {len(shown.files)} files, {n_bytes:,} bytes, in {run.folder / cls.makes}"
+        return f"{self.makes}: {len(shown.files)} files, {n_bytes:,} bytes, in {run.folder / self.makes}"
 
 
 STAGES: Registry[type[Stage]] = Registry(

@@ -18,8 +18,7 @@ class Diff(Stage, DiffConfig):
     work = "sparselex.recipes.work.diff:diff_run"
     gives = "sparselex.recipes.stages.diff:difference_of"
 
-    @classmethod
-    def shown(cls, run: Any) -> ModelDiff:
+    def shown(self, run: Any) -> ModelDiff:
         return difference_of(run)
 
 

@@ -18,15 +18,13 @@ class Evaluate(Stage, EvaluateConfig):
     work = "sparselex.recipes.work.evaluate:evaluate_run"
     gives = "sparselex.recipes.work.evaluate:evaluation_of"
 
-    @classmethod
-    def shown(cls, run: Any) -> Report:
+    def shown(self, run: Any) -> Report:
         return write_report(run.workspace)
 
-    @classmethod
-    def line(cls, run: Any, shown: Report) -> str:
-        figures = {figure.name: figure for figure in Figures.read(run.folder / cls.makes).figures}
+    def line(self, run: Any, shown: Report) -> str:
+        figures = {figure.name: figure for figure in Figures.read(run.folder / self.makes).figures}
         said = (f"{name} {_value(figures.get(f'core/{field}'))}" for name, field in _SAID.items())
-        return ", ".join(said) + f", in {run.folder / cls.makes}"
+        return ", ".join(said) + f", in {run.folder / self.makes}"
 
 
 _SAID = {"L0": "l0", "FVU": "fvu", "loss recovered": "loss_recovered_mean"}

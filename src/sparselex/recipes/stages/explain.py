@@ -22,12 +22,10 @@ class Explain(Stage, ExplainConfig):
         """How many latents the database holds an explanation of: it may have been moved away."""
         return len(ExplanationStore(run.workspace.database).entries(run.manifest("index").id))
 
-    @classmethod
-    def shown(cls, run: Any) -> ExplainSummary:
+    def shown(self, run: Any) -> ExplainSummary:
         return summary_of(run)
 
-    @classmethod
-    def line(cls, run: Any, shown: ExplainSummary) -> str:
+    def line(self, run: Any, shown: ExplainSummary) -> str:
         return str(shown)
 
 

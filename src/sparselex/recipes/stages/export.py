@@ -1,7 +1,7 @@
 """`export`: a run's dictionary in another project's layout."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from sparselex.base.config import Config
 from sparselex.recipes.option import Option
@@ -30,3 +30,9 @@ class Export(Stage):
 
     layout: str = "saelens"
     """saelens, sparsify or circuit-tracer (transcoders)."""
+
+    def shown(self, run: Any) -> Exported:
+        return Exported(layout=self.layout, folder=self.to)
+
+    def line(self, run: Any, shown: Exported) -> str:
+        return f"{shown.layout} layout in {shown.folder}"

@@ -17,13 +17,12 @@ class Harvest(Stage, Beginning, HarvestConfig):
     work = "sparselex.recipes.work.harvest:harvest_run"
     gives = "sparselex.recipes.work.harvest:store_of"
 
-    @classmethod
-    def line(cls, run: Any, shown: Manifest) -> str:
+    def line(self, run: Any, shown: Manifest) -> str:
         notes = shown.notes
         width = f"width {notes['d_in']}" + (f" and {notes['d_out']}" if notes["d_out"] else "")
         left_out = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in notes["masks"].items() if n)
         return (
-            f"{read_text(run)}\n{notes['n_tokens']:,} activations of {width} in {run.folder / cls.makes}"
+            f"{read_text(run)}\n{notes['n_tokens']:,} activations of {width} in {run.folder / self.makes}"
             f"; left out: {left_out or 'nothing'}"
         )
 

@@ -21,12 +21,11 @@ class Import(Stage, Beginning):
     source: Annotated[str, Option(positional=True)]
     """A local folder or file, or a Hugging Face repository (owner/name or owner/name:sub/folder-or-file)."""
 
-    @classmethod
-    def line(cls, run: Any, shown: Manifest) -> str:
+    def line(self, run: Any, shown: Manifest) -> str:
         config = shown.config
         d_in, d_sae, d_out = (config["dictionary"].get(name) for name in ("d_in", "d_sae", "d_out"))
         what = f"transcoder to width {d_out}" if d_out and d_out != d_in else "dictionary"
         return (
             f"{config['dictionary']['kind']} {what}, {d_in} -> {d_sae} latents, read as {config['format']}, "
-            f"in {run.folder / cls.makes}"
+            f"in {run.folder / self.makes}"
         )

@@ -23,9 +23,8 @@ class Index(Stage, IndexConfig):
     """Rows of the training split that are read, spread evenly over it; 0 on the command line, or null, reads all.
     Held-out rows are always read."""
 
-    @classmethod
-    def line(cls, run: Any, shown: Manifest) -> str:
+    def line(self, run: Any, shown: Manifest) -> str:
         notes = shown.notes
         return (
-            f"{notes['d_sae']:,} features over {sum(notes['n_tokens'].values()):,} tokens, in {run.folder / cls.makes}"
+            f"{notes['d_sae']:,} features over {sum(notes['n_tokens'].values()):,} tokens, in {run.folder / self.makes}"
         )

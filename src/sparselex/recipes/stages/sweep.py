@@ -61,8 +61,7 @@ class Sweep(Stage):
     moment_rows: PositiveInt = 512
     """Rows of the training split from which mean and principal components are taken."""
 
-    @classmethod
-    def shown(cls, run: Any) -> SweepReport:
+    def shown(self, run: Any) -> SweepReport:
         return sweep_of(run)
 
 

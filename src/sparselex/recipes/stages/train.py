@@ -1,6 +1,6 @@
 """`train`: activations in, a dictionary out."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import PositiveInt, model_validator
 
@@ -28,7 +28,7 @@ class Train(Stage, TrainingChoice):
     divide_latents: Annotated[PositiveInt, Option(in_passing=True)] = 1
     """Under torchrun: processes among which the latents are divided; the rest divides the data."""
 
-    log_to: Annotated[tuple[str, ...], Option(in_passing=True)] = ()
+    log_to: Annotated[tuple[Literal["tensorboard", "wandb"], ...], Option(in_passing=True)] = ()
     """Also send the log to tensorboard or wandb; may be repeated."""
 
     config: Annotated[dict[str, Any] | None, Option(json_file=True)] = None
@@ -51,9 +51,8 @@ class Train(Stage, TrainingChoice):
         """What is trained, without how."""
         return TrainingChoice(**{name: getattr(self, name) for name in TrainingChoice.model_fields})
 
-    @classmethod
-    def line(cls, run: Any, shown: Manifest) -> str:
-        return f"{trained(shown)}, in {run.folder / cls.makes}"
+    def line(self, run: Any, shown: Manifest) -> str:
+        return f"{trained(shown)}, in {run.folder / self.makes}"
 
 
 def trained(manifest: Manifest) -> str:

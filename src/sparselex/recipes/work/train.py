@@ -34,14 +34,12 @@ def train_run(run: Run, stage: Train, *, observers: Sequence[Observer] = (), ran
     ranks = ranks or Ranks.from_environment(stage.divide_latents, run.config.model.device)
     config = configured(run, stage)
     _check_processes(stage, config, ranks)
-    chosen = Train(**choice_of(config).to_json()) if stage.config else stage
-    if ranks.is_main:  # shards are harvested by one and read by all, and so is the text
-        run.units()
-        run.keep(chosen)
-    ranks.wait()
-    places = stage.log_to if ranks.is_main else ()
-    name = f"{run.workspace.path.name}/{run.name}"
-    with logs(places, run.folder / "logs", name, run.config.to_json()) as sent:
+    name, places = f"{run.workspace.path.name}/{run.name}", stage.log_to if ranks.is_main else ()
+    with logs(places, run.folder / "logs", name, config.to_json()) as sent:
+        if ranks.is_main:  # shards are harvested by one and read by all, and so is the text
+            run.units()
+            run.keep(Train(**choice_of(config).to_json()) if stage.config else stage)
+        ranks.wait()
         _train(run, stage, config, [*observers, *sent], ranks)
 
 

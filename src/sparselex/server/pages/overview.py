@@ -12,7 +12,7 @@ from sparselex.evaluate.records import DensityHistogram
 from sparselex.evaluate.report import Report
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, Page, PageRecord
-from sparselex.server.reported import density, is_old, reported
+from sparselex.server.reported import density, not_as_written, reported
 from sparselex.text.splits import Split
 
 CONTROLS = {
@@ -149,7 +149,7 @@ def _groups(figures: list[Figure]) -> list[FigureGroup]:
 
 def _controls(figures: list[Figure], cards: list[RunCard]) -> dict[str, str]:
     """Twins first."""
-    names = sorted({name for figure in figures for name in figure.controls})
+    names = dict.fromkeys(name for figure in figures for name in figure.controls)
     twins = {card.name: f"the same recipe on the model with {card.twin} weights" for card in cards if card.twin_of}
     found = {name: twins[name] for name in names if name in twins}
     return found | {name: CONTROLS.get(name, "a control dictionary") for name in names if name not in twins}
@@ -161,9 +161,8 @@ def _notices(opened: OpenWorkspace, report: Report | None) -> list[str]:
         return []
     if report is None:
         return [f"No figures yet: “sparselex evaluate {name}” measures them and writes the report."]
-    old = f"This report is older than the evaluations: “sparselex report {name}” writes it again."
     stale = [f"{kind} is left out: what it was measured on has been replaced since." for kind in report.stale]
-    return [old, *stale] if is_old(opened, report) else stale
+    return [*filter(None, [not_as_written(opened, report)]), *stale]
 
 
 def _densities(opened: OpenWorkspace, cards: list[RunCard]) -> dict[str, dict[str, DensityHistogram]]:
