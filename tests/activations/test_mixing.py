@@ -14,7 +14,8 @@ from sparselex.base.sites import Sites
 from sparselex.base.workspace import Workspace
 from sparselex.lm.load import load_model
 from sparselex.recipes.pipeline import MEASURED_BATCHES, Pipeline
-from sparselex.text.corpus import CorpusConfig, build_corpus
+from sparselex.text.build import build_corpus
+from sparselex.text.corpus import CorpusConfig
 from sparselex.text.sources import load_documents
 from tests.support.small import small_config, write_documents
 

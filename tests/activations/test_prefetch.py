@@ -27,7 +27,8 @@ from sparselex.dictionaries.types.batchtopk import BatchTopKConfig
 from sparselex.lm.load import load_model
 from sparselex.recipes.pipeline import Pipeline
 from sparselex.recipes.run import TrainingChoice
-from sparselex.text.corpus import CorpusConfig, build_corpus
+from sparselex.text.build import build_corpus
+from sparselex.text.corpus import CorpusConfig
 from sparselex.text.sources import load_documents
 from sparselex.training.train import TrainConfig, train
 from tests.support.small import small_config, write_documents
@@ -203,7 +204,7 @@ def test_units_that_cannot_travel():
         PrefetchedUnits(units, 0)
 
 
-def test_live_rows_and_chunks_survive_pickling(tmp_path):
+def test_live_and_stored_units_survive_pickling(tmp_path):
     model = load_model("embedded")
     documents = load_documents(str(write_documents(tmp_path / "text", 24)))
     corpus = build_corpus(documents, model.tokenizer, CorpusConfig(source="x", n_ctx=32), tmp_path / "corpus")

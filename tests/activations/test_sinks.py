@@ -17,7 +17,8 @@ from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.types.batchtopk import BatchTopKConfig
 from sparselex.lm.load import load_model
 from sparselex.recipes.pipeline import Pipeline
-from sparselex.text.corpus import CorpusConfig, build_corpus
+from sparselex.text.build import build_corpus
+from sparselex.text.corpus import CorpusConfig
 from sparselex.text.sources import load_documents
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import train

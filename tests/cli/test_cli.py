@@ -164,7 +164,7 @@ def test_a_demo_killed_again_and_again_ends_like_an_undisturbed_one(text, tmp_pa
         (["harvest", "{tmp}/w", "--text", "no-such-dataset"], "is no file or folder"),
         (["harvest", "{tmp}/w", "--text", "{text}", "--hook", "blocks.0.hook_mlp"], "did you mean"),
         (["harvest", "{tmp}/w", "--text", "{text}", "--context", "100000"], "longer than the model reads"),
-        (["harvest", "{tmp}/w", "--text", "{text}", "--control", "shuffled"], "control"),
+        (["harvest", "{tmp}/w", "--text", "{text}", "--control", "shuffled"], "twin"),
         (["harvest", "{tmp}/w", "--text", "{text}", "--dtype", "int4"], "shard_dtype"),
         (["harvest", "{text}", "--text", "{text}"], "is no sparselex workspace"),
         (["harvest", "{tmp}/w", "--text", "{text}", "--run", "../up"], "cannot be the name of a run"),

@@ -21,7 +21,7 @@ def test_a_run_survives_json():
 
 def test_the_twin_is_the_same_run_on_other_weights(small_workspace):
     main, twin = (small_workspace.settings(run) for run in ("main", "twin"))
-    assert twin["model"].pop("control") == "reinitialised" and main["model"].pop("control") == "none"
+    assert twin["model"].pop("twin") == "reinitialised" and main["model"].pop("twin") == "none"
     assert main["evaluate"].pop("controls") and not twin["evaluate"].pop("controls")
     assert main.pop("twin_of") is None and twin.pop("twin_of") == "main"
     assert main == twin

@@ -42,7 +42,8 @@ from sparselex.lm.load import load_model
 from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import Place, Readable
 from sparselex.recipes.run import ONE_SITE, RunConfig, TrainingChoice
-from sparselex.text.corpus import TokenCorpus, build_corpus
+from sparselex.text.build import build_corpus
+from sparselex.text.corpus import TokenCorpus
 from sparselex.text.sources import load_documents, text_id
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import check_together, train
