@@ -4,7 +4,9 @@ import tempfile
 from pathlib import Path
 
 from sparselex.lm.subject import SubjectModel
-from sparselex.text.corpus import CorpusConfig, TokenCorpus, build_corpus
+from sparselex.text.build import build_corpus
+from sparselex.text.config import CorpusConfig
+from sparselex.text.corpus import TokenCorpus
 from sparselex.text.sources import load_documents
 
 

@@ -11,7 +11,7 @@ _PUBLIC = {
     "Mask": "sparselex.base.sites",
     "Sites": "sparselex.base.sites",
     "load_documents": "sparselex.text.sources",
-    "build_corpus": "sparselex.text.corpus",
+    "build_corpus": "sparselex.text.build",
     "CorpusConfig": "sparselex.text.config",
     "TokenCorpus": "sparselex.text.corpus",
     "harvest": "sparselex.activations.harvest",

@@ -18,7 +18,9 @@ from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Mask, Sites
 from sparselex.lm.load import load_model
-from sparselex.text.corpus import CorpusConfig, TokenCorpus, build_corpus
+from sparselex.text.build import build_corpus
+from sparselex.text.config import CorpusConfig
+from sparselex.text.corpus import TokenCorpus
 from sparselex.text.sources import load_documents
 from sparselex.text.splits import SPLITS
 from tests.support.small import write_documents

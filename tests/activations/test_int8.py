@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from sparselex.recipes.pipeline import Pipeline
 
 from sparselex.activations.config import HarvestConfig
 from sparselex.activations.harvest import harvest
@@ -17,15 +16,15 @@ from sparselex.activations.live import Reader
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Sites
-from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.types.batchtopk import BatchTopKConfig
 from sparselex.lm.load import load_model
-from sparselex.recipes.run import RunConfig
-from sparselex.text.corpus import CorpusConfig, build_corpus
+from sparselex.recipes.run import Run
+from sparselex.text.build import build_corpus
+from sparselex.text.config import CorpusConfig
 from sparselex.text.sources import load_documents
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import train
-from tests.support.small import small_config, write_documents
+from tests.support.small import small_run
 
 HOOK = "blocks.0.hook_resid_post"
 SITES = Sites.at(HOOK)
@@ -166,13 +165,11 @@ def test_training_from_int8_reaches_the_loss_of_float32(stores, tmp_path):
 
 @pytest.mark.slow
 def test_the_choice_is_kept_with_the_run(tmp_path):
-    options = {"shard_dtype": "int8", "cached": True}
-    settings = small_config(write_documents(tmp_path / "text")).model_copy(update=options)
-    workspace = Workspace.create(tmp_path / "w")
-    Pipeline(workspace, "main", settings).harvest()
-    again = Pipeline.open(workspace, "main")
-    assert again.config == settings and again.harvest().dtype == "int8"
-    again.train()
+    run = small_run(tmp_path)
+    run.do("harvest", dtype="int8")
+    again = Run.open(run.workspace)
+    assert again.config == run.config and again.do("harvest").dtype == "int8"
+    again.do("train")
     assert again.manifest("dictionary").inputs["shards"] == "int8"
-    with pytest.raises(UserError, match="shard_dtype"):
-        RunConfig.parse({**settings.to_json(), "shard_dtype": "int4"})
+    with pytest.raises(UserError, match="dtype"):
+        again.do("harvest", dtype="int4")

@@ -4,7 +4,6 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from sparselex.recipes.pipeline import MEASURED_BATCHES, Pipeline
 
 from sparselex.activations.config import HarvestConfig
 from sparselex.activations.harvest import harvest
@@ -12,11 +11,13 @@ from sparselex.activations.live import LiveUnits, Reader
 from sparselex.activations.mixing import mixing
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.base.sites import Sites
-from sparselex.base.workspace import Workspace
 from sparselex.lm.load import load_model
-from sparselex.text.corpus import CorpusConfig, build_corpus
+from sparselex.recipes.run import MEASURED_BATCHES
+from sparselex.recipes.work.choices import train_config
+from sparselex.text.build import build_corpus
+from sparselex.text.config import CorpusConfig
 from sparselex.text.sources import load_documents
-from tests.support.small import small_config, write_documents
+from tests.support.small import small_run
 
 HOOK = "blocks.0.hook_resid_post"
 SITES = Sites.at(HOOK)
@@ -105,12 +106,12 @@ def test_larger_blocks_mix_better(model, corpus):
 
 @pytest.mark.slow
 def test_a_run_keeps_it(tmp_path):
-    pipeline = Pipeline(Workspace.create(tmp_path / "w"), "main", small_config(write_documents(tmp_path / "text")))
-    config = pipeline.train_config()
-    pipeline.train(config)
-    kept = pipeline.manifest("dictionary").notes["mixing"]
-    units = LiveUnits(Reader(pipeline.model, pipeline.corpus, pipeline.sites), ["train"])
+    run = small_run(tmp_path)
+    config = train_config(run, run.stage("train").choice)
+    run.do("train")
+    kept = run.manifest("dictionary").notes["mixing"]
+    units = LiveUnits(run.reader, ["train"])
     source = ShuffledSource(units, batch_size=config.batch_size, block_tokens=131_072, seed=config.seed)
     batches = [source.next_batch().positions for _ in range(min(MEASURED_BATCHES, len(list(source.plan(10**6)))))]
-    sizes = pipeline.corpus.text_mask(pipeline.corpus.row_ranges["train"]).sum(-1)
-    assert kept == mixing(batches, pipeline.corpus.n_ctx, sizes).to_json()
+    sizes = run.corpus.text_mask(run.corpus.row_ranges["train"]).sum(-1)
+    assert kept == mixing(batches, run.corpus.n_ctx, sizes).to_json()

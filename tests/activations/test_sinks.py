@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sparselex.recipes.pipeline import Pipeline
 
 from sparselex.activations.config import HarvestConfig
 from sparselex.activations.harvest import harvest
@@ -14,14 +13,14 @@ from sparselex.activations.live import LiveUnits, Reader
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.base.artifacts import open_artifact
 from sparselex.base.sites import Mask, Sites
-from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.types.batchtopk import BatchTopKConfig
 from sparselex.lm.load import load_model
-from sparselex.text.corpus import CorpusConfig, build_corpus
+from sparselex.text.build import build_corpus
+from sparselex.text.config import CorpusConfig
 from sparselex.text.sources import load_documents
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import train
-from tests.support.small import small_config, write_documents
+from tests.support.small import small_run
 
 HOOK = "blocks.0.hook_resid_post"
 SITES = Sites.at(HOOK)
@@ -107,8 +106,7 @@ def test_sinks_move_nothing(clean_model, corpus, clean, tmp_path, monkeypatch, c
 
 @pytest.mark.slow
 def test_a_run_keeps_both(tmp_path):
-    pipeline = Pipeline(Workspace.create(tmp_path / "w"), "main", small_config(write_documents(tmp_path / "text")))
-    pipeline.train()
-    notes = pipeline.manifest("dictionary").notes
-    reader = Reader(pipeline.model, pipeline.corpus, pipeline.sites)
+    run = small_run(tmp_path)
+    run.do("train")
+    notes, reader = run.manifest("dictionary").notes, run.reader
     assert notes["median_norms"] == reader.median_norms.tolist() and notes["x_scales"][0] > 0

@@ -15,7 +15,8 @@ from sparselex.features.build import NO_DIRECTIONS, build_index
 from sparselex.features.config import IndexConfig
 from sparselex.features.index import FeatureIndex
 from sparselex.lm.load import load_model
-from sparselex.text.corpus import CorpusConfig, build_corpus
+from sparselex.text.build import build_corpus
+from sparselex.text.config import CorpusConfig
 from sparselex.text.rows import TokenRows
 from sparselex.text.sources import load_documents
 from tests.support.small import write_documents

@@ -9,6 +9,7 @@ from sparselex.lm.config import ModelConfig
 from sparselex.lm.families import FAMILIES
 from sparselex.lm.homes.transformers import TransformersModel
 from sparselex.lm.load import load_model
+from sparselex.lm.subject import SubjectModel
 from tests.lm import handwritten
 from tests.support.plugin import install
 
@@ -87,6 +88,7 @@ def test_every_family_is_tested():
 def test_captures_equal_a_handwritten_forward_pass(subject):
     sites, logits = handwritten.forward(subject.hf, TOKENS)
     names = [point.name for point in subject.hooks()]
+    assert isinstance(subject, SubjectModel)
     assert set(names) == set(sites)
     found = subject.read(TOKENS, names)
     for name in names:

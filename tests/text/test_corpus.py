@@ -11,7 +11,9 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from sparselex.base.errors import UserError
 from sparselex.base.vocabulary import Vocabulary
-from sparselex.text.corpus import CorpusConfig, TokenCorpus, build_corpus
+from sparselex.text.build import build_corpus
+from sparselex.text.config import CorpusConfig
+from sparselex.text.corpus import TokenCorpus
 from sparselex.text.documents import Document
 from sparselex.text.rows import TokenRows, split_positions
 from sparselex.text.splits import SPLITS, split_of

@@ -1,1 +1,1 @@
-"""The subject model: any Hugging Face causal language model, unmodified, captured and edited through hooks."""
+"""The subject model: any Hugging Face causal language model, unmodified, read and edited through hooks."""

@@ -22,7 +22,8 @@ from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import Readable
 from sparselex.recipes.folder import RunFolder, stage_cards
 from sparselex.recipes.stage import Stage, found
-from sparselex.text.corpus import TokenCorpus, build_corpus
+from sparselex.text.build import build_corpus
+from sparselex.text.corpus import TokenCorpus
 from sparselex.text.sources import load_documents, text_id
 
 BLOCK_TOKENS = 131_072
@@ -51,7 +52,7 @@ class Run(RunFolder):
             stage = self.stage(stage, **options)
         if not self.is_done(stage):
             self.check_needs(stage)
-            found(stage.work)(self, stage, **(more or {}))
+            found(type(stage).work)(self, stage, **(more or {}))
             # As the run keeps it: a whole configuration from a file, for one, is kept as the choice that it makes.
             self.note_done(self.stage(stage.verb) if stage.verb in self.config.stages else stage)
         gives = type(stage).gives
