@@ -121,7 +121,7 @@ PACKAGES = {
     "busy_stage": (STAGE, {"sparselex.stage": {"busy": "busy_stage:Busy"}}),
     "top_token": (EXPLAINER, {"sparselex.explainer": {"top_token": "top_token:TopToken"}}),
     "how_many": (PAGE, {"sparselex.page": {"how_many": "how_many:PAGE"}}),
-    "bloom_hooks": (FAMILY, {"sparselex.family": {"bloom": "bloom_hooks:BLOOM"}}),
+    "bloom_places": (FAMILY, {"sparselex.family": {"bloom": "bloom_places:BLOOM"}}),
 }
 
 
