@@ -33,9 +33,9 @@ from sparselex.recipes.config import twin_of as twin_of
 from sparselex.recipes.run import Run as Run
 from sparselex.recipes.stage import Stage as Stage
 from sparselex.server.app import serve as serve
+from sparselex.text.build import build_corpus as build_corpus
 from sparselex.text.config import CorpusConfig as CorpusConfig
 from sparselex.text.corpus import TokenCorpus as TokenCorpus
-from sparselex.text.corpus import build_corpus as build_corpus
 from sparselex.text.sources import load_documents as load_documents
 from sparselex.training.config import TrainConfig as TrainConfig
 from sparselex.training.train import Job as Job

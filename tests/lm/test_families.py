@@ -203,7 +203,7 @@ def test_gradients_flow_through_edits(subject):
 def test_later_values_under_an_edit_come_without_logits(subject):
     hook, later = "blocks.0.hook_attn_out", "blocks.1.mlp.hook_post"
     edited = subject.run(TOKENS, edits={hook: torch.zeros_like}, read=[hook, later], logits=False)
-    assert edited.logits is None and not edited.values[hook].any()
+    assert edited.predicted is None and not edited.values[hook].any()
     plain = subject.read(TOKENS, [later])
     assert (edited.values[later] - plain[later]).abs().max() > 1e-6
     assert subject.run(TOKENS, logits=False).values == {}

@@ -161,7 +161,7 @@ class Reader:
 
 
 def _side_by_side(
-    found: Mapping[Hook, Tensor], hooks: Sequence[Hook], places: NDArray[np.int64] | None
+    found: Mapping[str, Tensor], hooks: Sequence[Hook], places: NDArray[np.int64] | None
 ) -> Float[Tensor, "n d"]:
     """Values of these hooks at `places` among the tokens, in float32 on the CPU."""
     values = [found[hook].flatten(0, 1) for hook in hooks]

@@ -25,9 +25,7 @@ def logits_of(
     grad: bool = False,
 ) -> Float[Tensor, "batch ctx n_vocab"]:
     """What the model predicts, with `edits` made on the way; with gradients through them if `grad` says so."""
-    logits = model.run(tokens, edits=edits, grad=grad).logits
-    assert logits is not None
-    return logits
+    return model.run(tokens, edits=edits, grad=grad).logits
 
 
 def spliced_logits(

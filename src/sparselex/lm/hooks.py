@@ -23,7 +23,7 @@ class Visit:
 
     def __init__(self, edits: Mapping[Hook, Edit], read: Sequence[Hook], shape: tuple[int, int]):
         self.edits, self.read, self.shape = dict(edits), list(dict.fromkeys(read)), shape
-        self.values: dict[Hook, Tensor] = {}
+        self.values: dict[str, Tensor] = {}
         self.edited: set[Hook] = set()
 
     @property

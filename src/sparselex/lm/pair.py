@@ -59,7 +59,7 @@ class ModelPair:
                 start = stop
         return found
 
-    def read(self, tokens: Int[Tensor, "batch ctx"], hooks: Sequence[str]) -> dict[Hook, Float[Tensor, "batch ctx _"]]:
+    def read(self, tokens: Int[Tensor, "batch ctx"], hooks: Sequence[str]) -> dict[str, Float[Tensor, "batch ctx _"]]:
         """Values at each hook, the first model's before the second's."""
         first, second = self.first.read(tokens, hooks), self.second.read(tokens, hooks)
         return {hook: torch.cat([first[hook], second[hook]], dim=-1) for hook in first}

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook
 from sparselex.lm.tokenizer import ModelTokenizer
 
@@ -28,11 +29,19 @@ class HookPoint(NamedTuple):
 class Pass(NamedTuple):
     """What one forward pass gave."""
 
-    logits: Float[Tensor, "batch ctx n_vocab"] | None
+    predicted: Float[Tensor, "batch ctx n_vocab"] | None
     """Logits; None where they were not asked for."""
 
-    values: dict[Hook, Tensor]
+    values: dict[str, Tensor]
     """`[batch, ctx, width]` at each hook that was read."""
+
+    @property
+    def logits(self) -> Float[Tensor, "batch ctx n_vocab"]:
+        """What the model predicts. Raises `UserError` where the pass was told to leave it out."""
+        if self.predicted is None:
+            said = "The logits of a pass with logits=False were asked for."
+            raise UserError(said, "a pass that goes through to the end", "leave logits=False out of `run`.")
+        return self.predicted
 
 
 class Place(NamedTuple):
@@ -128,7 +137,7 @@ class Readable(Protocol):
         """The single sites of these hooks, in the order in which their values stand side by side."""
         ...
 
-    def read(self, tokens: Int[Tensor, "batch ctx"], hooks: Sequence[str]) -> dict[Hook, Float[Tensor, "batch ctx _"]]:
+    def read(self, tokens: Int[Tensor, "batch ctx"], hooks: Sequence[str]) -> dict[str, Float[Tensor, "batch ctx _"]]:
         """Values at each hook, without gradients, by a pass that stops after the deepest of them."""
         ...
 

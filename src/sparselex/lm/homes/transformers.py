@@ -78,7 +78,7 @@ class TransformersModel:
             return self.d_head
         if hook not in self._widths:
             found = self.read(torch.zeros(1, 1, dtype=torch.long), self._names if hook in self._names else [hook])
-            self._widths |= {name: value.shape[-1] for name, value in found.items()}
+            self._widths |= {Hook(name): value.shape[-1] for name, value in found.items()}
         return self._widths[hook]
 
     def widths(self, hooks: Sequence[str]) -> list[int]:
@@ -102,7 +102,7 @@ class TransformersModel:
             raise UserError(f"{str(hook)!r} is not divided into heads.", "attn.hook_q, _k, _v or _z", todo)
         return self.width(whole) // self.d_head, self.d_head
 
-    def read(self, tokens: Int[Tensor, "batch ctx"], hooks: Sequence[str]) -> dict[Hook, Float[Tensor, "batch ctx _"]]:
+    def read(self, tokens: Int[Tensor, "batch ctx"], hooks: Sequence[str]) -> dict[str, Float[Tensor, "batch ctx _"]]:
         """Values at each hook, without gradients, by a pass that stops after the deepest of them."""
         return self.run(tokens, read=hooks, logits=False).values
 
