@@ -17,7 +17,7 @@ from sparselex.recipes.work.choices import train_config
 from sparselex.text.build import build_corpus
 from sparselex.text.config import CorpusConfig
 from sparselex.text.sources import load_documents
-from tests.support.small import small_run
+from tests.support.small import small_run, write_documents
 
 HOOK = "blocks.0.hook_resid_post"
 SITES = Sites.at(HOOK)

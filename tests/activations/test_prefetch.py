@@ -28,7 +28,7 @@ from sparselex.text.build import build_corpus
 from sparselex.text.config import CorpusConfig
 from sparselex.text.sources import load_documents
 from sparselex.training.train import TrainConfig, train
-from tests.support.small import small_run
+from tests.support.small import small_run, write_documents
 from tests.support.units import NumberUnits
 
 pytestmark = pytest.mark.slow

@@ -20,7 +20,7 @@ from sparselex.text.config import CorpusConfig
 from sparselex.text.sources import load_documents
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import train
-from tests.support.small import small_run
+from tests.support.small import small_run, write_documents
 
 HOOK = "blocks.0.hook_resid_post"
 SITES = Sites.at(HOOK)
