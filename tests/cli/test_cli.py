@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 
 from sparselex.base.workspace import Workspace
 from sparselex.recipes.run import Run
-from sparselex.recipes.stage import STAGES
+from sparselex.recipes.stages import STAGES
 from sparselex.recipes.work.choices import train_config
 from sparselex.server.app import create_app
 from tests.support.command import done, sparselex

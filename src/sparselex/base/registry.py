@@ -1,8 +1,10 @@
 """One registry: an explicit table of names, with a door for other people's plug-ins."""
 
+import ast
 import difflib
-import importlib
+from importlib import import_module
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.util import find_spec
 from typing import Any, Generic, TypeVar
 
 from sparselex.base.errors import UserError
@@ -44,6 +46,19 @@ class Registry(Generic[T]):
             f"did you mean {' or '.join(near)}?" if near else "choose a name from that list.",
         )
 
+    def address(self, name: str) -> str:
+        """Where the object called `name` stands, `"package.module:name"`; nothing is imported for that.
+
+        Raises `UserError` like `get`.
+        """
+        row: Any = self._table.get(name)
+        if row is not None:
+            return row if isinstance(row, str) else f"{row.__module__}:{row.__qualname__}"
+        for entry in self._plugins():
+            if entry.name == name:
+                return entry.value
+        raise self.unknown(name)
+
     def items(self) -> list[tuple[str, T]]:
         """Every name with its object, in the order of `names`. Raises `UserError` like `get`."""
         return [(name, self.get(name)) for name in self.names()]
@@ -51,8 +66,7 @@ class Registry(Generic[T]):
     def _ours(self, name: str) -> T:
         row: Any = self._table[name]
         if isinstance(row, str):
-            module, _, attribute = row.partition(":")
-            self._table[name] = row = getattr(importlib.import_module(module), attribute)
+            self._table[name] = row = found(row)
         return row
 
     def _loaded(self, entry: EntryPoint) -> T:
@@ -70,3 +84,26 @@ class Registry(Generic[T]):
 
     def _plugins(self) -> EntryPoints:
         return entry_points(group=f"sparselex.{self.kind}")
+
+
+def found(address: Any) -> Any:
+    """What stands at an address, `"package.module:name"`; anything that is no text is what it stands for itself."""
+    if not isinstance(address, str):
+        return address
+    module, _, name = address.partition(":")
+    return getattr(import_module(module), name)
+
+
+def summary(address: str) -> str:
+    """The docstring of the class or function at an address, read from its source, which is not run; empty where there
+    is none to be read."""
+    module, _, name = address.partition(":")
+    try:
+        spec = find_spec(module)
+        source = spec.loader.get_source(module) if spec and spec.loader else None  # type: ignore[attr-defined]
+        body = ast.parse(source or "").body
+    # A door: the package of a plug-in, its loader and its source may be broken in any way.
+    except Exception:
+        return ""
+    kinds = ast.ClassDef | ast.FunctionDef
+    return next((ast.get_docstring(node) or "" for node in body if isinstance(node, kinds) and node.name == name), "")

@@ -1,4 +1,4 @@
-"""`sparselex`: the table of verbs, and the door where a user's mistake becomes one message and exit code 2."""
+"""`sparselex`: the door where a user's mistake becomes one message and exit code 2."""
 
 import logging
 import sys
@@ -8,32 +8,24 @@ from typing import Annotated
 import typer
 
 from sparselex.base.errors import UserError
-from sparselex.cli.demo import demo
-from sparselex.cli.hooks import hooks
-from sparselex.cli.report import report
-from sparselex.cli.serve import serve
-from sparselex.cli.stages import verbs
-from sparselex.cli.use import use
+from sparselex.cli.verbs import Verbs
 
-HELP = """Turn a language model into a graded dictionary of its features.
-
-Start with `sparselex demo`. A workspace is one folder that holds everything; a run is one dictionary at one place of
-one model. The stages of a run are harvest, train (or sweep and use, or import), index, explain, evaluate (and diff, for
-two models); then report or serve."""
+HELP = (
+    "Turn a language model into a graded dictionary of its features.\n\n"
+    "Start with `sparselex demo`. A workspace is one folder that holds everything; a run is one dictionary at one "
+    "place of one model. The stages of a run are harvest, train (or sweep and use, or import), index, explain, "
+    "evaluate (and diff, for two models); then report or serve."
+)
 
 app = typer.Typer(
     name="sparselex",
+    cls=Verbs,
     help=HELP,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-app.command("demo")(demo)
-for name, taken in verbs():
-    app.command(name)(taken)
-for other in (use, report, serve, hooks):
-    app.command(other.__name__)(other)
 
 
 def _show_version(wanted: bool) -> None:

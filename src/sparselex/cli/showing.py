@@ -3,22 +3,19 @@
 import json
 from typing import Any
 
-from sparselex.atlas.records import ModelDiff, SweepReport
+from sparselex.base.artifacts import Manifest
 from sparselex.base.config import Config
-from sparselex.cli.tables import print_diff, print_report, print_sweep
-from sparselex.evaluate.report import Report
-
-TABLES: dict[type[Config], Any] = {Report: print_report, ModelDiff: print_diff, SweepReport: print_sweep}
-"""Records that have a table."""
 
 
 def show(shown: Config, line: str) -> None:
     """Print a record as its table, or the line that stands for it."""
-    table = TABLES.get(type(shown))
-    if table:
-        table(shown)
-    else:
-        print(line)
+    if not isinstance(shown, Manifest):  # tables are not loaded for what never has one
+        from sparselex.cli.tables import TABLES
+
+        table = TABLES.get(type(shown))
+        if table:
+            return table(shown)
+    print(line)
 
 
 def print_json(value: Any) -> None:

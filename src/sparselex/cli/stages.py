@@ -12,7 +12,7 @@ from sparselex.base.workspace import MAIN, Workspace
 from sparselex.cli.making import command, flags, own
 from sparselex.cli.showing import print_json, show
 from sparselex.recipes.folder import RunFolder
-from sparselex.recipes.stage import STAGES, Stage
+from sparselex.recipes.stage import Stage
 
 WORKSPACE = own("workspace", Path, typer.Argument(metavar="WORKSPACE", help="The workspace folder."))
 # torchrun takes the beginning of its own --run-path for an ambiguous --run, even behind the script's name.
@@ -75,8 +75,3 @@ def created(path: Path) -> Iterator[Workspace]:
             (path / "sparselex.json").unlink()
             path.rmdir()
         raise
-
-
-def verbs() -> list[tuple[str, Any]]:
-    """Every stage's name and command, in the order of the table."""
-    return [(name, verb(stage)) for name, stage in STAGES.items()]

@@ -1,11 +1,13 @@
 """Records as tables on the console."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from sparselex.atlas.records import LatentDifference, ModelDiff, SweepReport
+from sparselex.base.config import Config
 from sparselex.base.figures import Figure
 from sparselex.evaluate.report import Report
 
@@ -137,3 +139,11 @@ def _stability(figures: Sequence[Figure]) -> Table:
         null = "" if figure.null is None else f"{figure.null:.3f}"
         table.add_row(name, f"{figure.value:.3f}", interval(figure, ".3f"), null, f"{figure.n:,}")
     return table
+
+
+TABLES: dict[type[Config], Callable[[Any], None]] = {
+    Report: print_report,
+    ModelDiff: print_diff,
+    SweepReport: print_sweep,
+}
+"""Records that have a table."""

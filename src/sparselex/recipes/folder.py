@@ -12,7 +12,8 @@ from sparselex.base.errors import UserError
 from sparselex.base.runs import StageCard
 from sparselex.base.workspace import Workspace
 from sparselex.recipes.config import RunConfig, as_begun
-from sparselex.recipes.stage import STAGES, Stage
+from sparselex.recipes.stage import Stage
+from sparselex.recipes.stages import STAGES
 from sparselex.recipes.stamps import model_stamp, text_stamp
 
 TICKETS = "tickets.json"

@@ -12,6 +12,7 @@ from sparselex.activations.source import Units
 from sparselex.activations.store import ActivationStore
 from sparselex.base.artifacts import fingerprint
 from sparselex.base.errors import UserError
+from sparselex.base.registry import found
 from sparselex.base.runs import RunCard
 from sparselex.base.sites import Hook, Sites, hooks_of
 from sparselex.dictionaries.files import load_dictionary
@@ -21,7 +22,7 @@ from sparselex.lm.load import load_model
 from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import Readable
 from sparselex.recipes.folder import RunFolder, stage_cards
-from sparselex.recipes.stage import Stage, found
+from sparselex.recipes.stage import Stage
 from sparselex.text.build import build_corpus
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.sources import load_documents, text_id

@@ -1,12 +1,10 @@
-"""The protocol of a stage, and the table of all stages: ours, and those that other packages add."""
+"""The protocol of a stage."""
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, ClassVar
 
 from sparselex.base.artifacts import Manifest
 from sparselex.base.config import Config
-from sparselex.base.registry import Registry
 from sparselex.base.runs import StageCard
 from sparselex.recipes.option import option_of
 
@@ -72,29 +70,3 @@ class Stage(Config):
             return f"{self.verb} done, in {run.folder / self.makes}"
         n_bytes = sum(entry.n_bytes for entry in shown.files.values())
         return f"{self.makes}: {len(shown.files)} files, {n_bytes:,} bytes, in {run.folder / self.makes}"
-
-
-STAGES: Registry[type[Stage]] = Registry(
-    "stage",
-    {
-        "harvest": "sparselex.recipes.stages.harvest:Harvest",
-        "train": "sparselex.recipes.stages.train:Train",
-        "sweep": "sparselex.recipes.stages.sweep:Sweep",
-        "import": "sparselex.recipes.stages.import_:Import",
-        "index": "sparselex.recipes.stages.index:Index",
-        "explain": "sparselex.recipes.stages.explain:Explain",
-        "evaluate": "sparselex.recipes.stages.evaluate:Evaluate",
-        "diff": "sparselex.recipes.stages.diff:Diff",
-        "export": "sparselex.recipes.stages.export:Export",
-    },
-)
-"""All stages by verb, in the order in which they are taken: from here come the verbs of the command line, what `Run.do`
-takes, what a page says is missing, and the list in the docs."""
-
-
-def found(address: str | Work) -> Work:
-    """What stands at an address."""
-    if not isinstance(address, str):
-        return address
-    module, _, name = address.partition(":")
-    return getattr(import_module(module), name)

@@ -1,2 +1,27 @@
 """The verbs of a run, one file each: what a verb needs, what a person may choose about it, what it makes. Nothing here
 loads PyTorch."""
+
+from typing import TYPE_CHECKING
+
+from sparselex.base.registry import Registry
+
+if TYPE_CHECKING:  # a list of names is to cost no more than that
+    from sparselex.recipes.stage import Stage
+
+
+STAGES: "Registry[type[Stage]]" = Registry(
+    "stage",
+    {
+        "harvest": "sparselex.recipes.stages.harvest:Harvest",
+        "train": "sparselex.recipes.stages.train:Train",
+        "sweep": "sparselex.recipes.stages.sweep:Sweep",
+        "import": "sparselex.recipes.stages.import_:Import",
+        "index": "sparselex.recipes.stages.index:Index",
+        "explain": "sparselex.recipes.stages.explain:Explain",
+        "evaluate": "sparselex.recipes.stages.evaluate:Evaluate",
+        "diff": "sparselex.recipes.stages.diff:Diff",
+        "export": "sparselex.recipes.stages.export:Export",
+    },
+)
+"""All stages by verb, in the order in which they are taken: from here come the verbs of the command line, what `Run.do`
+takes, what a page says is missing, and the list in the docs."""

@@ -1,0 +1,63 @@
+"""The verbs, each loaded when it is taken: a list of them costs no more than their names."""
+
+import inspect
+from typing import Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from sparselex.base.registry import found, summary
+from sparselex.recipes.stages import STAGES
+
+
+class Other(NamedTuple):
+    """A verb that is no stage of a run."""
+
+    address: str
+    """Of the function that typer makes a command of."""
+
+    help_at: str = ""
+    """Address of what has the docstring; empty where the function has it."""
+
+
+BEFORE = {"demo": Other("sparselex.cli.demo:demo", "sparselex.recipes.demo:Demo")}
+AFTER = {name: Other(f"sparselex.cli.{name}:{name}") for name in ("use", "report", "serve", "hooks")}
+"""What stands before and after the stages."""
+
+OTHERS = BEFORE | AFTER
+
+
+class Verbs(TyperGroup):
+    """Every stage of the table, and what else there is to do with a workspace."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All names, in the order in which they are taken."""
+        return [*BEFORE, *STAGES.names(), *AFTER]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name, loaded now; none if there is no such verb."""
+        if cmd_name in OTHERS:
+            return _command(cmd_name, found(OTHERS[cmd_name].address))
+        if cmd_name not in STAGES.names():
+            return None
+        from sparselex.cli.stages import verb
+
+        return _command(cmd_name, verb(STAGES.get(cmd_name)))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the list of the verbs, of which none is loaded for that."""
+        listed: dict[str, Any] = {name: TyperCommand(name, help=_help(name)) for name in self.list_commands(ctx)}
+        markup: Any = self.rich_markup_mode
+        group = TyperGroup(name=self.name, commands=listed, help=self.help, params=self.params, rich_markup_mode=markup)
+        group.format_help(ctx, formatter)
+
+
+def _command(name: str, function: Any) -> Any:
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+    alone.command(name)(function)
+    return typer.main.get_command(alone)
+
+
+def _help(name: str) -> str:
+    address = (OTHERS[name].help_at or OTHERS[name].address) if name in OTHERS else STAGES.address(name)
+    return inspect.cleandoc(summary(address)).partition("\n\n")[0]
