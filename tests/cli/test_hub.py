@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from sparselex.base.sites import Sites
 from sparselex.convert.doors import export_dictionary
 from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.topk import TopKConfig
@@ -34,7 +35,7 @@ def hub(tmp_path_factory):
         dictionary = new_dictionary(TopKConfig(d_in=512, d_sae=d_sae, k=4), torch.Generator().manual_seed(0))
         dictionary.fold([1.0], [1.0])
         (root / "lab/dictionaries").mkdir(parents=True, exist_ok=True)
-        export_dictionary(dictionary, root / "lab/dictionaries" / name, "saelens", model_name="small", hook=HOOK)
+        export_dictionary(dictionary, root / "lab/dictionaries" / name, "saelens", sites=Sites.at(HOOK))
     texts = sorted(write_documents(root / "texts").iterdir())
     (root / "lab/texts").mkdir()
     lines = [json.dumps({"text": path.read_text(encoding="utf-8")}) for path in texts]

@@ -1,11 +1,13 @@
 """Killed at a named moment, a command that is given again ends in the bytes of an undisturbed one."""
 
 import importlib
+import multiprocessing
 import os
 import signal
 from pathlib import Path
 
 import pytest
+import torch
 
 from sparselex.cli.main import main
 from tests.support.command import done
@@ -26,7 +28,7 @@ DEMO = [
 ]
 
 MOMENTS = {
-    "the corpus is joined": ("sparselex.text.corpus", "_join", 1),
+    "the corpus is joined": ("sparselex.text.build", "join", 1),
     "a shard is written": ("sparselex.activations.harvest", "_write", 1),
     "the activations are listed": ("sparselex.base.artifacts", "Staging.finish", 2),
     "the dictionary is written": ("sparselex.training.train", "write_dictionary", 1),
@@ -48,31 +50,34 @@ def files_of(workspace: Path) -> dict[Path, bytes]:
     }
 
 
-def killed_at(moment: str, arguments: list[str]) -> None:
-    """Run the command in a fork that dies by SIGKILL at `moment`."""
+def run_until(moment: str, arguments: list[str], n_threads: int) -> None:
+    """Run the command in a process that dies by SIGKILL at `moment`; bits of sums depend on the number of threads."""
+    torch.set_num_threads(n_threads)
     module, name, n = MOMENTS[moment]
-    child = os.fork()
-    if child == 0:
-        owner, calls = importlib.import_module(module), 0
-        *path, last = name.split(".")
-        for part in path:
-            owner = getattr(owner, part)
-        act = getattr(owner, last)
+    owner, calls = importlib.import_module(module), 0
+    *path, last = name.split(".")
+    for part in path:
+        owner = getattr(owner, part)
+    act = getattr(owner, last)
 
-        def die(*given, **more):
-            nonlocal calls
-            calls += 1
-            if calls == n:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return act(*given, **more)
+    def die(*given, **more):
+        nonlocal calls
+        calls += 1
+        if calls == n:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return act(*given, **more)
 
-        setattr(owner, last, die)
-        devnull = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(devnull, 1)
-        main(arguments)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, f"never reached: {moment}"
+    setattr(owner, last, die)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    main(arguments)
+
+
+@pytest.fixture(scope="module")
+def starting():
+    """Starts processes that have PyTorch loaded and no threads yet: those of a forked one are not to be relied on."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["sparselex.recipes.run"])
+    return context.Process
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +94,11 @@ def whole(text, tmp_path_factory) -> dict[Path, bytes]:
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_when(moment, whole, text, tmp_path):
+def test_killed_when(moment, starting, whole, text, tmp_path):
     arguments = ["demo", str(tmp_path / "w"), "--text", str(text), *DEMO]
-    killed_at(moment, arguments)
+    child = starting(target=run_until, args=(moment, arguments, torch.get_num_threads()))
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL, f"never reached: {moment}"
     done(*arguments)
     assert files_of(tmp_path / "w") == whole

@@ -2,22 +2,20 @@
 report."""
 
 import shutil
-from typing import get_args
 
 import pytest
 import torch
-from sparselex.recipes.pipeline import Pipeline
 
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
-from sparselex.dictionaries.controls import ica
+from sparselex.dictionaries.controls import bases
+from sparselex.dictionaries.kinds import CONTROLS
 from sparselex.evaluate.config import EvaluateConfig
-from sparselex.evaluate.controls import Control, control_dictionaries
+from sparselex.evaluate.controls import control_dictionaries
 from sparselex.evaluate.core import Moments
 from sparselex.evaluate.report import report
+from sparselex.recipes.run import Run
 from sparselex.testing import check_dictionary
-
-NAMES = get_args(Control)
 
 
 def sample(d_in=6):
@@ -34,7 +32,7 @@ def made(names, *, d_sae=20, k=3, n_steps=4):
     return control_dictionaries(names, moments, lambda: x, d_sae=d_sae, k=k, n_steps=n_steps)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CONTROLS.names())
 def test_every_control_is_a_dictionary_at_the_given_l0(name):
     if name == "ica":
         pytest.importorskip("sklearn")
@@ -75,7 +73,7 @@ def test_only_what_needs_the_sample_reads_it():
 
 
 def test_ica_without_scikit_learn_is_one_clear_message(monkeypatch):
-    monkeypatch.setattr(ica, "find_spec", lambda name: None)
+    monkeypatch.setattr(bases, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install sparselex\[ica\]"):
         made(["ica"])
 
@@ -86,7 +84,7 @@ def test_an_unknown_control_is_named():
 
 
 def test_controls_of_a_run_stand_in_its_report(small_workspace):
-    found = Pipeline.open(small_workspace, "main").evaluate()
+    found = Run.open(small_workspace).do("evaluate")
     assert set(found.controls) == {"neurons", "pca", "covariance"}
     fvu = {name: part[1] for name, part in found.controls.items()}
     assert all(figure.name == "core/fvu" for figure in fvu.values()) and fvu["covariance"].value < fvu["neurons"].value
@@ -101,10 +99,10 @@ def test_another_choice_of_controls_is_measured_anew(small_workspace, tmp_path):
     """On a copy: the shared workspace is read only."""
     shutil.copytree(small_workspace.path, tmp_path / "w")
     workspace = Workspace(tmp_path / "w")
-    main = Pipeline.open(workspace, "main")
-    found = main.use_controls(["random", "kmeans"]).evaluate()
+    main = Run.open(workspace)
+    found = main.do("evaluate", controls=["random", "kmeans"])
     assert set(found.controls) == {"random", "kmeans"}
-    assert found.figures == Pipeline.open(small_workspace, "main").evaluate().figures
-    assert main.use_controls([]).evaluate().controls == {}
+    assert found.figures == Run.open(small_workspace).do("evaluate").figures
+    assert main.do("evaluate", controls=[]).controls == {}
     shown = {figure.name: figure for figure in report(workspace).figures}["core/fvu"].controls
     assert set(shown) == {"twin"}

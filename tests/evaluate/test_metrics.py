@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sparselex.evaluate.core_figures import core_figures, pooled
 
 from sparselex.activations.live import Reader
 from sparselex.base.errors import UserError
-from sparselex.base.sites import Mask
+from sparselex.base.sites import Sites
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.evaluate.core import core_sums
+from sparselex.evaluate.core_figures import core_figures, pooled
 from sparselex.evaluate.metrics import METRICS, OF_PREDICTIONS, token_columns
-from sparselex.lm.subject import load_model
+from sparselex.lm.load import load_model
 
 PAGE = Path(__file__).parents[2] / "docs" / "report.md"
 HOOK = "blocks.0.mlp.hook_post"
@@ -48,7 +48,7 @@ def installing(tmp_path, monkeypatch):
 
 def test_a_metric_of_another_package_is_a_core_figure(installing, small_workspace, small_index):
     installing()
-    reader = Reader(load_model("embedded"), small_index.corpus, HOOK, Mask(), batch_rows=4)
+    reader = Reader(load_model("embedded"), small_index.corpus, Sites.at(HOOK), batch_rows=4)
     dictionary = load_dictionary(small_workspace.run("main") / "dictionary")
     rows = np.array(small_index.corpus.row_ranges["test"])[:8]
     sums = core_sums(reader, {"it": dictionary}, torch.zeros(512), rows)["it"]

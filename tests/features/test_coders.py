@@ -10,7 +10,7 @@ from sparselex.base.errors import UserError
 from sparselex.base.sites import Sites
 from sparselex.dictionaries.coder import Coder
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.controls.basis import neurons
+from sparselex.dictionaries.controls.neurons import neurons
 from sparselex.features.build import NO_DIRECTIONS, build_index
 from sparselex.features.config import IndexConfig
 from sparselex.features.index import FeatureIndex

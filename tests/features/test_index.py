@@ -4,17 +4,15 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import torch
-from sparselex.recipes.pipeline import Pipeline
 
 from sparselex.base.errors import UserError
-from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.features.index import FeatureIndex
 from sparselex.lm.load import load_model
-from sparselex.recipes.run import TrainingChoice
+from sparselex.recipes.run import Run
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.splits import SPLITS
-from tests.support.small import small_config, write_documents
+from tests.support.small import small_run
 
 HOOK = "blocks.0.mlp.hook_post"
 
@@ -82,10 +80,8 @@ def test_a_number_that_is_no_latent(small_index):
 
 
 def test_a_dictionary_of_another_width_is_refused(tmp_path):
-    config = small_config(write_documents(tmp_path / "text"))
-    config = config.model_copy(update={"training": TrainingChoice(expansion=0.1, k=4, n_tokens=4_000)})
-    workspace = Workspace.create(tmp_path / "w")
-    Pipeline(workspace, "main", config).train()
-    moved = Pipeline(workspace, "main", config.model_copy(update={"hook": "blocks.0.hook_resid_post"}))
+    run = small_run(tmp_path, {"expansion": 0.1, "k": 4, "n_tokens": 4_000})
+    run.do("train")
+    moved = Run(run.workspace, "main", run.config.model_copy(update={"hook": "blocks.0.hook_resid_post"}))
     with pytest.raises(UserError, match="reads width 512"):
-        moved.index()
+        moved.do("index")

@@ -16,13 +16,13 @@ from sparselex.base.workspace import Workspace
 from sparselex.convert.doors import export_dictionary, import_dictionary
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.dictionaries.files import load_dictionary
-from sparselex.dictionaries.table import new_dictionary
+from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.clt import CrossLayerTranscoder
 from sparselex.dictionaries.types.relu import ReLUConfig
 from sparselex.evaluate.core import core_sums, moments
 from sparselex.evaluate.core_figures import core_figures
 from sparselex.evaluate.report import write_report
-from sparselex.features.build import _written
+from sparselex.features.stream import written_to_stream
 from sparselex.lm.config import ModelConfig
 from sparselex.lm.embedded import EMBEDDED
 from sparselex.lm.load import load_model
@@ -167,7 +167,7 @@ def compare_models(run, dictionary):
     reported = {figure["name"] for figure in read_json(run.workspace.report)["figures"]}
     assert set(shares) <= reported
     shown = done("diff", run.workspace.path)
-    assert "only_b" in shown.out and "most specific" in shown.out
+    assert "only_b" in shown.out and "latents.parquet" in shown.out
     assert done("diff", run.workspace.path, "--json").json == found.to_json()
     # A dictionary trained anew makes the comparison old: the report leaves it out.
     run.do("train", kind="relu", l1=3, expansion=0.3, n_tokens=60_000)
@@ -269,12 +269,12 @@ def test_logit_effects_are_of_the_last_site_that_writes_to_the_stream(three_laye
     W_dec = torch.randn(5, sum(model.widths(sites.hooks)), generator=torch.Generator().manual_seed(0))
     if last is None:
         with pytest.raises(UserError, match="None of the sites writes to the residual stream"):
-            _written(model, W_dec, sites)
+            written_to_stream(model, W_dec, sites)
         return
-    rows, readout, which = _written(model, W_dec, sites)
+    rows, _, unembed, which = written_to_stream(model, W_dec, sites)
     columns = {place.hook: place.columns for place in model.places(sites.hooks)}[Hook(last)]
     assert torch.equal(rows, W_dec[:, columns]) and f":{last}," in which
-    assert torch.equal(readout.unembed, model.readout(Hook(last)).unembed)
+    assert torch.equal(unembed, model.readout(Hook(last)).unembed)
 
 
 def test_each_site_of_a_cross_layer_transcoder_is_spliced_alone_from_the_undisturbed_model(tmp_path, three_layers):

@@ -15,9 +15,9 @@ from sparselex.base.workspace import Workspace
 from sparselex.cli.tables import print_sweep
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.recipes.run import Run
-from sparselex.recipes.stages.sweep import Sweep
+from sparselex.recipes.stages.sweep import SWEPT, Sweep
 from sparselex.recipes.work.choices import train_config
-from sparselex.recipes.work.sweep import FOLDER, members_of, use
+from sparselex.recipes.work.sweep import members_of, use
 from sparselex.server.app import create_app
 from sparselex.training.config import TrainConfig
 from tests.support.small import small_run
@@ -50,16 +50,16 @@ def test_every_combination_is_there_with_its_figures(swept):
     assert len(found.rows) == len(HOOKS) * (2 + 1) * 2
     assert [row.name for row in found.rows] == [member.name for member in members_of(run, STAGE)]
     for row in found.rows:
-        assert row.failure is None and row.value("core/l0") > 0 and (run.folder / FOLDER / row.name).is_dir()
-    wide = {row.hook: load_dictionary(run.folder / FOLDER / row.name).d_in for row in found.rows}
+        assert row.failure is None and row.value("core/l0") > 0 and (run.folder / SWEPT / row.name).is_dir()
+    wide = {row.hook: load_dictionary(run.folder / SWEPT / row.name).d_in for row in found.rows}
     assert wide == {HOOKS[0]: 512, HOOKS[1]: 128}
-    assert {name.rpartition("/")[0] for name in found.baselines} == set(HOOKS)
+    assert {name.rpartition("/")[0] for name in found.controls} == set(HOOKS)
 
 
 def test_its_figures_equal_a_direct_look(swept):
     run, found = swept
     row = found.rows[0]
-    dictionary = load_dictionary(run.folder / FOLDER / row.name)
+    dictionary = load_dictionary(run.folder / SWEPT / row.name)
     test = run.corpus.row_ranges["test"]
     rows = np.unique(np.linspace(test.start, test.stop - 1, min(20, len(test))).round().astype(np.int64))
     tokens = torch.from_numpy(np.asarray(run.corpus.tokens[rows]).astype(np.int64))
@@ -123,8 +123,8 @@ def test_a_member_is_what_it_would_be_alone(swept, tmp_path):
     alone.do(
         STAGE.model_copy(update={"hooks": HOOKS[:1], "kinds": ("batchtopk",), "ks": (8,), "l1s": (), "seeds": (1,)}),
     )
-    one = alone.folder / FOLDER / "batchtopk-x0.5-k8-s1"
-    among = run.folder / FOLDER / f"{HOOKS[0].replace('.', '.')}-batchtopk-x0.5-k8-s1"
+    one = alone.folder / SWEPT / "batchtopk-x0.5-k8-s1"
+    among = run.folder / SWEPT / f"{HOOKS[0]}-batchtopk-x0.5-k8-s1"
     assert (one / "sae_weights.safetensors").read_bytes() == (among / "sae_weights.safetensors").read_bytes()
 
 
@@ -139,7 +139,7 @@ def test_read_ahead_it_ends_in_the_same_bytes(swept, tmp_path, monkeypatch):
     )
     assert started == [2] and not multiprocessing.active_children() and len(found.rows) == 2
     for row in found.rows:
-        folders = [run.folder / FOLDER / row.name for run in (run, ahead)]
+        folders = [run.folder / SWEPT / row.name for run in (run, ahead)]
         for path in folders[0].iterdir():
             assert path.read_bytes() == (folders[1] / path.name).read_bytes(), path
 

@@ -22,6 +22,7 @@ class PlantedCorpus(TokenCorpus):
 
     def __init__(self, tokens, documents, vocabulary):
         self.tokens, self.documents, self.vocabulary = tokens, documents, vocabulary
+        self.id, self.bos_id, self.n_padding = "planted", 0, dict.fromkeys(SPLITS, 0)
         self.n_ctx, self.n_rows, self.row_ranges = N_CTX, N_ROWS, SPLIT_ROWS
         self.names = [f"document {number}" for number in range(N_ROWS // 2)]
 

@@ -11,11 +11,14 @@ import pytest
 import torch
 import torch.multiprocessing
 
+from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.dictionaries.ranks import Ranks
 from sparselex.dictionaries.trainable import new_dictionary
+from sparselex.recipes.run import Run
 from sparselex.training.checkpoint import part
 from sparselex.training.train import train
+from tests.support.small import small_config, write_documents
 from tests.support.together import KINDS, STOPPED, STOPS_AT, Stopping, config, first_batch, run_together, source, ways
 
 
@@ -155,16 +158,11 @@ def test_what_cannot_be_divided_is_refused(root):
 @pytest.mark.slow
 def test_the_command_line_under_torchrun(tmp_path):
     """A live run whose model is read by both processes, each its share of every block, equals the run of one."""
-    from sparselex.recipes.pipeline import Pipeline
-
-    from sparselex.base.workspace import Workspace
-    from tests.support.small import small_config, write_documents
-
     text = write_documents(tmp_path / "text")
     for name in ("one", "two"):
-        pipeline = Pipeline(Workspace.create(tmp_path / name), "main", small_config(text))
-        assert pipeline.corpus.n_rows
-        pipeline.keep()
+        run = Run.create(Workspace.create(tmp_path / name), "main", small_config(text))
+        assert run.corpus.n_rows
+        run.keep()
     arguments = ["train", "--expansion", "0.5", "--k", "8", "--tokens", "20000", "--selection", "float32"]
     command = {
         "one": ["-m", "sparselex"],
@@ -187,7 +185,7 @@ def test_the_command_line_under_torchrun(tmp_path):
             env=os.environ | {"OMP_NUM_THREADS": "1"},
         )
         assert done.returncode == 0, done.stderr
-        assert done.stdout.count("latents, in") == 1
+        assert done.stdout.count("dictionary, 512 -> 256 latents") == 1
     one, two = (
         load_dictionary(tmp_path / name / "runs" / "main" / "dictionary").state_dict() for name in ("one", "two")
     )

@@ -11,7 +11,7 @@ import torch
 from sparselex.activations.live import Reader
 from sparselex.atlas.config import DiffConfig
 from sparselex.atlas.difference import LatentDiff, diff_figures, directions, is_specific
-from sparselex.atlas.records import DIFF, DIFF_CLASSES, LatentDifference, ModelDiff
+from sparselex.atlas.records import DIFF, DIFF_CLASSES, LATENTS, LatentDifference, ModelDiff
 from sparselex.atlas.scaling import LatentScaling
 from sparselex.base.artifacts import finished, read_json, stage, write_json
 from sparselex.base.errors import UserError
@@ -23,8 +23,6 @@ from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import Readable
 from sparselex.text.rows import TokenRows
-
-TABLE = "latents.parquet"
 
 
 @torch.no_grad()
@@ -56,7 +54,7 @@ def diff(
         summary = _summary(latents, names, scaling.n_tokens, config)
         Figures(figures=summary.figures).write(staging.folder)
         write_json(staging.folder / DIFF, summary.to_json())
-        write_table(latents, staging.folder / TABLE)
+        write_table(latents, staging.folder / LATENTS)
         staging.finish()
     return summary
 

@@ -52,6 +52,9 @@ class SweepReport(Config):
 DIFF = "diff.json"
 """Summary in the artifact of a comparison of two models."""
 
+LATENTS = "latents.parquet"
+"""There too: one row for every latent."""
+
 DIFF_CLASSES = ("only_a", "only_b", "shared", "other")
 """Classes of a crosscoder's latents by where their decoder rows are long; a is the first model, b the second."""
 

@@ -69,14 +69,24 @@ def interval_of(sums: Resampled, statistic: Statistic) -> Interval:
 
     Resamples in which it is not finite are left out. Without any, as with fewer than two units, both ends are NaN.
     """
+    return intervals_of(sums, lambda summed: {"": statistic(summed)})[""]
+
+
+def intervals_of(
+    sums: Resampled, statistics: Callable[[Floats], dict[str, Floats | np.float64]]
+) -> dict[str, Interval]:
+    """`interval_of` every one of several statistics that are computed together, by name."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        value = float(statistic(sums.total))
-        draws = np.asarray(statistic(sums.draws), dtype=np.float64)
-    draws = draws[np.isfinite(draws)]
-    if not len(draws):
-        return Interval(value, float("nan"), float("nan"))
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return Interval(value, float(low), float(high))
+        values, drawn = statistics(sums.total), statistics(sums.draws)
+    return {name: Interval(float(value), *_ends(np.asarray(drawn[name]))) for name, value in values.items()}
+
+
+def _ends(draws: Floats) -> tuple[float, float]:
+    finite = draws[np.isfinite(draws)]
+    if not len(finite):
+        return float("nan"), float("nan")
+    low, high = np.quantile(finite, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def bootstrap_interval(per_unit: Floats, statistic: Statistic, *, seed: int = 0, n_draws: int = N_DRAWS) -> Interval:

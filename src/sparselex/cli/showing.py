@@ -1,4 +1,4 @@
-"""How what a stage made is shown: as a table where it has one, else in one line."""
+"""How what a stage made is shown: as a table where it has one, and in one line."""
 
 import json
 from typing import Any
@@ -8,14 +8,15 @@ from sparselex.base.config import Config
 
 
 def show(shown: Config, line: str) -> None:
-    """Print a record as its table, or the line that stands for it."""
+    """Print the table of a record, if it has one, and the line that says what came out; an empty one is not printed."""
     if not isinstance(shown, Manifest):  # tables are not loaded for what never has one
         from sparselex.cli.tables import TABLES
 
         table = TABLES.get(type(shown))
         if table:
-            return table(shown)
-    print(line)
+            table(shown)
+    if line:
+        print(line)
 
 
 def print_json(value: Any) -> None:

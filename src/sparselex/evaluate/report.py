@@ -33,7 +33,7 @@ class Report(Config):
 def report(workspace: Workspace, run: str | None = None) -> Report:
     """The figures of one run beside its controls, from the artifacts that hold figures.
 
-    Without `run` it is `main`, or where that has no figures the first run that is no twin. Raises `UserError` if there
+    Without `run` it is `main`, or where that has no figures the first run that is no twin, if there is one. Raises `UserError` if there
     is no such run, or it has no figures.
     """
     evaluated = evaluated_runs(workspace)
@@ -67,10 +67,10 @@ def evaluated_runs(workspace: Workspace) -> list[str]:
 
 
 def _default(workspace: Workspace, evaluated: Sequence[str]) -> str:
-    for name in evaluated:  # `main` comes first
-        if workspace.card(name).twin_of is None:
-            return name
-    raise _nothing(workspace, f"{workspace.path} holds no evaluated run.")
+    if not evaluated:
+        raise _nothing(workspace, f"{workspace.path} holds no evaluated run.")
+    # `main` comes first; a twin that is all there is, is shown as well.
+    return next((name for name in evaluated if workspace.card(name).twin_of is None), evaluated[0])
 
 
 def _nothing(workspace: Workspace, given: str, option: str = "") -> UserError:

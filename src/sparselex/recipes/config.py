@@ -42,7 +42,12 @@ class RunConfig(Config):
 
     def with_stage(self, verb: str, options: dict[str, Any]) -> "RunConfig":
         """The same with these options of one stage."""
-        return self.model_copy(update={"stages": self.stages | {verb: options}})
+        return self.with_stages(self.stages | {verb: options})
+
+    def with_stages(self, stages: dict[str, dict[str, Any]]) -> "RunConfig":
+        """The same with the options of these stages and of no other; sorted, so that what a run keeps does not tell in
+        what order it was taken."""
+        return self.model_copy(update={"stages": dict(sorted(stages.items()))})
 
 
 class Reads(Config):
@@ -150,5 +155,5 @@ def twin_of(config: RunConfig, run: str = MAIN) -> RunConfig:
     drawn = {"twin": "reinitialised"}
     second = config.second_model and config.second_model.model_copy(update=drawn | {"twin_seed": 1})
     model = config.model.model_copy(update=drawn)
-    stages = config.stages | {"evaluate": config.stages.get("evaluate", {}) | {"controls": []}}
-    return config.model_copy(update={"model": model, "second_model": second, "twin_of": run, "stages": stages})
+    twin = config.model_copy(update={"model": model, "second_model": second, "twin_of": run})
+    return twin.with_stage("evaluate", config.stages.get("evaluate", {}) | {"controls": []})

@@ -48,10 +48,12 @@ class Plan:
     """The stages of one run of the demo, and which of them are still to be done."""
 
     def __init__(self, workspace: Workspace, name: str, config: RunConfig, *, cached: bool):
-        self.folder = RunFolder(workspace, name, config)
+        self.folder = RunFolder.create(workspace, name, config)
         verbs = (["harvest"] if cached else []) + ["train", "index", "explain", "evaluate"]
         self.stages = [self.folder.stage(verb) for verb in verbs]
         self.done = [stage for stage in self.stages if self.folder.is_done(stage)]
+        for stage in self.done:  # as the run keeps it: what was taken, not what was asked for
+            self.folder.config = self.folder.config.with_stage(stage.verb, stage.kept())
 
     @property
     def is_done(self) -> bool:

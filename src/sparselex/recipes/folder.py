@@ -53,7 +53,7 @@ class RunFolder:
     def create(cls, workspace: Workspace, name: str, config: RunConfig) -> Self:
         """A run that reads what `config` says; options that earlier stages of a run of that name took are kept."""
         if name in workspace.begun():
-            config = config.model_copy(update={"stages": cls.open(workspace, name).config.stages | config.stages})
+            config = config.with_stages(cls.open(workspace, name).config.stages | config.stages)
         return cls(workspace, name, config)
 
     def stage(self, verb: str, *, names: Mapping[str, str] | None = None, **options: Any) -> Stage:

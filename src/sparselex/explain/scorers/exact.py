@@ -5,11 +5,11 @@ from functools import partial
 import numpy as np
 
 from sparselex.base.figures import Failure
-from sparselex.base.intervals import bootstrap_interval
+from sparselex.base.intervals import intervals_of, resample
 from sparselex.explain.config import ExplainConfig
 from sparselex.explain.evidence import HeldOut
 from sparselex.explain.keys import KeyTable
-from sparselex.explain.measures import Floats, Sums, Values, values
+from sparselex.explain.measures import Sums, values
 from sparselex.explain.records import Explanation, Judgement, Score, Scored
 from sparselex.explain.rules import Rule
 from sparselex.features.counted import Column
@@ -54,8 +54,7 @@ class ExactScorer:
         """Every measure with its interval; one that cannot be formed (no active token) is left out."""
         sums, found = Sums(rule, self.table, column), []
         score = partial(Score, explainer=explainer, scorer="exact", n=self.table.n)
-        for name in sums.measures(sums.per_document.sum(0)):
-            interval = bootstrap_interval(sums.per_document, partial(_measure, sums, name), n_draws=300)
+        for name, interval in intervals_of(resample(sums.per_document), sums.measures).items():
             if not np.isfinite(interval.value):
                 continue
             low, high = (end if np.isfinite(end) else None for end in (interval.low, interval.high))
@@ -74,7 +73,3 @@ class ExactScorer:
             judgement(position=example.position, expected=abs(example.value), said=prediction)
             for example, prediction in zip(drawn, said, strict=True)
         ]
-
-
-def _measure(sums: Sums, name: str, summed: Floats) -> Values:
-    return sums.measures(summed)[name]

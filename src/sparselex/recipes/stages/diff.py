@@ -3,7 +3,7 @@
 from typing import Any
 
 from sparselex.atlas.config import DiffConfig
-from sparselex.atlas.records import DIFF, ModelDiff
+from sparselex.atlas.records import DIFF, LATENTS, ModelDiff
 from sparselex.base.artifacts import read_json
 from sparselex.recipes.stage import Stage
 
@@ -20,6 +20,9 @@ class Diff(Stage, DiffConfig):
 
     def shown(self, run: Any) -> ModelDiff:
         return difference_of(run)
+
+    def line(self, run: Any, shown: ModelDiff) -> str:
+        return f"every latent: {run.folder / self.makes / LATENTS}"
 
 
 def difference_of(run: Any) -> ModelDiff:

@@ -4,7 +4,7 @@ from typing import Any
 
 from sparselex.base.figures import Figure, Figures
 from sparselex.evaluate.config import EvaluateConfig
-from sparselex.evaluate.report import Report, write_report
+from sparselex.evaluate.report import Report, report, write_report
 from sparselex.recipes.stage import Stage
 
 
@@ -19,7 +19,8 @@ class Evaluate(Stage, EvaluateConfig):
     gives = "sparselex.recipes.work.evaluate:evaluation_of"
 
     def shown(self, run: Any) -> Report:
-        return write_report(run.workspace)
+        written = write_report(run.workspace)
+        return written if written.run == run.name else report(run.workspace, run.name)
 
     def line(self, run: Any, shown: Report) -> str:
         figures = {figure.name: figure for figure in Figures.read(run.folder / self.makes).figures}

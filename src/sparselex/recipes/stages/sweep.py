@@ -11,6 +11,9 @@ from sparselex.dictionaries.kinds import Kind, SelectionDtype
 from sparselex.recipes.option import Option
 from sparselex.recipes.stage import Stage
 
+SWEPT = "swept"
+"""Folder of a run that holds the dictionaries of its sweeps, for later ones and `use` to take up."""
+
 
 class Sweep(Stage):
     """Train every combination of types, widths, sparsities and seeds from one reading of the activations, and compare
@@ -63,6 +66,10 @@ class Sweep(Stage):
 
     def shown(self, run: Any) -> SweepReport:
         return sweep_of(run)
+
+    def line(self, run: Any, shown: SweepReport) -> str:
+        trained = sum(row.failure is None for row in shown.rows)
+        return f"{trained:,} dictionaries, in {run.folder / SWEPT}; the report is {run.folder / self.makes / SWEEP}"
 
 
 def sweep_of(run: Any) -> SweepReport:

@@ -129,7 +129,7 @@ def _takers(name: str, is_choice: bool) -> str:
 def _dictionary(run: Run, choice: TrainingChoice, sites: Sites) -> dict[str, Any]:
     """The configuration of the dictionary: sizes from the sites, the rest from the choice."""
     config = config_type(choice.kind)
-    read, written = run.model.widths(sites.hooks), run.model.widths(sites.target)
+    read, written = ([place.width for place in run.model.places(hooks)] for hooks in (sites.hooks, sites.target))
     fields: dict[str, Any] = {"kind": choice.kind} | config.fields_at(read, written, choice.expansion)
     if config.in_order:
         for hooks in (sites.hooks, sites.target):

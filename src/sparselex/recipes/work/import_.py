@@ -68,7 +68,7 @@ def check_sites(run: Run, dictionary: TrainableDictionary) -> None:
             "a hook and a target",
             "name them with --hook and --target.",
         )
-    widths, sites = run.model.widths(run.sites.hooks), run.sites.names()
+    widths, sites = [place.width for place in run.model.places(run.sites.hooks)], run.sites.names()
     dictionary.check_width(sum(widths), f"Hook {sites['hook']}")
     if len(dictionary.parts_in) > 1 and tuple(widths) != dictionary.parts_in:
         raise UserError(

@@ -18,15 +18,12 @@ from sparselex.dictionaries.trainable import TrainableDictionary
 from sparselex.evaluate.sweep import Measured, sweep_report
 from sparselex.recipes.choice import TrainingChoice
 from sparselex.recipes.run import BLOCK_TOKENS, Run
-from sparselex.recipes.stages.sweep import Sweep
+from sparselex.recipes.stages.sweep import SWEPT, Sweep
 from sparselex.recipes.stages.train import Train
 from sparselex.recipes.work.choices import OF_SOME_TYPES, check_fit, choice_of, field_of, own_fields, train_config
 from sparselex.training.calibrate import Columns
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import Job, train_many
-
-FOLDER = "swept"
-"""Folder of a run that holds the dictionaries of its sweeps."""
 
 DEFAULT_KS = (16, 32, 64)
 """Latents per token where none are named: enough for the front of one type."""
@@ -131,7 +128,7 @@ def use(run: Run, name: str, new_name: str) -> Run:
 
     Raises `UserError` if there is no such dictionary or a run of that name.
     """
-    source = run.folder / FOLDER / name
+    source = run.folder / SWEPT / name
     manifest = open_artifact(source, "dictionary", verify=True)
     train = Train(**choice_of(TrainConfig.parse(manifest.config)).to_json())
     config = run.config.model_copy(update={"hook": manifest.inputs["hook"]}).with_stage(Train.verb, train.kept())
@@ -192,7 +189,7 @@ def _jobs(
             inputs["read"] = "+".join(_sites(run, places).hooks)
         job = Job(
             config,
-            run.folder / FOLDER / member.name,
+            run.folder / SWEPT / member.name,
             inputs,
             columns=columns[member.hooks],
             model_name=run.config.model.name,
