@@ -78,7 +78,7 @@ def _help(field: FieldInfo) -> str:
     if choices and not all(f"{choice}" in said for choice in choices):
         said += f" One of {', '.join(map(str, choices))}."
     default = None if field.is_required() else field.get_default(call_default_factory=True)
-    if default in (None, False, True, "", (), {}):
+    if default is None or isinstance(default, bool) or default in ("", (), {}):
         return said
     shown = ",".join(map(str, default)) if isinstance(default, tuple) else f"{default}"
     return f"{said} Default: {shown}."

@@ -33,8 +33,8 @@ class Report(Config):
 def report(workspace: Workspace, run: str | None = None) -> Report:
     """The figures of one run beside its controls, from the artifacts that hold figures.
 
-    Without `run` it is `main`, or where that has no figures the first run that is no twin, if there is one. Raises `UserError` if there
-    is no such run, or it has no figures.
+    Without `run` it is `main`, or where that has no figures the first run that is no twin, if there is one. Raises
+    `UserError` if there is no such run, or it has no figures.
     """
     evaluated = evaluated_runs(workspace)
     run = run or _default(workspace, evaluated)
