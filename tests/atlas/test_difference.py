@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from sparselex.activations.source import Batch
-from sparselex.atlas.diff import TABLE, write_table
+from sparselex.atlas.diff import write_table
 from sparselex.atlas.difference import diff_figures, directions, is_specific, labels
+from sparselex.atlas.records import LATENTS
 from sparselex.atlas.scaling import LatentScaling
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.trainable import new_dictionary
@@ -250,13 +251,15 @@ def test_figures_count_active_latents_by_class():
 def test_the_table_has_every_latent(tmp_path):
     dictionary, x = planted()
     found = scaling_of(dictionary, x).finish()
-    write_table(found, tmp_path / TABLE)
-    rows = pq.read_table(tmp_path / TABLE).to_pylist()
+    write_table(found, tmp_path / LATENTS)
+    rows = pq.read_table(tmp_path / LATENTS).to_pylist()
     assert [row["latent"] for row in rows] == list(range(6)) and [row["class"] for row in rows] == found.label.tolist()
     assert [row["specific"] for row in rows] == is_specific(found).tolist()
     assert rows[3]["nu_error"] == pytest.approx(float(found.nu_error[3])) and rows[0]["own"] == "a"
-    write_table(scaling_of(dictionary, torch.zeros(5, 2 * D)).finish(), tmp_path / TABLE)
-    assert {(row["nu_error"], row["specific"]) for row in pq.read_table(tmp_path / TABLE).to_pylist()} == {(None, None)}
+    write_table(scaling_of(dictionary, torch.zeros(5, 2 * D)).finish(), tmp_path / LATENTS)
+    assert {(row["nu_error"], row["specific"]) for row in pq.read_table(tmp_path / LATENTS).to_pylist()} == {
+        (None, None)
+    }
 
 
 @pytest.mark.parametrize(
