@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from sparselex.evaluate.core_figures import core_figures
 
 from sparselex.activations.live import Reader
 from sparselex.base.artifacts import open_artifact
@@ -12,6 +11,7 @@ from sparselex.dictionaries.controls.bases import principal_components
 from sparselex.dictionaries.controls.neurons import neurons
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.evaluate.core import core_sums, moments
+from sparselex.evaluate.core_figures import core_figures
 from sparselex.evaluate.latents import density_histogram
 from sparselex.evaluate.metrics import METRICS
 from sparselex.evaluate.records import Evaluation
