@@ -101,6 +101,7 @@ def test_text_shorter_than_asked_is_said(text, tmp_path):
     assert "40 documents" in said and "fewer than the 10,000,000 asked for" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["matching_pursuit", "archetypal"])
 def test_types_with_a_way_of_their_own_train_from_the_command_line(copy, kind):
     """These take other values from the options than the rest: nothing that the type does not know is passed on."""
@@ -151,6 +152,7 @@ def test_two_runs_on_two_texts_live_side_by_side(copy, tmp_path):
     assert len(corpora) == 2 and done("index", copy).code == 0
 
 
+@pytest.mark.slow
 def test_controls_are_chosen_by_name(copy):
     for given, names in (("pca, random", {"pca", "random"}), ("none", set())):
         figures = {f["name"]: f for f in done("evaluate", copy, "--controls", given, "--json").json["figures"]}
@@ -267,6 +269,7 @@ def test_damaged_files_are_named(copy, name, verb):
     assert result.code == 2 and name in result.err and "damaged" in result.err
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_message(text, tmp_path):
     """A file size limit stands in for the full disk: writing fails the same way, in the middle of an artifact."""
     code = (

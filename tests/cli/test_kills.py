@@ -93,6 +93,7 @@ def whole(text, tmp_path_factory) -> dict[Path, bytes]:
     return files_of(workspace)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_when(moment, starting, whole, text, tmp_path):
     arguments = ["demo", str(tmp_path / "w"), "--text", str(text), *DEMO]

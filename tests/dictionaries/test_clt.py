@@ -318,6 +318,7 @@ def test_training_resumes_exactly(tmp_path):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"k": 4}, {"threshold_rate": 0.5}, {"selection": "bfloat16"}, {"d_sae": 99}])
 def test_each_option_changes_something(change, tmp_path):
     found = [

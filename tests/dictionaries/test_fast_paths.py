@@ -155,6 +155,7 @@ def scorer_of(width: int, dtype=torch.float32) -> tuple[Scorer, torch.Tensor, to
 BLOCKS = {"one": (2**21, 512), "narrow": (64 * 50, 64), "a few tokens": (64 * 7, 64), "one token": (1, 64)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", BLOCKS.values(), ids=BLOCKS)
 @pytest.mark.parametrize("width", [31, 64, 800, 801, 1000])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -115,6 +115,7 @@ def test_heads_are_flattened_in_order(subject):
     weight.data.copy_(before)
 
 
+@pytest.mark.slow
 def test_editing_with_what_was_captured_changes_nothing_and_zero_changes_something(subject):
     plain = subject.run(TOKENS).logits
     for point in subject.hooks():
@@ -163,6 +164,7 @@ def test_a_site_without_heads_has_none():
         build("llama").width("blocks.0.hook_mlp_out:1")
 
 
+@pytest.mark.slow
 def test_gradients_equal_finite_differences_at_every_site(subject):
     """With everything read in one pass: the gradient at a site is what moving its value does downstream.
 

@@ -30,6 +30,7 @@ def test_the_twin_is_the_same_run_on_other_weights(small_workspace):
     assert cards[0].sites == cards[1].sites and cards[0].corpus == cards[1].corpus is not None
 
 
+@pytest.mark.slow
 def test_a_cached_and_a_live_run_see_the_same_tokens(tmp_path):
     config = small_config(write_documents(tmp_path / "text"))
     live = Run(Workspace.create(tmp_path / "a"), "main", config)
@@ -41,6 +42,7 @@ def test_a_cached_and_a_live_run_see_the_same_tokens(tmp_path):
     assert cached.manifest("dictionary").inputs == inputs | {"shards": "float32"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["topk", "relu", "matching_pursuit"])
 def test_every_type_goes_through_every_stage(tmp_path, kind):
     amounts = {} if kind == "relu" else {"k": 4}
@@ -63,6 +65,7 @@ def test_rows_longer_than_the_model_reads(tmp_path):
         Run(Workspace.create(tmp_path / "w"), "main", config).do("train")
 
 
+@pytest.mark.slow
 def test_an_index_of_another_dictionary_is_not_evaluated(tmp_path):
     run = small_run(tmp_path)
     run.do("train")
@@ -165,6 +168,7 @@ WHOLE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", WHOLE, ids=lambda values: values["dictionary"]["kind"])
 def test_what_is_recorded_is_what_was_trained(values, tmp_path):
     """A whole configuration given in place of the choice: the run read back makes the very same one, and so does its

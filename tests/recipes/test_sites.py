@@ -64,6 +64,7 @@ def assert_effects(run, rows, readout, label):
     assert label in page and "raises" in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
 def test_a_transcoder_goes_through_every_stage(tmp_path, dtype):
     training = {"expansion": 2, "k": 8, "n_tokens": 60_000, "skip": True}
@@ -113,6 +114,7 @@ def test_a_transcoder_is_judged_where_it_writes(tmp_path):
     assert abs(found["zero"]["core/loss_recovered_zero"]) < 1e-6
 
 
+@pytest.mark.slow
 def test_a_crosscoder_of_two_sites_goes_through_every_stage(tmp_path):
     hook = "blocks.0.hook_resid_pre+blocks.0.mlp.hook_post"
     run = run_of(tmp_path, {"expansion": 0.4, "k": 8, "n_tokens": 60_000}, hook=hook)
@@ -133,6 +135,7 @@ def test_a_crosscoder_of_two_sites_goes_through_every_stage(tmp_path):
     assert_effects(run, written, run.model.readout(Hook("blocks.0.mlp.hook_post")), "embedded:blocks.0.mlp.hook_post")
 
 
+@pytest.mark.slow
 def test_a_crosscoder_of_two_models_goes_through_every_stage(tmp_path):
     training = {"kind": "relu", "l1": 2, "expansion": 0.3, "n_tokens": 60_000}
     run = run_of(tmp_path, training, hook=OUT, second_model="embedded-b")
@@ -231,6 +234,7 @@ def three_layers(tmp_path_factory) -> str:
 INS, OUTS = ("+".join(f"blocks.{layer}.{site}" for layer in range(3)) for site in ("hook_mlp_in", "hook_mlp_out"))
 
 
+@pytest.mark.slow
 def test_a_cross_layer_transcoder_goes_through_every_stage(tmp_path, three_layers):
     training = {"kind": "clt", "expansion": 2.1, "k": 9, "n_tokens": 60_000}
     run = run_of(tmp_path, training, three_layers, hook=INS, target=OUTS)
@@ -335,6 +339,7 @@ def exported(tmp_path_factory):
     return tmp_path, run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["saelens", "circuit-tracer"])
 def test_an_imported_transcoder_is_indexed_and_evaluated(layout, exported, tmp_path):
     folder, origin = exported

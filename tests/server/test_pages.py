@@ -45,6 +45,7 @@ def latent_with_markup(small_index) -> int:
     raise AssertionError("no example shows the document with markup")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_in_a_real_browser(browser, address, latent_with_markup, page, scheme):
@@ -121,6 +122,7 @@ def test_active_tokens_by_keyboard(browser, address, latent_with_markup):
     tab.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_a_narrow_window_needs_no_sideways_scrolling(browser, address, latent_with_markup, page):
     tab = browser.new_page(viewport={"width": 360, "height": 700})

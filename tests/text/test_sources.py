@@ -77,6 +77,7 @@ def test_bad_files_are_named(tmp_path, name, content, words):
         read(tmp_path / name)
 
 
+@pytest.mark.slow
 def test_a_missing_path_and_an_unknown_dataset():
     with pytest.raises(UserError, match="does not exist"):
         read("nowhere/stories.json")

@@ -64,6 +64,7 @@ def test_a_frozen_encoder_keeps_every_direction(kind, tmp_path):
     assert (cosines(found.W_dec, first.W_dec) < 0.999).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cosine", [0.95, 0.98])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_soft_decoder_stays_in_its_cones_and_reaches_their_edges(kind, cosine, tmp_path):
@@ -101,6 +102,7 @@ def test_what_is_frozen_equals_training_with_that_gradient_cut(frozen, tmp_path)
     torch.testing.assert_close(found.W_dec, dictionary.W_dec, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_each_option_changes_something(tmp_path):
     chosen = [
         {},

@@ -83,6 +83,7 @@ def test_each_batch_is_read_once_and_each_dictionary_is_as_if_alone(alone, tmp_p
         same(tmp_path / name, alone / name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dies_at", [3, 9, 16, 29])
 def test_killed_and_run_again(dies_at, alone, tmp_path):
     stream = Stream(MIXTURE, batch_size=1000)

@@ -151,6 +151,7 @@ def dictionary_options(kind, **options):
     return plain.model_copy(update={"dictionary": plain.dictionary.model_copy(update=options)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "option"),
     [
@@ -192,6 +193,7 @@ def test_each_option_of_a_type_changes_something(tmp_path, kind, option):
     assert not torch.equal(plain(x), changed(x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["batchtopk", "topk"])
 def test_bfloat16_selection_trains_to_the_same_loss(tmp_path, kind):
     """Stated tolerance: 0.5 % of the mean loss over the last fifth of the run."""

@@ -79,6 +79,7 @@ def test_the_folded_dictionary_reconstructs_raw_tokens_as_training_did_normalise
     assert len(codes.indices) / len(held_out.x) == pytest.approx(line["validation_l0"], abs=2e-3)
 
 
+@pytest.mark.slow
 def test_directions_are_found_where_raw_tokens_hide_them(tmp_path):
     """Without normalisation a few large tokens are all that the loss sees, and BatchTopK's threshold shuts out the
     small ones."""

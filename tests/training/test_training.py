@@ -63,6 +63,7 @@ def test_a_planted_dictionary_is_recovered(kind, tmp_path):
     torch.testing.assert_close(dictionary.W_dec.norm(dim=-1), torch.ones(96))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("gradient", "target"), [("threshold", 3), ("threshold", 6), ("everything", 3)])
 def test_jumprelu_reaches_its_target_l0(gradient, target, tmp_path):
     values = {"gradient": gradient, "bandwidth": 0.5 if gradient == "threshold" else 1.0}
@@ -180,6 +181,7 @@ def test_gradients_of_every_objective_equal_dense_float64_autograd(kind, with_le
         torch.testing.assert_close(found[name], parameter.grad, rtol=1e-8, atol=1e-8, msg=lambda m, n=name: f"{n}: {m}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("alpha", "revived"), [(1 / 32, True), (0.0, False)])
 def test_auxk_revives_planted_dead_latents(alpha, revived, tmp_path, monkeypatch):
     from sparselex.training import train as module
@@ -245,6 +247,7 @@ class Dying(SparseMixture):
         return super().next_batch()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "dies_at"),
     [
@@ -278,6 +281,7 @@ def test_a_finished_dictionary_is_not_trained_again(tmp_path):
             train(dead, change.get("cfg", config()), tmp_path / "d", inputs=change.get("inputs", {"a": "b"}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "option",
     [
