@@ -10,7 +10,7 @@ ROOMS = sorted(path.name for path in (ROOT / "src" / "sparselex").iterdir() if (
 
 @pytest.mark.parametrize("place", [*ROOMS, "test_layers.py", "test_style.py", "test_docs.py"])
 def test_the_quick_tier_touches(place, request):
-    """Looks at what this session has collected, so that nothing is collected twice."""
+    """Looks at what pytest has collected already, so that nothing is collected twice."""
     options = request.config.option
     if options.file_or_dir or options.keyword:
         pytest.skip("only a part of the tests was asked for")

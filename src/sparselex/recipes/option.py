@@ -1,6 +1,6 @@
 """How a field of a configuration stands on the command line, where its own name does not say it."""
 
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple
 
 from pydantic.fields import FieldInfo
 
@@ -39,8 +39,3 @@ def option_of(field: FieldInfo) -> Option:
 def flag_of(name: str, field: FieldInfo) -> str:
     """The option that sets the field called `name`."""
     return option_of(field).name or "--" + name.replace("_", "-")
-
-
-def is_optional(annotation: Any) -> bool:
-    """Whether a type allows None."""
-    return type(None) in get_args(annotation)
