@@ -76,8 +76,11 @@ DOORS = [
     "sparselex.dictionaries.kinds",
     "sparselex.features.counted",
     "sparselex.features.index",
+    "sparselex.features.printing",
     "sparselex.features.windows",
     "sparselex.explain.store",
+    "sparselex.convert.table",
+    "sparselex.recipes.folder",
     "sparselex.evaluate.report",
     "sparselex.cli.main",
 ]

@@ -6,16 +6,8 @@ from pydantic import ValidationError
 
 from sparselex.base import intervals
 from sparselex.base.errors import UserError
-from sparselex.base.figures import (
-    DIVIDED_BY_ZERO,
-    FIGURES,
-    NOT_FINITE,
-    Figure,
-    Figures,
-    figure_of,
-    mean_figure,
-    median_figure,
-)
+from sparselex.base.estimates import DIVIDED_BY_ZERO, NOT_FINITE, figure_of, mean_figure, median_figure
+from sparselex.base.figures import FIGURES, Figure, Figures
 from sparselex.base.intervals import N_DRAWS, median_interval, resample
 
 

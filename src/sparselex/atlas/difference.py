@@ -10,7 +10,8 @@ from torch import Tensor
 
 from sparselex.atlas.records import DIFF_CLASSES
 from sparselex.base.errors import UserError
-from sparselex.base.figures import Figure, mean_figure
+from sparselex.base.estimates import mean_figure
+from sparselex.base.figures import Figure
 from sparselex.base.intervals import Floats
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.dictionaries.trainable import TrainableDictionary

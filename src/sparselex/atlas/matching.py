@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from sparselex.base.figures import Figure, mean_figure
+from sparselex.base.estimates import mean_figure
+from sparselex.base.figures import Figure
 from sparselex.base.seeds import derive
 from sparselex.dictionaries.dictionary import Dictionary
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sparselex.base.figures import Figure, figure_of
+from sparselex.base.estimates import figure_of
+from sparselex.base.figures import Figure
 from sparselex.base.intervals import Floats, Resampled, resample
 from sparselex.evaluate.metrics import METRICS, Metric, SiteSums, token_columns
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from sparselex.base.figures import Figure, mean_figure
+from sparselex.base.estimates import mean_figure
+from sparselex.base.figures import Figure
 from sparselex.evaluate.records import DensityHistogram
 from sparselex.features.index import FeatureIndex
 

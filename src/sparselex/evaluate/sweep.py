@@ -12,7 +12,8 @@ from sparselex.activations.live import Reader, spread
 from sparselex.atlas.fronts import fronts_of
 from sparselex.atlas.matching import stability_figures
 from sparselex.atlas.records import SweepReport, SweepRow
-from sparselex.base.figures import Figure, mean_figure
+from sparselex.base.estimates import mean_figure
+from sparselex.base.figures import Figure
 from sparselex.dictionaries.controls.bases import principal_components
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.evaluate.core import core_sums, moments

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sparselex.base.figures import Figure, mean_figure, median_figure
+from sparselex.base.estimates import mean_figure, median_figure
+from sparselex.base.figures import Figure
 from sparselex.explain.records import Explanation, Score
 
 
