@@ -1,17 +1,21 @@
 """How fast the browser's server is: `python -m benchmarks.server [--quick] [--json PATH] [--workspace PATH]`.
 
-Starts `sparselex serve` as a user does and asks it over one local connection. Without `--workspace` it first
-makes one: the embedded model, a few hundred thousand tokens of the standard library.
+Starts `sparselex serve` as a user does and asks it over local connections: one reader, then several at once. Without
+`--workspace` it first makes one: the embedded model, a few hundred thousand tokens of the standard library.
 """
 
 import argparse
 import http.client
 import json
+import multiprocessing
 import random
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +28,8 @@ from sparselex.evaluate.report import write_report
 from sparselex.recipes.config import new_run
 from sparselex.recipes.run import Run
 
-LIMITS_MS = {"feature page": 20.0}
-"""What we promise; the other pages are measured without a promise."""
+LIMITS_MS = {1: 25.0, 32: 200.0}
+"""What is promised: 99th percentile of a feature page, by the number of readers at once."""
 
 
 def build(folder: Path, quick: bool) -> Workspace:
@@ -51,47 +55,72 @@ class Server:
         )
         assert self.process.stdout is not None
         line = next(line for line in self.process.stdout if "http://" in line)
-        self.connection = http.client.HTTPConnection(line.split("http://")[1].split()[0])
-        self.get("/")
+        self.address = line.split("http://")[1].split()[0]
+        read(self.address, ["/"])
         self.start_s = time.perf_counter() - self.started
-
-    def get(self, path: str) -> float:
-        """Milliseconds until the whole answer is here. Raises `RuntimeError` unless it is a page."""
-        before = time.perf_counter()
-        self.connection.request("GET", path)
-        answer = self.connection.getresponse()
-        answer.read()
-        if answer.status != 200:
-            raise RuntimeError(f"{path} answered {answer.status}")
-        return 1e3 * (time.perf_counter() - before)
 
     def stop(self) -> None:
         """End the server."""
-        self.connection.close()
         self.process.terminate()
         self.process.wait()
 
 
+def read(address: str, paths: Sequence[str]) -> list[float]:
+    """Milliseconds until each answer is here whole, one after the other over one connection. Raises `RuntimeError`
+    unless each is a page."""
+    connection, times = http.client.HTTPConnection(address), []
+    for path in paths:
+        before = time.perf_counter()
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read()
+        if answer.status != 200:
+            raise RuntimeError(f"{path} answered {answer.status}")
+        times.append(1e3 * (time.perf_counter() - before))
+    connection.close()
+    return times
+
+
+def readers(address: str, each: Sequence[Sequence[str]]) -> list[float]:
+    """Milliseconds of every answer where one reader for each list of paths reads at once; all of them in a process of
+    their own, so that they do not share the server's interpreter, nor one that does anything else."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as apart:
+        return apart.submit(_read_at_once, address, each).result()
+
+
+def _read_at_once(address: str, each: Sequence[Sequence[str]]) -> list[float]:
+    with ThreadPoolExecutor(len(each)) as threads:
+        return [took for times in threads.map(partial(read, address), each) for took in times]
+
+
 def measure(workspace: Workspace, n: int) -> list[Figure]:
-    """Start the server once and time `n` pages of each kind, in turns."""
+    """Start the server once; time `n` pages of each kind for one reader, and feature pages for several at once."""
     manifest = json.loads((workspace.run(MAIN) / "index" / "manifest.json").read_text())
     d_sae, rng = manifest["notes"]["d_sae"], random.Random(0)
-    addresses = {
-        "feature page": lambda: f"/runs/{MAIN}/features/{rng.randrange(d_sae)}",
-        "feature list": lambda: f"/runs/{MAIN}/features?page={rng.randrange(1, 6)}",
-        "feature search": lambda: f"/runs/{MAIN}/features?q={rng.choice(['self', 'return', 'the', 'def'])}",
-        "overview": lambda: "/",
+
+    def feature_pages(n: int) -> list[str]:
+        return [f"/runs/{MAIN}/features/{rng.randrange(d_sae)}" for _ in range(n)]
+
+    pages = {
+        "feature list": [f"/runs/{MAIN}/features?page={rng.randrange(1, 6)}" for _ in range(n)],
+        "feature search": [f"/runs/{MAIN}/features?q={rng.choice(['self', 'return', 'the', 'def'])}" for _ in range(n)],
+        "overview": ["/"] * n,
     }
     server = Server(workspace)
     try:
-        first = server.get(addresses["feature page"]())
-        times: dict[str, list[float]] = {name: [] for name in addresses}
-        for _ in range(n):
-            for name, address in addresses.items():
-                times[name].append(server.get(address()))
+        first = read(server.address, feature_pages(1))[0]
+        times = {name: readers(server.address, [paths]) for name, paths in pages.items()}
+        for at_once in (1, 8, 32):
+            each = [feature_pages(max(n // at_once, 10)) for _ in range(at_once)]
+            times[feature_page(at_once)] = readers(server.address, each)
     finally:
         server.stop()
-    return figures_of(server.start_s, first, times, f"{d_sae:,} latents, one local connection, pages asked in turns")
+    return figures_of(server.start_s, first, times, f"{d_sae:,} latents, readers in a process of their own")
+
+
+def feature_page(n_readers: int) -> str:
+    """What the figures of feature pages are called."""
+    return f"feature page {n_readers} reader{'s' if n_readers > 1 else ''}"
 
 
 def figures_of(start_s: float, first_ms: float, times_ms: dict[str, list[float]], setting: str) -> list[Figure]:
@@ -119,8 +148,8 @@ def show(figures: list[Figure]) -> None:
     for figure in figures:
         table.add_row(figure.name, f"{figure.value:.3g}", figure.unit, str(figure.n))
     Console().print(table)
-    for name, limit in LIMITS_MS.items():
-        print(f"promised: a {name} in under {limit:g} ms (median)")
+    for n, limit in LIMITS_MS.items():
+        print(f"promised: {feature_page(n)}, 99th percentile, under {limit:g} ms on two cores")
 
 
 def main() -> None:

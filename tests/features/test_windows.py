@@ -26,23 +26,25 @@ def bytewise() -> TokenTexts:
 @given(st.text(max_size=30))
 def test_groups_are_whole_characters_and_lose_nothing(text):
     data = list(text.encode())
-    parts = bytewise().characters(data)
-    assert "".join(part.text for part in parts) == text
-    assert [token for part in parts for token in part.tokens] == data
-    assert [part.start for part in parts] == np.cumsum([0, *(len(part.tokens) for part in parts)])[:-1].tolist()
+    signs = bytewise().signs(data)
+    assert "".join(signs.texts) == text
+    assert len(signs.starts) == len(signs.texts) + 1
+    for sign, start, end in zip(signs.texts, signs.starts[:-1], signs.starts[1:], strict=True):
+        assert start < end and bytes(data[start:end]).decode() == sign
+    assert (signs.starts[0], signs.starts[-1]) == (0, len(data))
 
 
 @given(st.binary(max_size=30))
 def test_broken_bytes_are_shown_and_lose_nothing(data):
-    parts = bytewise().characters(list(data))
-    assert "".join(part.text for part in parts) == data.decode("utf-8", errors="backslashreplace")
-    assert [token for part in parts for token in part.tokens] == list(data)
+    signs = bytewise().signs(list(data))
+    assert "".join(signs.texts) == data.decode("utf-8", errors="backslashreplace")
+    assert signs.starts == sorted(set(signs.starts)) and signs.starts[-1] == len(data)
 
 
 def test_what_is_drawn_as_one_sign_is_one_group():
     woman = "\U0001f937\U0001f3fd\u200d\u2640\ufe0f"
-    parts = bytewise().characters(list(f"a{woman}e\u0301!".encode()))
-    assert [part.text for part in parts] == ["a", woman, "e\u0301", "!"]
+    signs = bytewise().signs(list(f"a{woman}e\u0301!".encode()))
+    assert signs.texts == ["a", woman, "e\u0301", "!"]
 
 
 @pytest.mark.parametrize("latent", range(0, 256, 16))

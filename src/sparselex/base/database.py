@@ -4,7 +4,9 @@ Many read while one writes (write-ahead log). Several components keep their tabl
 requests to language models), each with a schema version of its own.
 """
 
+import os
 import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import chain
@@ -32,6 +34,7 @@ class Database:
 
     def __init__(self, path: Path | str, component: str, migrations: Sequence[Migration]):
         self.path, self.component, self.migrations = Path(path).absolute(), component, migrations
+        self._kept = threading.local()
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -53,15 +56,35 @@ class Database:
             pass
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple]:
-        """What a query finds; nothing where the file or the component's tables are not there yet."""
-        if not self.path.exists():
-            return []
-        with self._connection("rw") as db:
-            db.execute("PRAGMA query_only = ON")
-            version = self._version(db)
-            if version and version != len(self.migrations):
+        """What a query finds; nothing where the file or the component's tables are not there yet.
+
+        A thread keeps its connection for the next query: opening one takes longer than most queries.
+        """
+        try:
+            db = self._reader()
+            version = self._version(db) if db else 0
+            if db is None or not version:
+                return []
+            if version != len(self.migrations):
                 raise self._other_version(version)
-            return db.execute(query, values).fetchall() if version else []
+            return db.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            self._kept.reader = None
+            raise self._unusable(error) from error
+
+    def _reader(self) -> sqlite3.Connection | None:
+        """This thread's connection to the file that lies at the path now; None if there is none."""
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        which = (os.getpid(), found.st_dev, found.st_ino)
+        kept = getattr(self._kept, "reader", None)
+        if kept is None or kept[0] != which:
+            db = self._connect("rw")
+            db.execute("PRAGMA query_only = ON")
+            self._kept.reader = kept = (which, db)
+        return kept[1]
 
     def _migrate(self, db: sqlite3.Connection) -> None:
         version = self._version(db)
@@ -83,11 +106,13 @@ class Database:
     @contextmanager
     def _connection(self, mode: str) -> Iterator[sqlite3.Connection]:
         try:
-            address = f"{self.path.as_uri()}?mode={mode}"
-            with closing(sqlite3.connect(address, uri=True, timeout=WAIT_S, isolation_level=None)) as db:
+            with closing(self._connect(mode)) as db:
                 yield db
         except sqlite3.Error as error:
             raise self._unusable(error) from error
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        return sqlite3.connect(f"{self.path.as_uri()}?mode={mode}", uri=True, timeout=WAIT_S, isolation_level=None)
 
     def _unusable(self, error: sqlite3.Error) -> UserError:
         given = f"The database {self.path} cannot be used: {error}."

@@ -146,7 +146,8 @@ class FeatureIndex:
             raise UserError(f"There is no latent {latent}.", f"a number from 0 to {self.d_sae - 1}", "choose another.")
 
     def _array(self, name: str) -> NDArray:
-        return np.load(self.path / f"{name}.npy", mmap_mode="r")
+        # As a plain array over the same mapping: every slice of a `memmap` costs ten of an array's.
+        return np.asarray(np.load(self.path / f"{name}.npy", mmap_mode="r"))
 
     @cached_property
     def _counted_tokens(self) -> dict[Split, CountedTokens]:

@@ -18,7 +18,9 @@ def visible(text: str, *, active: bool = True) -> str:
     blank = active and not any(map(_has_ink, text))
     if text.isprintable() and not blank:
         return text
-    return "".join(_sign(char, blank) for char in text)
+    if blank:
+        return "".join(_sign(char, blank) for char in text)
+    return _HIDDEN.sub(lambda found: _sign(found[0], blank), text)
 
 
 class TokenPrinter:
@@ -31,10 +33,13 @@ class TokenPrinter:
 
     def __init__(self, vocabulary: Vocabulary):
         self._vocabulary = vocabulary
+        self._labels: dict[int, str] = {}
 
     def label(self, token: int) -> str:
         """The token as it stands in lists."""
-        return self._texts[token] + self._number(token)
+        if token not in self._labels:
+            self._labels[token] = self._texts[token] + self._number(token)
+        return self._labels[token]
 
     def quoted(self, token: int) -> str:
         """The token within a sentence: quotes and backslashes of its own are escaped, and no two tokens are written
@@ -64,7 +69,8 @@ def _spaced(text: str) -> str:
 
 _SPACE = "·"
 _SIGNS = {"\n": "↵", "\t": "→", " ": _SPACE, "\x7f": "␡"}
-_BIDIRECTIONAL = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+_HIDDEN = re.compile("[\x00-\x08\n-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Control characters but for the tab, ends of lines and paragraphs, and what turns the direction of text."""
 
 
 @lru_cache(maxsize=4096)
@@ -80,7 +86,7 @@ def _sign(char: str, blank: bool) -> str:
         return _SIGNS[char]
     if unicodedata.category(char) == "Cc":
         return chr(0x2400 + ord(char)) if ord(char) < 32 else _escape(char)
-    if char in "\u2028\u2029" or unicodedata.bidirectional(char) in _BIDIRECTIONAL:
+    if _HIDDEN.match(char):
         return _escape(char)
     if blank and not _has_ink(char):
         return _SIGNS.get(char) or _escape(char)

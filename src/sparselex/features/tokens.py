@@ -12,12 +12,14 @@ from sparselex.features.printing import TokenPrinter
 _JOINER = "\u200d"
 
 
-class Part(NamedTuple):
-    """Tokens whose bytes join into whole characters."""
+class Signs(NamedTuple):
+    """Tokens grouped by what is drawn as one sign."""
 
-    start: int
-    text: str
-    tokens: list[int]
+    texts: list[str]
+    """Text of each sign: whole characters."""
+
+    starts: list[int]
+    """Where the tokens of each sign begin, ascending, and behind the last where they end."""
 
 
 class TokenTexts:
@@ -26,6 +28,7 @@ class TokenTexts:
     def __init__(self, vocabulary: Vocabulary):
         self._vocabulary = vocabulary
         self.whole = cache(self._whole)
+        self._alone = cache(self._own_sign)
         self.printer = TokenPrinter(vocabulary)
 
     def label(self, token: int) -> str:
@@ -36,31 +39,42 @@ class TokenTexts:
         """Whether a token begins inside a UTF-8 character."""
         return b"\x80" <= self._vocabulary.token_bytes(token)[:1] < b"\xc0"
 
-    def characters(self, tokens: Sequence[int]) -> list[Part]:
+    def signs(self, tokens: Sequence[int]) -> Signs:
         """Tokens grouped by what is drawn as one sign, such as an emoji with its skin tone."""
-        found: list[Part] = []
-        for part in self._decoded(tokens):
-            last = found[-1] if found else None
-            if last and (_extends(part.text[:1]) or last.text.endswith(_JOINER)):
-                found[-1] = Part(last.start, last.text + part.text, last.tokens + part.tokens)
+        alone = [self._alone(token) for token in tokens]
+        texts = [text for text in alone if text is not None]
+        if len(texts) == len(tokens):  # nearly all text
+            return Signs(texts, list(range(len(tokens) + 1)))
+        found = Signs([], [0])
+        for text, end in self._decoded(tokens):
+            if found.texts and (_extends(text[:1]) or found.texts[-1].endswith(_JOINER)):
+                found.texts[-1] += text
+                found.starts[-1] = end
             else:
-                found.append(part)
+                found.texts.append(text)
+                found.starts.append(end)
         return found
 
-    def _decoded(self, tokens: Sequence[int]) -> Iterator[Part]:
-        """Tokens grouped so that each group's bytes are whole characters; broken bytes are shown as \\xNN."""
+    def _decoded(self, tokens: Sequence[int]) -> Iterator[tuple[str, int]]:
+        """Texts of groups of tokens whose bytes are whole characters, and where each group ends; broken bytes are shown
+        by their numbers."""
         decoder = codecs.getincrementaldecoder("utf-8")(errors="backslashreplace")
-        start, text = 0, ""
+        text, pending = "", False
         for end, token in enumerate(tokens, 1):
             whole = self.whole(token)
-            if whole is not None and start == end - 1:
-                yield Part(start, whole, [token])
-                start = end
+            if whole is not None and not pending:
+                yield whole, end
                 continue
             text += decoder.decode(self._vocabulary.token_bytes(token), final=end == len(tokens))
-            if not decoder.getstate()[0]:
-                yield Part(start, text, list(tokens[start:end]))
-                start, text = end, ""
+            pending = bool(decoder.getstate()[0])
+            if not pending:
+                yield text, end
+                text = ""
+
+    def _own_sign(self, token: int) -> str | None:
+        """The text of a token that is drawn on its own whatever stands beside it, else None."""
+        text = self.whole(token)
+        return None if text is None or _extends(text[:1]) or text.endswith(_JOINER) else text
 
     def _whole(self, token: int) -> str | None:
         """The text of a token that is whole characters, else None."""

@@ -1,17 +1,17 @@
 """The text around an example, with the latent's activations on it."""
 
 import math
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparselex.base.config import Config
 from sparselex.base.formats import number
 from sparselex.features.index import FeatureIndex
 from sparselex.features.printing import visible
 from sparselex.features.records import Example
-from sparselex.features.tokens import Part, TokenTexts
+from sparselex.features.tokens import TokenTexts
 from sparselex.text.splits import Split
 
 BEFORE, AFTER = 30, 12
@@ -80,12 +80,12 @@ class Windows:
         own = np.flatnonzero(owners == owners[column])
         first, end = int(own[0]), int(own[-1]) + 1
         start, stop = self._bounds(tokens, column, first, end)
-        values = self._values(row * corpus.n_ctx + np.arange(start, stop)).tolist()
+        active = self._active_in(row * corpus.n_ctx + start, row * corpus.n_ctx + stop)
         return ExampleView(
             position=example.position,
             document=corpus.names[int(owners[column])],
             value=example.value,
-            spans=list(self._spans(tokens[start:stop], values, column - start)),
+            spans=list(self._spans(tokens[start:stop], active, column - start)),
             cut_before=start > first,
             cut_after=stop < end,
         )
@@ -98,36 +98,40 @@ class Windows:
             stop += stop < end and self.texts.continues(tokens[stop])
         return start, stop
 
-    def _values(self, wanted: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Activations at `wanted` positions; 0 where the column has no entry."""
-        if not len(self.positions):
-            return np.zeros(len(wanted), dtype=np.float32)
-        place = np.searchsorted(self.positions, wanted).clip(max=len(self.positions) - 1)
-        return np.where(self.positions[place] == wanted, self.values[place], np.float32(0))
+    def _active_in(self, start: int, stop: int) -> dict[int, float]:
+        """Activations at the positions from `start` to `stop` that have one, by their distance from `start`."""
+        first, end = np.searchsorted(self.positions, (start, stop))
+        places = (self.positions[first:end] - start).tolist()
+        return dict(zip(places, self.values[first:end].tolist(), strict=True))
 
-    def _spans(self, tokens: Sequence[int], values: Sequence[float], peak: int) -> Iterator[Span]:
-        """Active characters, and the one at `peak`, each on their own; silent text between them in one piece."""
-        silent = ""
-        for part in self.texts.characters(tokens):
-            own = values[part.start : part.start + len(part.tokens)]
-            marked = part.start <= peak < part.start + len(part.tokens)
-            if not any(own) and not marked:
-                silent += part.text
-                continue
-            if silent:
-                yield Span(text=visible(silent, active=False))
-            silent = ""
-            yield self._active(part, own, marked)
-        if silent:
-            yield Span(text=visible(silent, active=False))
+    def _spans(self, tokens: Sequence[int], active: Mapping[int, float], peak: int) -> Iterator[Span]:
+        """Active signs, and the one at `peak`, each on their own; silent text between them in one piece."""
+        texts, starts = self.texts.signs(tokens)
+        at_peak, begun = _sign_at(starts, peak), 0
+        for sign in sorted({at_peak, *(_sign_at(starts, place) for place, value in active.items() if value)}):
+            yield from _silent(texts[begun:sign])
+            values = {place: active.get(place, 0.0) for place in range(starts[sign], starts[sign + 1])}
+            yield self._active(texts[sign], [tokens[place] for place in values], [*values.values()], sign == at_peak)
+            begun = sign + 1
+        yield from _silent(texts[begun:])
 
-    def _active(self, part: Part, values: Sequence[float], peak: bool) -> Span:
+    def _active(self, text: str, tokens: Sequence[int], values: Sequence[float], peak: bool) -> Span:
         value = max(values, key=abs)
-        named = zip(part.tokens, values, strict=True)
+        named = zip(tokens, values, strict=True)
         return Span(
-            text=visible(part.text),
+            text=visible(text),
             value=value,
             level=max(1, min(LEVELS, math.ceil(LEVELS * abs(value) / self.largest))) if value else 0,
             peak=peak,
-            detail="\n".join(f"{number(v)}  {self.texts.label(token)}  token {token}" for token, v in named),
+            detail="\n".join([f"{number(v)}  {self.texts.label(token)}  token {token}" for token, v in named]),
         )
+
+
+def _sign_at(starts: Sequence[int], place: int) -> int:
+    return bisect_right(starts, place) - 1
+
+
+def _silent(texts: Sequence[str]) -> Iterator[Span]:
+    text = "".join(texts)
+    if text:
+        yield Span(text=visible(text, active=False))

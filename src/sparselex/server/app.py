@@ -1,13 +1,13 @@
 """The browser's server: routes, errors, and nothing that needs PyTorch."""
 
 import gc
+import inspect
 import socket
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import uvicorn
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
@@ -55,12 +55,14 @@ def create_app(workspace: Workspace) -> FastAPI:
 
 
 def _add_page(app: FastAPI, page: Page, opened: OpenWorkspace, rendering: Rendering) -> None:
-    # What the builder takes besides the workspace, FastAPI reads out of its signature, and checks.
-    found = Depends(partial(page.build, opened))
+    def show(request: Request, **asked: Any) -> Response:
+        return rendering.show(page.build(opened, **asked), page.template, request)
 
-    def show(request: Request, found: Any = found) -> Response:
-        return rendering.show(found, page.template, request)
-
+    # What the builder takes besides the workspace, FastAPI reads out of the signature, and checks.
+    taken = list(inspect.signature(page.build, eval_str=True).parameters.values())[1:]
+    request = inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY, annotation=Request)
+    keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in taken]
+    show.__signature__ = inspect.Signature([request, *keywords])  # type: ignore[attr-defined]
     for path in (page.json_path, page.path):
         app.add_api_route(path, show, response_model=None)
 

@@ -27,8 +27,9 @@ class TokenCorpus:
         self.manifest: Manifest = open_artifact(self.path, "corpus")
         self.id = self.manifest.id
         self.config = CorpusConfig.parse(self.manifest.config, str(self.path))
-        self.tokens = np.load(self.path / "tokens.npy", mmap_mode="r")
-        self.documents = np.load(self.path / "documents.npy", mmap_mode="r")
+        # As plain arrays over the same mappings: every slice of a `memmap` costs ten of an array's.
+        self.tokens = np.asarray(np.load(self.path / "tokens.npy", mmap_mode="r"))
+        self.documents = np.asarray(np.load(self.path / "documents.npy", mmap_mode="r"))
         self.n_rows, self.n_ctx = self.tokens.shape
         self.vocabulary = Vocabulary.load(self.path)
         self.special_ids = self.vocabulary.special_ids
