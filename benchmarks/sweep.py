@@ -16,10 +16,10 @@ from benchmarks.ratios import options, ratio, show
 from sparselex.activations.live import LiveUnits, Reader
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.activations.source import Batch
-from sparselex.base.artifacts import stage
 from sparselex.base.figures import Figure
 from sparselex.base.memory import keep_freed_memory
 from sparselex.base.sites import Sites
+from sparselex.base.staging import stage
 from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.lm.load import load_model
 from sparselex.training.config import TrainConfig

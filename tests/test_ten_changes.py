@@ -52,7 +52,7 @@ LARGEST = Metric(
 STAGE = '''
 from pydantic import PositiveInt
 
-from sparselex.base.artifacts import stage as staged
+from sparselex.base.staging import stage as staged
 from sparselex.base.figures import Figure, Figures
 from sparselex.recipes.stage import Stage
 

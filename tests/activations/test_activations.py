@@ -127,9 +127,9 @@ def test_a_shard_is_checked_once_and_then_read_in_pieces(model, corpus, tmp_path
     block."""
     store = harvest(model, corpus, SITES, CONFIG.model_copy(update={"shard_rows": 16}), tmp_path / "a")
     whole = [store.shard(number) for number in range(store.n_shards)]
-    checked, verify = [], store_module.verify_file
+    checked, verified = [], store_module.verified
     monkeypatch.setattr(
-        store_module, "verify_file", lambda path, name, manifest: checked.append(name) or verify(path, name, manifest)
+        store_module, "verified", lambda path, name, manifest: checked.append(name) or verified(path, name, manifest)
     )
     monkeypatch.setattr(store_module, "_OPEN_SHARDS", 2)
     chunks = ActivationStore(tmp_path / "a").units()

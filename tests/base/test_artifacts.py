@@ -7,9 +7,11 @@ import sys
 
 import pytest
 
-from sparselex.base.artifacts import finished, lock, open_artifact, stage
+from sparselex.base.artifacts import open_artifact, verified
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
+from sparselex.base.locks import lock
+from sparselex.base.staging import finished, stage
 
 
 class Small(Config):
@@ -25,7 +27,7 @@ def write(to, config=None, inputs=None, content=b"abc"):
 
 def test_a_finished_artifact_opens_and_names_its_inputs(tmp_path):
     manifest = write(tmp_path / "a", inputs={"corpus": "c0"})
-    assert open_artifact(tmp_path / "a", "toy", verify=True) == manifest
+    assert open_artifact(tmp_path / "a", "toy") == manifest
     assert manifest.inputs == {"corpus": "c0"} and manifest.notes == {"n": 3} and set(manifest.files) == {"data.bin"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]
 
@@ -47,13 +49,13 @@ def test_finished_only_for_the_same_config_and_inputs(tmp_path):
 
 
 def test_a_stage_that_dies_leaves_nothing_visible_and_is_taken_up_again(tmp_path):
-    with pytest.raises(ZeroDivisionError), stage(tmp_path / "a", "toy", Small(), {}) as staging:
+    with pytest.raises(ZeroDivisionError), stage(tmp_path / "a", "toy", Small(), {}, resumes=True) as staging:
         (staging.folder / "data.bin").write_bytes(b"abc")
         raise ZeroDivisionError
     assert not (tmp_path / "a").exists()
-    with stage(tmp_path / "a", "toy", Small(), {}) as staging:
+    with stage(tmp_path / "a", "toy", Small(), {}, resumes=True) as staging:
         assert (staging.folder / "data.bin").read_bytes() == b"abc"
-    with stage(tmp_path / "a", "toy", Small(size=9), {}) as staging:
+    with stage(tmp_path / "a", "toy", Small(size=9), {}, resumes=True) as staging:
         assert not (staging.folder / "data.bin").exists()
 
 
@@ -76,7 +78,7 @@ def test_damage_is_named(tmp_path, damage, words):
     write(tmp_path / "a")
     damage(tmp_path / "a")
     with pytest.raises(UserError, match=words):
-        open_artifact(tmp_path / "a", "toy", verify=True)
+        verified(tmp_path / "a", "data.bin", open_artifact(tmp_path / "a", "toy"))
 
 
 def test_another_kind_is_refused(tmp_path):
@@ -96,7 +98,7 @@ def test_a_folder_of_the_users_is_never_replaced(tmp_path):
 def test_two_processes_on_one_artifact(tmp_path):
     path = tmp_path / ".a.lock"
     code = (
-        "import sys, time; from pathlib import Path; from sparselex.base.artifacts import lock\n"
+        "import sys, time; from pathlib import Path; from sparselex.base.locks import lock\n"
         f"with lock(Path({str(path)!r}), 'writing'):\n    print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True) as other:

@@ -92,6 +92,6 @@ def test_seeds_differ_by_purpose():
 def test_vocabulary_survives_the_disk(tmp_path):
     vocabulary = Vocabulary([b"<s>", b"", "é".encode(), b"\xc3", b"\n"], [0])
     vocabulary.save(tmp_path)
-    loaded = Vocabulary.load(tmp_path)
+    loaded = Vocabulary.load(tmp_path.joinpath)
     assert [loaded.token_bytes(i) for i in range(5)] == [b"<s>", b"", "é".encode(), b"\xc3", b"\n"]
     assert loaded.special_ids == {0} and loaded.text(3) == "\\xc3" and loaded.decode([0, 2, 4]) == "é\n"

@@ -11,6 +11,7 @@ import torch
 
 from sparselex.cli.main import main
 from tests.support.command import done
+from tests.support.contents import contents
 from tests.support.small import write_documents
 
 DEMO = [
@@ -30,24 +31,16 @@ DEMO = [
 MOMENTS = {
     "the corpus is joined": ("sparselex.text.build", "join", 1),
     "a shard is written": ("sparselex.activations.harvest", "_write", 1),
-    "the activations are listed": ("sparselex.base.artifacts", "Staging.finish", 2),
+    "the activations are listed": ("sparselex.base.staging", "Staging.finish", 2),
     "the dictionary is written": ("sparselex.training.train", "write_dictionary", 1),
-    "the dictionary is put in place": ("sparselex.base.artifacts", "Staging._put_in_place", 3),
+    "the dictionary is put in place": ("sparselex.base.staging", "_put_in_place", 3),
     "the run's ticket is written": ("sparselex.recipes.folder", "RunFolder.note_done", 2),
     "the index's columns are joined": ("sparselex.features.latents", "ColumnWriter.finish", 1),
     "explanations are stored": ("sparselex.explain.store", "ExplanationStore.add", 2),
-    "the evaluation is put in place": ("sparselex.base.artifacts", "Staging._put_in_place", 6),
+    "the evaluation is put in place": ("sparselex.base.staging", "_put_in_place", 6),
     "the report is written": ("sparselex.recipes.work.evaluate", "write_report", 1),
 }
 """When the process kills itself: where the n-th call of a function begins."""
-
-
-def files_of(workspace: Path) -> dict[Path, bytes]:
-    return {
-        path.relative_to(workspace): path.read_bytes()
-        for path in sorted(workspace.rglob("*"))
-        if path.is_file() and not path.name.startswith(".") and "sqlite" not in path.name
-    }
 
 
 def run_until(moment: str, arguments: list[str], n_threads: int) -> None:
@@ -86,11 +79,11 @@ def text(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(text, tmp_path_factory) -> dict[Path, bytes]:
+def whole(text, tmp_path_factory) -> dict[str, bytes]:
     """What an undisturbed demo leaves."""
     workspace = tmp_path_factory.mktemp("whole") / "w"
     done("demo", workspace, "--text", text, *DEMO)
-    return files_of(workspace)
+    return contents(workspace)
 
 
 @pytest.mark.slow
@@ -102,4 +95,4 @@ def test_killed_when(moment, starting, whole, text, tmp_path):
     child.join()
     assert child.exitcode == -signal.SIGKILL, f"never reached: {moment}"
     done(*arguments)
-    assert files_of(tmp_path / "w") == whole
+    assert contents(tmp_path / "w") == whole

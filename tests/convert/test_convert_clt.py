@@ -5,9 +5,9 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from sparselex.base.artifacts import stage
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Sites, hooks_of
+from sparselex.base.staging import stage
 from sparselex.convert.doors import export_dictionary, import_dictionary
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
 from sparselex.dictionaries.types.clt import CrossLayerConfig, CrossLayerTranscoder

@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sparselex.base.artifacts import stage
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Sites
+from sparselex.base.staging import stage
 from sparselex.convert.doors import export_dictionary, import_dictionary
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
 from sparselex.dictionaries.trainable import new_dictionary

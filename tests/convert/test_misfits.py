@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sparselex.base.artifacts import stage
 from sparselex.base.errors import UserError
+from sparselex.base.staging import stage
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
 from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.batchtopk import BatchTopKConfig

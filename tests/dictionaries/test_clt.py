@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from sparselex.activations.source import Batch
-from sparselex.base.artifacts import stage
 from sparselex.base.errors import UserError
 from sparselex.base.seeds import derive
 from sparselex.base.sites import Sites
+from sparselex.base.staging import stage
 from sparselex.convert.doors import export_dictionary
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.files import load_dictionary, write_dictionary

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sparselex.base.artifacts import stage
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Sites
+from sparselex.base.staging import stage
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.controls.bases import principal_components
 from sparselex.dictionaries.controls.neurons import neurons

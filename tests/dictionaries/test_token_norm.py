@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from sparselex.base.artifacts import stage
 from sparselex.base.errors import UserError
+from sparselex.base.staging import stage
 from sparselex.convert.doors import export_dictionary, import_dictionary
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.encoder import EncoderDictionary

@@ -4,11 +4,13 @@ import json
 
 import pytest
 
-from sparselex.base.artifacts import Manifest, read_json, stage
+from sparselex.base.artifacts import Manifest
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.figures import FIGURES, Figure, Figures
+from sparselex.base.files import read_json
 from sparselex.base.runs import RunCard
+from sparselex.base.staging import stage
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.report import Report, report, verdicts, write_report
 

@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXConfig
 
 from sparselex.activations.live import Reader
-from sparselex.base.artifacts import read_json
 from sparselex.base.errors import UserError
+from sparselex.base.files import read_json
 from sparselex.base.sites import Hook, Sites
 from sparselex.base.workspace import Workspace
 from sparselex.convert.doors import export_dictionary, import_dictionary

@@ -20,6 +20,7 @@ from sparselex.recipes.work.choices import train_config
 from sparselex.recipes.work.sweep import members_of, use
 from sparselex.server.app import create_app
 from sparselex.training.config import TrainConfig
+from tests.support.contents import contents
 from tests.support.small import small_run
 
 pytestmark = pytest.mark.slow
@@ -139,9 +140,7 @@ def test_read_ahead_it_ends_in_the_same_bytes(swept, tmp_path, monkeypatch):
     )
     assert started == [2] and not multiprocessing.active_children() and len(found.rows) == 2
     for row in found.rows:
-        folders = [run.folder / SWEPT / row.name for run in (run, ahead)]
-        for path in folders[0].iterdir():
-            assert path.read_bytes() == (folders[1] / path.name).read_bytes(), path
+        assert contents(run.folder / SWEPT / row.name) == contents(ahead.folder / SWEPT / row.name)
 
 
 def test_again_nothing_is_made(swept, monkeypatch):

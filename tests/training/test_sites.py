@@ -212,7 +212,7 @@ def test_a_gated_transcoder_starts_with_gates_and_sizes_that_agree():
 
 
 def test_a_frozen_transcoder_begins_with_what_it_keeps(tmp_path):
-    from sparselex.base.artifacts import stage
+    from sparselex.base.staging import stage
     from sparselex.training.trainer import Trainer
 
     chosen = config("topk", d_out=24).model_copy(update={"frozen": "decoder"})

@@ -12,6 +12,7 @@ from sparselex.base.errors import UserError
 from sparselex.dictionaries.sparse import products as sparse
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import train
+from tests.support.contents import contents
 
 MIXTURE = MixtureConfig(d_in=16, n_features=32, l0=3)
 
@@ -58,9 +59,7 @@ class Ending(SparseMixture):
 
 
 def assert_same_bytes(left, right):
-    assert sorted(path.name for path in left.iterdir()) == sorted(path.name for path in right.iterdir())
-    for path in left.iterdir():
-        assert path.read_bytes() == (right / path.name).read_bytes(), path.name
+    assert contents(left) == contents(right)
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,12 @@ from sparselex.activations.live import Reader
 from sparselex.activations.masks import special_counts
 from sparselex.activations.source import Batch, check_finite
 from sparselex.activations.store import ActivationStore, shard_name
-from sparselex.base.artifacts import FileEntry, Staging, finished, read_json, stage, write_file, write_json
 from sparselex.base.config import Config
+from sparselex.base.files import FileEntry, read_json, write_file, write_json
 from sparselex.base.memory import keep_freed_memory
 from sparselex.base.progress import progress
 from sparselex.base.sites import Sited, Sites
+from sparselex.base.staging import Staging, stage
 from sparselex.lm.subject import Readable
 from sparselex.text.rows import TokenRows
 
@@ -50,14 +51,14 @@ def harvest(model: Readable, corpus: TokenRows, sites: Sites, config: HarvestCon
     """
     to = Path(to)
     inputs, asked = {"model": model.id, "corpus": corpus.id}, Sited(sites=sites, options=config)
-    if finished(to, "activations", asked, inputs):
-        return ActivationStore(to)
-    keep_freed_memory()
-    reader = Reader(model, corpus, sites, batch_rows=config.batch_rows)
-    with stage(to, "activations", asked, inputs) as staging:
+    with stage(to, "activations", asked, inputs, resumes=True) as staging:
+        if staging.made:
+            return ActivationStore(to)
+        keep_freed_memory()
+        reader = Reader(model, corpus, sites, batch_rows=config.batch_rows)
         shards = _shards(reader, list(_spans(corpus, config)), config, staging)
         written = {shard_name(number): shard.file for number, shard in enumerate(shards)}
-        staging.finish(_notes(reader, shards, config), drop=(_DONE,), written=written)
+        staging.finish(_notes(reader, shards, config), files=written)
     return ActivationStore(to)
 
 

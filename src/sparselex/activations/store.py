@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sparselex.activations.int8 import restore
 from sparselex.activations.source import Batch, check_finite
-from sparselex.base.artifacts import open_artifact, verify_file
+from sparselex.base.artifacts import open_artifact, verified
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Sites
 
@@ -85,7 +85,7 @@ class ActivationStore:
         name = shard_name(number)
         first = number not in self._verified  # once: a block for training has chunks of every shard
         if first:
-            verify_file(self.path, name, self.manifest)
+            verified(self.path, name, self.manifest)
         try:
             shard = _Shard(self.path / name)
         except (SafetensorError, OSError) as error:

@@ -13,12 +13,13 @@ from sparselex.atlas.config import DiffConfig
 from sparselex.atlas.difference import LatentDiff, diff_figures, directions, is_specific
 from sparselex.atlas.records import DIFF, DIFF_CLASSES, LATENTS, LatentDifference, ModelDiff
 from sparselex.atlas.scaling import LatentScaling
-from sparselex.base.artifacts import finished, read_json, stage, write_json
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Figures
+from sparselex.base.files import read_json, write_json
 from sparselex.base.memory import keep_freed_memory
 from sparselex.base.progress import progress
 from sparselex.base.sites import Sited, Sites
+from sparselex.base.staging import stage
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import Readable
@@ -43,11 +44,11 @@ def diff(
     """
     names, found = _both_names(model), directions(dictionary)
     to, sited = Path(to), Sited(sites=sites, options=config)
-    if finished(to, "diff", sited, inputs):
-        return ModelDiff.parse(read_json(to / DIFF), str(to / DIFF))
-    keep_freed_memory()
-    reader = Reader(model, corpus, sites, batch_rows=config.batch_rows)
     with stage(to, "diff", sited, inputs) as staging:
+        if staging.made:
+            return ModelDiff.parse(read_json(to / DIFF), str(to / DIFF))
+        keep_freed_memory()
+        reader = Reader(model, corpus, sites, batch_rows=config.batch_rows)
         scaling = LatentScaling(found, dictionary.b_dec)
         _add_test_rows(scaling, reader, dictionary, config.n_rows)
         latents = scaling.finish()

@@ -45,6 +45,8 @@ class Database:
             with _transaction(db):
                 self._migrate(db)
                 yield db
+            # Into the file itself: else a reader would write it there, when its connection is the last to close.
+            db.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def update(self) -> None:
         """Make the file and the component's tables if they are missing, and bring them up to date if they are not."""

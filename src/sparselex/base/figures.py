@@ -5,8 +5,8 @@ from typing import Self
 
 from pydantic import FiniteFloat, model_validator
 
-from sparselex.base.artifacts import read_json, write_json
 from sparselex.base.config import Config
+from sparselex.base.files import read_json, write_json
 
 
 class Figure(Config):

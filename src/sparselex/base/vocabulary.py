@@ -1,6 +1,6 @@
 """The vocabulary of a tokenizer as bytes: all that later stages and pages need of a tokenizer."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -44,10 +44,10 @@ class Vocabulary:
         np.save(folder / "vocabulary-special.npy", np.array(sorted(self.special_ids), dtype=np.int64))
 
     @classmethod
-    def load(cls, folder: Path) -> "Vocabulary":
-        """Read what `save` wrote."""
-        data = np.load(folder / "vocabulary-bytes.npy").tobytes()
-        ends = np.load(folder / "vocabulary-ends.npy").tolist()
+    def load(cls, file: Callable[[str], Path]) -> "Vocabulary":
+        """Read what `save` wrote; `file` gives the path of a file by its name."""
+        data = np.load(file("vocabulary-bytes.npy")).tobytes()
+        ends = np.load(file("vocabulary-ends.npy")).tolist()
         starts = [0, *ends[:-1]]
-        special = np.load(folder / "vocabulary-special.npy").tolist()
+        special = np.load(file("vocabulary-special.npy")).tolist()
         return cls([data[start:end] for start, end in zip(starts, ends, strict=True)], special)

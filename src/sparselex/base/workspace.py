@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from sparselex.base.artifacts import MANIFEST, Manifest, read_json, write_json
+from sparselex.base.artifacts import MANIFEST, Manifest
 from sparselex.base.errors import UserError
+from sparselex.base.files import read_json, write_json
 from sparselex.base.runs import RunCard
 
 LAYOUT = 2

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparselex.base.artifacts import write_json
+from sparselex.base.files import write_json
 from sparselex.base.sites import Sites
 from sparselex.convert.formats import Files, Format, Found
 from sparselex.convert.tensors import Tensors, read_safetensors, read_settings, write_safetensors

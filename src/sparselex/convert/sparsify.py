@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from sparselex.base.artifacts import write_json
+from sparselex.base.files import write_json
 from sparselex.base.sites import Sites
 from sparselex.convert.formats import Files, Format, Found
 from sparselex.convert.tensors import read_safetensors, read_settings, write_safetensors

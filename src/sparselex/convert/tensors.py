@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from sparselex.base.artifacts import read_json
 from sparselex.base.errors import UserError
+from sparselex.base.files import read_json
 
 
 class Tensors:

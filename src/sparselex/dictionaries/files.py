@@ -16,8 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from sparselex.base.artifacts import open_artifact, read_json, write_json
+from sparselex.base.artifacts import open_artifact, verified
 from sparselex.base.errors import UserError
+from sparselex.base.files import read_json, write_json
 from sparselex.base.sites import Sites
 from sparselex.dictionaries.config import DictionaryConfig
 from sparselex.dictionaries.kinds import DICTIONARIES, TokenNorm
@@ -35,8 +36,9 @@ TOKEN_NORMS: dict[TokenNorm, str] = {"none": "none", "layer": "layer_norm", "len
 
 def write_dictionary(
     dictionary: TrainableDictionary, folder: Path, *, model_name: str = "", sites: Sites | None = None
-) -> None:
-    """Write a folded dictionary's files into `folder`; `sites` is where it reads and what it reconstructs."""
+) -> list[str]:
+    """Write a folded dictionary's files into `folder` and return their names; `sites` is where it reads and what it
+    reconstructs."""
     tensors = {name: value.detach().contiguous() for name, value in dictionary.state_dict().items()}
     config = dictionary.config.to_json()
     if _has_one_threshold(dictionary):
@@ -45,14 +47,19 @@ def write_dictionary(
         tensors["threshold"] = threshold.float().expand(dictionary.d_sae).contiguous()
     write_json(folder / CONFIG, config)
     (folder / WEIGHTS).write_bytes(save(tensors))
-    if settings := saelens_settings(dictionary):
-        write_json(folder / SAELENS_CONFIG, saelens_config(dictionary, settings, model_name, sites))
+    settings = saelens_settings(dictionary)
+    if settings is None:
+        return [CONFIG, WEIGHTS]
+    write_json(folder / SAELENS_CONFIG, saelens_config(dictionary, settings, model_name, sites))
+    return [CONFIG, WEIGHTS, SAELENS_CONFIG]
 
 
 def load_dictionary(path: Path | str) -> TrainableDictionary:
     """Read a finished dictionary, its checksums verified. Raises `UserError` that names the file at fault."""
     path = Path(path)
-    open_artifact(path, "dictionary", verify=True)
+    manifest = open_artifact(path, "dictionary")
+    for name in manifest.files:
+        verified(path, name, manifest)
     config, threshold = _read_config(path / CONFIG)
     dictionary = new_dictionary(config)
     # A type may keep other tensors while it is trained.

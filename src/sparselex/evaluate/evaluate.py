@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sparselex.activations.live import Reader, spread
-from sparselex.base.artifacts import finished, stage
 from sparselex.base.figures import Figure
 from sparselex.base.memory import keep_freed_memory
 from sparselex.base.sites import Sited, Sites
+from sparselex.base.staging import stage
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.evaluate.config import EvaluateConfig
 from sparselex.evaluate.controls import control_dictionaries
@@ -37,12 +37,12 @@ def evaluate(
     `core/<model>:<hook>/`.
     """
     to, sited = Path(to), Sited(sites=sites, options=config)
-    if finished(to, "evaluation", sited, inputs):
-        return Evaluation.read(to)
-    keep_freed_memory()
-    reader = Reader(model, index.corpus, sites, batch_rows=config.batch_rows)
-    k = max(1, round(float(index.table["n_active"].sum() / max(1, index.n_tokens_total))))
     with stage(to, "evaluation", sited, inputs) as staging:
+        if staging.made:
+            return Evaluation.read(to)
+        keep_freed_memory()
+        reader = Reader(model, index.corpus, sites, batch_rows=config.batch_rows)
+        k = max(1, round(float(index.table["n_active"].sum() / max(1, index.n_tokens_total))))
         figures, controls = _measured(reader, dictionary, config, k)
         figures += latent_figures(index, config.dense_above)
         found = Evaluation(figures=figures, controls=controls, density=density_histogram(index))

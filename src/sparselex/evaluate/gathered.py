@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sparselex.base.artifacts import Manifest, open_artifact, verify_file
+from sparselex.base.artifacts import Manifest, open_artifact, verified
 from sparselex.base.figures import FIGURES, Figure, Figures
 from sparselex.base.workspace import Workspace
 
@@ -61,7 +61,7 @@ def is_current(name: str, artifacts: Mapping[str, Manifest]) -> bool:
 
 def _figures(workspace: Workspace, run: str, name: str, manifest: Manifest) -> Figures:
     folder = workspace.run(run) / name
-    verify_file(folder, FIGURES, open_artifact(folder, manifest.kind))
+    verified(folder, FIGURES, open_artifact(folder, manifest.kind))
     return Figures.read(folder)
 
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from sparselex.base.artifacts import read_json, write_json
 from sparselex.base.config import Config
 from sparselex.base.figures import Figures
+from sparselex.base.files import read_json, write_json
 
 DENSITY = "density.json"
 """File of an evaluation that holds its `DensityHistogram`."""

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from sparselex.base.artifacts import write_json
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Figure
+from sparselex.base.files import write_json
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.gathered import gather, has_figures
 

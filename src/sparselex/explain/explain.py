@@ -6,10 +6,11 @@ from typing import get_args
 
 import numpy as np
 
-from sparselex.base.artifacts import fingerprint, finished, stage, write_json
 from sparselex.base.errors import UserError
-from sparselex.base.figures import FIGURES, Failure, Figure, Figures
+from sparselex.base.figures import Failure, Figure, Figures
+from sparselex.base.files import fingerprint
 from sparselex.base.progress import progress
+from sparselex.base.staging import stage
 from sparselex.explain.config import ExplainConfig
 from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.figures import score_figures, share_figure
@@ -33,13 +34,12 @@ def explain(
     `UserError` for options that the explainer does not know.
     """
     walk = _Walk(index, config, ExplanationStore(database))
-    todo = walk.todo()
-    if todo or not finished(Path(to), KIND, config, inputs):
-        if todo:
-            walk.run(todo)
-        with stage(Path(to), KIND, config, inputs) as staging:
+    if todo := walk.todo():
+        walk.run(todo)
+    with stage(to, KIND, config, inputs) as staging:
+        if not staging.made:
             figures, notes = walk.finish()
-            write_json(staging.folder / FIGURES, Figures(figures=figures).to_json())
+            Figures(figures=figures).write(staging.folder)
             staging.finish(notes)
     return ExplainSummary.of(to)
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from sparselex.activations.live import Reader
 from sparselex.activations.masks import special_counts
-from sparselex.base.artifacts import finished, stage
 from sparselex.base.errors import UserError
 from sparselex.base.memory import keep_freed_memory
 from sparselex.base.progress import progress
 from sparselex.base.sites import Sited, Sites
+from sparselex.base.staging import stage
 from sparselex.dictionaries.coder import Coder, check_reads, device_of
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.features.config import IndexConfig
@@ -53,14 +53,12 @@ def build_index(
     Raises `UserError` when the coder reads another width than the hooks give.
     """
     to, asked = Path(to), Sited(sites=sites, options=config)
-    if finished(to, "index", asked, inputs):
-        return FeatureIndex(to, corpus)
-    check_reads(coder, sum(model.widths(sites.hooks)), f"Hook {'+'.join(sites.hooks)}")
-    keep_freed_memory()
-    reader = Reader(model, corpus, sites, batch_rows=config.batch_rows)
     with stage(to, "index", asked, inputs) as staging:
-        for old in staging.folder.glob("*.npy"):
-            old.unlink()  # of a build that was killed: one pass is short enough to begin again
+        if staging.made:
+            return FeatureIndex(to, corpus)
+        check_reads(coder, sum(model.widths(sites.hooks)), f"Hook {'+'.join(sites.hooks)}")
+        keep_freed_memory()
+        reader = Reader(model, corpus, sites, batch_rows=config.batch_rows)
         statistics = _walk(reader, coder, config, staging.folder)
         _write_examples(staging.folder, statistics, corpus, config)
         limits = _write_directions(staging.folder, model, coder, sites, config)

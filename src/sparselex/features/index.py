@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sparselex.base.artifacts import open_artifact
+from sparselex.base.artifacts import open_artifact, verified
 from sparselex.base.errors import UserError
 from sparselex.base.seeds import generator
 from sparselex.base.sites import Sites
@@ -147,7 +147,7 @@ class FeatureIndex:
 
     def _array(self, name: str) -> NDArray:
         # As a plain array over the same mapping: every slice of a `memmap` costs ten of an array's.
-        return np.asarray(np.load(self.path / f"{name}.npy", mmap_mode="r"))
+        return np.asarray(np.load(verified(self.path, f"{name}.npy", self.manifest), mmap_mode="r"))
 
     @cached_property
     def _counted_tokens(self) -> dict[Split, CountedTokens]:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from sparselex.base.artifacts import MANIFEST, Manifest, fingerprint, open_artifact, read_json, write_json
+from sparselex.base.artifacts import MANIFEST, Manifest, open_artifact
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
+from sparselex.base.files import fingerprint, read_json, write_json
 from sparselex.base.runs import StageCard
 from sparselex.base.workspace import Workspace
 from sparselex.recipes.config import RunConfig, as_begun

@@ -10,8 +10,8 @@ from sparselex.activations.mixing import mixing
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.activations.source import Units
 from sparselex.activations.store import ActivationStore
-from sparselex.base.artifacts import fingerprint
 from sparselex.base.errors import UserError
+from sparselex.base.files import fingerprint
 from sparselex.base.registry import found
 from sparselex.base.runs import RunCard
 from sparselex.base.sites import Hook, Sites, hooks_of

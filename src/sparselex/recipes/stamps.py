@@ -8,7 +8,7 @@ from pathlib import Path
 
 from huggingface_hub.constants import HF_HUB_CACHE
 
-from sparselex.base.artifacts import fingerprint
+from sparselex.base.files import fingerprint
 from sparselex.lm.embedded import EMBEDDED
 
 

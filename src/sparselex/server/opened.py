@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparselex.atlas.records import SWEEP, SweepReport
-from sparselex.base.artifacts import MANIFEST, Manifest, read_json
+from sparselex.base.artifacts import MANIFEST, Manifest
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
+from sparselex.base.files import read_json
 from sparselex.base.runs import RunCard
 from sparselex.base.workspace import Workspace
 from sparselex.features.index import FeatureIndex

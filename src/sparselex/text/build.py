@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sparselex.base.artifacts import fingerprint, finished, stage, write_json
 from sparselex.base.errors import UserError
+from sparselex.base.files import fingerprint, write_json
 from sparselex.base.progress import progress
+from sparselex.base.staging import stage
 from sparselex.text.config import CorpusConfig
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.documents import Document
@@ -34,9 +35,9 @@ def build_corpus(
     """
     to = Path(to)
     inputs = {"tokenizer": tokenizer.id, "text": text_id or fingerprint(config.source)}
-    if finished(to, "corpus", config, inputs):
-        return TokenCorpus(to)
     with stage(to, "corpus", config, inputs) as staging:
+        if staging.made:
+            return TokenCorpus(to)
         notes = _write(documents, tokenizer, config, staging.folder)
         for split, share in zip(SPLITS, config.shares, strict=True):
             if share and not notes["n_documents"][split]:

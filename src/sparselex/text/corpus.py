@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sparselex.base.artifacts import Manifest, open_artifact, read_json
+from sparselex.base.artifacts import Manifest, open_artifact, verified
+from sparselex.base.files import read_json
 from sparselex.base.vocabulary import Vocabulary
 from sparselex.text.config import CorpusConfig
 from sparselex.text.splits import SPLITS, Split
@@ -28,10 +29,10 @@ class TokenCorpus:
         self.id = self.manifest.id
         self.config = CorpusConfig.parse(self.manifest.config, str(self.path))
         # As plain arrays over the same mappings: every slice of a `memmap` costs ten of an array's.
-        self.tokens = np.asarray(np.load(self.path / "tokens.npy", mmap_mode="r"))
-        self.documents = np.asarray(np.load(self.path / "documents.npy", mmap_mode="r"))
+        self.tokens = np.asarray(np.load(self._file("tokens.npy"), mmap_mode="r"))
+        self.documents = np.asarray(np.load(self._file("documents.npy"), mmap_mode="r"))
         self.n_rows, self.n_ctx = self.tokens.shape
-        self.vocabulary = Vocabulary.load(self.path)
+        self.vocabulary = Vocabulary.load(self._file)
         self.special_ids = self.vocabulary.special_ids
         notes = self.manifest.notes
         self.bos_id: int | None = notes["bos_id"]
@@ -41,7 +42,7 @@ class TokenCorpus:
         self.row_ranges: dict[Split, range] = {
             split: range(start, end) for split, start, end in zip(SPLITS, [0, *ends], ends, strict=False)
         }
-        self.split_of_documents: NDArray[np.int8] = np.load(self.path / "document-splits.npy")
+        self.split_of_documents: NDArray[np.int8] = np.load(self._file("document-splits.npy"))
         self.n_documents = len(self.split_of_documents)
 
     def __reduce__(self) -> tuple[type["TokenCorpus"], tuple[Path]]:
@@ -50,7 +51,7 @@ class TokenCorpus:
     @cached_property
     def names(self) -> list[str]:
         """Name of every document, by number."""
-        return read_json(self.path / "documents.json") or []
+        return read_json(self._file("documents.json")) or []
 
     def text_mask(self, rows: slice | range | NDArray[np.int64]) -> NDArray[np.bool_]:
         """`[n_rows, n_ctx]`, True where a token of a document stands (not BOS, separator or padding)."""
@@ -76,9 +77,12 @@ class TokenCorpus:
 
     @cached_property
     def _spans(self) -> NDArray[np.int64]:
-        return np.load(self.path / "document-spans.npy")
+        return np.load(self._file("document-spans.npy"))
 
     @cached_property
     def _roles(self) -> NDArray[np.int32]:
         """`[n_rows, n_roles, 2]` columns, -1 where there is none."""
-        return np.load(self.path / "roles.npy", mmap_mode="r")
+        return np.load(self._file("roles.npy"), mmap_mode="r")
+
+    def _file(self, name: str) -> Path:
+        return verified(self.path, name, self.manifest)

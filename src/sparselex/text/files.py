@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from sparselex.base.artifacts import checksum, fingerprint
 from sparselex.base.errors import UserError
+from sparselex.base.files import checksum, fingerprint
 from sparselex.text.documents import Document
 
 TEXT_FIELDS = ("text", "content", "story", "document")

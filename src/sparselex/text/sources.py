@@ -4,8 +4,8 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
-from sparselex.base.artifacts import fingerprint
 from sparselex.base.errors import UserError
+from sparselex.base.files import fingerprint
 from sparselex.base.registry import Registry
 from sparselex.text.documents import Document, TextSource
 from sparselex.text.files import TEXT_FIELDS, file_documents, files_identity

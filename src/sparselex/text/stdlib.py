@@ -4,8 +4,8 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-from sparselex.base.artifacts import checksum, fingerprint
 from sparselex.base.errors import UserError
+from sparselex.base.files import checksum, fingerprint
 from sparselex.text.documents import Document
 
 

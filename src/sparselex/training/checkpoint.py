@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from sparselex.base.artifacts import read_json, write_json
+from sparselex.base.files import read_json, write_json
 from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.trainable import TrainableDictionary, new_dictionary
 from sparselex.training.dead import Silence

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import torch
 
 from sparselex.activations.source import ActivationSource, Batch, EndOfData, check_finite
-from sparselex.base.artifacts import Staging, finished, stage
 from sparselex.base.errors import UserError
 from sparselex.base.memory import keep_freed_memory
 from sparselex.base.progress import progress
 from sparselex.base.seeds import derive
 from sparselex.base.sites import Sites
+from sparselex.base.staging import Staging, stage, watched
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
 from sparselex.dictionaries.kinds import DICTIONARIES
 from sparselex.dictionaries.ranks import ALONE, Ranks, even_part
@@ -23,7 +23,7 @@ from sparselex.dictionaries.trainable import TrainableDictionary, new_dictionary
 from sparselex.training.calibrate import Columns, sample
 from sparselex.training.checkpoint import whole_dictionary
 from sparselex.training.config import TrainConfig
-from sparselex.training.log import Observer
+from sparselex.training.log import LOG, Observer
 from sparselex.training.trainer import Term, Trainer
 
 
@@ -116,12 +116,13 @@ def train_many(
     with ExitStack() as stack:
         trainers: dict[int, Trainer] = {}
         for number, job in enumerate(jobs):
-            if finished(job.to, "dictionary", job.config, job.inputs):
+            staging = stack.enter_context(_staged(job, ranks))
+            if staging.made:
                 continue
             trainers[number] = Trainer(
                 _drawn(job.config, ranks),
                 job.config,
-                stack.enter_context(_staged(job, ranks)),
+                staging,
                 columns=job.columns,
                 validation=validation,
                 terms=terms,
@@ -219,7 +220,8 @@ def _finish(trainer: Trainer, job: Job) -> None:
     if dictionary is None:
         return
     dictionary.fold(trainer.x_scales, trainer.target_scales)
-    write_dictionary(dictionary, trainer.staging.folder, model_name=job.model_name, sites=job.sites)
+    folder = trainer.staging.folder
+    files = write_dictionary(dictionary, folder, model_name=job.model_name, sites=job.sites)
     measured: dict[str, Any] = {
         "x_scales": trainer.x_scales,
         "target_scales": trainer.target_scales,
@@ -229,7 +231,7 @@ def _finish(trainer: Trainer, job: Job) -> None:
     }
     if (held_out := trainer.log.last("validation_fvu")) is not None:
         measured["held_out"] = {"l0": held_out["validation_l0"], "fvu": held_out["validation_fvu"]}
-    trainer.staging.finish(dict(job.notes) | measured, drop=("checkpoint", "checkpoint.old", "checkpoint.new"))
+    trainer.staging.finish(dict(job.notes) | measured, files=dict.fromkeys([*files, LOG]))
 
 
 @contextmanager
@@ -237,13 +239,12 @@ def _staged(job: Job, ranks: Ranks) -> Iterator[Staging]:
     """The stage of a dictionary: the first process opens it, the others read and write nothing but look into its
     folder."""
     if ranks.is_main:
-        with stage(job.to, "dictionary", job.config, job.inputs) as staging:
+        with stage(job.to, "dictionary", job.config, job.inputs, resumes=True) as staging:
             ranks.wait()
             yield staging
         return
     ranks.wait()
-    to = Path(job.to).absolute()
-    yield Staging(to, to.with_name(f".{to.name}.partial"), "dictionary", {}, {})
+    yield watched(job.to, "dictionary", job.config, job.inputs)
 
 
 def check_together(config: TrainConfig, ranks: Ranks) -> None:

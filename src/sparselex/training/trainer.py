@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from sparselex.activations.source import Batch
-from sparselex.base.artifacts import Staging
 from sparselex.base.errors import UserError
 from sparselex.base.seeds import derive
+from sparselex.base.staging import Staging
 from sparselex.dictionaries.trainable import TrainableDictionary
 from sparselex.training.adam import Adam
 from sparselex.training.calibrate import Columns, scaled, scales

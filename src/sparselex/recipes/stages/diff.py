@@ -4,7 +4,7 @@ from typing import Any
 
 from sparselex.atlas.config import DiffConfig
 from sparselex.atlas.records import DIFF, LATENTS, ModelDiff
-from sparselex.base.artifacts import read_json
+from sparselex.base.files import read_json
 from sparselex.recipes.stage import Stage
 
 

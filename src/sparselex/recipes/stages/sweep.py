@@ -6,7 +6,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from sparselex.activations.config import Prefetch
 from sparselex.atlas.records import SWEEP, SweepReport
-from sparselex.base.artifacts import read_json
+from sparselex.base.files import read_json
 from sparselex.dictionaries.kinds import Kind, SelectionDtype
 from sparselex.recipes.option import Option
 from sparselex.recipes.stage import Stage

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from sparselex.base.artifacts import stage as staged
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
+from sparselex.base.staging import stage as staged
 from sparselex.convert.doors import Imported, import_dictionary
 from sparselex.dictionaries.files import write_dictionary
 from sparselex.dictionaries.table import AnyDictionaryConfig
@@ -47,6 +47,8 @@ def import_run(run: Run, stage: Import) -> None:
     run.keep(stage)
     inputs = {"model": run.model.id, "corpus": corpus.id, **run.sites.names()}
     with staged(run.folder / Import.makes, "dictionary", _config(stage, read), inputs) as staging:
+        if staging.made:
+            return
         write_dictionary(read.dictionary, staging.folder, model_name=run.config.model.name, sites=run.sites)
         staging.finish()
 

@@ -9,11 +9,12 @@ from sparselex.activations.live import LiveUnits, Reader
 from sparselex.activations.prefetch import reading_ahead
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.atlas.records import SWEEP, SweepRow
-from sparselex.base.artifacts import Manifest, finished, open_artifact, write_json
-from sparselex.base.artifacts import stage as staged
+from sparselex.base.artifacts import Manifest, open_artifact
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
+from sparselex.base.files import write_json
 from sparselex.base.sites import Hook, Sites, hooks_of
+from sparselex.base.staging import stage as staged
 from sparselex.dictionaries.trainable import TrainableDictionary
 from sparselex.evaluate.sweep import Measured, sweep_report
 from sparselex.recipes.choice import TrainingChoice
@@ -129,7 +130,7 @@ def use(run: Run, name: str, new_name: str) -> Run:
     Raises `UserError` if there is no such dictionary or a run of that name.
     """
     source = run.folder / SWEPT / name
-    manifest = open_artifact(source, "dictionary", verify=True)
+    manifest = open_artifact(source, "dictionary")
     train = Train(**choice_of(TrainConfig.parse(manifest.config)).to_json())
     config = run.config.model_copy(update={"hook": manifest.inputs["hook"]}).with_stage(Train.verb, train.kept())
     new = Run(run.workspace, new_name, config)
@@ -218,11 +219,12 @@ def _report(
     inputs = {"model": run.model.id, "corpus": run.corpus.id} | {name: m.id for name, m in manifests.items()}
     wanted = SweepReportConfig(members=[m.name for m in members], n_rows=stage.n_rows, moment_rows=stage.moment_rows)
     to = run.folder / Sweep.makes
-    if finished(to, "sweep", wanted, inputs):
-        return
-    measured = [_measured(m, outcome, manifests.get(m.name)) for m, outcome in zip(members, trained, strict=True)]
-    readers = {"+".join(hooks): Reader(run.model, run.corpus, run.sites_at(hooks), batch_rows=16) for hooks in places}
     with staged(to, "sweep", wanted, inputs) as staging:
+        if staging.made:
+            return
+        measured = [_measured(m, outcome, manifests.get(m.name)) for m, outcome in zip(members, trained, strict=True)]
+        sites = {"+".join(hooks): run.sites_at(hooks) for hooks in places}
+        readers = {name: Reader(run.model, run.corpus, at, batch_rows=16) for name, at in sites.items()}
         report = sweep_report(readers, measured, n_rows=stage.n_rows, moment_rows=stage.moment_rows)
         write_json(staging.folder / SWEEP, report.to_json())
         staging.finish()

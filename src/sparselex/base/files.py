@@ -1,0 +1,109 @@
+"""Files: written aside and renamed, read or found unreadable, hashed."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from glob import escape
+from pathlib import Path
+from typing import Any
+
+from sparselex.base.config import Config
+
+_CHUNK = 1 << 22
+_ASIDE = ".aside"
+
+
+class FileEntry(Config):
+    """One file of an artifact."""
+
+    n_bytes: int
+    """Size in bytes."""
+
+    sha256: str
+    """Checksum of the contents, hexadecimal."""
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file's contents, hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def fingerprint(value: Any) -> str:
+    """Short stable hash of any JSON value: 16 hexadecimal digits."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write_file(path: Path, data: bytes) -> FileEntry:
+    """Write `data` through a temporary file and a rename, so that readers see the old or the new, never half; flushed
+    to disk. Returns its manifest entry."""
+    path = Path(path)
+    remove_asides(path.parent, path.name)
+    # By process: several may write the same file at once, each its own half.
+    aside = path.with_name(f".{path.name}.{os.getpid()}{_ASIDE}")
+    with open(aside, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, path)
+    return FileEntry(n_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON value like `write_file`."""
+    write_file(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any | None:
+    """The JSON value in `path`, or None where there is no readable JSON file."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def remove_asides(folder: Path, name: str = "*") -> None:
+    """Take away what processes that have died left half-written in a folder, of all files or of one."""
+    for path in folder.glob(f".{name if name == '*' else escape(name)}.*{_ASIDE}"):
+        pid = path.name.removesuffix(_ASIDE).rpartition(".")[2]
+        if not (pid.isdecimal() and _is_alive(int(pid))):
+            path.unlink(missing_ok=True)
+
+
+def is_aside(path: Path) -> bool:
+    """Whether a file is one that is being written, or was when its process died."""
+    return path.name.startswith(".") and path.name.endswith(_ASIDE)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Wait until a file's contents, or a folder's names, are on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _is_alive(pid: int) -> bool:
+    if pid == os.getpid():
+        return True
+    with contextlib.suppress(PermissionError):
+        try:
+            os.kill(pid, 0)
+        except (ProcessLookupError, OverflowError):
+            return False
+    return True

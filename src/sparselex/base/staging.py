@@ -1,0 +1,200 @@
+"""Stages: the files of an artifact are written aside, checked, and renamed into place.
+
+A stage writes into `.<name>.partial` beside its destination. When all files are there they are flushed to disk, listed
+with their checksums in `manifest.json`, and the folder is renamed: a half-written artifact is never visible. A stage
+that takes long finds its partial folder again when it was killed (same configuration and inputs), goes on, and says
+which files are the artifact's; any other begins with an empty folder.
+"""
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sparselex.base.artifacts import MANIFEST, VERIFIED, Manifest, identity, note_verified, open_artifact
+from sparselex.base.config import Config
+from sparselex.base.errors import UserError
+from sparselex.base.files import FileEntry, checksum, flush, read_json, remove, remove_asides, write_json
+from sparselex.base.locks import lock
+
+_STAGE = "stage.json"
+
+
+class Staging:
+    """A stage in progress: write files into `folder`, then call `finish` once."""
+
+    def __init__(self, to: Path, folder: Path, kind: str, config: dict[str, Any], inputs: dict[str, str]):
+        self.to, self.folder, self.kind, self.config, self.inputs = to, folder, kind, config, inputs
+        self.made: Manifest | None = None
+        """The artifact, where it is finished already and nothing is left to be done."""
+
+    def finish(
+        self, notes: Mapping[str, Any] | None = None, *, files: Mapping[str, FileEntry | None] | None = None
+    ) -> Manifest:
+        """Flush and list the artifact's files, and rename the folder into place.
+
+        `files` names them, with the entries of those that `write_file` has flushed and hashed already; whatever else
+        lies in the folder is scratch, and goes. Left out, they are all that the stage has written, which must then not
+        be one that is taken up again.
+        """
+        named = dict.fromkeys(self._written()) if files is None else files
+        entries = {name: named[name] or self._entry(name) for name in sorted(named)}
+        # Through JSON, so that notes given as tuples or int keys hash as they will be read back.
+        config, inputs, noted = json.loads(json.dumps([self.config, self.inputs, dict(notes or {})]))
+        values = {"kind": self.kind, "config": config, "inputs": inputs, "notes": noted, "files": entries}
+        manifest = Manifest(id=identity(**values), code_version=version("sparselex"), **values)
+        note_verified(self.folder, manifest)
+        # From here on the work is done: a stage that is killed now is put in place by the next start.
+        write_json(self.folder / MANIFEST, manifest.to_json())
+        _put_in_place(self.folder, self.to, manifest)
+        self.made = manifest
+        return manifest
+
+    def _written(self) -> list[str]:
+        paths = (path.relative_to(self.folder) for path in self.folder.rglob("*") if path.is_file())
+        hidden = lambda path: any(part.startswith(".") for part in path.parts)
+        return [path.as_posix() for path in paths if not hidden(path) and path.as_posix() != _STAGE]
+
+    def _entry(self, name: str) -> FileEntry:
+        path = self.folder / name
+        flush(path)
+        return FileEntry(n_bytes=path.stat().st_size, sha256=checksum(path))
+
+
+@contextlib.contextmanager
+def stage(
+    to: Path | str, kind: str, config: Config, inputs: Mapping[str, str], *, resumes: bool = False
+) -> Iterator[Staging]:
+    """Open the stage that writes artifact `to`, or where it `resumes` take it up again; one process at a time.
+
+    Where the artifact was made of this configuration and these inputs already, it is in `made`, and nothing is left to
+    do. Raises `UserError` when another process is writing the same artifact, when the disk is full, or when `to` exists
+    and is no artifact of ours (nothing of the user's is ever replaced).
+    """
+    to = Path(to).absolute()
+    folder, locked = _partial(to), to.with_name(f".{to.name}.lock")
+    key = json.loads(json.dumps({"kind": kind, "config": config.to_json(), "inputs": dict(inputs)}))
+    staging = Staging(to, folder, kind, key["config"], key["inputs"])
+    staging.made = finished(to, kind, config, inputs)
+    if staging.made:
+        _tidy_finished(to, locked)
+        yield staging
+        return
+    if to.exists() and not _is_ours(to):
+        raise UserError(
+            f"{to} exists and was not written by sparselex.",
+            "a new folder name, or an artifact to replace",
+            "choose another destination, or move that folder away.",
+        )
+    with disk_errors(to):
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with lock(locked, f"writing {to}"):
+            _tidy(to)
+            staging.made = finished(to, kind, config, inputs) or _complete(folder, to, key)
+            if not staging.made:
+                _take_up(folder, key, resumes)
+            yield staging
+
+
+def watched(to: Path | str, kind: str, config: Config, inputs: Mapping[str, str]) -> Staging:
+    """The stage that another process of ours has opened, to look into its folder."""
+    to = Path(to).absolute()
+    staging = Staging(to, _partial(to), kind, {}, {})
+    staging.made = finished(to, kind, config, inputs)
+    return staging
+
+
+def finished(to: Path, kind: str, config: Config, inputs: Mapping[str, str]) -> Manifest | None:
+    """The manifest of artifact `to` if it was made from exactly this configuration and these inputs."""
+    to = Path(to)
+    if not (to / MANIFEST).is_file():
+        return None
+    manifest = open_artifact(to, kind)
+    same = manifest.config == json.loads(json.dumps(config.to_json())) and manifest.inputs == dict(inputs)
+    return manifest if same else None
+
+
+@contextlib.contextmanager
+def disk_errors(to: Path) -> Iterator[None]:
+    """Turn what a disk refuses into a `UserError` that names what was being written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        raise UserError(
+            f"Writing {to} failed: {error.strerror}.",
+            "a writable disk with room for the artifact",
+            "free some space or choose another folder, then run the same command again; finished work is kept.",
+        ) from error
+
+
+def _take_up(folder: Path, key: Mapping[str, Any], resumes: bool) -> None:
+    """Keep what a start with the same key has left in the folder, if the stage resumes; else begin it anew."""
+    if resumes and read_json(folder / _STAGE) == key:
+        remove_asides(folder)
+        return
+    remove(folder)
+    folder.mkdir()
+    write_json(folder / _STAGE, key)
+
+
+def _complete(folder: Path, to: Path, key: Mapping[str, Any]) -> Manifest | None:
+    """Put a partial folder in place that was killed when all its work was done."""
+    if read_json(folder / MANIFEST) is None:
+        return None
+    try:
+        manifest = open_artifact(folder, key["kind"])
+    except UserError:  # another kind's, or damaged: it is made again
+        return None
+    if (manifest.config, manifest.inputs) != (key["config"], key["inputs"]):
+        return None
+    _put_in_place(folder, to, manifest)
+    return manifest
+
+
+def _put_in_place(folder: Path, to: Path, manifest: Manifest) -> None:
+    """Take away what is not listed, and rename the folder; what stood there goes when the new one is there."""
+    keep = {*manifest.files, MANIFEST, VERIFIED}
+    keep |= {parent.as_posix() for name in keep for parent in Path(name).parents}
+    for path in sorted(folder.rglob("*"), reverse=True):  # what lies in a folder comes before the folder
+        if path.relative_to(folder).as_posix() not in keep:
+            remove(path)
+    flush(folder)
+    if to.exists():
+        os.rename(to, _old(to))
+    os.rename(folder, to)
+    flush(to.parent)
+    remove(_old(to))
+
+
+def _tidy_finished(to: Path, locked: Path) -> None:
+    """Take away what a kill has left beside a finished artifact, where nobody else is at work on it."""
+    if locked.exists() or _old(to).exists():
+        with contextlib.suppress(UserError, OSError), lock(locked, f"writing {to}"):
+            _tidy(to)
+
+
+def _tidy(to: Path) -> None:
+    """What a kill between two renames leaves: an artifact that was moved out of the way goes back where there is no new
+    one, and goes for good where there is."""
+    if to.exists():
+        remove(_old(to))
+    elif _old(to).exists() and not (_partial(to) / MANIFEST).exists():
+        os.rename(_old(to), to)
+
+
+def _partial(to: Path) -> Path:
+    return to.with_name(f".{to.name}.partial")
+
+
+def _old(to: Path) -> Path:
+    return to.with_name(f".{to.name}.old")
+
+
+def _is_ours(path: Path) -> bool:
+    return path.is_dir() and ((path / MANIFEST).is_file() or not any(path.iterdir()))
