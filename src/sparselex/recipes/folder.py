@@ -14,7 +14,8 @@ from sparselex.base.workspace import Workspace
 from sparselex.recipes.config import RunConfig, as_begun
 from sparselex.recipes.stage import Stage
 from sparselex.recipes.stages import STAGES
-from sparselex.recipes.stamps import model_stamp, text_stamp
+from sparselex.recipes.stamps import model_stamp
+from sparselex.text.identity import text_stamp
 
 TICKETS = "tickets.json"
 

@@ -25,7 +25,8 @@ from sparselex.recipes.folder import RunFolder, stage_cards
 from sparselex.recipes.stage import Stage
 from sparselex.text.build import build_corpus
 from sparselex.text.corpus import TokenCorpus
-from sparselex.text.sources import load_documents, text_id
+from sparselex.text.identity import text_id
+from sparselex.text.sources import load_documents
 
 BLOCK_TOKENS = 131_072
 """Tokens mixed at a time: about a thousand rows, so a batch of 4,096 holds few tokens of one row."""
