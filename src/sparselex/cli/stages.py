@@ -58,7 +58,7 @@ def take(stage_type: type[Stage], workspace: Workspace, name: str, values: dict[
     if not folder.is_done(stage):
         from sparselex.recipes.run import Run
 
-        folder = Run(workspace, name, folder.config)
+        folder = Run(workspace, name, folder.config, goes_on=folder.goes_on)
         folder.do(stage)
     return Taken(stage, folder)
 

@@ -8,8 +8,10 @@ from sparselex.base.config import Config
 from sparselex.base.sites import Mask
 from sparselex.base.workspace import MAIN
 from sparselex.lm.config import ModelConfig, Twin
+from sparselex.lm.embedded import settled_model
 from sparselex.recipes.option import Option
 from sparselex.text.config import CorpusConfig
+from sparselex.text.identity import settled
 
 
 class RunConfig(Config):
@@ -84,12 +86,14 @@ class Reads(Config):
     """Run model code that comes with the weights. Only if you trust it."""
 
     def run_config(self) -> RunConfig:
-        """A run on this, with our defaults. Raises `UserError` where a value is impossible."""
+        """A run on this, with our defaults; files and folders by their whole paths, so that it goes on from any folder.
+        Raises `UserError` where a value is impossible."""
         model: dict[str, Any] = {"device": self.device, "trust_remote_code": self.trust_remote_code}
+        second = settled_model(self.second_model) if self.second_model else None
         values: dict[str, Any] = {
-            "model": model | {"name": self.model},
-            "second_model": model | {"name": self.second_model} if self.second_model else None,
-            "text": {"source": self.text, "n_ctx": self.n_ctx, "n_tokens": self.n_tokens},
+            "model": model | {"name": settled_model(self.model)},
+            "second_model": model | {"name": second} if second else None,
+            "text": {"source": settled(self.text), "n_ctx": self.n_ctx, "n_tokens": self.n_tokens},
             "hook": self.hook,
             "target": self.target,
         }
