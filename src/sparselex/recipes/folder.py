@@ -2,7 +2,7 @@
 model, or PyTorch."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,7 +11,7 @@ from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.runs import StageCard
 from sparselex.base.workspace import Workspace
-from sparselex.recipes.config import RunConfig, as_begun
+from sparselex.recipes.config import Beginning, RunConfig
 from sparselex.recipes.stage import Stage
 from sparselex.recipes.stages import STAGES
 from sparselex.recipes.stamps import model_stamp
@@ -69,9 +69,31 @@ class RunFolder:
         """
         kind = STAGES.get(verb)
         values = options or self.config.stages.get(verb) or {}
-        if kind.begins:  # what a run reads it goes on reading, unless told otherwise
-            values = values | as_begun(self.config) | options
+        if issubclass(kind, Beginning):  # what a run reads it goes on reading, unless told otherwise
+            values = values | self.config.reads | options
         return kind.parse(values, f"the options of {verb}", names=names)
+
+    def begun_anew(self, stage: Stage, given: Collection[str]) -> Self:
+        """The run with what `stage` says that it reads, of what a person has given; the same where that is nothing."""
+        told = {name: getattr(stage, name) for name in given if name in Beginning.model_fields}
+        if not told or not isinstance(stage, Beginning):
+            return self
+        return type(self)(self.workspace, self.name, self.config.with_reads(told), goes_on="text" not in told)
+
+    def check_reads(self, stage: Stage) -> None:
+        """Raise `UserError` if `stage` is told to read something else than the run reads."""
+        told = {name: getattr(stage, name) for name in stage.model_fields_set if name in Beginning.model_fields}
+        if not isinstance(stage, Beginning):
+            return
+        reads, wanted = self.config.reads, self.config.with_reads(told).reads
+        if other := [name for name in Beginning.model_fields if reads[name] != wanted[name]]:
+            raise UserError(
+                f"{stage.verb} was given {', '.join(f'{name}={wanted[name]!r}' for name in other)}, and run "
+                f"{self.name!r} reads {', '.join(f'{name}={reads[name]!r}' for name in other)}.",
+                "what the run reads, or a run of its own",
+                f"leave {' and '.join(other)} out, or begin a run that reads it: "
+                "Run.create(workspace, NAME, new_run(...)).",
+            )
 
     def manifest(self, name: str) -> Manifest:
         """The manifest of one of the run's artifacts. Raises `UserError` if the stage that makes it has not been

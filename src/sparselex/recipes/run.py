@@ -56,11 +56,12 @@ class Run(RunFolder):
 
         Gives what the stage gives: a dictionary, an index, a summary. Work that is done is not done again, and what is
         done is recognised without loading the model. `more` goes to the stage's work as it is. Raises `UserError` for
-        an unknown verb or option, where an artifact that the stage needs is missing, and whatever the stage itself
-        refuses.
+        an unknown verb or option, for one that names something else to be read than the run reads, where an artifact
+        that the stage needs is missing, and whatever the stage itself refuses.
         """
         if isinstance(stage, str):
             stage = self.stage(stage, **options)
+        self.check_reads(stage)
         if not self.is_done(stage):
             self.check_needs(stage)
             found(type(stage).work)(self, stage, **(more or {}))
@@ -96,6 +97,12 @@ class Run(RunFolder):
                 "leave --target out for a crosscoder, or name as many targets as hooks.",
             )
         return Sites(hooks=tuple(hooks), target=target, mask=self.config.mask)
+
+    def read_at(self, hook: str | None, target: str | None) -> None:
+        """Read the model there from now on; None as in the configuration of a run."""
+        self.config = self.config.with_reads({"hook": hook, "target": target})
+        for opened in ("sites", "reader"):
+            self.__dict__.pop(opened, None)
 
     @cached_property
     def corpus(self) -> TokenCorpus:
