@@ -15,8 +15,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from sparselex.base.workspace import Workspace
+from sparselex.convert.table import LAYOUTS
+from sparselex.dictionaries.kinds import CONTROLS, DICTIONARIES
+from sparselex.explain.registry import EXPLAINERS, SCORERS
 from sparselex.recipes.run import Run
 from sparselex.recipes.stages import STAGES
+from sparselex.recipes.stages.index import Index
 from sparselex.recipes.work.choices import train_config
 from sparselex.server.app import create_app
 from tests.support.command import done, sparselex
@@ -218,6 +222,9 @@ def test_hooks_lists_names_and_widths():
         ),
         (["export", "{staged}", "{tmp}/d", "--layout", "circuit-tracer"], "no place in the layout of circuit-tracer"),
         (["export", "{staged}", "{tmp}/d", "--layout", "sparsify"], "no place in the layout"),
+        (["export", "{staged}", "{tmp}/d", "--layout", "sealens"], "did you mean saelens"),
+        (["explain", "{staged}", "--explainer", "rules"], "did you mean rule"),
+        (["index", "{staged}", "--train-rows", "0"], "--train-rows: Input should be greater than 0"),
         (["train", "{staged}", "--option", "bandwidth"], "has no name or no value"),
         (["train", "{staged}", "--kind", "jumprelu", "--option", "bandwith=3"], "did you mean bandwidth"),
         (["train", "{staged}", "--kind", "sae"], "one of batchtopk, topk, relu"),
@@ -282,6 +289,26 @@ def test_help_has_every_verb():
     for verb in (*STAGES.names(), "demo", "use", "report", "serve", "hooks"):
         assert verb in shown
         assert "--help" in done(verb, "--help").out
+
+
+@pytest.mark.parametrize(
+    ("verb", "option", "names"),
+    [
+        ("train", "--kind", DICTIONARIES),
+        ("evaluate", "--controls", CONTROLS),
+        ("explain", "--explainer", EXPLAINERS),
+        ("explain", "--scorers", SCORERS),
+        ("export", "--layout", LAYOUTS),
+    ],
+)
+def test_help_lists_the_names_there_are(verb, option, names):
+    said = " ".join(done(verb, "--help").out.replace("│", " ").split())
+    assert f"One of {', '.join(names.names())}." in said.partition(f"{option} ")[2]
+
+
+def test_an_index_of_all_text_is_asked_for_by_none(copy):
+    assert "`none` (in JSON null) reads all" in Index.model_fields["train_rows"].description
+    assert done("index", copy, "--train-rows", "none", "--json").json["config"]["options"]["train_rows"] is None
 
 
 def test_the_version_is_said():

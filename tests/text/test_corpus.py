@@ -11,7 +11,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from sparselex.base.errors import UserError
 from sparselex.base.vocabulary import Vocabulary
-from sparselex.text.build import build_corpus
+from sparselex.text.build import build_corpus, text_of
 from sparselex.text.config import CorpusConfig
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.documents import Document
@@ -78,6 +78,25 @@ def test_any_text_comes_back(tmp_path_factory, texts, n_ctx):
     texts = [text.encode("utf-8", "ignore").decode() or "x" for text in texts]  # lone surrogates are no text
     corpus = corpus_of(texts, tmp_path_factory.mktemp("any"), n_ctx=n_ctx)
     assert [corpus.document_bytes(d).decode() for d in range(len(texts))] == texts
+
+
+def test_of_a_corpus_that_is_there_no_document_is_asked_for(tmp_path):
+    """A dataset would be fetched for that; and what cannot be read leaves nothing behind."""
+
+    def unreachable():
+        raise ConnectionError("no network")
+        yield
+
+    made = corpus_of(NASTY, tmp_path)
+    given = TOKENIZERS[True], made.config
+    kept = build_corpus(unreachable(), *given, tmp_path / "corpus", text_id=repr(NASTY))
+    assert kept.id == made.id and text_of(tmp_path / "corpus", *given) == repr(NASTY)
+    with pytest.raises(ConnectionError):
+        build_corpus(unreachable(), *given, tmp_path / "other")
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
+    other = made.config.model_copy(update={"n_ctx": 9})
+    assert text_of(tmp_path / "corpus", TOKENIZERS[True], other) is None
+    assert text_of(tmp_path / "other", *given) is None
 
 
 def test_rows_never_mix_splits_and_splits_are_by_document(tmp_path):

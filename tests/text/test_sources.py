@@ -7,8 +7,11 @@ import pyarrow.parquet
 import pytest
 
 from sparselex.base.errors import UserError
+from sparselex.text import sources
+from sparselex.text.documents import Document
 from sparselex.text.files import PART_LENGTH
-from sparselex.text.sources import load_documents, text_id
+from sparselex.text.identity import settled, text_id, text_stamp
+from sparselex.text.sources import load_documents
 from tests.support.plugin import install
 
 
@@ -60,6 +63,83 @@ def test_text_id_follows_the_contents(tmp_path):
     assert text_id(str(tmp_path)) != first
 
 
+def answers(folder):
+    """What each of those who ask says of a text: its documents' names, its identity, and its stamp."""
+    return [name for name, _ in read(folder)], text_id(str(folder)), text_stamp(str(folder))
+
+
+def write(path, text="words"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def link(path, to):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(to)
+
+
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [
+        (lambda folder: write(folder / "new.txt"), True),
+        (lambda folder: write(folder / "site-packages" / "a.py"), True),
+        (lambda folder: write(folder / "sub" / "dist-packages" / "a.py"), True),
+        (lambda folder: (folder / "sub").rename(folder / "renamed"), True),
+        (lambda folder: (folder / "sub" / "b.txt").rename(folder / "b.txt"), True),
+        (lambda folder: link(folder / "again.txt", "a.txt"), True),
+        (lambda folder: write(folder / ".hidden"), False),
+        (lambda folder: write(folder / "sub" / ".hidden"), False),
+        (lambda folder: write(folder / ".git" / "config"), False),
+        (lambda folder: write(folder / "sub" / "__pycache__" / "b.pyc", "no text"), False),
+        (lambda folder: link(folder / "dangling.txt", "nowhere.txt"), False),
+        (lambda folder: link(folder / "out.txt", folder.parent / "outside" / "secret.txt"), False),
+        (lambda folder: link(folder / "sub" / "out", folder.parent / "outside"), False),
+    ],
+)
+def test_documents_identity_and_stamp_are_of_the_same_files(tmp_path, change, counts):
+    write(tmp_path / "outside" / "secret.txt")
+    write(tmp_path / "text" / "a.txt")
+    write(tmp_path / "text" / "sub" / "b.txt")
+    before = answers(tmp_path / "text")
+    change(tmp_path / "text")
+    assert [now != then for now, then in zip(answers(tmp_path / "text"), before, strict=True)] == [counts] * 3
+
+
+def test_nothing_is_opened_before_a_document_is_asked_for(tmp_path):
+    documents = load_documents(str(tmp_path / "later.txt"))
+    (tmp_path / "later.txt").write_text("words")
+    assert [document.text for document in documents] == ["words"]
+    with pytest.raises(UserError, match="links that lead out of it are not read"):
+        (tmp_path / "empty").mkdir()
+        read(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("name", ["teknium/OpenHermes-2.5", "owner/name.v1:train", "c4.en"])
+def test_a_name_with_a_dot_may_be_a_datasets(name, monkeypatch):
+    monkeypatch.setattr(sources, "dataset_documents", lambda source: iter([Document(source, "words")]))
+    assert read(name) == [(name, "words")]
+
+
+@pytest.mark.parametrize(
+    "name", ["stories.json", "lab/stories.TXT", "code.py", "./stories", "~/no-such", "/nowhere/at-all"]
+)
+def test_what_looks_like_a_path_is_no_datasets_name(name, monkeypatch):
+    monkeypatch.setattr(sources, "dataset_documents", lambda source: pytest.fail("the hub was asked"))
+    with pytest.raises(UserError, match="does not exist"):
+        read(name)
+
+
+def test_a_path_is_settled_and_a_name_is_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "texts" / "a.txt")
+    assert settled("texts") == settled("./texts") == str(tmp_path / "texts")
+    assert [settled(name) for name in ("stdlib", "owner/name:test", "nowhere")] == [
+        "stdlib",
+        "owner/name:test",
+        "nowhere",
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
@@ -78,9 +158,7 @@ def test_bad_files_are_named(tmp_path, name, content, words):
 
 
 @pytest.mark.slow
-def test_a_missing_path_and_an_unknown_dataset():
-    with pytest.raises(UserError, match="does not exist"):
-        read("nowhere/stories.json")
+def test_an_unknown_dataset():
     with pytest.raises(UserError, match=r"no dataset of that name|is not installed"):
         read("no-such-dataset")
 
@@ -112,6 +190,7 @@ def test_a_source_of_another_package(tmp_path, monkeypatch):
     (tmp_path / "poems").write_text("a file of the same name")
     assert len(read("poems")) == 5 and read("poems:short")[1] == ("poem-1", "roses are red 1")
     assert text_id("poems") == "poems-1-" and text_id("poems:short") == "poems-1-short"
+    assert text_stamp("poems:short") == "poems-1-short" and text_stamp("stdlib") != text_id("stdlib")
     assert read("./poems") == [("poems", "a file of the same name")]
     with pytest.raises(UserError, match="There are no poems 'long'"):
         read("poems:long")

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
@@ -12,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
-from sparselex.base.registry import Registry
+from sparselex.base.known import KnownIn
 from sparselex.recipes.option import flag_of, option_of
 
 NOTHING = "none"
@@ -75,7 +76,7 @@ def _help(field: FieldInfo) -> str:
     """The docstring of a field, its choices, and its default where that is a value."""
     said = " ".join((field.description or "").split())
     choices = _choices(field)
-    if choices and not all(f"{choice}" in said for choice in choices):
+    if choices and not all(re.search(rf"\b{re.escape(choice)}\b", said) for choice in choices):
         said += f" One of {', '.join(map(str, choices))}."
     default = None if field.is_required() else field.get_default(call_default_factory=True)
     if default is None or isinstance(default, bool) or default in ("", (), {}):
@@ -91,8 +92,8 @@ def _choices(field: FieldInfo) -> Sequence[str]:
             return get_args(part)
     inside = [item for part in _parts(field.annotation) for item in get_args(part)]
     known = [item for part in inside if get_origin(part) is Annotated for item in get_args(part)]
-    registry = next((item for item in (*field.metadata, *known) if isinstance(item, Registry)), None)
-    return registry.names() if registry else ()
+    named = next((item for item in (*field.metadata, *known) if isinstance(item, KnownIn)), None)
+    return named.registry.names() if named else ()
 
 
 def _metavar(field: FieldInfo) -> str:

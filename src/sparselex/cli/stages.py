@@ -11,6 +11,7 @@ import typer
 from sparselex.base.workspace import MAIN, Workspace
 from sparselex.cli.making import command, flags, own
 from sparselex.cli.showing import print_json, show
+from sparselex.recipes.config import Beginning
 from sparselex.recipes.folder import RunFolder
 from sparselex.recipes.stage import Stage
 
@@ -24,43 +25,38 @@ def verb(stage: type[Stage]) -> Any:
     """The command of one stage."""
 
     def act(values: dict[str, Any], *, workspace: Path, run: str, json: bool) -> None:
-        with created(workspace) if stage.begins else contextlib.nullcontext(Workspace(workspace)) as opened:
-            taken = take(stage, opened, run, values)
+        begins = issubclass(stage, Beginning)
+        with created(workspace) if begins else contextlib.nullcontext(Workspace(workspace)) as opened:
+            taken, folder = take(stage, opened, run, values)
         if os.environ.get("RANK", "0") != "0":  # of several processes one speaks
             return
-        shown = taken.stage.shown(taken.run)
+        shown = taken.shown(folder)
         if json:
             print_json(shown.to_json())
         else:
-            show(shown, taken.stage.line(taken.run, shown))
+            show(shown, taken.line(folder, shown))
 
     return command(stage, act, WORKSPACE, RUN, JSON)
 
 
-class Taken:
-    """A stage that is done, and its run."""
-
-    def __init__(self, stage: Stage, run: RunFolder):
-        self.stage, self.run = stage, run
-
-
-def take(stage_type: type[Stage], workspace: Workspace, name: str, values: dict[str, Any]) -> Taken:
-    """Take a stage with the options given; PyTorch is loaded only if there is something to be done."""
+def take(stage_type: type[Stage], workspace: Workspace, name: str, values: dict[str, Any]) -> tuple[Stage, RunFolder]:
+    """Take a stage with the options given, and give it with its run; PyTorch is loaded only if there is something to be
+    done."""
     verb, names = stage_type.verb, flags(stage_type)
-    if stage_type.begins and name not in workspace.begun():
-        stage = stage_type.parse(values, f"the options of {verb}", names=names)
+    stage: Stage
+    if issubclass(stage_type, Beginning) and name not in workspace.begun():
+        begins = stage_type.parse(values, f"the options of {verb}", names=names)
+        stage, folder = begins, RunFolder(workspace, name, begins.run_config())
     else:
-        stage = RunFolder.open(workspace, name).stage(verb, names=names, **values)
-    if stage_type.begins:
-        folder = RunFolder.create(workspace, name, stage.run_config())  # type: ignore[attr-defined]
-    else:
-        folder = RunFolder.open(workspace, name)
+        opened = RunFolder.open(workspace, name)
+        stage = opened.stage(verb, names=names, **values)
+        folder = opened.begun_anew(stage, values)
     if not folder.is_done(stage):
         from sparselex.recipes.run import Run
 
-        folder = Run(workspace, name, folder.config)
+        folder = Run(workspace, name, folder.config, goes_on=folder.goes_on)
         folder.do(stage)
-    return Taken(stage, folder)
+    return stage, folder
 
 
 @contextlib.contextmanager

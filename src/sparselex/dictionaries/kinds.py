@@ -3,8 +3,7 @@ here loads PyTorch."""
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator
-
+from sparselex.base.known import KnownIn
 from sparselex.base.registry import Registry
 
 DICTIONARIES: Registry[Any] = Registry(
@@ -41,19 +40,10 @@ CONTROLS: Registry[Any] = Registry(
 entry points of the group `sparselex.control`."""
 
 
-def _known_in(registry: Registry[Any]) -> AfterValidator:
-    def check(name: str) -> str:
-        if name not in registry.names():
-            raise registry.unknown(name)
-        return name
-
-    return AfterValidator(check)
-
-
-Kind = Annotated[str, _known_in(DICTIONARIES), DICTIONARIES]
+Kind = Annotated[str, KnownIn(DICTIONARIES)]
 """Name of a trainable type."""
 
-Control = Annotated[str, _known_in(CONTROLS), CONTROLS]
+Control = Annotated[str, KnownIn(CONTROLS)]
 """Name of a control dictionary."""
 
 TokenNorm = Literal["none", "layer", "length"]

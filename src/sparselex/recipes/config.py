@@ -1,5 +1,6 @@
 """What a run reads: its model, its text and its place in the model, and how a run is begun."""
 
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -8,8 +9,18 @@ from sparselex.base.config import Config
 from sparselex.base.sites import Mask
 from sparselex.base.workspace import MAIN
 from sparselex.lm.config import ModelConfig, Twin
+from sparselex.lm.embedded import settled_model
 from sparselex.recipes.option import Option
 from sparselex.text.config import CorpusConfig
+from sparselex.text.identity import settled
+
+_OF_RUN = ("hook", "target", "twin_of")
+_OF_MODELS = ("device", "trust_remote_code")
+_OF_TEXT = {"text": "source", "n_tokens": "n_tokens", "n_ctx": "n_ctx"}
+"""Fields of `Beginning` by where in a run's configuration they stand; those of models are both models'."""
+
+_PATHS: dict[str, Callable[[str], str]] = {"text": settled, "model": settled_model, "second_model": settled_model}
+"""Those that may be paths, with what makes them whole."""
 
 
 class RunConfig(Config):
@@ -49,6 +60,43 @@ class RunConfig(Config):
         what order it was taken."""
         return self.model_copy(update={"stages": dict(sorted(stages.items()))})
 
+    def with_twin(self, twin: Twin, seed: int) -> "RunConfig":
+        """The same on models with weights of that kind, drawn by `seed`; a second model's by the next one, so that two
+        models of one shape do not get the same weights."""
+        model = self.model.model_copy(update={"twin": twin, "twin_seed": seed})
+        second = self.second_model and self.second_model.model_copy(update={"twin": twin, "twin_seed": seed + 1})
+        return self.model_copy(update={"model": model, "second_model": second})
+
+    @property
+    def reads(self) -> dict[str, Any]:
+        """What the run reads, as the fields of `Beginning`."""
+        model, second = self.model.to_json(), self.second_model
+        return {
+            **{name: getattr(self, name) for name in _OF_RUN},
+            **{name: getattr(self.text, inside) for name, inside in _OF_TEXT.items()},
+            **{name: model[name] for name in (*_OF_MODELS, "twin", "twin_seed")},
+            "model": self.model.name,
+            "second_model": second.name if second else None,
+        }
+
+    def with_reads(self, given: Mapping[str, Any]) -> "RunConfig":
+        """The same with what these fields of `Beginning` say; all else stays as it is, what has no such field too.
+
+        Files and folders are kept by their whole paths, so that a run goes on from any folder. Raises `UserError` where
+        a value is impossible.
+        """
+        given = {name: _PATHS[name](value) if value and name in _PATHS else value for name, value in given.items()}
+        shared = {name: given[name] for name in _OF_MODELS if name in given}
+        values = self.to_json() | {name: given[name] for name in _OF_RUN if name in given}
+        values["text"] |= {inside: given[name] for name, inside in _OF_TEXT.items() if name in given}
+        values["model"] |= shared | ({"name": given["model"]} if "model" in given else {})
+        second = given.get("second_model", self.second_model and self.second_model.name)
+        values["second_model"] = second and (values["second_model"] or values["model"]) | shared | {"name": second}
+        told = RunConfig.parse(values, "the options of the run")
+        if "twin" in given or "twin_seed" in given or (second and self.second_model is None):
+            return told.with_twin(given.get("twin", self.model.twin), given.get("twin_seed", self.model.twin_seed))
+        return told
+
 
 class Reads(Config):
     """What a new run reads."""
@@ -85,15 +133,7 @@ class Reads(Config):
 
     def run_config(self) -> RunConfig:
         """A run on this, with our defaults. Raises `UserError` where a value is impossible."""
-        model: dict[str, Any] = {"device": self.device, "trust_remote_code": self.trust_remote_code}
-        values: dict[str, Any] = {
-            "model": model | {"name": self.model},
-            "second_model": model | {"name": self.second_model} if self.second_model else None,
-            "text": {"source": self.text, "n_ctx": self.n_ctx, "n_tokens": self.n_tokens},
-            "hook": self.hook,
-            "target": self.target,
-        }
-        return RunConfig.parse(values, "the options of the run")
+        return _NOTHING.with_reads({name: getattr(self, name) for name in Reads.model_fields})
 
 
 class Beginning(Reads):
@@ -109,32 +149,11 @@ class Beginning(Reads):
     """The run that this one is a control of: its figures then stand beside that run's."""
 
     def run_config(self) -> RunConfig:
-        config = super().run_config()
-        drawn = {"twin": self.twin, "twin_seed": self.twin_seed}
-        second = config.second_model and config.second_model.model_copy(
-            update=drawn | {"twin_seed": self.twin_seed + 1}
-        )
-        model = config.model.model_copy(update=drawn)
-        return config.model_copy(update={"model": model, "second_model": second, "twin_of": self.twin_of})
+        return _NOTHING.with_reads({name: getattr(self, name) for name in Beginning.model_fields})
 
 
-def as_begun(config: RunConfig) -> dict[str, Any]:
-    """The fields of `Beginning` from which a run takes what `config` says it reads."""
-    model, second, text = config.model, config.second_model, config.text
-    return {
-        "model": model.name,
-        "text": text.source,
-        "hook": config.hook,
-        "target": config.target,
-        "second_model": second.name if second else None,
-        "n_tokens": text.n_tokens,
-        "n_ctx": text.n_ctx,
-        "device": model.device,
-        "trust_remote_code": model.trust_remote_code,
-        "twin": model.twin,
-        "twin_seed": model.twin_seed,
-        "twin_of": config.twin_of,
-    }
+_NOTHING = RunConfig(model=ModelConfig(name=""), text=CorpusConfig(source=""))
+"""A run that has not been told what to read."""
 
 
 def new_run(model: str = "embedded", text: str = "stdlib", **options: Any) -> RunConfig:
@@ -152,8 +171,5 @@ def twin_of(config: RunConfig, run: str = MAIN) -> RunConfig:
 
     Its evaluation has no control dictionaries of its own: the report shows those of the model itself.
     """
-    drawn = {"twin": "reinitialised"}
-    second = config.second_model and config.second_model.model_copy(update=drawn | {"twin_seed": 1})
-    model = config.model.model_copy(update=drawn)
-    twin = config.model_copy(update={"model": model, "second_model": second, "twin_of": run})
+    twin = config.with_twin("reinitialised", config.model.twin_seed).model_copy(update={"twin_of": run})
     return twin.with_stage("evaluate", config.stages.get("evaluate", {}) | {"controls": []})

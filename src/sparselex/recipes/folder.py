@@ -2,7 +2,7 @@
 model, or PyTorch."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,12 +12,14 @@ from sparselex.base.errors import UserError
 from sparselex.base.files import fingerprint, read_json, write_json
 from sparselex.base.runs import StageCard
 from sparselex.base.workspace import Workspace
-from sparselex.recipes.config import RunConfig, as_begun
+from sparselex.recipes.config import Beginning, RunConfig
 from sparselex.recipes.stage import Stage
 from sparselex.recipes.stages import STAGES
-from sparselex.recipes.stamps import model_stamp, text_stamp
+from sparselex.recipes.stamps import model_stamp
+from sparselex.text.identity import text_stamp
 
 TICKETS = "tickets.json"
+_TEXT = "text"
 
 
 def stage_cards() -> tuple[StageCard, ...]:
@@ -38,17 +40,21 @@ class Ticket(Config):
 
 class RunFolder:
     """One run in one workspace. `open` takes a run as an earlier stage configured it, `create` begins one or begins it
-    anew."""
+    anew.
 
-    def __init__(self, workspace: Workspace, name: str, config: RunConfig):
-        self.workspace, self.name, self.config = workspace, name, config
+    A run that is begun looks at its text, and notices when that is another than before. One that is opened goes on
+    with the corpus that its card names: the text may be edited, moved or out of reach by then.
+    """
+
+    def __init__(self, workspace: Workspace, name: str, config: RunConfig, *, goes_on: bool = False):
+        self.workspace, self.name, self.config, self.goes_on = workspace, name, config, goes_on
         self.folder: Path = workspace.run(name)
 
     @classmethod
     def open(cls, workspace: Workspace, name: str = "main") -> Self:
         """The run as it was configured by an earlier stage. Raises `UserError` if there is none of that name."""
         config = RunConfig.parse(workspace.settings(name), str(workspace.run(name) / "run.json"))
-        return cls(workspace, name, config)
+        return cls(workspace, name, config, goes_on=True)
 
     @classmethod
     def create(cls, workspace: Workspace, name: str, config: RunConfig) -> Self:
@@ -64,9 +70,31 @@ class RunFolder:
         """
         kind = STAGES.get(verb)
         values = options or self.config.stages.get(verb) or {}
-        if kind.begins:  # what a run reads it goes on reading, unless told otherwise
-            values = values | as_begun(self.config) | options
+        if issubclass(kind, Beginning):  # what a run reads it goes on reading, unless told otherwise
+            values = values | self.config.reads | options
         return kind.parse(values, f"the options of {verb}", names=names)
+
+    def begun_anew(self, stage: Stage, given: Collection[str]) -> Self:
+        """The run with what `stage` says that it reads, of what a person has given; the same where that is nothing."""
+        told = {name: getattr(stage, name) for name in given if name in Beginning.model_fields}
+        if not told or not isinstance(stage, Beginning):
+            return self
+        return type(self)(self.workspace, self.name, self.config.with_reads(told), goes_on="text" not in told)
+
+    def check_reads(self, stage: Stage) -> None:
+        """Raise `UserError` if `stage` is told to read something else than the run reads."""
+        told = {name: getattr(stage, name) for name in stage.model_fields_set if name in Beginning.model_fields}
+        if not isinstance(stage, Beginning):
+            return
+        reads, wanted = self.config.reads, self.config.with_reads(told).reads
+        if other := [name for name in Beginning.model_fields if reads[name] != wanted[name]]:
+            raise UserError(
+                f"{stage.verb} was given {', '.join(f'{name}={wanted[name]!r}' for name in other)}, and run "
+                f"{self.name!r} reads {', '.join(f'{name}={reads[name]!r}' for name in other)}.",
+                "what the run reads, or a run of its own",
+                f"leave {' and '.join(other)} out, or begin a run that reads it: "
+                "Run.create(workspace, NAME, new_run(...)).",
+            )
 
     def manifest(self, name: str) -> Manifest:
         """The manifest of one of the run's artifacts. Raises `UserError` if the stage that makes it has not been
@@ -80,16 +108,18 @@ class RunFolder:
         return (self.folder / name / MANIFEST).is_file()
 
     def is_done(self, stage: Stage) -> bool:
-        """Whether `stage` was taken with these very options, from the same model, text and artifacts, and what it made
-        is there.
+        """Whether `stage` was taken with these very options, from the same model, corpus and artifacts, and what it
+        made is there; of a run that is begun, whether its text is the same as well.
 
         Told from a ticket that was written when it ended, in milliseconds for a model of any size. Raises `UserError`
         where what it made is damaged.
         """
         ticket = self._tickets().get(stage.verb)
-        if not ticket or not stage.makes or not self.has(stage.makes) or not self._is_begun():
+        if not ticket or not stage.makes or not self.has(stage.makes) or not self._has_corpus():
             return False
-        return ticket == Ticket(request=self._request(stage), made=self.manifest(stage.makes).id).to_json()
+        if ticket != Ticket(request=self._request(stage), made=self.manifest(stage.makes).id).to_json():
+            return False
+        return self.goes_on or self._tickets().get(_TEXT) == self._text_ticket(text_stamp(self.config.text.source))
 
     def note_done(self, stage: Stage) -> None:
         """Write the ticket of a stage that has just ended."""
@@ -97,6 +127,10 @@ class RunFolder:
             return
         ticket = Ticket(request=self._request(stage), made=self.manifest(stage.makes).id)
         write_json(self.folder / TICKETS, self._tickets() | {stage.verb: ticket.to_json()})
+
+    def note_text(self, stamp: str) -> None:
+        """Write that the run's corpus was made from the text of this stamp."""
+        write_json(self.folder / TICKETS, self._tickets() | {_TEXT: self._text_ticket(stamp)})
 
     def keep_options(self, stage: Stage) -> None:
         """Keep the options of a stage that was taken; what the run reads stays as it is written."""
@@ -110,8 +144,16 @@ class RunFolder:
             if not self.has(name):
                 raise self._missing(name)
 
-    def _is_begun(self) -> bool:
-        return self.name in self.workspace.begun() and self.workspace.card(self.name).corpus is not None
+    def _has_corpus(self) -> bool:
+        if self.name not in self.workspace.begun() or self.workspace.card(self.name).corpus is None:
+            return False
+        return (self.workspace.corpus_of(self.name) / MANIFEST).is_file()
+
+    def _text_ticket(self, stamp: str) -> dict[str, Any]:
+        return Ticket(request=stamp, made=self._corpus_id()).to_json()
+
+    def _corpus_id(self) -> str:
+        return open_artifact(self.workspace.corpus_of(self.name), "corpus").id
 
     def _tickets(self) -> dict[str, Any]:
         values = read_json(self.folder / TICKETS)
@@ -121,8 +163,8 @@ class RunFolder:
         reads = self.config.model_copy(update={"stages": {}})
         models = [self.config.model, *filter(None, [self.config.second_model])]
         ids = {name: self.manifest(name).id for name in (*stage.needs, *stage.reads) if self.has(name)}
-        ids["corpus"] = open_artifact(self.workspace.corpus_of(self.name), "corpus").id
-        stamps = [*(model_stamp(model.name) for model in models), text_stamp(self.config.text.source)]
+        ids["corpus"] = self._corpus_id()
+        stamps = [model_stamp(model.name) for model in models]
         values = [stage.verb, stage.kept(), reads.to_json(), ids, stamps, stage.facts(self)]
         return fingerprint(json.loads(json.dumps(values)))
 

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sparselex.activations.live import LiveUnits, Reader
 from sparselex.activations.mixing import mixing
@@ -23,15 +22,26 @@ from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import Readable
 from sparselex.recipes.folder import RunFolder, stage_cards
 from sparselex.recipes.stage import Stage
-from sparselex.text.build import build_corpus
+from sparselex.text.build import build_corpus, text_of
 from sparselex.text.corpus import TokenCorpus
-from sparselex.text.sources import load_documents, text_id
+from sparselex.text.identity import text_id, text_stamp
+from sparselex.text.sources import load_documents
 
 BLOCK_TOKENS = 131_072
 """Tokens mixed at a time: about a thousand rows, so a batch of 4,096 holds few tokens of one row."""
 
 MEASURED_BATCHES = 16
 """Batches by which the mixing is judged: tens of millions of pairs of tokens."""
+
+
+class _Text(NamedTuple):
+    """The text that a run reads."""
+
+    id: str
+    """Its identity."""
+
+    stamp: str | None
+    """Its stamp; None where the text itself was not looked at."""
 
 
 class Run(RunFolder):
@@ -46,11 +56,12 @@ class Run(RunFolder):
 
         Gives what the stage gives: a dictionary, an index, a summary. Work that is done is not done again, and what is
         done is recognised without loading the model. `more` goes to the stage's work as it is. Raises `UserError` for
-        an unknown verb or option, where an artifact that the stage needs is missing, and whatever the stage itself
-        refuses.
+        an unknown verb or option, for one that names something else to be read than the run reads, where an artifact
+        that the stage needs is missing, and whatever the stage itself refuses.
         """
         if isinstance(stage, str):
             stage = self.stage(stage, **options)
+        self.check_reads(stage)
         if not self.is_done(stage):
             self.check_needs(stage)
             found(type(stage).work)(self, stage, **(more or {}))
@@ -87,6 +98,12 @@ class Run(RunFolder):
             )
         return Sites(hooks=tuple(hooks), target=target, mask=self.config.mask)
 
+    def read_at(self, hook: str | None, target: str | None) -> None:
+        """Read the model there from now on; None as in the configuration of a run."""
+        self.config = self.config.with_reads({"hook": hook, "target": target})
+        for opened in ("sites", "reader"):
+            self.__dict__.pop(opened, None)
+
     @cached_property
     def corpus(self) -> TokenCorpus:
         """The token corpus, made on first use. Raises `UserError` where its rows are longer than the model reads."""
@@ -97,8 +114,10 @@ class Run(RunFolder):
                 f"at most {self.model.n_ctx}",
                 f"use --context {self.model.n_ctx} or less.",
             )
-        tokenizer = self.model.tokenizer
-        return build_corpus(load_documents(text.source), tokenizer, text, self._corpus_folder, text_id=self._text_id)
+        tokenizer, documents = self.model.tokenizer, load_documents(text.source)
+        # One for each text, tokenizer and way to cut rows: runs that agree in these share it.
+        folder = self.workspace.corpora / fingerprint([text.to_json(), tokenizer.id, self._text.id])
+        return build_corpus(documents, tokenizer, text, folder, text_id=self._text.id)
 
     @cached_property
     def reader(self) -> Reader:
@@ -172,20 +191,23 @@ class Run(RunFolder):
             twin=config.model.twin,
             twin_of=config.twin_of,
             sites=self.sites,
-            corpus=self._corpus_folder.name,
+            corpus=self.corpus.path.name,
             stages=stage_cards(),
         )
         self.workspace.keep(card, config.to_json())
+        if self._text.stamp is not None:
+            self.note_text(self._text.stamp)
 
     @cached_property
-    def _text_id(self) -> str:
-        return text_id(self.config.text.source)
-
-    @cached_property
-    def _corpus_folder(self) -> Path:
-        """One for each text, tokenizer and way to cut rows: runs that agree in these share it."""
-        key = fingerprint([self.config.text.to_json(), self.model.tokenizer.id, self._text_id])
-        return self.workspace.corpora / key
+    def _text(self) -> "_Text":
+        """Of a run that goes on, the text in the corpus that its card names, if that is cut as the run wants it."""
+        text, kept = self.config.text, None
+        if self.goes_on and self._has_corpus():
+            kept = text_of(self.workspace.corpus_of(self.name), self.model.tokenizer, text)
+        if kept is not None:
+            return _Text(kept, None)
+        stamp = text_stamp(text.source)  # before it is read: what is written meanwhile is then noticed
+        return _Text(text_id(text.source), stamp)
 
 
 def default_hook(model: Readable) -> Hook:

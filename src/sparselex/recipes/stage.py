@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from sparselex.base.artifacts import Manifest
 from sparselex.base.config import Config
 from sparselex.base.runs import StageCard
+from sparselex.recipes.config import Beginning
 from sparselex.recipes.option import option_of
 
 Work = Callable[..., Any]
@@ -13,7 +14,8 @@ Work = Callable[..., Any]
 
 
 class Stage(Config):
-    """One verb of a run. A subclass is its configuration: its fields are the options, its docstring is the help.
+    """One verb of a run. A subclass is its configuration: its fields are the options, its docstring is the help. One
+    that is a `Beginning` too may be the first of a run: its options also say what the run reads.
 
     A package adds a stage through an entry point of the group `sparselex.stage`; it is then a verb of the command line
     and of `Run.do`, its artifact stands among the others in the browser, and the report takes up the `figures.json`
@@ -36,9 +38,6 @@ class Stage(Config):
     expected: ClassVar[bool] = False
     """Whether a run without it is unfinished; others are made on request."""
 
-    begins: ClassVar[bool] = False
-    """Whether its options say what the run reads: it may be the first stage of a new run."""
-
     work: ClassVar[str | Work]
     """What it does; as an address, `"package.module:function"`, where loading that takes PyTorch."""
 
@@ -51,9 +50,12 @@ class Stage(Config):
         return StageCard(verb=cls.verb, makes=cls.makes, expected=cls.expected)
 
     def kept(self) -> dict[str, Any]:
-        """The options that decide what comes out, as JSON values: what a run keeps."""
-        fields = type(self).model_fields
-        return {name: value for name, value in self.to_json().items() if not option_of(fields[name]).in_passing}
+        """The options that decide what comes out, as JSON values: what a run keeps. What it reads is kept once, beside
+        the options of all stages."""
+        beside = Beginning.model_fields if isinstance(self, Beginning) else {}
+        own = {name: field for name, field in type(self).model_fields.items() if name not in beside}
+        values = self.to_json()
+        return {name: values[name] for name, field in own.items() if not option_of(field).in_passing}
 
     def facts(self, run: Any) -> Any:
         """What else must be as it was for the stage to be done, as JSON values; looked at without loading a model."""

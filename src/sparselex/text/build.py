@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sparselex.base.artifacts import MANIFEST, open_artifact
 from sparselex.base.errors import UserError
 from sparselex.base.files import fingerprint, write_json
 from sparselex.base.progress import progress
-from sparselex.base.staging import stage
+from sparselex.base.staging import finished, stage
 from sparselex.text.config import CorpusConfig
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.documents import Document
@@ -30,13 +31,16 @@ def build_corpus(
     """Tokenize `documents` into a corpus at `to`; a corpus made from the same inputs is kept as it is.
 
     `text_id` identifies the contents of the source (`sources.text_id`); without it `config.source` must do that.
-    Raises `UserError` if a split that was asked for stays empty (nothing could be scored on it), and for a prompt that
-    is longer than a row.
+    Of a corpus that is kept no document is asked for. Raises `UserError` if a split that was asked for stays empty
+    (nothing could be scored on it), and for a prompt that is longer than a row.
     """
     to = Path(to)
-    inputs = {"tokenizer": tokenizer.id, "text": text_id or fingerprint(config.source)}
+    inputs = _inputs(tokenizer, text_id or fingerprint(config.source))
+    if finished(to, "corpus", config, inputs):
+        return TokenCorpus(to)
+    documents = _opened(documents)
     with stage(to, "corpus", config, inputs) as staging:
-        if staging.made:
+        if staging.made:  # by another process meanwhile, or by one that was killed
             return TokenCorpus(to)
         notes = _write(documents, tokenizer, config, staging.folder)
         for split, share in zip(SPLITS, config.shares, strict=True):
@@ -48,6 +52,25 @@ def build_corpus(
                 )
         staging.finish(notes)
     return TokenCorpus(to)
+
+
+def text_of(corpus: Path, tokenizer: Tokenizer, config: CorpusConfig) -> str | None:
+    """The `text_id` of the finished corpus in the folder `corpus`; None where there is none, or one of another
+    tokenizer or configuration. Raises `UserError` if it is damaged."""
+    if not (corpus / MANIFEST).is_file():
+        return None
+    text = open_artifact(corpus, "corpus").inputs["text"]
+    return text if finished(corpus, "corpus", config, _inputs(tokenizer, text)) else None
+
+
+def _inputs(tokenizer: Tokenizer, text_id: str) -> dict[str, str]:
+    return {"tokenizer": tokenizer.id, "text": text_id}
+
+
+def _opened(documents: Iterable[Document]) -> Iterator[Document]:
+    """The same with the first one taken: a text that cannot be read is refused before anything is written."""
+    iterator = iter(documents)
+    return itertools.chain(list(itertools.islice(iterator, 1)), iterator)
 
 
 def _write(documents: Iterable[Document], tokenizer: Tokenizer, config: CorpusConfig, folder: Path) -> dict[str, Any]:

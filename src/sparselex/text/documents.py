@@ -30,3 +30,13 @@ class TextSource(Protocol):
     def identity(self, rest: str) -> str:
         """A hash that changes with the documents: equal ones are never tokenized twice."""
         ...
+
+
+@runtime_checkable
+class Stamped(Protocol):
+    """A source whose `identity` takes long, and that can tell sooner whether it is what it was."""
+
+    def stamp(self, rest: str) -> str:
+        """A hash that changes with the documents, from names, sizes and times for example; it may change where they do
+        not, and is never kept with what is made of them."""
+        ...

@@ -9,8 +9,8 @@ import pyarrow
 import pyarrow.parquet
 
 from sparselex.base.errors import UserError
-from sparselex.base.files import checksum, fingerprint
 from sparselex.text.documents import Document
+from sparselex.text.folders import text_files
 
 TEXT_FIELDS = ("text", "content", "story", "document")
 """Fields of a JSON or Parquet record in which the text is looked for, in this order."""
@@ -29,12 +29,6 @@ def file_documents(path: Path) -> Iterator[Document]:
     return _folder(path) if path.is_dir() else _lone_file(path)
 
 
-def files_identity(path: Path) -> str:
-    """Hash of the contents of a file, or of all files of a folder."""
-    files = [path] if path.is_file() else sorted(path.rglob("*"))
-    return fingerprint([[file.name, checksum(file)] for file in files if file.is_file() and _counts(file, path)])
-
-
 def document_of(value: Any, name: str, where: str) -> Document:
     """A record (text, or fields with one of `TEXT_FIELDS`) as a document. Raises `UserError` for one without text."""
     if isinstance(value, str):
@@ -51,14 +45,9 @@ def document_of(value: Any, name: str, where: str) -> Document:
     )
 
 
-def _counts(path: Path, root: Path) -> bool:
-    parts = path.relative_to(root).parts
-    return not parts or parts[0] not in ("site-packages", "dist-packages")
-
-
 def _folder(folder: Path) -> Iterator[Document]:
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")):
-        yield from _file(path, path.relative_to(folder).as_posix())
+    for name, path in text_files(folder):
+        yield from _file(path, name)
 
 
 def _lone_file(path: Path) -> Iterator[Document]:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from sparselex.base.errors import UserError
 from sparselex.base.files import checksum, fingerprint
+from sparselex.base.stamps import files_stamp
 from sparselex.text.documents import Document
+from sparselex.text.folders import text_files
 
 
 class StandardLibrary:
@@ -26,9 +28,14 @@ class StandardLibrary:
                 continue  # a few test files are broken on purpose
 
     def identity(self, rest: str) -> str:
-        """Hash of all modules' contents."""
+        """Hash of all modules' names and contents."""
         _check(rest)
-        return fingerprint([[path.name, checksum(path)] for _, path in _modules()])
+        return fingerprint([[name, checksum(path)] for name, path in _modules()])
+
+    def stamp(self, rest: str) -> str:
+        """Hash of all modules' names, sizes and times: reading their contents takes a second."""
+        _check(rest)
+        return files_stamp(_modules())
 
 
 STDLIB = StandardLibrary()
@@ -36,11 +43,8 @@ STDLIB = StandardLibrary()
 
 
 def _modules() -> Iterator[tuple[str, Path]]:
-    root = Path(sysconfig.get_path("stdlib"))
-    for path in sorted(root.rglob("*.py")):
-        name = path.relative_to(root)
-        if path.is_file() and name.parts[0] not in ("site-packages", "dist-packages"):
-            yield name.as_posix(), path
+    files = text_files(Path(sysconfig.get_path("stdlib")), without=("site-packages", "dist-packages"))
+    return ((name, path) for name, path in files if name.endswith(".py"))
 
 
 def _check(rest: str) -> None:

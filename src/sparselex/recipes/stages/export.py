@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from sparselex.base.config import Config
+from sparselex.base.known import KnownIn
+from sparselex.convert.table import LAYOUTS
 from sparselex.recipes.option import Option
 from sparselex.recipes.stage import Stage
 
@@ -28,8 +30,8 @@ class Export(Stage):
     to: Annotated[Path, Option(positional=True, metavar="FOLDER")]
     """The folder to make."""
 
-    layout: str = "saelens"
-    """saelens, sparsify or circuit-tracer (transcoders)."""
+    layout: Annotated[str, KnownIn(LAYOUTS)] = "saelens"
+    """Whose layout; that of circuit-tracer is for transcoders."""
 
     def shown(self, run: Any) -> Exported:
         return Exported(layout=self.layout, folder=self.to)

@@ -13,7 +13,6 @@ class Harvest(Stage, Beginning, HarvestConfig):
 
     verb = "harvest"
     makes = "activations"
-    begins = True
     work = "sparselex.recipes.work.harvest:harvest_run"
     gives = "sparselex.recipes.work.harvest:store_of"
 

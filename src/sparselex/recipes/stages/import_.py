@@ -14,7 +14,6 @@ class Import(Stage, Beginning):
 
     verb = "import"
     makes = "dictionary"
-    begins = True
     work = "sparselex.recipes.work.import_:import_run"
     gives = "sparselex.recipes.work.train:dictionary_of"
 

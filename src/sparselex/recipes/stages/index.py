@@ -20,8 +20,8 @@ class Index(Stage, IndexConfig):
     gives = "sparselex.recipes.work.index:index_of"
 
     train_rows: PositiveInt | None = 8_000
-    """Rows of the training split that are read, spread evenly over it; 0 on the command line, or null, reads all.
-    Held-out rows are always read."""
+    """Rows of the training split that are read, spread evenly over it; `none` (in JSON null) reads all. Held-out rows
+    are always read."""
 
     def line(self, run: Any, shown: Manifest) -> str:
         notes = shown.notes

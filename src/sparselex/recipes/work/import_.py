@@ -40,9 +40,13 @@ def import_run(run: Run, stage: Import) -> None:
             "the hook that the dictionary reads",
             "name it with --hook; `sparselex hooks MODEL` lists those of a model.",
         )
-    named = {"hook": run.config.hook or "+".join(read.hooks), "target": run.config.target or "+".join(read.target)}
-    run.config = run.config.model_copy(update={name: value or None for name, value in named.items()})
-    check_sites(run, read.dictionary)
+    before = run.config
+    run.read_at(before.hook or "+".join(read.hooks) or None, before.target or "+".join(read.target) or None)
+    try:
+        check_sites(run, read.dictionary)
+    except UserError:
+        run.read_at(before.hook, before.target)
+        raise
     corpus = run.corpus
     run.keep(stage)
     inputs = {"model": run.model.id, "corpus": corpus.id, **run.sites.names()}

@@ -18,6 +18,7 @@ from sparselex.base.staging import stage as staged
 from sparselex.dictionaries.trainable import TrainableDictionary
 from sparselex.evaluate.sweep import Measured, sweep_report
 from sparselex.recipes.choice import TrainingChoice
+from sparselex.recipes.folder import stage_cards
 from sparselex.recipes.run import BLOCK_TOKENS, Run
 from sparselex.recipes.stages.sweep import SWEPT, Sweep
 from sparselex.recipes.stages.train import Train
@@ -133,14 +134,16 @@ def use(run: Run, name: str, new_name: str) -> Run:
     manifest = open_artifact(source, "dictionary")
     train = Train(**choice_of(TrainConfig.parse(manifest.config)).to_json())
     config = run.config.model_copy(update={"hook": manifest.inputs["hook"]}).with_stage(Train.verb, train.kept())
-    new = Run(run.workspace, new_name, config)
+    new = Run(run.workspace, new_name, config, goes_on=True)
     if new.folder.exists():
         raise UserError(f"There is a run {new_name!r} already.", "a new name", "choose another with --as.")
     aside = new.folder.with_name(f".{new_name}.copy")
     shutil.rmtree(aside, ignore_errors=True)
     shutil.copytree(source, aside / "dictionary")
     aside.rename(new.folder)
-    new.keep()
+    # The corpus too is that of the run it comes from, whatever has become of the text since.
+    told = {"name": new_name, "sites": new.sites, "stages": stage_cards()}
+    run.workspace.keep(run.workspace.card(run.name).model_copy(update=told), config.to_json())
     return new
 
 
