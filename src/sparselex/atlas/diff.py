@@ -49,7 +49,7 @@ def diff(
     reader = Reader(model, corpus, sites, batch_rows=config.batch_rows)
     with stage(to, "diff", sited, inputs) as staging:
         scaling = LatentScaling(found, dictionary.b_dec)
-        _add_test_rows(scaling, reader, dictionary, config.n_rows)
+        add_test_rows(scaling, reader, dictionary, config.n_rows)
         latents = scaling.finish()
         summary = _summary(latents, names, scaling.n_tokens, config)
         Figures(figures=summary.figures).write(staging.folder)
@@ -69,12 +69,13 @@ def _both_names(model: Readable) -> tuple[str, str]:
     )
 
 
-def _add_test_rows(scaling: LatentScaling, reader: Reader, dictionary: Dictionary, n_rows: int) -> None:
+def add_test_rows(scaling: LatentScaling, reader: Reader, dictionary: Dictionary, n_rows: int) -> None:
+    """Add at most `n_rows` rows of the test documents, coded where the dictionary lies."""
     n_ctx, n_test = reader.corpus.n_ctx, len(reader.corpus.row_ranges["test"])
     with progress("diff", min(n_rows, n_test) * n_ctx, "tokens") as bar:
         for batch in reader.batches(["test"], most_rows=n_rows):
-            codes = dictionary.encode_sparse(batch.x)
-            scaling.update(batch.x, codes, dictionary.decode_sparse(codes))
+            codes = dictionary.encode_sparse(batch.x.to(dictionary.b_dec.device))
+            scaling.update(batch.x, codes.cpu(), dictionary.decode_sparse(codes).cpu())
             bar.advance(len(batch.positions))
 
 

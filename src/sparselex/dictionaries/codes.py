@@ -134,6 +134,10 @@ class Codes:
         other._orders = self._orders  # they depend on places only
         return other
 
+    def cpu(self) -> "Codes":
+        """The same codes in the CPU's memory."""
+        return Codes(self.indptr.cpu(), self.indices.cpu(), self.values.cpu(), self.d_sae)
+
     def dense(self) -> Float[Tensor, "n d_sae"]:
         """All latents written out, `[n, d_sae]`."""
         out = self.values.new_zeros(len(self), self.d_sae)
