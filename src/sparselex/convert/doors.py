@@ -64,7 +64,8 @@ def import_dictionary(source: Path | str, *, transcoder: bool = False) -> Import
             "fetch it again.",
         ) from None
     dictionary = found.dictionary
-    dictionary.fold([1.0] * len(dictionary.parts_in), [1.0] * len(dictionary.parts_out))
+    if not found.is_folded:
+        dictionary.fold([1.0] * len(dictionary.parts_in), [1.0] * len(dictionary.parts_out))
     dictionary.eval().requires_grad_(False)
     return Imported(dictionary, name, found.model_name, found.hooks, found.target, found.said)
 
