@@ -10,6 +10,7 @@ import torch
 
 from sparselex.activations.live import Reader
 from sparselex.activations.source import Batch
+from sparselex.atlas import diff
 from sparselex.atlas.diff import add_test_rows, write_table
 from sparselex.atlas.difference import diff_figures, directions, is_specific, labels
 from sparselex.atlas.records import LATENTS
@@ -20,6 +21,7 @@ from sparselex.dictionaries.types.relu import ReLUConfig
 from sparselex.dictionaries.types.topk import TopKConfig
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import train
+from tests.support.bars import Bars
 from tests.support.elsewhere import Elsewhere, moved
 
 D = 24
@@ -98,10 +100,10 @@ def test_two_halves_merged_are_one_pass():
 
 
 class Rows(Reader):
-    """Test documents of 300 rows with 1 token each, read 128 rows at a time; what a reader gives lies on the CPU."""
+    """Test documents of 300 rows with a BOS and a token each, read 128 at a time; a reader's batches lie on the CPU."""
 
     def __init__(self):
-        self.corpus, self.batch_rows = SimpleNamespace(n_ctx=1, row_ranges={"test": range(300)}), 128
+        self.corpus, self.batch_rows = SimpleNamespace(n_ctx=2, row_ranges={"test": range(300)}), 128
 
     def batches(self, splits, *, most_rows):
         x = samples(min(300, most_rows))
@@ -117,6 +119,13 @@ def test_a_dictionary_on_a_device_of_its_own_gives_the_same():
         there = scaling.finish()
     for name, one in here._asdict().items():
         assert np.array_equal(one, getattr(there, name), equal_nan=one.dtype.kind == "f"), name
+
+
+@pytest.mark.parametrize(("asked", "read"), [(2000, 300), (200, 200)])
+def test_the_bar_ends_where_the_rows_do(asked, read, monkeypatch):
+    dictionary, bars = crosscoder(), Bars.watched(diff, monkeypatch)
+    add_test_rows(LatentScaling(directions(dictionary), dictionary.b_dec), Rows(), dictionary, asked)
+    assert bars == [[2 * read, 2 * read]]
 
 
 def test_units_of_a_model_and_a_constant_change_nothing():

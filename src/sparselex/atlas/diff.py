@@ -17,7 +17,7 @@ from sparselex.base.artifacts import finished, read_json, stage, write_json
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Figures
 from sparselex.base.memory import keep_freed_memory
-from sparselex.base.progress import progress
+from sparselex.base.progress import progress, steps
 from sparselex.base.sites import Sited, Sites
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.lm.pair import ModelPair
@@ -71,12 +71,13 @@ def _both_names(model: Readable) -> tuple[str, str]:
 
 def add_test_rows(scaling: LatentScaling, reader: Reader, dictionary: Dictionary, n_rows: int) -> None:
     """Add at most `n_rows` rows of the test documents, coded where the dictionary lies."""
-    n_ctx, n_test = reader.corpus.n_ctx, len(reader.corpus.row_ranges["test"])
-    with progress("diff", min(n_rows, n_test) * n_ctx, "tokens") as bar:
-        for batch in reader.batches(["test"], most_rows=n_rows):
+    n_ctx, n = reader.corpus.n_ctx, min(n_rows, len(reader.corpus.row_ranges["test"]))
+    batches = zip(steps(n, reader.batch_rows), reader.batches(["test"], most_rows=n_rows), strict=True)
+    with progress("diff", n * n_ctx, "tokens") as bar:
+        for n_read, batch in batches:
             codes = dictionary.encode_sparse(batch.x.to(dictionary.b_dec.device))
             scaling.update(batch.x, codes.cpu(), dictionary.decode_sparse(codes).cpu())
-            bar.advance(len(batch.positions))
+            bar.advance(n_read * n_ctx)
 
 
 def _summary(found: LatentDiff, models: tuple[str, str], n_tokens: int, config: DiffConfig) -> ModelDiff:
