@@ -1,10 +1,10 @@
-"""Other people's dictionaries: read into our types, written from them. Names and transposes of other projects live here
-and nowhere else.
+"""Other people's dictionaries: read into our types, written from them. Names and transposes of other projects live in
+this room; SAELens's, whose layout our own files have as well, also in `dictionaries.files`.
 
 Ours throughout: `pre = (x - b_dec) @ W_enc + b_enc` with `W_enc [d_in, d_sae]`, `x_hat = acts @ W_dec + b_dec` with
 `W_dec [d_sae, d_in]`, a JumpReLU threshold compared with `pre * |decoder row|`; a transcoder subtracts nothing, writes
 `d_out` and may add `x @ W_skip.T`. What is read is folded, so that decoder rows have unit norm. One file for each
-project; the tables of them are `FORMATS` and `LAYOUTS`.
+project, and one for our own; the tables of them are `FORMATS` and `LAYOUTS`.
 """
 
 import os
