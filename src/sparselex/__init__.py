@@ -52,8 +52,7 @@ _PUBLIC = {
 Type checkers read the same from `__init__.pyi`, which `python docs/generate.py` writes.
 
 The functions `explain` and `evaluate` bear their rooms' names and are not here: `Run.do` takes the stages of these
-names,
-and the functions are imported from `sparselex.explain.explain` and `sparselex.evaluate.evaluate`.
+names, and the functions are imported from `sparselex.explain.explain` and `sparselex.evaluate.evaluate`.
 """
 
 __all__ = sorted(_PUBLIC)

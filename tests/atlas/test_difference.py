@@ -1,13 +1,17 @@
 """Model diffing: latent scaling against least squares, and planted features of one model, of both, and of the kinds
 that mislead."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 
+from sparselex.activations.live import Reader
 from sparselex.activations.source import Batch
-from sparselex.atlas.diff import write_table
+from sparselex.atlas import diff
+from sparselex.atlas.diff import add_test_rows, write_table
 from sparselex.atlas.difference import diff_figures, directions, is_specific, labels
 from sparselex.atlas.records import LATENTS
 from sparselex.atlas.scaling import LatentScaling
@@ -17,6 +21,8 @@ from sparselex.dictionaries.types.relu import ReLUConfig
 from sparselex.dictionaries.types.topk import TopKConfig
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import train
+from tests.support.bars import Bars
+from tests.support.elsewhere import Elsewhere, moved
 
 D = 24
 
@@ -91,6 +97,35 @@ def test_two_halves_merged_are_one_pass():
             np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
         else:
             assert np.array_equal(one, other)
+
+
+class Rows(Reader):
+    """Test documents of 300 rows with a BOS and a token each, read 128 at a time; a reader's batches lie on the CPU."""
+
+    def __init__(self):
+        self.corpus, self.batch_rows = SimpleNamespace(n_ctx=2, row_ranges={"test": range(300)}), 128
+
+    def batches(self, splits, *, most_rows):
+        x = samples(min(300, most_rows))
+        return (Batch(part, np.arange(len(part))) for part in x.split(self.batch_rows))
+
+
+def test_a_dictionary_on_a_device_of_its_own_gives_the_same():
+    here = scaling_of(crosscoder(scales=(0.5, 3.0)), *samples().split(128)).finish()
+    with Elsewhere():
+        dictionary = moved(crosscoder(scales=(0.5, 3.0)))
+        scaling = LatentScaling(directions(dictionary), dictionary.b_dec)
+        add_test_rows(scaling, Rows(), dictionary, 2000)
+        there = scaling.finish()
+    for name, one in here._asdict().items():
+        assert np.array_equal(one, getattr(there, name), equal_nan=one.dtype.kind == "f"), name
+
+
+@pytest.mark.parametrize(("asked", "read"), [(2000, 300), (200, 200)])
+def test_the_bar_ends_where_the_rows_do(asked, read, monkeypatch):
+    dictionary, bars = crosscoder(), Bars.watched(diff, monkeypatch)
+    add_test_rows(LatentScaling(directions(dictionary), dictionary.b_dec), Rows(), dictionary, asked)
+    assert bars == [[2 * read, 2 * read]]
 
 
 def test_units_of_a_model_and_a_constant_change_nothing():

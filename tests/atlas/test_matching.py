@@ -52,6 +52,24 @@ def test_a_shared_latent_must_be_read_alike_too():
     assert float(pair.matched.mean()) == pytest.approx(1, abs=1e-5) and not pair.shared.any()
 
 
+def crosscoder(seed, scales):
+    config = TopKConfig(d_in=16, d_sae=60, k=2, parts=(10, 6))
+    found = new_dictionary(config, torch.Generator().manual_seed(seed)).requires_grad_(False)
+    found.fold(scales, scales)
+    return found
+
+
+def test_a_site_of_small_activations_counts_no_more_than_others():
+    """The same crosscoders for a second site whose activations are a thousandth as long: nothing else is shared."""
+    plain, small = ([crosscoder(seed, scales) for seed in (0, 1)] for scales in ((1.0, 1.0), (1.0, 1000.0)))
+    for one, other in zip(plain, small, strict=True):
+        torch.testing.assert_close(one.encoder_rows(), other.encoder_rows())
+    for dictionaries in (plain, small):
+        dictionaries[1].W_enc[10:].copy_(dictionaries[0].W_enc[10:])  # the second site is read alike, the first not
+        dictionaries[1].W_dec.copy_(dictionaries[0].W_dec)
+    assert not compare(*plain).shared.all() and torch.equal(compare(*plain).shared, compare(*small).shared)
+
+
 def test_opposite_directions_are_one_latent_only_where_codes_are_signed():
     def opposite(config):
         one, other = (new_dictionary(config, torch.Generator().manual_seed(0)).requires_grad_(False) for _ in range(2))

@@ -104,6 +104,27 @@ def test_one_threshold_is_spread_over_all_latents(tmp_path):
     torch.testing.assert_close(found.encode(x) > 0, dictionary.encode(x) > 0)
 
 
+@pytest.mark.parametrize("thresholds", ["one", "each"])
+def test_a_latent_that_writes_nothing_is_written_and_stays_silent(thresholds, tmp_path):
+    sizes = {"d_in": 10, "d_out": 10, "d_sae": 8, "layers_in": (5, 5), "layers_out": (5, 5), "k": 3}
+    config = CrossLayerConfig(**sizes, thresholds=thresholds)
+    dictionary = CrossLayerTranscoder(config, torch.Generator().manual_seed(0)).requires_grad_(False)
+    for layer, latent in ((0, 1), (1, 2)):
+        dictionary.W_write[layer][latent] = 0
+    dictionary.threshold.fill_(0.4)
+    if thresholds == "each":
+        dictionary.threshold[6] = 0
+    dictionary.fold([1.0, 1.0], [1.0, 1.0])
+    export_dictionary(dictionary, tmp_path / "d", "circuit-tracer")
+    for layer, latent in ((0, 1), (1, 2)):
+        tensors = load_file(tmp_path / "d" / f"W_enc_{layer}.safetensors")
+        assert all(tensor.isfinite().all() for tensor in tensors.values())
+        assert tensors[f"threshold_{layer}"][latent] > 1e30
+    found, x = import_dictionary(tmp_path / "d").dictionary, numbers(40, 10)
+    torch.testing.assert_close(found(x), dictionary(x))
+    assert torch.equal(found.encode(x) > 0, dictionary.encode(x) > 0)
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [

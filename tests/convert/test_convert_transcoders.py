@@ -223,6 +223,19 @@ def test_round_trips(layout, config, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("kind", "layout"),
+    [("topk", "circuit-tracer"), ("topk", "sparsify"), ("jumprelu", "circuit-tracer"), ("jumprelu", "saelens")],
+)
+def test_a_row_of_zeros_is_written_as_it_is(kind, layout, tmp_path):
+    config = TopKConfig(d_in=6, d_out=6, d_sae=9, k=3) if kind == "topk" else JumpReLUConfig(d_in=6, d_out=6, d_sae=9)
+    dictionary, x = new_dictionary(config, torch.Generator().manual_seed(0)).requires_grad_(False), torch.randn(30, 6)
+    dictionary.W_dec[4] = 0
+    dictionary.fold([0.5], [0.5])
+    export_dictionary(dictionary, tmp_path / "d", layout)
+    torch.testing.assert_close(import_dictionary(tmp_path / "d").dictionary(x), dictionary(x))
+
+
+@pytest.mark.parametrize(
     ("config", "layout", "words"),
     [
         (GatedConfig(**WIDE), "saelens", "A Gated transcoder has no place in the layout of SAELens"),

@@ -164,11 +164,13 @@ def test_blocks_of_codes_equal_slow_ones():
         shuffled.values[start:end] = codes.values[start:end].flip(0)
     for some in (codes, shuffled):
         blocks = some.blocks(3)
-        assert some.with_values(2 * some.values).blocks(3) is blocks  # cut once
-        for number, part in enumerate(blocks.places):
+        twice = some.with_values(2 * some.values)
+        assert twice.blocks(3) is blocks and not any(part.values.any() for part in blocks.places)  # cut once, for all
+        for number, (part, other) in enumerate(zip(blocks.cut(some.values), blocks.cut(twice.values), strict=True)):
             assert torch.equal(part.dense(), dense[:, 4 * number : 4 * number + 4]) and part.d_sae == 4
-        assert torch.equal(blocks.joined(blocks.cut(some.values)), some.values)
-        assert torch.equal(Codes.side_by_side(blocks.places).dense(), dense)
+            assert torch.equal(other.dense(), 2 * part.dense())
+        assert torch.equal(blocks.joined([part.values for part in blocks.cut(some.values)]), some.values)
+        assert torch.equal(Codes.side_by_side(blocks.cut(some.values)).dense(), dense)
     none = Codes.from_dense(dense[:0])
     assert len(none.blocks(3).places) == 3 and len(Codes.side_by_side(none.blocks(3).places)) == 0
 

@@ -12,7 +12,7 @@ from sparselex.dictionaries.controls.neurons import neurons
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.evaluate.core import core_sums, moments
 from sparselex.evaluate.core_figures import core_figures
-from sparselex.evaluate.latents import density_histogram
+from sparselex.evaluate.latents import density_histogram, latent_figures
 from sparselex.evaluate.metrics import METRICS
 from sparselex.evaluate.records import Evaluation
 from sparselex.lm.load import load_model
@@ -105,6 +105,11 @@ def test_principal_components_beat_neurons_at_equal_l0(measured):
 def test_densities_count_every_latent(small_index):
     histogram = density_histogram(small_index)
     assert sum(histogram.counts) + histogram.n_dead == small_index.d_sae
+
+
+@pytest.mark.parametrize(("above", "words"), [(0.1, "10%"), (0.004, "0.4%"), (0.07, "7%"), (1e-6, "0.0001%")])
+def test_what_counts_as_dense_is_said_as_it_was_given(small_index, above, words):
+    assert f"active on more than {words} of tokens" in latent_figures(small_index, above)[-1].definition
 
 
 def test_an_evaluation_on_disk_says_where_and_on_what_it_was_measured(small_workspace, small_index):

@@ -14,9 +14,10 @@ from sparselex.explain.keys import KeyTable
 from sparselex.explain.measures import values
 from sparselex.explain.rules import Rule
 from sparselex.explain.search import search
+from sparselex.features.counted import Column, CountedTokens
 from sparselex.features.printing import TokenPrinter
 from sparselex.text.splits import SPLITS
-from tests.support.planted import N_VOCAB, PlantedIndex
+from tests.support.planted import N_CTX, N_VOCAB, PlantedIndex, without_bos
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,29 @@ def test_the_printed_text_predicts_exactly_what_is_scored(index, explainer, late
 def test_titles_are_made_of_entries_whatever_the_tokens_look_like(rule, title):
     printer = TokenPrinter(Vocabulary([b'"), ', b"(", b"; silent elsewhere.", b" (1)"]))
     assert rule.title(printer, 4) == title
+
+
+@pytest.mark.parametrize(
+    ("also", "kind", "words"),
+    [(None, "previous", "Active after the start of a row"), (7, "pair", 'Active on "C" after the start of a row')],
+)
+def test_the_start_of_a_row_is_no_token_0(also, kind, words):
+    """A latent at the first token of each row, or where that is token 7: token 0 stands before others just as often."""
+    corpus = without_bos()
+    corpus.tokens[::2, 0] = 7
+    counted = {split: CountedTokens(corpus, np.ones(corpus.tokens.size, dtype=bool), split) for split in SPLITS}
+
+    def column(tokens):
+        which = tokens.positions % N_CTX == 0
+        ranks = np.flatnonzero(which if also is None else which & (tokens.tokens == also))
+        return Column(ranks, np.ones(len(ranks)))
+
+    columns = {split: column(tokens) for split, tokens in counted.items()}
+    tables = {split: KeyTable(tokens) for split, tokens in counted.items()}
+    found = search(tables["train"], columns["train"], tables["validation"], columns["validation"])
+    assert found.rule.kind == kind and found.confusion.f1 == 1
+    assert values(found.rule, tables["test"], columns["test"])["f1"] == 1
+    assert found.rule.title(TokenPrinter(corpus.vocabulary), N_VOCAB) == words
 
 
 def test_searching_never_looks_at_test_documents(explainer):

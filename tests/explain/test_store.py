@@ -110,6 +110,14 @@ def test_scoring_again_replaces_one_scorers_rows(store):
     assert [s.scorer for s in store.scores("i")] == ["fuzzy", "exact"]
 
 
+def test_a_scorer_that_is_no_longer_named_gives_up_its_place(store):
+    store.arrange("i", "rule", ["fuzzy"])
+    assert [headline.scorer for headline in store.entries("i")[1][1].headlines] == ["fuzzy", "exact"]
+    store.add_scored("i", "rule", Scoring("new", "f1", 0, "n"), {1: scored(scorer="new", f1=0.1)})
+    store.arrange("i", "rule", ["new"])
+    assert [s.scorer for s in store.scores("i", explainer="rule")] == ["new", "fuzzy", "exact", "exact"]
+
+
 def test_what_measures_are_is_kept(store):
     store.define("exact", {"f1": "old"})
     store.define("exact", {"f1": "a mean"})

@@ -11,6 +11,7 @@ from sparselex.base.sites import Sites
 from sparselex.dictionaries.coder import Coder
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.controls.neurons import neurons
+from sparselex.features import build
 from sparselex.features.build import NO_DIRECTIONS, build_index
 from sparselex.features.config import IndexConfig
 from sparselex.features.index import FeatureIndex
@@ -19,6 +20,7 @@ from sparselex.text.build import build_corpus
 from sparselex.text.config import CorpusConfig
 from sparselex.text.rows import TokenRows
 from sparselex.text.sources import load_documents
+from tests.support.bars import Bars
 from tests.support.small import write_documents
 
 HOOK = "blocks.0.hook_mlp_out"
@@ -88,6 +90,15 @@ def test_columns_are_the_codes(model, corpora, tmp_path, kind, layout):
     n_text = int(corpus.text_mask(range(corpus.n_rows)).sum())
     assert sum(notes["masks"].values()) + sum(notes["n_tokens"].values()) == corpus.n_rows * corpus.n_ctx
     assert sum(notes["n_tokens"].values()) == n_text
+
+
+@pytest.mark.parametrize("train_rows", [None, 7])
+def test_the_bar_ends_where_the_rows_do(model, corpora, tmp_path, monkeypatch, train_rows):
+    corpus, bars = corpora["prompts"], Bars.watched(build, monkeypatch)
+    config = IndexConfig(train_rows=train_rows, batch_rows=5)
+    build_index(model, Probe(), corpus, SITES, config, tmp_path / "i", inputs={"corpus": corpus.id})
+    n_train = len(corpus.row_ranges["train"])
+    assert n_train % 5 and bars == [[n := (corpus.n_rows - n_train + (train_rows or n_train)) * corpus.n_ctx, n]]
 
 
 def test_examples_of_prompts_lie_in_their_own_row_and_know_its_roles(model, corpora, tmp_path):

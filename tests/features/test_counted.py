@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparselex.features.counted import Column
+from sparselex.features.counted import Column, CountedTokens
 from sparselex.text.splits import SPLITS
-from tests.support.planted import N_CTX, SPLIT_ROWS, PlantedIndex, part
+from tests.support.planted import N_CTX, N_VOCAB, SPLIT_ROWS, PlantedIndex, part, without_bos
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +37,12 @@ def test_counted_tokens_against_a_walk_over_the_corpus(index, split):
     assert index.counted_tokens(split) is found
 
 
-def test_the_first_token_of_a_row_has_none_before_it(small_index):
-    found = small_index.counted_tokens("train")
-    first = found.positions % small_index.corpus.n_ctx == 0
-    assert (found.previous[first] == 0).all()
+def test_the_first_token_of_a_row_has_none_before_it_not_even_token_0():
+    corpus = without_bos()
+    found = CountedTokens(corpus, np.ones(corpus.tokens.size, dtype=bool), "train")
+    previous = found.previous.reshape(-1, N_CTX)
+    assert (previous[:, 0] == N_VOCAB).all()
+    assert np.array_equal(previous[:, 1:], corpus.tokens[SPLIT_ROWS["train"], :-1])
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -27,6 +27,15 @@ class PlantedCorpus(TokenCorpus):
         self.names = [f"document {number}" for number in range(N_ROWS // 2)]
 
 
+def without_bos(seed: int = 0) -> TokenCorpus:
+    """Rows of random tokens that begin with text: the tokenizer has no BOS, and token 0 is one like any other."""
+    tokens = np.random.default_rng(seed).integers(0, N_VOCAB, (N_ROWS, N_CTX)).astype(np.uint16)
+    documents = np.repeat(np.arange(N_ROWS) // 2, N_CTX).reshape(N_ROWS, N_CTX).astype(np.int32)
+    corpus = PlantedCorpus(tokens, documents, Vocabulary([chr(60 + i).encode() for i in range(N_VOCAB)], []))
+    corpus.bos_id = None
+    return corpus
+
+
 class PlantedIndex(FeatureIndex):
     """Shaped like `FeatureIndex`. Latents 0, 1 and 2 are active by token, by pair and by the token before; 3 is noise,
     4 is silent."""

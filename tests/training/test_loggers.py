@@ -3,9 +3,11 @@ step twice."""
 
 import builtins
 import json
+import os
 import struct
 from importlib.util import find_spec
 from itertools import pairwise
+from typing import ClassVar
 
 import pytest
 
@@ -14,7 +16,9 @@ from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.recipes.run import Run
 from sparselex.recipes.stages.train import Train
+from sparselex.training import loggers
 from sparselex.training.config import TrainConfig
+from sparselex.training.log import TrainingLog
 from sparselex.training.loggers import TensorBoardLog, WandbLog, logs
 from sparselex.training.train import train
 from tests.support.contents import contents
@@ -189,9 +193,55 @@ def test_a_missing_package_is_named_with_its_extra(kind, tmp_path, monkeypatch):
     assert not (tmp_path / "logs").exists()
 
 
-def test_an_unknown_log_is_refused(tmp_path):
-    with pytest.raises(UserError, match="one of tensorboard, wandb"), logs(["mlflow"], tmp_path, "n", {}):
-        pass
+class Unclosable:
+    """Stands for a log whose upload fails; tells whether it was asked to close."""
+
+    closed: ClassVar[list[str]] = []
+
+    def __init__(self, *given, **options):
+        self.name = type(self).__name__
+
+    def __call__(self, line):
+        """Nothing is sent."""
+
+    def close(self):
+        """Fails."""
+        Unclosable.closed.append(self.name)
+        raise OSError(f"{self.name} lost its network")
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_log_that_cannot_be_closed_neither_hides_an_error_nor_leaves_others_open(fails, tmp_path, monkeypatch):
+    names = ("TensorBoardLog", "WandbLog")
+    for name in names:
+        monkeypatch.setattr(loggers, name, type(name, (Unclosable,), {}))
+    monkeypatch.setattr(Unclosable, "closed", [])
+    expected = pytest.raises(ValueError, match="diverged") if fails else pytest.raises(OSError, match="WandbLog lost")
+    with expected as caught, logs(["tensorboard", "wandb"], tmp_path, "n", {}):
+        if fails:
+            raise ValueError("training diverged")
+    assert sorted(Unclosable.closed) == sorted(names)
+    told = ["The log for wandb could not be closed: WandbLog lost its network"] if fails else []
+    told.append("The log for tensorboard could not be closed: TensorBoardLog lost its network")
+    assert caught.value.__notes__ == told
+
+
+def test_a_log_cut_while_the_process_is_killed_keeps_its_lines(tmp_path, monkeypatch):
+    log = TrainingLog(tmp_path)
+    log.begin()
+    for step in (1, 3, 5):
+        log.write({"step": step})
+
+    def killed(*paths):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            log.cut(3)
+    assert kept_lines(tmp_path) == [{"step": 1}, {"step": 3}, {"step": 5}]
+    log.cut(3)
+    assert kept_lines(tmp_path) == [{"step": 1}, {"step": 3}] and len(list(tmp_path.iterdir())) == 1
 
 
 def test_the_choice_of_a_log_changes_no_byte(tmp_path, monkeypatch):

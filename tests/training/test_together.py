@@ -12,6 +12,7 @@ import torch
 import torch.multiprocessing
 
 from sparselex.base.workspace import Workspace
+from sparselex.dictionaries import ranks
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.dictionaries.ranks import Ranks
 from sparselex.dictionaries.trainable import new_dictionary
@@ -115,6 +116,44 @@ def test_each_starts_with_its_part_of_what_one_would_start_with(kind):
         assert mine.d_sae == alone.d_sae / 2
         for name, value in alone.state_dict().items():
             assert torch.equal(mine.state_dict()[name], part(value, f"weights/{name}", mine)), name
+
+
+@pytest.fixture
+def connections(monkeypatch):
+    """What training does with connections to other processes, without any: `opened`, `closed`, and what is done at the
+    end of the process."""
+    done, at_exit = [], []
+    monkeypatch.setattr(Ranks, "_opened_here", False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(ranks, "init_device_mesh", lambda *given, **options: None)
+    monkeypatch.setattr(ranks.dist, "is_initialized", lambda: done.count("opened") > done.count("closed"))
+    monkeypatch.setattr(ranks.dist, "init_process_group", lambda *given: done.append("opened"))
+    monkeypatch.setattr(ranks.dist, "destroy_process_group", lambda: done.append("closed"))
+    monkeypatch.setattr(ranks.atexit, "register", at_exit.append)
+    monkeypatch.setattr(ranks.atexit, "unregister", lambda call: at_exit.remove(call) if call in at_exit else None)
+    return done, at_exit
+
+
+def test_connections_are_closed_when_a_process_that_trained_ends(connections):
+    done, at_exit = connections
+    for _ in range(2):
+        with Ranks.while_training():
+            assert done == ["opened"] and not at_exit
+    (close,) = at_exit
+    close()
+    assert done == ["opened", "closed"]
+
+
+def test_connections_stay_after_an_error_and_where_others_opened_them(connections):
+    done, at_exit = connections
+    done.append("opened")  # by somebody else
+    with Ranks.while_training():
+        pass
+    assert done == ["opened"] and not at_exit
+    done.clear()
+    with pytest.raises(ValueError), Ranks.while_training():
+        raise ValueError
+    assert done == ["opened"] and not at_exit
 
 
 def test_blocks_of_latents_are_divided_one_by_one():

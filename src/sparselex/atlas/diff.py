@@ -17,7 +17,7 @@ from sparselex.base.errors import UserError
 from sparselex.base.figures import Figures
 from sparselex.base.files import read_json, write_json
 from sparselex.base.memory import keep_freed_memory
-from sparselex.base.progress import progress
+from sparselex.base.progress import progress, steps
 from sparselex.base.sites import Sited, Sites
 from sparselex.base.staging import stage
 from sparselex.dictionaries.dictionary import Dictionary
@@ -50,7 +50,7 @@ def diff(
         keep_freed_memory()
         reader = Reader(model, corpus, sites, batch_rows=config.batch_rows)
         scaling = LatentScaling(found, dictionary.b_dec)
-        _add_test_rows(scaling, reader, dictionary, config.n_rows)
+        add_test_rows(scaling, reader, dictionary, config.n_rows)
         latents = scaling.finish()
         summary = _summary(latents, names, scaling.n_tokens, config)
         Figures(figures=summary.figures).write(staging.folder)
@@ -70,13 +70,15 @@ def _both_names(model: Readable) -> tuple[str, str]:
     )
 
 
-def _add_test_rows(scaling: LatentScaling, reader: Reader, dictionary: Dictionary, n_rows: int) -> None:
-    n_ctx, n_test = reader.corpus.n_ctx, len(reader.corpus.row_ranges["test"])
-    with progress("diff", min(n_rows, n_test) * n_ctx, "tokens") as bar:
-        for batch in reader.batches(["test"], most_rows=n_rows):
-            codes = dictionary.encode_sparse(batch.x)
-            scaling.update(batch.x, codes, dictionary.decode_sparse(codes))
-            bar.advance(len(batch.positions))
+def add_test_rows(scaling: LatentScaling, reader: Reader, dictionary: Dictionary, n_rows: int) -> None:
+    """Add at most `n_rows` rows of the test documents, coded where the dictionary lies."""
+    n_ctx, n = reader.corpus.n_ctx, min(n_rows, len(reader.corpus.row_ranges["test"]))
+    batches = zip(steps(n, reader.batch_rows), reader.batches(["test"], most_rows=n_rows), strict=True)
+    with progress("diff", n * n_ctx, "tokens") as bar:
+        for n_read, batch in batches:
+            codes = dictionary.encode_sparse(batch.x.to(dictionary.b_dec.device))
+            scaling.update(batch.x, codes.cpu(), dictionary.decode_sparse(codes).cpu())
+            bar.advance(n_read * n_ctx)
 
 
 def _summary(found: LatentDiff, models: tuple[str, str], n_tokens: int, config: DiffConfig) -> ModelDiff:

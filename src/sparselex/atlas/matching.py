@@ -58,11 +58,8 @@ def compare(left: Dictionary, right: Dictionary) -> Pair:
 
 
 def stability_figures(dictionaries: Sequence[Dictionary], prefix: str) -> list[Figure]:
-    """Figures over all pairs of dictionaries that differ in their seed alone; the null is the same against random unit
-    rows.
-
-    Raises nothing: with fewer than two dictionaries there are no figures.
-    """
+    """Figures over all pairs of dictionaries that differ in their seed alone; the null is the same against random rows.
+    Of fewer than two dictionaries there are none."""
     pairs = [compare(a, b) for a, b in combinations(dictionaries, 2)]
     if not pairs:
         return []

@@ -31,13 +31,15 @@ class LatentScaling:
     The ratio `nu` is the factor in `o` over the factor in `m`. The authors' code computes the same, but leaves the bias
     in the reconstruction; we leave it out, since a constant of the other model is nothing that its latents say. They
     look at latents of the second model only and at norms of activations as they come; we follow the longer row,
-    whichever model it is in. Sums are float64 and run over the active (token, latent) pairs alone.
+    whichever model it is in. Sums are float64 and run over the active (token, latent) pairs alone, on the CPU wherever
+    the dictionary lies: a GPU adds in another order each time.
     """
 
     def __init__(self, found: Directions, b_dec: Float[Tensor, " d_out"]):
+        found, b_dec = Directions(*(part.cpu() for part in found)), b_dec.detach().cpu()
         d_sae = found.rows.shape[1]
         norms = found.rows.norm(dim=-1)
-        self.d_sae, self._found, self._b_dec = d_sae, found, b_dec.detach()
+        self.d_sae, self._found, self._b_dec = d_sae, found, b_dec
         self._own = (norms[1] > norms[0]).long()
         both = torch.arange(d_sae)
         self._rows = found.rows[self._own, both]
@@ -49,7 +51,7 @@ class LatentScaling:
         """Of f², and of f times the product with: own error, other error, own reconstruction, other reconstruction."""
 
     def update(self, x: Float[Tensor, "n d_in"], codes: Codes, x_hat: Float[Tensor, "n d_in"]) -> None:
-        """Add tokens: activations of both sites side by side, their codes, and the reconstruction."""
+        """Add tokens, all on the CPU: activations of both sites side by side, their codes, and the reconstruction."""
         n, scales = len(x), self._found.scales[:, None, None]
         errors = torch.stack((x - x_hat).chunk(2, dim=-1)) * scales
         written = torch.stack((x_hat - self._b_dec).chunk(2, dim=-1)) * scales

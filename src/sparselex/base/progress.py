@@ -34,6 +34,11 @@ class Bar:
         self._progress.update(self._task_id, figures=text)
 
 
+def steps(n: int, at_most: int) -> Iterator[int]:
+    """How many of `n` things each step takes, `at_most` of them at a time: what a bar moves on by."""
+    return (min(at_most, n - start) for start in range(0, n, at_most))
+
+
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         if not task.speed:

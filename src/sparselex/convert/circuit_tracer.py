@@ -177,7 +177,9 @@ def _write_clt(dictionary: CrossLayerTranscoder, folder: Path, model_name: str, 
     for named in (hooks, target):
         _check_layers(dictionary, named)
     _, names = _names(hooks, target)
-    cuts = (dictionary.threshold / dictionary.row_sizes()).float().split(dictionary.n_in_layer)
+    cuts = (dictionary.threshold / dictionary.row_sizes()).float()
+    # A latent whose rows are zero never opens, and its threshold is no number or none that is finite.
+    cuts = cuts.nan_to_num(nan=torch.finfo(cuts.dtype).max).split(dictionary.n_in_layer)
     biases, targets = dictionary.b_enc.split(dictionary.n_in_layer), dictionary.b_dec.split(d)
     for layer in range(n):
         read = {"W_enc": dictionary.W_enc[layer].T, "b_enc": biases[layer], "b_dec": targets[layer]}

@@ -1,10 +1,10 @@
-"""Other people's dictionaries: read into our types, written from them. Names and transposes of other projects live here
-and nowhere else.
+"""Other people's dictionaries: read into our types, written from them. Names and transposes of other projects live in
+this room; SAELens's, whose layout our own files have as well, also in `dictionaries.files`.
 
 Ours throughout: `pre = (x - b_dec) @ W_enc + b_enc` with `W_enc [d_in, d_sae]`, `x_hat = acts @ W_dec + b_dec` with
 `W_dec [d_sae, d_in]`, a JumpReLU threshold compared with `pre * |decoder row|`; a transcoder subtracts nothing, writes
 `d_out` and may add `x @ W_skip.T`. What is read is folded, so that decoder rows have unit norm. One file for each
-project; the tables of them are `FORMATS` and `LAYOUTS`.
+project, and one for our own; the tables of them are `FORMATS` and `LAYOUTS`.
 """
 
 import os
@@ -64,7 +64,8 @@ def import_dictionary(source: Path | str, *, transcoder: bool = False) -> Import
             "fetch it again.",
         ) from None
     dictionary = found.dictionary
-    dictionary.fold([1.0] * len(dictionary.parts_in), [1.0] * len(dictionary.parts_out))
+    if not found.is_folded:
+        dictionary.fold([1.0] * len(dictionary.parts_in), [1.0] * len(dictionary.parts_out))
     dictionary.eval().requires_grad_(False)
     return Imported(dictionary, name, found.model_name, found.hooks, found.target, found.said)
 

@@ -32,6 +32,9 @@ class Found(NamedTuple):
     said: str = ""
     """A place by a name that is no hook of ours: a person has to say which one it is."""
 
+    is_folded: bool = False
+    """Whether the weights are folded already (`TrainableDictionary.fold`); those of other projects are not."""
+
     def at(self, hook: str, target: str = "") -> "Found":
         """The same at the places that the files name: one, or several joined by `+`; an empty name says nothing."""
         hooks, other = _read_names(hook), _read_names(target)

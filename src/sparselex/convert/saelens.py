@@ -12,18 +12,20 @@ from sparselex.convert.formats import Files, Format, Found
 from sparselex.convert.tensors import Tensors, read_safetensors, read_settings, write_safetensors
 from sparselex.convert.weights import Weights, to_gated, to_jumprelu, to_relu, to_topk, unfit
 from sparselex.dictionaries.encoder import EncoderDictionary
-from sparselex.dictionaries.files import SAELENS_CONFIG, TOKEN_NORMS, WEIGHTS, saelens_config, write_dictionary
+from sparselex.dictionaries.files import (
+    SAELENS_CONFIG,
+    TOKEN_NORMS,
+    TRANSCODERS,
+    WEIGHTS,
+    saelens_config,
+    write_dictionary,
+)
 from sparselex.dictionaries.kinds import TokenNorm
 from sparselex.dictionaries.trainable import TrainableDictionary
 from sparselex.dictionaries.types.gated import Gated
 from sparselex.dictionaries.types.matching_pursuit import MatchingPursuit, MatchingPursuitConfig
 
-_TRANSCODERS = {
-    "transcoder": "standard",
-    "skip_transcoder": "standard",
-    "jumprelu_transcoder": "jumprelu",
-    "jumprelu_skip_transcoder": "jumprelu",
-}
+_TRANSCODERS = {name: activations for (activations, _), name in TRANSCODERS.items()}
 """Its names for transcoders, and for the autoencoder with the same activations."""
 
 _ARCHITECTURES = (

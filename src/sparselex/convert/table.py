@@ -8,6 +8,7 @@ from sparselex.base.registry import Registry
 FORMATS: Registry[Any] = Registry(
     "format",
     {
+        "sparselex": "sparselex.convert.own:SPARSELEX",
         "saelens": "sparselex.convert.saelens:SAELENS",
         "sparsify": "sparselex.convert.sparsify:SPARSIFY",
         "dictionary_learning": "sparselex.convert.dictionary_learning:DICTIONARY_LEARNING",

@@ -142,7 +142,7 @@ def plain_topk(dictionary: TopK) -> Weights:
     return Weights(
         dictionary.W_enc * sizes,
         dictionary.b_enc * sizes,
-        dictionary.W_dec / sizes[:, None],
+        dictionary.W_dec / sizes.clamp_min(torch.finfo(sizes.dtype).tiny)[:, None],  # rows of zeros stay
         dictionary.b_dec,
         transcoder=not dictionary.is_autoencoder,
         W_skip=dictionary.W_skip if dictionary.config.skip else None,

@@ -26,7 +26,8 @@ class ByLatent(NamedTuple):
 
 
 class Blocks(NamedTuple):
-    """The same codes cut into equal ranges of latents, each range as codes of its own."""
+    """The places of codes cut into equal ranges of latents. They serve all codes with these places, so they have no
+    values: `cut` gives them some."""
 
     order: Int[Tensor, " nnz"]
     """Where each entry stands in row order, the first range's entries before the second's; within one they stay ordered
@@ -36,14 +37,15 @@ class Blocks(NamedTuple):
     """Where each entry of the row order stands in `order`."""
 
     places: "tuple[Codes, ...]"
-    """The entries of each range, latents counted from its first; their values carry no gradients."""
+    """The entries of each range, latents counted from its first; every value is 0."""
 
-    def cut(self, values: Float[Tensor, " nnz"]) -> tuple[Tensor, ...]:
-        """Values in row order, range by range."""
-        return values.index_select(0, self.order).split([len(part.indices) for part in self.places])
+    def cut(self, values: Float[Tensor, " nnz"]) -> "list[Codes]":
+        """Each range as codes of its own, of values in row order."""
+        parts = values.index_select(0, self.order).split([len(part.indices) for part in self.places])
+        return [place.with_values(part) for place, part in zip(self.places, parts, strict=True)]
 
     def joined(self, values: Sequence[Tensor]) -> Float[Tensor, " nnz"]:
-        """The opposite of `cut`."""
+        """Values of each range, in row order again."""
         return torch.cat(list(values)).index_select(0, self.back)
 
 
@@ -115,12 +117,10 @@ class Codes:
         back = torch.empty_like(order)
         back[order] = torch.arange(len(order), device=order.device)
         ends = _offsets(owners, n_blocks).tolist()
-        rows, indices, values = self.rows[order], self.indices[order], self.values.detach()[order]
+        rows, indices, zeros = self.rows[order], self.indices[order], self.values.new_zeros(1)
         parts = [slice(start, end) for start, end in itertools.pairwise(ends)]
-        places = [
-            Codes.from_pairs(rows[part], indices[part] - number * width, values[part], len(self), width)
-            for number, part in enumerate(parts)
-        ]
+        found = [(rows[part], indices[part] - number * width) for number, part in enumerate(parts)]
+        places = [Codes.from_pairs(*part, zeros.expand(len(part[0])), len(self), width) for part in found]
         return Blocks(order, back, tuple(places))
 
     def at(self, entries: Int[Tensor, " m"]) -> "Codes":
@@ -133,6 +133,10 @@ class Codes:
         other = Codes(self.indptr, self.indices, values, self.d_sae)
         other._orders = self._orders  # they depend on places only
         return other
+
+    def cpu(self) -> "Codes":
+        """The same codes in the CPU's memory."""
+        return Codes(self.indptr.cpu(), self.indices.cpu(), self.values.cpu(), self.d_sae)
 
     def dense(self) -> Float[Tensor, "n d_sae"]:
         """All latents written out, `[n, d_sae]`."""

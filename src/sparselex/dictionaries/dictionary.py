@@ -50,8 +50,8 @@ class Dictionary(nn.Module, ABC):
         return self.W_dec.detach()
 
     def encoder_rows(self) -> Float[Tensor, "d_sae d_in"] | None:
-        """What each latent reads as a row, to be compared with other dictionaries'; None for a type without an
-        encoder."""
+        """What each latent reads as a row, to be compared with other dictionaries': of several sites, each in units of
+        its own scale. None for a type without an encoder."""
         return None
 
     def bypass(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_out"] | None:

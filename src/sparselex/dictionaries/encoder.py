@@ -82,7 +82,9 @@ class EncoderDictionary(TrainableDictionary):
         return self.ranks.shared(self.b_dec) if self.is_autoencoder else self.b_enc.new_zeros(self.d_in)
 
     def encoder_rows(self) -> Float[Tensor, "d_sae d_in"]:
-        return self.W_enc.detach().T
+        rows = self.W_enc.detach().T
+        # Weights are for raw activations: those of a site of small ones are the largest, and would count alone.
+        return rows / spread(self.part_scales.tolist(), self.parts_in, rows) if self.config.parts else rows
 
     def site_scales(self) -> Float[Tensor, " n_parts"]:
         return self.part_scales.detach() if self.config.parts else super().site_scales()

@@ -26,12 +26,17 @@ from sparselex.dictionaries.table import config_type
 from sparselex.dictionaries.trainable import TrainableDictionary, new_dictionary
 
 CONFIG, WEIGHTS, SAELENS_CONFIG = "config.json", "sae_weights.safetensors", "cfg.json"
-_TRANSCODERS = {"standard": "transcoder", "jumprelu": "jumprelu_transcoder"}
-"""What it calls those of them that have a target of their own; with `skip_` before the last word where there is a skip
-connection."""
+TRANSCODERS = {
+    ("standard", False): "transcoder",
+    ("standard", True): "skip_transcoder",
+    ("jumprelu", False): "jumprelu_transcoder",
+    ("jumprelu", True): "jumprelu_skip_transcoder",
+}
+"""SAELens's names for transcoders, by its name for the autoencoder with the same activations and by whether there is a
+skip connection."""
 
 TOKEN_NORMS: dict[TokenNorm, str] = {"none": "none", "layer": "layer_norm", "length": "constant_norm_rescale"}
-"""Its names for normalisations of each token."""
+"""SAELens's names for normalisations of each token."""
 
 
 def write_dictionary(
@@ -125,11 +130,8 @@ def saelens_settings(dictionary: TrainableDictionary) -> dict[str, Any] | None:
         return None
     if dictionary.is_autoencoder:
         return settings
-    name = _TRANSCODERS.get(settings["architecture"])
-    if name is None:
-        return None
-    skips = bool(dictionary.config.to_json().get("skip"))
-    return settings | {"architecture": name.replace("transcoder", "skip_transcoder") if skips else name}
+    name = TRANSCODERS.get((settings["architecture"], bool(dictionary.config.to_json().get("skip"))))
+    return settings | {"architecture": name} if name else None
 
 
 def saelens_config(

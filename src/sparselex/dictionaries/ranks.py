@@ -4,8 +4,11 @@ Processes form a grid of data by latents (a device mesh): those of one column sh
 share the latents. A process alone is a grid of one, for which every function here gives back what it was given.
 """
 
+import atexit
 import os
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
 
 import torch
 import torch.distributed as dist
@@ -28,6 +31,9 @@ of 16 give the numbers that all rows drawn at once would be."""
 class Ranks:
     """This process's place among those that train together."""
 
+    _opened_here: ClassVar[bool] = False
+    """Whether it was training that connected this process with others."""
+
     @classmethod
     def from_environment(cls, n_latents: int = 1, device: str = "cpu") -> "Ranks":
         """This process's place as `torchrun` set it, the latents divided among `n_latents` of every such group; alone
@@ -48,6 +54,23 @@ class Ranks:
             dist.init_process_group("cpu:gloo,cuda:nccl" if device != "cpu" else "gloo")
         kind = "cuda" if device != "cpu" else "cpu"
         return cls(init_device_mesh(kind, (n // n_latents, n_latents), mesh_dim_names=("data", "latents")))
+
+    @classmethod
+    @contextmanager
+    def while_training(cls, n_latents: int = 1, device: str = "cpu") -> "Iterator[Ranks]":
+        """`from_environment` for as long as a `with` lasts. Raises like it.
+
+        Connections that were opened for it last as long as the process, which may train again and cannot open them
+        twice. They are closed when it ends; not after an error, when others may wait for this process, and closing
+        would wait for them.
+        """
+        atexit.unregister(_disconnect)
+        were_open = dist.is_initialized()
+        ranks = cls.from_environment(n_latents, device)
+        cls._opened_here |= dist.is_initialized() and not were_open
+        yield ranks
+        if cls._opened_here:
+            atexit.register(_disconnect)
 
     def __init__(self, mesh: DeviceMesh | None = None):
         """`mesh` has the dimensions `data` and `latents`; None for a process alone."""
@@ -250,6 +273,11 @@ class _Shared(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *grads: Tensor) -> tuple[Tensor, None]:
         return ctx.ranks._summed(grads[0], "latents"), None
+
+
+def _disconnect() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 ALONE = Ranks()

@@ -128,8 +128,9 @@ class TrainableDictionary(Dictionary):
         return [(self.W_dec, 0)]
 
     def saelens(self) -> dict[str, Any] | None:
-        """What SAELens' `cfg.json` says of an autoencoder with these weights on one site: its name for them as
-        `architecture`, and fields that belong to that; None where it has no such thing."""
+        """What SAELens' `cfg.json` says of an autoencoder with these weights, as they lie on disk, on one site: its
+        name for them as `architecture`, and fields that belong to that; None where it has no such thing, or other
+        tensors for it."""
         return None
 
     @abstractmethod

@@ -15,7 +15,7 @@ def latent_figures(index: FeatureIndex, dense_above: float) -> list[Figure]:
     shares = {
         "alive_share": (density > 0, "active on at least one token"),
         "dead_share": (density == 0, "never active"),
-        "dense_share": (density > dense_above, f"active on more than {dense_above:.0%} of tokens"),
+        "dense_share": (density > dense_above, f"active on more than {100 * dense_above:g}% of tokens"),
     }
     return [
         mean_figure(f"core/{name}", which, f"share {words}, {where}", over="latents")

@@ -55,7 +55,7 @@ def report(workspace: Workspace, run: str | None = None) -> Report:
 
 
 def write_report(workspace: Workspace) -> Report:
-    """The report of the workspace's main run, written to `report.json`. Raises like `report`."""
+    """The report of the run that is meant where none is named, written to `report.json`. Raises like `report`."""
     found = report(workspace)
     write_json(workspace.report, found.to_json())
     return found

@@ -15,11 +15,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class KeyTable:
-    """The keys of all counted tokens of a split.
-
-    The first token of a row has none before it; without a BOS it counts as its own predecessor's absence: token 0's
-    row.
-    """
+    """The keys of all counted tokens of a split. The first token of a row, where there is no BOS, has `n_vocab` before
+    it, as if the start of a row were one more token."""
 
     def __init__(self, counted: CountedTokens):
         self.counted = counted

@@ -19,7 +19,7 @@ _LEADS: dict[Kind, str] = {"token": "Active on", "previous": "Active after", "pa
 class Rule(NamedTuple):
     """`table[key]` is the activation predicted at tokens with that key; elsewhere 0. Entries by falling prediction.
 
-    The key of a pair is `previous * n_vocab + token`.
+    The key of a pair is `previous * n_vocab + token`; `n_vocab` as the previous one is the start of a row.
     """
 
     kind: Kind
@@ -63,6 +63,14 @@ class Rule(NamedTuple):
         return cls(values["kind"], dict(values["table"]))
 
     def _words(self, key: int, printer: TokenPrinter, n_vocab: int) -> str:
-        if self.kind != "pair":
-            return printer.quoted(key)
-        return f"{printer.quoted(key % n_vocab)} after {printer.quoted(key // n_vocab)}"
+        match self.kind:
+            case "token":
+                return printer.quoted(key)
+            case "previous":
+                return _before(key, printer, n_vocab)
+            case "pair":
+                return f"{printer.quoted(key % n_vocab)} after {_before(key // n_vocab, printer, n_vocab)}"
+
+
+def _before(token: int, printer: TokenPrinter, n_vocab: int) -> str:
+    return "the start of a row" if token == n_vocab else printer.quoted(token)

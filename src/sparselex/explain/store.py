@@ -67,8 +67,11 @@ class ExplanationStore:
                     _add_rows(db, explanation, scorer, scored)
 
     def arrange(self, index_id: str, explainer: str, scorers: Sequence[str]) -> None:
-        """Put the scorers of an explainer's explanations into this order."""
-        rows = [(place, scorer, index_id, explainer) for place, scorer in enumerate(scorers)]
+        """Put the scorers of an explainer's explanations into this order; those that scored once and are not named
+        come after, in the order they had."""
+        there = [row[0] for row in self.database.rows(schema.SCORERS, (index_id, explainer))]
+        ordered = dict.fromkeys([*scorers, *there])
+        rows = [(place, scorer, index_id, explainer) for place, scorer in enumerate(ordered)]
         with self.database.writing() as db:
             db.executemany(schema.ARRANGE, rows)
 

@@ -14,7 +14,7 @@ from sparselex.activations.live import Reader
 from sparselex.activations.masks import special_counts
 from sparselex.base.errors import UserError
 from sparselex.base.memory import keep_freed_memory
-from sparselex.base.progress import progress
+from sparselex.base.progress import progress, steps
 from sparselex.base.sites import Sited, Sites
 from sparselex.base.staging import stage
 from sparselex.dictionaries.coder import Coder, check_reads, device_of
@@ -28,7 +28,7 @@ from sparselex.features.stats import LatentStatistics
 from sparselex.features.stream import written_to_stream
 from sparselex.lm.subject import Readable
 from sparselex.text.rows import TokenRows, split_positions
-from sparselex.text.splits import SPLITS
+from sparselex.text.splits import SPLITS, Split
 
 DIRECT_PATH = "direct path through the residual stream; later layers and the final norm's scale are left out"
 """What logit effects are of, as the index notes it."""
@@ -86,14 +86,16 @@ def _walk(reader: Reader, coder: Coder, config: IndexConfig, folder: Path) -> La
     counted = np.zeros(n_positions, dtype=bool)
     with progress("index", n_indexed(corpus, config), "tokens") as bar, torch.no_grad():
         for split in SPLITS:
-            for batch in reader.batches([split], most_rows=config.train_rows if split == "train" else None):
+            taken = steps(_n_rows(corpus, split, config), reader.batch_rows)
+            batches = reader.batches([split], most_rows=config.train_rows if split == "train" else None)
+            for n_rows, batch in zip(taken, batches, strict=True):
                 codes = coder.encode_sparse(batch.x.to(device))
                 latents, values = codes.indices.cpu().numpy(), codes.values.cpu().numpy()
                 positions = np.repeat(batch.positions, codes.indptr.diff().cpu().numpy())
                 statistics.update(split, len(batch.positions), latents, values)
                 columns.add(latents, positions, values)
                 counted[batch.positions] = True
-                bar.advance(reader.batch_rows * corpus.n_ctx)
+                bar.advance(n_rows * corpus.n_ctx)
     columns.finish()
     np.save(folder / "counted.npy", np.packbits(counted))
     return statistics
@@ -101,8 +103,12 @@ def _walk(reader: Reader, coder: Coder, config: IndexConfig, folder: Path) -> La
 
 def n_indexed(corpus: TokenRows, config: IndexConfig) -> int:
     """Positions that an index of this configuration reads."""
-    train = len(corpus.row_ranges["train"])
-    return (corpus.n_rows - train + min(train, config.train_rows or train)) * corpus.n_ctx
+    return sum(_n_rows(corpus, split, config) for split in SPLITS) * corpus.n_ctx
+
+
+def _n_rows(corpus: TokenRows, split: Split, config: IndexConfig) -> int:
+    n = len(corpus.row_ranges[split])
+    return min(n, config.train_rows or n) if split == "train" else n
 
 
 def _write_examples(folder: Path, statistics: LatentStatistics, corpus: TokenRows, config: IndexConfig) -> None:

@@ -26,7 +26,7 @@ class CountedTokens:
     """`[n]`, their ids."""
 
     previous: NDArray[np.int64]
-    """`[n]`, id of the token before each in its row; 0 for the first of a row, which has none."""
+    """`[n]`, id of the token before each in its row; `n_vocab`, which is no token's, for the first of a row."""
 
     documents: NDArray[np.int64]
     """`[n]`, the document of each, numbered from 0 within the split."""
@@ -45,10 +45,10 @@ class CountedTokens:
         owners = np.asarray(corpus.documents[rows.start : rows.stop]).reshape(-1)[local]
         self.positions = start + local
         self.tokens = tokens[local]
-        self.previous = np.where(local % corpus.n_ctx > 0, tokens[local - 1], 0)
+        self.n_vocab = len(corpus.vocabulary)
+        self.previous = np.where(local % corpus.n_ctx > 0, tokens[local - 1], self.n_vocab)
         self.documents = np.unique(owners, return_inverse=True)[1]
         self.n_documents = int(self.documents.max()) + 1 if len(local) else 0
-        self.n_vocab = len(corpus.vocabulary)
 
     def __len__(self) -> int:
         return len(self.positions)

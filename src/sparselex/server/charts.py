@@ -1,4 +1,4 @@
-"""Histograms as shapes, ready for inline SVG, all in one box of `WIDTH` by `HEIGHT` units."""
+"""Histograms and scatter plots as shapes, ready for inline SVG, all in one box of `WIDTH` by `HEIGHT` units."""
 
 import itertools
 import math

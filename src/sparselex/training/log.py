@@ -1,6 +1,7 @@
 """The log of one training: lines of JSON in the stage's folder, shown to observers as they are written."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,14 @@ class TrainingLog:
         return next((line for line in reversed(list(lines)) if name in line), None)
 
     def cut(self, last_step: int) -> None:
-        """Leave out lines of later steps: those logged after a checkpoint belong to steps that are now taken again."""
+        """Leave out lines of later steps: those logged after a checkpoint belong to steps that are now taken again.
+
+        The file is replaced as a whole. Killed before that, the next start finds the old one, and writes aside anew.
+        """
         if not self.writes:
             return
         lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
         whole = [line for line in lines if line.endswith("\n")]
-        self.path.write_text("".join(line for line in whole if json.loads(line)["step"] <= last_step), encoding="utf-8")
+        aside = self.path.with_name(f".{LOG}.aside")
+        aside.write_text("".join(line for line in whole if json.loads(line)["step"] <= last_step), encoding="utf-8")
+        os.replace(aside, self.path)

@@ -5,10 +5,10 @@ checkpoint and takes the steps after it again; each class says what becomes of t
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from sparselex.base.errors import UserError
 
@@ -129,31 +129,41 @@ class WandbLog:
         kept.write_text(self._run.id, encoding="utf-8")
 
 
-LOGS = ("tensorboard", "wandb")
-"""What `--log-to` takes."""
-
-
 @contextmanager
-def logs(kinds: Sequence[str], folder: Path, name: str, config: Mapping[str, Any]) -> Iterator[list[Log]]:
-    """Logs of the given kinds, each once, with their files in `folder`; closed at the end.
+def logs(
+    kinds: Sequence[Literal["tensorboard", "wandb"]], folder: Path, name: str, config: Mapping[str, Any]
+) -> Iterator[list[Log]]:
+    """Logs of the given kinds, each once, with their files in `folder`; all are closed at the end, whatever happens.
 
-    Raises `UserError` for an unknown kind and for a missing package, before anything is made.
+    Raises `UserError` for a missing package, before anything is made.
     """
-    found: list[Log] = []
-    for kind in dict.fromkeys(kinds):
-        if kind == "tensorboard":
-            found.append(TensorBoardLog(folder / kind))
-        elif kind == "wandb":
-            # Read here as well: wandb itself looks at the environment once in a process.
-            project, mode = os.environ.get("WANDB_PROJECT") or PROJECT, os.environ.get("WANDB_MODE") or None
-            found.append(WandbLog(project, name, config, folder=folder, mode=mode))
-        else:
-            raise UserError(f"--log-to {kind!r} is no log we know.", "one of " + ", ".join(LOGS), "correct the name.")
-    try:
-        yield found
-    finally:
-        for log in found:
-            log.close()
+    found: dict[str, Log] = {}
+    for kind in kinds:
+        match kind:
+            case "tensorboard":
+                found[kind] = TensorBoardLog(folder / kind)
+            case "wandb":
+                # Read here as well: wandb itself looks at the environment once in a process.
+                project, mode = os.environ.get("WANDB_PROJECT") or PROJECT, os.environ.get("WANDB_MODE") or None
+                found[kind] = WandbLog(project, name, config, folder=folder, mode=mode)
+    with ExitStack() as stack:
+        for place, log in found.items():
+            stack.push(_closing(log.close, place))
+        yield list(found.values())
+
+
+def _closing(close: Callable[[], None], place: str) -> Callable[..., None]:
+    """What closes a log at the end of a `with`: where it fails, an error of training is still the one that is told."""
+
+    def at_the_end(_: object, error: BaseException | None, *__: object) -> None:
+        try:
+            close()
+        except Exception as failure:
+            if error is None:
+                raise
+            error.add_note(f"The log for {place} could not be closed: {failure}")
+
+    return at_the_end
 
 
 def _numbers(line: Mapping[str, Any]) -> dict[str, int | float]:

@@ -193,19 +193,19 @@ class CrossLayerTranscoder(TrainableDictionary):
     def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
         codes = batch_codes(self.scorer, x, self.config, self.threshold, gradients=gradients, ranks=self.ranks)
         blocks, found = codes.blocks(self.n_layers), []
-        for part, own, weights, bias in zip(blocks.places, self._sites(x), self.W_enc, self._biases(), strict=True):
+        parts = blocks.cut(codes.values.detach())
+        for part, own, weights, bias in zip(parts, self._sites(x), self.W_enc, self._biases(), strict=True):
             tied = encode_at(own, weights, bias, own.new_zeros(own.shape[1]), part, gradients=gradients)
             found.append(tied.values)
         return codes.with_values(blocks.joined(found))
 
     def training_decode(self, codes: Codes, *, gradients: Gradients = "auto") -> Float[Tensor, "n d_out"]:
-        blocks, divided = codes.blocks(self.n_layers), self.ranks.n_latents > 1
-        values = blocks.cut(codes.values)
+        parts, divided = codes.blocks(self.n_layers).cut(codes.values), self.ranks.n_latents > 1
 
         def written() -> Iterator[Tensor]:
-            for layer, (part, rows) in enumerate(zip(blocks.places, self.W_write, strict=True)):
+            for layer, (part, rows) in enumerate(zip(parts, self.W_write, strict=True)):
                 bias = self.b_dec if not (layer or divided) else self.b_dec.new_zeros(rows.shape[1])
-                yield decode_at(part.with_values(values[layer]), rows, bias, gradients=gradients)
+                yield decode_at(part, rows, bias, gradients=gradients)
 
         here = self._summed(written())
         return self.ranks.over_latents(here) + self.b_dec if divided else here

@@ -31,7 +31,9 @@ def train_run(run: Run, stage: Train, *, observers: Sequence[Observer] = (), ran
     that torchrun started. Raises `UserError` like `training.train`, and for a configuration of other sites than the
     run's.
     """
-    ranks = ranks or Ranks.from_environment(stage.divide_latents, run.config.model.device)
+    if ranks is None:
+        with Ranks.while_training(stage.divide_latents, run.config.model.device) as ranks:
+            return train_run(run, stage, observers=observers, ranks=ranks)
     config = configured(run, stage)
     _check_processes(stage, config, ranks)
     name, places = f"{run.workspace.path.name}/{run.name}", stage.log_to if ranks.is_main else ()

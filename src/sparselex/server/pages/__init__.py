@@ -1,1 +1,1 @@
-"""One file per page: workspace in, context out; pure functions, tested without HTTP."""
+"""One file per page, and the parts that several have: an opened workspace in, a record out; tested without HTTP."""
