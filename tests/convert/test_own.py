@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from sparselex.base.artifacts import stage
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Sites
+from sparselex.base.staging import stage
 from sparselex.base.workspace import Workspace
 from sparselex.convert.doors import export_dictionary, import_dictionary
 from sparselex.dictionaries.files import WEIGHTS, write_dictionary
