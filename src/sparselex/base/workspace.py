@@ -6,7 +6,7 @@ from typing import Any
 
 from sparselex.base.artifacts import MANIFEST, Manifest
 from sparselex.base.errors import UserError
-from sparselex.base.files import read_json, write_json
+from sparselex.base.files import is_aside, read_json, write_json
 from sparselex.base.runs import RunCard
 
 LAYOUT = 2
@@ -48,7 +48,7 @@ class Workspace:
         """Open the workspace at `path`, making it if the folder is missing or empty."""
         path = Path(path).absolute()
         if not (path / _MARK).is_file():
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            if path.exists() and not (path.is_dir() and all(map(is_aside, path.iterdir()))):
                 raise UserError(
                     f"{path} exists and is no sparselex workspace.",
                     "a new or empty folder, or a workspace",

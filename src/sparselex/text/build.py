@@ -36,11 +36,10 @@ def build_corpus(
     """
     to = Path(to)
     inputs = _inputs(tokenizer, text_id or fingerprint(config.source))
-    if finished(to, "corpus", config, inputs):
-        return TokenCorpus(to)
-    documents = _opened(documents)
+    if not finished(to, "corpus", config, inputs):
+        documents = _opened(documents)
     with stage(to, "corpus", config, inputs) as staging:
-        if staging.made:  # by another process meanwhile, or by one that was killed
+        if staging.made:
             return TokenCorpus(to)
         notes = _write(documents, tokenizer, config, staging.folder)
         for split, share in zip(SPLITS, config.shares, strict=True):

@@ -1,0 +1,230 @@
+"""Kills a command before and after every call that changes files: `python -m tests.support.kills [VERB ...]`.
+
+Each verb of a small run is taken once undisturbed, and then once for every such call, in a copy of what it found: it is
+killed there, given again, and what it leaves is held against the undisturbed run. An interpreter that has everything
+loaded is forked for each; it computes with one thread, since threads do not survive a fork. Prints a JSON object: how
+many calls each verb makes, and what went wrong where.
+"""
+
+import builtins
+import functools
+import io
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from sparselex.cli.main import main
+from sparselex.lm.config import ModelConfig
+from sparselex.lm.load import load_model
+from sparselex.recipes import run as runs
+from tests.support.contents import contents
+from tests.support.small import write_documents
+
+TEXT, TRAINING = ["--text", "{text}", "--context", "32"], ["--expansion", "0.125", "--k", "4", "--tokens", "3000"]
+ROWS = ["--n-rows", "8", "--moment-rows", "8"]
+
+
+class Verb(NamedTuple):
+    """A command that is killed, and the verb on whose outcome it stands."""
+
+    arguments: Sequence[str]
+    after: str = ""
+
+
+VERBS = {
+    "harvest": Verb(["harvest", "{w}", *TEXT, "--shard-rows", "32"]),
+    "train": Verb(["train", "{w}", *TRAINING], after="harvest"),
+    "index": Verb(["index", "{w}"], after="train"),
+    "explain": Verb(["explain", "{w}"], after="index"),
+    "evaluate": Verb(["evaluate", "{w}", "--controls", "pca", *ROWS], after="explain"),
+    "report": Verb(["report", "{w}"], after="evaluate"),
+    "sweep": Verb(["sweep", "{w}", "--kinds", "topk", "--ks", "2", *TRAINING[:2], *TRAINING[4:], *ROWS], after="train"),
+    "use": Verb(["use", "{w}", "topk-k2-s0", "--as", "other"], after="sweep"),
+    "export": Verb(["export", "{w}", "{w}/exported"], after="train"),
+    "import": Verb(["import", "{w}", "{w}/exported", "--run", "other", *TEXT], after="export"),
+}
+
+CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate")
+"""Audit events of calls that change files; those that open one for writing are wrapped."""
+
+
+def count_calls(folder: Path, kill_at: int | None) -> Callable[[], int]:
+    """From now on count the calls of this process that change files under `folder`, and die at the one numbered
+    `kill_at`; returns what gives the count."""
+    n, root = 0, str(folder)
+    opened, synced, connect = io.open, os.fsync, sqlite3.connect
+
+    def call() -> None:
+        nonlocal n
+        n += 1
+        if n == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def is_ours(path: Any) -> bool:
+        return isinstance(path, str | os.PathLike) and os.fspath(path).startswith(root)
+
+    def hook(event: str, given: tuple[Any, ...]) -> None:
+        # A call within an open folder (what `rmtree` makes) has a name alone and the folder's handle.
+        if event in CHANGES and (is_ours(given[0]) or (isinstance(given[-1], int) and given[-1] >= 0)):
+            call()
+
+    def open_(file: Any, mode: str = "r", *more: Any, **options: Any) -> Any:
+        writes = is_ours(file) and not set(mode) <= set("rbt")
+        if writes:
+            call()
+        found = opened(file, mode, *more, **options)
+        if writes:
+            call()
+        return found
+
+    def fsync(handle: int) -> None:
+        call()
+        synced(handle)
+
+    class Connection(sqlite3.Connection):
+        def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+            if not statement.startswith(("SELECT", "PRAGMA query")):
+                call()
+            return super().execute(statement, *values)
+
+    sys.addaudithook(hook)
+    builtins.open = io.open = open_  # type: ignore[assignment]
+    os.fsync = fsync  # type: ignore[assignment]
+    sqlite3.connect = functools.partial(connect, factory=Connection)  # type: ignore[assignment]
+    return lambda: n
+
+
+class Ended(NamedTuple):
+    """How a forked command ended."""
+
+    status: int
+    """As `os.waitpid` gives it."""
+
+    n_calls: int
+    """Calls that changed files; 0 where it was killed."""
+
+    said: str
+    """What it printed to its error stream."""
+
+
+def take(arguments: Sequence[str], folder: Path, notes: Path, kill_at: int | None = None) -> Ended:
+    """Run `sparselex` with these arguments in a fork of this process."""
+    for path in (notes, said := notes.with_suffix(".err")):
+        path.unlink(missing_ok=True)
+    child = os.fork()
+    if child:
+        status = os.waitpid(child, 0)[1]
+        return Ended(status, int(notes.read_text()) if notes.exists() else 0, said.read_text())
+    code = 1
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT), 2)
+        n_calls = count_calls(folder, kill_at)
+        try:
+            main(list(arguments))
+            code = 0
+        except SystemExit as exit:
+            code = int(exit.code or 0)
+        notes.write_text(str(n_calls()))
+    finally:
+        os._exit(code)
+
+
+def state(folder: Path) -> dict[str, Any]:
+    """All that is to be the same after a kill: bytes, leftovers, and the rows of the database."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+    databases = {path.name: list(sqlite3.connect(path).iterdump()) for path in sorted(folder.glob("*.sqlite"))}
+    return {
+        "names": [name for name in names if not name.endswith(("-wal", "-shm"))],
+        "files": contents(folder),
+        "databases": databases,
+    }
+
+
+def difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
+    """In words; empty if there is none."""
+    names = sorted({*found["names"]} ^ {*expected["names"]})
+    if names:
+        return f"left over or missing: {names[:5]}"
+    for kind in ("files", "databases"):
+        changed = [name for name, value in expected[kind].items() if found[kind].get(name) != value]
+        if changed:
+            return f"{kind} differ: {changed[:5]}"
+    return ""
+
+
+class Killing:
+    """The verbs in one folder: what each leaves undisturbed, and what it leaves when it is killed."""
+
+    def __init__(self, root: Path):
+        # Always the same path: it may be written into files.
+        self.work, self.root, self.text = root / "w", root, write_documents(root / "text", 16)
+        self._states: dict[str, dict[str, Any]] = {}
+
+    def undisturbed(self, name: str) -> dict[str, Any]:
+        """What a verb leaves."""
+        if name not in self._states:
+            self._begin(name)
+            ended = self._take(name)
+            assert ended.status == 0, ended.said
+            shutil.copytree(self.work, self._kept(name))
+            self._states[name] = state(self.work)
+        return self._states[name]
+
+    def calls(self, name: str) -> int:
+        """Calls by which a verb changes files."""
+        self._begin(name)
+        return self._take(name).n_calls
+
+    def fault(self, name: str, kill_at: int) -> str:
+        """What is wrong after a kill at the call numbered `kill_at` and a second start; empty if nothing is."""
+        expected = self.undisturbed(name)
+        self._begin(name)
+        killed = self._take(name, kill_at)
+        if killed.status != signal.SIGKILL:
+            return f"was not killed, but ended with {killed.status}: {killed.said[-500:]}"
+        again = self._take(name)
+        return f"cannot go on: {again.said[-500:]}" if again.status else difference(state(self.work), expected)
+
+    def _begin(self, name: str) -> None:
+        shutil.rmtree(self.work, ignore_errors=True)
+        if before := VERBS[name].after:
+            self.undisturbed(before)
+            shutil.rmtree(self.work, ignore_errors=True)
+            shutil.copytree(self._kept(before), self.work)
+
+    def _take(self, name: str, kill_at: int | None = None) -> Ended:
+        arguments = [argument.format(w=self.work, text=self.text) for argument in VERBS[name].arguments]
+        return take(arguments, self.work, self.root / "calls", kill_at)
+
+    def _kept(self, name: str) -> Path:
+        return self.root / "kept" / name
+
+
+def run(names: Sequence[str]) -> dict[str, Any]:
+    """Kill the verbs named everywhere."""
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        killing = Killing(Path(folder))
+        for name in names:
+            n_calls = killing.calls(name)
+            faults = {at: fault for at in range(1, n_calls + 1) if (fault := killing.fault(name, at))}
+            found[name] = {"calls": n_calls, "faults": faults}
+    return found
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    models = functools.cache(lambda name: load_model(ModelConfig(name=name)))
+    models("embedded")
+    runs.load_model = lambda config: models(config.name)  # type: ignore[attr-defined]
+    print(json.dumps(run(sys.argv[1:] or list(VERBS)), indent=1))
