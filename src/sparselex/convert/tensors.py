@@ -58,11 +58,10 @@ class Tensors:
             raise self.fault(f"tensor {name!r} holds NaN or infinity")
         return value
 
-    def refuse(self, *names: str) -> None:
+    def refuse(self, name: str) -> None:
         """Raise where a tensor is there that we would have to leave out."""
-        for name in names:
-            if name in self._values:
-                raise self.fault(f"tensor {name!r} has no place in our types yet")
+        if name in self._values:
+            raise self.fault(f"tensor {name!r} has no place in our types yet")
 
     def fault(self, reason: str) -> UserError:
         """The error that says why this file cannot be read."""
