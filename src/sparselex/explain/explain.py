@@ -6,9 +6,9 @@ from typing import get_args
 
 import numpy as np
 
-from sparselex.base.artifacts import fingerprint, finished, stage, write_json
+from sparselex.base.artifacts import fingerprint, finished, stage
 from sparselex.base.errors import UserError
-from sparselex.base.figures import FIGURES, Failure, Figure, Figures
+from sparselex.base.figures import Failure, Figure, Figures
 from sparselex.base.progress import progress
 from sparselex.explain.config import ExplainConfig
 from sparselex.explain.evidence import Evidence, HeldOut
@@ -39,7 +39,7 @@ def explain(
             walk.run(todo)
         with stage(Path(to), KIND, config, inputs) as staging:
             figures, notes = walk.finish()
-            write_json(staging.folder / FIGURES, Figures(figures=figures).to_json())
+            Figures(figures=figures).write(staging.folder)
             staging.finish(notes)
     return ExplainSummary.of(to)
 
