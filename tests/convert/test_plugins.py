@@ -12,7 +12,7 @@ from sparselex.convert.table import FORMATS, LAYOUTS
 from sparselex.dictionaries.controls.given import Given
 from sparselex.dictionaries.kinds import CONTROLS
 from sparselex.dictionaries.types.relu import ReLU, ReLUConfig
-from sparselex.evaluate.config import EvaluateConfig
+from sparselex.evaluate.config import EvaluateConfig, control_words
 from sparselex.testing import check_dictionary
 from tests.support.plugin import documented, documented_entries, install
 
@@ -46,6 +46,13 @@ def test_a_control_is_made_of_what_an_evaluation_measured(installed):
     control = CONTROLS.get("differences")(given)
     check_dictionary(control)
     assert control.signed and control.d_sae == 20
+    assert control_words("differences") == "differences of two tokens"
+
+
+def test_controls_are_told_in_the_words_of_their_makers():
+    told = {name: control_words(name) for name in CONTROLS.names()}
+    assert told["pca"] == "principal components" and told["neurons"] == "the model's own coordinates"
+    assert len(set(told.values())) == len(told) and control_words("gone") == "a control dictionary"
 
 
 def test_an_unknown_control_is_refused_with_the_names_there_are():

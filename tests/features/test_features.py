@@ -32,20 +32,19 @@ def entries_of(acts):
 
 
 @pytest.mark.parametrize("signed", [False, True])
-def test_statistics_equal_a_dense_pass_and_halves_merge(signed):
+def test_statistics_of_batches_equal_a_dense_pass(signed):
     acts = sparse(np.random.default_rng(0), signed=signed)
 
-    def counted(part):
+    def counted(*parts):
         statistics = LatentStatistics(acts.shape[1])
-        rows, latents = np.nonzero(part)
-        statistics.update("validation", len(part), latents, part[rows, latents])
+        for part in parts:
+            rows, latents = np.nonzero(part)
+            statistics.update("validation", len(part), latents, part[rows, latents])
         return statistics
 
-    whole, half = counted(acts), counted(acts[:70])
-    half.merge(counted(acts[70:]))
     dense = acts.astype(np.float64)
     extremes = dense[np.abs(dense).argmax(0), np.arange(7)]
-    for statistics in (whole, half):
+    for statistics in (counted(acts), counted(acts[:70], acts[70:])):
         found, s = statistics.finish(), SPLITS.index("validation")
         assert np.array_equal(found["n_active"][s], (acts != 0).sum(0)) and found["n_active"][0].sum() == 0
         assert np.allclose(found["mean"][s], dense.mean(0)) and np.allclose(found["mean_square"][s], (dense**2).mean(0))

@@ -29,7 +29,7 @@ from sparselex.recipes import run as runs
 from tests.support.contents import contents
 from tests.support.small import write_documents
 
-TEXT, TRAINING = ["--text", "{text}", "--context", "32"], ["--expansion", "0.125", "--k", "4", "--tokens", "3000"]
+TEXT, SMALL = ["--text", "{text}", "--context", "32"], ["--expansion", "0.125", "--tokens", "3000"]
 ROWS = ["--n-rows", "8", "--moment-rows", "8"]
 
 
@@ -42,12 +42,14 @@ class Verb(NamedTuple):
 
 VERBS = {
     "harvest": Verb(["harvest", "{w}", *TEXT, "--shard-rows", "32"]),
-    "train": Verb(["train", "{w}", *TRAINING], after="harvest"),
+    "train": Verb(["train", "{w}", "--k", "4", *SMALL], after="harvest"),
     "index": Verb(["index", "{w}"], after="train"),
     "explain": Verb(["explain", "{w}"], after="index"),
     "evaluate": Verb(["evaluate", "{w}", "--controls", "pca", *ROWS], after="explain"),
     "report": Verb(["report", "{w}"], after="evaluate"),
-    "sweep": Verb(["sweep", "{w}", "--kinds", "topk", "--ks", "2", *TRAINING[:2], *TRAINING[4:], *ROWS], after="train"),
+    "sweep": Verb(
+        ["sweep", "{w}", "--kind", "topk", "--k", "2", *SMALL, "--rows", "8", "--moment-rows", "8"], after="train"
+    ),
     "use": Verb(["use", "{w}", "topk-k2-s0", "--as", "other"], after="sweep"),
     "export": Verb(["export", "{w}", "{w}/exported"], after="train"),
     "import": Verb(["import", "{w}", "{w}/exported", "--run", "other", *TEXT], after="export"),

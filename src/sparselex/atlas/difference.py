@@ -102,7 +102,7 @@ def directions(dictionary: Dictionary) -> Directions:
             "one width: the direction of a latent in one model is looked for in the other",
             "compare two models of one width, such as a model and its fine-tuned version.",
         )
-    rows = torch.stack(dictionary.W_dec.detach().split(list(parts), dim=-1)) * part_scales[:, None, None]
+    rows = torch.stack(dictionary.directions().split(list(parts), dim=-1))
     norms, dots = rows.norm(dim=-1), (rows[0] * rows[1]).sum(-1)
     cosine = dots / norms.prod(0).clamp_min(torch.finfo(dots.dtype).tiny)
     return Directions(rows, part_scales, norms[1] / norms.sum(0), cosine)

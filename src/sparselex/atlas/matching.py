@@ -16,6 +16,7 @@ from sparselex.base.estimates import mean_figure
 from sparselex.base.figures import Figure
 from sparselex.base.seeds import derive
 from sparselex.dictionaries.dictionary import Dictionary
+from sparselex.dictionaries.vectors import unit_rows
 
 MOST_MATCHED = 8192
 """Latents up to which a one-to-one matching is made: its time grows with their cube."""
@@ -105,8 +106,7 @@ def _chance(dictionary: Dictionary) -> Pair:
 
 
 def _cosines(left: Float[Tensor, "n d"], right: Float[Tensor, "m d"], *, signed: bool) -> Float[Tensor, "n m"]:
-    unit = [part / part.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(part.dtype).tiny) for part in (left, right)]
-    cosines = unit[0] @ unit[1].T
+    cosines = unit_rows(left) @ unit_rows(right).T
     return cosines.abs() if signed else cosines
 
 

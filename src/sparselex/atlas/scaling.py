@@ -68,12 +68,6 @@ class LatentScaling:
         for total, column in zip(self.sums, columns, strict=True):
             total += torch.bincount(latents, f * column, self.d_sae)
 
-    def merge(self, other: "LatentScaling") -> None:
-        """Add what another pass over other tokens summed, of the same dictionary."""
-        self.n_tokens += other.n_tokens
-        self.n_active += other.n_active
-        self.sums += other.sums
-
     def finish(self) -> LatentDiff:
         """Factors and ratios of all latents."""
         f_square, error_own, error_other, written_own, written_other = self.sums

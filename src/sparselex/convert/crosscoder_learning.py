@@ -68,10 +68,9 @@ def _norms(cfg: dict[str, Any], tensors: Tensors, decoder: Tensor) -> Tensor:
         case 2:
             return joint
         case 3:
-            alphas = [
-                float(cfg.get(f"code_normalization_alpha_{of}", share)) for of, share in (("sae", 1.0), ("cc", 0.1))
-            ]
-            return alphas[0] * joint + alphas[1] * together
+            of_joint = float(cfg.get("code_normalization_alpha_sae", 1.0))
+            of_together = float(cfg.get("code_normalization_alpha_cc", 0.1))
+            return of_joint * joint + of_together * together
         case 4:
             return torch.ones_like(joint)
         case 5 if "threshold" not in tensors:  # a ReLU opens at all sites at once

@@ -58,19 +58,22 @@ class Tensors:
             raise self.fault(f"tensor {name!r} holds NaN or infinity")
         return value
 
-    def refuse(self, *names: str) -> None:
+    def refuse(self, name: str) -> None:
         """Raise where a tensor is there that we would have to leave out."""
-        for name in names:
-            if name in self._values:
-                raise self.fault(f"tensor {name!r} has no place in our types yet")
+        if name in self._values:
+            raise self.fault(f"tensor {name!r} has no place in our types yet")
 
     def fault(self, reason: str) -> UserError:
         """The error that says why this file cannot be read."""
-        return UserError(
-            f"{self.path} cannot be read as a dictionary: {reason}.",
-            "the file as its project writes it",
-            "fetch it again, or check which project wrote it.",
-        )
+        return _unreadable(self.path, reason)
+
+
+def _unreadable(path: Path, reason: str) -> UserError:
+    return UserError(
+        f"{path} cannot be read as a dictionary: {reason}.",
+        "the file as its project writes it",
+        "fetch it again, or check which project wrote it.",
+    )
 
 
 def read_safetensors(path: Path) -> Tensors:
@@ -78,7 +81,7 @@ def read_safetensors(path: Path) -> Tensors:
     try:
         return Tensors(path, load_file(path))
     except (SafetensorError, OSError) as error:
-        raise Tensors(path, {}).fault(str(error).splitlines()[0]) from None
+        raise _unreadable(path, str(error).splitlines()[0]) from None
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -92,11 +95,11 @@ def read_pickle(path: Path) -> Tensors:
         with warnings.catch_warnings(action="ignore"):  # of pickle protocols: what cannot be read is refused below
             values = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise Tensors(path, {}).fault(
-            f"it is damaged or holds more than tensors, which is never executed ({type(error).__name__})"
+        raise _unreadable(
+            path, f"it is damaged or holds more than tensors, which is never executed ({type(error).__name__})"
         ) from None
     if not isinstance(values, dict):
-        raise Tensors(path, {}).fault(f"it holds a {type(values).__name__}, not a table of tensors")
+        raise _unreadable(path, f"it holds a {type(values).__name__}, not a table of tensors")
     return Tensors(path, values)
 
 
@@ -106,9 +109,9 @@ def read_numpy(path: Path) -> Tensors:
         with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
             return Tensors(path, {name: torch.from_numpy(file[name]) for name in file.files})
     except (OSError, ValueError, EOFError, TypeError) as error:
-        raise Tensors(path, {}).fault(str(error).splitlines()[0]) from None
+        raise _unreadable(path, str(error).splitlines()[0]) from None
     except Exception as error:  # zipfile's own kinds
-        raise Tensors(path, {}).fault(type(error).__name__) from None
+        raise _unreadable(path, type(error).__name__) from None
 
 
 def read_settings(path: Path) -> dict[str, Any]:

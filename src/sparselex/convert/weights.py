@@ -138,7 +138,7 @@ def _lifted(W_dec: Tensor, norms: Tensor) -> Tensor:
 
 def plain_topk(dictionary: TopK) -> Weights:
     """Weights whose pre-activations are what a TopK dictionary ranks by, for projects that compare those."""
-    sizes = dictionary.rank_sizes if dictionary.by_activation else dictionary.row_sizes()
+    sizes = dictionary.rank_lengths()
     return Weights(
         dictionary.W_enc * sizes,
         dictionary.b_enc * sizes,

@@ -51,6 +51,21 @@ class DictionaryConfig(Config):
         return field is not None and field.annotation == SelectionDtype
 
     @property
+    def target_width(self) -> int | None:
+        """Width of a target of its own; None for a dictionary that reconstructs its input."""
+        return None
+
+    @property
+    def has_skip(self) -> bool:
+        """Whether a linear function of the input goes to the target past the latents."""
+        return False
+
+    @property
+    def normalises(self) -> TokenNorm:
+        """What is done to each token before it is coded, and undone in its reconstruction."""
+        return "none"
+
+    @property
     def only_read(self) -> str:
         """What is set for other projects' files alone, so that a dictionary with it is read and not trained; empty for
         all others."""
@@ -95,6 +110,18 @@ class EncoderConfig(DictionaryConfig):
         if len(read) > 1:
             sites["parts"] = tuple(read)
         return {"d_in": sum(read), "d_sae": round(sum(read) * expansion)} | sites
+
+    @property
+    def target_width(self) -> int | None:
+        return self.d_out
+
+    @property
+    def has_skip(self) -> bool:
+        return self.skip
+
+    @property
+    def normalises(self) -> TokenNorm:
+        return self.token_norm
 
     @model_validator(mode="after")
     def _sites_fit(self) -> "EncoderConfig":

@@ -6,7 +6,7 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sparselex.base.errors import UserError
+from sparselex.dictionaries.coder import check_reads
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.config import DictionaryConfig
 from sparselex.dictionaries.sparse.products import decode_at
@@ -69,9 +69,4 @@ class Dictionary(nn.Module, ABC):
 
     def check_width(self, width: int, where: str) -> None:
         """Raise `UserError` if activations of `width` cannot be read by this dictionary."""
-        if width != self.d_in:
-            raise UserError(
-                f"{where} has width {width}, and the dictionary reads width {self.d_in}.",
-                f"activations of width {self.d_in}",
-                "use the dictionary with the hook and the model it was trained on.",
-            )
+        check_reads(self, width, where)

@@ -139,9 +139,13 @@ class EncoderDictionary(TrainableDictionary):
             return super().directions()
         return self.W_dec.detach() * spread(self.part_scales.tolist(), self.parts_out, self.b_dec)
 
+    def rank_lengths(self) -> Float[Tensor, " d_sae"]:
+        """What pre-activations are multiplied by before latents are compared: here contributions are."""
+        return self.row_sizes()
+
     def scorer(self, dtype: torch.dtype | None = None, *, less: Float[Tensor, " d_sae"] | None = None) -> Scorer:
-        """What gives each latent's contribution length `pre_act * row_size` (minus `less`) by one product."""
-        sizes = self.row_sizes()
+        """What gives each latent's `pre_act * rank_length` (minus `less`) by one product."""
+        sizes = self.rank_lengths()
         bias = (self.b_enc - self.centre @ self.W_enc) * sizes
         return Scorer(self.W_enc.T, sizes, bias if less is None else bias - less, dtype or self.W_enc.dtype)
 

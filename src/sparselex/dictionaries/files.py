@@ -130,7 +130,7 @@ def saelens_settings(dictionary: TrainableDictionary) -> dict[str, Any] | None:
         return None
     if dictionary.is_autoencoder:
         return settings
-    name = TRANSCODERS.get((settings["architecture"], bool(dictionary.config.to_json().get("skip"))))
+    name = TRANSCODERS.get((settings["architecture"], dictionary.config.has_skip))
     return settings | {"architecture": name} if name else None
 
 
@@ -150,7 +150,7 @@ def saelens_config(
         "dtype": "float32",
         "device": "cpu",
         "apply_b_dec_to_input": dictionary.is_autoencoder,
-        "normalize_activations": TOKEN_NORMS[dictionary.config.to_json().get("token_norm", "none")],
+        "normalize_activations": TOKEN_NORMS[dictionary.config.normalises],
         "reshape_activations": "none",
         **extra,
         # Without a version SAELens takes the file for one of before 6 and forgets where the dictionary belongs.

@@ -18,7 +18,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
 
 from sparselex.base.errors import UserError
-from sparselex.dictionaries.sparse.products import nth_largest
+from sparselex.dictionaries.sparse.products import WHOLE, nth_largest
 
 _DIGIT_BITS = 11
 """Bits of a number that one histogram settles: three rounds of 2,048 counts find a float32 exactly."""
@@ -204,7 +204,7 @@ class Ranks:
         """
         if self.is_alone:
             return nth_largest(values, n)
-        whole = {torch.float32: torch.int32, torch.float64: torch.int64, torch.bfloat16: torch.int16}[values.dtype]
+        whole = WHOLE[values.dtype]
         bits, shift, found = values.detach().view(whole).to(torch.int64), 8 * values.element_size() - 1, 0
         while shift:
             width = min(_DIGIT_BITS, shift)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 from pydantic import PlainValidator, SerializeAsAny
 
 from sparselex.base.errors import UserError
-from sparselex.dictionaries.config import DictionaryConfig
+from sparselex.dictionaries.config import DictionaryConfig, kind_in
 from sparselex.dictionaries.kinds import DICTIONARIES
 
 
@@ -29,7 +29,7 @@ def config_type(kind: str) -> type[DictionaryConfig]:
 
 def kind_of(config: DictionaryConfig) -> str:
     """Name of the type that `config` configures."""
-    return config.to_json()["kind"]
+    return kind_in(type(config))
 
 
 def _unfit(kind: str, what: str) -> UserError:

@@ -3,7 +3,8 @@
 from pydantic import PositiveInt
 
 from sparselex.base.config import Config
-from sparselex.dictionaries.kinds import Control
+from sparselex.base.registry import summary
+from sparselex.dictionaries.kinds import CONTROLS, Control
 
 
 class EvaluateConfig(Config):
@@ -26,3 +27,9 @@ class EvaluateConfig(Config):
 
     dense_above: float = 0.1
     """Density above which a latent counts as dense."""
+
+
+def control_words(name: str) -> str:
+    """What a control dictionary is, within a sentence: the first line that its maker says of itself."""
+    said = summary(CONTROLS.address(name)).partition("\n")[0] if name in CONTROLS.names() else ""
+    return said[:1].lower() + said[1:].rstrip(".") or "a control dictionary"

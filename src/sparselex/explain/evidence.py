@@ -90,7 +90,6 @@ class Evidence:
     def __init__(self, index: FeatureIndex, seed: int = 0):
         self.train = SplitEvidence(index, "train", seed)
         self.validation = SplitEvidence(index, "validation", seed)
-        self.d_sae = index.d_sae
 
 
 class HeldOut(SplitEvidence):

@@ -11,12 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparselex.base.intervals import bootstrap_interval
+from sparselex.base.intervals import Floats, bootstrap_interval
 from sparselex.explain.keys import KeyTable
 from sparselex.explain.rules import Rule
 from sparselex.features.counted import Column
 
-Floats = NDArray[np.float64]
 Values = Floats | np.float64
 """`[...]`, one for each set of sums; NumPy makes a scalar of the last one."""
 

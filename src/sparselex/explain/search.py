@@ -5,12 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sparselex.base.intervals import Floats
 from sparselex.explain.keys import KINDS, KeyTable, Kind
 from sparselex.explain.measures import Confusion, confusion
 from sparselex.explain.rules import Rule
 from sparselex.features.counted import Column
-
-Floats = NDArray[np.float64]
 
 MOST_KEYS = 32
 """Entries that a rule may have; longer ones are no explanation."""

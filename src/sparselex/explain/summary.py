@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sparselex.base.artifacts import open_artifact
 from sparselex.base.config import Config
-from sparselex.base.figures import FIGURES, Figure, Figures
+from sparselex.base.figures import Figure, Figures
 
 KIND = "explanations"
 """Kind of the artifact that holds the figures."""
@@ -31,7 +31,7 @@ class ExplainSummary(Config):
     @classmethod
     def of(cls, folder: Path | str) -> "ExplainSummary":
         """The summary of a finished artifact. Raises `UserError` if there is none."""
-        notes, figures = open_artifact(Path(folder), KIND).notes, Figures.from_file(Path(folder) / FIGURES).figures
+        notes, figures = open_artifact(Path(folder), KIND).notes, Figures.read(Path(folder)).figures
         return cls(figures=figures, **notes)
 
     def __str__(self) -> str:

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sparselex.dictionaries.vectors import unit_rows
+
 _CHUNK = 512
 
 
@@ -26,7 +28,7 @@ class Effects(NamedTuple):
 
 def neighbours(W_dec: Float[Tensor, "d_sae d_out"], n: int) -> Ranked:
     """The `n` latents with the largest cosine to each latent's direction, itself left out."""
-    unit = W_dec / W_dec.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    unit = unit_rows(W_dec)
     n = min(n, len(unit) - 1)
     parts = []
     for start in range(0, len(unit), _CHUNK):

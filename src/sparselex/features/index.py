@@ -24,6 +24,9 @@ from sparselex.features.records import (
 from sparselex.text.rows import TokenRows
 from sparselex.text.splits import SPLITS, Split
 
+_STATISTICS = ("n_active", "mean", "mean_square", "max")
+"""What is kept of each latent in each split."""
+
 
 class FeatureIndex:
     """A finished index over `corpus`. Raises `UserError` if `path` is none, is damaged, or belongs to another
@@ -105,7 +108,7 @@ class FeatureIndex:
     @cached_property
     def table(self) -> dict[str, NDArray]:
         """Columns over all latents: density, n_active, max, mean, and the same by split as `<split>_<name>`."""
-        statistics = {name: self._array(f"statistics-{name}") for name in ("n_active", "mean", "mean_square", "max")}
+        statistics = {name: self._array(f"statistics-{name}") for name in _STATISTICS}
         n_active, extremes = statistics["n_active"].sum(0), statistics["max"]
         weights = np.array([self.n_tokens[split] for split in SPLITS])[:, None] / max(1, self.n_tokens_total)
         widest = np.abs(extremes).argmax(0)
@@ -179,8 +182,7 @@ class FeatureIndex:
         return {name: (self._array(name), self._array(f"{name}-values")) for name in names}
 
     def _statistics(self, latent: int, split: Split) -> SplitStatistics:
-        names = ("n_active", "mean", "mean_square", "max")
-        values = {name: self.table[f"{split}_{name}"][latent].item() for name in names}
+        values = {name: self.table[f"{split}_{name}"][latent].item() for name in _STATISTICS}
         return SplitStatistics(n_tokens=self.n_tokens[split], **values)
 
     def _histogram(self, latent: int) -> Histogram:

@@ -1,4 +1,4 @@
-"""Per-latent statistics that grow batch by batch and can be merged."""
+"""Per-latent statistics that grow batch by batch."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +28,6 @@ class LatentStatistics:
         self.sum_square[s] += np.bincount(latents, wide * wide, self.d_sae)
         np.minimum.at(self.low[s], latents, wide)
         np.maximum.at(self.high[s], latents, wide)
-
-    def merge(self, other: "LatentStatistics") -> None:
-        """Add what another pass counted."""
-        for name in ("n_tokens", "n_active", "sum", "sum_square"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.low = np.minimum(self.low, other.low)
-        self.high = np.maximum(self.high, other.high)
 
     def finish(self) -> dict[str, NDArray]:
         """`[n_splits, d_sae]` columns: n_active, mean, mean_square, max (the extreme of larger size, with its sign)."""

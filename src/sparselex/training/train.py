@@ -270,7 +270,7 @@ def _check_width(source: ActivationSource, job: Job) -> None:
             "equal widths",
             f"set d_in to {width}.",
         )
-    wanted_out = job.config.dictionary.to_json().get("d_out")
+    wanted_out = job.config.dictionary.target_width
     if wanted_out is None or source.d_out is None:
         return
     width = len(range(*job.columns.target.indices(source.d_out)))

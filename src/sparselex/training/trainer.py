@@ -109,8 +109,8 @@ class Trainer:
         self.freeze.after_step()  # starting values may have been taken from the data
         self.log.begin()
 
-    def step(self, batch: Batch) -> int:
-        """One batch: codes, loss, gradients, Adam. Returns the tokens trained on, those of all processes."""
+    def step(self, batch: Batch) -> None:
+        """One batch, of which this process takes its share: codes, loss, gradients, Adam."""
         n, ranks = len(batch.positions), self.ranks
         if ranks.n_data > 1:
             batch = batch.at(np.array_split(np.arange(n), ranks.n_data)[ranks.data])
@@ -129,7 +129,6 @@ class Trainer:
         self.n_steps += 1
         self.n_tokens += n
         self._report(step, loss.reported)
-        return n
 
     def save(self, source_state: dict[str, Any]) -> None:
         """Write a checkpoint from which training goes on bit for bit, the source standing at `source_state`."""

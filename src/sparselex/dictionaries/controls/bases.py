@@ -16,12 +16,12 @@ _LEAST_VARIANCE = 1e-10
 
 
 def make_pca(given: Given) -> Basis:
-    """As an evaluation has them."""
+    """Principal components."""
     return principal_components(given.mean, given.covariance, given.k)
 
 
 def make_ica(given: Given) -> Basis:
-    """As an evaluation has them."""
+    """Independent components."""
     return independent_components(given.sample(), given.k, given.generator, n_steps=given.n_steps)
 
 

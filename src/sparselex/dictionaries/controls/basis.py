@@ -11,6 +11,7 @@ from sparselex.base.errors import UserError
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.config import DictionaryConfig
 from sparselex.dictionaries.dictionary import Dictionary
+from sparselex.dictionaries.vectors import unit_rows
 
 _CHUNK_NUMBERS = 2**25
 """Numbers written at a time, 128 MiB in float32: scores of tokens by latents, and gathered rows."""
@@ -109,7 +110,7 @@ def pursued(
     """The directions of `rows`, which may have any length but 0, in the precision of `mean`; codes by pursuit."""
     d_sae, d_in = rows.shape
     config = BasisConfig(kind=kind, d_in=d_in, d_sae=d_sae, k=k, code="pursuit", n_steps=n_steps)
-    return Basis(config, (rows / rows.norm(dim=-1, keepdim=True)).to(mean.dtype), mean)
+    return Basis(config, unit_rows(rows).to(mean.dtype), mean)
 
 
 def check_sample(x: Float[Tensor, "n d_in"]) -> None:

@@ -21,7 +21,7 @@ _CHUNK_TOKENS = 65_536
 
 
 def make_kmeans(given: Given) -> Basis:
-    """As an evaluation has them."""
+    """Centroids of the activations."""
     return centroid_rows(given.sample(), given.d_sae, given.k, given.generator, n_steps=given.n_steps)
 
 

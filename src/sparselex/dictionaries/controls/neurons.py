@@ -9,7 +9,7 @@ from sparselex.dictionaries.controls.given import Given
 
 
 def make_neurons(given: Given) -> Basis:
-    """As an evaluation has them."""
+    """The model's own coordinates."""
     return neurons(given.mean, given.k)
 
 

@@ -10,12 +10,12 @@ from sparselex.dictionaries.controls.given import Given
 
 
 def make_random(given: Given) -> Basis:
-    """As an evaluation has them."""
+    """Random directions."""
     return random_rows(given.mean, given.d_sae, given.k, given.generator, n_steps=given.n_steps)
 
 
 def make_covariance(given: Given) -> Basis:
-    """As an evaluation has them."""
+    """Directions drawn with the activations' covariance."""
     mean, covariance = given.mean, given.covariance
     return covariance_matched_rows(mean, covariance, given.d_sae, given.k, given.generator, n_steps=given.n_steps)
 

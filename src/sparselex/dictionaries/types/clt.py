@@ -67,6 +67,10 @@ class CrossLayerConfig(DictionaryConfig):
         return sizes | {"layers_in": tuple(read), "layers_out": tuple(written)}
 
     @property
+    def target_width(self) -> int:
+        return self.d_out
+
+    @property
     def only_read(self) -> str:
         return "thresholds=each" if self.thresholds == "each" else ""
 

@@ -1,6 +1,6 @@
 """p-annealed ReLU dictionaries: an L1 penalty that turns into an Lp penalty."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -9,11 +9,8 @@ from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.config import EncoderConfig
-from sparselex.dictionaries.encoder import EncoderDictionary
-from sparselex.dictionaries.kinds import Gradients
 from sparselex.dictionaries.ranks import ALONE, Ranks
-from sparselex.dictionaries.sparse.products import positive_codes
-from sparselex.dictionaries.types.relu import warmed
+from sparselex.dictionaries.types.relu import PositiveDictionary, warmed
 
 
 class PAnnealConfig(EncoderConfig):
@@ -39,7 +36,7 @@ class PAnnealConfig(EncoderConfig):
     """Share of training over which the penalty's weight rises from zero."""
 
 
-class PAnneal(EncoderDictionary):
+class PAnneal(PositiveDictionary):
     """ReLU autoencoder with the penalty `sum_i |act_i|W_dec_i||^p`, p falling from 1 (Karvonen et al. 2024,
     arXiv:2408.00113).
 
@@ -51,15 +48,6 @@ class PAnneal(EncoderDictionary):
 
     def __init__(self, config: PAnnealConfig, generator: torch.Generator | None = None, ranks: Ranks = ALONE):
         super().__init__(config, generator, ranks, decoder_norm=0.1)
-
-    def code(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
-        return self.pre_acts(x).relu()
-
-    def saelens(self) -> dict[str, Any]:
-        return {"architecture": "standard"}
-
-    def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
-        return positive_codes(x, self.pre_acts(x), self.W_enc, self.b_enc, self.centre, gradients=gradients)
 
     def p(self, progress: float) -> float:
         """The exponent after this share of training."""

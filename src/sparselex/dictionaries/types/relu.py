@@ -37,7 +37,20 @@ class ReLUConfig(EncoderConfig):
     AuxK revives them. Towards Monosemanticity: (0.125, 0.25, 0.375, 0.5) of 200,000 steps, without AuxK."""
 
 
-class ReLU(EncoderDictionary):
+class PositiveDictionary(EncoderDictionary):
+    """A dictionary of which every positive pre-activation is an activation; a penalty has to make most of them zero."""
+
+    def code(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
+        return self.pre_acts(x).relu()
+
+    def saelens(self) -> dict[str, Any]:
+        return {"architecture": "standard"}
+
+    def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
+        return positive_codes(x, self.pre_acts(x), self.W_enc, self.b_enc, self.centre, gradients=gradients)
+
+
+class ReLU(PositiveDictionary):
     """ReLU autoencoder: every positive pre-activation is an activation, and an L1 penalty makes most of them zero.
 
     In the convention of 2024 decoder rows start with norm 0.1 and are unconstrained: the penalty counts `act * |decoder
@@ -50,15 +63,6 @@ class ReLU(EncoderDictionary):
     def __init__(self, config: ReLUConfig, generator: torch.Generator | None = None, ranks: Ranks = ALONE):
         self.unit_decoder, self.resample_shares = config.convention == "2023", config.resample_shares
         super().__init__(config, generator, ranks, decoder_norm=1.0 if self.unit_decoder else 0.1)
-
-    def code(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
-        return self.pre_acts(x).relu()
-
-    def saelens(self) -> dict[str, Any]:
-        return {"architecture": "standard"}
-
-    def training_codes(self, x: Float[Tensor, "n d_in"], *, gradients: Gradients = "auto") -> Codes:
-        return positive_codes(x, self.pre_acts(x), self.W_enc, self.b_enc, self.centre, gradients=gradients)
 
     def penalty(self, codes: Codes, target: Float[Tensor, "n d_out"], progress: float) -> Float[Tensor, ""]:
         """`l1 * sum_i act_i |W_dec_i|`, or without the norm in the convention of 2023."""

@@ -12,7 +12,7 @@ from sparselex.dictionaries.config import KConfig
 from sparselex.dictionaries.encoder import EncoderDictionary
 from sparselex.dictionaries.kinds import Gradients
 from sparselex.dictionaries.ranks import ALONE, Ranks
-from sparselex.dictionaries.sparse.products import Scorer, encode_at
+from sparselex.dictionaries.sparse.products import encode_at
 from sparselex.dictionaries.sparse.selection import largest_of_tokens
 
 _N_SPARE = 8
@@ -68,12 +68,8 @@ class TopK(EncoderDictionary):
             codes = self._coarse_codes(x, gradients) if self.config.selection == "bfloat16" else self._exact_codes(x)
         return encode_at(x, self.W_enc, self.b_enc, self.centre, codes, gradients=gradients)
 
-    def scorer(self, dtype: torch.dtype | None = None, *, less: Float[Tensor, " d_sae"] | None = None) -> Scorer:
-        """What gives each latent's rank by one product."""
-        if not self.by_activation:
-            return super().scorer(dtype, less=less)
-        bias = (self.b_enc - self.centre @ self.W_enc) * self.rank_sizes
-        return Scorer(self.W_enc.T, self.rank_sizes, bias if less is None else bias - less, dtype or self.W_enc.dtype)
+    def rank_lengths(self) -> Float[Tensor, " d_sae"]:
+        return self.rank_sizes if self.by_activation else super().rank_lengths()
 
     @torch.no_grad()
     def _exact_codes(self, x: Tensor) -> Codes:
@@ -94,7 +90,7 @@ class TopK(EncoderDictionary):
         if self.ranks.n_latents > 1:  # of the k best here, those among the k best of all
             lengths = scores.abs() if self.signed else scores
             keep &= lengths >= self.ranks.gather_latents(lengths).topk(self.config.k, dim=-1).values[:, -1:]
-        sizes = self.rank_sizes if self.by_activation else self.row_sizes()
+        sizes = self.rank_lengths()
         rows, chosen = keep.nonzero()[:, 0], indices[keep]
         return Codes.from_pairs(rows, chosen, scores[keep] / sizes[chosen], len(scores), self.d_sae)
 

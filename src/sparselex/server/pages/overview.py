@@ -8,22 +8,13 @@ from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Figure
 from sparselex.base.runs import RunCard
+from sparselex.evaluate.config import control_words
 from sparselex.evaluate.records import DensityHistogram
 from sparselex.evaluate.report import Report
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, Page, PageRecord
 from sparselex.server.reported import density, not_as_written, reported
 from sparselex.text.splits import Split
-
-CONTROLS = {
-    "neurons": "the model's own coordinates",
-    "pca": "principal components",
-    "random": "random directions",
-    "covariance": "directions drawn with the activations' covariance",
-    "kmeans": "centroids",
-    "ica": "independent components",
-}
-"""Control dictionaries in words."""
 
 
 class RunSummary(Config):
@@ -152,7 +143,7 @@ def _controls(figures: list[Figure], cards: list[RunCard]) -> dict[str, str]:
     names = dict.fromkeys(name for figure in figures for name in figure.controls)
     twins = {card.name: f"the same recipe on the model with {card.twin} weights" for card in cards if card.twin_of}
     found = {name: twins[name] for name in names if name in twins}
-    return found | {name: CONTROLS.get(name, "a control dictionary") for name in names if name not in twins}
+    return found | {name: control_words(name) for name in names if name not in twins}
 
 
 def _notices(opened: OpenWorkspace, report: Report | None) -> list[str]:
