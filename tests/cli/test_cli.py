@@ -196,6 +196,7 @@ def test_hooks_lists_names_and_widths():
         (["use", "{staged}", "nonsense"], "no sparselex artifact"),
         (["evaluate", "{staged}", "--controls", "pca,nerons"], "did you mean neurons"),
         (["train", "{staged}", "--config", "{bad_config}"], "unknown key"),
+        (["train", "{staged}", "--config", "{tmp}/no.json"], "no.json does not exist"),
         (["train", "{staged}", "--config", "{config}", "--k", "4", "--seed", "0"], "given together with --k, --seed"),
         (["index", "{tmp}/nowhere"], "is no sparselex workspace"),
         (["hooks", "no-such-model"], "cannot be loaded"),

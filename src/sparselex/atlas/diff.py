@@ -13,7 +13,7 @@ from sparselex.atlas.config import DiffConfig
 from sparselex.atlas.difference import LatentDiff, diff_figures, directions, is_specific
 from sparselex.atlas.records import DIFF, DIFF_CLASSES, LATENTS, LatentDifference, ModelDiff
 from sparselex.atlas.scaling import LatentScaling
-from sparselex.base.artifacts import finished, read_json, stage, write_json
+from sparselex.base.artifacts import finished, stage, write_json
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Figures
 from sparselex.base.memory import keep_freed_memory
@@ -44,7 +44,7 @@ def diff(
     names, found = _both_names(model), directions(dictionary)
     to, sited = Path(to), Sited(sites=sites, options=config)
     if finished(to, "diff", sited, inputs):
-        return ModelDiff.parse(read_json(to / DIFF), str(to / DIFF))
+        return ModelDiff.from_file(to / DIFF)
     keep_freed_memory()
     reader = Reader(model, corpus, sites, batch_rows=config.batch_rows)
     with stage(to, "diff", sited, inputs) as staging:

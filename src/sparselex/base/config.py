@@ -30,20 +30,23 @@ class Config(BaseModel):
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
         """Read a JSON file. Raises `UserError` if it is missing, is no JSON, or does not fit the fields."""
-        path = Path(path)
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise UserError(
-                f"The configuration file {path} cannot be read: {error}.",
-                "a JSON file with the fields of " + cls.__name__,
-                "check the path and the file's contents.",
-            ) from None
-        return cls.parse(values, str(path))
+        return cls.parse(json_of(Path(path), f"a JSON file with the fields of {cls.__name__}"), str(path))
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain JSON values, enough to build the same configuration again."""
         return self.model_dump(mode="json")
+
+
+def json_of(path: Path, expected: str) -> Any:
+    """The JSON value in a file; `expected` says what it should hold. Raises `UserError` if it is missing or no
+    JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        given, todo = f"The file {path} does not exist.", "check the path, or make the file anew."
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        given, todo = f"The file {path} cannot be read: {error}.", "check the file's contents, or make it anew."
+    raise UserError(given, expected, todo)
 
 
 def _explained(cls: type[BaseModel], error: ValidationError, origin: str, names: Mapping[str, str]) -> UserError:

@@ -103,7 +103,7 @@ class Workspace:
     def artifacts(self, run: str) -> dict[str, Manifest]:
         """The manifests of a run's finished artifacts by the name of their folder, in the order of their names."""
         paths = sorted(self.run(run).glob(f"*/{MANIFEST}"))
-        return {path.parent.name: Manifest.parse(read_json(path), str(path)) for path in paths}
+        return {path.parent.name: Manifest.from_file(path) for path in paths}
 
     def _kept(self, run: str) -> dict[str, Any]:
         values = read_json(self.run(run) / _RUN)

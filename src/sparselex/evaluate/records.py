@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sparselex.base.artifacts import read_json, write_json
+from sparselex.base.artifacts import write_json
 from sparselex.base.config import Config
 from sparselex.base.figures import Figures
 
@@ -25,7 +25,7 @@ class DensityHistogram(Config):
     @classmethod
     def read(cls, folder: Path) -> "DensityHistogram":
         """That of the evaluation `folder`. Raises `UserError` if it is missing or damaged."""
-        return cls.parse(read_json(folder / DENSITY), str(folder / DENSITY))
+        return cls.from_file(folder / DENSITY)
 
 
 class Evaluation(Figures):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparselex.atlas.records import SWEEP, SweepReport
-from sparselex.base.artifacts import MANIFEST, Manifest, read_json
+from sparselex.base.artifacts import MANIFEST, Manifest
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.runs import RunCard
@@ -120,5 +120,4 @@ class OpenWorkspace:
 
 def parsed(kind: type[T], path: Path) -> T | None:
     """The record in a JSON file, None where there is no such file. Raises `UserError` if it is no such record."""
-    values = read_json(path)
-    return None if values is None else kind.parse(values, str(path))
+    return kind.from_file(path) if path.is_file() else None
