@@ -58,6 +58,14 @@ def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path):
             kind.read(tmp_path)
 
 
+def test_a_part_of_a_configuration_is_one_of_its_own():
+    class Both(Toy):
+        depth: int = 2
+        """Depth."""
+
+    assert Both(width=3, depth=4).part(Toy) == Toy(width=3)
+
+
 def test_every_field_of_a_config_carries_its_docstring():
     assert Toy.model_fields["width"].description == "Width."
 

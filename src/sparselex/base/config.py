@@ -4,11 +4,13 @@ import difflib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sparselex.base.errors import UserError
+
+ConfigT = TypeVar("ConfigT", bound="Config")
 
 
 class Config(BaseModel):
@@ -31,6 +33,10 @@ class Config(BaseModel):
     def from_file(cls, path: str | Path) -> Self:
         """Read a JSON file. Raises `UserError` if it is missing, is no JSON, or does not fit the fields."""
         return cls.parse(json_of(Path(path), f"a JSON file with the fields of {cls.__name__}"), str(path))
+
+    def part(self, kind: type[ConfigT]) -> ConfigT:
+        """The fields of `kind`, one of the configurations that this one is made of, as one of that kind alone."""
+        return kind(**{name: getattr(self, name) for name in kind.model_fields})
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain JSON values, enough to build the same configuration again."""

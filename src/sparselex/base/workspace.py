@@ -100,6 +100,10 @@ class Workspace:
             )
         return self.corpora / corpus
 
+    def has(self, run: str, name: str) -> bool:
+        """Whether a run has a finished artifact in the folder of that name."""
+        return (self.run(run) / name / MANIFEST).is_file()
+
     def artifacts(self, run: str) -> dict[str, Manifest]:
         """The manifests of a run's finished artifacts by the name of their folder, in the order of their names."""
         paths = sorted(self.run(run).glob(f"*/{MANIFEST}"))

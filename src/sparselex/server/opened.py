@@ -97,7 +97,7 @@ class OpenWorkspace:
 
     def has(self, run: str, kind: str) -> bool:
         """Whether a run has a finished artifact of that kind."""
-        return (self.workspace.run(run) / kind / MANIFEST).is_file()
+        return self.workspace.has(run, kind)
 
     def missing(self, card: RunCard) -> list[str]:
         """Artifacts without which the run is unfinished and which it does not have yet."""
