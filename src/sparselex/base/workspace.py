@@ -1,6 +1,7 @@
 """The workspace: one folder with fixed places for everything that is made."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,11 @@ class Workspace:
             write_json(path / _MARK, {"workspace": LAYOUT})
         return cls(path)
 
+    @property
+    def typed(self) -> str:
+        """Its path as it can be typed into a shell, from any folder: for the commands in messages."""
+        return shlex.quote(str(self.path))
+
     def run(self, name: str) -> Path:
         """Folder of run `name`, existing or not. Raises `UserError` for a name that is no plain word."""
         if not _RUN_NAME.fullmatch(name):
@@ -96,7 +102,7 @@ class Workspace:
             raise UserError(
                 f"Run {run!r} has read no text yet.",
                 "a run whose first stage has been through",
-                f"run `sparselex train {self.path.name} --run {run}`.",
+                f"run `sparselex train {self.typed} --run {run}`.",
             )
         return self.corpora / corpus
 
@@ -124,10 +130,10 @@ class Workspace:
 
 
 def _other_layout(path: Path, layout: Any) -> UserError:
+    old = shlex.quote(f"{path}/runs/main/dictionary")
     return UserError(
         f"The workspace {path} has layout {layout!r}, and this version of sparselex reads layout {LAYOUT}.",
         f"a workspace of layout {LAYOUT}",
         "open it with the version that wrote it, or begin a new workspace; dictionaries trained in the old one come "
-        "over with "
-        f"`sparselex import NEW {path}/runs/main/dictionary` and the old run's --model, --text and --hook.",
+        f"over with `sparselex import NEW {old}` and the old run's --model, --text and --hook.",
     )

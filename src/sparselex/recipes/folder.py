@@ -172,5 +172,5 @@ class RunFolder:
         return UserError(
             f"Run {self.name!r} has no {name} yet.",
             f"a run with a finished {name}",
-            f"run `sparselex {verbs[0] if verbs else 'train'} {self.workspace.path.name} --run {self.name}`.",
+            f"run `sparselex {verbs[0] if verbs else 'train'} {self.workspace.typed} --run {self.name}`.",
         )

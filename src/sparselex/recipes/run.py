@@ -139,7 +139,7 @@ class Run(RunFolder):
             raise UserError(
                 f"The index of run {self.name!r} is of another dictionary than the run has now.",
                 "an index of this dictionary",
-                f"run `sparselex index {self.workspace.path.name} --run {self.name}` again.",
+                f"run `sparselex index {self.workspace.typed} --run {self.name}` again.",
             )
         return index
 

@@ -87,7 +87,7 @@ class OpenWorkspace:
             raise NoSuchPage(
                 f"Run {run!r} has no feature index yet.",
                 "a run that has been indexed",
-                f"run `sparselex index {self.workspace.path.name} --run {run}`.",
+                f"run `sparselex index {self.workspace.typed} --run {run}`.",
             )
         corpus = self.workspace.corpora / card.corpus
         stamps = (stamp(path / MANIFEST), stamp(corpus / MANIFEST))
