@@ -51,10 +51,6 @@ MAY_IMPORT = {
 HIDDEN_ON_PURPOSE = {"cli"}
 """Rooms whose functions import the library when called: `sparselex --help` must not pay for torch."""
 
-HEAVY = {"sparselex.dictionaries.sparse.product_kernels"}
-"""Parts imported when first needed: they need packages that are not always installed (Triton)."""
-
-
 ADDRESS = re.compile(r"sparselex(?:\.\w+)+(?::\w+)?")
 """A module of ours written as a string, with or without a name in it: what a registry or a table imports later."""
 

@@ -23,7 +23,7 @@ from sparselex.text.config import CorpusConfig
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.sources import load_documents
 from sparselex.text.splits import SPLITS
-from tests.support.small import write_documents
+from tests.support.small import shards, write_documents
 
 HOOK = "blocks.0.hook_resid_post"
 SITES = Sites.at(HOOK)
@@ -52,7 +52,7 @@ def test_the_store_equals_direct_capture_at_every_position(model, corpus, tmp_pa
     rows = corpus.row_ranges["train"]
     tokens = torch.from_numpy(np.asarray(corpus.tokens[rows.start : rows.stop]).astype(np.int64))
     direct = torch.cat([model.read(part, [HOOK])[HOOK] for part in tokens.split(8)]).flatten(0, 1)
-    batches = [store.shard(number) for number in range(store.n_shards)]
+    batches = shards(store)
     positions = np.concatenate([batch.positions for batch in batches])
     assert np.array_equal(positions, rows.start * 32 + np.flatnonzero(corpus.text_mask(rows)))
     torch.testing.assert_close(torch.cat([batch.x for batch in batches]), direct[positions - rows.start * 32])
@@ -65,7 +65,7 @@ def test_masked_tokens_are_left_out_and_counted(model, corpus, tmp_path):
     assert masks["bos"] == len(rows) and masks["padding"] == corpus.manifest.notes["n_padding"]["train"]
     assert masks["separator"] == corpus.manifest.notes["n_documents"]["train"]
     assert store.n_tokens + sum(masks.values()) == len(rows) * corpus.n_ctx
-    tokens = np.asarray(corpus.tokens).reshape(-1)[store.shard(0).positions]
+    tokens = np.asarray(corpus.tokens).reshape(-1)[shards(store)[0].positions]
     assert not np.isin(tokens, list(corpus.special_ids)).any()
 
 
@@ -119,14 +119,14 @@ def test_a_damaged_shard_is_named(model, corpus, tmp_path, damage):
     data = bytearray(path.read_bytes())
     path.write_bytes(data[:-7] if damage == "truncate" else data[:-7] + bytes([data[-7] ^ 1]) + data[-6:])
     with pytest.raises(UserError, match="shard-00001"):
-        ActivationStore(tmp_path / "a").shard(1)
+        shards(ActivationStore(tmp_path / "a"))
 
 
 def test_a_shard_is_checked_once_and_then_read_in_pieces(model, corpus, tmp_path, monkeypatch):
     """Each block for training has chunks of every shard: were shards read whole, an epoch would read the store once a
     block."""
     store = harvest(model, corpus, SITES, CONFIG.model_copy(update={"shard_rows": 16}), tmp_path / "a")
-    whole = [store.shard(number) for number in range(store.n_shards)]
+    whole = shards(store)
     checked, verified = [], store_module.verified
     monkeypatch.setattr(
         store_module, "verified", lambda path, name, manifest: checked.append(name) or verified(path, name, manifest)
@@ -136,7 +136,7 @@ def test_a_shard_is_checked_once_and_then_read_in_pieces(model, corpus, tmp_path
     units = np.random.default_rng(0).permutation(chunks.n_units)
     for _ in range(2):
         batch = chunks.read(units)
-    assert store.n_shards > 4 and checked == [shard_name(number) for number in range(store.n_shards)]
+    assert len(whole) > 4 and checked == [shard_name(number) for number in range(len(whole))]
     assert torch.equal(batch.x, torch.cat([part.x for part in whole]))
     assert np.array_equal(batch.positions, np.concatenate([part.positions for part in whole]))
 
@@ -144,7 +144,7 @@ def test_a_shard_is_checked_once_and_then_read_in_pieces(model, corpus, tmp_path
 def test_a_live_epoch_and_a_stored_epoch_hold_every_token_once(model, corpus, tmp_path):
     store = harvest(model, corpus, SITES, CONFIG, tmp_path / "a")
     reader = Reader(model, corpus, SITES, batch_rows=8)
-    expected = np.concatenate([store.shard(i).positions for i in range(store.n_shards)])
+    expected = np.concatenate([shard.positions for shard in shards(store)])
     for units in (store.units(), LiveUnits(reader, ["train"])):
         source = ShuffledSource(units, batch_size=100, block_tokens=2048, seed=0, n_epochs=1)
         order = np.concatenate([batch.positions for batch in drain(source)])

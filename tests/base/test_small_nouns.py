@@ -7,11 +7,12 @@ from pydantic import PositiveInt, ValidationError
 
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
-from sparselex.base.figures import Figure
+from sparselex.base.figures import Figure, Figures
 from sparselex.base.registry import Registry
 from sparselex.base.seeds import derive
 from sparselex.base.vocabulary import Vocabulary
 from sparselex.base.workspace import Workspace
+from sparselex.evaluate.records import DensityHistogram, Evaluation
 
 
 class Toy(Config):
@@ -47,6 +48,22 @@ def test_config_errors_teach(tmp_path, text, words):
     (tmp_path / "toy.json").write_text(text)
     with pytest.raises(UserError, match=words):
         Toy.from_file(tmp_path / "toy.json")
+
+
+def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path):
+    with pytest.raises(UserError, match=r"toy\.json does not exist(?s:.*)a JSON file with the fields of Toy"):
+        Toy.from_file(tmp_path / "toy.json")
+    for kind in (Figures, DensityHistogram, Evaluation):
+        with pytest.raises(UserError, match=r"\.json does not exist"):
+            kind.read(tmp_path)
+
+
+def test_a_part_of_a_configuration_is_one_of_its_own():
+    class Both(Toy):
+        depth: int = 2
+        """Depth."""
+
+    assert Both(width=3, depth=4).part(Toy) == Toy(width=3)
 
 
 def test_every_field_of_a_config_carries_its_docstring():

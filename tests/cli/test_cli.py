@@ -21,6 +21,7 @@ from sparselex.explain.registry import EXPLAINERS, SCORERS
 from sparselex.recipes.run import Run
 from sparselex.recipes.stages import STAGES
 from sparselex.recipes.stages.index import Index
+from sparselex.recipes.work import evaluate as work
 from sparselex.recipes.work.choices import train_config
 from sparselex.server.app import create_app
 from tests.support.command import done, sparselex
@@ -70,6 +71,19 @@ def test_json_for_scripts_and_nothing_done_twice(staged, verb):
     before = {path: path.stat().st_mtime_ns for path in staged.rglob("*.npy")}
     assert isinstance(done(verb, staged, "--json").json, dict)
     assert {path: path.stat().st_mtime_ns for path in staged.rglob("*.npy")} == before
+
+
+def test_a_report_is_written_with_the_figures_and_once(copy, monkeypatch):
+    """What shows them writes nothing; a report that was taken away comes back."""
+    report, written = copy / "report.json", []
+    real = work.write_report
+    monkeypatch.setattr(work, "write_report", lambda workspace: written.append(workspace) or real(workspace))
+    before = report.stat().st_mtime_ns
+    shown = done("evaluate", copy, "--json").json
+    assert report.stat().st_mtime_ns == before and not written
+    report.unlink()
+    assert done("evaluate", copy, "--json").json == shown == json.loads(report.read_text())
+    assert len(written) == 1
 
 
 @pytest.mark.parametrize(
@@ -190,6 +204,7 @@ def test_hooks_lists_names_and_widths():
         (["use", "{staged}", "nonsense"], "no sparselex artifact"),
         (["evaluate", "{staged}", "--controls", "pca,nerons"], "did you mean neurons"),
         (["train", "{staged}", "--config", "{bad_config}"], "unknown key"),
+        (["train", "{staged}", "--config", "{tmp}/no.json"], "no.json does not exist"),
         (["train", "{staged}", "--config", "{config}", "--k", "4", "--seed", "0"], "given together with --k, --seed"),
         (["index", "{tmp}/nowhere"], "is no sparselex workspace"),
         (["hooks", "no-such-model"], "cannot be loaded"),

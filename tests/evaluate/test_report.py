@@ -117,14 +117,14 @@ def test_without_main_it_is_the_first_run_that_is_no_twin_if_there_is_one(tmp_pa
 
 def test_a_workspace_without_figures_says_what_to_run(tmp_path):
     workspace = Workspace.create(tmp_path / "w")
-    with pytest.raises(UserError, match="run `sparselex evaluate w`"):
+    with pytest.raises(UserError, match=f"run `sparselex evaluate {workspace.path}`"):
         write_report(workspace)
     assert not workspace.report.exists()
 
 
 def test_a_run_without_figures_says_what_to_run(workspace):
     workspace.keep(RunCard(name="begun", model="embedded"), {})
-    with pytest.raises(UserError, match="run `sparselex evaluate w --run begun`"):
+    with pytest.raises(UserError, match=f"run `sparselex evaluate {workspace.path} --run begun`"):
         report(workspace, "begun")
     with pytest.raises(UserError, match="no run 'nonsense'"):
         report(workspace, "nonsense")

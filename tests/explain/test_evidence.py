@@ -43,7 +43,7 @@ def test_other_documents_are_refused(index, split):
 
 def test_an_explainer_has_no_way_to_test_documents(index):
     evidence = Evidence(index)
-    assert [name for name in vars(evidence) if not name.startswith("_")] == ["train", "validation", "d_sae"]
+    assert [name for name in vars(evidence) if not name.startswith("_")] == ["train", "validation"]
     with pytest.raises(AttributeError):
         evidence.test  # noqa: B018
 

@@ -174,7 +174,7 @@ def test_gradients_equal_finite_differences_at_every_site(subject):
     model = build(subject.name)
     model.hf.double()
     generator = torch.Generator().manual_seed(3)
-    off = 0.1 if model.family == "opt" else 0.02  # a step crosses kinks of its ReLUs
+    off = 0.1 if model.hf.config.model_type == "opt" else 0.02  # a step crosses kinks of its ReLUs
     weights = torch.randn(2, 9, 50, generator=generator, dtype=torch.float64)
     hooks = [point.name for point in model.hooks()] + ["blocks.0.attn.hook_k:1", "blocks.0.attn.hook_q:0"]
     passed = model.run(TOKENS, read=hooks, grad=True)

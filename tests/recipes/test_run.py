@@ -1,12 +1,17 @@
 """Runs: defaults, twins, what is kept, and what is done again when something changes."""
 
+import re
+import shlex
+
 import pytest
 import torch
 
 from sparselex.base.errors import UserError
+from sparselex.base.runs import RunCard
 from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.kinds import DICTIONARIES
 from sparselex.dictionaries.sparse.products import fastest_selection
+from sparselex.evaluate.report import report
 from sparselex.recipes.choice import TrainingChoice
 from sparselex.recipes.config import RunConfig, new_run, twin_of
 from sparselex.recipes.run import Run
@@ -196,6 +201,21 @@ def test_a_configuration_of_other_sites_than_the_run_is_refused(tmp_path):
     assert not run.folder.exists()
     with pytest.raises(UserError, match=r"settings has learning_rate, seed"):
         run.do("train", settings={"learning_rate": 1, "seed": 2})
+
+
+def test_commands_in_messages_can_be_typed_from_any_folder(tmp_path):
+    workspace = Workspace.create(tmp_path / "it's mine" / "w")
+    workspace.keep(RunCard(name="main", model="embedded"), new_run().to_json())
+    for attempt in (
+        lambda: workspace.corpus_of("main"),
+        lambda: Run.open(workspace).manifest("index"),
+        lambda: report(workspace),
+        lambda: report(workspace, "main"),
+    ):
+        with pytest.raises(UserError) as error:
+            attempt()
+        (command,) = re.findall("run `(.*)`", error.value.todo)
+        assert shlex.split(command)[2] == str(tmp_path / "it's mine" / "w")
 
 
 def test_a_whole_configuration_and_options_beside_it_are_refused(tmp_path):

@@ -33,7 +33,7 @@ from sparselex.recipes.run import Run
 from sparselex.recipes.work.choices import train_config
 from sparselex.server.app import create_app
 from tests.support.command import done
-from tests.support.small import build_all, values_of, write_documents
+from tests.support.small import build_all, shards, values_of, write_documents
 
 IN, OUT = "blocks.0.hook_mlp_in", "blocks.0.hook_mlp_out"
 
@@ -71,7 +71,7 @@ def test_a_transcoder_goes_through_every_stage(tmp_path, dtype):
     run = run_of(tmp_path, training, hook=IN, target=OUT)
     store = run.do("harvest", dtype=dtype)
     build_all(run.workspace, run.config)
-    batch = store.shard(0)
+    batch = shards(store)[0]
     direct = run.reader.read(np.array(run.corpus.row_ranges["train"]))
     bound = 0 if dtype == "float32" else float(direct.target.abs().max()) / 250
     torch.testing.assert_close(batch.target, direct.target[: len(batch.target)], rtol=0, atol=bound)

@@ -86,7 +86,7 @@ def test_missing_parts_keep_their_place(own):
     assert "/runs/twin/features" not in text and "/runs/main/features" in text
     client = TestClient(create_app(own))
     found = client.get("/runs/twin/features")
-    assert found.status_code == 404 and "sparselex index own --run twin" in found.text
+    assert found.status_code == 404 and f"sparselex index {own.typed} --run twin" in found.text
     assert "Not made yet: index." in client.get("/about/twin").text
 
 

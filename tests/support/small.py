@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from sparselex.activations.source import Batch
+from sparselex.activations.store import ActivationStore
 from sparselex.base.workspace import Workspace
 from sparselex.recipes.config import RunConfig, new_run
 from sparselex.recipes.run import Run
@@ -44,3 +46,8 @@ def build_all(workspace: Workspace, config: RunConfig, name: str = "main") -> Ru
 def values_of(run: Run) -> dict[str, float | None]:
     """The figures of a run's evaluation by name."""
     return {figure.name: figure.value for figure in run.do("evaluate").figures}
+
+
+def shards(store: ActivationStore) -> list[Batch]:
+    """Every shard of a store whole, in corpus order."""
+    return [store.piece(number, 0, size) for number, size in enumerate(store.shard_sizes)]

@@ -14,7 +14,6 @@ from sparselex.activations.int8 import restore
 from sparselex.activations.source import Batch, check_finite
 from sparselex.base.artifacts import open_artifact, verified
 from sparselex.base.errors import UserError
-from sparselex.base.sites import Sites
 
 _CHUNK = 256
 
@@ -55,30 +54,24 @@ class ActivationStore:
         self.manifest = open_artifact(self.path, "activations")
         self.id = self.manifest.id
         notes = self.manifest.notes
-        self.sites = Sites.parse(self.manifest.config["sites"], str(self.path))
         self.dtype: str = self.manifest.config["options"]["dtype"]
         self.d_in: int = notes["d_in"]
         self.d_out: int | None = notes["d_out"]
         self.n_tokens: int = notes["n_tokens"]
         self.shard_sizes: list[int] = notes["shards"]
-        self.n_shards = len(self.shard_sizes)
         self._verified: set[int] = set()
         self._open = lru_cache(maxsize=_OPEN_SHARDS)(self._checked)
 
     def __reduce__(self) -> tuple[type["ActivationStore"], tuple[Path]]:
         return ActivationStore, (self.path,)  # for another process: opened there anew
 
-    def shard(self, number: int) -> Batch:
-        """One shard, in corpus order. Raises `UserError` naming the shard that is damaged."""
-        shard = self._open(number)
-        return shard.read(0, len(shard))
-
     def units(self) -> "StoredUnits":
         """The store as units for shuffling."""
         return StoredUnits(self)
 
     def piece(self, number: int, start: int, stop: int) -> Batch:
-        """Tokens `start` to `stop` of one shard; of its file only these are read. Raises `UserError` like `shard`."""
+        """Tokens `start` to `stop` of one shard; of its file only these are read. Raises `UserError` naming a
+        shard that is damaged."""
         return self._open(number).read(start, stop)
 
     def _checked(self, number: int) -> _Shard:

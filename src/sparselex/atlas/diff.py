@@ -15,7 +15,7 @@ from sparselex.atlas.records import DIFF, DIFF_CLASSES, LATENTS, LatentDifferenc
 from sparselex.atlas.scaling import LatentScaling
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Figures
-from sparselex.base.files import read_json, write_json
+from sparselex.base.files import write_json
 from sparselex.base.memory import keep_freed_memory
 from sparselex.base.progress import progress, steps
 from sparselex.base.sites import Sited, Sites
@@ -46,7 +46,7 @@ def diff(
     to, sited = Path(to), Sited(sites=sites, options=config)
     with stage(to, "diff", sited, inputs) as staging:
         if staging.made:
-            return ModelDiff.parse(read_json(to / DIFF), str(to / DIFF))
+            return ModelDiff.from_file(to / DIFF)
         keep_freed_memory()
         reader = Reader(model, corpus, sites, batch_rows=config.batch_rows)
         scaling = LatentScaling(found, dictionary.b_dec)

@@ -26,7 +26,7 @@ class Manifest(Config):
     """What an artifact is and from what it came. Holds no clock times: equal work gives equal bytes."""
 
     kind: str
-    """Kind of artifact, such as corpus, dictionary, index."""
+    """Kind of artifact, such as `corpus`, `dictionary` or `evaluation`."""
 
     id: str
     """Hash of kind, configuration, inputs and contents: two artifacts with one id are the same."""

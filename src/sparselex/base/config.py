@@ -4,11 +4,13 @@ import difflib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sparselex.base.errors import UserError
+
+ConfigT = TypeVar("ConfigT", bound="Config")
 
 
 class Config(BaseModel):
@@ -30,20 +32,27 @@ class Config(BaseModel):
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
         """Read a JSON file. Raises `UserError` if it is missing, is no JSON, or does not fit the fields."""
-        path = Path(path)
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise UserError(
-                f"The configuration file {path} cannot be read: {error}.",
-                "a JSON file with the fields of " + cls.__name__,
-                "check the path and the file's contents.",
-            ) from None
-        return cls.parse(values, str(path))
+        return cls.parse(json_of(Path(path), f"a JSON file with the fields of {cls.__name__}"), str(path))
+
+    def part(self, kind: type[ConfigT]) -> ConfigT:
+        """The fields of `kind`, one of the configurations that this one is made of, as one of that kind alone."""
+        return kind(**{name: getattr(self, name) for name in kind.model_fields})
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain JSON values, enough to build the same configuration again."""
         return self.model_dump(mode="json")
+
+
+def json_of(path: Path, expected: str) -> Any:
+    """The JSON value in a file; `expected` says what it should hold. Raises `UserError` if it is missing or no
+    JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        given, todo = f"The file {path} does not exist.", "check the path, or make the file anew."
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        given, todo = f"The file {path} cannot be read: {error}.", "check the file's contents, or make it anew."
+    raise UserError(given, expected, todo)
 
 
 def _explained(cls: type[BaseModel], error: ValidationError, origin: str, names: Mapping[str, str]) -> UserError:

@@ -6,7 +6,7 @@ from typing import Self
 from pydantic import FiniteFloat, model_validator
 
 from sparselex.base.config import Config
-from sparselex.base.files import read_json, write_json
+from sparselex.base.files import write_json
 
 
 class Figure(Config):
@@ -65,7 +65,7 @@ class Figures(Config):
     @classmethod
     def read(cls, folder: Path) -> "Figures":
         """The figures of the artifact `folder`. Raises `UserError` if they are missing or damaged."""
-        return Figures.parse(read_json(folder / FIGURES), str(folder / FIGURES))
+        return Figures.from_file(folder / FIGURES)
 
     def write(self, folder: Path) -> None:
         """Put them into the folder of an artifact in progress."""

@@ -5,9 +5,6 @@ from pydantic import Field
 from sparselex.base.config import Config
 from sparselex.base.sites import Sites
 
-TRAINED = "none"
-"""The twin that is no twin: the weights as they were trained."""
-
 
 class StageCard(Config):
     """One stage that a run can go through."""
@@ -34,7 +31,7 @@ class RunCard(Config):
     second_model: str | None = None
     """The model read beside it; None for a run on one model."""
 
-    twin: str = TRAINED
+    twin: str = "none"
     """Which random-weight twin of the model is read in its place; `none` for the model itself."""
 
     twin_of: str | None = None

@@ -1,6 +1,7 @@
 """The workspace: one folder with fixed places for everything that is made."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,11 @@ class Workspace:
             write_json(path / _MARK, {"workspace": LAYOUT})
         return cls(path)
 
+    @property
+    def typed(self) -> str:
+        """Its path as it can be typed into a shell, from any folder: for the commands in messages."""
+        return shlex.quote(str(self.path))
+
     def run(self, name: str) -> Path:
         """Folder of run `name`, existing or not. Raises `UserError` for a name that is no plain word."""
         if not _RUN_NAME.fullmatch(name):
@@ -97,14 +103,18 @@ class Workspace:
             raise UserError(
                 f"Run {run!r} has read no text yet.",
                 "a run whose first stage has been through",
-                f"run `sparselex train {self.path.name} --run {run}`.",
+                f"run `sparselex train {self.typed} --run {run}`.",
             )
         return self.corpora / corpus
+
+    def has(self, run: str, name: str) -> bool:
+        """Whether a run has a finished artifact in the folder of that name."""
+        return (self.run(run) / name / MANIFEST).is_file()
 
     def artifacts(self, run: str) -> dict[str, Manifest]:
         """The manifests of a run's finished artifacts by the name of their folder, in the order of their names."""
         paths = sorted(self.run(run).glob(f"*/{MANIFEST}"))
-        return {path.parent.name: Manifest.parse(read_json(path), str(path)) for path in paths}
+        return {path.parent.name: Manifest.from_file(path) for path in paths}
 
     def _kept(self, run: str) -> dict[str, Any]:
         values = read_json(self.run(run) / _RUN)
@@ -121,10 +131,10 @@ class Workspace:
 
 
 def _other_layout(path: Path, layout: Any) -> UserError:
+    old = shlex.quote(f"{path}/runs/main/dictionary")
     return UserError(
         f"The workspace {path} has layout {layout!r}, and this version of sparselex reads layout {LAYOUT}.",
         f"a workspace of layout {LAYOUT}",
         "open it with the version that wrote it, or begin a new workspace; dictionaries trained in the old one come "
-        "over with "
-        f"`sparselex import NEW {path}/runs/main/dictionary` and the old run's --model, --text and --hook.",
+        f"over with `sparselex import NEW {old}` and the old run's --model, --text and --hook.",
     )

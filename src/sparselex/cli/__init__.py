@@ -1,1 +1,1 @@
-"""The command line: one file per verb, each a few lines over the library."""
+"""The command line: the verbs of a run, made from their configurations, and a file for every verb beside these."""

@@ -1,5 +1,6 @@
 """`sparselex demo`: the whole pipeline and its control, then the browser."""
 
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -33,15 +34,15 @@ def act(values: dict[str, Any], *, workspace: Path) -> None:
 
         serve(opened, port=demo.port)
     else:
-        print(f"\nBrowse it with: {_command()} serve {workspace}")
+        print(f"\nBrowse it with: {_command()} serve {opened.typed}")
 
 
 def _command() -> str:
     """How this program was called, so that what is printed can be typed."""
     called = Path(sys.argv[0])
     if called.name != "sparselex":
-        return f"{sys.executable} -m sparselex"
-    return "sparselex" if shutil.which("sparselex") == str(called) else str(called)
+        return f"{shlex.quote(sys.executable)} -m sparselex"
+    return "sparselex" if shutil.which("sparselex") == str(called) else shlex.quote(str(called))
 
 
 demo = command(Demo, act, FOLDER)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
-from sparselex.base.config import Config
+from sparselex.base.config import Config, json_of
 from sparselex.base.errors import UserError
 from sparselex.base.known import KnownIn
 from sparselex.recipes.option import flag_of, option_of
@@ -135,18 +135,7 @@ def _value(value: Any, field: FieldInfo) -> Any:
         return [] if items == [NOTHING] else items
     if takes_none and value == NOTHING:
         return None
-    return _json_file(Path(value)) if option.json_file else value
-
-
-def _json_file(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(
-            f"The configuration file {path} cannot be read: {error}.",
-            "a JSON file with the fields of a configuration",
-            "check the path and the file's contents.",
-        ) from None
+    return json_of(Path(value), "a JSON file with the fields of a configuration") if option.json_file else value
 
 
 def _pairs(given: list[str]) -> dict[str, Any]:

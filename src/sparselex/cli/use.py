@@ -18,4 +18,4 @@ def use(
     from sparselex.recipes.work.sweep import use as make_run
 
     new = make_run(Run.open(Workspace(workspace), run), name, as_ or name)
-    print(f"run {new.name}: `sparselex index {workspace} --run {new.name}` goes on from here")
+    print(f"run {new.name}: `sparselex index {new.workspace.typed} --run {new.name}` goes on from here")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sparselex.base.config import Config
 from sparselex.base.figures import Figures
-from sparselex.base.files import read_json, write_json
+from sparselex.base.files import write_json
 
 DENSITY = "density.json"
 """File of an evaluation that holds its `DensityHistogram`."""
@@ -25,7 +25,7 @@ class DensityHistogram(Config):
     @classmethod
     def read(cls, folder: Path) -> "DensityHistogram":
         """That of the evaluation `folder`. Raises `UserError` if it is missing or damaged."""
-        return cls.parse(read_json(folder / DENSITY), str(folder / DENSITY))
+        return cls.from_file(folder / DENSITY)
 
 
 class Evaluation(Figures):

@@ -77,7 +77,7 @@ def _nothing(workspace: Workspace, given: str, option: str = "") -> UserError:
     return UserError(
         given,
         "a run that went through harvest or demo, train, index, explain and evaluate",
-        f"run `sparselex evaluate {workspace.path.name}{option}`.",
+        f"run `sparselex evaluate {workspace.typed}{option}`.",
     )
 
 

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from sparselex.base.sites import Hook
@@ -116,8 +115,3 @@ def _hooked(model: nn.Module, location: Location, act: Act) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-def causal_positions(tokens: Tensor) -> Tensor:
-    """All-ones attention mask: every token is read, padding included (it stands last, so nothing reads it)."""
-    return torch.ones_like(tokens)

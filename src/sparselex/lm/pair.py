@@ -8,8 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparselex.base.errors import UserError
-from sparselex.base.sites import Hook
-from sparselex.lm.subject import HookPoint, Place, SubjectModel
+from sparselex.lm.subject import HookPoint, Place, SubjectModel, side_by_side
 
 
 class ModelPair:
@@ -27,7 +26,7 @@ class ModelPair:
         self.first, self.second = first, second
         self.name = f"{first.name} and {second.name}"
         self.tokenizer, self.device = first.tokenizer, first.device
-        self.d_model, self.n_vocab = first.d_model, first.n_vocab
+        self.d_model = first.d_model
         self.n_layers = min(first.n_layers, second.n_layers)
         self.n_ctx = min(first.n_ctx, second.n_ctx)
 
@@ -51,13 +50,7 @@ class ModelPair:
 
     def places(self, hooks: Sequence[str]) -> list[Place]:
         """Of each hook the first model's site, then the second's."""
-        found, start = list[Place](), 0
-        for hook in hooks:
-            for model in (self.first, self.second):
-                stop = start + model.width(hook)
-                found.append(Place(model, Hook(hook), slice(start, stop)))
-                start = stop
-        return found
+        return side_by_side((self.first, self.second), hooks)
 
     def read(self, tokens: Int[Tensor, "batch ctx"], hooks: Sequence[str]) -> dict[str, Float[Tensor, "batch ctx _"]]:
         """Values at each hook, the first model's before the second's."""

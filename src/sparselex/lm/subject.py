@@ -62,6 +62,17 @@ class Place(NamedTuple):
         return self.columns.stop - self.columns.start
 
 
+def side_by_side(models: Sequence["SubjectModel"], hooks: Sequence[str]) -> list[Place]:
+    """Of each hook the site in each of the models, in the order in which their values stand side by side."""
+    found, start = list[Place](), 0
+    for hook in hooks:
+        for model in models:
+            stop = start + model.width(hook)
+            found.append(Place(model, Hook(hook), slice(start, stop)))
+            start = stop
+    return found
+
+
 class Writes(NamedTuple):
     """How the values of a site come into the residual stream."""
 
@@ -112,9 +123,6 @@ class Readable(Protocol):
 
     n_ctx: int
     """Tokens that it reads at most."""
-
-    n_vocab: int
-    """Tokens that it knows."""
 
     @property
     def id(self) -> str:

@@ -1,1 +1,1 @@
-"""Whole runs as functions."""
+"""Runs: what each reads, the stages that it goes through, and the work of each."""

@@ -257,8 +257,8 @@ def _card(config: EmbeddedConfig, figures: dict[str, Any]) -> str:
     return f"""# The embedded model, seed {config.seed}
 
 A one-layer GPT-NeoX transformer: residual width 128, MLP width 512 (ReLU), 4 heads, context {config.n_ctx}, vocabulary
-{config.n_vocab} (byte-level BPE), {figures["n_parameters"]:,} parameters in half precision. Its twin differs in the
-seed alone.
+{config.n_vocab} (byte-level BPE), {figures["n_parameters"]:,} parameters in half precision. The other model that is
+shipped differs in the seed alone.
 
 - **Data**: the source text of the standard library of Python {python}, with its test suite; {figures["n_modules"]:,}
   modules to train on, {figures["n_modules_held_out"]} held out ({figures["n_bytes_held_out"]:,} bytes), divided by a

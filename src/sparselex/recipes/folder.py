@@ -99,13 +99,13 @@ class RunFolder:
     def manifest(self, name: str) -> Manifest:
         """The manifest of one of the run's artifacts. Raises `UserError` if the stage that makes it has not been
         taken."""
-        if not (self.folder / name / MANIFEST).is_file():
+        if not self.has(name):
             raise self._missing(name)
         return open_artifact(self.folder / name, name)
 
     def has(self, name: str) -> bool:
         """Whether the run has an artifact of that name."""
-        return (self.folder / name / MANIFEST).is_file()
+        return self.workspace.has(self.name, name)
 
     def is_done(self, stage: Stage) -> bool:
         """Whether `stage` was taken with these very options, from the same model, corpus and artifacts, and what it
@@ -173,5 +173,5 @@ class RunFolder:
         return UserError(
             f"Run {self.name!r} has no {name} yet.",
             f"a run with a finished {name}",
-            f"run `sparselex {verbs[0] if verbs else 'train'} {self.workspace.path.name} --run {self.name}`.",
+            f"run `sparselex {verbs[0] if verbs else 'train'} {self.workspace.typed} --run {self.name}`.",
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from sparselex.activations.live import LiveUnits, Reader
@@ -114,10 +115,15 @@ class Run(RunFolder):
                 f"at most {self.model.n_ctx}",
                 f"use --context {self.model.n_ctx} or less.",
             )
-        tokenizer, documents = self.model.tokenizer, load_documents(text.source)
-        # One for each text, tokenizer and way to cut rows: runs that agree in these share it.
-        folder = self.workspace.corpora / fingerprint([text.to_json(), tokenizer.id, self._text.id])
-        return build_corpus(documents, tokenizer, text, folder, text_id=self._text.id)
+        documents = load_documents(text.source)
+        return build_corpus(documents, self.model.tokenizer, text, self.corpus_folder, text_id=self._text.id)
+
+    @property
+    def corpus_folder(self) -> Path:
+        """Where the token corpus is, or will be: one for each text, tokenizer and way to cut rows, shared by the runs
+        that agree in these."""
+        key = fingerprint([self.config.text.to_json(), self.model.tokenizer.id, self._text.id])
+        return self.workspace.corpora / key
 
     @cached_property
     def reader(self) -> Reader:
@@ -139,7 +145,7 @@ class Run(RunFolder):
             raise UserError(
                 f"The index of run {self.name!r} is of another dictionary than the run has now.",
                 "an index of this dictionary",
-                f"run `sparselex index {self.workspace.path.name} --run {self.name}` again.",
+                f"run `sparselex index {self.workspace.typed} --run {self.name}` again.",
             )
         return index
 
@@ -191,7 +197,7 @@ class Run(RunFolder):
             twin=config.model.twin,
             twin_of=config.twin_of,
             sites=self.sites,
-            corpus=self.corpus.path.name,
+            corpus=self.corpus_folder.name,
             stages=stage_cards(),
         )
         self.workspace.keep(card, config.to_json())

@@ -11,7 +11,6 @@ from sparselex.atlas.records import SWEEP, SweepReport
 from sparselex.base.artifacts import MANIFEST, Manifest
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
-from sparselex.base.files import read_json
 from sparselex.base.runs import RunCard
 from sparselex.base.workspace import Workspace
 from sparselex.features.index import FeatureIndex
@@ -88,7 +87,7 @@ class OpenWorkspace:
             raise NoSuchPage(
                 f"Run {run!r} has no feature index yet.",
                 "a run that has been indexed",
-                f"run `sparselex index {self.workspace.path.name} --run {run}`.",
+                f"run `sparselex index {self.workspace.typed} --run {run}`.",
             )
         corpus = self.workspace.corpora / card.corpus
         stamps = (stamp(path / MANIFEST), stamp(corpus / MANIFEST))
@@ -98,7 +97,7 @@ class OpenWorkspace:
 
     def has(self, run: str, kind: str) -> bool:
         """Whether a run has a finished artifact of that kind."""
-        return (self.workspace.run(run) / kind / MANIFEST).is_file()
+        return self.workspace.has(run, kind)
 
     def missing(self, card: RunCard) -> list[str]:
         """Artifacts without which the run is unfinished and which it does not have yet."""
@@ -121,5 +120,4 @@ class OpenWorkspace:
 
 def parsed(kind: type[T], path: Path) -> T | None:
     """The record in a JSON file, None where there is no such file. Raises `UserError` if it is no such record."""
-    values = read_json(path)
-    return None if values is None else kind.parse(values, str(path))
+    return kind.from_file(path) if path.is_file() else None

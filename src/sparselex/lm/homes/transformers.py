@@ -14,8 +14,8 @@ from sparselex.base.sites import Hook
 from sparselex.lm.config import ModelConfig
 from sparselex.lm.families import OF_HEADS, Family
 from sparselex.lm.hookpoints import Location, family_of, locate, names, of_head
-from sparselex.lm.hooks import Visit, causal_positions
-from sparselex.lm.subject import Edit, HookPoint, Pass, Place, Readout, Writes
+from sparselex.lm.hooks import Visit
+from sparselex.lm.subject import Edit, HookPoint, Pass, Place, Readout, Writes, side_by_side
 from sparselex.lm.tokenizer import ModelTokenizer
 
 _OF_STREAM = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post")
@@ -35,7 +35,6 @@ class TransformersModel:
         self.config, self.tokenizer, self.name = config, tokenizer, config.name
         self.hf: Any = model.eval().requires_grad_(False)
         text = self.hf.config.get_text_config()
-        self.family: str = self.hf.config.model_type
         self.n_layers: int = text.num_hidden_layers
         self.d_model: int = text.hidden_size
         self.n_heads: int = text.num_attention_heads
@@ -87,12 +86,7 @@ class TransformersModel:
 
     def places(self, hooks: Sequence[str]) -> list[Place]:
         """These hooks, side by side in this order."""
-        found, start = list[Place](), 0
-        for hook in hooks:
-            stop = start + self.width(hook)
-            found.append(Place(self, Hook(hook), slice(start, stop)))
-            start = stop
-        return found
+        return side_by_side((self,), hooks)
 
     def per_head(self, hook: str) -> tuple[int, int]:
         """Heads and width per head of a `attn.hook_q/k/v/z` site, in the order in which they are flattened."""
@@ -196,4 +190,5 @@ class TransformersModel:
                 f"ids from 0 to {self.n_vocab - 1}",
                 "use the corpus and the model of one tokenizer.",
             )
-        return self.hf(input_ids=tokens, attention_mask=causal_positions(tokens), use_cache=False)
+        # All ones: every token is read, padding too, which stands last and so is seen by no other.
+        return self.hf(input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False)

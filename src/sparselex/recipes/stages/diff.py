@@ -4,7 +4,6 @@ from typing import Any
 
 from sparselex.atlas.config import DiffConfig
 from sparselex.atlas.records import DIFF, LATENTS, ModelDiff
-from sparselex.base.files import read_json
 from sparselex.recipes.stage import Stage
 
 
@@ -28,5 +27,4 @@ class Diff(Stage, DiffConfig):
 def difference_of(run: Any) -> ModelDiff:
     """What was found of a run's two models."""
     run.manifest(Diff.makes)
-    path = run.folder / Diff.makes / DIFF
-    return ModelDiff.parse(read_json(path), str(path))
+    return ModelDiff.from_file(run.folder / Diff.makes / DIFF)

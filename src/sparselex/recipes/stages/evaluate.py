@@ -4,7 +4,7 @@ from typing import Any
 
 from sparselex.base.figures import Figure, Figures
 from sparselex.evaluate.config import EvaluateConfig
-from sparselex.evaluate.report import Report, report, write_report
+from sparselex.evaluate.report import Report, report
 from sparselex.recipes.stage import Stage
 
 
@@ -18,9 +18,12 @@ class Evaluate(Stage, EvaluateConfig):
     work = "sparselex.recipes.work.evaluate:evaluate_run"
     gives = "sparselex.recipes.work.evaluate:evaluation_of"
 
+    def facts(self, run: Any) -> bool:
+        """Whether the workspace has its report, which is written with the figures: it may have been taken away."""
+        return run.workspace.report.exists()
+
     def shown(self, run: Any) -> Report:
-        written = write_report(run.workspace)
-        return written if written.run == run.name else report(run.workspace, run.name)
+        return report(run.workspace, run.name)
 
     def line(self, run: Any, shown: Report) -> str:
         figures = {figure.name: figure for figure in Figures.read(run.folder / self.makes).figures}

@@ -17,18 +17,17 @@ class Harvest(Stage, Beginning, HarvestConfig):
     gives = "sparselex.recipes.work.harvest:store_of"
 
     def line(self, run: Any, shown: Manifest) -> str:
-        notes = shown.notes
+        notes, corpus = shown.notes, open_artifact(run.workspace.corpus_of(run.name), "corpus")
         width = f"width {notes['d_in']}" + (f" and {notes['d_out']}" if notes["d_out"] else "")
         left_out = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in notes["masks"].items() if n)
         return (
-            f"{read_text(run)}\n{notes['n_tokens']:,} activations of {width} in {run.folder / self.makes}"
+            f"{read_text(corpus)}\n{notes['n_tokens']:,} activations of {width} in {run.folder / self.makes}"
             f"; left out: {left_out or 'nothing'}"
         )
 
 
-def read_text(run: Any) -> str:
+def read_text(corpus: Manifest) -> str:
     """The text that a run reads, in words: how much of it there is, and whether that is less than was asked for."""
-    corpus = open_artifact(run.workspace.corpus_of(run.name), "corpus")
     n_tokens, wanted = corpus.notes["n_tokens"], corpus.config["n_tokens"]
     documents = corpus.notes["n_documents"]
     splits = ", ".join(f"{split} {n:,}" for split, n in documents.items())

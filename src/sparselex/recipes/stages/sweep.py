@@ -6,7 +6,6 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from sparselex.activations.config import Prefetch
 from sparselex.atlas.records import SWEEP, SweepReport
-from sparselex.base.files import read_json
 from sparselex.dictionaries.kinds import Kind, SelectionDtype
 from sparselex.recipes.option import Option
 from sparselex.recipes.stage import Stage
@@ -75,5 +74,4 @@ class Sweep(Stage):
 def sweep_of(run: Any) -> SweepReport:
     """The report of a run's last sweep."""
     run.manifest(Sweep.makes)
-    path = run.folder / Sweep.makes / SWEEP
-    return SweepReport.parse(read_json(path), str(path))
+    return SweepReport.from_file(run.folder / Sweep.makes / SWEEP)

@@ -49,7 +49,7 @@ class Train(Stage, TrainingChoice):
     @property
     def choice(self) -> TrainingChoice:
         """What is trained, without how."""
-        return TrainingChoice(**{name: getattr(self, name) for name in TrainingChoice.model_fields})
+        return self.part(TrainingChoice)
 
     def line(self, run: Any, shown: Manifest) -> str:
         return f"{trained(shown)}, in {run.folder / self.makes}"

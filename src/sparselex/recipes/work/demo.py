@@ -5,10 +5,15 @@ from collections.abc import Sequence
 
 import torch
 
+from sparselex.base.artifacts import MANIFEST
 from sparselex.base.workspace import MAIN
 from sparselex.recipes.demo import Plan
 from sparselex.recipes.run import Run
 from sparselex.recipes.stage import Stage
+from sparselex.recipes.stages.explain import Explain
+from sparselex.recipes.stages.harvest import read_text
+from sparselex.recipes.stages.index import Index
+from sparselex.recipes.stages.train import Train
 
 
 def take_all(plans: Sequence[Plan]) -> None:
@@ -28,10 +33,9 @@ def take_all(plans: Sequence[Plan]) -> None:
 def _introduce(run: Run) -> None:
     config, model = run.config, run.model
     _say(f"model {config.model.name}: {model.n_layers} layer(s), d_model {model.d_model}, {run.sites}")
-    _say(f"text {config.text.source}: tokenizing (seconds to a minute)")
-    notes = run.corpus.manifest.notes
-    splits = ", ".join(f"{split} {n:,}" for split, n in notes["n_documents"].items())
-    _say(f"corpus: {notes['n_tokens']:,} tokens of {run.corpus.n_documents:,} documents ({splits})")
+    is_read = (run.corpus_folder / MANIFEST).is_file()
+    _say(f"text {config.text.source}" + ("" if is_read else ": tokenizing (seconds to a minute)"))
+    _say(f"corpus: {read_text(run.corpus.manifest)}")
 
 
 def _take(run: Run, stage: Stage, name: str, speed: float) -> None:
@@ -44,16 +48,19 @@ def _take(run: Run, stage: Stage, name: str, speed: float) -> None:
 
 def _forecast(run: Run, stage: Stage, speed: float) -> float | None:
     """Seconds that a stage will take, from the operations of encoding; the shares of it are measured in benchmarks."""
-    d_in, n_train, n_ctx = sum(run.model.widths(run.sites.hooks)), run.n_training_tokens, run.corpus.n_ctx
+    d_in, n_train = sum(run.model.widths(run.sites.hooks)), run.n_training_tokens
     d_sae = round(d_in * run.config.stages["train"]["expansion"])
     encode_s = 2 * d_in * d_sae / speed
-    n_held_out = run.corpus.n_rows * n_ctx - n_train
-    forecasts = {
-        "train": 1.3 * encode_s * n_train,
-        "index": 1.5 * encode_s * (n_held_out + min(n_train, 8_000 * n_ctx)),
-        "explain": 0.012 * d_sae,
-    }
-    return forecasts.get(stage.verb)
+    match stage:
+        case Train():
+            return 1.3 * encode_s * n_train
+        case Index(train_rows=rows):
+            n_held_out = run.corpus.n_rows * run.corpus.n_ctx - n_train
+            n_read = n_train if rows is None else min(n_train, rows * run.corpus.n_ctx)
+            return 1.5 * encode_s * (n_held_out + n_read)
+        case Explain():
+            return 0.012 * d_sae
+    return None
 
 
 def _duration(seconds: float) -> str:

@@ -19,10 +19,9 @@ def diff_run(run: Run, stage: Diff) -> None:
             "a run on two models",
             "harvest with --second-model under a --run of its own, and train there.",
         )
-    config = DiffConfig(**{name: getattr(stage, name) for name in DiffConfig.model_fields})
     dictionary = run.dictionary
     inputs = run.inputs() | {"dictionary": run.manifest("dictionary").id}
-    diff(run.model, dictionary, run.corpus, run.sites, config, run.folder / Diff.makes, inputs=inputs)
+    diff(run.model, dictionary, run.corpus, run.sites, stage.part(DiffConfig), run.folder / Diff.makes, inputs=inputs)
     run.keep_options(stage)
     if run.workspace.report.exists():
         write_report(run.workspace)

@@ -10,8 +10,7 @@ from sparselex.recipes.stages.evaluate import Evaluate
 
 def evaluate_run(run: Run, stage: Evaluate) -> None:
     """Measure the run's dictionary beside its controls, and write the report."""
-    config = EvaluateConfig(**{name: getattr(stage, name) for name in EvaluateConfig.model_fields})
-    index, dictionary = run.index, run.dictionary
+    index, dictionary, config = run.index, run.dictionary, stage.part(EvaluateConfig)
     inputs = {"index": index.id, "dictionary": run.manifest("dictionary").id, "model": run.model.id}
     evaluate(run.model, dictionary, index, run.sites, config, run.folder / Evaluate.makes, inputs=inputs)
     run.keep_options(stage)

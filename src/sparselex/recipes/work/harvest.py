@@ -11,8 +11,7 @@ def harvest_run(run: Run, stage: Harvest) -> None:
     """Write the shards of the run's sites. Raises `UserError` like `activations.harvest`."""
     sites, corpus = run.sites, run.corpus  # in this order: a place that is not there is refused before text is read
     run.keep(stage)
-    config = HarvestConfig(**{name: getattr(stage, name) for name in HarvestConfig.model_fields})
-    harvest(run.model, corpus, sites, config, run.folder / Harvest.makes)
+    harvest(run.model, corpus, sites, stage.part(HarvestConfig), run.folder / Harvest.makes)
 
 
 def store_of(run: Run) -> ActivationStore:

@@ -9,8 +9,7 @@ from sparselex.recipes.stages.index import Index
 
 def index_run(run: Run, stage: Index) -> None:
     """Read all text once and write the index. Raises `UserError` like `features.build_index`."""
-    config = IndexConfig(**{name: getattr(stage, name) for name in IndexConfig.model_fields})
-    dictionary = run.dictionary
+    dictionary, config = run.dictionary, stage.part(IndexConfig)
     inputs = {"model": run.model.id, "dictionary": run.manifest("dictionary").id, "corpus": run.corpus.id}
     build_index(run.model, dictionary, run.corpus, run.sites, config, run.folder / Index.makes, inputs=inputs)
     run.keep_options(stage)
