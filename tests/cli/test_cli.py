@@ -239,6 +239,7 @@ def test_hooks_lists_names_and_widths():
         (["export", "{staged}", "{tmp}/d", "--layout", "sparsify"], "no place in the layout"),
         (["export", "{staged}", "{tmp}/d", "--layout", "sealens"], "did you mean saelens"),
         (["explain", "{staged}", "--explainer", "rules"], "did you mean rule"),
+        (["explain", "{staged}", "--option", "depth=3"], "the options of the explainer 'rule', which has none"),
         (["index", "{staged}", "--train-rows", "0"], "--train-rows: Input should be greater than 0"),
         (["train", "{staged}", "--option", "bandwidth"], "has no name or no value"),
         (["train", "{staged}", "--kind", "jumprelu", "--option", "bandwith=3"], "did you mean bandwidth"),

@@ -110,6 +110,11 @@ def test_a_stage_does_not_read_something_else_in_passing(options, words, tmp_pat
     assert not run.folder.exists()
 
 
+def test_options_beside_an_object_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"given as an object, and dtype beside it(?s:.*)put dtype into Harvest\("):
+        small_run(tmp_path).do(Harvest(), dtype="int8")
+
+
 @pytest.mark.slow
 def test_what_is_read_is_kept_once(tmp_path):
     """An object that leaves open what is read takes what the run reads; so does one that says the same."""

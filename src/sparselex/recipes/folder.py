@@ -83,9 +83,9 @@ class RunFolder:
 
     def check_reads(self, stage: Stage) -> None:
         """Raise `UserError` if `stage` is told to read something else than the run reads."""
-        told = {name: getattr(stage, name) for name in stage.model_fields_set if name in Beginning.model_fields}
         if not isinstance(stage, Beginning):
             return
+        told = {name: getattr(stage, name) for name in stage.model_fields_set if name in Beginning.model_fields}
         reads, wanted = self.config.reads, self.config.with_reads(told).reads
         if other := [name for name in Beginning.model_fields if reads[name] != wanted[name]]:
             raise UserError(

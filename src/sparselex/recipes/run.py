@@ -62,6 +62,12 @@ class Run(RunFolder):
         """
         if isinstance(stage, str):
             stage = self.stage(stage, **options)
+        elif options:
+            raise UserError(
+                f"{stage.verb} was given as an object, and {', '.join(options)} beside it.",
+                "an object that has all its options, or a verb and options",
+                f"put {', '.join(options)} into {type(stage).__name__}(...).",
+            )
         self.check_reads(stage)
         if not self.is_done(stage):
             self.check_needs(stage)

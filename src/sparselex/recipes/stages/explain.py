@@ -1,10 +1,13 @@
 """`explain`: feature records in, explanations with scores out."""
 
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from sparselex.explain.config import ExplainConfig
 from sparselex.explain.store import ExplanationStore
 from sparselex.explain.summary import ExplainSummary
+from sparselex.recipes.option import Option
 from sparselex.recipes.stage import Stage
 
 
@@ -17,6 +20,9 @@ class Explain(Stage, ExplainConfig):
     expected = True
     work = "sparselex.recipes.work.explain:explain_run"
     gives = "sparselex.recipes.stages.explain:summary_of"
+
+    options: Annotated[dict[str, Any], Option("--option", pairs=True)] = Field(default_factory=dict)
+    """What the explainer itself can be told, by its own names; may be repeated."""
 
     def facts(self, run: Any) -> int:
         """How many latents the database holds an explanation of: it may have been moved away."""
