@@ -115,14 +115,14 @@ def test_text_shorter_than_asked_is_said(text, tmp_path):
 @pytest.mark.parametrize("kind", ["matching_pursuit", "archetypal"])
 def test_types_with_a_way_of_their_own_train_from_the_command_line(copy, kind):
     """These take other values from the options than the rest: nothing that the type does not know is passed on."""
-    dictionary = done("train", copy, "--kind", kind, *DICTIONARY, "--json").json["config"]["dictionary"]
+    dictionary = done("train", copy, "--kind", kind, *DICTIONARY, "--replace", "--json").json["config"]["dictionary"]
     assert (dictionary["kind"], dictionary["k"]) == (kind, 4)
 
 
 def test_a_configuration_from_a_file_is_what_the_run_keeps(copy, tmp_path):
     values = {"dictionary": {"kind": "topk", "d_in": 512, "d_sae": 64, "k": 4}, "n_tokens": 5_000, "lr": 0.002}
     (tmp_path / "whole.json").write_text(json.dumps(values))
-    made = done("train", copy, "--config", tmp_path / "whole.json", "--json").json
+    made = done("train", copy, "--config", tmp_path / "whole.json", "--replace", "--json").json
     run = Run.open(Workspace(copy))
     kept = run.stage("train").choice
     assert (kept.kind, kept.k, kept.n_tokens, kept.settings["lr"]) == ("topk", 4, 5_000, 0.002)
@@ -201,7 +201,8 @@ def test_hooks_lists_names_and_widths():
         (["train", "{staged}", "--prefetch", "-1"], "--prefetch: Input should be greater"),
         (["train", "{staged}", "--k", "four"], "--k: Input should be a valid integer"),
         (["sweep", "{staged}", "--seed", "0,0"], "each value once"),
-        (["use", "{staged}", "nonsense"], "no sparselex artifact"),
+        (["use", "{staged}", "nonsense"], "has no dictionary 'nonsense'"),
+        (["use", "{staged}", "../dictionary"], "has no dictionary '../dictionary'"),
         (["evaluate", "{staged}", "--controls", "pca,nerons"], "did you mean neurons"),
         (["train", "{staged}", "--config", "{bad_config}"], "unknown key"),
         (["train", "{staged}", "--config", "{tmp}/no.json"], "no.json does not exist"),
@@ -324,7 +325,10 @@ def test_help_lists_the_names_there_are(verb, option, names):
 
 def test_an_index_of_all_text_is_asked_for_by_none(copy):
     assert "`none` (in JSON null) reads all" in Index.model_fields["train_rows"].description
-    assert done("index", copy, "--train-rows", "none", "--json").json["config"]["options"]["train_rows"] is None
+    assert (
+        done("index", copy, "--train-rows", "none", "--replace", "--json").json["config"]["options"]["train_rows"]
+        is None
+    )
 
 
 def test_the_version_is_said():

@@ -7,6 +7,8 @@ import torch
 
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.files import load_dictionary
+from sparselex.features.build import build_index
+from sparselex.features.config import IndexConfig
 from sparselex.features.index import FeatureIndex
 from sparselex.lm.load import load_model
 from sparselex.recipes.run import Run
@@ -83,5 +85,7 @@ def test_a_dictionary_of_another_width_is_refused(tmp_path):
     run = small_run(tmp_path, {"expansion": 0.1, "k": 4, "n_tokens": 4_000})
     run.do("train")
     moved = Run(run.workspace, "main", run.config.model_copy(update={"hook": "blocks.0.hook_resid_post"}))
-    with pytest.raises(UserError, match="reads width 512"):
+    with pytest.raises(UserError, match=r"told hook=.blocks\.0\.hook_resid_post"):
         moved.do("index")
+    with pytest.raises(UserError, match="reads width 512"):
+        build_index(moved.model, run.dictionary, run.corpus, moved.sites, IndexConfig(), tmp_path / "i", inputs={})

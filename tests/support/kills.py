@@ -185,7 +185,9 @@ class Killing:
     def calls(self, name: str) -> int:
         """Calls by which a verb changes files."""
         self._begin(name)
-        return self._take(name).n_calls
+        ended = self._take(name)
+        assert ended.status == 0, ended.said
+        return ended.n_calls
 
     def fault(self, name: str, kill_at: int) -> str:
         """What is wrong after a kill at the call numbered `kill_at` and a second start; empty if nothing is."""

@@ -10,18 +10,33 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sparselex.base.artifacts import MANIFEST, VERIFIED, Manifest, identity, note_verified, open_artifact
+from sparselex.base.artifacts import (
+    MANIFEST,
+    VERIFIED,
+    Manifest,
+    identity,
+    note_verified,
+    open_artifact,
+    parse_manifest,
+)
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.files import FileEntry, checksum, flush, read_json, remove, remove_asides, write_json
 from sparselex.base.locks import lock
 
 _STAGE = "stage.json"
+
+Guard = Callable[[Path, Manifest, dict[str, Any]], None]
+"""`(to, manifest, config)`: raises `UserError` where the finished artifact at `to` may not be replaced by one of that
+configuration."""
+
+_GUARD: ContextVar[Guard | None] = ContextVar("guard", default=None)
 
 
 class Staging:
@@ -96,8 +111,19 @@ def stage(
             _tidy(to)
             staging.made = finished(to, kind, config, inputs) or _complete(folder, to, key)
             if not staging.made:
+                _ask(to, key["config"])
                 _take_up(folder, key, resumes)
             yield staging
+
+
+@contextlib.contextmanager
+def guarded(guard: Guard) -> Iterator[None]:
+    """While this is open, `guard` is asked before a stage replaces a finished artifact."""
+    token = _GUARD.set(guard)
+    try:
+        yield
+    finally:
+        _GUARD.reset(token)
 
 
 def watched(to: Path | str, kind: str, config: Config, inputs: Mapping[str, str]) -> Staging:
@@ -131,6 +157,12 @@ def disk_errors(to: Path) -> Iterator[None]:
             "a writable disk with room for the artifact",
             "free some space or choose another folder, then run the same command again; finished work is kept.",
         ) from error
+
+
+def _ask(to: Path, config: dict[str, Any]) -> None:
+    guard, values = _GUARD.get(), read_json(to / MANIFEST)
+    if guard is not None and values is not None:
+        guard(to, parse_manifest(values, to / MANIFEST), config)
 
 
 def _take_up(folder: Path, key: Mapping[str, Any], resumes: bool) -> None:

@@ -2,12 +2,14 @@
 
 import re
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sparselex.base.artifacts import MANIFEST, Manifest
 from sparselex.base.errors import UserError
-from sparselex.base.files import is_aside, read_json, write_json
+from sparselex.base.files import is_aside, read_json, write_file, write_json
 from sparselex.base.runs import RunCard
 
 LAYOUT = 2
@@ -90,11 +92,24 @@ class Workspace:
         """The configuration of a run as JSON values. Raises `UserError` if there is no run of that name."""
         return self._kept(run).get("config") or {}
 
-    def keep(self, card: RunCard, config: dict[str, Any]) -> None:
-        """Write what a run is and how it is configured (JSON values) into its folder."""
-        folder = self.run(card.name)
+    def keep(self, card: RunCard, config: dict[str, Any], folder: Path | None = None) -> None:
+        """Write what a run is and how it is configured (JSON values) into its folder, or into the one that is going to
+        be that."""
+        folder = folder or self.run(card.name)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / _RUN, {"card": card.to_json(), "config": config})
+
+    @contextmanager
+    def as_it_was_if_refused(self, run: str) -> Iterator[None]:
+        """Put back what a run was and how it was configured where what is done meanwhile ends in a `UserError`."""
+        path = self.run(run) / _RUN
+        kept = path.read_bytes() if path.exists() else None
+        try:
+            yield
+        except UserError:
+            if kept is not None and path.read_bytes() != kept:
+                write_file(path, kept)
+            raise
 
     def corpus_of(self, run: str) -> Path:
         """Folder of the token corpus that a run reads. Raises `UserError` if the run is unknown or has none yet."""

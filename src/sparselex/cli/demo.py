@@ -27,7 +27,7 @@ def act(values: dict[str, Any], *, workspace: Path) -> None:
         else:
             from sparselex.recipes.work.demo import take_all
 
-            take_all(found)
+            take_all(found, replace=demo.replace)
     show(write_report(opened), "")
     if demo.serve:
         from sparselex.server.app import serve

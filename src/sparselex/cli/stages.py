@@ -18,16 +18,22 @@ from sparselex.recipes.stage import Stage
 WORKSPACE = own("workspace", Path, typer.Argument(metavar="WORKSPACE", help="The workspace folder."))
 # torchrun takes the beginning of its own --run-path for an ambiguous --run, even behind the script's name.
 RUN = own("run", str, typer.Option("--run", "--run-name", help="Name of the run inside the workspace."), MAIN)
+REPLACE = own(
+    "replace",
+    bool,
+    typer.Option("--replace", help="Replace what the run has, also a dictionary, and what other artifacts stand on."),
+    False,
+)
 JSON = own("json", bool, typer.Option("--json", help="Print JSON, for scripts."), False)
 
 
 def verb(stage: type[Stage]) -> Any:
     """The command of one stage."""
 
-    def act(values: dict[str, Any], *, workspace: Path, run: str, json: bool) -> None:
+    def act(values: dict[str, Any], *, workspace: Path, run: str, json: bool, replace: bool = False) -> None:
         begins = issubclass(stage, Beginning)
         with created(workspace) if begins else contextlib.nullcontext(Workspace(workspace)) as opened:
-            taken, folder = take(stage, opened, run, values)
+            taken, folder = take(stage, opened, run, values, replace=replace)
         if os.environ.get("RANK", "0") != "0":  # of several processes one speaks
             return
         shown = taken.shown(folder)
@@ -36,10 +42,12 @@ def verb(stage: type[Stage]) -> Any:
         else:
             show(shown, taken.line(folder, shown))
 
-    return command(stage, act, WORKSPACE, RUN, JSON)
+    return command(stage, act, WORKSPACE, RUN, *([REPLACE] if stage.makes else []), JSON)
 
 
-def take(stage_type: type[Stage], workspace: Workspace, name: str, values: dict[str, Any]) -> tuple[Stage, RunFolder]:
+def take(
+    stage_type: type[Stage], workspace: Workspace, name: str, values: dict[str, Any], *, replace: bool = False
+) -> tuple[Stage, RunFolder]:
     """Take a stage with the options given, and give it with its run; PyTorch is loaded only if there is something to be
     done."""
     verb, names = stage_type.verb, flags(stage_type)
@@ -55,7 +63,7 @@ def take(stage_type: type[Stage], workspace: Workspace, name: str, values: dict[
         from sparselex.recipes.run import Run
 
         folder = Run(workspace, name, folder.config, goes_on=folder.goes_on)
-        folder.do(stage)
+        folder.do(stage, replace=replace)
     return stage, folder
 
 

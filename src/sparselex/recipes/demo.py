@@ -33,6 +33,9 @@ class Demo(Reads):
     cached: bool = False
     """Keep activation shards on disk instead of going live."""
 
+    replace: Annotated[bool, Option(in_passing=True)] = False
+    """Replace what an earlier demo with other options has made."""
+
     serve: Annotated[bool, Option(in_passing=True)] = True
     """Open the browser's server at the end."""
 

@@ -27,6 +27,31 @@ def stage_cards() -> tuple[StageCard, ...]:
     return tuple(stage.card() for _, stage in STAGES.items() if stage.makes)
 
 
+def _read_by(config: RunConfig) -> dict[str, Any]:
+    """What a run of this configuration reads; where it computes is left out."""
+    models = {name: {"device", "trust_remote_code"} for name in ("model", "second_model")}
+    return config.model_dump(mode="json", exclude={"stages": True, "twin_of": True, **models})
+
+
+def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The values in which two configurations differ, in words, those of the one and those of the other; None where
+    there are none. Of configurations of two kinds only what both have is named."""
+    flat = _flat(was), _flat(now)
+    if flat[0] == flat[1]:
+        return None
+    other = [name for name in flat[0].keys() & flat[1].keys() if flat[0][name] != flat[1][name]]
+    kept, told = (", ".join(f"{name}={values[name]!r}" for name in sorted(other)) for values in flat)
+    return kept or "other options", told or "these"
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """The values by their names, those of parts with the part's name before theirs."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {before + name: value}
+    return found
+
+
 class Ticket(Config):
     """What a stage was asked for and what it made: enough to know that the same need not be done again."""
 
@@ -58,9 +83,12 @@ class RunFolder:
 
     @classmethod
     def create(cls, workspace: Workspace, name: str, config: RunConfig) -> Self:
-        """A run that reads what `config` says; options that earlier stages of a run of that name took are kept."""
+        """A run that reads what `config` says; options that earlier stages of a run of that name took are kept, and
+        where it names no place in the model, the places that were read."""
         if name in workspace.begun():
-            config = config.with_stages(cls.open(workspace, name).config.stages | config.stages)
+            kept = cls.open(workspace, name).config
+            places = {"hook": config.hook or kept.hook, "target": config.target or kept.target}
+            config = config.with_stages(kept.stages | config.stages).model_copy(update=places)
         return cls(workspace, name, config)
 
     def stage(self, verb: str, *, names: Mapping[str, str] | None = None, **options: Any) -> Stage:
@@ -94,6 +122,39 @@ class RunFolder:
                 "what the run reads, or a run of its own",
                 f"leave {' and '.join(other)} out, or begin a run that reads it: "
                 "Run.create(workspace, NAME, new_run(...)).",
+            )
+
+    def check_replaced(self, to: Path, made: Manifest, config: Mapping[str, Any]) -> None:
+        """Raise `UserError` if one of the run's artifacts is a dictionary, or others stand on it and it is to be made
+        with another configuration (a guard of `base.staging`)."""
+        if to.parent != self.folder:
+            return
+        others = self.workspace.artifacts(self.name)
+        standing = [name for name, manifest in others.items() if made.id in manifest.inputs.values()]
+        if made.kind != "dictionary" and (made.config == config or not standing):
+            return
+        kept, told = differences(made.config, config) or ("other activations", "those that it reads now")
+        said = f"; on it stand {', '.join(standing)}" if standing else ""
+        raise UserError(
+            f"Run {self.name!r} has its {to.name} already, made with {kept}, and not with {told}{said}.",
+            "what it was made with, or a run of its own",
+            "leave the options out to go on with it, give the new one another --run, or add --replace.",
+        )
+
+    def reads_otherwise(self) -> tuple[str, str] | None:
+        """What the run's artifacts were made from and what the run reads now, in words, where these differ."""
+        if self.name not in self.workspace.begun() or not self.workspace.artifacts(self.name):
+            return None
+        return differences(_read_by(type(self).open(self.workspace, self.name).config), _read_by(self.config))
+
+    def check_still_reads(self) -> None:
+        """Raise `UserError` if the run is to read something else than its artifacts were made from."""
+        if found := self.reads_otherwise():
+            made = ", ".join(self.workspace.artifacts(self.name))
+            raise UserError(
+                f"Run {self.name!r} has {made}, made with {found[0]}; it was told {found[1]}.",
+                "what these were made with, or a run of its own",
+                "leave that out, give the new one another --run, or add --replace: what was made is then taken away.",
             )
 
     def manifest(self, name: str) -> Manifest:

@@ -1,6 +1,7 @@
 """A run with its model, corpus and artifacts, each opened when it is first used."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,17 +12,18 @@ from sparselex.activations.shuffle import ShuffledSource
 from sparselex.activations.source import Units
 from sparselex.activations.store import ActivationStore
 from sparselex.base.errors import UserError
-from sparselex.base.files import fingerprint
+from sparselex.base.files import fingerprint, remove
 from sparselex.base.registry import found
 from sparselex.base.runs import RunCard
 from sparselex.base.sites import Hook, Sites, hooks_of
+from sparselex.base.staging import guarded
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.dictionaries.trainable import TrainableDictionary
 from sparselex.features.index import FeatureIndex
 from sparselex.lm.load import load_model
 from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import Readable
-from sparselex.recipes.folder import RunFolder, stage_cards
+from sparselex.recipes.folder import TICKETS, RunFolder, stage_cards
 from sparselex.recipes.stage import Stage
 from sparselex.text.build import build_corpus, text_of
 from sparselex.text.corpus import TokenCorpus
@@ -52,13 +54,16 @@ class Run(RunFolder):
     options that its stages took, are kept in `runs/<name>/run.json` once model and text are known to be good.
     """
 
-    def do(self, stage: Stage | str, /, *, more: dict[str, Any] | None = None, **options: Any) -> Any:
+    def do(
+        self, stage: Stage | str, /, *, more: dict[str, Any] | None = None, replace: bool = False, **options: Any
+    ) -> Any:
         """Take a stage, by its object or by its verb and options; without options as the run kept it.
 
         Gives what the stage gives: a dictionary, an index, a summary. Work that is done is not done again, and what is
         done is recognised without loading the model. `more` goes to the stage's work as it is. Raises `UserError` for
         an unknown verb or option, for one that names something else to be read than the run reads, where an artifact
-        that the stage needs is missing, and whatever the stage itself refuses.
+        that the stage needs is missing, where a dictionary or something on which other artifacts stand would be
+        replaced without `replace`, and whatever the stage itself refuses.
         """
         if isinstance(stage, str):
             stage = self.stage(stage, **options)
@@ -71,11 +76,24 @@ class Run(RunFolder):
         self.check_reads(stage)
         if not self.is_done(stage):
             self.check_needs(stage)
-            found(type(stage).work)(self, stage, **(more or {}))
+            with self.workspace.as_it_was_if_refused(self.name):
+                if replace and not stage.needs:
+                    self._take_away()
+                else:
+                    self.check_still_reads()
+                with nullcontext() if replace else guarded(self.check_replaced):
+                    found(type(stage).work)(self, stage, **(more or {}))
             # As the run keeps it: a whole configuration from a file, for one, is kept as the choice that it makes.
             self.note_done(self.stage(stage.verb) if stage.verb in self.config.stages else stage)
         gives = type(stage).gives
         return found(gives)(self) if gives else (self.manifest(stage.makes) if stage.makes else None)
+
+    def _take_away(self) -> None:
+        """Remove what was made from something else than the run reads now, once that is known to be good."""
+        if self.reads_otherwise():
+            assert self.sites and self.corpus
+            for name in (*self.workspace.artifacts(self.name), TICKETS):
+                remove(self.folder / name)
 
     @cached_property
     def model(self) -> Readable:

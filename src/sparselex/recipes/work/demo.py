@@ -16,7 +16,7 @@ from sparselex.recipes.stages.index import Index
 from sparselex.recipes.stages.train import Train
 
 
-def take_all(plans: Sequence[Plan]) -> None:
+def take_all(plans: Sequence[Plan], *, replace: bool = False) -> None:
     """Take every stage that is not done. Raises `UserError` like the stages."""
     runs = [Run(plan.folder.workspace, plan.folder.name, plan.folder.config) for plan in plans]
     _introduce(runs[0])
@@ -27,7 +27,7 @@ def take_all(plans: Sequence[Plan]) -> None:
             if stage in plan.done:
                 _say(f"{name}: {stage.verb} is done already")
             else:
-                _take(run, stage, name, speed)
+                _take(run, stage, name, speed, replace)
 
 
 def _introduce(run: Run) -> None:
@@ -38,11 +38,11 @@ def _introduce(run: Run) -> None:
     _say(f"corpus: {read_text(run.corpus.manifest)}")
 
 
-def _take(run: Run, stage: Stage, name: str, speed: float) -> None:
+def _take(run: Run, stage: Stage, name: str, speed: float, replace: bool) -> None:
     seconds = _forecast(run, stage, speed)
     _say(f"{name}: {stage.verb}" + (f" (about {_duration(seconds)})" if seconds else ""))
     started = time.monotonic()
-    run.do(stage)
+    run.do(stage, replace=replace)
     _say(f"  {stage.line(run, stage.shown(run))}; {time.monotonic() - started:.1f} s")
 
 

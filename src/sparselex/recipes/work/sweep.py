@@ -9,7 +9,7 @@ from sparselex.activations.live import LiveUnits, Reader
 from sparselex.activations.prefetch import reading_ahead
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.atlas.records import SWEEP, SweepRow
-from sparselex.base.artifacts import Manifest, open_artifact
+from sparselex.base.artifacts import MANIFEST, VERIFIED, Manifest, open_artifact
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.files import write_json
@@ -128,23 +128,37 @@ def use(run: Run, name: str, new_name: str) -> Run:
     """Make the dictionary `name` of the run's sweep the dictionary of the new run `new_name`, ready for index, explain
     and evaluate.
 
-    Raises `UserError` if there is no such dictionary or a run of that name.
+    Raises `UserError` if there is no such dictionary, or another run of that name.
     """
-    source = run.folder / SWEPT / name
+    source = run.folder / SWEPT / _member(run, name)
     manifest = open_artifact(source, "dictionary")
     train = Train(**choice_of(TrainConfig.parse(manifest.config)).to_json())
     config = run.config.model_copy(update={"hook": manifest.inputs["hook"]}).with_stage(Train.verb, train.kept())
     new = Run(run.workspace, new_name, config, goes_on=True)
     if new.folder.exists():
+        if new.has("dictionary") and new.manifest("dictionary").id == manifest.id:
+            return new  # it is made already
         raise UserError(f"There is a run {new_name!r} already.", "a new name", "choose another with --as.")
     aside = new.folder.with_name(f".{new_name}.copy")
     shutil.rmtree(aside, ignore_errors=True)
-    shutil.copytree(source, aside / "dictionary")
-    aside.rename(new.folder)
+    shutil.copytree(source, aside / "dictionary", ignore=lambda *_: [VERIFIED])
     # The corpus too is that of the run it comes from, whatever has become of the text since.
     told = {"name": new_name, "sites": new.sites, "stages": stage_cards()}
-    run.workspace.keep(run.workspace.card(run.name).model_copy(update=told), config.to_json())
+    run.workspace.keep(run.workspace.card(run.name).model_copy(update=told), config.to_json(), aside)
+    aside.rename(new.folder)
     return new
+
+
+def _member(run: Run, name: str) -> str:
+    """The name of a dictionary of the sweep. Raises `UserError` if there is none of that name."""
+    names = sorted(path.parent.name for path in (run.folder / SWEPT).glob(f"*/{MANIFEST}"))
+    if name not in names:
+        raise UserError(
+            f"The sweep of run {run.name!r} has no dictionary {name!r}.",
+            "one of " + (", ".join(names) or "(none: run `sparselex sweep` first)"),
+            "take a name from the sweep's table.",
+        )
+    return name
 
 
 def _slug(hook: str) -> str:
