@@ -201,7 +201,7 @@ def test_an_option(run, installed):
 
 
 def test_a_page(run):
-    with TestClient(create_app(run.workspace)) as browser:
+    with TestClient(create_app(run.workspace), base_url="http://127.0.0.1") as browser:
         assert browser.get("/how-many.json").json() == {"title": "How many runs", "n_runs": 1}
         assert "How many runs" in browser.get("/how-many").text and "/how-many" in browser.get("/").text
 
@@ -210,7 +210,7 @@ def test_an_explainer(run):
     latent = int(run.index.table["n_active"].argmax())
     (said,) = ExplanationStore(run.workspace.database).of_latent(run.index.id, latent)
     assert said.explainer == "top_token" and said.text.startswith("Largest on token")
-    with TestClient(create_app(run.workspace)) as browser:
+    with TestClient(create_app(run.workspace), base_url="http://127.0.0.1") as browser:
         assert said.text in browser.get(f"/runs/main/features/{latent}").text
     assert figure(run, "explain/top_token/f1").value > 0
 

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -227,3 +228,28 @@ def test_a_run_trained_with_prefetch_ends_in_the_same_bytes(tmp_path):
     assert runs[0].n_training_tokens < 40_000 and multiprocessing.active_children() == before
     with pytest.raises(UserError, match="prefetch"):
         runs[0].do("train", prefetch=-1)
+
+
+class Large(NumberUnits):
+    """Units that take more room than a pipe has."""
+
+    def __init__(self):
+        super().__init__()
+        self.ballast = bytes(1 << 20)
+
+
+def test_a_worker_that_dies_while_it_starts_is_told_of(monkeypatch):
+    """It dies before it has read anything: what is written to it must not wait for it for ever."""
+    monkeypatch.setattr(multiprocessing.spawn, "_python_exe", b"/bin/false")
+    units, told = PrefetchedUnits(Large()), list[str]()
+
+    def read():
+        try:
+            units.read(np.arange(2))
+        except UserError as error:
+            told.append(error.given)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(30)
+    assert not reader.is_alive() and told == ["The process that reads ahead has ended (exit code 1)."]

@@ -71,7 +71,7 @@ def test_an_artifact_is_replaced_whole(tmp_path):
         (lambda folder: (folder / "data.bin").write_bytes(b"ab"), "2 bytes"),
         (lambda folder: (folder / "data.bin").write_bytes(b"xyz"), "checksum differs"),
         (lambda folder: (folder / "data.bin").unlink(), "missing"),
-        (lambda folder: (folder / "manifest.json").write_text("{"), "no sparselex artifact"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "cannot be read as JSON"),
     ],
 )
 def test_damage_is_named(tmp_path, damage, words):

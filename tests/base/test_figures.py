@@ -5,10 +5,16 @@ import pytest
 from pydantic import ValidationError
 
 from sparselex.base import intervals
+from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.estimates import DIVIDED_BY_ZERO, NOT_FINITE, figure_of, mean_figure, median_figure
 from sparselex.base.figures import FIGURES, Figure, Figures
 from sparselex.base.intervals import N_DRAWS, median_interval, resample
+from sparselex.base.staging import stage
+
+
+class Toy(Config):
+    """What a toy is made of: nothing."""
 
 
 def ratio(sums):
@@ -128,8 +134,10 @@ def test_no_record_holds_what_is_no_number(field):
 def test_figures_of_an_artifact_read_back_as_written(tmp_path):
     figure = mean_figure("x/y", [1.0, 2.0], "x", over="latents")
     found = Figures(figures=[figure], controls={"pca": [figure]})
-    found.write(tmp_path)
-    assert Figures.read(tmp_path) == found
-    (tmp_path / FIGURES).unlink()
-    with pytest.raises(UserError, match=FIGURES):
-        Figures.read(tmp_path)
+    with stage(tmp_path / "a", "toy", Toy(), {}) as staging:
+        found.write(staging.folder)
+        staging.finish()
+    assert Figures.read(tmp_path / "a") == found
+    (tmp_path / "a" / FIGURES).unlink()
+    with pytest.raises(UserError, match=f"{FIGURES} is damaged: missing"):
+        Figures.read(tmp_path / "a")

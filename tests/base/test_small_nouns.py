@@ -54,7 +54,9 @@ def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path):
     with pytest.raises(UserError, match=r"toy\.json does not exist(?s:.*)a JSON file with the fields of Toy"):
         Toy.from_file(tmp_path / "toy.json")
     for kind in (Figures, DensityHistogram, Evaluation):
-        with pytest.raises(UserError, match=r"\.json does not exist"):
+        with pytest.raises(
+            UserError, match=r"holds no sparselex artifact(?s:.*)one with a file (figures|density)\.json"
+        ):
             kind.read(tmp_path)
 
 

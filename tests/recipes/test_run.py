@@ -10,7 +10,7 @@ from sparselex.base.errors import UserError
 from sparselex.base.runs import RunCard
 from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.kinds import DICTIONARIES
-from sparselex.dictionaries.sparse.products import fastest_selection
+from sparselex.dictionaries.sparse.precision import fastest_selection
 from sparselex.evaluate.report import report
 from sparselex.recipes.choice import TrainingChoice
 from sparselex.recipes.config import RunConfig, new_run, twin_of

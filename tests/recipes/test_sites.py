@@ -60,7 +60,7 @@ def assert_effects(run, rows, readout, label):
             )
             tokens = torch.tensor([effect.token for effect in effects])
             torch.testing.assert_close(logits[latent, tokens], expected, rtol=1e-4, atol=1e-5)
-    page = TestClient(create_app(run.workspace)).get("/runs/main/features/0").text
+    page = TestClient(create_app(run.workspace), base_url="http://127.0.0.1").get("/runs/main/features/0").text
     assert label in page and "raises" in page
 
 
@@ -80,7 +80,7 @@ def test_a_transcoder_goes_through_every_stage(tmp_path, dtype):
     assert run.manifest("dictionary").inputs["target"] == OUT
     values = values_of(run)
     assert values["core/loss_recovered_mean"] > 0.5 and values["core/fvu"] < 0.9
-    page = TestClient(create_app(run.workspace)).get("/runs/main/features/0")
+    page = TestClient(create_app(run.workspace), base_url="http://127.0.0.1").get("/runs/main/features/0")
     assert page.status_code == 200 and "not write to the residual stream" not in page.text
 
 
@@ -129,7 +129,7 @@ def test_a_crosscoder_of_two_sites_goes_through_every_stage(tmp_path):
         parts = [values[site.replace("loss_recovered_mean", name)] for site in sites]
         assert values[f"core/{name}"] == pytest.approx(sum(parts) / 2, rel=0.25)
     write_report(run.workspace)
-    client = TestClient(create_app(run.workspace))
+    client = TestClient(create_app(run.workspace), base_url="http://127.0.0.1")
     assert client.get("/").status_code == 200 and client.get("/runs/main/features/0").status_code == 200
     written = dictionary.W_dec[:, 128:]
     assert_effects(run, written, run.model.readout(Hook("blocks.0.mlp.hook_post")), "embedded:blocks.0.mlp.hook_post")
@@ -253,7 +253,7 @@ def test_a_cross_layer_transcoder_goes_through_every_stage(tmp_path, three_layer
         assert values[f"core/{three_layers}:{site}/fvu"] < 0.6
         assert values[f"core/{three_layers}:{site}/l0"] == pytest.approx(9, rel=0.2)
     write_report(run.workspace)
-    client = TestClient(create_app(run.workspace))
+    client = TestClient(create_app(run.workspace), base_url="http://127.0.0.1")
     assert client.get("/").status_code == 200 and client.get("/runs/main/features/200").status_code == 200
     written = sum(dictionary.W_dec.split(32, dim=-1))
     assert_effects(run, written, run.model.readout(Hook("blocks.2.hook_resid_post")), "written to the 3 sites together")

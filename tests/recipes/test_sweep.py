@@ -195,7 +195,7 @@ def test_the_browser_and_the_terminal_show_it(swept, capsys):
     from fastapi.testclient import TestClient
 
     run, found = swept
-    page = TestClient(create_app(run.workspace)).get("/")
+    page = TestClient(create_app(run.workspace), base_url="http://127.0.0.1").get("/")
     assert page.status_code == 200 and "Sweep of main" in page.text
     for row in found.rows:
         assert row.name in page.text

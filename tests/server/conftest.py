@@ -5,12 +5,11 @@ import socket
 import threading
 
 import pytest
-import uvicorn
 from fastapi.testclient import TestClient
 
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.report import write_report
-from sparselex.server.app import create_app
+from sparselex.server.app import create_app, server_of
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -35,7 +34,7 @@ def workspace(small_workspace, tmp_path_factory) -> Workspace:
 
 @pytest.fixture(scope="session")
 def client(workspace) -> TestClient:
-    return TestClient(create_app(workspace))
+    return TestClient(create_app(workspace), base_url="http://127.0.0.1")
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +42,8 @@ def address(workspace):
     """A real server on a free local port."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(workspace), log_level="error"))
+    listener.listen()
+    server = server_of(create_app(workspace))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -7,8 +7,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from sparselex.atlas.records import SweepRow
+from sparselex.base.artifacts import identity, read_manifest
 from sparselex.base.figures import Figure
-from sparselex.base.runs import StageCard
+from sparselex.base.runs import RunCard, StageCard
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.records import DensityHistogram
 from sparselex.evaluate.report import write_report
@@ -28,13 +29,13 @@ def own(workspace, tmp_path) -> Workspace:
 
 def rewrite(workspace, run, **changes):
     """Change what a run says of itself."""
-    path = workspace.run(run) / "run.json"
-    values = json.loads(path.read_text())
-    path.write_text(json.dumps(values | {"card": values["card"] | changes}))
+    values = json.loads((workspace.run(run) / "run.json").read_text())
+    card = RunCard.parse(values["card"] | changes)
+    workspace.keep(card, values["config"], workspace.run(run))
 
 
 def page_of(workspace) -> str:
-    return TestClient(create_app(workspace)).get("/").text
+    return TestClient(create_app(workspace), base_url="http://127.0.0.1").get("/").text
 
 
 def test_every_figure_stands_beside_its_controls(workspace):
@@ -58,7 +59,7 @@ def test_a_failure_is_shown_as_not_measured(own):
 def test_a_report_older_than_an_artifact_is_called_so(own):
     report = json.loads(own.report.read_text())
     own.report.write_text(json.dumps(report | {"verdicts": []}))
-    assert "older than what it is about" in page_of(own)
+    assert "is not what its figures say now" in page_of(own)
 
 
 def test_a_report_that_cannot_be_made_again_says_why(own):
@@ -82,9 +83,9 @@ def test_missing_parts_keep_their_place(own):
     stages = [("harvest", "activations", False), ("index", "index", True), ("evaluate", "evaluation", True)]
     rewrite(own, "twin", stages=[StageCard(verb=v, makes=m, expected=e).to_json() for v, m, e in stages])
     text = page_of(own)
-    assert "sparselex evaluate own" in text and "<dt>not made yet</dt><dd>index</dd>" in text
+    assert f"sparselex evaluate {own.typed}" in text and "<dt>not made yet</dt><dd>index</dd>" in text
     assert "/runs/twin/features" not in text and "/runs/main/features" in text
-    client = TestClient(create_app(own))
+    client = TestClient(create_app(own), base_url="http://127.0.0.1")
     found = client.get("/runs/twin/features")
     assert found.status_code == 404 and f"sparselex index {own.typed} --run twin" in found.text
     assert "Not made yet: index." in client.get("/about/twin").text
@@ -96,7 +97,9 @@ def test_another_run_is_no_control_and_another_text_is_shown_with_its_readers(ow
     corpus = own.card("main").corpus
     shutil.copytree(own.corpora / corpus, own.corpora / "second")
     manifest = json.loads((own.corpora / "second" / "manifest.json").read_text())
-    manifest["id"], manifest["config"]["source"] = "another", "another/text"
+    manifest["config"]["source"] = "another/text"
+    parts = {name: manifest[name] for name in ("kind", "config", "inputs", "notes")}
+    manifest["id"] = identity(**parts, files=read_manifest(own.corpora / corpus).files)
     (own.corpora / "second" / "manifest.json").write_text(json.dumps(manifest))
     rewrite(own, "other", name="other", twin="none", twin_of=None, corpus="second")
     write_report(own)
@@ -118,7 +121,7 @@ def test_a_run_that_does_not_say_what_it_is_keeps_its_place(own):
     page = overview(OpenWorkspace(own))
     assert [bool(run.failure) for run in page.runs] == [False, True]
     assert "has no run" in page_of(own)
-    assert TestClient(create_app(own)).get("/runs/twin/features").status_code == 409
+    assert TestClient(create_app(own), base_url="http://127.0.0.1").get("/runs/twin/features").status_code == 409
 
 
 def test_an_empty_workspace_says_how_to_begin(tmp_path):
@@ -127,12 +130,12 @@ def test_an_empty_workspace_says_how_to_begin(tmp_path):
 
 def test_a_damaged_index_is_no_missing_page(own):
     (own.run("main") / "index" / "positions.npy").write_bytes(b"")
-    found = TestClient(create_app(own)).get("/runs/main/features/1")
+    found = TestClient(create_app(own), base_url="http://127.0.0.1").get("/runs/main/features/1")
     assert found.status_code == 409 and "damaged" in found.text and "cannot be shown" in found.text
 
 
 def test_a_replaced_index_is_opened_again(own):
-    client = TestClient(create_app(own))
+    client = TestClient(create_app(own), base_url="http://127.0.0.1")
     before = client.get("/runs/main/features/3.json").json()["provenance"]["index"]
     shutil.rmtree(own.run("main") / "index")
     shutil.copytree(own.run("twin") / "index", own.run("main") / "index")
@@ -145,7 +148,7 @@ def test_reading_changes_no_file(own):
             path: path.read_bytes() for path in own.path.rglob("*") if path.is_file() and "sqlite-" not in path.name
         }
 
-    before, client = state(), TestClient(create_app(own))
+    before, client = state(), TestClient(create_app(own), base_url="http://127.0.0.1")
     for page in (
         "/",
         "/runs/main/features?q=def",

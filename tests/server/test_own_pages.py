@@ -74,7 +74,7 @@ def documented(install) -> None:
 
 
 def test_a_page_of_the_workspace_without_a_template(documented, workspace):
-    client = TestClient(create_app(workspace))
+    client = TestClient(create_app(workspace), base_url="http://127.0.0.1")
     record, page = client.get("/disk.json").json(), client.get("/disk").text
     kinds = {(one["run"], one["kind"]) for one in record["artifacts"]}
     assert record["title"] == "On disk" and ("main", "index") in kinds and ("twin", "dictionary") in kinds
@@ -123,7 +123,7 @@ PAGE = Page(path="/mixed", build=mixed)
 
 def test_any_record_is_shown(install, workspace):
     install("mixed", MIXED, "mixed = mixed:PAGE")
-    client = TestClient(create_app(workspace))
+    client = TestClient(create_app(workspace), base_url="http://127.0.0.1")
     page = client.get("/mixed")
     assert page.status_code == 200 and client.get("/mixed.json").json()["whole"] == 12345
     for shown in ("yes", "12,345", "0.2500", "&lt;one&gt;", "1,000", '<td class="">0.7500</td>', "0.1250", "0.5000"):
@@ -133,14 +133,14 @@ def test_any_record_is_shown(install, workspace):
 
 
 def test_the_links_stand_on_every_page(documented, workspace):
-    client = TestClient(create_app(workspace))
+    client = TestClient(create_app(workspace), base_url="http://127.0.0.1")
     for page in ("/", "/runs/main/features", "/runs/main/features/3", "/about/twin", "/nowhere"):
         assert '<a href="/disk">Disk</a>' in client.get(page).text, page
 
 
 def test_a_page_of_a_run_with_a_template_beside_its_module(install, workspace):
     install("best", BEST, "best = best:PAGE").joinpath("best.html").write_text(TEMPLATE)
-    client = TestClient(create_app(workspace))
+    client = TestClient(create_app(workspace), base_url="http://127.0.0.1")
     record, page = client.get("/runs/twin/features/best.json?n=3").json(), client.get("/runs/twin/features/best")
     assert record["title"] == "Best of twin" and len(record["latents"]) == 3
     assert page.status_code == 200 and '<p class="best">' in page.text and 'href="/static/style.css"' in page.text
@@ -155,7 +155,7 @@ def test_a_page_of_a_run_with_a_template_beside_its_module(install, workspace):
 def test_a_page_that_needs_an_artifact_is_linked_only_where_it_is(install, workspace, tmp_path):
     text = BEST.replace('("index",)', '("circuits",)')
     install("best", text, "best = best:PAGE").joinpath("best.html").write_text(TEMPLATE)
-    client = TestClient(create_app(workspace))
+    client = TestClient(create_app(workspace), base_url="http://127.0.0.1")
     assert "/features/best" not in client.get("/").text + client.get("/runs/main/features").text
 
 

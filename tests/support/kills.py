@@ -1,12 +1,13 @@
-"""Kills a command before and after every call that changes files: `python -m tests.support.kills [VERB ...]`.
+"""Stops a command at every call that changes files: `python -m tests.support.kills kill|full VERB ...`.
 
-Each verb of a small run is taken once undisturbed, and then once for every such call, in a copy of what it found: it is
-killed there, given again, and what it leaves is held against the undisturbed run. An interpreter that has everything
-loaded is forked for each; it computes with one thread, since threads do not survive a fork. Prints a JSON object: how
-many calls each verb makes, and what went wrong where.
+Each verb of a small run is taken once undisturbed, and then once for every such call, in a copy of what it found: there
+it is killed, or the disk is full from there on; then it is given again, and what it leaves is held against the
+undisturbed run. An interpreter that has everything loaded is forked for each; it computes with one thread,
+since threads do not survive a fork. Prints a JSON object: how many calls each verb makes, and what went wrong where.
 """
 
 import builtins
+import errno
 import functools
 import io
 import json
@@ -29,7 +30,7 @@ from sparselex.recipes import run as runs
 from tests.support.contents import contents
 from tests.support.small import write_documents
 
-TEXT, SMALL = ["--text", "{text}", "--context", "32"], ["--expansion", "0.125", "--tokens", "3000"]
+TEXT, SMALL = ["--text", "{text}", "--context", "32"], ["--expansion", "0.0625", "--tokens", "3000"]
 ROWS = ["--n-rows", "8", "--moment-rows", "8"]
 
 
@@ -59,17 +60,29 @@ CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate")
 """Audit events of calls that change files; those that open one for writing are wrapped."""
 
 
-def count_calls(folder: Path, kill_at: int | None) -> Callable[[], int]:
-    """From now on count the calls of this process that change files under `folder`, and die at the one numbered
-    `kill_at`; returns what gives the count."""
+class Stop(NamedTuple):
+    """Where a command is stopped."""
+
+    how: str
+    """kill, or full."""
+
+    at: int
+    """The number of the call."""
+
+
+def count_calls(folder: Path, stop: Stop | None) -> Callable[[], int]:
+    """From now on count the calls of this process that change files under `folder`, and stop at one of them; returns
+    what gives the count."""
     n, root = 0, str(folder)
     opened, synced, connect = io.open, os.fsync, sqlite3.connect
 
-    def call() -> None:
+    def call(full: Exception | None = None) -> None:
         nonlocal n
         n += 1
-        if n == kill_at:
+        if stop and stop.how == "kill" and n == stop.at:
             os.kill(os.getpid(), signal.SIGKILL)
+        if stop and stop.how == "full" and n >= stop.at and full:
+            raise full
 
     def is_ours(path: Any) -> bool:
         return isinstance(path, str | os.PathLike) and os.fspath(path).startswith(root)
@@ -82,20 +95,20 @@ def count_calls(folder: Path, kill_at: int | None) -> Callable[[], int]:
     def open_(file: Any, mode: str = "r", *more: Any, **options: Any) -> Any:
         writes = is_ours(file) and not set(mode) <= set("rbt")
         if writes:
-            call()
+            call(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(file)))
         found = opened(file, mode, *more, **options)
         if writes:
             call()
         return found
 
     def fsync(handle: int) -> None:
-        call()
+        call(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
         synced(handle)
 
     class Connection(sqlite3.Connection):
         def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
             if not statement.startswith(("SELECT", "PRAGMA query")):
-                call()
+                call(None if statement == "ROLLBACK" else sqlite3.OperationalError("database or disk is full"))
             return super().execute(statement, *values)
 
     sys.addaudithook(hook)
@@ -118,7 +131,7 @@ class Ended(NamedTuple):
     """What it printed to its error stream."""
 
 
-def take(arguments: Sequence[str], folder: Path, notes: Path, kill_at: int | None = None) -> Ended:
+def take(arguments: Sequence[str], folder: Path, notes: Path, stop: Stop | None = None) -> Ended:
     """Run `sparselex` with these arguments in a fork of this process."""
     for path in (notes, said := notes.with_suffix(".err")):
         path.unlink(missing_ok=True)
@@ -130,7 +143,7 @@ def take(arguments: Sequence[str], folder: Path, notes: Path, kill_at: int | Non
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT), 2)
-        n_calls = count_calls(folder, kill_at)
+        n_calls = count_calls(folder, stop)
         try:
             main(list(arguments))
             code = 0
@@ -189,13 +202,15 @@ class Killing:
         assert ended.status == 0, ended.said
         return ended.n_calls
 
-    def fault(self, name: str, kill_at: int) -> str:
-        """What is wrong after a kill at the call numbered `kill_at` and a second start; empty if nothing is."""
+    def fault(self, name: str, stop: Stop) -> str:
+        """What is wrong after such a stop and a second start; empty if nothing is."""
         expected = self.undisturbed(name)
         self._begin(name)
-        killed = self._take(name, kill_at)
-        if killed.status != signal.SIGKILL:
-            return f"was not killed, but ended with {killed.status}: {killed.said[-500:]}"
+        stopped = self._take(name, stop)
+        if stop.how == "kill" and stopped.status != signal.SIGKILL:
+            return f"was not killed, but ended with {stopped.status}: {stopped.said[-500:]}"
+        if stop.how == "full" and not _is_told(stopped):
+            return f"ended with {stopped.status}: {stopped.said[-800:]}"
         again = self._take(name)
         return f"cannot go on: {again.said[-500:]}" if again.status else difference(state(self.work), expected)
 
@@ -206,22 +221,29 @@ class Killing:
             shutil.rmtree(self.work, ignore_errors=True)
             shutil.copytree(self._kept(before), self.work)
 
-    def _take(self, name: str, kill_at: int | None = None) -> Ended:
+    def _take(self, name: str, stop: Stop | None = None) -> Ended:
         arguments = [argument.format(w=self.work, text=self.text) for argument in VERBS[name].arguments]
-        return take(arguments, self.work, self.root / "calls", kill_at)
+        return take(arguments, self.work, self.root / "calls", stop)
 
     def _kept(self, name: str) -> Path:
         return self.root / "kept" / name
 
 
-def run(names: Sequence[str]) -> dict[str, Any]:
-    """Kill the verbs named everywhere."""
+def _is_told(ended: Ended) -> bool:
+    """Whether a full disk was one message, or did no harm (what was left to write was a convenience)."""
+    code = os.waitstatus_to_exitcode(ended.status)
+    return code == 0 or (code == 2 and ended.said.count("error:") == 1 and "to do:" in ended.said)
+
+
+def run(how: str, names: Sequence[str]) -> dict[str, Any]:
+    """Stop the verbs named, at every call or, where the disk is full, at every third."""
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         killing = Killing(Path(folder))
         for name in names:
             n_calls = killing.calls(name)
-            faults = {at: fault for at in range(1, n_calls + 1) if (fault := killing.fault(name, at))}
+            stops = [Stop(how, at) for at in range(1, n_calls + 1, 3 if how == "full" else 1)]
+            faults = {stop.at: fault for stop in stops if (fault := killing.fault(name, stop))}
             found[name] = {"calls": n_calls, "faults": faults}
     return found
 
@@ -231,4 +253,4 @@ if __name__ == "__main__":
     models = functools.cache(lambda name: load_model(ModelConfig(name=name)))
     models("embedded")
     runs.load_model = lambda config: models(config.name)  # type: ignore[attr-defined]
-    print(json.dumps(run(sys.argv[1:] or list(VERBS)), indent=1))
+    print(json.dumps(run(sys.argv[1], sys.argv[2:]), indent=1))

@@ -90,18 +90,24 @@ class PrefetchedUnits:
         # CUDA does not survive a fork, nor do locks held by threads.
         context = torch.multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, self._units, torch.get_num_threads()), daemon=True)
+        process = context.Process(target=_serve, args=(theirs, torch.get_num_threads()), daemon=True)
+        process.start()
+        theirs.close()  # the worker's end must be open in the worker alone, or its death would go unnoticed
+        self._end = weakref.finalize(self, _end, process, ours)
+        self._worker = process, ours
         try:
-            process.start()
+            # Not as an argument: what a process is started with goes through a pipe whose other end is open here as
+            # well, and were the process dead already, writing more than the pipe holds would never end.
+            ours.send(self._units)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
+            self.close()
             raise UserError(
                 f"{type(self._units).__name__} cannot be sent to another process: {error}.",
                 "units that can be pickled",
                 "train without --prefetch.",
             ) from None
-        theirs.close()  # the worker's end must be open in the worker alone, or its death would go unnoticed
-        self._end = weakref.finalize(self, _end, process, ours)
-        self._worker = process, ours
+        except (EOFError, ConnectionError):
+            raise self._gone(process) from None
         return self._worker
 
     def _forget(self, pipe: Connection) -> None:
@@ -153,13 +159,14 @@ def _unpacked(answer: tuple[Any, ...]) -> Batch:
     return Batch(x, positions.numpy(), target)
 
 
-def _serve(pipe: Connection, units: Units, n_threads: int) -> None:
-    """The worker: answer one request after the other until the pipe breaks."""
+def _serve(pipe: Connection, n_threads: int) -> None:
+    """The worker: take the units, then answer one request after the other until the pipe breaks."""
     # Ctrl-C reaches the whole group; the parent decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(n_threads)
     keep_freed_memory()
     try:
+        units = pipe.recv()
         while True:
             pipe.send(_answer(units, pipe.recv()))
     except (EOFError, BrokenPipeError, ConnectionResetError):

@@ -13,6 +13,7 @@ from sparselex.atlas.config import DiffConfig
 from sparselex.atlas.difference import LatentDiff, diff_figures, directions, is_specific
 from sparselex.atlas.records import DIFF, DIFF_CLASSES, LATENTS, LatentDifference, ModelDiff
 from sparselex.atlas.scaling import LatentScaling
+from sparselex.base.artifacts import record_of
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Figures
 from sparselex.base.files import write_json
@@ -46,7 +47,7 @@ def diff(
     to, sited = Path(to), Sited(sites=sites, options=config)
     with stage(to, "diff", sited, inputs) as staging:
         if staging.made:
-            return ModelDiff.from_file(to / DIFF)
+            return record_of(ModelDiff, to, DIFF)
         keep_freed_memory()
         reader = Reader(model, corpus, sites, batch_rows=config.batch_rows)
         scaling = LatentScaling(found, dictionary.b_dec)

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field
 
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
-from sparselex.base.files import FileEntry, checksum, fingerprint, read_json, write_json
+from sparselex.base.files import FileEntry, checksum, fingerprint, look, read_json, remembered, write_json
+
+RecordT = TypeVar("RecordT", bound=Config)
 
 FORMAT = 1
 """Version of the artifact format; raised when older readers could misread what we write."""
@@ -61,14 +63,13 @@ def open_artifact(path: Path | str, kind: str) -> Manifest:
     """Read and check the manifest of artifact `path`: that it is what was written, of this kind, and that every file is
     there in its size. Raises `UserError` naming the folder or file at fault."""
     path = Path(path)
-    values = read_json(path / MANIFEST)
-    if values is None:
+    if not (path / MANIFEST).is_file():
         raise UserError(
             f"{path} holds no sparselex artifact (no readable {MANIFEST}).",
             f"a finished {kind} folder",
             f"check the path, or run the stage that makes the {kind}.",
         )
-    manifest = parse_manifest(values, path / MANIFEST)
+    manifest = read_manifest(path)
     if manifest.kind != kind:
         raise UserError(f"{path} is a {manifest.kind} artifact.", f"a {kind} artifact", "check the path.")
     for name, entry in manifest.files.items():
@@ -78,13 +79,32 @@ def open_artifact(path: Path | str, kind: str) -> Manifest:
     return manifest
 
 
-def parse_manifest(values: Any, path: Path) -> Manifest:
-    """The manifest in the JSON values of the file `path`. Raises `UserError` unless it is as it was written, by a
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of artifact `path`, whatever its kind. Raises `UserError` unless it is as it was written, by a
     version that we understand."""
+    return remembered(path / MANIFEST, _parsed_manifest)
+
+
+def record_of(kind: type[RecordT], path: Path, name: str) -> RecordT:
+    """The record in the file `name` of artifact `path`. Raises `UserError` if either is not there, or not as it was
+    written."""
+    if not (path / MANIFEST).is_file():
+        raise UserError(f"{path} holds no sparselex artifact.", f"one with a file {name}", "check the path.")
+    return remembered(verified(path, name, read_manifest(path)), kind.from_file)
+
+
+def _parsed_manifest(path: Path) -> Manifest:
+    values = read_json(path)
     version = values.get("format") if isinstance(values, dict) else None
     if isinstance(version, int) and version > FORMAT:
         raise UserError(
             f"{path} has format {version}.", f"at most {FORMAT}", "open it with a later version of sparselex."
+        )
+    if values is None:
+        raise UserError(
+            f"{path} is damaged: it cannot be read as JSON.",
+            "the manifest as it was written",
+            f"delete {path.parent} and run the stage that made it again.",
         )
     manifest = Manifest.parse(values, str(path))
     contents = {name: getattr(manifest, name) for name in ("kind", "config", "inputs", "notes", "files", "format")}
@@ -103,7 +123,10 @@ def verified(path: Path | str, name: str, manifest: Manifest) -> Path:
 
     Raises `UserError` if they differ.
     """
-    file, now = Path(path) / name, _look(Path(path) / name, manifest.files[name])
+    file, entry = Path(path) / name, manifest.files.get(name)
+    if entry is None or not file.is_file():
+        raise damaged(file, "missing", entry)
+    now = [entry.sha256, *look(file)]
     if _VERIFIED.get(file) != now:
         noted = read_json(Path(path) / VERIFIED)
         if not isinstance(noted, dict) or noted.get(name) != now:
@@ -114,7 +137,7 @@ def verified(path: Path | str, name: str, manifest: Manifest) -> Path:
 
 def note_verified(path: Path, manifest: Manifest) -> None:
     """Remember that every file of an artifact agrees with its checksum, where that has just been made of it."""
-    write_json(path / VERIFIED, {name: _look(path / name, entry) for name, entry in manifest.files.items()})
+    write_json(path / VERIFIED, {name: [entry.sha256, *look(path / name)] for name, entry in manifest.files.items()})
 
 
 def verify_file(path: Path, name: str, manifest: Manifest) -> None:
@@ -124,16 +147,10 @@ def verify_file(path: Path, name: str, manifest: Manifest) -> None:
         raise damaged(path / name, "other contents (checksum differs)", entry)
 
 
-def damaged(path: Path, found: str, entry: FileEntry) -> UserError:
+def damaged(path: Path, found: str, entry: FileEntry | None) -> UserError:
     """What is said of a file of an artifact that is not what was written."""
     return UserError(
         f"{path} is damaged: {found}.",
-        f"{entry.n_bytes} bytes with SHA-256 {entry.sha256[:12]}…",
+        f"{entry.n_bytes} bytes with SHA-256 {entry.sha256[:12]}…" if entry else "a file that the manifest lists",
         f"delete {path.parent} and run the stage that made it again.",
     )
-
-
-def _look(path: Path, entry: FileEntry) -> list[Any]:
-    """How a file looks now, with the checksum that is asked of it."""
-    found = path.stat()
-    return [entry.sha256, found.st_size, found.st_mtime_ns, found.st_ino]

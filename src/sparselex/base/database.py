@@ -83,10 +83,18 @@ class Database:
         which = (os.getpid(), found.st_dev, found.st_ino)
         kept = getattr(self._kept, "reader", None)
         if kept is None or kept[0] != which:
-            db = self._connect("rw")
+            db = self._connect(self._mode())
             db.execute("PRAGMA query_only = ON")
             self._kept.reader = kept = (which, db)
         return kept[1]
+
+    def _mode(self) -> str:
+        """How the file is opened for reading. SQLite makes files beside it, and where it may not, it must be told that
+        nobody writes: which is so where nothing waits in the log."""
+        if os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK):
+            return "rw"
+        log = self.path.with_name(f"{self.path.name}-wal")
+        return "ro" if log.exists() and log.stat().st_size else "ro&immutable=1"
 
     def _migrate(self, db: sqlite3.Connection) -> None:
         version = self._version(db)
@@ -134,6 +142,17 @@ class Database:
             f"version {known}",
             newer if version > known else older,
         )
+
+
+def integrity(path: Path) -> str:
+    """What SQLite finds wrong with a database file, in words; empty if nothing is."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            found = [row[0] for row in db.execute("PRAGMA integrity_check(5)") if row[0] != "ok"]
+            loose = [f"a row of {row[0]} belongs to nothing" for row in db.execute("PRAGMA foreign_key_check")]
+    except sqlite3.Error as error:
+        return str(error)
+    return "; ".join([*found, *loose[:1]])
 
 
 @contextmanager

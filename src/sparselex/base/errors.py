@@ -1,5 +1,7 @@
 """The one error a user can cause, and how it speaks."""
 
+import errno
+
 
 class UserError(Exception):
     """Something the user can put right.
@@ -13,3 +15,20 @@ class UserError(Exception):
         self.given = given
         self.expected = expected
         self.todo = todo
+
+
+REFUSALS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE),
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
+)
+"""What a file system may answer to a program that has no fault: full, not allowed, not there, no such kind of thing."""
+
+
+def refusal(error: OSError) -> UserError:
+    """What is said of such an answer."""
+    what = "Reading or writing" + (f" {error.filename}" if error.filename else "")
+    return UserError(
+        f"{what} failed: {error.strerror}.",
+        "files and folders that are there and that you may use, on a disk with room",
+        "put that right or choose another folder, then run the same command again; finished work is kept.",
+    )

@@ -5,6 +5,7 @@ from typing import Self
 
 from pydantic import FiniteFloat, model_validator
 
+from sparselex.base.artifacts import record_of
 from sparselex.base.config import Config
 from sparselex.base.files import write_json
 
@@ -65,7 +66,7 @@ class Figures(Config):
     @classmethod
     def read(cls, folder: Path) -> "Figures":
         """The figures of the artifact `folder`. Raises `UserError` if they are missing or damaged."""
-        return Figures.from_file(folder / FIGURES)
+        return record_of(Figures, folder, FIGURES)
 
     def write(self, folder: Path) -> None:
         """Put them into the folder of an artifact in progress."""

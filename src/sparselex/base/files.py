@@ -5,11 +5,14 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from glob import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sparselex.base.config import Config
+
+T = TypeVar("T")
 
 _CHUNK = 1 << 22
 _ASIDE = ".aside"
@@ -66,6 +69,28 @@ def read_json(path: Path) -> Any | None:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
+
+
+_REMEMBERED: dict[tuple[Path, Any], tuple[Any, Any]] = {}
+
+
+def remembered(path: Path, make: Callable[[Path], T]) -> T:
+    """What `make` makes of a file, made again when the file looks another (by size, time and place on disk).
+
+    What is made is shared by all who ask: nobody may change it. Raises what `make` raises, and `OSError` where there is
+    no such file.
+    """
+    now, key = look(path), (path, make)
+    if key not in _REMEMBERED or _REMEMBERED[key][0] != now:
+        _REMEMBERED[key] = (now, make(path))
+    found: T = _REMEMBERED[key][1]
+    return found
+
+
+def look(path: Path) -> tuple[int, int, int]:
+    """How a file looks without reading it: size in bytes, time of the last change in nanoseconds, place on disk."""
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def remove_asides(folder: Path, name: str = "*") -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -25,6 +26,11 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
+def plain(text: str) -> str:
+    """Text for a terminal: what could move its cursor, change its title or hide what stands there is written out."""
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def percent(share: float) -> str:
     """A share as a percentage with three significant figures."""
     return f"{number(100 * share, 3)} %"
@@ -34,5 +40,8 @@ def pretty(value: object) -> str:
     """A JSON value over several lines."""
     return json.dumps(value, indent=2, ensure_ascii=False)
 
+
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Control characters but for tabs and line ends, and what turns the direction of text."""
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

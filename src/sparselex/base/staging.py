@@ -7,7 +7,6 @@ which files are the artifact's; any other begins with an empty folder.
 """
 
 import contextlib
-import errno
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -23,10 +22,10 @@ from sparselex.base.artifacts import (
     identity,
     note_verified,
     open_artifact,
-    parse_manifest,
+    read_manifest,
 )
 from sparselex.base.config import Config
-from sparselex.base.errors import UserError
+from sparselex.base.errors import REFUSALS, UserError
 from sparselex.base.files import FileEntry, checksum, flush, read_json, remove, remove_asides, write_json
 from sparselex.base.locks import lock
 
@@ -150,7 +149,7 @@ def disk_errors(to: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM):
+        if error.errno not in REFUSALS:
             raise
         raise UserError(
             f"Writing {to} failed: {error.strerror}.",
@@ -160,9 +159,9 @@ def disk_errors(to: Path) -> Iterator[None]:
 
 
 def _ask(to: Path, config: dict[str, Any]) -> None:
-    guard, values = _GUARD.get(), read_json(to / MANIFEST)
-    if guard is not None and values is not None:
-        guard(to, parse_manifest(values, to / MANIFEST), config)
+    guard = _GUARD.get()
+    if guard is not None and (to / MANIFEST).is_file():
+        guard(to, read_manifest(to), config)
 
 
 def _take_up(folder: Path, key: Mapping[str, Any], resumes: bool) -> None:

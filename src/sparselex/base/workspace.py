@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sparselex.base.artifacts import MANIFEST, Manifest
+from sparselex.base.artifacts import MANIFEST, Manifest, read_manifest
 from sparselex.base.errors import UserError
-from sparselex.base.files import is_aside, read_json, write_file, write_json
+from sparselex.base.files import fingerprint, is_aside, read_json, write_file, write_json
 from sparselex.base.runs import RunCard
 
 LAYOUT = 2
@@ -97,7 +97,8 @@ class Workspace:
         be that."""
         folder = folder or self.run(card.name)
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / _RUN, {"card": card.to_json(), "config": config})
+        kept = {"card": card.to_json(), "config": config}
+        write_json(folder / _RUN, kept | {"check": fingerprint(kept)})
 
     @contextmanager
     def as_it_was_if_refused(self, run: str) -> Iterator[None]:
@@ -129,7 +130,7 @@ class Workspace:
     def artifacts(self, run: str) -> dict[str, Manifest]:
         """The manifests of a run's finished artifacts by the name of their folder, in the order of their names."""
         paths = sorted(self.run(run).glob(f"*/{MANIFEST}"))
-        return {path.parent.name: Manifest.from_file(path) for path in paths}
+        return {path.parent.name: read_manifest(path.parent) for path in paths}
 
     def _kept(self, run: str) -> dict[str, Any]:
         values = read_json(self.run(run) / _RUN)
@@ -138,6 +139,13 @@ class Workspace:
                 f"{self.path} has no run {run!r}.",
                 "one of the runs " + (", ".join(self.begun()) or "(none yet)"),
                 "check the name, or begin with `sparselex harvest`.",
+            )
+        if values.pop("check", None) != fingerprint(values):
+            raise UserError(
+                f"{self.run(run) / _RUN} is not as it was written.",
+                "the run's configuration, unchanged",
+                "restore it, or delete it and begin the run again with the options that it had; what it made is kept "
+                "where they are the same.",
             )
         return values
 

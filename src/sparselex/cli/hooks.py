@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from sparselex.base.formats import plain
 from sparselex.cli.showing import print_json
 
 
@@ -23,5 +24,5 @@ def hooks(
         print_json([{"name": point.name, "width": point.width} for point in points])
         return
     for point in points:
-        print(f"{point.width:>7}  {point.name}")
+        print(plain(f"{point.width:>7}  {point.name}"))
     print("Any other module: module:<dotted path>, its output. One head of attn.hook_q, _k, _v or _z: NAME:HEAD.")

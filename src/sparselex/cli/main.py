@@ -1,13 +1,18 @@
 """`sparselex`: the door where a user's mistake becomes one message and exit code 2."""
 
+import io
 import logging
+import os
 import sys
+import traceback
 from importlib.metadata import version
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, NoReturn
 
 import typer
 
-from sparselex.base.errors import UserError
+from sparselex.base.errors import REFUSALS, UserError, refusal
+from sparselex.base.formats import plain
 from sparselex.cli.verbs import Verbs
 
 HELP = (
@@ -45,12 +50,42 @@ def options(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point of the command line; `arguments` in place of those that the program was started with."""
+    """Entry point of the command line; `arguments` in place of those that the program was started with.
+
+    A mistake ends with exit code 2, a fault of ours with 1.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not every terminal knows every character
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(arguments)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(f"error: {error}", 2)
     except KeyboardInterrupt:
-        print("\nstopped; finished work is kept, run the same command again to go on.", file=sys.stderr)
-        sys.exit(130)
+        _end("\nstopped; finished work is kept, run the same command again to go on.", 130)
+    except BrokenPipeError:  # whoever read has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(0)
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            _end_in_fault(error)
+        _end(f"error: {refusal(error)}", 2)
+    except Exception as error:
+        _end_in_fault(error)
+
+
+def _end(words: str, code: int) -> NoReturn:
+    print(plain(words), file=sys.stderr)
+    sys.exit(code)
+
+
+def _end_in_fault(error: Exception) -> NoReturn:
+    """Say that it is not the user's mistake, where it happened, and how we hear of it."""
+    if logging.getLogger().isEnabledFor(logging.INFO):  # --verbose
+        traceback.print_exception(error)
+    *_, last = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "sparselex" in frame.filename] or [last]
+    where = f"{Path(ours[-1].filename).name}, line {ours[-1].lineno}, in {ours[-1].name}"
+    said = f"{type(error).__name__}: {str(error)[:500]}"
+    todo = "report it as an issue, with the command and what it prints as `sparselex --verbose VERB ...`."
+    _end(f"error: This is a fault in sparselex ({where}): {said}\n  expected: a message that helps\n  to do: {todo}", 1)

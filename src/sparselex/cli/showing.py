@@ -5,6 +5,7 @@ from typing import Any
 
 from sparselex.base.artifacts import Manifest
 from sparselex.base.config import Config
+from sparselex.base.formats import plain
 
 
 def show(shown: Config, line: str) -> None:
@@ -16,7 +17,7 @@ def show(shown: Config, line: str) -> None:
         if table:
             table(shown)
     if line:
-        print(line)
+        print(plain(line))
 
 
 def print_json(value: Any) -> None:

@@ -5,10 +5,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sparselex.atlas.records import LatentDifference, ModelDiff, SweepReport
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure
+from sparselex.base.formats import plain
 from sparselex.evaluate.report import Report
 
 WIDTH = 160
@@ -28,12 +30,12 @@ def print_report(found: Report, console: Console | None = None) -> None:
         table.add_row(figure.name, value.strip(), interval(figure), number(figure.null), *beside, f"{figure.n:,}")
     console.print(table)
     for verdict in found.verdicts:
-        console.print(f"• {verdict}", highlight=False)
+        _say(console, f"• {verdict}")
     if found.others:
-        console.print(f"• Other evaluated runs, no controls of this one: {', '.join(found.others)}.", highlight=False)
+        _say(console, f"• Other evaluated runs, no controls of this one: {', '.join(found.others)}.")
     if found.stale:
         words = "measured on another dictionary or index than the run has now"
-        console.print(f"• Left out, {words}: {', '.join(found.stale)}.", highlight=False)
+        _say(console, f"• Left out, {words}: {', '.join(found.stale)}.")
 
 
 def print_diff(found: ModelDiff, console: Console | None = None) -> None:
@@ -41,7 +43,7 @@ def print_diff(found: ModelDiff, console: Console | None = None) -> None:
     console = _console(console)
     by_name = {figure.name: figure for figure in found.figures}
     a, b = found.models
-    console.print(f"a: {a}, b: {b}; {found.n_tokens:,} tokens of test documents", highlight=False)
+    _say(console, f"a: {a}, b: {b}; {found.n_tokens:,} tokens of test documents")
     columns = ("class", "latents", "share", "95 % interval", "truly specific", "95 % interval")
     table = _table("latents by class", columns)
     for name, n in found.n_latents.items():
@@ -49,13 +51,13 @@ def print_diff(found: ModelDiff, console: Console | None = None) -> None:
         table.add_row(name, f"{n:,}", *(cell for figure in figures for cell in _with_interval(figure)))
     console.print(table)
     alike, between = _with_interval(by_name["diff/shared_cosine"])
-    console.print(
+    _say(
+        console,
         f"mean cosine of the two rows of shared latents: {alike}{f' ({between})' if between else ''}; near 0 the "
         "models have no directions in common, and the following says nothing.",
-        highlight=False,
     )
     if found.n_silent:
-        console.print(f"{found.n_silent:,} latents were active on none of these tokens.", highlight=False)
+        _say(console, f"{found.n_silent:,} latents were active on none of these tokens.")
     for name, model in zip(("only_a", "only_b"), (a, b), strict=True):
         if found.most_specific[name]:
             console.print(_most_specific(model, found.most_specific[name]))
@@ -94,11 +96,22 @@ def _console(console: Console | None) -> Console:
     return console
 
 
+def _say(console: Console, words: str) -> None:
+    console.print(Text(plain(words)))
+
+
+class _Table(Table):
+    """Cells are text as it is: what stands there may come out of other people's files."""
+
+    def add_row(self, *cells: Any, **style: Any) -> None:
+        super().add_row(*(Text(plain(cell)) for cell in cells), **style)
+
+
 def _table(title: str, columns: Iterable[str]) -> Table:
     """A table whose first column is text, and whose others are numbers."""
-    table = Table(title=title, title_justify="left")
+    table = _Table(title=Text(plain(title), style="table.title"), title_justify="left")
     for place, column in enumerate(columns):
-        table.add_column(column, justify="right" if place else "left", overflow="fold")
+        table.add_column(Text(plain(column)), justify="right" if place else "left", overflow="fold")
     return table
 
 

@@ -14,6 +14,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+import torch
 from huggingface_hub import snapshot_download
 
 from sparselex.base.errors import UserError
@@ -66,6 +67,13 @@ def import_dictionary(source: Path | str, *, transcoder: bool = False) -> Import
     dictionary = found.dictionary
     if not found.is_folded:
         dictionary.fold([1.0] * len(dictionary.parts_in), [1.0] * len(dictionary.parts_out))
+    # Of numbers near the largest that there are, rows and their lengths may be none any more.
+    if broken := [name for name, value in dictionary.state_dict().items() if not torch.isfinite(value).all()]:
+        raise UserError(
+            f"{files.folder} cannot be read as a dictionary: {broken[0]} overflows at unit length of its rows.",
+            "weights of a size that float32 can square",
+            "fetch it again, or scale the weights down.",
+        )
     dictionary.eval().requires_grad_(False)
     return Imported(dictionary, name, found.model_name, found.hooks, found.target, found.said)
 

@@ -46,14 +46,14 @@ class Tensors:
         if name not in self._values:
             raise self.fault(f"tensor {name!r} is missing (there are {', '.join(sorted(self._values)) or 'none'})")
         value = self._values[name]
-        if value.is_sparse or value.is_complex() or value.is_quantized:
+        if not _is_plain(value):
             raise self.fault(f"tensor {name!r} is no plain table of real numbers")
-        value = value.float()
         if value.ndim != len(shape) or any(
             want not in (-1, have) for want, have in zip(shape, value.shape, strict=True)
         ):
             wanted = ", ".join("any" if length == -1 else str(length) for length in shape)
             raise self.fault(f"tensor {name!r} has shape {list(value.shape)}, not [{wanted}]")
+        value = value.float()
         if not torch.isfinite(value).all():
             raise self.fault(f"tensor {name!r} holds NaN or infinity")
         return value
@@ -66,6 +66,23 @@ class Tensors:
     def fault(self, reason: str) -> UserError:
         """The error that says why this file cannot be read."""
         return _unreadable(self.path, reason)
+
+
+def _is_plain(value: Tensor) -> bool:
+    """Whether a tensor is a table of real numbers that all lie in the file: one that repeats few of them can claim any
+    size."""
+    if value.is_sparse or value.is_complex() or value.is_quantized or value.is_meta or value.is_nested:
+        return False
+    return value.layout == torch.strided and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+
+
+class _NoAliases(yaml.SafeLoader):
+    """YAML without references to what was written before: a few lines of them can stand for gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it refers to parts of itself")
+        return super().compose_node(parent, index)
 
 
 def _unreadable(path: Path, reason: str) -> UserError:
@@ -118,8 +135,8 @@ def read_settings(path: Path) -> dict[str, Any]:
     """A JSON or YAML file that holds one table."""
     if path.suffix in (".yaml", ".yml"):
         try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, OSError, UnicodeDecodeError, ValueError) as error:
+            values = yaml.load(path.read_text(encoding="utf-8"), Loader=_NoAliases)
+        except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
             raise UserError(
                 f"{path} is no YAML: {str(error).splitlines()[0]}.",
                 "the configuration beside the weights",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sparselex.base.artifacts import Manifest, open_artifact, verified
+from sparselex.base.artifacts import Manifest
 from sparselex.base.figures import FIGURES, Figure, Figures
 from sparselex.base.workspace import Workspace
 
@@ -40,7 +40,7 @@ def gather(workspace: Workspace, run: str) -> Gathered:
     artifacts = workspace.artifacts(run)
     measured = [name for name, manifest in artifacts.items() if FIGURES in manifest.files]
     stale = [name for name in measured if not is_current(name, artifacts)]
-    found = {name: _figures(workspace, run, name, artifacts[name]) for name in measured if name not in stale}
+    found = {name: Figures.read(workspace.run(run) / name) for name in measured if name not in stale}
     ordered = [found[name] for name in sorted(found, key=_place)]
     controls: dict[str, list[Figure]] = {}
     for part in ordered:
@@ -57,12 +57,6 @@ def is_current(name: str, artifacts: Mapping[str, Manifest]) -> bool:
         for role, made_of in artifacts[name].inputs.items()
         if role in _MEASURED
     )
-
-
-def _figures(workspace: Workspace, run: str, name: str, manifest: Manifest) -> Figures:
-    folder = workspace.run(run) / name
-    verified(folder, FIGURES, open_artifact(folder, manifest.kind))
-    return Figures.read(folder)
 
 
 def _place(name: str) -> tuple[int, str]:

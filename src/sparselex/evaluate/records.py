@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from sparselex.base.artifacts import record_of
 from sparselex.base.config import Config
 from sparselex.base.figures import Figures
 from sparselex.base.files import write_json
@@ -25,7 +26,7 @@ class DensityHistogram(Config):
     @classmethod
     def read(cls, folder: Path) -> "DensityHistogram":
         """That of the evaluation `folder`. Raises `UserError` if it is missing or damaged."""
-        return cls.from_file(folder / DENSITY)
+        return record_of(cls, folder, DENSITY)
 
 
 class Evaluation(Figures):

@@ -70,10 +70,10 @@ def _reachable(where: str) -> bool:
 
 
 def _unloadable(config: ModelConfig, error: Exception) -> UserError:
-    reason = str(error).strip().splitlines()
+    reason = " ".join(str(error).split()) or type(error).__name__
     kind = "folder" if Path(config.name).is_dir() else "name"
     return UserError(
-        f"The model {kind} {config.name!r} cannot be loaded: {reason[0] if reason else type(error).__name__}",
+        f"The model {kind} {config.name!r} cannot be loaded: {reason[:600]}",
         "`embedded`, `embedded-b`, a folder with config.json, weights and tokenizer, or a reachable Hugging Face name",
         "check the spelling, the files and the network; --trust-remote-code allows code that comes with the weights.",
     )

@@ -20,6 +20,7 @@ from sparselex.server.navigation import Navigation
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import NoSuchPage, Page
 from sparselex.server.rendering import HEADERS, Rendering, SafeHeaders
+from sparselex.server.strangers import Impatient, KnownHosts
 
 STATIC = Path(__file__).parent / "static"
 """Where static files lie."""
@@ -37,14 +38,16 @@ PAGES: Registry[Page] = Registry(
 """All pages, those of other packages included."""
 
 
-def create_app(workspace: Workspace) -> FastAPI:
-    """The application over one workspace. It reads; nothing it does changes an artifact.
+def create_app(workspace: Workspace, *, host: str = "127.0.0.1") -> FastAPI:
+    """The application over one workspace, for requests to `host` or this machine. It reads; nothing it does changes an
+    artifact.
 
     Raises `UserError` if a page of another package cannot be loaded.
     """
     app = FastAPI(title="sparselex", docs_url=None, redoc_url=None, openapi_url=None)
     opened, pages = OpenWorkspace(workspace), [page for _, page in PAGES.items()]
     rendering = Rendering(Navigation(pages, opened))
+    app.add_middleware(KnownHosts, host=host)
     app.add_middleware(SafeHeaders)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     # Fixed words before parameters: `random` is no latent.
@@ -99,12 +102,17 @@ def serve(workspace: Workspace, *, host: str = "127.0.0.1", port: int = 8321) ->
 
     Raises `UserError` if the address cannot be used.
     """
-    app, listener = create_app(workspace), _listen(host, port)
+    app, listener = create_app(workspace, host=host), _listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     print(f"\nsparselex is at http://{shown}:{listener.getsockname()[1]}  (stop with Ctrl-C)", flush=True)
     # Without this, every few dozen pages wait 12 ms while the garbage collector walks over all imported modules.
     gc.freeze()
-    uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False)).run(sockets=[listener])
+    server_of(app).run(sockets=[listener])
+
+
+def server_of(app: FastAPI) -> uvicorn.Server:
+    """What serves the application over sockets."""
+    return uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False, http=Impatient))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,14 +1,13 @@
 """Opened artifacts of a workspace, shared by all pages and opened again when a stage has replaced them."""
 
 from functools import cached_property
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparselex.atlas.records import SWEEP, SweepReport
-from sparselex.base.artifacts import MANIFEST, Manifest
+from sparselex.base.artifacts import MANIFEST, Manifest, read_manifest, record_of
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.runs import RunCard
@@ -105,19 +104,20 @@ class OpenWorkspace:
 
     def corpus(self, card: RunCard) -> Manifest | None:
         """The manifest of the corpus that a run reads; None before it has read any text."""
-        return None if card.corpus is None else parsed(Manifest, self.workspace.corpora / card.corpus / MANIFEST)
+        folder = self.workspace.corpora / (card.corpus or "")
+        return read_manifest(folder) if card.corpus and (folder / MANIFEST).is_file() else None
 
     def sweep(self, run: str) -> SweepReport | None:
         """The sweep of a run, or None."""
-        return parsed(SweepReport, self.workspace.run(run) / "sweep" / SWEEP)
+        return self.record(SweepReport, run, "sweep", SWEEP)
+
+    def record(self, kind: type[T], run: str, artifact: str, name: str) -> T | None:
+        """The record in one file of a run's artifact, None where there is no such artifact. Raises `UserError` if it is
+        not as it was written."""
+        return record_of(kind, self.workspace.run(run) / artifact, name) if self.workspace.has(run, artifact) else None
 
     def _card_or_error(self, run: str) -> RunCard | UserError:
         try:
             return self.workspace.card(run)
         except UserError as error:
             return error
-
-
-def parsed(kind: type[T], path: Path) -> T | None:
-    """The record in a JSON file, None where there is no such file. Raises `UserError` if it is no such record."""
-    return kind.from_file(path) if path.is_file() else None

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
-from sparselex.dictionaries.kinds import Gradients, SelectionDtype
+from sparselex.dictionaries.kinds import Gradients
 
 _KERNELS = "sparselex.dictionaries.sparse.product_kernels"
 """An address, imported for the first tensor on a GPU and never with the library: it needs Triton."""
@@ -42,14 +42,6 @@ SPARSE_BELOW = 0.08
 
 WHOLE = {torch.bfloat16: torch.int16, torch.float32: torch.int32, torch.float64: torch.int64}
 """Whole numbers of as many bits: those of floats above zero order like the floats."""
-
-
-def fastest_selection(device: torch.device | str = "cpu") -> SelectionDtype:
-    """`bfloat16` where this device multiplies it in hardware."""
-    if torch.device(device).type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    found = torch.cpu.get_capabilities()
-    return "bfloat16" if found.get("avx512_bf16") or found.get("amx_bf16") else "float32"
 
 
 @lru_cache(maxsize=1)

@@ -4,6 +4,7 @@ from typing import Any
 
 from sparselex.atlas.config import DiffConfig
 from sparselex.atlas.records import DIFF, LATENTS, ModelDiff
+from sparselex.base.artifacts import record_of
 from sparselex.recipes.stage import Stage
 
 
@@ -27,4 +28,4 @@ class Diff(Stage, DiffConfig):
 def difference_of(run: Any) -> ModelDiff:
     """What was found of a run's two models."""
     run.manifest(Diff.makes)
-    return ModelDiff.from_file(run.folder / Diff.makes / DIFF)
+    return record_of(ModelDiff, run.folder / Diff.makes, DIFF)

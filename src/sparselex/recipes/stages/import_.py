@@ -24,7 +24,14 @@ class Import(Stage, Beginning):
         config = shown.config
         d_in, d_sae, d_out = (config["dictionary"].get(name) for name in ("d_in", "d_sae", "d_out"))
         what = f"transcoder to width {d_out}" if d_out and d_out != d_in else "dictionary"
-        return (
+        return _elsewhere(shown) + (
             f"{config['dictionary']['kind']} {what}, {d_in} -> {d_sae} latents, read as {config['format']}, "
             f"in {run.folder / self.makes}"
         )
+
+
+def _elsewhere(shown: Manifest) -> str:
+    """A line on places that the files name where others were given; empty if there are none."""
+    places = [(role, name, shown.inputs.get(role)) for role, name in shown.notes.get("named", {}).items() if name]
+    other = [f"{role} {name}, and {given} was asked for" for role, name, given in places if name != given]
+    return f"the files name {'; '.join(other)}\n" if other else ""

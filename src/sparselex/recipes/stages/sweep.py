@@ -6,6 +6,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from sparselex.activations.config import Prefetch
 from sparselex.atlas.records import SWEEP, SweepReport
+from sparselex.base.artifacts import record_of
 from sparselex.dictionaries.kinds import Kind, SelectionDtype
 from sparselex.recipes.option import Option
 from sparselex.recipes.stage import Stage
@@ -74,4 +75,4 @@ class Sweep(Stage):
 def sweep_of(run: Any) -> SweepReport:
     """The report of a run's last sweep."""
     run.manifest(Sweep.makes)
-    return SweepReport.from_file(run.folder / Sweep.makes / SWEEP)
+    return record_of(SweepReport, run.folder / Sweep.makes, SWEEP)

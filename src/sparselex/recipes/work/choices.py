@@ -7,7 +7,7 @@ from typing import Any
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook, Sites
 from sparselex.dictionaries.kinds import DICTIONARIES
-from sparselex.dictionaries.sparse.products import fastest_selection
+from sparselex.dictionaries.sparse.precision import fastest_selection
 from sparselex.dictionaries.table import config_type
 from sparselex.lm.subject import Readable
 from sparselex.recipes.choice import TrainingChoice

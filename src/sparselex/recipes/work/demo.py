@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import torch
 
 from sparselex.base.artifacts import MANIFEST
+from sparselex.base.formats import plain
 from sparselex.base.workspace import MAIN
+from sparselex.dictionaries.sparse.precision import fastest_selection
 from sparselex.recipes.demo import Plan
 from sparselex.recipes.run import Run
 from sparselex.recipes.stage import Stage
@@ -53,7 +55,8 @@ def _forecast(run: Run, stage: Stage, speed: float) -> float | None:
     encode_s = 2 * d_in * d_sae / speed
     match stage:
         case Train():
-            return 1.3 * encode_s * n_train
+            fast = fastest_selection(run.config.model.device) == "bfloat16"
+            return (1.3 if fast else 2.6) * encode_s * n_train
         case Index(train_rows=rows):
             n_held_out = run.corpus.n_rows * run.corpus.n_ctx - n_train
             n_read = n_train if rows is None else min(n_train, rows * run.corpus.n_ctx)
@@ -70,7 +73,7 @@ def _duration(seconds: float) -> str:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    print(plain(text), flush=True)
 
 
 def _products_per_second() -> float:

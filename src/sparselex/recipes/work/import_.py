@@ -54,7 +54,7 @@ def import_run(run: Run, stage: Import) -> None:
         if staging.made:
             return
         write_dictionary(read.dictionary, staging.folder, model_name=run.config.model.name, sites=run.sites)
-        staging.finish()
+        staging.finish({"named": {"hook": "+".join(read.hooks), "target": "+".join(read.target)}})
 
 
 def _config(stage: Import, read: Imported) -> ImportConfig:

@@ -9,7 +9,7 @@ from sparselex.activations.live import LiveUnits, Reader
 from sparselex.activations.prefetch import reading_ahead
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.atlas.records import SWEEP, SweepRow
-from sparselex.base.artifacts import MANIFEST, VERIFIED, Manifest, open_artifact
+from sparselex.base.artifacts import MANIFEST, VERIFIED, Manifest, open_artifact, verified
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.files import write_json
@@ -132,6 +132,8 @@ def use(run: Run, name: str, new_name: str) -> Run:
     """
     source = run.folder / SWEPT / _member(run, name)
     manifest = open_artifact(source, "dictionary")
+    for file in manifest.files:
+        verified(source, file, manifest)
     train = Train(**choice_of(TrainConfig.parse(manifest.config)).to_json())
     config = run.config.model_copy(update={"hook": manifest.inputs["hook"]}).with_stage(Train.verb, train.kept())
     new = Run(run.workspace, new_name, config, goes_on=True)

@@ -1,6 +1,8 @@
 """`/`: what was trained on what, and the figures beside their controls."""
 
+from collections.abc import Callable
 from itertools import groupby
+from typing import TypeVar
 
 from sparselex.atlas.records import SweepReport
 from sparselex.base.artifacts import Manifest
@@ -15,6 +17,8 @@ from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, Page, PageRecord
 from sparselex.server.reported import density, not_as_written, reported
 from sparselex.text.splits import Split
+
+T = TypeVar("T")
 
 
 class RunSummary(Config):
@@ -110,23 +114,40 @@ class OverviewPage(PageRecord):
 
 def overview(opened: OpenWorkspace) -> OverviewPage:
     """The workspace at a glance."""
-    name, cards, report = opened.workspace.path.name, opened.cards(), reported(opened)
+    name, cards, tried = opened.workspace.path.name, opened.cards(), Tried()
+    report = tried(lambda: reported(opened), None)
     readable = [card for card in cards.values() if isinstance(card, RunCard)]
     figures = report.figures if report else []
-    return OverviewPage(
+    page = OverviewPage(
         title=f"{name}: overview",
         workspace=name,
-        corpora=_corpora(opened, readable),
-        runs=[_run(opened, run, card) for run, card in cards.items()],
+        corpora=tried(lambda: _corpora(opened, readable), []),
+        runs=[_run(opened, run, card, tried) for run, card in cards.items()],
         reported=report.run if report else "",
         groups=_groups(figures),
         controls=_controls(figures, readable),
         others=report.others if report else {},
         verdicts=report.verdicts if report else [],
         notices=_notices(opened, report),
-        densities=_densities(opened, readable),
-        sweeps={run: found for run in opened.workspace.begun() if (found := opened.sweep(run))},
+        densities=tried(lambda: _densities(opened, readable), {}),
+        sweeps=tried(lambda: _sweeps(opened), {}),
     )
+    return page.model_copy(update={"notices": [*page.notices, *dict.fromkeys(tried.failures)]})
+
+
+class Tried:
+    """Reads parts of a page, and keeps what is said of those that cannot be read: the others are shown all the same."""
+
+    def __init__(self) -> None:
+        self.failures: list[str] = []
+
+    def __call__(self, read: Callable[[], T], otherwise: T) -> T:
+        """What `read` gives, or where it raises a `UserError` the other."""
+        try:
+            return read()
+        except UserError as error:
+            self.failures.append(f"{error.given} To do: {error.todo}")
+            return otherwise
 
 
 PAGE = Page(path="/", build=overview, template=TEMPLATES / "overview.html")
@@ -147,13 +168,17 @@ def _controls(figures: list[Figure], cards: list[RunCard]) -> dict[str, str]:
 
 
 def _notices(opened: OpenWorkspace, report: Report | None) -> list[str]:
-    name = opened.workspace.path.name
     if not opened.workspace.runs():
         return []
     if report is None:
-        return [f"No figures yet: “sparselex evaluate {name}” measures them and writes the report."]
+        command = f"sparselex evaluate {opened.workspace.typed}"
+        return [f"No figures yet: “{command}” measures them and writes the report."]
     stale = [f"{kind} is left out: what it was measured on has been replaced since." for kind in report.stale]
     return [*filter(None, [not_as_written(opened, report)]), *stale]
+
+
+def _sweeps(opened: OpenWorkspace) -> dict[str, SweepReport]:
+    return {run: found for run in opened.workspace.begun() if (found := opened.sweep(run))}
 
 
 def _densities(opened: OpenWorkspace, cards: list[RunCard]) -> dict[str, dict[str, DensityHistogram]]:
@@ -187,8 +212,9 @@ def _corpus(manifest: Manifest, runs: list[str]) -> CorpusSummary:
     )
 
 
-def _run(opened: OpenWorkspace, run: str, card: RunCard | UserError) -> RunSummary:
-    trained = opened.workspace.artifacts(run).get("dictionary")
+def _run(opened: OpenWorkspace, run: str, card: RunCard | UserError, tried: Tried) -> RunSummary:
+    artifacts: dict[str, Manifest] = tried(lambda: opened.workspace.artifacts(run), {})
+    trained = artifacts.get("dictionary")
     dictionary = trained.config["dictionary"] if trained else None
     return RunSummary(
         name=run,

@@ -1,0 +1,93 @@
+"""Who is answered: addresses that this server goes by, and clients that say what they want."""
+
+import asyncio
+import ipaddress
+import socket
+from typing import Any
+
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+HEADERS_S = 10.0
+"""How long a client may take to say what it wants."""
+
+
+class KnownHosts:
+    """Refuses requests that are for another host: a page of a stranger that lets its own name point to this machine
+    would else read the workspace through its reader's browser."""
+
+    def __init__(self, app: ASGIApp, host: str):
+        self.app = app
+        self.names = LOOPBACK | {host.lower()}
+        self.is_open = is_every_address(host)
+        if self.is_open:
+            self.names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not self.knows(dict(scope["headers"]).get(b"host", b"").decode("latin-1")):
+            words = "This server does not go by that name: open it at the address that it printed, or say --host.\n"
+            await PlainTextResponse(words, status_code=421)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    def knows(self, given: str) -> bool:
+        """Whether the server goes by what stands in a request's `Host`, whatever its port. Where it listens at every
+        address it goes by any address too: what it must not go by is a name that is not its own."""
+        name = host_of(given)
+        return name in self.names or (self.is_open and _is_address(name))
+
+
+def host_of(given: str) -> str:
+    """The host without its port, and without the brackets of an IPv6 address."""
+    given = given.strip().lower()
+    if given.startswith("["):
+        return given[1:].partition("]")[0]
+    return given.partition(":")[0].rstrip(".")
+
+
+def is_every_address(host: str) -> bool:
+    """Whether a host to listen at stands for all addresses of the machine."""
+    return _is_address(host) and ipaddress.ip_address(host).is_unspecified
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+class Impatient(H11Protocol):
+    """Hangs up on clients that do not finish their headers; each holds a connection that others could have."""
+
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """The first request is waited for."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """What has come begins a request, or is its end."""
+        before = self.cycle
+        super().data_received(data)
+        if self.cycle is not before or (self.cycle is not None and not self.cycle.response_complete):
+            self._stop_waiting()
+        elif self._waiting is None:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is waited for."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._waiting = self.loop.call_later(HEADERS_S, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None

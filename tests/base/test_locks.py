@@ -1,0 +1,29 @@
+"""One process at a time, also at the moment when a lock is taken away."""
+
+import fcntl
+
+import pytest
+
+from sparselex.base import locks
+from sparselex.base.errors import UserError
+from sparselex.base.locks import lock
+
+
+def test_a_lock_that_was_taken_away_while_it_was_waited_for_is_not_held(tmp_path, monkeypatch):
+    """Between opening the file and locking it, its holder ends and removes it: the file held would have no name, and a
+    third process could lock a new one of that name."""
+    path, flock, opened = tmp_path / ".a.lock", fcntl.flock, []
+
+    def late(file, how):
+        if not opened:
+            path.unlink()
+        opened.append(file.fileno())
+        flock(file, how)
+
+    monkeypatch.setattr(locks.fcntl, "flock", late)
+    with lock(path, "writing a"):
+        assert len(opened) == 2 and path.exists()
+        monkeypatch.setattr(locks.fcntl, "flock", flock)
+        with pytest.raises(UserError, match="is writing a"), lock(path, "writing a"):
+            pass
+    assert not path.exists()

@@ -1,0 +1,134 @@
+"""What is not as it was written is told by one message, in every verb, and never read."""
+
+import json
+import shutil
+
+import pytest
+from starlette.testclient import TestClient
+
+from sparselex.base.artifacts import VERIFIED, read_manifest
+from sparselex.base.workspace import Workspace
+from sparselex.server.app import create_app
+from tests.support.command import done, sparselex
+from tests.support.small import build_all, small_config, write_documents
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A workspace with every artifact that the verbs of one run leave."""
+    folder = tmp_path_factory.mktemp("damage")
+    training = {"expansion": 0.125, "k": 4, "n_tokens": 3_000}
+    workspace = Workspace.create(folder / "w")
+    build_all(workspace, small_config(write_documents(folder / "text"), training)).do("harvest")
+    done("sweep", workspace.path, "--kind", "topk", "--k", "2", "--expansion", "0.125", "--tokens", "3000")
+    return workspace.path
+
+
+def listed(workspace):
+    """Every file that some manifest lists, and the manifests."""
+    for path in sorted(workspace.rglob("manifest.json")):
+        yield path
+        yield from (path.parent / name for name in read_manifest(path.parent).files)
+
+
+def flip(path):
+    """Change one bit in the middle of a file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+@pytest.fixture
+def copy(whole, tmp_path):
+    return shutil.copytree(whole, tmp_path / "w")
+
+
+def test_check_finds_every_flipped_bit_and_names_the_file(copy):
+    assert "Everything is as it was written." in done("check", copy).out
+    assert all(not one["fault"] for one in done("check", copy, "--json").json)
+    for path in listed(copy):
+        before = path.read_bytes()
+        if not before:
+            continue
+        flip(path)
+        ended = sparselex("check", copy)
+        assert ended.code == 1 and str(path) in ended.out and "to do:" in ended.out, path
+        path.write_bytes(before)
+    assert sparselex("check", copy).code == 0
+
+
+def test_check_names_what_does_not_belong_there(copy):
+    (copy / "runs/main/index/notes.txt").write_text("mine")
+    (copy / "runs/main/.index.partial").mkdir()
+    (copy / "runs/main/run.json").write_text((copy / "runs/main/run.json").read_text().replace("64", "65"))
+    ended = sparselex("check", copy)
+    assert ended.code == 1 and "3 of" in ended.out
+    for words in ("notes.txt", ".index.partial", "is not as it was written"):
+        assert words in ended.out
+
+
+READERS = {
+    "corpora/*/tokens.npy": ["index", "--n-top", "3", "--replace"],
+    "corpora/*/documents.npy": ["evaluate", "--n-rows", "5"],
+    "runs/main/activations/shard-00000.safetensors": ["train", "--k", "3", "--expansion", "0.125", "--replace"],
+    "runs/main/dictionary/sae_weights.safetensors": ["evaluate", "--n-rows", "5"],
+    "runs/main/dictionary/config.json": ["export", "{new}"],
+    "runs/main/index/values.npy": ["explain", "--seed", "9"],
+    "runs/main/index/statistics-max.npy": ["evaluate", "--n-rows", "5"],
+    "runs/main/evaluation/figures.json": ["report"],
+    "runs/main/explanations/figures.json": ["report"],
+    "runs/main/swept/*/sae_weights.safetensors": ["use", "{member}", "--as", "other"],
+    "runs/main/sweep/sweep.json": ["sweep"],
+    "runs/main/run.json": ["evaluate"],
+}
+
+
+@pytest.mark.parametrize("pattern", READERS)
+def test_whoever_reads_what_was_changed_says_so(copy, pattern, tmp_path):
+    (path,) = list(copy.glob(pattern))[:1]
+    flip(path)
+    verb, *options = READERS[pattern]
+    told = {"new": tmp_path / "new", "member": next((copy / "runs/main/swept").iterdir()).name}
+    ended = sparselex(verb, copy, *(option.format(**told) for option in options))
+    assert ended.code == 2 and ended.err.count("error:") == 1 and "to do:" in ended.err
+    assert str(path) in ended.err
+
+
+def test_pages_show_what_can_be_read(copy):
+    flip(copy / "runs/main/sweep/sweep.json")
+    flip(copy / "runs/main/evaluation/density.json")
+    flip(copy / "runs/main/index/top-values.npy")
+    client = TestClient(create_app(Workspace(copy)), base_url="http://127.0.0.1")
+    front = client.get("/")
+    assert (
+        front.status_code == 200 and "sweep.json is damaged" in front.text and "density.json is damaged" in front.text
+    )
+    page = client.get("/runs/main/features/1")
+    assert page.status_code == 409 and "top-values.npy is damaged" in page.text
+
+
+def test_a_file_is_compared_once_and_again_when_it_was_touched(copy, monkeypatch):
+    from sparselex.base import artifacts
+
+    hashed, checksum = [], artifacts.checksum
+    monkeypatch.setattr(artifacts, "checksum", lambda path: hashed.append(path.name) or checksum(path))
+    (corpus,) = (copy / "corpora").iterdir()
+    manifest = read_manifest(corpus)
+    for _ in range(3):
+        artifacts.verified(corpus, "tokens.npy", manifest)
+    assert hashed == ["tokens.npy"], "a copy is no longer the file whose checksum was made when it was written"
+    (corpus / "tokens.npy").touch()
+    artifacts.verified(corpus, "tokens.npy", manifest)
+    assert hashed == ["tokens.npy"] * 2
+
+
+def test_the_stage_that_wrote_a_file_has_compared_it(whole, monkeypatch):
+    from sparselex.base import artifacts
+
+    monkeypatch.setattr(artifacts, "_VERIFIED", {})
+    monkeypatch.setattr(artifacts, "checksum", lambda path: pytest.fail(f"{path} was hashed again"))
+    for path in whole.rglob("manifest.json"):
+        manifest = read_manifest(path.parent)
+        assert sorted(json.loads((path.parent / VERIFIED).read_text())) == sorted(manifest.files)
+        for name in manifest.files:
+            artifacts.verified(path.parent, name, manifest)

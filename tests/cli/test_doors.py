@@ -1,0 +1,135 @@
+"""The door of the command line: every way to end is a message, and nothing from outside reaches the terminal raw."""
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from sparselex.base.formats import plain
+from sparselex.cli import tables
+from tests.support.command import sparselex
+
+ESCAPES = "\x1b]0;owned\x07\x1b[2J[bold]x[/nonsense]\u202e"
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """A verb that fails as told."""
+
+    def fail_with(error):
+        def model(config):
+            raise error
+
+        monkeypatch.setattr("sparselex.lm.load.load_model", model)
+        return sparselex("hooks", "embedded")
+
+    return fail_with
+
+
+def test_a_fault_of_ours_says_so_and_how_to_report_it(failing):
+    ended = failing(ZeroDivisionError("division by zero"))
+    assert (ended.code == 1 and "This is a fault in sparselex (test_doors.py" in ended.err) or "hooks.py" in ended.err
+    assert "ZeroDivisionError: division by zero" in ended.err and "report it" in ended.err
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.ENAMETOOLONG])
+def test_what_a_disk_refuses_is_no_fault_of_ours(failing, number):
+    ended = failing(OSError(number, os.strerror(number), "/some/file"))
+    assert ended.code == 2 and f"/some/file failed: {os.strerror(number)}." in ended.err and "to do:" in ended.err
+
+
+def test_what_a_terminal_would_obey_is_written_out(failing):
+    ended = failing(ZeroDivisionError(ESCAPES))
+    assert "\x1b" not in ended.err and "\\x1b]0;owned\\x07" in ended.err and "\\u202e" in ended.err
+    assert plain("a\tb\n·é🤷") == "a\tb\n·é🤷"
+
+
+def test_tables_show_names_as_they_are(capsys):
+    table = tables._table(ESCAPES, ("latent", ESCAPES))
+    table.add_row("[red]1", ESCAPES)
+    tables._console(None).print(table)
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown and "[red]1" in shown and "[bold]x[/nonsense]" in shown and "\u202e" not in shown
+
+
+def test_a_mistake_with_escapes_in_it(tmp_path):
+    ended = sparselex("report", tmp_path / ESCAPES.replace("/", ""))
+    assert ended.code == 2 and "\x1b" not in ended.err
+
+
+@pytest.mark.slow
+def test_streams_that_know_little(tmp_path):
+    code = "import sys; from sparselex.cli.main import main; main(sys.argv[1:])"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "report", str(tmp_path / "é")], env=environment, capture_output=True
+    )
+    assert ended.returncode == 2 and b"Traceback" not in ended.stderr and b"\\xe9" in ended.stderr
+
+
+@pytest.mark.slow
+def test_a_reader_that_has_read_enough(tmp_path):
+    code = "import sys; from sparselex.cli.main import main; main(sys.argv[1:])"
+    with subprocess.Popen([sys.executable, "-c", code, "hooks", "embedded"], stdout=-1, stderr=-1) as process:
+        process.stdout.close()
+        assert b"Traceback" not in process.stderr.read()
+        assert process.wait() in (0, 1)
+
+
+READ_ONLY = """
+import os, sys
+from sparselex.cli.main import main
+from sparselex.base.workspace import Workspace
+from sparselex.server.app import create_app
+from starlette.testclient import TestClient
+
+def ended(*arguments):
+    try:
+        main(list(arguments))
+    except SystemExit as ended:
+        return ended.code or 0
+    return 0
+
+def look(path):
+    assert ended("report", path) == 0
+    client = TestClient(create_app(Workspace(path)), base_url="http://127.0.0.1")
+    return [client.get(page).status_code for page in ("/", "/runs/main/features", "/runs/main/features/1")]
+
+sys.stdout.flush()
+assert look(sys.argv[1]) == [200] * 3
+ended("evaluate", sys.argv[1], "--n-rows", "4")  # now everything is imported: another user may not read the modules
+if os.getuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+try:
+    open(sys.argv[2] + "/x", "w")
+except OSError:
+    pass
+else:
+    sys.exit("it can be written to")
+assert look(sys.argv[2]) == [200] * 3
+code = ended("evaluate", sys.argv[2], "--n-rows", "5")
+sys.exit(0 if code == 2 else f"it ended with {code}")
+"""
+
+
+@pytest.mark.slow
+def test_a_workspace_that_can_only_be_read(small_workspace):
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # another user's way in
+        ours, theirs = (shutil.copytree(small_workspace.path, Path(folder) / name) for name in ("ours", "theirs"))
+        for path in [theirs, *theirs.rglob("*")]:
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        ended = subprocess.run(
+            [sys.executable, "-c", READ_ONLY, str(ours), str(theirs)], capture_output=True, text=True, check=False
+        )
+        for path in [theirs, *theirs.rglob("*")]:
+            path.chmod(0o755)
+    assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-2000:]
+    assert "report.json was not written: Permission denied." in ended.stderr and "Traceback" not in ended.stderr

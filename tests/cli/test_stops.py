@@ -1,0 +1,32 @@
+"""Stopped at any call that changes files, by a kill or a full disk, a verb that is given again ends as if it had not
+been."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GROUPS = (["harvest", "index", "report", "export", "import"], ["train", "explain", "evaluate", "sweep", "use"])
+"""One for each of two processors, about equally long."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["kill", "full"])
+def test_stopped_anywhere_a_verb_goes_on(how):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.support.kills", how]
+    at_work = [
+        subprocess.Popen([*command, *verbs], cwd=ROOT, env=environment, stdout=-1, stderr=-1, text=True)
+        for verbs in GROUPS
+    ]
+    found = {}
+    for process in at_work:
+        out, said = process.communicate()
+        assert process.returncode == 0, said
+        found |= json.loads(out)
+    assert all(verb["calls"] for verb in found.values()) and sum(verb["calls"] for verb in found.values()) > 264
+    assert {name: verb["faults"] for name, verb in found.items() if verb["faults"]} == {}
