@@ -1,8 +1,8 @@
-"""Stops a command at every call that changes files: `python -m tests.support.kills kill|full VERB ...`.
+"""Stops a command at every call that changes files: `python -m tests.support.kills kill|full EVERY VERB ...`.
 
-Each verb of a small run is taken once undisturbed, and then once for every such call, in a copy of what it found: there
-it is killed, or the disk is full from there on; then it is given again, and what it leaves is held against the
-undisturbed run. An interpreter that has everything loaded is forked for each; it computes with one thread,
+Each verb of a small run is taken once undisturbed, and then once for each such call (or one in EVERY), in a copy of
+what it found: there it is killed, or the disk is full from there on; then it is given again, and what it leaves is held
+against the undisturbed run. An interpreter that has everything loaded is forked for each; it computes with one thread,
 since threads do not survive a fork. Prints a JSON object: how many calls each verb makes, and what went wrong where.
 """
 
@@ -51,7 +51,7 @@ VERBS = {
     "sweep": Verb(
         ["sweep", "{w}", "--kind", "topk", "--k", "2", *SMALL, "--rows", "8", "--moment-rows", "8"], after="train"
     ),
-    "use": Verb(["use", "{w}", "topk-k2-s0", "--as", "other"], after="sweep"),
+    "use": Verb(["use", "{w}", "topk-x0.0625-k2-s0", "--as", "other"], after="sweep"),
     "export": Verb(["export", "{w}", "{w}/exported"], after="train"),
     "import": Verb(["import", "{w}", "{w}/exported", "--run", "other", *TEXT], after="export"),
 }
@@ -211,7 +211,7 @@ class Killing:
             return f"was not killed, but ended with {stopped.status}: {stopped.said[-500:]}"
         if stop.how == "full" and not _is_told(stopped):
             return f"ended with {stopped.status}: {stopped.said[-800:]}"
-        again = self._take(name)
+        again = stopped if stopped.status == 0 else self._take(name)
         return f"cannot go on: {again.said[-500:]}" if again.status else difference(state(self.work), expected)
 
     def _begin(self, name: str) -> None:
@@ -235,14 +235,14 @@ def _is_told(ended: Ended) -> bool:
     return code == 0 or (code == 2 and ended.said.count("error:") == 1 and "to do:" in ended.said)
 
 
-def run(how: str, names: Sequence[str]) -> dict[str, Any]:
-    """Stop the verbs named, at every call or, where the disk is full, at every third."""
+def run(how: str, every: int, names: Sequence[str]) -> dict[str, Any]:
+    """Stop the verbs named at one in `every` calls."""
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         killing = Killing(Path(folder))
         for name in names:
             n_calls = killing.calls(name)
-            stops = [Stop(how, at) for at in range(1, n_calls + 1, 3 if how == "full" else 1)]
+            stops = [Stop(how, at) for at in range(1, n_calls + 1, every)]
             faults = {stop.at: fault for stop in stops if (fault := killing.fault(name, stop))}
             found[name] = {"calls": n_calls, "faults": faults}
     return found
@@ -253,4 +253,4 @@ if __name__ == "__main__":
     models = functools.cache(lambda name: load_model(ModelConfig(name=name)))
     models("embedded")
     runs.load_model = lambda config: models(config.name)  # type: ignore[attr-defined]
-    print(json.dumps(run(sys.argv[1], sys.argv[2:]), indent=1))
+    print(json.dumps(run(sys.argv[1], int(sys.argv[2]), sys.argv[3:]), indent=1))

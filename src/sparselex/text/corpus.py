@@ -28,6 +28,8 @@ class TokenCorpus:
         self.manifest: Manifest = open_artifact(self.path, "corpus")
         self.id = self.manifest.id
         self.config = CorpusConfig.parse(self.manifest.config, str(self.path))
+        for name in self.manifest.files:  # those that are read later as well: a corpus is damaged or it is not
+            self._file(name)
         # As plain arrays over the same mappings: every slice of a `memmap` costs ten of an array's.
         self.tokens = np.asarray(np.load(self._file("tokens.npy"), mmap_mode="r"))
         self.documents = np.asarray(np.load(self._file("documents.npy"), mmap_mode="r"))

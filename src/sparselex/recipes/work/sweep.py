@@ -9,7 +9,7 @@ from sparselex.activations.live import LiveUnits, Reader
 from sparselex.activations.prefetch import reading_ahead
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.atlas.records import SWEEP, SweepRow
-from sparselex.base.artifacts import MANIFEST, VERIFIED, Manifest, open_artifact, verified
+from sparselex.base.artifacts import MANIFEST, Manifest, open_artifact, verified
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.files import write_json
@@ -143,7 +143,9 @@ def use(run: Run, name: str, new_name: str) -> Run:
         raise UserError(f"There is a run {new_name!r} already.", "a new name", "choose another with --as.")
     aside = new.folder.with_name(f".{new_name}.copy")
     shutil.rmtree(aside, ignore_errors=True)
-    shutil.copytree(source, aside / "dictionary", ignore=lambda *_: [VERIFIED])
+    (aside / "dictionary").mkdir(parents=True)
+    for file in (*manifest.files, MANIFEST):
+        shutil.copy2(source / file, aside / "dictionary" / file)
     # The corpus too is that of the run it comes from, whatever has become of the text since.
     told = {"name": new_name, "sites": new.sites, "stages": stage_cards()}
     run.workspace.keep(run.workspace.card(run.name).model_copy(update=told), config.to_json(), aside)
