@@ -23,7 +23,7 @@ SIZES = ("--context", 64, "--tokens", 20_000)
 def take_all(run, **training):
     """Every stage on a run that is opened anew for each, as the command line does."""
     for verb, options in (("train", training), ("index", {}), ("explain", {}), ("evaluate", {"controls": ()})):
-        Run.open(run.workspace).do(verb, **options)
+        Run.open(run.workspace).do(verb, replace=True, **options)
 
 
 @pytest.mark.slow
@@ -61,7 +61,7 @@ def test_text_that_is_gone_stops_no_stage(tmp_path):
         Run.create(run.workspace, "second", again.config).do("train")
     shutil.rmtree(run.workspace.corpora)
     with pytest.raises(UserError, match="does not exist"):
-        Run.open(run.workspace).do("train", **TRAINING)
+        Run.open(run.workspace).do("train", replace=True, **TRAINING)
 
 
 @pytest.mark.slow
@@ -70,11 +70,11 @@ def test_edited_text_is_read_when_a_run_is_begun_with_it(tmp_path):
     run.do("train")
     before = run.corpus.id
     (tmp_path / "text" / "new.txt").write_text("words that were not there before\n" * 50)
-    Run.open(run.workspace).do("train", **OTHER)
+    Run.open(run.workspace).do("train", replace=True, **OTHER)
     assert Run.open(run.workspace).corpus.id == before
     begun = Run.create(run.workspace, "main", run.config)
     assert not begun.is_done(begun.stage("train"))
-    begun.do("train")
+    begun.do("train", replace=True)
     assert begun.corpus.id != before and begun.is_done(begun.stage("train"))
     opened = Run.open(run.workspace)
     assert opened.corpus.id == begun.corpus.id and opened.is_done(opened.stage("train"))
@@ -106,7 +106,7 @@ def test_relative_paths_hold_from_any_folder(tmp_path, monkeypatch):
     done("train", ".", "--expansion", 0.25, "--tokens", 2_000)
     (tmp_path / "w" / "runs" / "main" / "tickets.json").unlink()
     done("harvest", ".")
-    assert "does not exist" in sparselex("harvest", ".", "--text", "./texts").err
+    assert "does not exist" in sparselex("harvest", ".", "--text", "./texts", "--replace").err
 
 
 def test_names_are_kept_as_they_are():

@@ -83,7 +83,7 @@ def test_an_option_changes_nothing_else_that_a_run_reads(tmp_path):
     run = Run.create(Workspace.create(tmp_path / "w"), "main", config.model_copy(update=own))
     run.do("harvest")
     before = run.workspace.settings("main")
-    done("harvest", tmp_path / "w", "--dtype", "int8", "--hook", OUT)
+    done("harvest", tmp_path / "w", "--dtype", "int8", "--hook", OUT, "--replace")
     after = run.workspace.settings("main")
     assert after["stages"].pop("harvest")["dtype"] == "int8" != before["stages"].pop("harvest")["dtype"]
     assert after == before | {"hook": OUT}

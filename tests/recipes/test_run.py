@@ -75,7 +75,7 @@ def test_an_index_of_another_dictionary_is_not_evaluated(tmp_path):
     run = small_run(tmp_path)
     run.do("train")
     run.do("index")
-    run.do("train", **TRAINING | {"expansion": 0.25})
+    run.do("train", replace=True, **TRAINING | {"expansion": 0.25})
     for verb in ("explain", "evaluate"):
         with pytest.raises(UserError, match="index of run 'main' is of another dictionary"):
             run.do(verb)

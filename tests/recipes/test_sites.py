@@ -173,7 +173,7 @@ def compare_models(run, dictionary):
     assert "only_b" in shown.out and "latents.parquet" in shown.out
     assert done("diff", run.workspace.path, "--json").json == found.to_json()
     # A dictionary trained anew makes the comparison old: the report leaves it out.
-    run.do("train", kind="relu", l1=3, expansion=0.3, n_tokens=60_000)
+    run.do("train", kind="relu", l1=3, expansion=0.3, n_tokens=60_000, replace=True)
     run.do("index")
     run.do("evaluate")
     assert not {figure.name for figure in write_report(run.workspace).figures} & set(shares)

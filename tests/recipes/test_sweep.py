@@ -185,10 +185,12 @@ def test_one_of_them_becomes_a_run(swept):
     for other in found.rows[::2]:  # its configuration is the one it was trained with
         made = use(run, other.name, f"as-{found.rows.index(other)}")
         assert train_config(made, made.stage("train").choice) == TrainConfig.parse(made.manifest("dictionary").config)
+    assert use(run, row.name, "chosen").name == "chosen", "made already"
     with pytest.raises(UserError, match="There is a run 'chosen' already"):
-        use(run, row.name, "chosen")
-    with pytest.raises(UserError, match="no sparselex artifact"):
-        use(run, "nonsense", "other")
+        use(run, found.rows[0].name, "chosen")
+    for name in ("nonsense", "../dictionary"):
+        with pytest.raises(UserError, match=f"has no dictionary '{name}'(?s:.*)one of .*{row.name}"):
+            use(run, name, "other")
 
 
 def test_the_browser_and_the_terminal_show_it(swept, capsys):
