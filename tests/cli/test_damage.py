@@ -94,6 +94,12 @@ def test_whoever_reads_what_was_changed_says_so(copy, pattern, tmp_path):
     assert str(path) in ended.err
 
 
+def test_a_run_that_is_no_json_any_more_is_named(copy):
+    (copy / "runs/main/run.json").write_text("{")
+    ended = sparselex("evaluate", copy)
+    assert ended.code == 2 and f"{copy / 'runs/main/run.json'} is not as it was written" in ended.err
+
+
 def test_pages_show_what_can_be_read(copy):
     flip(copy / "runs/main/sweep/sweep.json")
     flip(copy / "runs/main/evaluation/density.json")

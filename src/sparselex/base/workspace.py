@@ -133,17 +133,19 @@ class Workspace:
         return {path.parent.name: read_manifest(path.parent) for path in paths}
 
     def _kept(self, run: str) -> dict[str, Any]:
-        values = read_json(self.run(run) / _RUN)
-        if not isinstance(values, dict):
+        path = self.run(run) / _RUN
+        if not path.is_file():
             raise UserError(
                 f"{self.path} has no run {run!r}.",
                 "one of the runs " + (", ".join(self.begun()) or "(none yet)"),
                 "check the name, or begin with `sparselex harvest`.",
             )
-        written = values.pop("check", None)  # earlier versions wrote none
-        if written not in (None, fingerprint(values)):
+        found = read_json(path)
+        values: dict[str, Any] = dict(found) if isinstance(found, dict) else {}
+        written = values.pop("check", None) if values else ""
+        if written not in (None, fingerprint(values)):  # earlier versions wrote none
             raise UserError(
-                f"{self.run(run) / _RUN} is not as it was written.",
+                f"{path} is not as it was written.",
                 "the run's configuration, unchanged",
                 "restore it, or delete it and begin the run again with the options that it had; what it made is kept "
                 "where they are the same.",
