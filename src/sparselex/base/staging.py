@@ -104,7 +104,7 @@ def stage(
             "a new folder name, or an artifact to replace",
             "choose another destination, or move that folder away.",
         )
-    with disk_errors(to):
+    with _disk_errors(to):
         to.parent.mkdir(parents=True, exist_ok=True)
         with lock(locked, f"writing {to}"):
             _tidy(to)
@@ -144,7 +144,7 @@ def finished(to: Path, kind: str, config: Config, inputs: Mapping[str, str]) -> 
 
 
 @contextlib.contextmanager
-def disk_errors(to: Path) -> Iterator[None]:
+def _disk_errors(to: Path) -> Iterator[None]:
     """Turn what a disk refuses into a `UserError` that names what was being written."""
     try:
         yield
