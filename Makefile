@@ -14,7 +14,7 @@ WORKSPACE ?= workspace
 demo: $(READY)  ## the whole pipeline on the embedded model, then the browser (SERVE=0: without it)
 	$(BIN)/sparselex demo $(WORKSPACE) $(if $(filter 0,$(SERVE)),--no-serve)
 
-quick: lint $(READY_TO_TEST)  ## lint, types and the tests that are not marked slow: about three minutes
+quick: lint $(READY_TO_TEST)  ## lint, types and the tests that are not marked slow: two to three minutes
 	$(PYTEST) -m "not slow" --durations=5
 
 test: lint $(READY_TO_TEST)  ## lint, types and every test

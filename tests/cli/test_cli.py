@@ -335,6 +335,7 @@ def test_the_version_is_said():
     assert done("--version").out.startswith("sparselex 0.")
 
 
+@pytest.mark.slow
 def test_what_is_done_is_recognised_without_pytorch(staged):
     """In a process of its own: the model is not loaded, nor is PyTorch."""
     for verb in ("harvest", "train", "index", "explain", "evaluate"):
@@ -347,6 +348,7 @@ def test_what_is_done_is_recognised_without_pytorch(staged):
         assert result.returncode == 0, verb + result.stderr
 
 
+@pytest.mark.slow
 def test_serve_prints_its_address_and_answers(staged):
     code = "from sparselex.cli.main import main; main()"
     command = [sys.executable, "-c", code, "serve", str(staged), "--port", "0"]

@@ -72,6 +72,7 @@ def test_a_refused_stage_leaves_what_the_run_keeps(run):
         run.do("train", k=4_000, expansion=0.125, replace=True)
 
 
+@pytest.mark.slow
 def test_figures_are_replaced_freely_since_nothing_stands_on_them(tmp_path):
     run = small_run(tmp_path, TRAINING)
     for verb in ("train", "index", "evaluate"):
@@ -81,6 +82,7 @@ def test_figures_are_replaced_freely_since_nothing_stands_on_them(tmp_path):
     assert run.manifest("evaluation").id != before
 
 
+@pytest.mark.slow
 def test_told_to_replace_it_begins_anew_and_takes_away_what_stood_on_the_old(tmp_path):
     text, workspace = write_documents(tmp_path / "text"), tmp_path / "w"
     done("harvest", workspace, "--text", text, "--context", "64")

@@ -9,7 +9,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from sparselex.base.errors import UserError
-from sparselex.server.app import PAGES, create_app
+from sparselex.server.answering import PAGES
+from sparselex.server.app import create_app
 from sparselex.server.page import Page
 
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "browser.md"

@@ -4,7 +4,6 @@ import importlib
 import pkgutil
 
 import pytest
-from starlette.requests import Request
 
 from sparselex.base.config import Config
 from sparselex.base.figures import Failure
@@ -66,6 +65,7 @@ def test_every_page_in_a_real_browser(browser, address, latent_with_markup, page
     tab.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_heat_never_hides_the_text(browser, address, scheme):
     """Contrast of text on every level of heat: at least 4.5 to 1 in both themes."""
@@ -91,6 +91,7 @@ def test_heat_never_hides_the_text(browser, address, scheme):
     tab.close()
 
 
+@pytest.mark.slow
 def test_the_theme_button_and_the_keys(browser, address):
     tab = browser.new_page(color_scheme="light")
     tab.goto(address + "/runs/main/features/5")
@@ -108,6 +109,7 @@ def test_the_theme_button_and_the_keys(browser, address):
     tab.close()
 
 
+@pytest.mark.slow
 def test_active_tokens_by_keyboard(browser, address, latent_with_markup):
     """Focus shows a token's details and marks its example on the histogram; arrows go on to the next."""
     tab = browser.new_page()
@@ -208,9 +210,8 @@ def test_a_silent_token_that_was_judged_is_marked(small_index):
 
 def drawn(record, page, opened) -> str:
     """A record as its page."""
-    scope = {"type": "http", "path": page.path, "query_string": b"", "headers": [], "server": ("here", 80)}
-    request = Request(scope | {"scheme": "http", "method": "GET"})
-    return rendering.Rendering(Navigation([], opened)).show(record, page.template, request).body.decode()
+    place = rendering.Place(page.path)
+    return rendering.Rendering(Navigation([], opened)).show(record, page.template, place).body.decode()
 
 
 def test_search_sort_and_pages(client, small_index):

@@ -2,6 +2,7 @@
 
 import gc
 import inspect
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -14,52 +15,39 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from sparselex.base.errors import UserError
-from sparselex.base.registry import Registry
 from sparselex.base.workspace import Workspace
-from sparselex.server.navigation import Navigation
-from sparselex.server.opened import OpenWorkspace
+from sparselex.server.answering import Answering, Asked
 from sparselex.server.page import NoSuchPage, Page
-from sparselex.server.rendering import HEADERS, Rendering, SafeHeaders
+from sparselex.server.rendering import HEADERS, Place, Rendering, SafeHeaders
 from sparselex.server.strangers import Impatient, KnownHosts
 
 STATIC = Path(__file__).parent / "static"
 """Where static files lie."""
 
-PAGES: Registry[Page] = Registry(
-    "page",
-    {
-        "overview": "sparselex.server.pages.overview:PAGE",
-        "features": "sparselex.server.pages.features:PAGE",
-        "random": "sparselex.server.pages.features:RANDOM",
-        "feature": "sparselex.server.pages.feature:PAGE",
-        "about": "sparselex.server.pages.about:PAGE",
-    },
-)
-"""All pages, those of other packages included."""
+MOST_HELPERS = 3
 
 
-def create_app(workspace: Workspace, *, host: str = "127.0.0.1") -> FastAPI:
-    """The application over one workspace, for requests to `host` or this machine. It reads; nothing it does changes an
-    artifact.
+def create_app(workspace: Workspace, *, host: str = "127.0.0.1", n_helpers: int = 0) -> FastAPI:
+    """The application over one workspace, for requests to `host` or this machine, with so many processes beside this
+    one for when many ask at once. It reads; nothing it does changes an artifact.
 
     Raises `UserError` if a page of another package cannot be loaded.
     """
     app = FastAPI(title="sparselex", docs_url=None, redoc_url=None, openapi_url=None)
-    opened, pages = OpenWorkspace(workspace), [page for _, page in PAGES.items()]
-    rendering = Rendering(Navigation(pages, opened))
+    answering = Answering(workspace, n_helpers)
     app.add_middleware(KnownHosts, host=host)
     app.add_middleware(SafeHeaders)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     # Fixed words before parameters: `random` is no latent.
-    for page in sorted(pages, key=lambda page: len(page.parameters)):
-        _add_page(app, page, opened, rendering)
-    _add_errors(app, rendering)
+    for page in sorted(answering.pages.all, key=lambda page: len(page.parameters)):
+        _add_page(app, page, answering)
+    _add_errors(app, answering.pages.rendering)
     return app
 
 
-def _add_page(app: FastAPI, page: Page, opened: OpenWorkspace, rendering: Rendering) -> None:
-    def show(request: Request, **asked: Any) -> Response:
-        return rendering.show(page.build(opened, **asked), page.template, request)
+def _add_page(app: FastAPI, page: Page, answering: Answering) -> None:
+    def show(request: Request, **given: Any) -> Response:
+        return answering.answer(Asked(page.path, given, Place.of(request)))
 
     # What the builder takes besides the workspace, FastAPI reads out of the signature, and checks.
     taken = list(inspect.signature(page.build, eval_str=True).parameters.values())[1:]
@@ -74,25 +62,25 @@ def _add_errors(app: FastAPI, rendering: Rendering) -> None:
     @app.exception_handler(UserError)
     async def user_error(request: Request, error: UserError) -> Response:
         status = 404 if isinstance(error, NoSuchPage) else 409
-        return rendering.error(request, status, f"{error.given} Expected: {error.expected}.", error.todo)
+        return rendering.error(Place.of(request), status, f"{error.given} Expected: {error.expected}.", error.todo)
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
         plain = error.status_code == 404
         message = f"{request.url.path} is no page of this workspace." if plain else f"{error.detail}."
-        return rendering.error(request, error.status_code, message)
+        return rendering.error(Place.of(request), error.status_code, message)
 
     @app.exception_handler(RequestValidationError)
     async def bad_request(request: Request, error: RequestValidationError) -> Response:
         where = ", ".join(f"{item['loc'][-1]}: {item['msg']}" for item in error.errors())
-        return rendering.error(request, 400, f"The address asks for something impossible ({where}).")
+        return rendering.error(Place.of(request), 400, f"The address asks for something impossible ({where}).")
 
     @app.exception_handler(Exception)
     async def fault(request: Request, error: Exception) -> Response:
         # Starlette raises the error again behind this answer, so it is logged with its traceback; this
         # answer is made outside of all middleware and brings its headers itself.
         message, todo = "This is a fault in sparselex.", "see the server's output for what went wrong."
-        answer = rendering.error(request, 500, message, todo)
+        answer = rendering.error(Place.of(request), 500, message, todo)
         answer.headers.update(HEADERS)
         return answer
 
@@ -102,7 +90,7 @@ def serve(workspace: Workspace, *, host: str = "127.0.0.1", port: int = 8321) ->
 
     Raises `UserError` if the address cannot be used.
     """
-    app, listener = create_app(workspace, host=host), _listen(host, port)
+    app, listener = create_app(workspace, host=host, n_helpers=_n_helpers()), _listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     print(f"\nsparselex is at http://{shown}:{listener.getsockname()[1]}  (stop with Ctrl-C)", flush=True)
     # Without this, every few dozen pages wait 12 ms while the garbage collector walks over all imported modules.
@@ -113,6 +101,12 @@ def serve(workspace: Workspace, *, host: str = "127.0.0.1", port: int = 8321) ->
 def server_of(app: FastAPI) -> uvicorn.Server:
     """What serves the application over sockets."""
     return uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False, http=Impatient))
+
+
+def _n_helpers() -> int:
+    """A helper for each further core that this process may use; a few serve a whole team."""
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(n_cores - 1, MOST_HELPERS)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,6 +1,7 @@
 """Records in, answers out: templates, JSON, errors, and the headers on every answer."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -34,6 +35,24 @@ FILTERS = {
     "percent": formats.percent,
     "pretty": formats.pretty,
 }
+
+
+class Place(NamedTuple):
+    """Where a reader is."""
+
+    path: str
+    """Path of the address, as it was asked for."""
+
+    query: str = ""
+    """What stands behind its `?`."""
+
+    run: str = ""
+    """The run whose page it is; empty where it is none's."""
+
+    @classmethod
+    def of(cls, request: Request) -> "Place":
+        """Where a request leads."""
+        return cls(request.url.path, request.url.query, request.path_params.get("run", ""))
 
 
 class ErrorPage(PageRecord):
@@ -81,26 +100,23 @@ class Rendering:
         self._templates.filters |= FILTERS
         self._templates.tests["record"] = lambda value: isinstance(value, BaseModel)
 
-    def show(
-        self, found: PageRecord | Elsewhere, template: Path | None, request: Request, status: int = 200
-    ) -> Response:
+    def show(self, found: PageRecord | Elsewhere, template: Path | None, place: Place, status: int = 200) -> Response:
         """What a builder found, in the form that the address asks for."""
-        path = request.url.path
-        as_json, query = path.endswith(".json"), f"?{request.url.query}" if request.url.query else ""
+        path, query = place.path, f"?{place.query}" if place.query else ""
+        as_json = path.endswith(".json")
         if isinstance(found, Elsewhere):
             return RedirectResponse(found.address + ".json" * as_json, status_code=302)
         if as_json:
             return Response(found.model_dump_json(), status_code=status, media_type="application/json")
         twin = ("/index.json" if path == "/" else f"{path}.json") + query
-        run = request.path_params.get("run", "")
         page = self._templates.get_template(str(template or PLAIN))
-        return HTMLResponse(page.render(page=found, twin=twin, path=path, run=run), status_code=status)
+        return HTMLResponse(page.render(page=found, twin=twin, path=path, run=place.run), status_code=status)
 
-    def error(self, request: Request, status: int, message: str, todo: str = "go back to the overview.") -> Response:
+    def error(self, place: Place, status: int, message: str, todo: str = "go back to the overview.") -> Response:
         """A plain sentence in place of a page."""
         title = "There is no such page" if status == 404 else "This page cannot be shown"
         record = ErrorPage(title=title, status=status, message=message, todo=todo)
-        return self.show(record, ERROR, request, status)
+        return self.show(record, ERROR, place, status)
 
 
 def _at_path(name: str) -> str | None:

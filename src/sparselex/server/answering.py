@@ -1,0 +1,143 @@
+"""Who answers a request: this process and, where readers ask faster than it can, helpers beside it."""
+
+import gc
+import multiprocessing
+import pickle
+import queue
+import signal
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fastapi.responses import Response
+
+from sparselex.base.errors import UserError
+from sparselex.base.registry import Registry
+from sparselex.base.workspace import Workspace
+from sparselex.server.navigation import Navigation
+from sparselex.server.opened import OpenWorkspace
+from sparselex.server.page import Page
+from sparselex.server.rendering import Place, Rendering
+
+PAGES: Registry[Page] = Registry(
+    "page",
+    {
+        "overview": "sparselex.server.pages.overview:PAGE",
+        "features": "sparselex.server.pages.features:PAGE",
+        "random": "sparselex.server.pages.features:RANDOM",
+        "feature": "sparselex.server.pages.feature:PAGE",
+        "about": "sparselex.server.pages.about:PAGE",
+    },
+)
+"""All pages, those of other packages included."""
+
+
+class Asked(NamedTuple):
+    """A request for a page, as it crosses to another process."""
+
+    page: str
+    """The page's path, its parameters in braces."""
+
+    given: dict[str, Any]
+    """What the builder is called with, by name."""
+
+    place: Place
+    """Where the reader is."""
+
+
+class Pages:
+    """The pages of one workspace, built and drawn in this process."""
+
+    def __init__(self, workspace: Workspace):
+        """Raises `UserError` if a page of another package cannot be loaded."""
+        self.all = [page for _, page in PAGES.items()]
+        self._by_path = {page.path: page for page in self.all}
+        self._opened = OpenWorkspace(workspace)
+        self.rendering = Rendering(Navigation(self.all, self._opened))
+
+    def answer(self, asked: Asked) -> Response:
+        """The page, its record, or another address. Raises what its builder raises."""
+        page = self._by_path[asked.page]
+        return self.rendering.show(page.build(self._opened, **asked.given), page.template, asked.place)
+
+
+class Answering:
+    """Pages of one workspace by as many processes at once as there are: this one first, so that a single reader never
+    waits for another to start.
+
+    A page is some milliseconds of this interpreter's own work, which threads only divide: with several readers at once
+    these would wait for each other, and a second core would idle.
+    """
+
+    def __init__(self, workspace: Workspace, n_helpers: int = 0):
+        """Raises `UserError` if a page of another package cannot be loaded."""
+        self.pages = Pages(workspace)
+        self._free: queue.PriorityQueue[tuple[int, Helper | None]] = queue.PriorityQueue()
+        self._free.put((0, None))
+        for number in range(1, n_helpers + 1):
+            self._free.put((number, Helper(workspace.path)))
+
+    def answer(self, asked: Asked) -> Response:
+        """The answer of whoever is free first. Raises what the page's builder raises."""
+        number, helper = self._free.get()
+        try:
+            # What a helper has no answer to is tried here, where it is raised and logged as if there were none.
+            found = helper.answer(asked) if helper else None
+            return self.pages.answer(asked) if found is None else found
+        finally:
+            if helper is None or helper.is_there:
+                self._free.put((number, helper))
+
+
+class Helper:
+    """A process that answers as this one does. It starts when it is first needed and ends with this process, however
+    that ends (the pipe breaks); one that has ended is not started again."""
+
+    def __init__(self, workspace: Path):
+        self._workspace = workspace
+        self._pipe: Connection | None = None
+        self.process: BaseProcess | None = None
+        self.is_there = True
+
+    def answer(self, asked: Asked) -> Response | None:
+        """What it answers; None where it raised something, or is no more."""
+        try:
+            self._pipe = self._pipe or self._start()
+            self._pipe.send(asked)
+            answer: Response | None = self._pipe.recv()
+        except (OSError, EOFError):
+            self.is_there = False
+            return None
+        except (pickle.PicklingError, AttributeError, TypeError):  # words of another package's page
+            return None
+        return answer
+
+    def _start(self) -> Connection:
+        # A fork would copy locks in whatever state this process's threads hold them.
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        self.process = context.Process(target=_help, args=(theirs, self._workspace), daemon=True)
+        self.process.start()
+        theirs.close()  # open in the helper alone, or its end would go unnoticed
+        return ours
+
+
+def _help(pipe: Connection, workspace: Path) -> None:
+    """Answer until nobody can ask any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server ends its helpers
+    try:
+        pages = Pages(Workspace(workspace))
+    except UserError:  # whoever asked finds and says the same
+        return
+    gc.freeze()
+    while True:
+        try:
+            asked = pipe.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            answer = pages.answer(asked)
+        except Exception:  # whoever asked raises it again
+            answer = None
+        pipe.send(answer)
