@@ -1,5 +1,6 @@
 """Control dictionaries: the conformance suite, slow references, planted truths, and errors for what cannot be."""
 
+import math
 import subprocess
 import sys
 from itertools import pairwise
@@ -100,17 +101,18 @@ def test_the_same_generator_gives_the_same_dictionary_and_another_does_not():
 # Codes
 
 
-def slow_pursuit(x, rows, mean, k, n_steps):
-    """Pursuit of one token after another, coefficients by a library's least squares."""
-    acts = torch.zeros(len(x), len(rows), dtype=x.dtype)
-    for i, token in enumerate(x - mean):
+def slow_pursuit(x, rows, mean, ks, n_steps):
+    """Pursuit of one token after another, coefficients by a library's least squares; in each step as many are taken as
+    keep its number in step with the steps."""
+    acts, n_steps = torch.zeros(len(x), len(rows), dtype=x.dtype), min(n_steps, max(ks))
+    for i, (token, k) in enumerate(zip(x - mean, ks, strict=True)):
         taken, residual = [], token
-        while len(taken) < k:
+        for step in range(n_steps):
             order = (rows @ residual).abs().argsort(descending=True).tolist()
             free = [j for j in order if j not in taken]
-            taken += free[: min(-(-k // n_steps), k - len(taken))]
-            found = torch.linalg.lstsq(rows[taken].T, token).solution
-            residual = token - found @ rows[taken]
+            taken += free[: math.ceil(k * (step + 1) / n_steps) - len(taken)]
+            found = torch.linalg.lstsq(rows[taken].T, token).solution if taken else rows.new_zeros(0)
+            residual = token - found @ rows[taken] if taken else token
         acts[i, taken] = found
     return acts
 
@@ -119,8 +121,28 @@ def slow_pursuit(x, rows, mean, k, n_steps):
 def test_pursuit_equals_the_slow_loop(k, n_steps):
     dictionary = random_rows(randn(12), 40, k, seeded(), n_steps=n_steps).double()
     x = randn(30, 12, seed=6, dtype=torch.float64)
-    expected = slow_pursuit(x, dictionary.W_dec, dictionary.b_dec, k, n_steps)
+    expected = slow_pursuit(x, dictionary.W_dec, dictionary.b_dec, [k] * len(x), n_steps)
     torch.testing.assert_close(dictionary.encode(x), expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("n_steps", [1, 3, 20])
+def test_each_token_has_as_many_as_it_is_told(n_steps, monkeypatch):
+    ks = torch.randint(0, 12, (60,), generator=seeded())
+    x = randn(60, 12, seed=6, dtype=torch.float64)
+    basis = random_rows(randn(12), 40, 5, seeded(), n_steps=n_steps).double()
+    codes = basis.encode_as_sparse(x, ks)
+    assert codes.indptr.diff().tolist() == ks.tolist()
+    expected = slow_pursuit(x, basis.W_dec, basis.b_dec, ks.tolist(), n_steps)
+    torch.testing.assert_close(codes.dense(), expected, rtol=1e-5, atol=1e-7)
+    monkeypatch.setattr(baselines, "_CHUNK_NUMBERS", 50 * 40)  # parts whose tokens take fewer, and so fewer steps
+    assert basis.encode_as_sparse(x, ks).indptr.diff().tolist() == ks.tolist()
+    largest = neurons(x.float().mean(0), 3)
+    kept = largest.encode_as_sparse(x.float(), ks)
+    assert kept.indptr.diff().tolist() == ks.tolist()
+    sizes = (x.float() - largest.b_dec).abs().sort(dim=-1, descending=True).values
+    for token, k in enumerate(ks.tolist()):
+        of_token = kept.values[kept.indptr[token] : kept.indptr[token + 1]].abs().sort(descending=True).values
+        torch.testing.assert_close(of_token, sizes[token, :k])
 
 
 def test_more_coefficients_and_more_steps_leave_less():

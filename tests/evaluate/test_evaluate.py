@@ -10,10 +10,11 @@ from sparselex.base.sites import Sites
 from sparselex.dictionaries.controls.bases import principal_components
 from sparselex.dictionaries.controls.neurons import neurons
 from sparselex.dictionaries.files import load_dictionary
-from sparselex.evaluate.core import core_sums, moments
+from sparselex.evaluate.core import Subject, core_sums
 from sparselex.evaluate.core_figures import core_figures
 from sparselex.evaluate.latents import density_histogram, latent_figures
 from sparselex.evaluate.metrics import METRICS
+from sparselex.evaluate.moments import moments
 from sparselex.evaluate.records import Evaluation
 from sparselex.lm.load import load_model
 
@@ -29,10 +30,10 @@ def measured(small_workspace, small_index):
     empty = neurons(mean, 1)
     empty.W_dec.zero_()
     subjects = {
-        "trained": trained,
-        "perfect": neurons(mean, 512),
-        "mean": empty,
-        "pca": principal_components(mean, covariance, 8),
+        "trained": Subject(trained),
+        "perfect": Subject(neurons(mean, 512)),
+        "mean": Subject(empty),
+        "pca": Subject(principal_components(mean, covariance, 8)),
     }
     rows = np.array(small_index.corpus.row_ranges["test"])
     sums = core_sums(reader, subjects, mean, rows)

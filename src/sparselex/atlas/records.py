@@ -42,8 +42,8 @@ class SweepReport(Config):
     """Every dictionary, in the order of the sweep."""
 
     controls: dict[str, list[Figure]]
-    """By `<hook>/<name>`: principal components with as many coefficients as the sweep's dictionaries have active
-    latents."""
+    """By `<hook>/pca:<setting>`: principal components with as many coefficients on each token as the first dictionary
+    of that setting has active latents."""
 
     stability: list[Figure]
     """For dictionaries that differ in their seed alone."""

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sparselex.dictionaries.coder import check_reads
@@ -36,6 +36,11 @@ class Dictionary(nn.Module, ABC):
     def encode_sparse(self, x: Float[Tensor, "n d_in"]) -> Codes:
         """The active latents only. Equal to `encode`, in less memory where the type allows."""
         return Codes.from_dense(self.encode(x))
+
+    def encode_as_sparse(self, x: Float[Tensor, "n d_in"], n_active: Int[Tensor, " n"]) -> Codes:
+        """The active latents, as many of each token as `n_active` says where the type can choose their number, so that
+        a control can be as sparse as what it is held against; else those of `encode_sparse`."""
+        return self.encode_sparse(x)
 
     def decode(self, acts: Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_out"]:
         """Reconstruction from all latents."""

@@ -13,11 +13,13 @@ class EvaluateConfig(Config):
     n_rows: PositiveInt = 600
     """Rows of the test split, spread evenly over it."""
 
-    moment_rows: PositiveInt = 512
-    """Rows of the training split from which mean, covariance and control dictionaries are taken."""
+    moment_rows: PositiveInt = 4096
+    """Rows of the training split, spread evenly over it, from which mean, covariance and control dictionaries are
+    taken."""
 
     controls: tuple[Control, ...] = ("neurons", "pca", "covariance")
-    """Control dictionaries measured in the dictionary's place, at its L0. `kmeans` and `ica` take minutes."""
+    """Control dictionaries measured in the dictionary's place, with as many active latents on each token. `kmeans` and
+    `ica` take minutes."""
 
     pursuit_steps: PositiveInt = 4
     """Steps in which a control whose directions overlap takes those of a token; more are stronger and slower."""

@@ -10,13 +10,14 @@ from sparselex.base.seeds import derive
 from sparselex.dictionaries.controls.given import Given
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.dictionaries.kinds import CONTROLS
-from sparselex.evaluate.core import Moments
+from sparselex.evaluate.moments import Moments
 
 
 def control_dictionaries(
     names: Sequence[str], moments: Moments, sample: Callable[[], Tensor], *, d_sae: int, k: int, n_steps: int
 ) -> dict[str, Dictionary]:
-    """The named controls with `k` active latents, or as many as there are dimensions.
+    """The named controls with `k` active latents (or as many as there are dimensions) where they are not told how many
+    a token has.
 
     Overcomplete ones have `d_sae` directions and draw them from a fixed seed. `sample` gives the activations `[n,
     d_in]` that `moments` were taken from; only some controls ask for them. Raises `UserError` where a control cannot be

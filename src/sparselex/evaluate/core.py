@@ -18,14 +18,19 @@ from sparselex.base.progress import progress
 from sparselex.causal.splice import Replace, divergences, logits_of, spliced_logits, to_constant, token_losses
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.evaluate.metrics import OF_PREDICTIONS, SiteSums, token_columns
+from sparselex.evaluate.moments import target_of
 from sparselex.lm.subject import Place
 
 
-class Moments(NamedTuple):
-    """Mean and covariance of the activations of training documents."""
+class Subject(NamedTuple):
+    """What is measured."""
 
-    mean: Tensor
-    covariance: Tensor
+    dictionary: Dictionary
+    """Reads the reader's hook; a control reads the target itself."""
+
+    control_of: str | None = None
+    """For a control the name of the dictionary in whose place it stands: on each token it has as many active latents
+    as that one."""
 
 
 class _Rows(NamedTuple):
@@ -59,38 +64,15 @@ class _Undisturbed(NamedTuple):
     """Of every token but the first of a row: its loss, and what ablations at the site do to it."""
 
 
-def training_sample(reader: Reader, n_rows: int) -> Tensor:
-    """What is reconstructed (the target, or the activations themselves) over the first rows of the training split, `[n,
-    width]`."""
-    rows = reader.corpus.row_ranges["train"]
-    return _target(reader.read(np.arange(rows.start, min(rows.start + n_rows, rows.stop))))
-
-
-@torch.no_grad()
-def moments(reader: Reader, n_rows: int) -> Moments:
-    """Mean and covariance of what is reconstructed over the first rows of the training split, in float64."""
-    x = training_sample(reader, n_rows).double()
-    mean = x.mean(0)
-    centred = x - mean
-    return Moments(mean.float(), centred.T @ centred / len(x))
-
-
 @torch.no_grad()
 def core_sums(
-    reader: Reader,
-    dictionaries: Mapping[str, Dictionary],
-    mean: Tensor,
-    rows: NDArray[np.int64],
-    *,
-    controls: Mapping[str, Dictionary] | None = None,
+    reader: Reader, subjects: Mapping[str, Subject], mean: Tensor, rows: NDArray[np.int64]
 ) -> dict[str, list[SiteSums]]:
-    """Sums by document over the given rows, for each dictionary and each site of its target.
+    """Sums by document over the given rows, for each subject and each site of its target.
 
-    `dictionaries` read the reader's hook, `controls` the target itself. Sites are spliced one at a time, from codes of
-    the undisturbed model.
+    A control comes behind the dictionary that it is a control of. Sites are spliced one at a time, from codes of the
+    undisturbed model.
     """
-    subjects = {name: (dictionary, False) for name, dictionary in dictionaries.items()}
-    subjects |= {name: (dictionary, True) for name, dictionary in (controls or {}).items()}
     sums = _Sums(reader, subjects, mean, np.unique(reader.corpus.documents[rows]))
     n_ctx = reader.corpus.n_ctx
     with progress("evaluate", len(rows) * n_ctx, "tokens") as bar:
@@ -104,14 +86,8 @@ def core_sums(
 class _Sums:
     """Sums of several dictionaries over the same rows."""
 
-    def __init__(
-        self,
-        reader: Reader,
-        subjects: Mapping[str, tuple[Dictionary, bool]],
-        mean: Tensor,
-        documents: NDArray[np.int32],
-    ):
-        """`subjects` are dictionaries by name, each with whether it reads the target; `documents` those in the rows."""
+    def __init__(self, reader: Reader, subjects: Mapping[str, Subject], mean: Tensor, documents: NDArray[np.int32]):
+        """`documents` are those in the rows."""
         self._reader, self._subjects, self._mean = reader, subjects, mean
         self._places = reader.written
         self._documents = documents[documents >= 0]
@@ -121,9 +97,9 @@ class _Sums:
     def add(self, rows: NDArray[np.int64]) -> None:
         """Add some rows of the corpus."""
         read, n = self._read(rows), len(self._documents)
-        reconstructions = {name: _reconstruct(*subject, read.batch) for name, subject in self._subjects.items()}
+        reconstructions = self._reconstructions(read.batch)
         for number, place in enumerate(self._places):
-            target = _target(read.batch)[:, place.columns]
+            target = target_of(read.batch)[:, place.columns]
             of_target = torch.zeros(n, target.shape[1], dtype=torch.float64)
             of_target.index_add_(0, torch.from_numpy(read.owner), target.double())
             undisturbed = _undisturbed(place, read, self._mean[place.columns])
@@ -135,6 +111,18 @@ class _Sums:
                     into[column] += np.bincount(read.predicted_in, of_text, n)
                 for column, value in self._of_tokens(target, there, l0).items():
                     into[column] += np.bincount(read.owner, value.numpy(), n)
+
+    def _reconstructions(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
+        """By subject: its reconstruction of the target, and active latents of each token."""
+        found: dict[str, tuple[Tensor, Tensor]] = {}
+        for name, (dictionary, control_of) in self._subjects.items():
+            x = (batch.x if control_of is None else target_of(batch)).to(dictionary.b_dec.device)
+            if control_of is None:
+                codes = dictionary.encode_sparse(x)
+            else:
+                codes = dictionary.encode_as_sparse(x, found[control_of][1].to(torch.int64))
+            found[name] = dictionary.reconstruct(x, codes).cpu(), codes.indptr.diff().double().cpu()
+        return found
 
     def _empty(self, place: Place) -> SiteSums:
         n, width = len(self._documents), place.columns.stop - place.columns.start
@@ -184,14 +172,3 @@ def _spliced(place: Place, rows: _Rows, undisturbed: _Undisturbed, x_hat: Tensor
 
 def _with(place: Place, rows: _Rows, replace: Replace) -> Tensor:
     return spliced_logits(place.model, rows.tokens, place.hook, replace, rows.counted)
-
-
-def _target(batch: Batch) -> Tensor:
-    return batch.x if batch.target is None else batch.target
-
-
-def _reconstruct(dictionary: Dictionary, reads_target: bool, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Reconstruction of the target, and active latents of each token."""
-    x = (_target(batch) if reads_target else batch.x).to(dictionary.b_dec.device)
-    codes = dictionary.encode_sparse(x)
-    return dictionary.reconstruct(x, codes).cpu(), codes.indptr.diff().double().cpu()

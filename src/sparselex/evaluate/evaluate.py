@@ -11,13 +11,16 @@ from sparselex.base.staging import stage
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.evaluate.config import EvaluateConfig
 from sparselex.evaluate.controls import control_dictionaries
-from sparselex.evaluate.core import core_sums, moments, training_sample
+from sparselex.evaluate.core import Subject, core_sums
 from sparselex.evaluate.core_figures import core_figures, pooled
 from sparselex.evaluate.latents import density_histogram, latent_figures
 from sparselex.evaluate.metrics import SiteSums
+from sparselex.evaluate.moments import moments, training_sample
 from sparselex.evaluate.records import Evaluation
 from sparselex.features.index import FeatureIndex
 from sparselex.lm.subject import Readable
+
+_SELF = "dictionary"
 
 
 def evaluate(
@@ -42,19 +45,20 @@ def evaluate(
             return Evaluation.read(to)
         keep_freed_memory()
         reader = Reader(model, index.corpus, sites, batch_rows=config.batch_rows)
-        k = max(1, round(float(index.table["n_active"].sum() / max(1, index.n_tokens_total))))
+        k = max(1, round(float(index.table["test_n_active"].sum()) / max(1, index.n_tokens["test"])))
         figures, controls = _measured(reader, dictionary, config, k)
         figures += latent_figures(index, config.dense_above)
         found = Evaluation(figures=figures, controls=controls, density=density_histogram(index))
         found.write(staging.folder)
-        staging.finish({"k_controls": k})
+        staging.finish()
     return found
 
 
 def _measured(
     reader: Reader, dictionary: Dictionary, config: EvaluateConfig, k: int
 ) -> tuple[list[Figure], dict[str, list[Figure]]]:
-    """Core figures of the dictionary, and of control dictionaries with `k` active latents."""
+    """Core figures of the dictionary, and of control dictionaries with as many active latents on each token; those that
+    cannot choose how many take `k`."""
     at = moments(reader, config.moment_rows)
     controls = control_dictionaries(
         config.controls,
@@ -65,10 +69,11 @@ def _measured(
         n_steps=config.pursuit_steps,
     )
     rows = spread(reader.corpus.row_ranges["test"], config.n_rows)
-    sums = core_sums(reader, {"dictionary": dictionary}, at.mean, rows, controls=controls)
+    subjects = {_SELF: Subject(dictionary)} | {name: Subject(control, _SELF) for name, control in controls.items()}
+    sums = core_sums(reader, subjects, at.mean, rows)
     sites = [f"{place.model.name}:{place.hook}" for place in reader.written]
     found = {name: _figures(part, sites) for name, part in sums.items()}
-    return found.pop("dictionary"), found
+    return found.pop(_SELF), found
 
 
 def _figures(sums: list[SiteSums], sites: list[str]) -> list[Figure]:

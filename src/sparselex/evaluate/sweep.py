@@ -6,7 +6,6 @@ from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparselex.activations.live import Reader, spread
 from sparselex.atlas.fronts import fronts_of
@@ -16,8 +15,9 @@ from sparselex.base.estimates import mean_figure
 from sparselex.base.figures import Figure
 from sparselex.dictionaries.controls.bases import principal_components
 from sparselex.dictionaries.dictionary import Dictionary
-from sparselex.evaluate.core import core_sums, moments
+from sparselex.evaluate.core import Subject, core_sums
 from sparselex.evaluate.core_figures import core_figures, pooled
+from sparselex.evaluate.moments import moments
 
 
 class Measured(NamedTuple):
@@ -51,30 +51,33 @@ def sweep_report(
 def _on_one_hook(
     reader: Reader, trained: Mapping[str, Measured], n_rows: int, moment_rows: int
 ) -> tuple[dict[str, SweepRow], dict[str, list[Figure]]]:
-    """The rows with their figures, and the figures of principal components at the same L0."""
+    """The rows with their figures, and the figures of principal components in the place of one dictionary of each
+    setting, with as many coefficients on each token as it has active latents."""
     mean, covariance = moments(reader, moment_rows)
-    rows = spread(reader.corpus.row_ranges["test"], n_rows)
+    pca = principal_components(mean, covariance, 1)
     dictionaries = {name: member.dictionary for name, member in trained.items() if member.dictionary is not None}
-    ks = sorted({min(len(mean), max(1, round(k))) for k in _sparsities(reader, dictionaries, rows)})
-    pca = {f"pca-k{k}": principal_components(mean, covariance, k) for k in ks}
-    sums = core_sums(reader, dictionaries, mean, rows, controls=pca)
+    subjects: dict[str, Subject] = {}
+    for name, dictionary in dictionaries.items():
+        subjects[name] = Subject(dictionary)
+        # Seeds differ by less than what a control is there to show.
+        subjects.setdefault(f"pca:{_setting(trained[name].row)}", Subject(pca, name))
+    sums = core_sums(reader, subjects, mean, spread(reader.corpus.row_ranges["test"], n_rows))
+    figures = {name: core_figures(pooled(part)) for name, part in sums.items()}
     found = {}
     for name, dictionary in dictionaries.items():
-        row, n_dead = trained[name].row, trained[name].n_dead
-        figures = [*core_figures(pooled(sums[name])), _dead_share(n_dead, dictionary.d_sae)]
-        found[name] = row.model_copy(update={"figures": figures})
-    return found, {name: core_figures(pooled(sums[name])) for name in pca}
+        own = [*figures.pop(name), _dead_share(trained[name].n_dead, dictionary.d_sae)]
+        found[name] = trained[name].row.model_copy(update={"figures": own})
+    return found, figures
+
+
+def _setting(row: SweepRow) -> str:
+    """What a dictionary has in common with those that differ in their seed alone."""
+    return row.name.rpartition("-s")[0]
 
 
 def _dead_share(n_dead: int, d_sae: int) -> Figure:
     words = f"share of {d_sae:,} latents that counted as dead when training ended"
     return mean_figure("train/dead_share", np.arange(d_sae) < n_dead, words, over="latents")
-
-
-def _sparsities(reader: Reader, dictionaries: Mapping[str, Dictionary], rows: NDArray[np.int64]) -> list[float]:
-    """L0 of each dictionary on a few rows: what its control is given."""
-    x = reader.read(rows[: reader.batch_rows]).x
-    return [len(dictionary.encode_sparse(x).indices) / max(1, len(x)) for dictionary in dictionaries.values()]
 
 
 def _stability(members: Sequence[Measured]) -> list[Figure]:
@@ -85,6 +88,6 @@ def _stability(members: Sequence[Measured]) -> list[Figure]:
     alive = sorted((member for member in members if member.dictionary is not None), key=alike)
     for _, group in groupby(alive, key=alike):
         same = list(group)
-        prefix = f"stability/{same[0].row.name.rpartition('-s')[0]}"
+        prefix = f"stability/{_setting(same[0].row)}"
         found += stability_figures([member.dictionary for member in same if member.dictionary is not None], prefix)
     return found

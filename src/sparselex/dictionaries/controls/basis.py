@@ -3,7 +3,7 @@
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import PositiveInt
 from torch import Tensor
 
@@ -45,7 +45,7 @@ class Basis(Dictionary):
     Codes are signed and describe the deviation from `mean`. A pursuit is generalised orthogonal matching pursuit (Wang,
     Kwon and Shim 2012, IEEE TSP 60(12)): each of `n_steps` steps adds the directions with the largest |row · residual|,
     an equal share of k, and all coefficients are fitted again by least squares. It keeps exactly k directions, or
-    `d_in` where k is larger.
+    `d_in` where k is larger; `encode_as_sparse` as many as it is told, token by token.
 
     Raises `UserError` for rows without unit norm.
     """
@@ -67,41 +67,63 @@ class Basis(Dictionary):
         self.register_buffer("b_dec", mean)
 
     def encode(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
-        places, values = self._code(x)
-        return values.new_zeros(len(x), self.d_sae).scatter(-1, places, values)
+        places, values = self._code(x, self._as_configured(x))
+        # A place that a token left empty names one of its directions a second time, with 0.
+        return values.new_zeros(len(x), self.d_sae).scatter_add(-1, places, values)
 
     def encode_sparse(self, x: Float[Tensor, "n d_in"]) -> Codes:
-        places, values = self._code(x)
+        return self.encode_as_sparse(x, self._as_configured(x))
+
+    def encode_as_sparse(self, x: Float[Tensor, "n d_in"], n_active: Int[Tensor, " n"]) -> Codes:
+        places, values = self._code(x, n_active)
         active = values != 0
         rows, _ = active.nonzero(as_tuple=True)
         return Codes.from_pairs(rows, places[active], values[active], len(x), self.d_sae)
 
-    def _code(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents and coefficients `[n, k]` of each token."""
-        k = min(self.config.k, self.d_in, self.d_sae)
-        widest = max(self.d_sae, k * self.d_in if self.config.code == "pursuit" else 0)
+    def _as_configured(self, x: Tensor) -> Tensor:
+        return torch.full((len(x),), self.config.k, device=x.device)
+
+    def _code(self, x: Tensor, n_active: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents and coefficients `[n, most]` of each token; beyond its own number a token's coefficients are 0."""
+        n_active = n_active.to(x.device).clamp(0, min(self.d_in, self.d_sae))
+        most = int(n_active.max()) if len(x) else 0
         find = self._pursue if self.config.code == "pursuit" else self._largest
-        parts = [find(part - self.b_dec, k) for part in x.split(max(1, _CHUNK_NUMBERS // widest))]
-        return torch.cat([places for places, _ in parts]), torch.cat([values for _, values in parts])
+        places = torch.zeros(len(x), most, dtype=torch.int64, device=x.device)
+        values = x.new_zeros(len(x), most)
+        # Tokens that take alike are coded together: each part costs as much as the one that takes most.
+        order = n_active.argsort(stable=True)
+        widest = max(self.d_sae, most * self.d_in if self.config.code == "pursuit" else 0)
+        for part in order.split(max(1, _CHUNK_NUMBERS // widest)):
+            if len(part) and (most := int(n_active[part].max())):
+                places[part, :most], values[part, :most] = find(x[part] - self.b_dec, n_active[part])
+        return places, values
 
-    def _largest(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    def _largest(self, x: Tensor, n_active: Tensor) -> tuple[Tensor, Tensor]:
         coefficients = x @ self.W_dec.T
-        places = coefficients.abs().topk(k, dim=-1).indices
-        return places, coefficients.gather(-1, places)
+        most = int(n_active.max())
+        places = coefficients.abs().topk(most, dim=-1).indices
+        taken = torch.arange(most, device=x.device) < n_active[:, None]
+        return places, coefficients.gather(-1, places) * taken
 
-    def _pursue(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    def _pursue(self, x: Tensor, n_active: Tensor) -> tuple[Tensor, Tensor]:
         places = torch.empty(len(x), 0, dtype=torch.int64, device=x.device)
+        taken = torch.empty(len(x), 0, dtype=torch.bool, device=x.device)
         values, residual = x[:, :0], x
-        n_added = -(-k // self.config.n_steps)
-        while places.shape[1] < k:
+        n_steps = min(self.config.n_steps, int(n_active.max()))
+        for step in range(n_steps):
+            # An equal share of what a token takes in each step, the larger ones first.
+            share = -(n_active * -(step + 1) // n_steps) + n_active * -step // n_steps
             with torch.no_grad():  # which directions are taken has no gradient
                 scores = (residual @ self.W_dec.T).abs_().scatter_(-1, places, -1.0)
-                added = scores.topk(min(n_added, k - places.shape[1]), dim=-1, sorted=False).indices
-                places = torch.cat([places, added], -1)
-                rows = self.W_dec[places]
+                added = scores.topk(int(share.max()), dim=-1).indices
+                takes = torch.arange(added.shape[1], device=x.device) < share[:, None]
+                # What is not taken is a direction that is there already, so that it can be taken later.
+                added = added.where(takes, added[:, :1] if step == 0 else places[:, :1])
+                places, taken = torch.cat([places, added], -1), torch.cat([taken, takes], -1)
+                rows = self.W_dec[places] * taken[..., None]
             values = _least_squares(rows, x)
             residual = x - (values[:, None] @ rows)[:, 0]
-        return places, values
+        return _first(places, values, taken, int(n_active.max()))
 
 
 def pursued(
@@ -111,6 +133,12 @@ def pursued(
     d_sae, d_in = rows.shape
     config = BasisConfig(kind=kind, d_in=d_in, d_sae=d_sae, k=k, code="pursuit", n_steps=n_steps)
     return Basis(config, unit_rows(rows).to(mean.dtype), mean)
+
+
+def _first(places: Tensor, values: Tensor, taken: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """The at most `most` places of each token that are taken, ahead of those that are not, whose values are 0."""
+    order = taken.to(torch.uint8).argsort(dim=-1, descending=True, stable=True)[:, :most]
+    return places.gather(-1, order), (values * taken).gather(-1, order)
 
 
 def check_sample(x: Float[Tensor, "n d_in"]) -> None:

@@ -61,7 +61,7 @@ class Sweep(Stage):
     n_rows: Annotated[PositiveInt, Option("--rows")] = 200
     """Rows of test documents on which all are measured."""
 
-    moment_rows: PositiveInt = 512
+    moment_rows: PositiveInt = 4096
     """Rows of the training split from which mean and principal components are taken."""
 
     def shown(self, run: Any) -> SweepReport:
