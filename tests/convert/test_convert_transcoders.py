@@ -68,7 +68,8 @@ def test_saelens(kind, tmp_path):
     tensors, acts, skip = SAELENS[kind]
     saelens(tmp_path / "d", {"architecture": kind}, **tensors)
     found = import_dictionary(tmp_path / "d")
-    assert (found.hooks, found.target, found.model_name) == ((IN,), (OUT,), "m")
+    # SAELens' `hook_mlp_in` is the residual stream before the norm.
+    assert (found.hooks, found.target, found.model_name) == (("blocks.1.hook_resid_mid",), (OUT,), "m")
     assert (found.dictionary.d_in, found.dictionary.d_out) == (D_IN, D_OUT)
     agree(found, acts, W_OUT, acts @ W_OUT + B_OUT + (X @ W_SKIP.T if skip else 0))
 

@@ -17,14 +17,12 @@ from sparselex.convert.weights import Weights, plain_topk, to_jumprelu, to_relu,
 from sparselex.dictionaries.encoder import EncoderDictionary
 from sparselex.dictionaries.files import saelens_settings
 from sparselex.dictionaries.trainable import TrainableDictionary
+from sparselex.dictionaries.transformer_lens import name_here, names_there
 from sparselex.dictionaries.types.clt import CrossLayerConfig, CrossLayerTranscoder
 from sparselex.dictionaries.types.topk import TopK
 
 CONFIG = "config.yaml"
 _THRESHOLD = "activation_function.threshold"
-
-_MLP_INPUT = ("hook_mlp_in", "mlp.hook_in")
-"""Our name and the one there for what the MLP reads; `hook_mlp_in` is the residual stream before the norm there."""
 
 
 def read_circuit_tracer(files: Files) -> Found:
@@ -131,8 +129,7 @@ def _threshold(tensors: Tensors, d_sae: int) -> Tensor:
 
 def _ours(layers: Iterable[object], site: Any) -> str:
     """Our names for one site in each of these layers; empty where it is not named."""
-    ours, theirs = _MLP_INPUT
-    return "+".join(f"blocks.{layer}.{ours if site == theirs else site}" for layer in layers) if site else ""
+    return name_here("+".join(f"blocks.{layer}.{site}" for layer in layers)) if site else ""
 
 
 def write_circuit_tracer(dictionary: TrainableDictionary, folder: Path, model_name: str, sites: Sites | None) -> None:
@@ -213,7 +210,4 @@ def _names(hooks: Sequence[Hook], target: Sequence[Hook]) -> tuple[int, dict[str
 
 def _theirs(hook: Hook) -> str:
     """The site in its layer, by its name there; of a module all of its name."""
-    ours, theirs = _MLP_INPUT
-    if hook.is_module:
-        return str(hook)
-    return theirs if hook.site == ours else hook.partition(f"blocks.{hook.layer}.")[2]
+    return str(hook) if hook.is_module else names_there([hook.whole]).partition(f"blocks.{hook.layer}.")[2]

@@ -22,6 +22,7 @@ from sparselex.dictionaries.files import (
 )
 from sparselex.dictionaries.kinds import TokenNorm
 from sparselex.dictionaries.trainable import TrainableDictionary
+from sparselex.dictionaries.transformer_lens import OF_HEADS, name_here
 from sparselex.dictionaries.types.gated import Gated
 from sparselex.dictionaries.types.matching_pursuit import MatchingPursuit, MatchingPursuitConfig
 
@@ -51,6 +52,7 @@ def read_saelens(files: Files) -> Found:
     about = cfg.get("metadata") or cfg
     names = (about.get("model_name"), about.get("hook_name") or about.get("hook_point"), about.get("hook_name_out"))
     model_name, hook, target = (str(name or "") for name in names)
+    hook, target = name_here(hook, about.get("hook_head_index")), name_here(target)
     kind = _kind(cfg, tensors)
     if kind == "matching_pursuit":
         return Found(_matching_pursuit(cfg, tensors), model_name).at(hook)
@@ -81,7 +83,7 @@ def _kind(cfg: dict[str, Any], tensors: Tensors) -> str:
 
 def _token_norm(cfg: dict[str, Any], tensors: Tensors, kind: str) -> TokenNorm:
     """Raises `UserError` for other changes of the input, which are not in the weights."""
-    if cfg.get("reshape_activations", "none") not in ("none", None):
+    if cfg.get("reshape_activations", "none") not in ("none", OF_HEADS, None):
         raise tensors.fault(f"it reshapes its inputs ({cfg['reshape_activations']}), which we do not do")
     norm = cfg.get("normalize_activations") or "none"
     ours = next((ours for ours, theirs in TOKEN_NORMS.items() if theirs == norm), None)

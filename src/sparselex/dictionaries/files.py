@@ -24,6 +24,7 @@ from sparselex.dictionaries.config import DictionaryConfig
 from sparselex.dictionaries.kinds import DICTIONARIES, TokenNorm
 from sparselex.dictionaries.table import config_type
 from sparselex.dictionaries.trainable import TrainableDictionary, new_dictionary
+from sparselex.dictionaries.transformer_lens import OF_HEADS, head_of, names_there, reshapes
 
 CONFIG, WEIGHTS, SAELENS_CONFIG = "config.json", "sae_weights.safetensors", "cfg.json"
 TRANSCODERS = {
@@ -138,11 +139,14 @@ def saelens_config(
     dictionary: TrainableDictionary, settings: Mapping[str, Any], model_name: str, sites: Sites | None
 ) -> dict[str, Any]:
     """What SAELens 6 expects in `cfg.json`; `settings` hold its `architecture` and what belongs to that."""
-    names = {"hook_name": "+".join(sites.hooks) if sites else ""}
+    hooks, target = (sites.hooks, sites.target) if sites else ((), ())
+    names: dict[str, Any] = {"hook_name": names_there(hooks)}
+    if (head := head_of(hooks)) is not None:
+        names |= {"hook_head_index": head}
     extra = {name: value for name, value in settings.items() if name != "architecture"}
     if not dictionary.is_autoencoder:
         extra |= {"d_out": dictionary.d_out}
-        names |= {"hook_name_out": "+".join(sites.target) if sites else ""}
+        names |= {"hook_name_out": names_there(target)}
     return {
         "architecture": settings["architecture"],
         "d_in": dictionary.d_in,
@@ -151,7 +155,7 @@ def saelens_config(
         "device": "cpu",
         "apply_b_dec_to_input": dictionary.is_autoencoder,
         "normalize_activations": TOKEN_NORMS[dictionary.config.normalises],
-        "reshape_activations": "none",
+        "reshape_activations": OF_HEADS if reshapes(hooks) else "none",
         **extra,
         # Without a version SAELens takes the file for one of before 6 and forgets where the dictionary belongs.
         "metadata": {"sae_lens_version": "6.0.0", "model_name": model_name, **names},

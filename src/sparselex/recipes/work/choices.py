@@ -75,6 +75,12 @@ def check_choice(choice: TrainingChoice, *, has_target: bool) -> None:
                 "each value once",
                 "leave one of the two out.",
             )
+    if "d_sae" in choice.options:
+        raise UserError(
+            f"d_sae is given as {choice.options['d_sae']!r}, and the width is said by expansion as well.",
+            "the number of latents as a multiple of what is read",
+            "give --expansion, which may be a fraction, and leave d_sae out.",
+        )
     known = TrainConfig.model_fields.keys() - {"dictionary", *_CHOSEN}
     if unknown := ", ".join(name for name in choice.settings if name not in known):
         raise UserError(
