@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from sparselex.base.artifacts import open_artifact, verified
+from sparselex.base.artifacts import MANIFEST, identity, open_artifact, verified
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.locks import lock
@@ -93,6 +93,30 @@ def test_a_folder_of_the_users_is_never_replaced(tmp_path):
     with pytest.raises(UserError, match="not written by sparselex"):
         write(tmp_path / "a")
     assert (tmp_path / "a" / "thesis.tex").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("name", ["../secret", "a/../../secret", "/etc/passwd", "", ".", "..", "a\\b"])
+def test_a_file_outside_its_folder_is_no_file_of_an_artifact(tmp_path, name):
+    """Paths are made of these names, and the manifest may come from a stranger."""
+    manifest = write(tmp_path / "a")
+    values = manifest.to_json() | {"files": {name: manifest.files["data.bin"].to_json()}}
+    contents = {key: values[key] for key in ("kind", "config", "inputs", "notes", "format")}
+    values["id"] = identity(**contents, files={name: manifest.files["data.bin"]})
+    (tmp_path / "a" / MANIFEST).write_text(json.dumps(values))
+    with pytest.raises(UserError, match=r"no name of a file inside"):
+        open_artifact(tmp_path / "a", "toy")
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_notes_that_could_not_be_read_back_replace_nothing(tmp_path, number):
+    before = write(tmp_path / "a")
+    with (
+        pytest.raises(UserError, match="not finite"),
+        stage(tmp_path / "a", "toy", Small(size=4), {}) as staging,
+    ):
+        (staging.folder / "data.bin").write_bytes(b"x")
+        staging.finish({"fvu": number})
+    assert open_artifact(tmp_path / "a", "toy") == before
 
 
 def test_two_processes_on_one_artifact(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sparselex.base.errors import UserError
+from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.features.build import build_index
 from sparselex.features.config import IndexConfig
@@ -89,3 +90,19 @@ def test_a_dictionary_of_another_width_is_refused(tmp_path):
         moved.do("index")
     with pytest.raises(UserError, match="reads width 512"):
         build_index(moved.model, run.dictionary, run.corpus, moved.sites, IndexConfig(), tmp_path / "i", inputs={})
+
+
+def test_latents_that_are_not_finite_are_named(tmp_path, monkeypatch):
+    """Finite weights can make them of finite activations."""
+    run = small_run(tmp_path, {"expansion": 0.1, "k": 4, "n_tokens": 4_000})
+    run.do("train")
+    dictionary = run.dictionary
+    acts = dictionary.encode
+
+    def overflowing(x):
+        return Codes.from_dense(acts(x).index_fill(1, torch.tensor([3]), torch.inf))
+
+    monkeypatch.setattr(dictionary, "encode_sparse", overflowing)
+    with pytest.raises(UserError, match=r"Latent 3 is inf at position \d+"):
+        build_index(run.model, dictionary, run.corpus, run.sites, IndexConfig(), tmp_path / "i", inputs={})
+    assert not (tmp_path / "i").exists()

@@ -9,6 +9,7 @@ import torch
 from sparselex.activations.source import EndOfData
 from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.errors import UserError
+from sparselex.dictionaries.files import load_dictionary
 from sparselex.dictionaries.sparse import products as sparse
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import train
@@ -125,6 +126,17 @@ def test_divergence_stops_and_finishes_nothing(tmp_path, kind):
     with pytest.raises(UserError, match=r"Training diverged at step \d+: loss .*\n.*\n.*lower the learning rate"):
         train(source(), config(kind, lr=1e30), tmp_path / "d", inputs={})
     assert not (tmp_path / "d").exists()
+
+
+def test_a_last_step_that_diverges_replaces_nothing(tmp_path):
+    """No loss comes behind it that would show it."""
+    before = train(source(), config(), tmp_path / "d", inputs={})
+    manifest = (tmp_path / "d" / "manifest.json").read_bytes()
+    one_step = config(lr=1e300, n_tokens=config().batch_size, warmup_share=0.0)
+    with pytest.raises(UserError, match=r"Training diverged in its last step: .*W_enc"):
+        train(source(), one_step, tmp_path / "d", inputs={})
+    assert (tmp_path / "d" / "manifest.json").read_bytes() == manifest
+    assert torch.equal(load_dictionary(tmp_path / "d").W_dec, before.W_dec)
 
 
 @pytest.mark.parametrize("option", ["warmup_share", "decay_share"])

@@ -1,10 +1,10 @@
 """Artifacts: folders of files with a manifest that lists them, each with its checksum."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, TypeVar
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
@@ -22,6 +22,17 @@ made: of a copy, or of a file that was touched since, it says nothing."""
 
 _VERIFIED: dict[Path, list[Any]] = {}
 """How files looked when this process compared them with their checksums."""
+
+
+def _inside(name: str) -> str:
+    """The name of a file inside its folder: a path is made of it, and a manifest may come from a stranger."""
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or ".." in parts or "\0" in name or "\\" in name:
+        raise ValueError(f"{name!r} is no name of a file inside the artifact's folder")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_inside)]
 
 
 class Manifest(Config):
@@ -48,7 +59,7 @@ class Manifest(Config):
     notes: dict[str, Any] = Field(default_factory=dict)
     """What was counted on the way: token counts, masks, medians."""
 
-    files: dict[str, FileEntry]
+    files: dict[FileName, FileEntry]
     """Every file with its size and checksum."""
 
 

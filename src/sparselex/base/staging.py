@@ -57,8 +57,7 @@ class Staging:
         """
         named = dict.fromkeys(self._written()) if files is None else files
         entries = {name: named[name] or self._entry(name) for name in sorted(named)}
-        # Through JSON, so that notes given as tuples or int keys hash as they will be read back.
-        config, inputs, noted = json.loads(json.dumps([self.config, self.inputs, dict(notes or {})]))
+        config, inputs, noted = _as_read_back(self.to, [self.config, self.inputs, dict(notes or {})])
         values = {"kind": self.kind, "config": config, "inputs": inputs, "notes": noted, "files": entries}
         manifest = Manifest(id=identity(**values), code_version=version("sparselex"), **values)
         note_verified(self.folder, manifest)
@@ -77,6 +76,19 @@ class Staging:
         path = self.folder / name
         flush(path)
         return FileEntry(n_bytes=path.stat().st_size, sha256=checksum(path))
+
+
+def _as_read_back(to: Path, values: list[Any]) -> Any:
+    """Values as they will be read from JSON: tuples and int keys hash alike then, and what JSON has no word for would
+    not be read back at all."""
+    try:
+        return json.loads(json.dumps(values, allow_nan=False))
+    except ValueError:
+        raise UserError(
+            f"A number that was to be noted with {to} is not finite.",
+            "finite numbers",
+            "look at what was computed: weights, activations or options may have overflowed. Nothing was replaced.",
+        ) from None
 
 
 @contextlib.contextmanager

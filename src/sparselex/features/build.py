@@ -92,6 +92,7 @@ def _walk(reader: Reader, coder: Coder, config: IndexConfig, folder: Path) -> La
                 codes = coder.encode_sparse(batch.x.to(device))
                 latents, values = codes.indices.cpu().numpy(), codes.values.cpu().numpy()
                 positions = np.repeat(batch.positions, codes.indptr.diff().cpu().numpy())
+                _check_codes(latents, positions, values)
                 statistics.update(split, len(batch.positions), latents, values)
                 columns.add(latents, positions, values)
                 counted[batch.positions] = True
@@ -99,6 +100,17 @@ def _walk(reader: Reader, coder: Coder, config: IndexConfig, folder: Path) -> La
     columns.finish()
     np.save(folder / "counted.npy", np.packbits(counted))
     return statistics
+
+
+def _check_codes(latents: NDArray, positions: NDArray[np.int64], values: NDArray[np.float32]) -> None:
+    """Raise `UserError` for codes that are not finite: finite weights can make them of finite activations."""
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise UserError(
+            f"Latent {latents[bad[0]]} is {values[bad[0]]} at position {positions[bad[0]]} of the corpus.",
+            "finite latents",
+            "check the dictionary: its weights are too large for what it reads, or belong to another place.",
+        )
 
 
 def n_indexed(corpus: TokenRows, config: IndexConfig) -> int:

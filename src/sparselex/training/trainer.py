@@ -128,6 +128,8 @@ class Trainer:
         self.freeze.after_step()
         self.n_steps += 1
         self.n_tokens += n
+        if self.is_done:
+            self._check_weights()
         self._report(step, loss.reported)
 
     def save(self, source_state: dict[str, Any]) -> None:
@@ -215,6 +217,16 @@ class Trainer:
             raise UserError(
                 f"Training diverged at step {self.n_steps + 1}: loss {loss:.4g}, gradient norm {gradient_norm:.4g}.",
                 "a finite loss and gradient",
+                f"lower the learning rate (its peak is {self.lr:.3g}); the log so far is {self.log.path}.",
+            )
+
+    def _check_weights(self) -> None:
+        # Behind the last step no loss would show what it did.
+        bad = [name for name, tensor in self.dictionary.state_dict().items() if not torch.isfinite(tensor).all()]
+        if bad:
+            raise UserError(
+                f"Training diverged in its last step: {', '.join(bad)} hold numbers that are not finite.",
+                "finite weights",
                 f"lower the learning rate (its peak is {self.lr:.3g}); the log so far is {self.log.path}.",
             )
 
