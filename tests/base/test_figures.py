@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from sparselex.base import intervals
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.estimates import DIVIDED_BY_ZERO, NOT_FINITE, figure_of, mean_figure, median_figure
 from sparselex.base.figures import FIGURES, Figure, Figures
-from sparselex.base.intervals import N_DRAWS, median_interval, resample
 from sparselex.base.staging import stage
 
 
@@ -27,48 +25,17 @@ def documents(n=40, seed=0):
     return np.column_stack([rng.normal(3, 1, n) * lengths, lengths]).astype(float)
 
 
-def test_it_is_the_obvious_bootstrap():
-    """Against a loop that draws documents by number; ends agree as well as two bootstraps can."""
-    sums, rng = documents(), np.random.default_rng(5)
-    slow = []
-    for _ in range(20_000):
-        drawn = [sums[rng.integers(len(sums))] for _ in range(len(sums))]
-        total = np.sum(drawn, axis=0)
-        slow.append(total[0] / total[1])
+def test_it_is_the_obvious_jackknife():
+    sums = documents()
+    without = [np.delete(sums, unit, axis=0).sum(0) for unit in range(len(sums))]
+    values = np.array([total[0] / total[1] for total in without])
     found = figure_of("x/y", sums, ratio, "mean", over="documents", n=int(sums[:, 1].sum()), unit="u", null=0.5)
     assert found.value == pytest.approx(sums[:, 0].sum() / sums[:, 1].sum(), rel=1e-12)
-    np.testing.assert_allclose([found.ci_low, found.ci_high], np.quantile(slow, [0.025, 0.975]), atol=0.02)
+    assert found.se == pytest.approx(np.sqrt(39 / 40 * np.square(values - found.value).sum()))
+    assert found.ci_low < found.value - 1.96 * found.se < found.value + 1.96 * found.se < found.ci_high
     assert (found.n, found.unit, found.null) == (sums[:, 1].sum(), "u", 0.5)
-    assert found.definition == "mean; 95 % bootstrap interval over documents"
-
-
-def test_every_figure_has_the_same_number_of_draws():
-    assert resample(documents()).draws.shape == (N_DRAWS, 2)
-
-
-@pytest.mark.parametrize("at_once", [1, 7, 400])
-def test_many_units_are_drawn_in_parts_of_the_same_stream(monkeypatch, at_once):
-    sums = np.round(documents(50) * 8)  # whole numbers: equal to the last bit, whatever the order of sums
-    whole = resample(sums, n_draws=400)
-    monkeypatch.setattr(intervals, "_MOST_KEPT", 0)
-    monkeypatch.setattr(intervals, "_CHUNK", 50 * at_once)
-    parts = resample(sums, n_draws=400)
-    assert np.array_equal(parts.draws, whole.draws) and np.array_equal(parts.total, whole.total)
-
-
-def test_many_units_take_no_more_memory_than_a_part(monkeypatch):
-    sizes, counts = [], intervals._counts
-
-    def watched(*arguments):
-        for part in counts(*arguments):
-            sizes.append(part.size)
-            yield part
-
-    monkeypatch.setattr(intervals, "_counts", watched)
-    monkeypatch.setattr(intervals, "_MOST_KEPT", 1000)
-    monkeypatch.setattr(intervals, "_CHUNK", 1000)
-    resample(documents(300), n_draws=20)
-    assert max(sizes) <= 1000 and sum(sizes) == 300 * 20
+    assert (found.units, found.n_units, found.n_effective) == ("documents", 40, 40.0)
+    assert found.definition == "mean; 95 % jackknife interval over documents"
 
 
 def test_shares_and_means_count_units():
@@ -85,10 +52,18 @@ def test_a_median_and_its_order_statistics():
     assert "bootstrap" not in found.definition and "over latents" in found.definition
 
 
-def test_the_interval_of_a_median_covers():
-    rng = np.random.default_rng(0)
-    found = [median_interval(rng.normal(size=101)) for _ in range(500)]
-    assert 0.92 < np.mean([one.low <= 0 <= one.high for one in found]) < 0.99
+def test_a_median_of_what_was_measured_on_the_same_documents_is_as_uncertain_as_these():
+    """Values that documents move together: without their groups the interval misses most of the time."""
+    rng, alone, both = np.random.default_rng(0), [], []
+    for _ in range(300):
+        of_documents = rng.normal(0, 1, 20)
+        values = rng.normal(0, 1, 101) + of_documents.mean()
+        apart = values + (of_documents.mean() - of_documents)[:, None] / 19
+        for kept, given in ((alone, None), (both, apart)):
+            figure = median_figure("x/median", values, "median", over="latents", apart=given)
+            kept.append(figure.ci_low <= 0 <= figure.ci_high)
+    assert np.mean(alone) < 0.8 and 0.92 < np.mean(both) < 0.99
+    assert "20 groups of documents" in figure.definition
 
 
 @pytest.mark.parametrize("make", [mean_figure, median_figure])
@@ -109,17 +84,21 @@ def test_a_value_that_is_no_number_is_a_failure(make):
     assert (found.value, found.failure, found.ci_low) == (None, NOT_FINITE, None)
 
 
-def test_nothing_to_divide_by_is_a_failure_and_few_such_draws_are_left_out():
+def test_nothing_to_divide_by_is_a_failure_and_a_unit_that_cannot_be_left_out_leaves_no_interval():
     nowhere = figure_of("x/y", np.array([[1.0, 0.0], [2.0, 0.0]]), ratio, "x", over="documents")
     assert nowhere.failure == DIVIDED_BY_ZERO
-    # In one resample of four only the second document is drawn, and its statistic is infinite.
-    some = figure_of("x/y", np.array([[1.0, 1.0], [1.0, 0.0]]), ratio, "x", over="documents")
-    assert (some.value, some.ci_low, some.ci_high) == (2.0, 1.0, 2.0)
+    some = figure_of("x/y", np.array([[1.0, 1.0], *[[1.0, 0.0]] * 9]), ratio, "x", over="documents")
+    assert (some.value, some.ci_low, some.ci_high, some.se) == (10.0, None, None, None)
+
+
+def test_a_value_that_means_nothing_is_a_failure():
+    found = figure_of("x/y", documents(), ratio, "x", over="documents", undefined="nothing to recover")
+    assert (found.value, found.failure) == (None, "nothing to recover")
 
 
 def test_ends_that_are_not_finite_are_left_out():
     def only_of_all(sums):
-        return np.where(sums[..., 1] == 3, sums[..., 0], np.nan) if sums.ndim == 1 else np.full(len(sums), np.nan)
+        return sums[..., 0] if sums.ndim == 1 else np.full(len(sums), np.nan)
 
     found = figure_of("x/y", np.ones((3, 2)), only_of_all, "x", over="documents")
     assert (found.value, found.ci_low, found.ci_high, found.failure) == (3.0, None, None, None)

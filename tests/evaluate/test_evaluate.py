@@ -11,7 +11,7 @@ from sparselex.dictionaries.controls.bases import principal_components
 from sparselex.dictionaries.controls.neurons import neurons
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.evaluate.core import Subject, core_sums
-from sparselex.evaluate.core_figures import core_figures
+from sparselex.evaluate.core_figures import core_estimates, core_figures
 from sparselex.evaluate.latents import density_histogram, latent_figures
 from sparselex.evaluate.metrics import METRICS
 from sparselex.evaluate.moments import moments
@@ -93,14 +93,78 @@ def test_figures_equal_a_slow_pass(measured):
     )
 
 
-def test_every_figure_has_its_n_interval_and_definition(measured):
+def test_every_figure_has_its_n_and_definition_and_an_interval_where_documents_are_enough(measured):
     for figure in measured[3]["trained"].values():
-        assert figure.n > 500 and figure.ci_low <= figure.value <= figure.ci_high and "over" in figure.definition
+        assert figure.n > 500 and "over" in figure.definition and "of one size" in figure.definition
+        assert figure.ci_low is None and figure.n_units == 8 and 5 < figure.n_effective <= 8, "eight documents"
+        assert figure.se > 0
     assert set(measured[3]["trained"]) == set(METRICS.names())
+
+
+def sums_of(n_documents=40, lost=0.5, seed=0):
+    """Sums of documents in which the mean in a site's place costs `lost` nats a token, give or take."""
+    rng = np.random.default_rng(seed)
+    n = rng.integers(50, 200, n_documents).astype(float)
+    ce = n * rng.normal(2.5, 0.1, n_documents)
+    costs = n * rng.normal(lost, 0.02, n_documents)
+    x = rng.normal(size=(n_documents, 3)) * n[:, None]
+    square = (x**2).sum(1) / n + n * 3
+    found = {"n": n, "n_predicted": n, "l0": 30 * n, "error": 0.2 * square, "square": square, "x": x}
+    found |= {"cosine": 0.9 * n, "norm_ratio": 0.9 * n, "ce": ce, "kl": 0.1 * n, "kl_mean": n}
+    return found | {"ce_spliced": ce + 0.1 * costs, "ce_mean": ce + costs, "ce_zero": ce + 2 * costs}
+
+
+def figures_of(**options):
+    return {figure.name.removeprefix("core/"): figure for figure in core_figures(sums_of(**options))}
+
+
+def test_a_model_that_ablation_helps_has_no_loss_to_recover():
+    helped, equal = figures_of(lost=-0.01), figures_of(lost=0.001)
+    for figures in (helped, equal):
+        assert figures["loss_recovered_mean"].value is None
+        assert "no worse with the site at its mean" in figures["loss_recovered_mean"].failure
+        assert "no worse with the site at zero" in figures["loss_recovered_zero"].failure
+    assert "-0.0" in helped["loss_recovered_mean"].failure and "interval" in helped["loss_recovered_mean"].failure
+    hurt = figures_of(lost=0.5)["loss_recovered_mean"]
+    assert hurt.value == pytest.approx(0.9) and hurt.better == "higher"
+
+
+def test_fvu_is_about_the_mean_of_all_and_leaving_one_out_does_not_move_it():
+    sums = sums_of()
+    found = next(one for one in core_estimates(sums) if one.figure.name == "core/fvu")
+    spread = sums["square"].sum() - (sums["x"].sum(0) ** 2).sum() / sums["n"].sum()
+    assert found.figure.value == pytest.approx(sums["error"].sum() / spread)
+    mean = sums["x"].sum(0) / sums["n"].sum()
+    each = sums["square"] - 2 * sums["x"] @ mean + sums["n"] * (mean @ mean)
+    without = (sums["error"].sum() - sums["error"]) / (each.sum() - each)
+    n = len(each)
+    np.testing.assert_allclose(found.jackknife.influences, (found.figure.value - without) * np.sqrt((n - 1) / n))
+    assert found.figure.ci_low < found.figure.value < found.figure.ci_high
 
 
 def test_principal_components_beat_neurons_at_equal_l0(measured):
     assert measured[3]["pca"]["fvu"].value < measured[3]["mean"]["fvu"].value
+
+
+def test_shares_of_latents_are_those_on_test_documents(small_index):
+    """Against a loop over latents and groups of documents."""
+    tokens, n = small_index.counted_tokens("test"), small_index.n_tokens["test"]
+    active = np.array([len(small_index.counted_column(j, "test").ranks) for j in range(small_index.d_sae)])
+    found = {figure.name: figure for figure in latent_figures(small_index, 0.05)}
+    assert found["core/dead_share"].value == pytest.approx((active == 0).mean())
+    assert found["core/dense_share"].value == pytest.approx((active > 0.05 * n).mean())
+    alive = found["core/alive_share"]
+    assert alive.value + found["core/dead_share"].value == pytest.approx(1) and alive.n == n == len(tokens)
+    without = []  # of these eight documents each is a group of its own
+    for document in range(tokens.n_documents):
+        others = [
+            (tokens.documents[small_index.counted_column(j, "test").ranks] != document).any()
+            for j in range(small_index.d_sae)
+        ]
+        without.append(np.mean(others))
+    assert alive.n_units == tokens.n_documents == 8
+    se = np.sqrt(7 / 8 * np.square(alive.value - np.array(without)).sum())
+    assert alive.se == pytest.approx(se) and "groups of documents" in alive.definition
 
 
 def test_densities_count_every_latent(small_index):

@@ -57,7 +57,7 @@ def test_a_metric_of_another_package_is_a_core_figure(installing, small_workspac
     x = reader.read(rows).x
     own = found["core/absolute_error"]
     assert own.value == pytest.approx(float((x - dictionary(x)).abs().mean()), rel=1e-5)
-    assert own.n == len(x) and own.ci_low < own.value < own.ci_high and "counted tokens" in own.definition
+    assert own.n == len(x) and own.se > 0 and "counted tokens" in own.definition
 
 
 @pytest.mark.parametrize("column", ["error", "n", "x", *OF_PREDICTIONS])

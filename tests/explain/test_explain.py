@@ -82,7 +82,7 @@ def test_rows_survive_a_kill_and_are_not_made_twice(walk, tmp_path, monkeypatch,
 
 def test_what_is_done_is_recognised_without_explaining(walk, tmp_path, monkeypatch):
     first = walk()
-    for victim, verb in ((RuleExplainer, "__init__"), (ExactScorer, "__init__")):
+    for victim, verb in ((RuleExplainer, "__init__"), (ExactScorer, "score")):
         monkeypatch.setattr(victim, verb, lambda *_: pytest.fail("done already"))
     assert walk() == first
     for path in (tmp_path / "w" / "x").iterdir():

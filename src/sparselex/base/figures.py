@@ -1,13 +1,16 @@
 """The one form in which a figure leaves this project, and the form of a failure."""
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import FiniteFloat, model_validator
 
 from sparselex.base.artifacts import record_of
 from sparselex.base.config import Config
 from sparselex.base.files import write_json
+
+Better = Literal["", "higher", "lower"]
+"""Which values of a figure are better; empty where that is no question."""
 
 
 class Figure(Config):
@@ -28,8 +31,23 @@ class Figure(Config):
     ci_high: FiniteFloat | None = None
     """Upper end of the 95 % interval."""
 
+    se: FiniteFloat | None = None
+    """Standard error; the interval is wider than two of them where units are few."""
+
     n: int = 0
     """Number of observations behind the value, in the unit that `definition` names."""
+
+    units: str = ""
+    """What was drawn independently, such as `documents`: the interval is over these."""
+
+    n_units: int = 0
+    """How many of them there were."""
+
+    n_effective: FiniteFloat | None = None
+    """How many of one size would tell as much."""
+
+    better: Better = ""
+    """Which values are better; empty where that is no question."""
 
     null: FiniteFloat | None = None
     """The value under the null hypothesis, measured the same way; absent where none exists."""

@@ -1,32 +1,37 @@
-"""Intervals: the bootstrap behind every figure.
+"""Intervals: how far a value may be off because other units might have been looked at.
 
-What is drawn again is the unit whose members are not independent: documents for figures over tokens (cluster bootstrap;
-Field & Welsh 2007, "Bootstrapping clustered data"), latents for shares and means of latents.
+A unit is what is independent of the others: documents for figures over tokens, latents for means over latents. The
+variance is that of the jackknife, each unit left out in turn (the estimator CV3 of MacKinnon, Nielsen and Webb 2023,
+which errs on the wide side where units are few or uneven), the quantile that of Student's t with as many degrees of
+freedom as there are *effective* units. The percentile bootstrap is far too narrow for documents, a few of which hold
+half of all tokens; docs/report.md has what either covers.
 """
 
-from collections.abc import Callable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-from sparselex.base.seeds import generator
+from scipy.special import stdtr, stdtrit
 
 Floats = NDArray[np.float64]
 
 Statistic = Callable[[Floats], Floats | np.float64]
 """Summed columns `[..., m]` to values `[...]`, such as `lambda s: s[..., 0] / s[..., 1]`."""
 
-N_DRAWS = 1000
-"""Resamples behind the interval of a figure."""
+LEAST_UNITS = 5.0
+"""Effective units below which there is no interval."""
 
-_MOST_KEPT = 1 << 24
-"""Counts (128 MiB of them) up to which the draws of one number of units are made at once, and kept for the next figure
-over as many."""
+LEAST_DOCUMENTS = 30.0
+"""The same for figures over all tokens of documents: one document in twenty is of another kind than the rest, and fewer
+documents too often hold none of these."""
 
-_CHUNK = 1 << 22
-"""Counts in memory where there are more."""
+_NORMAL_FOURTH = 2.0
+"""Degrees of freedom for each squared sum of squares over the sum of fourth powers of what units contribute: 3 if these
+were normal, less because so short a sum of fourth powers is mostly too small."""
+
+_UPPER = 0.975
+_NONE = float("nan")
 
 
 class Interval(NamedTuple):
@@ -37,61 +42,126 @@ class Interval(NamedTuple):
     high: float
 
 
-class Resampled(NamedTuple):
-    """Sums over units, and over the same units drawn again: made once, for all statistics of these sums."""
+class Jackknife(NamedTuple):
+    """A value, and what it owes to each unit."""
 
-    n_units: int
-    total: Floats
-    """`[m]`, over every unit once."""
+    value: float
+    influences: Floats
+    """`[n_units]`: how much each moves the value, scaled so that their squares sum to its variance."""
 
-    draws: Floats
-    """`[n_draws, m]`, one row for each resample; no rows with fewer than two units."""
+    n_effective: float
+    """Units of one size that would tell as much as these do."""
+
+    @property
+    def se(self) -> float:
+        """Standard error; NaN where it cannot be formed."""
+        return float(np.sqrt(np.square(self.influences).sum())) if self.n_effective > 0 else _NONE
+
+    @property
+    def degrees(self) -> float:
+        """Degrees of freedom of its t: the effective units less one, and fewer where a few of them do all the
+        moving."""
+        squares = np.square(self.influences)
+        fourth = float(np.square(squares).sum())
+        moving = _NORMAL_FOURTH * float(squares.sum()) ** 2 / fourth if fourth else 1.0
+        return max(1.0, min(self.n_effective, moving) - 1)
+
+    def interval(self, least: float = LEAST_UNITS, *, share: bool = False) -> Interval:
+        """The value with its interval, which is missing below `least` effective units, and where all units agree to the
+        last digit: that says nothing of others. A `share` lies between 0 and 1, and so does its interval."""
+        se, quantile = self.se, float(stdtrit(self.degrees, _UPPER))
+        if not (np.isfinite(self.value) and np.isfinite(se) and se > 0 and self.n_effective >= least):
+            return Interval(self.value, _NONE, _NONE)
+        if share and 0 < self.value < 1:
+            half = quantile * se / (self.value * (1 - self.value))
+            low, high = _expit(_logit(self.value) - half), _expit(_logit(self.value) + half)
+            return Interval(self.value, low, high)
+        return Interval(self.value, self.value - quantile * se, self.value + quantile * se)
 
 
-def resample(per_unit: Floats, *, seed: int = 0, n_draws: int = N_DRAWS) -> Resampled:
-    """Draw the rows of `per_unit`, the `[n_units, m]` sums that each unit contributes, again with replacement.
+class Difference(NamedTuple):
+    """How far two values lie apart."""
 
-    The draws depend on the seed and the number of units alone. Memory is bounded: over many units the draws are made
-    one part after another, from the same stream.
+    value: float
+    low: float
+    high: float
+    p: float
+    """Chance of so large a difference, in either direction, between equal ones."""
+
+
+def jackknife(per_unit: Floats, statistic: Statistic, sizes: Floats | None = None) -> Jackknife:
+    """A statistic of all units, and of all but each of them.
+
+    Args:
+        per_unit: `[n_units, m]` sums that each unit contributes.
+        statistic: maps summed columns to values.
+        sizes: `[n_units]`, how much of the whole each unit is; left out, all are alike.
     """
+    return jackknives(per_unit, lambda summed: {"": statistic(summed)}, sizes)[""]
+
+
+def jackknives(
+    per_unit: Floats,
+    statistics: Callable[[Floats], Mapping[str, Floats | np.float64]],
+    sizes: Floats | None = None,
+) -> dict[str, Jackknife]:
+    """`jackknife` of several statistics that are computed together, by name."""
     per_unit = np.asarray(per_unit, dtype=np.float64)
-    n_units, total = len(per_unit), per_unit.sum(0)
-    if n_units < 2:
-        return Resampled(n_units, total, np.empty((0, per_unit.shape[1])))
-    if n_units * n_draws <= _MOST_KEPT:
-        return Resampled(n_units, total, _kept_counts(n_units, n_draws, seed) @ per_unit)
-    parts = _counts(n_units, n_draws, seed, max(1, _CHUNK // n_units))
-    return Resampled(n_units, total, np.concatenate([part @ per_unit for part in parts]))
-
-
-def interval_of(sums: Resampled, statistic: Statistic) -> Interval:
-    """A statistic of all units with its 2.5 % and 97.5 % quantiles over the resamples (percentile bootstrap).
-
-    Resamples in which it is not finite are left out. Without any, as with fewer than two units, both ends are NaN.
-    """
-    return intervals_of(sums, lambda summed: {"": statistic(summed)})[""]
-
-
-def intervals_of(
-    sums: Resampled, statistics: Callable[[Floats], dict[str, Floats | np.float64]]
-) -> dict[str, Interval]:
-    """`interval_of` every one of several statistics that are computed together, by name."""
+    n, total = len(per_unit), per_unit.sum(0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        values, drawn = statistics(sums.total), statistics(sums.draws)
-    return {name: Interval(float(value), *_ends(np.asarray(drawn[name]))) for name, value in values.items()}
+        values, without = statistics(total), statistics(total - per_unit)
+    effective = effective_units(np.ones(n) if sizes is None else sizes)
+    scale = np.sqrt((n - 1) / n) if n else 0.0
+    found = {}
+    for name, value in values.items():
+        with np.errstate(invalid="ignore"):
+            influences = (float(value) - np.asarray(without[name], dtype=np.float64)) * scale
+        known = n > 1 and bool(np.isfinite(influences).all())
+        found[name] = Jackknife(float(value), influences, effective if known else 0.0)
+    return found
 
 
-def _ends(draws: Floats) -> tuple[float, float]:
-    finite = draws[np.isfinite(draws)]
-    if not len(finite):
-        return float("nan"), float("nan")
-    low, high = np.quantile(finite, [0.025, 0.975])
-    return float(low), float(high)
+def effective_units(sizes: Floats) -> float:
+    """Units of one size whose mean is as uncertain as that of units of these sizes (Kish 1965)."""
+    sizes = np.asarray(sizes, dtype=np.float64)
+    squares = float(np.square(sizes).sum())
+    return float(sizes.sum()) ** 2 / squares if squares else 0.0
 
 
-def bootstrap_interval(per_unit: Floats, statistic: Statistic, *, seed: int = 0, n_draws: int = N_DRAWS) -> Interval:
-    """`interval_of` one statistic of sums that are needed for nothing else; arguments as in `resample`."""
-    return interval_of(resample(per_unit, seed=seed, n_draws=n_draws), statistic)
+def even_groups(sizes: Floats | NDArray[np.int64], n_groups: int) -> NDArray[np.int64]:
+    """`[n_units]`, the group of each of units of these sizes: the largest first, into the smallest group so far."""
+    totals, found = np.zeros(min(n_groups, len(sizes))), np.zeros(len(sizes), dtype=np.int64)
+    for unit in np.argsort(-np.asarray(sizes), kind="stable"):
+        found[unit] = totals.argmin()
+        totals[found[unit]] += sizes[unit]
+    return found
+
+
+def difference(one: Jackknife, other: Jackknife, *, paired: bool) -> Difference:
+    """`one` less `other`; where they are `paired`, both were measured on the same units, and what moves both alike
+    cancels."""
+    if paired:
+        both = Jackknife(one.value - other.value, one.influences - other.influences, min(one[2], other[2]))
+    else:
+        influences = np.concatenate([one.influences, other.influences])
+        both = Jackknife(one.value - other.value, influences, min(one[2], other[2]))
+    low, high = both.interval(0.0)[1:]
+    se = both.se
+    if not np.isfinite(se):
+        return Difference(both.value, _NONE, _NONE, 1.0)
+    if se == 0:
+        return Difference(both.value, both.value, both.value, 1.0 if both.value == 0 else 0.0)
+    return Difference(both.value, low, high, float(2 * stdtr(both.degrees, -abs(both.value) / se)))
+
+
+def share_interval(n_true: int, n: int) -> Interval:
+    """A share of `n` independent units with its score interval (Wilson 1927), which is never empty."""
+    if n < 2:
+        return Interval(n_true / n if n else _NONE, _NONE, _NONE)
+    share, z = n_true / n, 1.959964
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    return Interval(share, max(0.0, float(centre - half)), min(1.0, float(centre + half)))
 
 
 def median_interval(values: Floats) -> Interval:
@@ -99,20 +169,15 @@ def median_interval(values: Floats) -> Interval:
     √n`, the binomial's normal approximation); NaN without values, and no ends with fewer than two."""
     ordered, n = np.sort(values), len(values)
     if n < 2:
-        return Interval(float(ordered[0]) if n else float("nan"), float("nan"), float("nan"))
+        return Interval(float(ordered[0]) if n else _NONE, _NONE, _NONE)
     half = 0.98 * np.sqrt(n)
     low, high = max(0, int(np.floor(n / 2 - half))), min(n - 1, int(np.ceil(n / 2 + half)))
     return Interval(float(np.median(ordered)), float(ordered[low]), float(ordered[high]))
 
 
-def _counts(n_units: int, n_draws: int, seed: int, at_once: int) -> Iterator[Floats]:
-    """How often each unit is drawn in each resample, `[up to at_once, n_units]` at a time."""
-    rng = generator(seed, "bootstrap", n_units)
-    shares = np.full(n_units, 1 / n_units)
-    for start in range(0, n_draws, at_once):
-        yield rng.multinomial(n_units, shares, size=min(at_once, n_draws - start)).astype(np.float64)
+def _logit(share: float) -> float:
+    return float(np.log(share / (1 - share)))
 
 
-@lru_cache(maxsize=4)
-def _kept_counts(n_units: int, n_draws: int, seed: int) -> Floats:
-    return next(_counts(n_units, n_draws, seed, n_draws))
+def _expit(value: float) -> float:
+    return float(1 / (1 + np.exp(-value)))

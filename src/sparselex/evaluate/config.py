@@ -11,7 +11,7 @@ class EvaluateConfig(Config):
     """What is measured, on how much."""
 
     n_rows: PositiveInt = 600
-    """Rows of the test split, spread evenly over it."""
+    """Rows of the test split at most, spread over it; of a long document no more than twice its even share."""
 
     moment_rows: PositiveInt = 4096
     """Rows of the training split, spread evenly over it, from which mean, covariance and control dictionaries are

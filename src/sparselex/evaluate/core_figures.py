@@ -1,13 +1,13 @@
 """Core figures from sums by document: every metric of one dictionary, with intervals over documents."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from sparselex.base.estimates import figure_of
+from sparselex.base.estimates import Estimate, estimate
 from sparselex.base.figures import Figure
-from sparselex.base.intervals import Floats, Resampled, resample
-from sparselex.evaluate.metrics import METRICS, Metric, SiteSums, token_columns
+from sparselex.base.intervals import LEAST_DOCUMENTS, Floats, Interval, Statistic, effective_units, jackknife
+from sparselex.evaluate.metrics import METRICS, Metric, SiteSums, Sums, token_columns
 
 
 def pooled(sites: Sequence[SiteSums]) -> SiteSums:
@@ -30,34 +30,54 @@ def pooled(sites: Sequence[SiteSums]) -> SiteSums:
 
 def core_figures(sums: SiteSums, prefix: str = "core") -> list[Figure]:
     """The figure of every metric from the sums of one dictionary."""
-    names = [name for name in sums if name != "x"]
-    drawn = resample(np.concatenate([*(sums[name][:, None] for name in names), sums["x"]], axis=1))
-    drawn = drawn._replace(total=_with_spread(drawn.total, names), draws=_with_spread(drawn.draws, names))
-    places = {name: number for number, name in enumerate([*names, "spread"])}
-    n_tokens = {name: int(sums[name].sum()) for name in ("n", "n_predicted")}
-    return [_core_figure(f"{prefix}/{name}", metric, drawn, places, n_tokens) for name, metric in METRICS.items()]
+    return [found.figure for found in core_estimates(sums, prefix)]
 
 
-def _core_figure(
-    name: str, metric: Metric, drawn: Resampled, places: Mapping[str, int], n_tokens: Mapping[str, int]
-) -> Figure:
-    n, kind = (n_tokens["n_predicted"], "predicted") if metric.predicted else (n_tokens["n"], "counted")
-    return figure_of(
+def core_estimates(sums: SiteSums, prefix: str = "core") -> list[Estimate]:
+    """The figure of every metric, and what it owes to each document."""
+    columns = {name: column for name, column in sums.items() if name != "x"} | {"spread": _spread(sums)}
+    return [_estimate(f"{prefix}/{name}", metric, columns) for name, metric in METRICS.items()]
+
+
+def _estimate(name: str, metric: Metric, columns: Mapping[str, Floats]) -> Estimate:
+    tokens, kind = (columns["n_predicted"], "predicted") if metric.predicted else (columns["n"], "counted")
+    names, per_document = list(columns), np.stack(list(columns.values()), axis=1)
+
+    def of(statistic: Callable[[Sums], Floats]) -> Statistic:
+        return lambda s: statistic({column: s[..., place] for place, column in enumerate(names)})
+
+    n, n_documents = int(tokens.sum()), len(tokens)
+    many = f"{n:,} {kind} tokens of {n_documents} test documents, as many as {effective_units(tokens):.0f} of one size"
+    undefined = ""
+    if metric.scale is not None:
+        scale = jackknife(per_document, of(metric.scale), tokens).interval()
+        low = scale.low if np.isfinite(scale.low) else scale.value
+        undefined = "" if low > 0 else f"{metric.no_scale} ({scale.value:.2g} nats, {_ends(scale)})"
+    return estimate(
         name,
-        drawn,
-        lambda s: metric.statistic({column: s[..., place] for column, place in places.items()}),
-        f"{metric.words}; over {n:,} {kind} tokens of {drawn.n_units} test documents",
+        per_document,
+        of(metric.statistic),
+        f"{metric.words}; over {many}",
         over="documents",
+        sizes=tokens,
+        least=LEAST_DOCUMENTS,
         n=n,
         unit=metric.unit,
+        better=metric.better,
         empty="no token of the test documents was counted",
+        undefined=undefined,
     )
 
 
-def _with_spread(summed: Floats, names: Sequence[str]) -> Floats:
-    """`[..., n_columns + width]` to `[..., n_columns + 1]`: the squared distance from the mean in place of the sums
-    that it takes."""
-    columns, x = summed[..., : len(names)], summed[..., len(names) :]
+def _ends(interval: Interval) -> str:
+    known = np.isfinite(interval.low) and np.isfinite(interval.high)
+    return f"95 % interval {interval.low:.2g} to {interval.high:.2g}" if known else "no interval"
+
+
+def _spread(sums: SiteSums) -> Floats:
+    """`[n_documents]` squared distances from the mean over all documents, which is not moved when one is left out: how
+    far documents differ is the question, and not where few of them happen to have their middle."""
+    n, x = sums["n"], sums["x"]
     with np.errstate(divide="ignore", invalid="ignore"):
-        spread = columns[..., names.index("square")] - np.square(x).sum(-1) / columns[..., names.index("n")]
-    return np.concatenate([columns, np.asarray(spread)[..., None]], axis=-1)
+        mean = x.sum(0) / n.sum()
+    return np.asarray(sums["square"] - 2 * x @ mean + n * (mean @ mean))

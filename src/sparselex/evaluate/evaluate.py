@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from sparselex.activations.live import Reader, spread
+from sparselex.activations.live import Reader
 from sparselex.base.figures import Figure
 from sparselex.base.memory import keep_freed_memory
 from sparselex.base.sites import Sited, Sites
@@ -17,6 +17,7 @@ from sparselex.evaluate.latents import density_histogram, latent_figures
 from sparselex.evaluate.metrics import SiteSums
 from sparselex.evaluate.moments import moments, training_sample
 from sparselex.evaluate.records import Evaluation
+from sparselex.evaluate.rows import rows_to_judge
 from sparselex.features.index import FeatureIndex
 from sparselex.lm.subject import Readable
 
@@ -68,7 +69,7 @@ def _measured(
         k=k,
         n_steps=config.pursuit_steps,
     )
-    rows = spread(reader.corpus.row_ranges["test"], config.n_rows)
+    rows = rows_to_judge(reader.corpus, config.n_rows)
     subjects = {_SELF: Subject(dictionary)} | {name: Subject(control, _SELF) for name, control in controls.items()}
     sums = core_sums(reader, subjects, at.mean, rows)
     sites = [f"{place.model.name}:{place.hook}" for place in reader.written]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from sparselex.base.errors import UserError
+from sparselex.base.figures import Better
 from sparselex.base.intervals import Floats
 from sparselex.base.registry import Registry
 
@@ -54,9 +55,27 @@ class Metric(NamedTuple):
     columns: Mapping[str, Column] = {}
     """What it sums of each counted token, if that is not there yet, by name; other metrics may use it as well."""
 
+    better: Better = ""
+    """Which values are better; empty where that is no question."""
 
-def _recovered(spliced: str, ablated: str) -> Callable[[Sums], Floats]:
-    return lambda s: 1 - (s[spliced] - s["ce"]) / (s[ablated] - s["ce"])
+    scale: Callable[[Sums], Floats] | None = None
+    """What it is measured in units of, where that is itself measured and may be nothing: unless it is above 0 beyond
+    doubt, there is no value."""
+
+    no_scale: str = ""
+    """What is said then."""
+
+
+def _recovered(words: str, ablated: str, site: str) -> Metric:
+    """Loss recovered, of what the model loses with the site at a constant."""
+    return Metric(
+        words,
+        lambda s: 1 - (s["ce_spliced"] - s["ce"]) / (s[ablated] - s["ce"]),
+        predicted=True,
+        better="higher",
+        scale=lambda s: (s[ablated] - s["ce"]) / s["n_predicted"],
+        no_scale=f"the model predicts no worse with the site {site}, so there is no loss to recover",
+    )
 
 
 def _error(x: Tensor, x_hat: Tensor, l0: Tensor) -> Tensor:
@@ -89,11 +108,13 @@ METRICS: Registry[Metric] = Registry(
             "in float64",
             lambda s: s["error"] / s["spread"],
             columns={"error": Column(_error, squared=True), "square": Column(_square, squared=True)},
+            better="lower",
         ),
         "cosine": Metric(
             "mean cosine of activation and reconstruction",
             lambda s: s["cosine"] / s["n"],
             columns={"cosine": Column(_cosine)},
+            better="higher",
         ),
         "norm_ratio": Metric(
             "mean of |reconstruction| / |activation|",
@@ -111,27 +132,28 @@ METRICS: Registry[Metric] = Registry(
             lambda s: (s["ce_spliced"] - s["ce"]) / s["n_predicted"],
             unit="nats/token",
             predicted=True,
+            better="lower",
         ),
-        "loss_recovered_mean": Metric(
-            "1 - (CE spliced - CE) / (CE with the site at its mean - CE)",
-            _recovered("ce_spliced", "ce_mean"),
-            predicted=True,
+        "loss_recovered_mean": _recovered(
+            "1 - (CE spliced - CE) / (CE with the site at its mean - CE)", "ce_mean", "at its mean"
         ),
-        "loss_recovered_zero": Metric(
-            "1 - (CE spliced - CE) / (CE with the site at zero - CE); zero is a weak baseline, so this flatters",
-            _recovered("ce_spliced", "ce_zero"),
-            predicted=True,
+        "loss_recovered_zero": _recovered(
+            "1 - (CE spliced - CE) / (CE with the site at zero - CE); the farther zero lies from the data, the higher",
+            "ce_zero",
+            "at zero",
         ),
         "kl": Metric(
             "KL divergence from the model's own predictions to those with the reconstruction",
             lambda s: s["kl"] / s["n_predicted"],
             unit="nats/token",
             predicted=True,
+            better="lower",
         ),
         "kl_recovered_mean": Metric(
             "1 - KL spliced / KL with the site at its mean",
             lambda s: 1 - s["kl"] / s["kl_mean"],
             predicted=True,
+            better="higher",
         ),
     },
 )

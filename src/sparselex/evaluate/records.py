@@ -15,13 +15,13 @@ class DensityHistogram(Config):
     """How many latents are active how often."""
 
     edges: list[float]
-    """log10 of the density at the edges of the bins."""
+    """log10 of the density on test documents at the edges of the bins."""
 
     counts: list[int]
-    """Latents in each bin; dead latents are in none."""
+    """Latents in each bin; those that are never active are in none."""
 
     n_dead: int
-    """Latents never active."""
+    """Latents never active on test documents."""
 
     @classmethod
     def read(cls, folder: Path) -> "DensityHistogram":
@@ -33,7 +33,7 @@ class Evaluation(Figures):
     """One dictionary judged: its figures beside those of control dictionaries, and how its latents are spread."""
 
     density: DensityHistogram
-    """Densities of the dictionary's latents over all counted tokens."""
+    """Densities of the dictionary's latents over the counted tokens of test documents."""
 
     @classmethod
     def read(cls, folder: Path) -> "Evaluation":

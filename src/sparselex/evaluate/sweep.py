@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sparselex.activations.live import Reader, spread
+from sparselex.activations.live import Reader
 from sparselex.atlas.fronts import fronts_of
 from sparselex.atlas.matching import stability_figures
 from sparselex.atlas.records import SweepReport, SweepRow
@@ -18,6 +18,7 @@ from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.evaluate.core import Subject, core_sums
 from sparselex.evaluate.core_figures import core_figures, pooled
 from sparselex.evaluate.moments import moments
+from sparselex.evaluate.rows import rows_to_judge
 
 
 class Measured(NamedTuple):
@@ -61,7 +62,7 @@ def _on_one_hook(
         subjects[name] = Subject(dictionary)
         # Seeds differ by less than what a control is there to show.
         subjects.setdefault(f"pca:{_setting(trained[name].row)}", Subject(pca, name))
-    sums = core_sums(reader, subjects, mean, spread(reader.corpus.row_ranges["test"], n_rows))
+    sums = core_sums(reader, subjects, mean, rows_to_judge(reader.corpus, n_rows))
     figures = {name: core_figures(pooled(part)) for name, part in sums.items()}
     found = {}
     for name, dictionary in dictionaries.items():

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from sparselex.base.estimates import mean_figure, median_figure
-from sparselex.base.figures import Figure
+from sparselex.base.figures import Better, Figure
+from sparselex.base.intervals import Floats
 from sparselex.explain.records import Explanation, Score
 
 
@@ -20,23 +21,36 @@ def share_figure(explainer: str, explained: str, explanations: Sequence[Explanat
     )
 
 
-def score_figures(prefix: str, headline: str, definitions: Mapping[str, str], scores: Sequence[Score]) -> list[Figure]:
+def score_figures(
+    prefix: str,
+    headline: str,
+    definitions: Mapping[str, str],
+    scores: Sequence[Score],
+    *,
+    better: Better = "",
+    apart: Mapping[str, Floats] | None = None,
+) -> list[Figure]:
     """The median over latents of each of a scorer's measures, beside the median of its nulls, as `prefix/<metric>`; the
-    headline first."""
+    headline first. `apart` has the same scores without each of several groups of documents, `[n_groups, n_scores]` by
+    metric."""
     by_metric: dict[str, list[Score]] = {metric: [] for metric in (headline, *definitions)}
     for score in scores:
         by_metric[score.metric].append(score)
-    return [_median(f"{prefix}/{metric}", definitions[metric], found) for metric, found in by_metric.items()]
+    return [
+        _median(f"{prefix}/{metric}", definitions[metric], found, better, (apart or {}).get(metric))
+        for metric, found in by_metric.items()
+    ]
 
 
-def _median(name: str, words: str, scores: Sequence[Score]) -> Figure:
-    values = [score.value for score in scores]
+def _median(name: str, words: str, scores: Sequence[Score], better: Better, apart: Floats | None) -> Figure:
     nulls = [score.null for score in scores if score.null is not None]
     return median_figure(
         name,
-        values,
+        [score.value for score in scores],
         f"median over explained latents of: {words}",
         over="latents",
+        apart=apart,
         null=float(np.median(nulls)) if nulls else None,
+        better=better,
         empty="no latent has this score",
     )

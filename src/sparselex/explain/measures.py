@@ -11,13 +11,21 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparselex.base.intervals import Floats, bootstrap_interval
+from sparselex.base.intervals import Floats, jackknife
 from sparselex.explain.keys import KeyTable
 from sparselex.explain.rules import Rule
 from sparselex.features.counted import Column
 
+_LEAST = 1.5
+"""Effective documents from which a rule is held against its null: with so few the interval is wide, not missing."""
+
 Values = Floats | np.float64
 """`[...]`, one for each set of sums; NumPy makes a scalar of the last one."""
+
+
+def f1_of(sums: Floats) -> Values:
+    """F1 from summed hits, called and active tokens, `[..., 3]`."""
+    return 2 * sums[..., 0] / (sums[..., 1] + sums[..., 2])
 
 
 class Confusion(NamedTuple):
@@ -35,8 +43,10 @@ class Confusion(NamedTuple):
 
     @property
     def f1_low(self) -> float:
-        """Lower end of the 95 % interval of F1."""
-        return bootstrap_interval(np.stack(self, axis=1), lambda s: 2 * s[..., 0] / (s[..., 1] + s[..., 2])).low
+        """Lower end of the 95 % interval of F1, F1 itself where all documents agree; NaN where only one has anything to
+        say."""
+        found = jackknife(np.stack(self, axis=1).astype(float), f1_of, (self.called + self.active).astype(float))
+        return found.value if found.se == 0 else found.interval(_LEAST, share=True).low
 
 
 def confusion(rule: Rule, table: KeyTable, column: Column) -> Confusion:
@@ -79,6 +89,11 @@ class Sums:
         self.active[:, 0] += self.total_active - self.active.sum(1)
         self.mass[:, 0] += self.total_mass - self.mass.sum(1)
 
+    @property
+    def sizes(self) -> Floats:
+        """`[n_documents]`, tokens on which a document has anything to say: active ones, and those called so."""
+        return self.total_active + self.tokens[:, 1:].sum(1)
+
     @cached_property
     def per_document(self) -> Floats:
         """`[n_documents, 3 m + 1]`: tokens, active and activation by level, then squared activation."""
@@ -98,6 +113,16 @@ class Sums:
                 "auroc": _auroc(active, tokens - active),
                 "correlation": _correlation(self.levels, tokens, mass, square),
             }
+
+
+def without_groups(rule: Rule, table: KeyTable, column: Column, groups: NDArray[np.int64]) -> dict[str, Floats]:
+    """All measures that can be formed, without each group of documents, `[n_groups]` each; `groups` has the number of
+    each document's."""
+    sums = Sums(rule, table, column)
+    of_groups = np.zeros((int(groups.max(initial=-1)) + 1, sums.per_document.shape[1]))
+    np.add.at(of_groups, groups, sums.per_document)
+    whole, without = sums.measures(of_groups.sum(0)), sums.measures(of_groups.sum(0) - of_groups)
+    return {name: np.asarray(without[name]) for name, value in whole.items() if np.isfinite(value)}
 
 
 def values(rule: Rule, table: KeyTable, column: Column) -> dict[str, float]:

@@ -1,8 +1,10 @@
 """What explainers and scorers are. Their tables: `sparselex.explain.registry`; their checks: `sparselex.testing`."""
 
+from collections.abc import Sequence
 from typing import ClassVar, Protocol, runtime_checkable
 
 from sparselex.base.figures import Failure
+from sparselex.base.intervals import Floats
 from sparselex.explain.config import ExplainConfig
 from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.records import Explanation, Scored
@@ -26,7 +28,8 @@ class Explainer(Protocol):
 
 @runtime_checkable
 class Scorer(Protocol):
-    """Holds explanations against held-out documents. Made once for all latents, as `Scorer(evidence, config)`."""
+    """Holds explanations against held-out documents. Made once for all latents, as `Scorer(evidence, config)`. It may
+    say which values are `better`, `higher` or `lower`."""
 
     definitions: ClassVar[dict[str, str]]
     """What each of its measures is, by metric."""
@@ -39,4 +42,15 @@ class Scorer(Protocol):
     def score(self, explanation: Explanation) -> Scored | Failure:
         """The scores of an explained latent, finite each (one that cannot be formed is left out), and what was said of
         single tokens; a failure where the explanation cannot be judged."""
+        ...
+
+
+@runtime_checkable
+class Grouped(Protocol):
+    """A scorer that can tell how much its scores owe to the documents at hand: intervals of medians over latents then
+    are over documents as well."""
+
+    def without_groups(self, explanations: Sequence[Explanation]) -> dict[str, Floats]:
+        """By metric, the scores without each of several equal groups of documents, `[n_groups, n]`, of the `n`
+        explanations that have that score, in their order; NaN for one that cannot be formed."""
         ...

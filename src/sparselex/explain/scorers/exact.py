@@ -1,18 +1,23 @@
 """Exact scores of rules: every counted test token is judged, none is sampled."""
 
+from collections.abc import Sequence
 from functools import partial
+from typing import Any, ClassVar, TypeGuard
 
 import numpy as np
 
-from sparselex.base.figures import Failure
-from sparselex.base.intervals import intervals_of, resample
+from sparselex.base.figures import Better, Failure
+from sparselex.base.intervals import Floats, even_groups, jackknives
 from sparselex.explain.config import ExplainConfig
 from sparselex.explain.evidence import HeldOut
 from sparselex.explain.keys import KeyTable
-from sparselex.explain.measures import Sums, values
+from sparselex.explain.measures import Sums, values, without_groups
 from sparselex.explain.records import Explanation, Judgement, Score, Scored
 from sparselex.explain.rules import Rule
 from sparselex.features.counted import Column
+
+N_GROUPS = 30
+"""Groups of documents that are left out in turn, for the intervals of medians over latents."""
 
 N_JUDGED = 4
 """Active and silent tokens of each latent whose judgements are kept, to be looked at."""
@@ -33,6 +38,7 @@ class ExactScorer:
         "correlation": "Pearson correlation of predicted and true activation over all counted test tokens",
     }
     headline = "f1"
+    better: ClassVar[Better] = "higher"
 
     def __init__(self, evidence: HeldOut, config: ExplainConfig):
         self.evidence, self.seed = evidence, config.seed
@@ -41,7 +47,7 @@ class ExactScorer:
     def score(self, explanation: Explanation) -> Scored | Failure:
         """All measures beside the null's, and what the rule says of a few tokens."""
         predictor, latent = explanation.predictor, explanation.latent
-        if predictor is None or not {"kind", "table"} <= predictor.keys():
+        if not _is_rule(predictor):
             reason = f"the explainer {explanation.explainer!r} gives no rule, and this scorer judges nothing else"
             return Failure(subject=f"latent {latent}", reason=reason)
         rule, column = Rule.of(predictor), self.evidence.column(latent)
@@ -50,11 +56,24 @@ class ExactScorer:
         scores = self._scores(explanation.explainer, rule, column, at_null)
         return Scored(scores, self._judgements(explanation, rule))
 
+    def without_groups(self, explanations: Sequence[Explanation]) -> dict[str, Floats]:
+        """Every measure without each of `N_GROUPS` groups of documents, `[n_groups, n]`, where `n` counts the
+        explanations that have it, in their order; NaN where it cannot be formed without a group."""
+        groups = even_groups(self.table.counted.per_document, N_GROUPS)
+        found: dict[str, list[Floats]] = {}
+        for explanation in explanations:
+            if _is_rule(explanation.predictor):
+                rule, column = Rule.of(explanation.predictor), self.evidence.column(explanation.latent)
+                for name, values_of_one in without_groups(rule, self.table, column, groups).items():
+                    found.setdefault(name, []).append(values_of_one)
+        return {name: np.stack(parts, axis=1) for name, parts in found.items()}
+
     def _scores(self, explainer: str, rule: Rule, column: Column, at_null: dict[str, float]) -> list[Score]:
         """Every measure with its interval; one that cannot be formed (no active token) is left out."""
         sums, found = Sums(rule, self.table, column), []
         score = partial(Score, explainer=explainer, scorer="exact", n=self.table.n)
-        for name, interval in intervals_of(resample(sums.per_document), sums.measures).items():
+        for name, measure in jackknives(sums.per_document, sums.measures, sums.sizes).items():
+            interval = measure.interval(share=name != "correlation")
             if not np.isfinite(interval.value):
                 continue
             low, high = (end if np.isfinite(end) else None for end in (interval.low, interval.high))
@@ -73,3 +92,7 @@ class ExactScorer:
             judgement(position=example.position, expected=abs(example.value), said=prediction)
             for example, prediction in zip(drawn, said, strict=True)
         ]
+
+
+def _is_rule(predictor: dict[str, Any] | None) -> TypeGuard[dict[str, Any]]:
+    return predictor is not None and {"kind", "table"} <= predictor.keys()
