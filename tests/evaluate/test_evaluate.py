@@ -180,10 +180,15 @@ def test_what_counts_as_dense_is_said_as_it_was_given(small_index, above, words)
 def test_an_evaluation_on_disk_says_where_and_on_what_it_was_measured(small_workspace, small_index):
     folder = small_workspace.run("main") / "evaluation"
     manifest = open_artifact(folder, "evaluation")
-    assert set(manifest.files) == {"figures.json", "density.json"} and manifest.inputs["index"] == small_index.id
+    assert set(manifest.files) == {"figures.json", "density.json", "influences.json"}
+    assert manifest.inputs["index"] == small_index.id and manifest.notes["asked_l0"] == 8
     assert manifest.config["sites"]["hooks"] == [HOOK] and "mask" not in manifest.config["options"]
     found = Evaluation.read(folder)
     assert sum(found.density.counts) + found.density.n_dead == small_index.d_sae
     names = [figure.name for figure in found.figures]
     assert names == [f"core/{name}" for name in (*METRICS.names(), "alive_share", "dead_share", "dense_share")]
     assert set(found.controls) == {"neurons", "pca", "covariance"}
+    assert set(found.influences.subjects) == {"", *found.controls} and len(found.influences.documents) == 8
+    for figure in found.controls["pca"]:
+        influences = found.influences.of("pca", figure.name)
+        assert figure.failure or np.sqrt(np.square(influences).sum()) == pytest.approx(figure.se)

@@ -11,6 +11,7 @@ from sparselex.atlas.records import LatentDifference, ModelDiff, SweepReport
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure
 from sparselex.base.formats import plain
+from sparselex.evaluate.comparisons import Verdict
 from sparselex.evaluate.report import Report
 
 WIDTH = 160
@@ -18,19 +19,24 @@ WIDTH = 160
 
 NOT_MEASURED = "not measured"
 
+MARKS: dict[Verdict, str] = {"better": "▲", "worse": "▼", "undecided": ""}
+"""Signs of a figure that differs from its control's."""
+
 
 def print_report(found: Report, console: Console | None = None) -> None:
-    """Print the table of figures, the verdicts, and what was left out."""
+    """Print the verdicts, the table of figures, and what was left out."""
     console = _console(console)
+    for verdict in found.verdicts:
+        _say(console, f"• {verdict}")
     names = list(dict.fromkeys(name for figure in found.figures for name in figure.controls))
-    table = _table(f"{found.run}, beside its controls", ("figure", "value", "95 % interval", "null", *names, "n"))
+    title = f"{found.run}, beside its controls; ▲ better and ▼ worse than a control beyond doubt"
+    table = _table(title, ("figure", "value", "95 % interval", "null", *names, "n"))
+    marks = {(one.figure, one.control): MARKS[one.verdict] for one in found.comparisons}
     for figure in found.figures:
-        beside = [number(figure.controls.get(name)) for name in names]
+        beside = [f"{marks.get((figure.name, name), '')} {number(figure.controls.get(name))}".strip() for name in names]
         value = f"{number(figure.value, missing=NOT_MEASURED)} {figure.unit if figure.value is not None else ''}"
         table.add_row(figure.name, value.strip(), interval(figure), number(figure.null), *beside, f"{figure.n:,}")
     console.print(table)
-    for verdict in found.verdicts:
-        _say(console, f"• {verdict}")
     if found.others:
         _say(console, f"• Other evaluated runs, no controls of this one: {', '.join(found.others)}.")
     if found.stale:

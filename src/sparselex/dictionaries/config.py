@@ -51,6 +51,13 @@ class DictionaryConfig(Config):
         return field is not None and field.annotation == SelectionDtype
 
     @property
+    def asked_l0(self) -> float | None:
+        """Active latents of a token as they were asked for (`k`); None where the type is asked otherwise."""
+        field = self.field_of("k")
+        value = None if field is None else getattr(self, field)
+        return None if value is None else float(value)
+
+    @property
     def target_width(self) -> int | None:
         """Width of a target of its own; None for a dictionary that reconstructs its input."""
         return None

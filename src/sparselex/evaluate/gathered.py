@@ -6,8 +6,10 @@ from typing import NamedTuple
 from sparselex.base.artifacts import Manifest
 from sparselex.base.figures import FIGURES, Figure, Figures
 from sparselex.base.workspace import Workspace
+from sparselex.evaluate.records import INFLUENCES, Influences
 
-_FIRST = ("evaluation", "explanations", "diff")
+_EVALUATION = "evaluation"
+_FIRST = (_EVALUATION, "explanations", "diff")
 """Artifacts whose figures come first, in this order; the others follow by name."""
 
 _MEASURED = ("dictionary", "index")
@@ -22,6 +24,12 @@ class Gathered(NamedTuple):
 
     controls: dict[str, list[Figure]]
     """The same figures of its control dictionaries, by control."""
+
+    influences: Influences | None
+    """What the figures of its evaluation owe to each document; None where that is not known."""
+
+    asked_l0: float | None
+    """Active latents of a token as they were asked for; None where that is not known."""
 
     stale: list[str]
     """Artifacts that were left out: they were measured on another dictionary or index than the run has now."""
@@ -46,7 +54,15 @@ def gather(workspace: Workspace, run: str) -> Gathered:
     for part in ordered:
         for control, figures in part.controls.items():
             controls.setdefault(control, []).extend(figures)
-    return Gathered([figure for part in ordered for figure in part.figures], controls, sorted(stale, key=_place))
+    evaluation = artifacts.get(_EVALUATION) if _EVALUATION in found else None
+    known = evaluation is not None and INFLUENCES in evaluation.files
+    return Gathered(
+        figures=[figure for part in ordered for figure in part.figures],
+        controls=controls,
+        influences=Influences.read(workspace.run(run) / _EVALUATION) if known else None,
+        asked_l0=evaluation.notes.get("asked_l0") if evaluation else None,
+        stale=sorted(stale, key=_place),
+    )
 
 
 def is_current(name: str, artifacts: Mapping[str, Manifest]) -> bool:

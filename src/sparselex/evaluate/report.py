@@ -7,7 +7,10 @@ from sparselex.base.errors import UserError
 from sparselex.base.figures import Figure
 from sparselex.base.files import write_json
 from sparselex.base.workspace import Workspace
+from sparselex.evaluate.comparisons import Comparison, Control, comparisons
+from sparselex.evaluate.config import control_words
 from sparselex.evaluate.gathered import gather, has_figures
+from sparselex.evaluate.verdicts import verdicts
 
 
 class Report(Config):
@@ -19,8 +22,14 @@ class Report(Config):
     figures: list[Figure]
     """Its figures, each with those of its controls: the runs that are twins of it, then control dictionaries."""
 
+    controls: dict[str, list[Figure]] = {}
+    """The figures of these controls themselves, with their intervals, by control."""
+
+    comparisons: list[Comparison] = []
+    """Every figure of which some values are better than others, against that of every control."""
+
     verdicts: list[str]
-    """Where its figures do and do not differ from those of its twins, in words."""
+    """What follows from them, in words, the worst first."""
 
     others: dict[str, dict[str, float]]
     """Values of the figures of every other evaluated run, by run and by name of the figure; they are no controls."""
@@ -45,10 +54,22 @@ def report(workspace: Workspace, run: str | None = None) -> Report:
     twins = [name for name in evaluated if of_what[name] == run]
     controls = {name: found[name].figures for name in twins} | found[run].controls
     by_name = {name: {figure.name: figure for figure in part} for name, part in controls.items()}
+    held_against = {
+        name: Control(part, found[name].influences, "") if name in twins else Control(part, found[run].influences, name)
+        for name, part in by_name.items()
+    }
+    compared = comparisons(found[run].figures, found[run].influences, held_against)
     return Report(
         run=run,
         figures=[_with_controls(figure, by_name) for figure in found[run].figures],
-        verdicts=_verdicts(workspace, found[run].figures, {name: by_name[name] for name in twins}),
+        controls=controls,
+        comparisons=compared,
+        verdicts=verdicts(
+            found[run],
+            compared,
+            {name: _who(workspace, name, twins) for name in controls},
+            has_twin=bool(twins) or of_what[run] is not None,
+        ),
         others={name: _values(found[name].figures) for name in evaluated if name not in (run, *twins)},
         stale=[name if owner == run else f"{owner}/{name}" for owner, part in found.items() for name in part.stale],
     )
@@ -90,32 +111,5 @@ def _values(figures: Sequence[Figure]) -> dict[str, float]:
     return {figure.name: figure.value for figure in figures if figure.value is not None}
 
 
-def _verdicts(workspace: Workspace, figures: Sequence[Figure], twins: Mapping[str, Mapping[str, Figure]]) -> list[str]:
-    if not twins:
-        return ["No random twin was run: no verdict."]
-    found = []
-    for name, twin in twins.items():
-        found += verdicts(figures, twin, f"{name} ({workspace.card(name).twin} weights)")
-    return [*found, "Loss recovered means little on a random model: it has no loss worth recovering."]
-
-
-def verdicts(figures: Sequence[Figure], twin: Mapping[str, Figure], who: str) -> list[str]:
-    """One sentence on the figures whose intervals lie apart from those of the twin `who`, one on those whose intervals
-    overlap with them."""
-    apart: list[str] = []
-    alike: list[str] = []
-    for figure in figures:
-        overlap = _overlap(figure, twin[figure.name]) if figure.name in twin else None
-        if overlap is not None:
-            (alike if overlap else apart).append(figure.name)
-    return [
-        f"Clearly different from {who}, intervals apart: {', '.join(apart) or 'none'}.",
-        f"Not clearly different from {who}, intervals overlap: {', '.join(alike) or 'none'}.",
-    ]
-
-
-def _overlap(one: Figure, other: Figure) -> bool | None:
-    """Whether two intervals overlap; None where one of them is not known."""
-    if one.ci_low is None or one.ci_high is None or other.ci_low is None or other.ci_high is None:
-        return None
-    return one.ci_low <= other.ci_high and other.ci_low <= one.ci_high
+def _who(workspace: Workspace, name: str, twins: Sequence[str]) -> str:
+    return f"{name} ({workspace.card(name).twin} weights)" if name in twins else control_words(name)
