@@ -121,7 +121,7 @@ def test_openai_files_that_normalise_each_token(values, tmp_path):
         ({"pre_bias": None}, "it is not OpenAI's"),
         ({"decoder.weight": UNIT}, r"'decoder.weight' has shape \[24, 8\], not \[8, 24\]"),
         ({"latent_bias": torch.full((D_SAE,), float("nan"))}, "'latent_bias' holds NaN"),
-        ({"latent_bias": torch.zeros(D_SAE).to_sparse()}, "'latent_bias' is no plain table"),
+        ({"latent_bias": torch.zeros(D_SAE).to_sparse()}, "holds more than plain tensors"),
     ],
     ids=range(8),
 )

@@ -20,6 +20,9 @@ VERIFIED = ".verified.json"
 """File beside the manifest in which a stage notes size, time and place on disk of the files whose checksums it has just
 made: of a copy, or of a file that was touched since, it says nothing."""
 
+_LARGEST = 2**24
+"""Bytes that a manifest may have, those of a hundred thousand files: as values they take thirty times the memory."""
+
 _VERIFIED: dict[Path, list[Any]] = {}
 """How files looked when this process compared them with their checksums."""
 
@@ -105,7 +108,7 @@ def record_of(kind: type[RecordT], path: Path, name: str) -> RecordT:
 
 
 def _parsed_manifest(path: Path) -> Manifest:
-    values = read_json(path)
+    values = read_json(path, _LARGEST)
     version = values.get("format") if isinstance(values, dict) else None
     if isinstance(version, int) and version > FORMAT:
         raise UserError(
@@ -139,7 +142,7 @@ def verified(path: Path | str, name: str, manifest: Manifest) -> Path:
         raise damaged(file, "missing", entry)
     now = [entry.sha256, *look(file)]
     if _VERIFIED.get(file) != now:
-        noted = read_json(Path(path) / VERIFIED)
+        noted = read_json(Path(path) / VERIFIED, _LARGEST)
         if not isinstance(noted, dict) or noted.get(name) != now:
             verify_file(Path(path), name, manifest)
         _VERIFIED[file] = now

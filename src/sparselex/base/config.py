@@ -13,6 +13,10 @@ from sparselex.base.errors import UserError
 ConfigT = TypeVar("ConfigT", bound="Config")
 
 
+_MOST_COMPLAINTS = 20
+"""Mistakes that one message names: a file may hold a million, and a near name is sought for each."""
+
+
 class Config(BaseModel):
     """Base of every configuration and record: frozen, unknown keys refused, field docstrings kept as help."""
 
@@ -57,7 +61,7 @@ def json_of(path: Path, expected: str) -> Any:
 
 def _explained(cls: type[BaseModel], error: ValidationError, origin: str, names: Mapping[str, str]) -> UserError:
     complaints, advice = [], []
-    for item in error.errors():
+    for item in error.errors()[:_MOST_COMPLAINTS]:
         parts = [names.get(str(part), str(part)) for part in item["loc"]]
         where = ".".join(parts) or cls.__name__
         if item["type"] == "extra_forbidden":

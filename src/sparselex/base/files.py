@@ -63,9 +63,11 @@ def write_json(path: Path, value: Any) -> None:
     write_file(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
-def read_json(path: Path) -> Any | None:
-    """The JSON value in `path`, or None where there is no readable JSON file."""
+def read_json(path: Path, most: int | None = None) -> Any | None:
+    """The JSON value in `path`, or None where there is no readable JSON file of at most `most` bytes."""
     try:
+        if most is not None and Path(path).stat().st_size > most:
+            return None
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None

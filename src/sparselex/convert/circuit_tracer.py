@@ -56,11 +56,13 @@ def read_circuit_tracer_clt(files: Files) -> Found:
     if len(layers) < 2:
         raise first.fault("it is the only layer, and a cross-layer transcoder has two or more")
     jumps = "threshold_0" in first
-    dictionary = _new_clt(len(layers), *first.take("W_enc_0", -1, -1).shape, jumps=jumps)
-    with torch.no_grad():
-        for layer in layers:
-            _take_layer(dictionary, layer, files.folder, jumps)
-        if jumps:  # compared with contributions here
+    config = _clt_config(len(layers), *first.take("W_enc_0", -1, -1).shape, jumps=jumps)
+    read = [_read_layer(config, layer, files.folder) for layer in layers]
+    with torch.device("meta"):  # no memory for a second set of weights
+        dictionary = CrossLayerTranscoder(config)
+    dictionary.load_state_dict(_state(read, jumps), assign=True)
+    if jumps:  # compared with contributions here
+        with torch.no_grad():
             dictionary.threshold.clamp_min_(0).mul_(dictionary.row_sizes())
     found = Found(dictionary, str(cfg.get("model_name") or ""))
     return found.at(_ours(layers, cfg.get("feature_input_hook")), _ours(layers, cfg.get("feature_output_hook")))
@@ -76,9 +78,9 @@ def _check_kind(cfg: dict[str, Any], tensors: Tensors, expected: str) -> None:
         raise tensors.fault(f"the kind {kind!r} is not {expected}")
 
 
-def _new_clt(n: int, d_layer: int, d: int, *, jumps: bool) -> CrossLayerTranscoder:
+def _clt_config(n: int, d_layer: int, d: int, *, jumps: bool) -> CrossLayerConfig:
     """Of `n` layers of one width with as many latents each."""
-    config = CrossLayerConfig(
+    return CrossLayerConfig(
         d_in=n * d,
         d_out=n * d,
         d_sae=n * d_layer,
@@ -87,24 +89,34 @@ def _new_clt(n: int, d_layer: int, d: int, *, jumps: bool) -> CrossLayerTranscod
         k=min(32, n * d_layer),
         thresholds="each" if jumps else "one",
     )
-    return CrossLayerTranscoder(config)
 
 
-def _take_layer(dictionary: CrossLayerTranscoder, layer: int, folder: Path, jumps: bool) -> None:
-    """Fill in one layer, files opened one at a time: together they may be larger than the memory twice over."""
-    n, d, d_layer = dictionary.n_layers, dictionary.parts_in[0], dictionary.n_in_layer
+def _read_layer(config: CrossLayerConfig, layer: int, folder: Path) -> dict[str, Tensor]:
+    """The tensors of one layer, by their names here. Weights for all layers are made of what their files hold, and not
+    of what the first one promises of the others."""
+    n, d = len(config.layers_in), config.layers_in[0]
+    d_layer = config.d_sae // n
     read = read_safetensors(folder / f"W_enc_{layer}.safetensors")
     read.refuse(f"W_skip_{layer}")
-    dictionary.W_enc[layer].copy_(read.take(f"W_enc_{layer}", d_layer, d).T)
-    own = slice(layer * d_layer, (layer + 1) * d_layer)
-    dictionary.b_enc[own] = read.take(f"b_enc_{layer}", d_layer)
-    dictionary.b_dec[layer * d : (layer + 1) * d] = read.take(f"b_dec_{layer}", d)
-    if jumps:
-        dictionary.threshold[own] = read.take(f"threshold_{layer}", d_layer).double()
+    tensors = {
+        "W_enc": read.take(f"W_enc_{layer}", d_layer, d).T,
+        "b_enc": read.take(f"b_enc_{layer}", d_layer),
+        "b_dec": read.take(f"b_dec_{layer}", d),
+    }
+    if config.thresholds == "each":
+        tensors["threshold"] = read.take(f"threshold_{layer}", d_layer).double()
     else:
         read.refuse(f"threshold_{layer}")  # the first layer has none
     written = read_safetensors(folder / f"W_dec_{layer}.safetensors")
-    dictionary.W_write[layer].copy_(written.take(f"W_dec_{layer}", d_layer, n - layer, d).flatten(1))
+    return tensors | {"W_write": written.take(f"W_dec_{layer}", d_layer, n - layer, d).flatten(1)}
+
+
+def _state(layers: Sequence[dict[str, Tensor]], jumps: bool) -> dict[str, Tensor]:
+    """The state of a cross-layer transcoder with these layers."""
+    state = {f"{name}.{at}": layer[name] for at, layer in enumerate(layers) for name in ("W_enc", "W_write")}
+    state |= {name: torch.cat([layer[name] for layer in layers]) for name in ("b_enc", "b_dec")}
+    threshold = torch.cat([layer["threshold"] for layer in layers]) if jumps else torch.zeros((), dtype=torch.float64)
+    return state | {"threshold": threshold, "part_scales": torch.ones(len(layers))}
 
 
 def _dictionary(cfg: dict[str, Any], tensors: Tensors, weights: Weights) -> EncoderDictionary:

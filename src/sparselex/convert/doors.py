@@ -16,12 +16,19 @@ from typing import NamedTuple
 
 import torch
 from huggingface_hub import snapshot_download
+from pydantic import ValidationError
 
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook, Sites
 from sparselex.convert.formats import Files, Format, Found
 from sparselex.convert.table import FORMATS, LAYOUTS
 from sparselex.dictionaries.trainable import TrainableDictionary
+
+_N_TOKENS, _SCALES = 8, (1, 100)
+"""Tokens that every dictionary has to code without overflow, as large as those of models are or larger."""
+
+_LONGEST = 300
+"""Characters of another library's message that are shown."""
 
 
 class Imported(NamedTuple):
@@ -57,24 +64,24 @@ def import_dictionary(source: Path | str, *, transcoder: bool = False) -> Import
     name, files = _recognise(_local(str(source)), str(source))
     try:
         found: Found = FORMATS.get(name).read(files._replace(transcoder=transcoder))
-    # A field of another kind than its project writes.
-    except (AttributeError, TypeError, ValueError, ArithmeticError) as error:
+        dictionary = found.dictionary
+        if not found.is_folded:
+            dictionary.fold([1.0] * len(dictionary.parts_in), [1.0] * len(dictionary.parts_out))
+        dictionary.eval().requires_grad_(False)
+        overflow = _overflow(dictionary)
+    # A field of another kind than its project writes, or sizes that nothing can be made of.
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(
-            f"{files.folder} cannot be read as a dictionary of {name}: {error}.",
+            f"{files.folder} cannot be read as a dictionary of {name}: {_in_one_line(error)}.",
             "a configuration as its project writes it",
             "fetch it again.",
         ) from None
-    dictionary = found.dictionary
-    if not found.is_folded:
-        dictionary.fold([1.0] * len(dictionary.parts_in), [1.0] * len(dictionary.parts_out))
-    # Of numbers near the largest that there are, rows and their lengths may be none any more.
-    if broken := [name for name, value in dictionary.state_dict().items() if not torch.isfinite(value).all()]:
+    if overflow:
         raise UserError(
-            f"{files.folder} cannot be read as a dictionary: {broken[0]} overflows at unit length of its rows.",
+            f"{files.folder} cannot be read as a dictionary: {overflow}.",
             "weights of a size that float32 can square",
             "fetch it again, or scale the weights down.",
         )
-    dictionary.eval().requires_grad_(False)
     return Imported(dictionary, name, found.model_name, found.hooks, found.target, found.said)
 
 
@@ -97,6 +104,31 @@ def export_dictionary(
         os.rename(aside, to)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+@torch.no_grad()
+def _overflow(dictionary: TrainableDictionary) -> str | None:
+    """What of a folded dictionary is larger than the largest number that there is, or None: of weights near it, rows
+    and their lengths may be none any more, and so may what they give."""
+    for name, value in dictionary.state_dict().items():
+        if not torch.isfinite(value).all():
+            return f"{name} overflows at unit length of its rows"
+    tokens = torch.randn(_N_TOKENS, dictionary.d_in, generator=torch.Generator().manual_seed(0))
+    for scale in _SCALES:
+        codes = dictionary.encode_sparse(scale * tokens)
+        for what, value in (
+            ("codes", codes.values),
+            ("reconstructions", dictionary.reconstruct(scale * tokens, codes)),
+        ):
+            if not torch.isfinite(value).all():
+                return f"its {what} of tokens with entries of size {scale} overflow"
+    return None
+
+
+def _in_one_line(error: Exception) -> str:
+    """The first thing that an error says; of some kinds it is a page."""
+    said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+    return (said.splitlines() or [type(error).__name__])[0][:_LONGEST]
 
 
 def _recognise(path: Path, source: str) -> tuple[str, Files]:

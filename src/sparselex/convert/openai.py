@@ -1,6 +1,7 @@
 """OpenAI's `sparse_autoencoder` (arXiv:2406.04093): one `.pt` table; columns where we have rows, inputs centred by
 `pre_bias`."""
 
+from reprlib import repr as shortened
 from typing import Any
 
 from sparselex.convert.formats import Files, Format, Found
@@ -20,7 +21,7 @@ def read_openai(files: Files) -> Found:
         raise tensors.fault("it is not OpenAI's: it holds no 'pre_bias' and 'latent_bias'")
     activation = tensors.plain.get("activation", "ReLU")
     if activation not in ("ReLU", "TopK"):
-        raise tensors.fault(f"the activation {activation!r} is not ReLU or TopK")
+        raise tensors.fault(f"the activation {shortened(activation)} is not ReLU or TopK")
     encoder = tensors.take("encoder.weight", -1, -1)
     d_sae, d_in = encoder.shape
     weights = Weights(
@@ -34,7 +35,7 @@ def read_openai(files: Files) -> Found:
         return Found(to_relu(weights))
     state = tensors.plain.get("activation_state_dict") or {}
     if state.get("postact_fn", "ReLU") != "ReLU":
-        raise tensors.fault(f"the activation after TopK is {state['postact_fn']!r}, not ReLU")
+        raise tensors.fault(f"the activation after TopK is {shortened(state['postact_fn'])}, not ReLU")
     return Found(to_topk(weights, state.get("k"), tensors, by_contribution=False))
 
 

@@ -169,7 +169,7 @@ def _matching_pursuit(cfg: dict[str, Any], tensors: Tensors) -> MatchingPursuit:
         "stop_at_repeat": bool(cfg.get("stop_on_duplicate_support", True)),
         "step": "projection" if bool((norms - 1).abs().max() < _UNIT) else "product",
     }
-    dictionary = MatchingPursuit(MatchingPursuitConfig.parse(values))
+    dictionary = MatchingPursuit(MatchingPursuitConfig.model_validate(values))
     with torch.no_grad():
         dictionary.W_dec.copy_(W_dec)
         if cfg.get("apply_b_dec_to_input", True):  # else it is not added either

@@ -9,11 +9,23 @@ import numpy as np
 import torch
 import yaml  # type: ignore[import-untyped]
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from sparselex.base.errors import UserError
 from sparselex.base.files import read_json
+from sparselex.convert.pickles import RefusedError, check_pickles, check_unpacked
+from sparselex.dictionaries.files import SETTINGS_BYTES, load_tensors
+
+_YAML_BYTES = 2**16
+"""Most bytes of settings in YAML, of which a megabyte takes its reader a quarter of a minute."""
+
+_SMALL, _FACTOR = 2**26, 4
+"""A file may unpack to that many bytes, or to that many times its own size: numbers that were trained hardly shrink
+when they are packed, by half where each has the precision of another kind."""
+
+_LONGEST = 300
+"""Characters of a reason: what a file says of itself may be as long as the file."""
 
 
 class Tensors:
@@ -39,24 +51,33 @@ class Tensors:
 
     def is_finite(self, name: str) -> bool:
         """Whether there is a tensor of that name, without NaN and infinity."""
-        return name in self and bool(torch.isfinite(self._values[name]).all())
+        return name in self and bool(torch.isfinite(self._numbers(name)).all())
 
     def take(self, name: str, *shape: int) -> Tensor:
-        """The tensor in float32; -1 in `shape` stands for any length."""
-        if name not in self._values:
-            raise self.fault(f"tensor {name!r} is missing (there are {', '.join(sorted(self._values)) or 'none'})")
-        value = self._values[name]
-        if not _is_plain(value):
-            raise self.fault(f"tensor {name!r} is no plain table of real numbers")
+        """The tensor in float32, which is never empty; -1 in `shape` stands for any length."""
+        value = self._numbers(name)
         if value.ndim != len(shape) or any(
             want not in (-1, have) for want, have in zip(shape, value.shape, strict=True)
         ):
             wanted = ", ".join("any" if length == -1 else str(length) for length in shape)
             raise self.fault(f"tensor {name!r} has shape {list(value.shape)}, not [{wanted}]")
-        value = value.float()
+        if not value.numel():
+            raise self.fault(f"tensor {name!r} is empty: its shape is {list(value.shape)}")
         if not torch.isfinite(value).all():
             raise self.fault(f"tensor {name!r} holds NaN or infinity")
         return value
+
+    def _numbers(self, name: str) -> Tensor:
+        """A tensor as it lies in the file, in float32."""
+        if name not in self._values:
+            raise self.fault(f"tensor {name!r} is missing (there are {', '.join(sorted(self._values)) or 'none'})")
+        value = self._values[name]
+        if not _is_plain(value, most_bytes(self.path)):
+            raise self.fault(f"tensor {name!r} is no plain table of real numbers")
+        try:
+            return value.float()
+        except RuntimeError:
+            raise self.fault(f"tensor {name!r} holds numbers of the kind {value.dtype}") from None
 
     def refuse(self, name: str) -> None:
         """Raise where a tensor is there that we would have to leave out."""
@@ -68,12 +89,19 @@ class Tensors:
         return _unreadable(self.path, reason)
 
 
-def _is_plain(value: Tensor) -> bool:
-    """Whether a tensor is a table of real numbers that all lie in the file: one that repeats few of them can claim any
-    size."""
+def _is_plain(value: Tensor, most: int) -> bool:
+    """Whether a tensor is a table of real numbers that all lie in the file, which holds at most `most` bytes of them:
+    one that repeats few of them can claim any size, and so can one that was never filled."""
     if value.is_sparse or value.is_complex() or value.is_quantized or value.is_meta or value.is_nested:
         return False
-    return value.layout == torch.strided and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+    if value.layout != torch.strided:
+        return False
+    return value.numel() * value.element_size() <= value.untyped_storage().nbytes() <= most
+
+
+def most_bytes(path: Path) -> int:
+    """What the file of a dictionary may unpack to."""
+    return max(_SMALL, _FACTOR * path.stat().st_size)
 
 
 class _NoAliases(yaml.SafeLoader):
@@ -87,7 +115,7 @@ class _NoAliases(yaml.SafeLoader):
 
 def _unreadable(path: Path, reason: str) -> UserError:
     return UserError(
-        f"{path} cannot be read as a dictionary: {reason}.",
+        f"{path} cannot be read as a dictionary: {reason[:_LONGEST]}.",
         "the file as its project writes it",
         "fetch it again, or check which project wrote it.",
     )
@@ -96,7 +124,7 @@ def _unreadable(path: Path, reason: str) -> UserError:
 def read_safetensors(path: Path) -> Tensors:
     """The tensors of a safetensors file."""
     try:
-        return Tensors(path, load_file(path))
+        return Tensors(path, load_tensors(path))
     except (SafetensorError, OSError) as error:
         raise _unreadable(path, str(error).splitlines()[0]) from None
 
@@ -109,8 +137,11 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 def read_pickle(path: Path) -> Tensors:
     """The tensors of a file of `torch.save`, opened with `weights_only`."""
     try:
+        check_pickles(path, most_bytes(path))
         with warnings.catch_warnings(action="ignore"):  # of pickle protocols: what cannot be read is refused below
             values = torch.load(path, map_location="cpu", weights_only=True)
+    except RefusedError as error:
+        raise _unreadable(path, str(error)) from None
     except Exception as error:
         raise _unreadable(
             path, f"it is damaged or holds more than tensors, which is never executed ({type(error).__name__})"
@@ -123,6 +154,7 @@ def read_pickle(path: Path) -> Tensors:
 def read_numpy(path: Path) -> Tensors:
     """The arrays of an npz file, without pickles."""
     try:
+        check_unpacked(path, most_bytes(path))
         with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
             return Tensors(path, {name: torch.from_numpy(file[name]) for name in file.files})
     except (OSError, ValueError, EOFError, TypeError) as error:
@@ -132,8 +164,12 @@ def read_numpy(path: Path) -> Tensors:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """A JSON or YAML file that holds one table."""
-    if path.suffix in (".yaml", ".yml"):
+    """A small JSON or YAML file that holds one table."""
+    is_yaml = path.suffix in (".yaml", ".yml")
+    most = _YAML_BYTES if is_yaml else SETTINGS_BYTES
+    if path.stat().st_size > most:
+        raise UserError(f"{path} is larger than settings are.", f"at most {most} bytes", "fetch it again.")
+    if is_yaml:
         try:
             values = yaml.load(path.read_text(encoding="utf-8"), Loader=_NoAliases)
         except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:

@@ -68,6 +68,12 @@ class DictionaryConfig(Config):
         return False
 
     @property
+    def n_numbers(self) -> int:
+        """About how many numbers a new dictionary has, within a factor of a few."""
+        written = self.target_width or self.d_in
+        return self.d_sae * (self.d_in + written) + (self.d_in * written if self.has_skip else 0)
+
+    @property
     def normalises(self) -> TokenNorm:
         """What is done to each token before it is coded, and undone in its reconstruction."""
         return "none"

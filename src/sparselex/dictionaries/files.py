@@ -39,6 +39,16 @@ skip connection."""
 TOKEN_NORMS: dict[TokenNorm, str] = {"none": "none", "layer": "layer_norm", "length": "constant_norm_rescale"}
 """SAELens's names for normalisations of each token."""
 
+SETTINGS_BYTES = 2**20
+"""Most bytes of a JSON file of settings, and of the header of a file of tensors: of dictionaries they have a few
+thousand, and as values they take many times the memory."""
+
+_SMALL, _FACTOR = 2**24, 16
+"""A configuration may ask for that many numbers, or for that many times those in its file: some types have other
+tensors while they are trained than when they are written."""
+
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
 
 def write_dictionary(
     dictionary: TrainableDictionary, folder: Path, *, model_name: str = "", sites: Sites | None = None
@@ -67,13 +77,16 @@ def load_dictionary(path: Path | str) -> TrainableDictionary:
     for name in manifest.files:
         verified(path, name, manifest)
     config, threshold = _read_config(path / CONFIG)
+    try:
+        tensors = load_tensors(path / WEIGHTS)
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(path / WEIGHTS, str(error).splitlines()[0]) from None
+    n_numbers = sum(value.numel() for value in tensors.values())
+    if config.n_numbers > max(_SMALL, _FACTOR * n_numbers):  # before there is memory taken for them
+        raise _unreadable(path / WEIGHTS, f"it holds {n_numbers} numbers, and {CONFIG} asks for {config.n_numbers}")
     dictionary = new_dictionary(config)
     # A type may keep other tensors while it is trained.
     dictionary.fold([1.0] * len(dictionary.parts_in), [1.0] * len(dictionary.parts_out))
-    try:
-        tensors = load_file(path / WEIGHTS)
-    except (SafetensorError, OSError) as error:
-        raise _unreadable(path / WEIGHTS, str(error).splitlines()[0]) from None
     if _has_one_threshold(dictionary):
         if not isinstance(threshold, float | int) or not math.isfinite(threshold):
             raise _unreadable(path / CONFIG, f"threshold is {threshold!r}, which is no finite number")
@@ -85,9 +98,19 @@ def load_dictionary(path: Path | str) -> TrainableDictionary:
     return dictionary.eval().requires_grad_(False)
 
 
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file. Raises `SafetensorError` or `OSError` where it cannot be read, or names more
+    of them than a dictionary has."""
+    with open(path, "rb") as file:
+        n_bytes = int.from_bytes(file.read(8), "little")
+    if n_bytes > SETTINGS_BYTES:
+        raise SafetensorError(f"its header has {n_bytes} bytes, and {SETTINGS_BYTES} at most are read")
+    return load_file(path)
+
+
 def _read_config(path: Path) -> tuple[DictionaryConfig, Any]:
     """The configuration, and the one threshold of all latents that may lie beside it."""
-    values = read_json(path)
+    values = read_json(path, SETTINGS_BYTES)
     values = dict(values) if isinstance(values, dict) else {}
     kind = values.get("kind")
     if kind not in DICTIONARIES.names():
@@ -117,6 +140,8 @@ def _misfit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> st
             return f"tensor {name!r} is missing"
         if tensors[name].shape != like.shape:
             return f"tensor {name!r} has shape {list(tensors[name].shape)}, not {list(like.shape)}"
+        if tensors[name].dtype not in _FLOATS:
+            return f"tensor {name!r} holds numbers of the kind {tensors[name].dtype}"
         if not torch.isfinite(tensors[name]).all():
             return f"tensor {name!r} holds NaN or infinity"
     unknown = sorted(set(tensors) - set(expected))

@@ -51,6 +51,10 @@ class ArchetypalConfig(KConfig):
         """There is no target to skip to."""
         return None if choice == "skip" else super().field_of(choice)
 
+    @property
+    def n_numbers(self) -> int:
+        return super().n_numbers + self.n_points * (self.d_in + self.d_sae)
+
     @model_validator(mode="after")
     def _one_site(self) -> "ArchetypalConfig":
         if self.d_out is not None or self.parts:

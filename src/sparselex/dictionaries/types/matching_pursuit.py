@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from sparselex.dictionaries.codes import Codes
@@ -29,13 +29,20 @@ _ROUNDING = 64
 """A contribution below this many units of rounding of the token's norm is none: the token is reconstructed exactly."""
 
 
+_STEPS = 4
+"""Most steps for each dimension that is read; a few are allowed whatever the width. What every step takes of every
+token is kept until the last one."""
+
+_FEW_STEPS = 32
+
+
 class MatchingPursuitConfig(DictionaryConfig):
     """Configuration of `MatchingPursuit`."""
 
     kind: Literal["matching_pursuit"] = "matching_pursuit"
     """Type of dictionary."""
 
-    k: PositiveInt = 32
+    k: PositiveInt = _FEW_STEPS
     """Steps per token. Fewer latents are active where one is taken twice, or where nothing positive is left."""
 
     stop_below: float = Field(0.0, ge=0, lt=1)
@@ -60,6 +67,13 @@ class MatchingPursuitConfig(DictionaryConfig):
     resample_shares: tuple[float, ...] = ()
     """Shares of training after which dead latents are pointed at badly reconstructed tokens; AuxK, which needs an
     encoder, cannot revive them."""
+
+    @model_validator(mode="after")
+    def _k_ends(self) -> "MatchingPursuitConfig":
+        most = max(_FEW_STEPS, _STEPS * self.d_in)
+        if self.k > most:
+            raise ValueError(f"k={self.k} steps are too many for a pursuit in d_in={self.d_in}: at most {most}")
+        return self
 
 
 class MatchingPursuit(TrainableDictionary):
