@@ -101,7 +101,7 @@ def test_every_figure_has_its_n_and_definition_and_an_interval_where_documents_a
     assert set(measured[3]["trained"]) == set(METRICS.names())
 
 
-def sums_of(n_documents=40, lost=0.5, seed=0):
+def sums_of(n_documents=60, lost=0.5, seed=0):
     """Sums of documents in which the mean in a site's place costs `lost` nats a token, give or take."""
     rng = np.random.default_rng(seed)
     n = rng.integers(50, 200, n_documents).astype(float)

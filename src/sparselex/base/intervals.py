@@ -22,9 +22,9 @@ Statistic = Callable[[Floats], Floats | np.float64]
 LEAST_UNITS = 5.0
 """Effective units below which there is no interval."""
 
-LEAST_DOCUMENTS = 30.0
+LEAST_DOCUMENTS = 40.0
 """The same for figures over all tokens of documents: one document in twenty is of another kind than the rest, and fewer
-documents too often hold none of these."""
+documents too often hold none of these (docs/report.md has what was measured)."""
 
 _NORMAL_FOURTH = 2.0
 """Degrees of freedom for each squared sum of squares over the sum of fourth powers of what units contribute: 3 if these

@@ -10,6 +10,7 @@ from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Figure
 from sparselex.base.runs import RunCard
+from sparselex.evaluate.comparisons import Comparison
 from sparselex.evaluate.config import control_words
 from sparselex.evaluate.records import DensityHistogram
 from sparselex.evaluate.report import Report
@@ -96,11 +97,14 @@ class OverviewPage(PageRecord):
     controls: dict[str, str]
     """What each control is, in the order of the table's columns."""
 
+    comparisons: list[Comparison]
+    """Every figure against that of every control."""
+
     others: dict[str, dict[str, float]]
     """The same figures of runs that are no controls, by run and figure."""
 
     verdicts: list[str]
-    """Where the figures differ from the random twin's and where not."""
+    """What follows from the comparisons, in words."""
 
     notices: list[str]
     """What is missing from the report or too old in it, and what to do."""
@@ -110,6 +114,10 @@ class OverviewPage(PageRecord):
 
     sweeps: dict[str, SweepReport]
     """The sweep of each run that has one."""
+
+    def compared(self, figure: str, control: str) -> Comparison | None:
+        """The comparison of a figure with a control, if there is one."""
+        return next((one for one in self.comparisons if (one.figure, one.control) == (figure, control)), None)
 
 
 def overview(opened: OpenWorkspace) -> OverviewPage:
@@ -126,6 +134,7 @@ def overview(opened: OpenWorkspace) -> OverviewPage:
         reported=report.run if report else "",
         groups=_groups(figures),
         controls=_controls(figures, readable),
+        comparisons=report.comparisons if report else [],
         others=report.others if report else {},
         verdicts=report.verdicts if report else [],
         notices=_notices(opened, report),
