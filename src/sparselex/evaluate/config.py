@@ -21,7 +21,7 @@ class EvaluateConfig(Config):
     """Control dictionaries measured in the dictionary's place, with as many active latents on each token. `kmeans` and
     `ica` take minutes."""
 
-    pursuit_steps: PositiveInt = 4
+    pursuit_steps: PositiveInt = 8
     """Steps in which a control whose directions overlap takes those of a token; more are stronger and slower."""
 
     batch_rows: PositiveInt = 16

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from pydantic import PositiveInt
 from torch import Tensor
+from torch.nn import functional
 
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.codes import Codes
@@ -108,7 +109,7 @@ class Basis(Dictionary):
     def _pursue(self, x: Tensor, n_active: Tensor) -> tuple[Tensor, Tensor]:
         places = torch.empty(len(x), 0, dtype=torch.int64, device=x.device)
         taken = torch.empty(len(x), 0, dtype=torch.bool, device=x.device)
-        values, residual = x[:, :0], x
+        fit, values, residual = _Fit(x), x[:, :0], x
         n_steps = min(self.config.n_steps, int(n_active.max()))
         for step in range(n_steps):
             # An equal share of what a token takes in each step, the larger ones first.
@@ -120,10 +121,32 @@ class Basis(Dictionary):
                 # What is not taken is a direction that is there already, so that it can be taken later.
                 added = added.where(takes, added[:, :1] if step == 0 else places[:, :1])
                 places, taken = torch.cat([places, added], -1), torch.cat([taken, takes], -1)
-                rows = self.W_dec[places] * taken[..., None]
-            values = _least_squares(rows, x)
-            residual = x - (values[:, None] @ rows)[:, 0]
+            values = fit.add(self.W_dec[added] * takes[..., None])
+            # From the directions themselves, which lie close together in memory, and not from those of each token.
+            residual = x - functional.embedding_bag(places, self.W_dec, mode="sum", per_sample_weights=values)
         return _first(places, values, taken, int(n_active.max()))
+
+
+class _Fit:
+    """Coefficients with which each token's own rows come nearest to it, while rows are added: products that are known
+    are kept."""
+
+    def __init__(self, x: Float[Tensor, "n d_in"]):
+        self._x = x
+        self._rows, self._onto_x = x.new_empty(len(x), 0, x.shape[1]), x[:, :0]
+        self._products = x.new_empty(len(x), 0, 0)
+
+    def add(self, rows: Float[Tensor, "n added d_in"]) -> Float[Tensor, "n m"]:
+        """The coefficients of all rows so far and these; a row of zeros has 0."""
+        self._rows = torch.cat([self._rows, rows], 1)
+        self._onto_x = torch.cat([self._onto_x, (rows @ self._x[..., None])[..., 0]], 1)
+        with_all = rows @ self._rows.mT
+        n_before = self._products.shape[1]
+        with_all[..., n_before:].diagonal(dim1=-2, dim2=-1).add_(_RIDGE * torch.finfo(rows.dtype).eps)
+        before = torch.cat([self._products, with_all[..., :n_before].mT], 2)
+        self._products = torch.cat([before, with_all], 1)
+        factor = torch.linalg.cholesky(self._products)
+        return torch.cholesky_solve(self._onto_x[..., None], factor)[..., 0]
 
 
 def pursued(
@@ -150,10 +173,3 @@ def check_sample(x: Float[Tensor, "n d_in"]) -> None:
             "finite activations",
             "check the model's precision.",
         )
-
-
-def _least_squares(rows: Float[Tensor, "n m d_in"], x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n m"]:
-    """Coefficients with which each token's own rows come nearest to it."""
-    products = rows @ rows.mT
-    products.diagonal(dim1=-2, dim2=-1).add_(_RIDGE * torch.finfo(x.dtype).eps)
-    return torch.cholesky_solve(rows @ x[..., None], torch.linalg.cholesky(products))[..., 0]
