@@ -63,6 +63,21 @@ def test_a_mistake_with_escapes_in_it(tmp_path):
     assert ended.code == 2 and "\x1b" not in ended.err
 
 
+@pytest.mark.parametrize("value", ["[" * 100_000, "9" * 5_000, '{"a":' * 100_000])
+def test_an_option_that_is_json_without_end(tmp_path, value):
+    for verb in ("train", "explain", "sweep"):
+        ended = sparselex(verb, tmp_path, "--option", f"x={value}")
+        assert ended.code == 2 and "no sparselex workspace" in ended.err
+
+
+def test_a_configuration_that_is_no_file_or_no_json(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    for name in (tmp_path / "pipe", "/dev/zero", tmp_path / "a\0b", tmp_path / "deep.json", tmp_path):
+        ended = sparselex("train", tmp_path, "--config", name)
+        assert ended.code == 2 and ended.err.startswith("error: The file") and "to do:" in ended.err
+
+
 @pytest.mark.slow
 def test_streams_that_know_little(tmp_path):
     code = "import sys; from sparselex.cli.main import main; main(sys.argv[1:])"

@@ -1,6 +1,7 @@
 """Sources: every kind of file, and what is said when there is no text."""
 
 import json
+import os
 
 import pyarrow
 import pyarrow.parquet
@@ -149,12 +150,22 @@ def test_a_path_is_settled_and_a_name_is_not(tmp_path, monkeypatch):
         ("a.txt", b"\xff\xfe\x00", "cannot be read"),
         ("a.txt", b"  \n ", "holds no text"),
         ("a.parquet", b"not parquet", "cannot be read"),
+        ("a.json", b"[" * 100_000, "nested too deeply"),
+        ("a.jsonl", b'"one"\n' + b'{"a":' * 100_000, "nested too deeply"),
+        ("a.jsonl", b"9" * 5_000, "too many digits"),
     ],
 )
 def test_bad_files_are_named(tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=words):
         read(tmp_path / name)
+
+
+def test_a_pipe_and_a_device_are_no_text(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for source in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(UserError, match="no regular file"):
+            read(source)
 
 
 @pytest.mark.slow

@@ -122,6 +122,7 @@ class Database:
             raise self._unusable(error) from error
 
     def _connect(self, mode: str) -> sqlite3.Connection:
+        _check_file(self.path)
         return sqlite3.connect(f"{self.path.as_uri()}?mode={mode}", uri=True, timeout=WAIT_S, isolation_level=None)
 
     def _unusable(self, error: sqlite3.Error) -> UserError:
@@ -146,6 +147,7 @@ class Database:
 
 def integrity(path: Path) -> str:
     """What SQLite finds wrong with a database file, in words; empty if nothing is."""
+    _check_file(path)
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             found = [row[0] for row in db.execute("PRAGMA integrity_check(5)") if row[0] != "ok"]
@@ -153,6 +155,12 @@ def integrity(path: Path) -> str:
     except sqlite3.Error as error:
         return str(error)
     return "; ".join([*found, *loose[:1]])
+
+
+def _check_file(path: Path) -> None:
+    """Raise `UserError` where something lies at the path that is no file: SQLite would wait for a pipe."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no regular file.", "the workspace's SQLite file", "move it away.")
 
 
 @contextmanager

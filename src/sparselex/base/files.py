@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sparselex.base.config import Config
+from sparselex.base.reading import json_file, regular
 
 T = TypeVar("T")
 
@@ -31,7 +32,7 @@ class FileEntry(Config):
 def checksum(path: Path) -> str:
     """SHA-256 of a file's contents, hexadecimal."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open(regular(path), "rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
@@ -66,8 +67,8 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any | None:
     """The JSON value in `path`, or None where there is no readable JSON file."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return json_file(Path(path))
+    except (OSError, ValueError):
         return None
 
 

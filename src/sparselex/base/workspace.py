@@ -104,7 +104,7 @@ class Workspace:
     def as_it_was_if_refused(self, run: str) -> Iterator[None]:
         """Put back what a run was and how it was configured where what is done meanwhile ends in a `UserError`."""
         path = self.run(run) / _RUN
-        kept = path.read_bytes() if path.exists() else None
+        kept = path.read_bytes() if path.is_file() else None
         try:
             yield
         except UserError:

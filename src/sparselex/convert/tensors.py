@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sparselex.base.errors import UserError
 from sparselex.base.files import read_json
+from sparselex.base.reading import regular
 
 
 class Tensors:
@@ -135,7 +136,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     """A JSON or YAML file that holds one table."""
     if path.suffix in (".yaml", ".yml"):
         try:
-            values = yaml.load(path.read_text(encoding="utf-8"), Loader=_NoAliases)
+            values = yaml.load(regular(path).read_text(encoding="utf-8"), Loader=_NoAliases)
         except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
             raise UserError(
                 f"{path} is no YAML: {str(error).splitlines()[0]}.",

@@ -8,6 +8,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
 from sparselex.base.errors import UserError
+from sparselex.base.reading import regular
 from sparselex.lm.config import ModelConfig
 from sparselex.lm.embedded import EMBEDDED
 from sparselex.lm.homes.transformers import TransformersModel
@@ -29,6 +30,7 @@ def load_model(config: ModelConfig | str) -> SubjectModel:
     where = str(EMBEDDED.get(config.name, config.name))
     with _quiet():
         try:
+            _check_files(Path(where))
             options = {"trust_remote_code": config.trust_remote_code, "local_files_only": not _reachable(where)}
             model = transformers.AutoModelForCausalLM.from_pretrained(
                 where, dtype=getattr(torch, config.dtype), **options
@@ -50,6 +52,13 @@ def _check_device(name: str) -> None:
             "a device that this PyTorch finds on this machine",
             "use --device cpu.",
         ) from None
+
+
+def _check_files(folder: Path) -> None:
+    """Raise `OSError` for a pipe or a device in a local folder: the loader would read it."""
+    for path in folder.glob("*"):
+        if path.exists() and not path.is_dir():
+            regular(path)
 
 
 def _reachable(where: str) -> bool:

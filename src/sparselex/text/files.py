@@ -1,6 +1,5 @@
 """Documents in files: plain text, JSON, JSON lines and Parquet, alone or in folders."""
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import pyarrow
 import pyarrow.parquet
 
 from sparselex.base.errors import UserError
+from sparselex.base.reading import json_file, parse_json, regular
 from sparselex.text.documents import Document
 from sparselex.text.folders import text_files
 
@@ -69,8 +69,8 @@ def _parts(text: str) -> Iterator[tuple[int, str]]:
 
 def _file(path: Path, name: str) -> Iterator[Document]:
     try:
-        yield from READERS.get(path.suffix.lower(), _plain)(path, name)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        yield from READERS.get(path.suffix.lower(), _plain)(regular(path), name)
+    except (OSError, ValueError) as error:
         raise UserError(
             f"The text file {path} cannot be read: {error}.",
             "UTF-8 text, a JSON list, JSON lines, or Parquet",
@@ -89,13 +89,13 @@ def _plain(path: Path, name: str) -> Iterator[Document]:
 
 
 def _json(path: Path, name: str) -> Iterator[Document]:
-    values = json.loads(path.read_text(encoding="utf-8"))
+    values = json_file(path)
     return _records(values if isinstance(values, list) else [values], path, name)
 
 
 def _jsonl(path: Path, name: str) -> Iterator[Document]:
     with open(path, encoding="utf-8") as file:
-        yield from _records((json.loads(line) for line in file if line.strip()), path, name)
+        yield from _records((parse_json(line) for line in file if line.strip()), path, name)
 
 
 def _parquet(path: Path, name: str) -> Iterator[Document]:
