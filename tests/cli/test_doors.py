@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from sparselex.base.errors import UserError
 from sparselex.base.formats import plain
 from sparselex.cli import tables
+from sparselex.recipes.demo import Demo
+from sparselex.recipes.stages import STAGES
+from sparselex.training.config import TrainConfig
 from tests.support.command import sparselex
 
 ESCAPES = "\x1b]0;owned\x07\x1b[2J[bold]x[/nonsense]\u202e"
@@ -44,6 +49,20 @@ def test_what_a_disk_refuses_is_no_fault_of_ours(failing, number):
     assert ended.code == 2 and f"/some/file failed: {os.strerror(number)}." in ended.err and "to do:" in ended.err
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        MemoryError("Unable to allocate 7.28 TiB for an array"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 2048 bytes."),
+        RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB."),
+    ],
+)
+def test_memory_that_ran_out_is_no_fault_of_ours(failing, error):
+    ended = failing(error)
+    assert ended.code == 2 and "Memory ran out" in ended.err and "to do: lower" in ended.err
+
+
 def test_what_a_terminal_would_obey_is_written_out(failing):
     ended = failing(ZeroDivisionError(ESCAPES))
     assert "\x1b" not in ended.err and "\\x1b]0;owned\\x07" in ended.err and "\\u202e" in ended.err
@@ -61,6 +80,24 @@ def test_tables_show_names_as_they_are(capsys):
 def test_a_mistake_with_escapes_in_it(tmp_path):
     ended = sparselex("report", tmp_path / ESCAPES.replace("/", ""))
     assert ended.code == 2 and "\x1b" not in ended.err
+
+
+NUMBERS = [
+    (kind, name)
+    for kind in (*(stage for _, stage in STAGES.items()), Demo, TrainConfig)
+    for name, field in kind.model_fields.items()
+    if re.search(r"\b(int|float)\b", str(field.annotation)) and name not in ("clip", "options")
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), NUMBERS, ids=lambda value: getattr(value, "__name__", value))
+@pytest.mark.parametrize("value", ["inf", "nan", "-1", "1e999", str(2**63)])
+def test_a_number_that_no_machine_holds_is_refused(kind, name, value):
+    if value == str(2**63) and name in ("l1", "l1s", "lr", "auxk_alpha"):  # a weight may be large
+        return
+    repeated = "tuple" in str(kind.model_fields[name].annotation)
+    with pytest.raises(UserError, match=rf"{name}(\.0)?: Input should"):
+        kind.parse({name: [value] if repeated else value}, names={})
 
 
 @pytest.mark.parametrize("value", ["[" * 100_000, "9" * 5_000, '{"a":' * 100_000])

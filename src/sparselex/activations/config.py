@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
+from sparselex.base.bounds import BatchRows, Count
 from sparselex.base.config import Config
 from sparselex.text.splits import Split
 
@@ -22,10 +23,10 @@ class HarvestConfig(Config):
     splits: tuple[Split, ...] = ("train",)
     """Splits of the corpus."""
 
-    batch_rows: PositiveInt = 32
+    batch_rows: BatchRows = 32
     """Rows of the corpus in a forward pass."""
 
-    shard_rows: PositiveInt = 1024
+    shard_rows: Count = 1024
     """Rows of the corpus in a shard, a multiple of `batch_rows` for full speed."""
 
     dtype: Precision = "float32"

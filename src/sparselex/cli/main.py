@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from sparselex.base.errors import REFUSALS, UserError, refusal
+from sparselex.base.errors import REFUSALS, UserError, no_memory, refusal
 from sparselex.base.formats import plain
 from sparselex.cli.verbs import Verbs
 
@@ -71,6 +71,8 @@ def main(arguments: list[str] | None = None) -> None:
             _end_in_fault(error)
         _end(f"error: {refusal(error)}", 2)
     except Exception as error:
+        if said := no_memory(error):
+            _end(f"error: {said}", 2)
         _end_in_fault(error)
 
 

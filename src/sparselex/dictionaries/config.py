@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import PositiveInt, model_validator
 
+from sparselex.base.bounds import MOST_WEIGHTS, Count
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.kinds import SelectionDtype, TokenNorm
@@ -77,6 +78,20 @@ class DictionaryConfig(Config):
         latents."""
         return 1
 
+    @property
+    def n_weights(self) -> int:
+        """Numbers in the rows of its latents, nearly."""
+        return self.d_sae * (self.d_in + (self.target_width or self.d_in))
+
+    @model_validator(mode="after")
+    def _can_be_held(self) -> "DictionaryConfig":
+        if self.n_weights > MOST_WEIGHTS:
+            raise ValueError(
+                f"d_sae={self.d_sae} latents at these widths have {self.n_weights:,} weights, which no machine holds; "
+                "lower the expansion"
+            )
+        return self
+
 
 class EncoderConfig(DictionaryConfig):
     """Fields of the types with one encoder matrix: each of them can be an autoencoder, a transcoder or a crosscoder."""
@@ -143,7 +158,7 @@ class EncoderConfig(DictionaryConfig):
 class KConfig(EncoderConfig):
     """Fields of the types that keep a fixed number of latents."""
 
-    k: PositiveInt = 32
+    k: Count = 32
     """Latents kept per token, exactly or on average over a training batch; this is the L0 unless fewer are positive."""
 
     selection: SelectionDtype = "float32"

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field
 
+from sparselex.base.bounds import Count, Seed, Tokens
 from sparselex.base.config import Config
 from sparselex.base.sites import Mask
 from sparselex.base.workspace import MAIN
@@ -119,10 +120,10 @@ class Reads(Config):
     second_model: str | None = None
     """A second model with the same tokenizer, read at the same hook: a crosscoder between the two."""
 
-    n_tokens: Annotated[PositiveInt | None, Option("--tokens")] = 5_500_000
+    n_tokens: Annotated[Tokens | None, Option("--tokens")] = 5_500_000
     """Tokens of text in the corpus."""
 
-    n_ctx: Annotated[PositiveInt, Option("--context")] = 128
+    n_ctx: Annotated[Count, Option("--context")] = 128
     """Tokens in a row of the corpus."""
 
     device: str = "cpu"
@@ -142,7 +143,7 @@ class Beginning(Reads):
     twin: Twin = "none"
     """Read a random-weight twin in the model's place: none, reinitialised, permuted or gaussian."""
 
-    twin_seed: NonNegativeInt = 0
+    twin_seed: Seed = 0
     """Seed of the twin's weights."""
 
     twin_of: str | None = None

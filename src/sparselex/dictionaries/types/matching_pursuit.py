@@ -5,9 +5,10 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor, nn
 
+from sparselex.base.bounds import Listed
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.config import DictionaryConfig
 from sparselex.dictionaries.kinds import Gradients
@@ -35,7 +36,7 @@ class MatchingPursuitConfig(DictionaryConfig):
     kind: Literal["matching_pursuit"] = "matching_pursuit"
     """Type of dictionary."""
 
-    k: PositiveInt = 32
+    k: Listed = 32
     """Steps per token. Fewer latents are active where one is taken twice, or where nothing positive is left."""
 
     stop_below: float = Field(0.0, ge=0, lt=1)
