@@ -8,7 +8,7 @@ import pytest
 from sparselex.base.config import json_of
 from sparselex.base.database import Database, integrity
 from sparselex.base.errors import UserError
-from sparselex.base.files import checksum, read_json
+from sparselex.base.files import checksum, fingerprint, read_json, write_json
 from sparselex.base.reading import parse_json, regular
 from sparselex.base.workspace import Workspace
 
@@ -66,6 +66,22 @@ def test_what_is_no_path_is_not_there(tmp_path):
         json_of(tmp_path / "a\0b", "a list")
     with pytest.raises(IsADirectoryError):
         regular(tmp_path)
+
+
+def test_bytes_that_are_no_utf8_come_back_from_json(tmp_path):
+    value = {"text": os.fsdecode(b"/n\xff"), "é": ["\\xff"]}
+    write_json(tmp_path / "a.json", value)
+    assert read_json(tmp_path / "a.json") == value
+    assert (tmp_path / "a.json").read_bytes() == '{\n "text": "/n\\udcff",\n "é": [\n  "\\\\xff"\n ]\n}\n'.encode()
+    assert fingerprint(value) != fingerprint({})
+
+
+def test_a_workspace_whose_path_is_no_utf8(tmp_path):
+    path = Path(os.fsdecode(bytes(tmp_path) + b"/n\xff"))
+    for use in (Workspace, Workspace.create):
+        with pytest.raises(UserError, match=r"is no UTF-8(?s:.*)rename it"):
+            use(path)
+    assert not path.exists()
 
 
 def test_a_workspace_whose_mark_is_a_pipe(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
@@ -166,6 +167,20 @@ def test_a_pipe_and_a_device_are_no_text(tmp_path):
     for source in (tmp_path / "pipe", "/dev/zero"):
         with pytest.raises(UserError, match="no regular file"):
             read(source)
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_half_a_character_is_no_text(tmp_path, name):
+    (tmp_path / name).write_text('{"text": "bad \\ud800 lone"}')
+    with pytest.raises(UserError, match=rf"document '{name}#0' of .* is no text: half a character(?s:.*)stands at 4"):
+        read(tmp_path / name)
+
+
+def test_names_that_are_no_utf8_are_written_out(tmp_path):
+    folder = Path(os.fsdecode(bytes(tmp_path) + b"/n\xff"))
+    write(folder / os.fsdecode(b"5\xff.txt"))
+    assert read(folder) == [("5\\xff.txt", "words")] == read(folder / os.fsdecode(b"5\xff.txt"))
+    assert text_id(str(folder)) and text_stamp(str(folder))
 
 
 @pytest.mark.slow

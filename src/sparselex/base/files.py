@@ -40,8 +40,7 @@ def checksum(path: Path) -> str:
 
 def fingerprint(value: Any) -> str:
     """Short stable hash of any JSON value: 16 hexadecimal digits."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(_encoded(value, sort_keys=True)).hexdigest()[:16]
 
 
 def write_file(path: Path, data: bytes) -> FileEntry:
@@ -61,7 +60,7 @@ def write_file(path: Path, data: bytes) -> FileEntry:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON value like `write_file`."""
-    write_file(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+    write_file(path, _encoded(value, indent=1) + b"\n")
 
 
 def read_json(path: Path) -> Any | None:
@@ -70,6 +69,11 @@ def read_json(path: Path) -> Any | None:
         return json_file(Path(path))
     except (OSError, ValueError):
         return None
+
+
+def _encoded(value: Any, **options: Any) -> bytes:
+    """A value in JSON. Bytes of a file's name that are no UTF-8 are escaped, and read back as they were."""
+    return json.dumps(value, ensure_ascii=False, **options).encode(errors="backslashreplace")
 
 
 _REMEMBERED: dict[tuple[Path, Any], tuple[Any, Any]] = {}

@@ -32,7 +32,7 @@ class Workspace:
     """
 
     def __init__(self, path: str | Path):
-        self.path = Path(path).absolute()
+        self.path = _whole(path)
         mark = read_json(self.path / _MARK)
         if mark is None:
             raise UserError(
@@ -49,7 +49,7 @@ class Workspace:
     @classmethod
     def create(cls, path: str | Path) -> "Workspace":
         """Open the workspace at `path`, making it if the folder is missing or empty."""
-        path = Path(path).absolute()
+        path = _whole(path)
         if not (path / _MARK).is_file():
             if path.exists() and not (path.is_dir() and all(map(is_aside, path.iterdir()))):
                 raise UserError(
@@ -154,6 +154,18 @@ class Workspace:
 
     def _in_order(self, names: set[str]) -> list[str]:
         return sorted(filter(_RUN_NAME.fullmatch, names), key=lambda name: (name != MAIN, name))
+
+
+def _whole(path: str | Path) -> Path:
+    """The whole path of a workspace. Raises `UserError` for one that is no UTF-8: readers of tensors take no other."""
+    whole = Path(path).absolute()
+    try:
+        str(whole).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"The path {str(whole)!r} is no UTF-8.", "a folder with a name in UTF-8", "rename it."
+        ) from None
+    return whole
 
 
 def _other_layout(path: Path, layout: Any) -> UserError:

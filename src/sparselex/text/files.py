@@ -10,7 +10,7 @@ import pyarrow.parquet
 from sparselex.base.errors import UserError
 from sparselex.base.reading import json_file, parse_json, regular
 from sparselex.text.documents import Document
-from sparselex.text.folders import text_files
+from sparselex.text.folders import named, text_files
 
 TEXT_FIELDS = ("text", "content", "story", "document")
 """Fields of a JSON or Parquet record in which the text is looked for, in this order."""
@@ -51,7 +51,7 @@ def _folder(folder: Path) -> Iterator[Document]:
 
 
 def _lone_file(path: Path) -> Iterator[Document]:
-    for document in _file(path, path.name):
+    for document in _file(path, named(path.name)):
         if path.suffix.lower() in READERS or len(document.text) <= 2 * PART_LENGTH:
             yield document
         else:
