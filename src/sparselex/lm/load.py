@@ -26,7 +26,7 @@ def load_model(config: ModelConfig | str) -> SubjectModel:
     """
     if isinstance(config, str):
         config = ModelConfig(name=config)
-    _check_device(config.device)
+    check_device(config.device)
     where = str(EMBEDDED.get(config.name, config.name))
     with _quiet():
         try:
@@ -43,14 +43,15 @@ def load_model(config: ModelConfig | str) -> SubjectModel:
     return TransformersModel(model.to(config.device), ModelTokenizer(tokenizer), config)
 
 
-def _check_device(name: str) -> None:
+def check_device(name: str) -> None:
+    """Raise `UserError` for a device that this machine has not."""
     try:
         torch.zeros(1, dtype=torch.float64, device=name).cpu()  # scales and thresholds are kept in float64
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:  # each for another absent device
         raise UserError(
             f"The device {name!r} cannot be used: {str(error).splitlines()[0]}",
             "a device that this PyTorch finds on this machine",
-            "use --device cpu.",
+            "use cpu, as --device or as the field device of a configuration.",
         ) from None
 
 
