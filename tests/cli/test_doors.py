@@ -1,6 +1,7 @@
 """The door of the command line: every way to end is a message, and nothing from outside reaches the terminal raw."""
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from sparselex.base.artifacts import read_manifest
 from sparselex.base.errors import UserError
 from sparselex.base.formats import plain
 from sparselex.cli import tables
@@ -113,6 +115,24 @@ def test_a_configuration_that_is_no_file_or_no_json(tmp_path):
     for name in (tmp_path / "pipe", "/dev/zero", tmp_path / "a\0b", tmp_path / "deep.json", tmp_path):
         ended = sparselex("train", tmp_path, "--config", name)
         assert ended.code == 2 and ended.err.startswith("error: The file") and "to do:" in ended.err
+
+
+@pytest.mark.parametrize("leads_to", ["nowhere", "w"])
+def test_a_workspace_that_is_a_link_to_nothing(tmp_path, leads_to):
+    (tmp_path / "w").symlink_to(leads_to)
+    for verb in ("harvest", "demo", "report"):
+        ended = sparselex(verb, tmp_path / "w")
+        assert ended.code == 2 and "no sparselex workspace" in ended.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("device", ["meta", "cuda:99", "mps", "nonsense"])
+def test_a_device_that_is_not_there_is_refused_in_a_configuration(small_workspace, tmp_path, device):
+    config = read_manifest(small_workspace.run("main") / "dictionary").config
+    (tmp_path / "config.json").write_text(json.dumps(config | {"device": device}))
+    copy = shutil.copytree(small_workspace.path, tmp_path / "w")
+    ended = sparselex("train", copy, "--config", tmp_path / "config.json", "--replace")
+    assert ended.code == 2 and f"The device {device!r} cannot be used" in ended.err
 
 
 @pytest.mark.slow

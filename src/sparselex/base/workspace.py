@@ -1,5 +1,6 @@
 """The workspace: one folder with fixed places for everything that is made."""
 
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -51,7 +52,7 @@ class Workspace:
         """Open the workspace at `path`, making it if the folder is missing or empty."""
         path = _whole(path)
         if not (path / _MARK).is_file():
-            if path.exists() and not (path.is_dir() and all(map(is_aside, path.iterdir()))):
+            if os.path.lexists(path) and not (path.is_dir() and all(map(is_aside, path.iterdir()))):
                 raise UserError(
                     f"{path} exists and is no sparselex workspace.",
                     "a new or empty folder, or a workspace",
