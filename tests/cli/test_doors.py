@@ -151,7 +151,57 @@ def test_a_reader_that_has_read_enough(tmp_path):
     with subprocess.Popen([sys.executable, "-c", code, "hooks", "embedded"], stdout=-1, stderr=-1) as process:
         process.stdout.close()
         assert b"Traceback" not in process.stderr.read()
-        assert process.wait() in (0, 1)
+        assert process.wait() == 141
+
+
+@pytest.mark.slow
+def test_a_check_that_nobody_reads_to_its_end(small_workspace):
+    for verb in ("check", "report"):
+        command = [sys.executable, "-m", "sparselex", verb, str(small_workspace.path)]
+        with subprocess.Popen(command, stdout=-1, stderr=-1) as process:
+            process.stdout.close()
+            assert process.stderr.read() == b"" and process.wait() == 141
+
+
+INTERRUPTED = """
+import sys
+
+class Interrupted:
+    def find_spec(self, name, *more):
+        if name == "typer":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupted())
+import sparselex.__main__
+"""
+
+
+@pytest.mark.slow
+def test_an_interrupt_before_there_is_a_door():
+    ended = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, check=False)
+    assert ended.returncode == 130 and ended.stderr == b""
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--context", "1"], "--context: Input should be greater than or equal to 2"),
+        (["--splits", "none"], "--splits: Tuple should have at least 1 item"),
+        (["--splits", "train,train"], "--splits: each split is read once"),
+        (["--twin-of", "main"], "Run 'main' was to be a twin of itself"),
+        (["--twin-of", "../x"], "--twin-of: String should match pattern"),
+        (["--twin-of", "\x1b[2J"], "--twin-of: String should match pattern"),
+    ],
+)
+def test_a_run_that_cannot_be_begun(tmp_path, options, words):
+    ended = sparselex("harvest", tmp_path / "w", *options)
+    assert ended.code == 2 and words in ended.err and not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize("name", ["kind", "expansion", "seed"])
+def test_a_sweep_of_nothing(small_workspace, name):
+    ended = sparselex("sweep", small_workspace.path, f"--{name}", "none")
+    assert ended.code == 2 and f"--{name}: Tuple should have at least 1 item" in ended.err
 
 
 READ_ONLY = """

@@ -147,7 +147,8 @@ def test_a_path_is_settled_and_a_name_is_not(tmp_path, monkeypatch):
     [
         ("a.json", b"{", "cannot be read"),
         ("a.json", b"[1]", "holds a int and no text"),
-        ("a.json", b'[{"id": 3}]', "rename the field"),
+        ("a.json", b'[{"id": 3}]', "holds the fields id and no text(?s:.)*rename the field"),
+        ("a.json", b'[{"text": ["a"]}]', "holds a list as text and no text"),
         ("a.txt", b"\xff\xfe\x00", "cannot be read"),
         ("a.txt", b"  \n ", "holds no text"),
         ("a.parquet", b"not parquet", "cannot be read"),

@@ -13,6 +13,9 @@ Tokens = Annotated[int, Field(gt=0, le=10**15)]
 Count = Annotated[int, Field(gt=0, le=10**9)]
 """Rows, steps or batches, of which there may be fewer."""
 
+RowTokens = Annotated[int, Field(ge=2, le=10**9)]
+"""Tokens in a row: one to read and one to predict at least."""
+
 BatchRows = Annotated[int, Field(gt=0, le=4096)]
 """Rows in a forward pass."""
 

@@ -11,7 +11,7 @@ from typing import Any
 from sparselex.base.artifacts import MANIFEST, Manifest, read_manifest
 from sparselex.base.errors import UserError
 from sparselex.base.files import fingerprint, is_aside, read_json, write_file, write_json
-from sparselex.base.runs import RunCard
+from sparselex.base.runs import RUN_NAME, RunCard
 
 LAYOUT = 2
 """Version of the layout; raised when older readers could misread what we write."""
@@ -21,7 +21,7 @@ MAIN = "main"
 
 _MARK = "sparselex.json"
 _RUN = "run.json"
-_RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_RUN_NAME = re.compile(RUN_NAME)
 
 
 class Workspace:

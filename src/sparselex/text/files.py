@@ -37,12 +37,18 @@ def document_of(value: Any, name: str, where: str) -> Document:
         for field in TEXT_FIELDS:
             if isinstance(value.get(field), str):
                 return Document(name, value[field], value.get(ROLES_FIELD))
-    fields = f"the fields {', '.join(map(str, value))}" if isinstance(value, dict) else f"a {type(value).__name__}"
     raise UserError(
-        f"{where} holds {fields} and no text.",
+        f"{where} holds {_shown(value)} and no text.",
         "a string, or a record with one of the fields " + ", ".join(TEXT_FIELDS),
         "rename the field that holds the text.",
     )
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, dict):
+        return f"a {type(value).__name__}"
+    named = next((name for name in TEXT_FIELDS if name in value), None)
+    return f"a {type(value[named]).__name__} as {named}" if named else f"the fields {', '.join(map(str, value))}"
 
 
 def _folder(folder: Path) -> Iterator[Document]:

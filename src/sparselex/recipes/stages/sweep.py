@@ -29,10 +29,10 @@ class Sweep(Stage):
     work = "sparselex.recipes.work.sweep:sweep_run"
     gives = "sparselex.recipes.stages.sweep:sweep_of"
 
-    kinds: Annotated[tuple[Kind, ...], Option("--kind")] = ("batchtopk",)
+    kinds: Annotated[tuple[Kind, ...], Field(min_length=1), Option("--kind")] = ("batchtopk",)
     """Type of dictionary; may be repeated, as the next five."""
 
-    expansions: Annotated[tuple[Expansion, ...], Option("--expansion")] = (8.0,)
+    expansions: Annotated[tuple[Expansion, ...], Field(min_length=1), Option("--expansion")] = (8.0,)
     """Latents per dimension of the activations."""
 
     ks: Annotated[tuple[Count, ...], Option("--k")] = ()
@@ -41,7 +41,7 @@ class Sweep(Stage):
     l1s: Annotated[tuple[Amount, ...], Option("--l1")] = ()
     """Weight of the penalty, for the types that have one. Left out, the default of each."""
 
-    seeds: Annotated[tuple[Seed, ...], Option("--seed")] = (0,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), Option("--seed")] = (0,)
     """Seed of the weights; with two or more the report has a table of stability."""
 
     hooks: Annotated[tuple[str, ...], Option("--hook")] = ()
