@@ -32,8 +32,11 @@ def test_what_is_no_json_is_told_by_one_kind_of_error(tmp_path, content):
 
 
 def test_what_python_cannot_hold_is_no_json():
-    with pytest.raises(ValueError, match="nested too deeply"):
-        parse_json("[" * 100_000)
+    for n in (101, 500, 900, 100_000):
+        for begin, end in (("[", "]"), ('{"a": ', "}")):
+            with pytest.raises(ValueError, match="nested too deeply"):
+                parse_json(begin * n + "1" + end * n)
+    assert parse_json("[" * 99 + "]" * 99)
     with pytest.raises(ValueError, match="too many digits"):
         parse_json("9" * 5_000)
     assert parse_json("9" * 4_000) == int("9" * 4_000)

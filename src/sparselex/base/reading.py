@@ -7,6 +7,9 @@ import stat
 from pathlib import Path
 from typing import Any
 
+_DEEPEST = 100
+_TOO_DEEP = "its lists and objects are nested too deeply"
+
 
 def regular(path: Path) -> Path:
     """`path`, where a regular file lies: a pipe would be waited for without end, and some devices never end.
@@ -25,15 +28,28 @@ def regular(path: Path) -> Path:
 
 
 def parse_json(text: str) -> Any:
-    """The JSON value that `text` is. Raises `ValueError` where it is none, or none that Python can hold."""
+    """The JSON value that `text` is. Raises `ValueError` where it is none, or none that can be worked with."""
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except json.JSONDecodeError:
         raise
     except RecursionError:
-        raise ValueError("its lists and objects are nested too deeply") from None
+        raise ValueError(_TOO_DEEP) from None
     except ValueError:
         raise ValueError("it holds a whole number of too many digits") from None
+    _check_depth(value)
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    """Raise `ValueError` for what is nested so deeply that printing or writing it would end in an error later."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        inside = (item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list))
+        level = [child for children in inside for child in children]
+        if not level:
+            return
+    raise ValueError(_TOO_DEEP)
 
 
 def json_file(path: Path) -> Any:
