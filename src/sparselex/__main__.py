@@ -1,6 +1,9 @@
-"""`python -m sparselex`, and with it `torchrun -m sparselex`: the command line."""
+"""`sparselex`, `python -m sparselex`, and with it `torchrun -m sparselex`: the command line."""
 
-from sparselex.cli.main import main
+try:
+    from sparselex.cli.main import main
+except KeyboardInterrupt:  # before there is a door that could say more
+    raise SystemExit(130) from None
 
 if __name__ == "__main__":
     main()

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from sparselex.base import database
+from sparselex.base.config import Config
 from sparselex.base.database import Database
 from sparselex.base.errors import UserError
 
@@ -96,6 +97,34 @@ def test_a_reader_cannot_write(tmp_path):
     db.update()
     with pytest.raises(UserError, match="readonly"):
         db.rows("INSERT INTO note VALUES ('x')")
+
+
+class Pair(Config):
+    """A word and a number."""
+
+    word: str
+    number: float | None
+
+
+def test_rows_become_records_and_no_others_do(tmp_path):
+    db = Database(tmp_path / "w.sqlite", "notes", [("CREATE TABLE note (word TEXT, number REAL)",)])
+    write(db, "a", 1)
+    assert db.records(Pair, QUERY) == [Pair(word="a", number=1.0)]
+    assert db.records(tuple[str, float | None], QUERY) == [("a", 1.0)]
+    write(db, "b", "x")
+    for kind in (Pair, tuple[str, float | None]):
+        with pytest.raises(UserError, match=r"w\.sqlite is damaged: it holds 'x' as(?s:.*)move it away"):
+            db.records(kind, QUERY)
+
+
+@pytest.mark.parametrize("version", ["x", b"\xff", -1, 0.5])
+def test_a_version_that_is_none(tmp_path, version):
+    db = Database(tmp_path / "w.sqlite", "notes", [FIRST])
+    with db.writing() as connection:
+        connection.execute("UPDATE component SET version = ?", (version,))
+    for use in (lambda: db.rows(QUERY), db.update):
+        with pytest.raises(UserError, match="is damaged: its version"):
+            use()
 
 
 def test_locked_and_damaged_files_are_told_apart(tmp_path, monkeypatch):

@@ -1,7 +1,9 @@
 """What is not as it was written is told by one message, in every verb, and never read."""
 
+import contextlib
 import json
 import shutil
+import sqlite3
 
 import pytest
 from starlette.testclient import TestClient
@@ -55,6 +57,23 @@ def test_check_finds_every_flipped_bit_and_names_the_file(copy):
         assert ended.code == 1 and str(path) in ended.out and "to do:" in ended.out, path
         path.write_bytes(before)
     assert sparselex("check", copy).code == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["component SET version = 'x'", "explanation SET status = x'ff'", "score SET value = 'x'", "score SET n = 1e999"],
+)
+def test_rows_of_other_values_are_told_by_all_who_read_them(copy, change):
+    with contextlib.closing(sqlite3.connect(copy / "sparselex.sqlite")) as db, db:
+        db.execute(f"UPDATE {change}")
+    checked = sparselex("check", copy)
+    assert checked.code == 1 and "sparselex.sqlite is damaged" in checked.out and "move it away" in checked.out
+    client = TestClient(create_app(Workspace(copy)), base_url="http://127.0.0.1", raise_server_exceptions=False)
+    pages = [client.get(f"/runs/main/features{page}") for page in ("", *(f"/{latent}" for latent in range(64)))]
+    assert {page.status_code for page in pages} <= {200, 409}
+    assert any("sparselex.sqlite is damaged" in page.text for page in pages)
+    ended = sparselex("explain", copy, "--seed", "9")
+    assert ended.code in (0, 2) and "fault" not in ended.err
 
 
 def test_check_names_what_does_not_belong_there(copy):

@@ -29,6 +29,18 @@ def test_conformance(kind):
     check_dictionary(make(kind))
 
 
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_the_weights_of_a_configuration_are_about_those_of_its_dictionary(kind):
+    matrices = [value for name, value in make(kind).named_parameters() if value.ndim > 1]
+    n = sum(value.numel() for value in matrices)
+    assert n / 2 <= CONFIGS[kind].n_weights <= 2 * n  # skips are not counted, and encoders that there are not
+
+
+def test_a_dictionary_that_no_machine_holds():
+    with pytest.raises(UserError, match="which no machine holds; lower the expansion"):
+        TopKConfig.parse({"d_in": 512, "d_sae": 512_000_000})
+
+
 @pytest.mark.parametrize("k", [1, 12])
 def test_conformance_of_baselines(k):
     x = inputs(200).double()

@@ -4,9 +4,10 @@ import sqlite3
 
 import pytest
 
+from sparselex.base.errors import UserError
 from sparselex.base.figures import Failure
 from sparselex.explain.records import Entry, Explanation, Headline, Judgement, Score, Scored
-from sparselex.explain.store import ExplanationStore, Scoring
+from sparselex.explain.store import ExplanationStore, Scoring, check_rows
 
 
 def explanation(latent, explainer="rule", text="Active on dogs", status="explained", **more):
@@ -133,6 +134,39 @@ def test_rows_carry_configuration_and_code_version(store):
         assert {config for config, _ in rows.fetchall()} == {"c", "d", "e", "f"}
         assert not db.execute("SELECT 1 FROM scoring WHERE code_version = ''").fetchall()
     db.close()
+
+
+OTHER_VALUES = [
+    ("explanation", "status", "'x'"),
+    ("explanation", "status", "x'ff'"),
+    ("explanation", "explainer", "x'41'"),
+    ("explanation", "title", "x'ff'"),
+    ("explanation", "index_id", "x'ff'"),
+    ("explanation", "latent", "'x'"),
+    ("explanation", "predictor", "'x'"),
+    ("explanation", "predictor", "'[1]'"),
+    ("explanation", "predictor", "x'ff'"),
+    ("scoring", "failure", "x'ff'"),
+    ("score", "value", "'x'"),
+    ("score", "value", "1e999"),
+    ("score", "ci_low", "x'ff'"),
+    ("score", "n", "1e999"),
+    ("judgement", "expected", "'x'"),
+    ("judgement", "said", "1e999"),
+    ("judgement", "position", "'x'"),
+    ("metric", "words", "x'ff'"),
+]
+
+
+@pytest.mark.parametrize(("table", "column", "value"), OTHER_VALUES)
+def test_a_value_of_another_kind_is_found_and_named(store, table, column, value):
+    store.define("exact", {"f1": "a mean"})
+    check_rows(store.database.path)
+    with store.database.writing() as db:
+        db.execute("PRAGMA foreign_keys = OFF")
+        db.execute(f"UPDATE OR REPLACE {table} SET {column} = {value}")
+    with pytest.raises(UserError, match=r"w\.sqlite is damaged: it holds (?s:.*)move it away"):
+        check_rows(store.database.path)
 
 
 def test_nothing_is_there_before_the_first_writing(tmp_path):

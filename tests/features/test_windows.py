@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sparselex.base.errors import UserError
 from sparselex.base.formats import fixed, number, percent
 from sparselex.base.vocabulary import Vocabulary
 from sparselex.features.printing import visible
@@ -16,6 +17,12 @@ from sparselex.features.windows import AFTER, BEFORE, LEVELS, Windows
 @pytest.fixture(scope="module")
 def texts(small_index) -> TokenTexts:
     return TokenTexts(small_index.corpus.vocabulary)
+
+
+@pytest.mark.parametrize("position", [-1, 2**40])
+def test_an_example_that_is_not_in_the_corpus(small_index, texts, position):
+    with pytest.raises(UserError, match=f"position {position} of the corpus"):
+        Windows(small_index, 0, texts).view(Example(position=position, value=1.0))
 
 
 def bytewise() -> TokenTexts:

@@ -1,5 +1,7 @@
 """Captures equal a hand-written forward pass at every site of every family; edits do what they say."""
 
+import os
+
 import pytest
 import torch
 import transformers as hf
@@ -341,6 +343,12 @@ def test_models_that_cannot_be_loaded(tmp_path):
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:200])
     with pytest.raises(UserError, match="cannot be loaded"):
+        load_model(str(tmp_path))
+
+
+def test_a_model_with_a_pipe_among_its_files(tmp_path):
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(UserError, match="no regular file"):
         load_model(str(tmp_path))
 
 

@@ -1,6 +1,7 @@
 """The overview: failures, missing parts and old reports are said plainly; charts hold what their records hold."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -126,6 +127,14 @@ def test_a_run_that_does_not_say_what_it_is_keeps_its_place(own):
 
 def test_an_empty_workspace_says_how_to_begin(tmp_path):
     assert "sparselex demo" in page_of(Workspace.create(tmp_path / "empty"))
+
+
+def test_a_model_whose_path_is_no_utf8(own):
+    rewrite(own, "main", model=os.fsdecode(b"/models/n\xff"))
+    client = TestClient(create_app(own), base_url="http://127.0.0.1")
+    for page in ("/", "/index.json", "/about/main.json"):
+        shown = client.get(page)
+        assert shown.status_code == 200 and "n\\udcff" in shown.text, page
 
 
 def test_a_damaged_index_is_no_missing_page(own):

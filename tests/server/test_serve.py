@@ -45,6 +45,12 @@ def test_a_busy_port_is_refused(workspace):
     assert f"Port {port}" in caught.value.given and "--port 0" in caught.value.todo
 
 
+@pytest.mark.parametrize("host", ["", "é..x", "a\0b", "no.such.host.invalid"])
+def test_what_is_no_host_is_refused(workspace, host):
+    with pytest.raises(UserError, match=r"Port 0 on .* cannot be used: \S"):
+        serve(workspace, host=host, port=0)
+
+
 def test_a_folder_that_is_no_workspace_is_refused(tmp_path):
     with pytest.raises(UserError) as caught:
         Workspace(tmp_path)

@@ -35,6 +35,12 @@ def test_another_name_is_not_answered(workspace, path, host):
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
+@pytest.mark.parametrize("told", ["", "0.0.0.0"])
+def test_no_name_is_none_of_its_own(workspace, told):
+    client = TestClient(create_app(workspace, host=told), base_url="http://127.0.0.1")
+    assert client.get("/", headers={"host": ""}).status_code == 421
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:8321", "[::1]:9", "LOCALHOST"])
 def test_its_own_names_are(workspace, host):
     client = TestClient(create_app(workspace), base_url="http://127.0.0.1")

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, field_validator
 
+from sparselex.base.bounds import BatchRows, Count
 from sparselex.base.config import Config
 from sparselex.text.splits import Split
 
@@ -19,15 +20,22 @@ Prefetch = Annotated[int, Field(ge=0, le=64)]
 class HarvestConfig(Config):
     """Which text is read, and how its activations lie on disk."""
 
-    splits: tuple[Split, ...] = ("train",)
+    splits: tuple[Split, ...] = Field(("train",), min_length=1)
     """Splits of the corpus."""
 
-    batch_rows: PositiveInt = 32
+    batch_rows: BatchRows = 32
     """Rows of the corpus in a forward pass."""
 
-    shard_rows: PositiveInt = 1024
+    shard_rows: Count = 1024
     """Rows of the corpus in a shard, a multiple of `batch_rows` for full speed."""
 
     dtype: Precision = "float32"
     """Precision on disk. In int8 a token takes d_in + 12 bytes, and each number is off by at most 1/254 of its token's
     largest."""
+
+    @field_validator("splits")
+    @classmethod
+    def _each_once(cls, splits: tuple[Split, ...]) -> tuple[Split, ...]:
+        if len(set(splits)) < len(splits):
+            raise ValueError("each split is read once: name it once")
+        return splits

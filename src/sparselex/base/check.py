@@ -31,15 +31,18 @@ class Checked(Config):
     """What to do about that."""
 
 
-def check_workspace(workspace: Workspace) -> Iterator[Checked]:
-    """Look at every artifact, run and table of a workspace, one after the other; nothing is changed."""
+def check_workspace(workspace: Workspace, read_rows: Callable[[Path], None] = lambda path: None) -> Iterator[Checked]:
+    """Look at every artifact, run and table of a workspace, one after the other; nothing is changed.
+
+    `read_rows` reads every row of the database at a path, and raises `UserError` for one that is not as it was written.
+    """
     for manifest in sorted(workspace.path.rglob(MANIFEST)):
         if not any(part.startswith(".") for part in manifest.relative_to(workspace.path).parts):
             yield _looked_at(workspace, manifest.parent, _artifact)
     for run in workspace.begun():
         yield _looked_at(workspace, workspace.run(run) / "run.json", partial(_run, workspace, run))
     if workspace.database.exists():
-        yield _looked_at(workspace, workspace.database, _database)
+        yield _looked_at(workspace, workspace.database, partial(_database, read_rows))
     for left in sorted(path for path in workspace.path.rglob(".*") if path.suffix in _LEFT):
         fault = "was left by a command that is at work or was stopped"
         todo = "give the command that was stopped again, it goes on; or delete it."
@@ -84,9 +87,10 @@ def _run(workspace: Workspace, run: str, path: Path) -> dict[str, Any]:
     return {"n_files": 1, "n_bytes": path.stat().st_size}
 
 
-def _database(path: Path) -> dict[str, Any]:
+def _database(read_rows: Callable[[Path], None], path: Path) -> dict[str, Any]:
     if said := integrity(path):
         return {"fault": said, "todo": "move it away; `sparselex explain` makes explanations anew."}
+    read_rows(path)
     return {"n_files": 1, "n_bytes": path.stat().st_size}
 
 

@@ -1,7 +1,6 @@
 """Configuration: frozen values that refuse what they do not know."""
 
 import difflib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -9,6 +8,7 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sparselex.base.errors import UserError
+from sparselex.base.reading import json_file
 
 ConfigT = TypeVar("ConfigT", bound="Config")
 
@@ -51,12 +51,19 @@ def json_of(path: Path, expected: str) -> Any:
     """The JSON value in a file; `expected` says what it should hold. Raises `UserError` if it is missing or no
     JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json_file(path)
     except FileNotFoundError:
         given, todo = f"The file {path} does not exist.", "check the path, or make the file anew."
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         given, todo = f"The file {path} cannot be read: {error}.", "check the file's contents, or make it anew."
     raise UserError(given, expected, todo)
+
+
+def first_complaint(error: ValidationError) -> str:
+    """The first of what is wrong, with the field that it is about."""
+    item = error.errors()[0]
+    where = ".".join(map(str, item["loc"]))
+    return f"{where}: {item['msg']}" if where else item["msg"].removeprefix("Value error, ")
 
 
 def _explained(cls: type[BaseModel], error: ValidationError, origin: str, names: Mapping[str, str]) -> UserError:

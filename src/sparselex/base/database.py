@@ -9,10 +9,14 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 
 Migration = Sequence[str]
@@ -20,6 +24,8 @@ Migration = Sequence[str]
 
 WAIT_S = 10.0
 """How long a writer waits for another."""
+
+_MOVE_AWAY = "move it away: explanations are made anew by `sparselex explain`, what people wrote is lost with it."
 
 _VERSIONS = "CREATE TABLE IF NOT EXISTS component (name TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID"
 
@@ -74,6 +80,21 @@ class Database:
             self._kept.reader = None
             raise self._unusable(error) from error
 
+    def records(self, kind: Any, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """What a query finds, each row as a `kind`: a configuration whose fields the query selects in their order, or a
+        type of tuple.
+
+        SQLite keeps any value in any column, so each is checked here. Raises `UserError` for a row that is none.
+        """
+        rows = self.rows(query, values)
+        is_config = isinstance(kind, type) and issubclass(kind, Config)
+        given = [dict(zip(kind.model_fields, row, strict=True)) for row in rows] if is_config else rows
+        read = _adapter(kind)
+        try:
+            return [read.validate_python(row, strict=True) for row in given]
+        except ValidationError as error:
+            raise self._other_row(error.errors()[0]) from None
+
     def _reader(self) -> sqlite3.Connection | None:
         """This thread's connection to the file that lies at the path now; None if there is none."""
         try:
@@ -111,7 +132,10 @@ class Database:
         if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'component'").fetchone():
             return 0
         found = db.execute("SELECT version FROM component WHERE name = ?", (self.component,)).fetchone()
-        return found[0] if found else 0
+        version = found[0] if found else 0
+        if not isinstance(version, int) or version < 0:
+            raise self._damaged(f"its version of {self.component!r} is {version!r:.40}")
+        return version
 
     @contextmanager
     def _connection(self, mode: str) -> Iterator[sqlite3.Connection]:
@@ -122,6 +146,7 @@ class Database:
             raise self._unusable(error) from error
 
     def _connect(self, mode: str) -> sqlite3.Connection:
+        _check_file(self.path)
         return sqlite3.connect(f"{self.path.as_uri()}?mode={mode}", uri=True, timeout=WAIT_S, isolation_level=None)
 
     def _unusable(self, error: sqlite3.Error) -> UserError:
@@ -129,9 +154,15 @@ class Database:
         if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             todo = "wait for the other command to end and run this one again."
         else:
-            todo = "free the disk if it is full; if the file is damaged, move it away: explanations are made anew by "
-            todo += "`sparselex explain`, what people wrote is lost with it."
+            todo = f"free the disk if it is full; if the file is damaged, {_MOVE_AWAY}"
         return UserError(given, "the workspace's SQLite file, writable and not locked by another writer", todo)
+
+    def _other_row(self, complaint: Any) -> UserError:
+        where = ".".join(map(str, complaint["loc"]))
+        return self._damaged(f"it holds {complaint['input']!r:.40} as {where} ({complaint['msg']})")
+
+    def _damaged(self, how: str) -> UserError:
+        return UserError(f"The database {self.path} is damaged: {how}.", "rows as they were written", _MOVE_AWAY)
 
     def _other_version(self, version: int) -> UserError:
         known = len(self.migrations)
@@ -146,6 +177,7 @@ class Database:
 
 def integrity(path: Path) -> str:
     """What SQLite finds wrong with a database file, in words; empty if nothing is."""
+    _check_file(path)
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             found = [row[0] for row in db.execute("PRAGMA integrity_check(5)") if row[0] != "ok"]
@@ -153,6 +185,16 @@ def integrity(path: Path) -> str:
     except sqlite3.Error as error:
         return str(error)
     return "; ".join([*found, *loose[:1]])
+
+
+_adapter = lru_cache(TypeAdapter)
+"""What makes rows into records of a kind, made once."""
+
+
+def _check_file(path: Path) -> None:
+    """Raise `UserError` where something lies at the path that is no file: SQLite would wait for a pipe."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no regular file.", "the workspace's SQLite file", "move it away.")
 
 
 @contextmanager

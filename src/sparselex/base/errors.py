@@ -17,9 +17,21 @@ class UserError(Exception):
         self.todo = todo
 
 
+def no_memory(error: Exception) -> UserError | None:
+    """What is said where memory ran out, which PyTorch tells by words alone; None for any other error."""
+    if not isinstance(error, MemoryError) and "tried to allocate" not in str(error).lower():
+        return None
+    return UserError(
+        f"Memory ran out: {str(error)[:300] or 'nothing more could be had'}.",
+        "work that fits into the memory of this machine",
+        "lower what sets its size (--expansion, --k, --batch-rows, --rows, --context, --n-top), then run the same "
+        "command again; finished work is kept.",
+    )
+
+
 REFUSALS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE),
-    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EEXIST, errno.ENODEV),
 )
 """What a file system may answer to a program that has no fault: full, not allowed, not there, no such kind of thing."""
 

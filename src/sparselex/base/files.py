@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sparselex.base.config import Config
+from sparselex.base.reading import json_file, regular
 
 T = TypeVar("T")
 
@@ -31,7 +32,7 @@ class FileEntry(Config):
 def checksum(path: Path) -> str:
     """SHA-256 of a file's contents, hexadecimal."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open(regular(path), "rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
@@ -39,8 +40,7 @@ def checksum(path: Path) -> str:
 
 def fingerprint(value: Any) -> str:
     """Short stable hash of any JSON value: 16 hexadecimal digits."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(_encoded(value, sort_keys=True)).hexdigest()[:16]
 
 
 def write_file(path: Path, data: bytes) -> FileEntry:
@@ -60,7 +60,7 @@ def write_file(path: Path, data: bytes) -> FileEntry:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON value like `write_file`."""
-    write_file(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+    write_file(path, _encoded(value, indent=1) + b"\n")
 
 
 def read_json(path: Path, most: int | None = None) -> Any | None:
@@ -68,9 +68,14 @@ def read_json(path: Path, most: int | None = None) -> Any | None:
     try:
         if most is not None and Path(path).stat().st_size > most:
             return None
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return json_file(Path(path))
+    except (OSError, ValueError):
         return None
+
+
+def _encoded(value: Any, **options: Any) -> bytes:
+    """A value in JSON. Bytes of a file's name that are no UTF-8 are escaped, and read back as they were."""
+    return json.dumps(value, ensure_ascii=False, **options).encode(errors="backslashreplace")
 
 
 _REMEMBERED: dict[tuple[Path, Any], tuple[Any, Any]] = {}

@@ -1,9 +1,17 @@
 """What a run is, said by the run itself and readable without PyTorch."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from sparselex.base.config import Config
 from sparselex.base.sites import Sites
+
+RUN_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""What a run may be called."""
+
+RunName = Annotated[str, Field(pattern=f"^{RUN_NAME}$")]
+"""The name of a run."""
 
 
 class StageCard(Config):

@@ -1,5 +1,6 @@
 """The workspace: one folder with fixed places for everything that is made."""
 
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Any
 from sparselex.base.artifacts import MANIFEST, Manifest, read_manifest
 from sparselex.base.errors import UserError
 from sparselex.base.files import fingerprint, is_aside, read_json, write_file, write_json
-from sparselex.base.runs import RunCard
+from sparselex.base.runs import RUN_NAME, RunCard
 
 LAYOUT = 2
 """Version of the layout; raised when older readers could misread what we write."""
@@ -20,7 +21,7 @@ MAIN = "main"
 
 _MARK = "sparselex.json"
 _RUN = "run.json"
-_RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_RUN_NAME = re.compile(RUN_NAME)
 
 
 class Workspace:
@@ -32,7 +33,7 @@ class Workspace:
     """
 
     def __init__(self, path: str | Path):
-        self.path = Path(path).absolute()
+        self.path = _whole(path)
         mark = read_json(self.path / _MARK)
         if mark is None:
             raise UserError(
@@ -49,9 +50,9 @@ class Workspace:
     @classmethod
     def create(cls, path: str | Path) -> "Workspace":
         """Open the workspace at `path`, making it if the folder is missing or empty."""
-        path = Path(path).absolute()
+        path = _whole(path)
         if not (path / _MARK).is_file():
-            if path.exists() and not (path.is_dir() and all(map(is_aside, path.iterdir()))):
+            if os.path.lexists(path) and not (path.is_dir() and all(map(is_aside, path.iterdir()))):
                 raise UserError(
                     f"{path} exists and is no sparselex workspace.",
                     "a new or empty folder, or a workspace",
@@ -104,7 +105,7 @@ class Workspace:
     def as_it_was_if_refused(self, run: str) -> Iterator[None]:
         """Put back what a run was and how it was configured where what is done meanwhile ends in a `UserError`."""
         path = self.run(run) / _RUN
-        kept = path.read_bytes() if path.exists() else None
+        kept = path.read_bytes() if path.is_file() else None
         try:
             yield
         except UserError:
@@ -154,6 +155,18 @@ class Workspace:
 
     def _in_order(self, names: set[str]) -> list[str]:
         return sorted(filter(_RUN_NAME.fullmatch, names), key=lambda name: (name != MAIN, name))
+
+
+def _whole(path: str | Path) -> Path:
+    """The whole path of a workspace. Raises `UserError` for one that is no UTF-8: readers of tensors take no other."""
+    whole = Path(path).absolute()
+    try:
+        str(whole).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"The path {str(whole)!r} is no UTF-8.", "a folder with a name in UTF-8", "rename it."
+        ) from None
+    return whole
 
 
 def _other_layout(path: Path, layout: Any) -> UserError:

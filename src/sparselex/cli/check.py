@@ -9,6 +9,7 @@ from sparselex.base.check import check_workspace
 from sparselex.base.formats import plain
 from sparselex.base.workspace import Workspace
 from sparselex.cli.showing import print_json
+from sparselex.explain.store import check_rows
 
 
 def check(
@@ -17,7 +18,7 @@ def check(
 ) -> None:
     """Read everything in a workspace and compare it with its checksums; exit code 1 if something is wrong."""
     found = []
-    for one in check_workspace(Workspace(workspace)):
+    for one in check_workspace(Workspace(workspace), check_rows):
         found.append(one)
         if not json:
             said = (

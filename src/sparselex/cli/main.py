@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import signal
 import sys
 import traceback
 from importlib.metadata import version
@@ -11,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from sparselex.base.errors import REFUSALS, UserError, refusal
+from sparselex.base.errors import REFUSALS, UserError, no_memory, refusal
 from sparselex.base.formats import plain
 from sparselex.cli.verbs import Verbs
 
@@ -58,20 +59,34 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):  # not every terminal knows every character
             stream.reconfigure(errors="backslashreplace")
     try:
-        app(arguments)
+        _take(arguments)
     except UserError as error:
         _end(f"error: {error}", 2)
     except KeyboardInterrupt:
         _end("\nstopped; finished work is kept, run the same command again to go on.", 130)
-    except BrokenPipeError:  # whoever read has read enough
+    except BrokenPipeError:  # whoever read has read enough: no finding, and no end of the work
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(0)
+        sys.exit(128 + signal.SIGPIPE)
     except OSError as error:
         if error.errno not in REFUSALS:
             _end_in_fault(error)
         _end(f"error: {refusal(error)}", 2)
     except Exception as error:
+        if said := no_memory(error):
+            _end(f"error: {said}", 2)
         _end_in_fault(error)
+
+
+def _take(arguments: list[str] | None) -> None:
+    """Take a verb. Raises `BrokenPipeError` for a closed pipe, which the libraries below make an exit code."""
+    try:
+        app(arguments)
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):
+            raise ended.__context__ from None
+        if sys.stdout:  # there may be none
+            sys.stdout.flush()  # here, where a closed pipe is noticed
+        raise
 
 
 def _end(words: str, code: int) -> NoReturn:

@@ -1,7 +1,6 @@
 """Commands made from configurations: a field is an option, its docstring the help, its default the default."""
 
 import inspect
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic.fields import FieldInfo
 from sparselex.base.config import Config, json_of
 from sparselex.base.errors import UserError
 from sparselex.base.known import KnownIn
+from sparselex.base.reading import parse_json
 from sparselex.recipes.option import flag_of, option_of
 
 NOTHING = "none"
@@ -148,7 +148,7 @@ def _pairs(given: list[str]) -> dict[str, Any]:
                 f"--option {text!r} has no name or no value.", "NAME=VALUE", "write for example --option bandwidth=0.3."
             )
         try:
-            found[name] = json.loads(value)
-        except json.JSONDecodeError:
+            found[name] = parse_json(value)
+        except ValueError:
             found[name] = value
     return found

@@ -18,6 +18,7 @@ import torch
 from huggingface_hub import snapshot_download
 from pydantic import ValidationError
 
+from sparselex.base.config import first_complaint
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook, Sites
 from sparselex.convert.formats import Files, Format, Found
@@ -127,7 +128,7 @@ def _overflow(dictionary: TrainableDictionary) -> str | None:
 
 def _in_one_line(error: Exception) -> str:
     """The first thing that an error says; of some kinds it is a page."""
-    said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+    said = first_complaint(error) if isinstance(error, ValidationError) else str(error)
     return (said.splitlines() or [type(error).__name__])[0][:_LONGEST]
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sparselex.base.errors import UserError
 from sparselex.base.files import read_json
+from sparselex.base.reading import regular
 from sparselex.convert.pickles import RefusedError, check_pickles, check_unpacked
 from sparselex.dictionaries.files import SETTINGS_BYTES, load_tensors
 
@@ -171,7 +172,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is larger than settings are.", f"at most {most} bytes", "fetch it again.")
     if is_yaml:
         try:
-            values = yaml.load(path.read_text(encoding="utf-8"), Loader=_NoAliases)
+            values = yaml.load(regular(path).read_text(encoding="utf-8"), Loader=_NoAliases)
         except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
             raise UserError(
                 f"{path} is no YAML: {str(error).splitlines()[0]}.",

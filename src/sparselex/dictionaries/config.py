@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import PositiveInt, model_validator
 
+from sparselex.base.bounds import MOST_WEIGHTS, Count
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.kinds import SelectionDtype, TokenNorm
@@ -68,12 +69,6 @@ class DictionaryConfig(Config):
         return False
 
     @property
-    def n_numbers(self) -> int:
-        """About how many numbers a new dictionary has, within a factor of a few."""
-        written = self.target_width or self.d_in
-        return self.d_sae * (self.d_in + written) + (self.d_in * written if self.has_skip else 0)
-
-    @property
     def normalises(self) -> TokenNorm:
         """What is done to each token before it is coded, and undone in its reconstruction."""
         return "none"
@@ -89,6 +84,21 @@ class DictionaryConfig(Config):
         """Equal ranges of latents, one after another, of which each is divided by itself when processes share the
         latents."""
         return 1
+
+    @property
+    def n_weights(self) -> int:
+        """Numbers that a new dictionary has, but for its biases."""
+        written = self.target_width or self.d_in
+        return self.d_sae * (self.d_in + written) + (self.d_in * written if self.has_skip else 0)
+
+    @model_validator(mode="after")
+    def _can_be_held(self) -> "DictionaryConfig":
+        if self.n_weights > MOST_WEIGHTS:
+            raise ValueError(
+                f"d_sae={self.d_sae} latents at these widths have {self.n_weights:,} weights, which no machine holds; "
+                "lower the expansion"
+            )
+        return self
 
 
 class EncoderConfig(DictionaryConfig):
@@ -156,7 +166,7 @@ class EncoderConfig(DictionaryConfig):
 class KConfig(EncoderConfig):
     """Fields of the types that keep a fixed number of latents."""
 
-    k: PositiveInt = 32
+    k: Count = 32
     """Latents kept per token, exactly or on average over a training batch; this is the L0 unless fewer are positive."""
 
     selection: SelectionDtype = "float32"

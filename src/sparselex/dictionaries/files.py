@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sparselex.base.artifacts import open_artifact, verified
+from sparselex.base.config import first_complaint
 from sparselex.base.errors import UserError
 from sparselex.base.files import read_json, write_json
 from sparselex.base.sites import Sites
@@ -82,8 +83,8 @@ def load_dictionary(path: Path | str) -> TrainableDictionary:
     except (SafetensorError, OSError) as error:
         raise _unreadable(path / WEIGHTS, str(error).splitlines()[0]) from None
     n_numbers = sum(value.numel() for value in tensors.values())
-    if config.n_numbers > max(_SMALL, _FACTOR * n_numbers):  # before there is memory taken for them
-        raise _unreadable(path / WEIGHTS, f"it holds {n_numbers} numbers, and {CONFIG} asks for {config.n_numbers}")
+    if config.n_weights > max(_SMALL, _FACTOR * n_numbers):  # before there is memory taken for them
+        raise _unreadable(path / WEIGHTS, f"it holds {n_numbers} numbers, and {CONFIG} asks for {config.n_weights}")
     dictionary = new_dictionary(config)
     # A type may keep other tensors while it is trained.
     dictionary.fold([1.0] * len(dictionary.parts_in), [1.0] * len(dictionary.parts_out))
@@ -123,7 +124,7 @@ def _read_config(path: Path) -> tuple[DictionaryConfig, Any]:
     try:
         return config_type(kind).model_validate(values), threshold
     except ValidationError as error:
-        raise _unreadable(path, str(error.errors()[0]["msg"])) from None
+        raise _unreadable(path, first_complaint(error)) from None
 
 
 def _has_one_threshold(dictionary: TrainableDictionary) -> bool:

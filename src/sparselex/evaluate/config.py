@@ -1,7 +1,8 @@
 """What is measured, on how much: a configuration that can be read without loading PyTorch."""
 
-from pydantic import PositiveInt
+from pydantic import Field
 
+from sparselex.base.bounds import BatchRows, Count, Listed
 from sparselex.base.config import Config
 from sparselex.base.registry import summary
 from sparselex.dictionaries.kinds import CONTROLS, Control
@@ -10,10 +11,10 @@ from sparselex.dictionaries.kinds import CONTROLS, Control
 class EvaluateConfig(Config):
     """What is measured, on how much."""
 
-    n_rows: PositiveInt = 600
+    n_rows: Count = 600
     """Rows of the test split at most, spread over it; of a long document no more than twice its even share."""
 
-    moment_rows: PositiveInt = 4096
+    moment_rows: Count = 4096
     """Rows of the training split, spread evenly over it, from which mean, covariance and control dictionaries are
     taken."""
 
@@ -21,13 +22,13 @@ class EvaluateConfig(Config):
     """Control dictionaries measured in the dictionary's place, with as many active latents on each token. `kmeans` and
     `ica` take minutes."""
 
-    pursuit_steps: PositiveInt = 8
+    pursuit_steps: Listed = 8
     """Steps in which a control whose directions overlap takes those of a token; more are stronger and slower."""
 
-    batch_rows: PositiveInt = 16
+    batch_rows: BatchRows = 16
     """Rows in a forward pass; logits of all of them are in memory several times."""
 
-    dense_above: float = 0.1
+    dense_above: float = Field(0.1, ge=0, le=1)
     """Density above which a latent counts as dense."""
 
 

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field
 
+from sparselex.base.bounds import Seed, Tokens
 from sparselex.base.config import Config
 from sparselex.base.known import KnownIn
 from sparselex.explain.registry import EXPLAINERS, SCORERS
@@ -18,10 +19,10 @@ class ExplainConfig(Config):
     scorers: tuple[Annotated[str, KnownIn(SCORERS)], ...] = Field(default=("exact",), min_length=1)
     """Who scores; the first one's foremost measure stands in lists."""
 
-    min_active: PositiveInt = 10
+    min_active: Tokens = 10
     """Training tokens on which a latent must be active to be explained at all."""
 
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Seed of the shifts that make the null, and of examples that are drawn."""
 
     options: dict[str, Any] = {}

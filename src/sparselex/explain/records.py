@@ -1,10 +1,18 @@
 """Explanations, judgements and scores as records. No tensors here: the browser reads these."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BeforeValidator, FiniteFloat
 
 from sparselex.base.config import Config
+from sparselex.base.reading import parse_json
 
 Status = Literal["explained", "abstained", "failed"]
+
+
+def _table_of(given: Any) -> Any:
+    """A table, or what it is in JSON, as the database keeps it."""
+    return parse_json(given) if isinstance(given, str) else given
 
 
 class Explanation(Config):
@@ -25,7 +33,7 @@ class Explanation(Config):
     title: str
     """A few words for lists."""
 
-    predictor: dict[str, Any] | None = None
+    predictor: Annotated[dict[str, Any] | None, BeforeValidator(_table_of)] = None
     """What predicts activations, where the words alone do not: of a rule, the table of which `text` is the print."""
 
 
@@ -41,19 +49,19 @@ class Score(Config):
     metric: str
     """Which measure; the scorer's `definitions` say what it is."""
 
-    value: float
+    value: FiniteFloat
     """The measure on test documents."""
 
-    ci_low: float | None
+    ci_low: FiniteFloat | None
     """Lower end of the 95 % interval; None where it cannot be made."""
 
-    ci_high: float | None
+    ci_high: FiniteFloat | None
     """Upper end of the interval."""
 
     n: int
     """Observations behind the value."""
 
-    null: float | None
+    null: FiniteFloat | None
     """The same measure where there is nothing to explain, made the same way; None where there is no such null."""
 
 
@@ -69,10 +77,10 @@ class Judgement(Config):
     position: int
     """Position in the corpus."""
 
-    expected: float
+    expected: FiniteFloat
     """Activation there, by size."""
 
-    said: float | None
+    said: FiniteFloat | None
     """What the explanation predicts, in the scorer's own unit; None where there was no answer that could be read."""
 
 

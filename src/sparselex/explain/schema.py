@@ -61,6 +61,8 @@ ENTRIES = """SELECT latent, explainer, status, title, scoring.scorer, metric, va
     LEFT JOIN score ON score.explanation = id AND score.scorer = scoring.scorer AND metric = headline
     WHERE index_id = ? ORDER BY latent, explainer, scoring.place"""
 
+METRICS = "SELECT scorer, metric, words FROM metric"
+
 SCORERS = """SELECT scorer FROM scoring JOIN explanation ON id = explanation
     WHERE index_id = ? AND explainer = ? GROUP BY scorer ORDER BY MIN(scoring.place), scorer"""
 

@@ -6,15 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from sparselex.base.config import Config
 from sparselex.base.database import Database
 from sparselex.base.figures import Failure
 from sparselex.explain import schema
 from sparselex.explain.records import Entry, Explanation, Headline, Judgement, Score, Scored, Status
-
-T = TypeVar("T", bound=Config)
 
 _CODE_VERSION = version("sparselex")
 
@@ -69,7 +66,7 @@ class ExplanationStore:
     def arrange(self, index_id: str, explainer: str, scorers: Sequence[str]) -> None:
         """Put the scorers of an explainer's explanations into this order; those that scored once and are not named
         come after, in the order they had."""
-        there = [row[0] for row in self.database.rows(schema.SCORERS, (index_id, explainer))]
+        there = [row[0] for row in self.database.records(tuple[str], schema.SCORERS, (index_id, explainer))]
         ordered = dict.fromkeys([*scorers, *there])
         rows = [(place, scorer, index_id, explainer) for place, scorer in enumerate(ordered)]
         with self.database.writing() as db:
@@ -84,7 +81,7 @@ class ExplanationStore:
     def statuses(self, index_id: str, explainer: str, config_id: str) -> dict[int, Status]:
         """What came of each latent that the explainer has treated under this configuration."""
         query = "SELECT latent, status FROM explanation WHERE index_id = ? AND explainer = ? AND config_id = ?"
-        return dict(self.database.rows(query, (index_id, explainer, config_id)))
+        return dict(self.database.records(tuple[int, Status], query, (index_id, explainer, config_id)))
 
     def scored(self, index_id: str, explainer: str, scorer: str, config_id: str) -> set[int]:
         """Latents whose explanation the scorer has treated under this configuration, with whatever outcome."""
@@ -92,7 +89,8 @@ class ExplanationStore:
             "SELECT latent FROM scoring JOIN explanation ON id = explanation "
             "WHERE index_id = ? AND explainer = ? AND scorer = ? AND scoring.config_id = ?"
         )
-        return {row[0] for row in self.database.rows(query, (index_id, explainer, scorer, config_id))}
+        found = self.database.records(tuple[int], query, (index_id, explainer, scorer, config_id))
+        return {latent for (latent,) in found}
 
     def of_latent(self, index_id: str, latent: int) -> list[Explanation]:
         """What every explainer says of one latent, by the explainers' names."""
@@ -107,25 +105,24 @@ class ExplanationStore:
         scorers' places."""
         where, values = _where(index_id=index_id, latent=latent, explainer=explainer)
         order = "latent, explainer, scoring.place, score.place"
-        rows = self.database.rows(f"{schema.SCORES} WHERE {where} ORDER BY {order}", values)
-        return [_record(Score, row) for row in rows]
+        return self.database.records(Score, f"{schema.SCORES} WHERE {where} ORDER BY {order}", values)
 
     def judgements(self, index_id: str, latent: int) -> list[Judgement]:
         """What was said of single held-out tokens for one latent, by explainer, scorer and position."""
         query = f"{schema.JUDGEMENTS} WHERE index_id = ? AND latent = ? ORDER BY explainer, scorer, position"
-        return [_record(Judgement, row) for row in self.database.rows(query, (index_id, latent))]
+        return self.database.records(Judgement, query, (index_id, latent))
 
     def failures(self, index_id: str, **columns: Any) -> list[Failure]:
         """Scorings that gave no score, with the reasons; those of one `latent`, `explainer` or `scorer` where these are
         given."""
         where, values = _where(index_id=index_id, **columns)
         query = f"{schema.FAILURES} WHERE failure IS NOT NULL AND {where} ORDER BY latent, explainer, place"
-        rows = self.database.rows(query, values)
+        rows = self.database.records(tuple[int, str, str], query, values)
         return [Failure(subject=f"{scorer} of latent {latent}", reason=why) for latent, scorer, why in rows]
 
     def entries(self, index_id: str) -> dict[int, list[Entry]]:
         """For lists: of every latent what each explainer says, with the foremost score of each scorer."""
-        rows = self.database.rows(schema.ENTRIES, (index_id,))
+        rows = self.database.records(_EntryRow, schema.ENTRIES, (index_id,))
         found: dict[int, list[Entry]] = {}
         for (latent, explainer, status, title), group in groupby(rows, key=lambda row: row[:4]):
             headlines = tuple(Headline(*row[4:]) for row in group if row[5] is not None)
@@ -135,7 +132,7 @@ class ExplanationStore:
     def definitions(self) -> dict[str, dict[str, str]]:
         """What each measure is, by scorer and metric."""
         found: dict[str, dict[str, str]] = {}
-        for scorer, metric, words in self.database.rows("SELECT scorer, metric, words FROM metric"):
+        for scorer, metric, words in self.database.records(tuple[str, str, str], schema.METRICS):
             found.setdefault(scorer, {})[metric] = words
         return found
 
@@ -145,13 +142,35 @@ class ExplanationStore:
         quoted = " ".join('"' + word.replace('"', '""') + '"' for word in words.split())
         where, values = _where(index_id=index_id, explainer=explainer)
         query = f"{schema.SEARCH} AND {where} ORDER BY explanation_text.rank"
-        rows = self.database.rows(query, (quoted, *values)) if quoted else []
-        return list(dict.fromkeys(row[0] for row in rows))
+        rows = self.database.records(tuple[int], query, (quoted, *values)) if quoted else []
+        return list(dict.fromkeys(latent for (latent,) in rows))
+
+    def latents(self) -> list[tuple[str, int]]:
+        """Every latent of which something is said, with the id of its index."""
+        return self.database.records(tuple[str, int], "SELECT DISTINCT index_id, latent FROM explanation")
 
     def _explanations(self, **columns: Any) -> list[Explanation]:
         where, values = _where(**columns)
-        rows = self.database.rows(f"{schema.EXPLANATIONS} WHERE {where} ORDER BY latent, explainer", values)
-        return [_record(Explanation, (*row[:-1], row[-1] and json.loads(row[-1]))) for row in rows]
+        query = f"{schema.EXPLANATIONS} WHERE {where} ORDER BY latent, explainer"
+        return self.database.records(Explanation, query, values)
+
+
+_EntryRow = tuple[int, str, Status, str, str | None, str | None, float | None, float | None]
+"""What `schema.ENTRIES` selects."""
+
+
+def check_rows(path: Path) -> None:
+    """Read every row of the database at `path`, as pages do. Raises `UserError` for one that is not as it was
+    written."""
+    store = ExplanationStore(path)
+    store.definitions()
+    for index_id, latent in store.latents():
+        for read in (store.of_latent, store.judgements):
+            read(index_id, latent)
+        store.scores(index_id, latent=latent)
+        store.failures(index_id, latent=latent)
+    for index_id in {index_id for index_id, _ in store.latents()}:
+        store.entries(index_id)
 
 
 def _delete(db: sqlite3.Connection, index_id: str, e: Explanation) -> None:
@@ -173,8 +192,3 @@ def _where(**columns: Any) -> tuple[str, list[Any]]:
     """A condition on the columns that are given, and its values."""
     given = {name: value for name, value in columns.items() if value is not None}
     return " AND ".join(f"{name} = ?" for name in given), list(given.values())
-
-
-def _record(kind: type[T], row: Sequence[Any]) -> T:
-    """A record whose fields a query selected in their order."""
-    return kind(**dict(zip(kind.model_fields, row, strict=True)))

@@ -1,37 +1,36 @@
 """What an index keeps: a configuration that can be read without loading PyTorch."""
 
-from pydantic import NonNegativeInt, PositiveInt
-
+from sparselex.base.bounds import BatchRows, Count, Drawn, Listed, Seed
 from sparselex.base.config import Config
 
 
 class IndexConfig(Config):
     """What the index keeps of each latent."""
 
-    n_top: PositiveInt = 20
+    n_top: Listed = 20
     """Largest activations kept."""
 
-    n_intervals: PositiveInt = 10
+    n_intervals: Drawn = 10
     """Equal ranges of activation from which examples are drawn."""
 
-    n_per_interval: PositiveInt = 5
+    n_per_interval: Drawn = 5
     """Examples drawn from each range."""
 
-    n_bins: PositiveInt = 50
+    n_bins: Listed = 50
     """Bins of the activation histogram."""
 
-    n_logits: PositiveInt = 15
+    n_logits: Listed = 15
     """Tokens most and least promoted."""
 
-    n_neighbours: PositiveInt = 10
+    n_neighbours: Listed = 10
     """Nearest directions."""
 
-    train_rows: PositiveInt | None = None
+    train_rows: Count | None = None
     """Rows of the training split that are read, spread evenly over it; None reads all. Held-out rows are always
     read."""
 
-    batch_rows: PositiveInt = 32
+    batch_rows: BatchRows = 32
     """Rows of the corpus in a forward pass."""
 
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Seed of the examples drawn."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from sparselex.base.config import Config
+from sparselex.base.errors import UserError
 from sparselex.base.formats import number
 from sparselex.features.index import FeatureIndex
 from sparselex.features.printing import visible
@@ -72,9 +73,16 @@ class Windows:
         self.largest = float(np.abs(self.values).max(initial=0))
 
     def view(self, example: Example) -> ExampleView:
-        """The example with the tokens around it, inside its row and its document."""
+        """The example with the tokens around it, inside its row and its document. Raises `UserError` for one that is
+        not in the corpus: it may come from a database that somebody has changed."""
         corpus = self.corpus
         row, column = divmod(example.position, corpus.n_ctx)
+        if not 0 <= row < corpus.n_rows:
+            raise UserError(
+                f"An example lies at position {example.position} of the corpus.",
+                f"one of its {corpus.n_rows * corpus.n_ctx:,} positions",
+                "explain the run again.",
+            )
         owners = np.asarray(corpus.documents[row])
         tokens = np.asarray(corpus.tokens[row]).tolist()
         own = np.flatnonzero(owners == owners[column])

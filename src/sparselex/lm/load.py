@@ -8,6 +8,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
 from sparselex.base.errors import UserError
+from sparselex.base.reading import regular
 from sparselex.lm.config import ModelConfig
 from sparselex.lm.embedded import EMBEDDED
 from sparselex.lm.homes.transformers import TransformersModel
@@ -25,10 +26,11 @@ def load_model(config: ModelConfig | str) -> SubjectModel:
     """
     if isinstance(config, str):
         config = ModelConfig(name=config)
-    _check_device(config.device)
+    check_device(config.device)
     where = str(EMBEDDED.get(config.name, config.name))
     with _quiet():
         try:
+            _check_files(Path(where))
             options = {"trust_remote_code": config.trust_remote_code, "local_files_only": not _reachable(where)}
             model = transformers.AutoModelForCausalLM.from_pretrained(
                 where, dtype=getattr(torch, config.dtype), **options
@@ -41,15 +43,23 @@ def load_model(config: ModelConfig | str) -> SubjectModel:
     return TransformersModel(model.to(config.device), ModelTokenizer(tokenizer), config)
 
 
-def _check_device(name: str) -> None:
+def check_device(name: str) -> None:
+    """Raise `UserError` for a device that this machine has not."""
     try:
         torch.zeros(1, dtype=torch.float64, device=name).cpu()  # scales and thresholds are kept in float64
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:  # each for another absent device
         raise UserError(
             f"The device {name!r} cannot be used: {str(error).splitlines()[0]}",
             "a device that this PyTorch finds on this machine",
-            "use --device cpu.",
+            "use cpu, as --device or as the field device of a configuration.",
         ) from None
+
+
+def _check_files(folder: Path) -> None:
+    """Raise `OSError` for a pipe or a device in a local folder: the loader would read it."""
+    for path in folder.glob("*"):
+        if path.exists() and not path.is_dir():
+            regular(path)
 
 
 def _reachable(where: str) -> bool:

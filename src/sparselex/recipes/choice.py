@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field
 
+from sparselex.base.bounds import Amount, Count, Expansion, Seed, Tokens
 from sparselex.base.config import Config
 from sparselex.dictionaries.kinds import Frozen, Kind, SelectionDtype
 from sparselex.recipes.option import Option
@@ -15,17 +16,17 @@ class TrainingChoice(Config):
     kind: Kind = "batchtopk"
     """Type of dictionary."""
 
-    expansion: PositiveFloat = 8.0
+    expansion: Expansion = 8.0
     """Latents per dimension of the activations."""
 
-    k: PositiveInt | None = None
+    k: Count | None = None
     """Latents kept per token, over all layers together for clt; the number aimed at for jumprelu, of steps for
     matching_pursuit. Left out, the default of the type: 32. Not for relu, gated and panneal."""
 
-    l1: PositiveFloat | None = None
+    l1: Amount | None = None
     """Weight of the L1 penalty (relu, gated, panneal). Left out, the default of the type."""
 
-    n_tokens: Annotated[PositiveInt | None, Option("--tokens")] = None
+    n_tokens: Annotated[Tokens | None, Option("--tokens")] = None
     """Tokens to train on, passing over the training documents as often as needed. Left out, one pass."""
 
     selection: SelectionDtype | None = None
@@ -41,7 +42,7 @@ class TrainingChoice(Config):
     skip: bool = False
     """Whether a transcoder also passes a linear function of its input."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the weights and of the order of the data."""
 
     settings: Annotated[dict[str, Any], Option(hidden=True)] = Field(default_factory=dict)

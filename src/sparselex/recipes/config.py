@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field
 
+from sparselex.base.bounds import RowTokens, Seed, Tokens
 from sparselex.base.config import Config
+from sparselex.base.runs import RunName
 from sparselex.base.sites import Mask
 from sparselex.base.workspace import MAIN
 from sparselex.lm.config import ModelConfig, Twin
@@ -45,7 +47,7 @@ class RunConfig(Config):
     mask: Mask = Mask()
     """Tokens left out everywhere: in training, in the index, in every figure."""
 
-    twin_of: str | None = None
+    twin_of: RunName | None = None
     """The run that this one is a control of; None for a run that is no control."""
 
     stages: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -119,10 +121,10 @@ class Reads(Config):
     second_model: str | None = None
     """A second model with the same tokenizer, read at the same hook: a crosscoder between the two."""
 
-    n_tokens: Annotated[PositiveInt | None, Option("--tokens")] = 5_500_000
+    n_tokens: Annotated[Tokens | None, Option("--tokens")] = 5_500_000
     """Tokens of text in the corpus."""
 
-    n_ctx: Annotated[PositiveInt, Option("--context")] = 128
+    n_ctx: Annotated[RowTokens, Option("--context")] = 128
     """Tokens in a row of the corpus."""
 
     device: str = "cpu"
@@ -142,10 +144,10 @@ class Beginning(Reads):
     twin: Twin = "none"
     """Read a random-weight twin in the model's place: none, reinitialised, permuted or gaussian."""
 
-    twin_seed: NonNegativeInt = 0
+    twin_seed: Seed = 0
     """Seed of the twin's weights."""
 
-    twin_of: str | None = None
+    twin_of: RunName | None = None
     """The run that this one is a control of: its figures then stand beside that run's."""
 
     def run_config(self) -> RunConfig:

@@ -3,8 +3,9 @@ PyTorch."""
 
 from typing import Annotated
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field
 
+from sparselex.base.bounds import Count, Expansion, Seed
 from sparselex.base.workspace import MAIN, Workspace
 from sparselex.recipes.config import Reads, RunConfig, twin_of
 from sparselex.recipes.folder import RunFolder
@@ -18,13 +19,13 @@ class Demo(Reads):
     """Make a graded dictionary from start to end: corpus, training, index, explanations, evaluation, and the same on a
     random-weight twin. Killed at any moment, the same command goes on; run again, it does nothing twice."""
 
-    expansion: PositiveFloat = 8.0
+    expansion: Expansion = 8.0
     """Latents per activation dimension."""
 
-    k: PositiveInt | None = None
+    k: Count | None = None
     """Latents active per token. Left out, 32."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the dictionary."""
 
     twin: bool = True

@@ -74,6 +74,10 @@ class RunFolder:
     def __init__(self, workspace: Workspace, name: str, config: RunConfig, *, goes_on: bool = False):
         self.workspace, self.name, self.config, self.goes_on = workspace, name, config, goes_on
         self.folder: Path = workspace.run(name)
+        if config.twin_of == name:
+            raise UserError(
+                f"Run {name!r} was to be a twin of itself.", "another run", "give it another --run, or --twin-of."
+            )
 
     @classmethod
     def open(cls, workspace: Workspace, name: str = "main") -> Self:

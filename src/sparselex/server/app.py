@@ -115,13 +115,15 @@ def _listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
+        if not host:  # which would be every address
+            raise UnicodeError("no host was named")
         listener.bind((host, port))
         # Listening before the address is printed: whoever follows it at once waits instead of being refused.
         listener.listen(128)
-    except OSError as error:
+    except (OSError, UnicodeError, TypeError) as error:  # the last two of what can be no name of a host
         listener.close()
         raise UserError(
-            f"Port {port} on {host} cannot be used: {error.strerror}.",
+            f"Port {port} on {host!r} cannot be used: {getattr(error, 'strerror', None) or error}.",
             "a free port on an address of this machine",
             "choose another with --port, or --port 0 for any free one.",
         ) from None

@@ -1,5 +1,6 @@
 """Records in, answers out: templates, JSON, errors, and the headers on every answer."""
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, FunctionLoader, StrictUndefined
 from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sparselex.base import formats
@@ -107,16 +109,24 @@ class Rendering:
         if isinstance(found, Elsewhere):
             return RedirectResponse(found.address + ".json" * as_json, status_code=302)
         if as_json:
-            return Response(found.model_dump_json(), status_code=status, media_type="application/json")
+            return Response(_json(found), status_code=status, media_type="application/json")
         twin = ("/index.json" if path == "/" else f"{path}.json") + query
         page = self._templates.get_template(str(template or PLAIN))
-        return HTMLResponse(page.render(page=found, twin=twin, path=path, run=place.run), status_code=status)
+        text = page.render(page=found, twin=twin, path=path, run=place.run)
+        return HTMLResponse(text.encode(errors="backslashreplace"), status_code=status)
 
     def error(self, place: Place, status: int, message: str, todo: str = "go back to the overview.") -> Response:
         """A plain sentence in place of a page."""
         title = "There is no such page" if status == 404 else "This page cannot be shown"
         record = ErrorPage(title=title, status=status, message=message, todo=todo)
         return self.show(record, ERROR, place, status)
+
+
+def _json(found: PageRecord) -> str:
+    try:
+        return found.model_dump_json()
+    except PydanticSerializationError:  # a path in it is no UTF-8: its bytes are escaped
+        return json.dumps(found.model_dump(mode="json"))
 
 
 def _at_path(name: str) -> str | None:

@@ -24,6 +24,7 @@ class KnownHosts:
         self.is_open = is_every_address(host)
         if self.is_open:
             self.names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+        self.names.discard("")  # nobody's name, and what a request without one says
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not self.knows(dict(scope["headers"]).get(b"host", b"").decode("latin-1")):

@@ -2,8 +2,9 @@
 
 from typing import Literal
 
-from pydantic import PositiveInt, model_validator
+from pydantic import model_validator
 
+from sparselex.base.bounds import RowTokens, Tokens
 from sparselex.base.config import Config
 
 
@@ -13,13 +14,13 @@ class CorpusConfig(Config):
     source: str
     """Where the documents come from, as given; part of the corpus's identity."""
 
-    n_ctx: PositiveInt = 128
+    n_ctx: RowTokens = 128
     """Tokens in a row, BOS included."""
 
     layout: Literal["packed", "prompts"] = "packed"
     """`packed`: documents one after another, cut where a row ends; `prompts`: one document a row, padded behind it."""
 
-    n_tokens: PositiveInt | None = None
+    n_tokens: Tokens | None = None
     """Stop after the document that reaches this many tokens; None takes every document."""
 
     shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
@@ -32,6 +33,4 @@ class CorpusConfig(Config):
     def _possible(self) -> "CorpusConfig":
         if min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-9:
             raise ValueError(f"shares must be non-negative and sum to 1, not {self.shares}")
-        if self.n_ctx < 2:
-            raise ValueError("n_ctx must be at least 2: one token to read and one to predict")
         return self

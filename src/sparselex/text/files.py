@@ -1,6 +1,5 @@
 """Documents in files: plain text, JSON, JSON lines and Parquet, alone or in folders."""
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,9 @@ import pyarrow
 import pyarrow.parquet
 
 from sparselex.base.errors import UserError
+from sparselex.base.reading import json_file, parse_json, regular
 from sparselex.text.documents import Document
-from sparselex.text.folders import text_files
+from sparselex.text.folders import named, text_files
 
 TEXT_FIELDS = ("text", "content", "story", "document")
 """Fields of a JSON or Parquet record in which the text is looked for, in this order."""
@@ -37,12 +37,18 @@ def document_of(value: Any, name: str, where: str) -> Document:
         for field in TEXT_FIELDS:
             if isinstance(value.get(field), str):
                 return Document(name, value[field], value.get(ROLES_FIELD))
-    fields = f"the fields {', '.join(map(str, value))}" if isinstance(value, dict) else f"a {type(value).__name__}"
     raise UserError(
-        f"{where} holds {fields} and no text.",
+        f"{where} holds {_shown(value)} and no text.",
         "a string, or a record with one of the fields " + ", ".join(TEXT_FIELDS),
         "rename the field that holds the text.",
     )
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, dict):
+        return f"a {type(value).__name__}"
+    named = next((name for name in TEXT_FIELDS if name in value), None)
+    return f"a {type(value[named]).__name__} as {named}" if named else f"the fields {', '.join(map(str, value))}"
 
 
 def _folder(folder: Path) -> Iterator[Document]:
@@ -51,7 +57,7 @@ def _folder(folder: Path) -> Iterator[Document]:
 
 
 def _lone_file(path: Path) -> Iterator[Document]:
-    for document in _file(path, path.name):
+    for document in _file(path, named(path.name)):
         if path.suffix.lower() in READERS or len(document.text) <= 2 * PART_LENGTH:
             yield document
         else:
@@ -69,8 +75,8 @@ def _parts(text: str) -> Iterator[tuple[int, str]]:
 
 def _file(path: Path, name: str) -> Iterator[Document]:
     try:
-        yield from READERS.get(path.suffix.lower(), _plain)(path, name)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        yield from READERS.get(path.suffix.lower(), _plain)(regular(path), name)
+    except (OSError, ValueError) as error:
         raise UserError(
             f"The text file {path} cannot be read: {error}.",
             "UTF-8 text, a JSON list, JSON lines, or Parquet",
@@ -89,13 +95,13 @@ def _plain(path: Path, name: str) -> Iterator[Document]:
 
 
 def _json(path: Path, name: str) -> Iterator[Document]:
-    values = json.loads(path.read_text(encoding="utf-8"))
+    values = json_file(path)
     return _records(values if isinstance(values, list) else [values], path, name)
 
 
 def _jsonl(path: Path, name: str) -> Iterator[Document]:
     with open(path, encoding="utf-8") as file:
-        yield from _records((json.loads(line) for line in file if line.strip()), path, name)
+        yield from _records((parse_json(line) for line in file if line.strip()), path, name)
 
 
 def _parquet(path: Path, name: str) -> Iterator[Document]:

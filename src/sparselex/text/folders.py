@@ -17,13 +17,18 @@ def text_files(root: Path, *, without: Collection[str] = ()) -> Iterator[tuple[s
     (`__pycache__`), the folders of `root` that `without` names, and links that lead out of `root` or nowhere.
     """
     if root.is_file():
-        yield root.name, root
+        yield named(root.name), root
         return
     home = root.resolve()
     for path in sorted(_below(root, without)):
         # A link can lead anywhere, to what nobody meant to hand out as text.
         if path.is_file() and (not path.is_symlink() or path.resolve().is_relative_to(home)):
-            yield path.relative_to(root).as_posix(), path
+            yield named(path.relative_to(root).as_posix()), path
+
+
+def named(path: str) -> str:
+    """A name as text: bytes of it that are no UTF-8 are escaped."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def files_identity(root: Path) -> str:

@@ -29,6 +29,7 @@ def load_documents(source: str) -> Iterator[Document]:
     for document in _open(source):
         if document.text.strip():
             is_empty = False
+            _check_text(document, source)
             yield document
     if is_empty:
         raise UserError(
@@ -37,6 +38,19 @@ def load_documents(source: str) -> Iterator[Document]:
             f"check the path, or the field that holds the text: {', '.join(TEXT_FIELDS)}; of a folder, hidden files "
             "and links that lead out of it are not read.",
         )
+
+
+def _check_text(document: Document, source: str) -> None:
+    """Raise `UserError` for half a character: JSON can write what no text holds."""
+    try:
+        document.text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"The document {document.name!r} of {source!r} is no text: half a character ({error.object[error.start]!r})"
+            f" stands at {error.start}.",
+            "Unicode text",
+            "correct the document, or leave it out.",
+        ) from None
 
 
 def _open(source: str) -> Iterator[Document]:

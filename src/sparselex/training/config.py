@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, FiniteFloat, PositiveFloat, field_validator
 
+from sparselex.base.bounds import Amount, Count, Listed, Seed, Tokens
 from sparselex.base.config import Config
 from sparselex.dictionaries.config import DictionaryConfig
 from sparselex.dictionaries.kinds import Frozen, Gradients
@@ -20,13 +21,13 @@ class TrainConfig(Config):
     dictionary: AnyDictionaryConfig
     """The type and its size."""
 
-    n_tokens: PositiveInt
+    n_tokens: Tokens
     """Tokens to train on."""
 
-    batch_size: PositiveInt = 4096
+    batch_size: Count = 4096
     """Tokens in a step, nearly (a source may divide its blocks evenly)."""
 
-    lr: PositiveFloat | None = None
+    lr: Amount | None = None
     """Peak learning rate of Adam; None takes `schedules.peak_lr`."""
 
     warmup_share: Share = 0.05
@@ -38,17 +39,17 @@ class TrainConfig(Config):
     clip: PositiveFloat = 1.0
     """Largest norm of the gradient."""
 
-    auxk_alpha: NonNegativeFloat = 1 / 32
+    auxk_alpha: FiniteFloat = Field(1 / 32, ge=0)
     """Weight of the AuxK term; 0 switches it off."""
 
-    k_aux: PositiveInt | None = None
+    k_aux: Count | None = None
     """Dead latents that reconstruct the residual; None is half of `d_in`, for a cross-layer transcoder half of its
     widest layer's."""
 
-    auxk_share: PositiveInt = 2
+    auxk_share: Count = 2
     """AuxK looks at every n-th token of a batch."""
 
-    dead_after_tokens: PositiveInt = 10_000_000
+    dead_after_tokens: Tokens = 10_000_000
     """Tokens of silence after which a latent counts as dead."""
 
     gradients: Gradients = "auto"
@@ -62,22 +63,22 @@ class TrainConfig(Config):
     frozen_cosine: Share = 0.8
     """Least cosine of a decoder row with its first direction, for `soft_decoder`."""
 
-    calibration_batches: PositiveInt = 8
+    calibration_batches: Listed = 8
     """Batches from which the input scale and the mean are measured before the first step."""
 
-    checkpoint_tokens: PositiveInt = 1_000_000
+    checkpoint_tokens: Tokens = 1_000_000
     """Tokens between checkpoints."""
 
-    log_steps: PositiveInt = 20
+    log_steps: Count = 20
     """Steps between lines of the log."""
 
-    validation_steps: PositiveInt = 100
+    validation_steps: Count = 100
     """Steps between measurements on held-out activations, where there are any."""
 
     device: str = "cpu"
     """Torch device of the weights; batches are moved to it."""
 
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Seed of the weights."""
 
     @field_validator("dictionary")

@@ -5,9 +5,10 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
-from pydantic import NonNegativeFloat, PositiveInt, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 from torch import Tensor, nn
 
+from sparselex.base.bounds import Count
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.config import KConfig, one_site
@@ -35,10 +36,10 @@ class ArchetypalConfig(KConfig):
     kind: Literal["archetypal"] = "archetypal"
     """Type of dictionary."""
 
-    n_points: PositiveInt = 1024
+    n_points: Count = 1024
     """Centroids of the data that the rows are combinations of; at most as many as there are calibration tokens."""
 
-    delta: NonNegativeFloat = 0.5
+    delta: FiniteFloat = Field(0.5, ge=0)
     """How far a row may leave the convex hull of the centroids, as a share of their mean length; 0 keeps it inside."""
 
     @classmethod
@@ -52,8 +53,9 @@ class ArchetypalConfig(KConfig):
         return None if choice == "skip" else super().field_of(choice)
 
     @property
-    def n_numbers(self) -> int:
-        return super().n_numbers + self.n_points * (self.d_in + self.d_sae)
+    def n_weights(self) -> int:
+        """Each row is a mixture of the points, besides."""
+        return super().n_weights + self.n_points * (self.d_in + self.d_sae)
 
     @model_validator(mode="after")
     def _one_site(self) -> "ArchetypalConfig":

@@ -4,9 +4,9 @@ from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import PositiveFloat
 from torch import Tensor
 
+from sparselex.base.bounds import Amount
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.config import KConfig
 from sparselex.dictionaries.encoder import EncoderDictionary
@@ -22,7 +22,7 @@ class BatchTopKConfig(KConfig):
     kind: Literal["batchtopk"] = "batchtopk"
     """Type of dictionary."""
 
-    threshold_rate: PositiveFloat = 0.1
+    threshold_rate: Amount = 0.1
     """Rate at which the inference threshold follows the smallest kept activation of each batch. That is an order
     statistic of over 100,000 values and hardly varies, so a fast rate costs nothing; at 0.01 a run of 60 steps ended at
     L0 4 instead of 32."""

@@ -6,9 +6,10 @@ from typing import Any, ClassVar, Literal
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from pydantic import PositiveFloat, PositiveInt, model_validator
+from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
+from sparselex.base.bounds import Amount, Count
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.config import DictionaryConfig, check_k
@@ -36,13 +37,13 @@ class CrossLayerConfig(DictionaryConfig):
     layers_out: tuple[PositiveInt, ...]
     """Widths of the sites written, as many."""
 
-    k: PositiveInt = 32
+    k: Count = 32
     """Latents kept per token over all layers together, on average over a training batch."""
 
     selection: SelectionDtype = "float32"
     """Precision in which training chooses latents."""
 
-    threshold_rate: PositiveFloat = 0.1
+    threshold_rate: Amount = 0.1
     """Rate at which the inference threshold follows the smallest kept contribution of each batch."""
 
     thresholds: Literal["one", "each"] = "one"
@@ -77,6 +78,12 @@ class CrossLayerConfig(DictionaryConfig):
     @property
     def n_blocks(self) -> int:
         return len(self.layers_in)
+
+    @property
+    def n_weights(self) -> int:
+        """A latent reads one site, and writes that one and all later ones."""
+        written = sum(width * number for number, width in enumerate(self.layers_out, 1))
+        return self.d_sae // (len(self.layers_in) or 1) * (self.d_in + written)
 
     @model_validator(mode="after")
     def _layers_fit(self) -> "CrossLayerConfig":

@@ -5,9 +5,10 @@ from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 from torch import Tensor, nn
 
+from sparselex.base.bounds import Amount
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.config import EncoderConfig
 from sparselex.dictionaries.encoder import EncoderDictionary
@@ -23,7 +24,7 @@ class GatedConfig(EncoderConfig):
     kind: Literal["gated"] = "gated"
     """Type of dictionary."""
 
-    l1: PositiveFloat = 5.0
+    l1: Amount = 5.0
     """Weight of the penalty on the gates, in the units of `relu`."""
 
     warmup_share: float = Field(0.05, ge=0, le=1)

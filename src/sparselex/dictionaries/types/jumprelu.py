@@ -5,9 +5,10 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 from torch import Tensor, nn
 
+from sparselex.base.bounds import Amount
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.config import EncoderConfig
 from sparselex.dictionaries.encoder import EncoderDictionary
@@ -28,17 +29,17 @@ class JumpReLUConfig(EncoderConfig):
     """The penalty. `target_l0`: `weight * d_in * (L0 / target_l0 - 1)²`. `l0`: `weight * L0` (arXiv:2407.14435).
     `tanh`: `weight * sum_i tanh(4 act_i |W_dec_i|)` (Anthropic, January 2025)."""
 
-    target_l0: PositiveFloat = 32.0
+    target_l0: Amount = 32.0
     """Active latents per token aimed at by `target_l0`; thresholds also start where the data has that many."""
 
-    weight: PositiveFloat = 1.0
+    weight: Amount = 1.0
     """Weight of the penalty, for a squared error summed over `d_in` and inputs scaled to E|x|² = d_in."""
 
     gradient: Literal["threshold", "everything"] = "threshold"
     """Where the pseudo-gradient of the jump goes: to thresholds only (arXiv:2407.14435), or to encoder weights too
     (Anthropic, January 2025)."""
 
-    bandwidth: PositiveFloat = 0.5
+    bandwidth: Amount = 0.5
     """Width of the window around a threshold in which the pseudo-gradient acts, in units of contributions (inputs
     scaled to E|x|² = d_in). Published: 0.001 * sqrt(d_in) for billions of tokens (arXiv:2408.05147), 2 (Anthropic)."""
 

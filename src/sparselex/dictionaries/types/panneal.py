@@ -4,9 +4,10 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field
 from torch import Tensor
 
+from sparselex.base.bounds import Amount, Count
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.config import EncoderConfig
 from sparselex.dictionaries.ranks import ALONE, Ranks
@@ -19,7 +20,7 @@ class PAnnealConfig(EncoderConfig):
     kind: Literal["panneal"] = "panneal"
     """Type of dictionary."""
 
-    l1: PositiveFloat = 1.2
+    l1: Amount = 1.2
     """Weight of the penalty while p is 1, in the units of `relu`. On the demo's activations 1.0 ended at L0 47 and 2.0
     at L0 12."""
 
@@ -29,7 +30,7 @@ class PAnnealConfig(EncoderConfig):
     start_share: float = Field(0.2, ge=0, le=1)
     """Share of training after which p begins to fall, linearly until the end."""
 
-    n_updates: PositiveInt = 10
+    n_updates: Count = 10
     """Steps in which p falls."""
 
     warmup_share: float = Field(0.05, ge=0, le=1)

@@ -4,9 +4,10 @@ from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 from torch import Tensor
 
+from sparselex.base.bounds import Amount
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.config import EncoderConfig
 from sparselex.dictionaries.encoder import EncoderDictionary
@@ -21,7 +22,7 @@ class ReLUConfig(EncoderConfig):
     kind: Literal["relu"] = "relu"
     """Type of dictionary."""
 
-    l1: PositiveFloat = 5.0
+    l1: Amount = 5.0
     """Weight of the penalty, for a squared error summed over `d_in` and inputs scaled to E|x|² = d_in."""
 
     convention: Literal["2024", "2023"] = "2024"

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from pydantic import PositiveInt
-
 from sparselex.base.artifacts import Manifest
+from sparselex.base.bounds import Count
 from sparselex.features.config import IndexConfig
 from sparselex.recipes.stage import Stage
 
@@ -19,7 +18,7 @@ class Index(Stage, IndexConfig):
     work = "sparselex.recipes.work.index:index_run"
     gives = "sparselex.recipes.work.index:index_of"
 
-    train_rows: PositiveInt | None = 8_000
+    train_rows: Count | None = 8_000
     """Rows of the training split that are read, spread evenly over it; `none` (in JSON null) reads all. Held-out rows
     are always read."""
 

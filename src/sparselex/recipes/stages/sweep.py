@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field
 
 from sparselex.activations.config import Prefetch
 from sparselex.atlas.records import SWEEP, SweepReport
 from sparselex.base.artifacts import record_of
+from sparselex.base.bounds import Amount, Count, Expansion, Seed, Tokens
 from sparselex.dictionaries.kinds import Kind, SelectionDtype
 from sparselex.recipes.option import Option
 from sparselex.recipes.stage import Stage
@@ -28,25 +29,25 @@ class Sweep(Stage):
     work = "sparselex.recipes.work.sweep:sweep_run"
     gives = "sparselex.recipes.stages.sweep:sweep_of"
 
-    kinds: Annotated[tuple[Kind, ...], Option("--kind")] = ("batchtopk",)
+    kinds: Annotated[tuple[Kind, ...], Field(min_length=1), Option("--kind")] = ("batchtopk",)
     """Type of dictionary; may be repeated, as the next five."""
 
-    expansions: Annotated[tuple[PositiveFloat, ...], Option("--expansion")] = (8.0,)
+    expansions: Annotated[tuple[Expansion, ...], Field(min_length=1), Option("--expansion")] = (8.0,)
     """Latents per dimension of the activations."""
 
-    ks: Annotated[tuple[PositiveInt, ...], Option("--k")] = ()
+    ks: Annotated[tuple[Count, ...], Option("--k")] = ()
     """Latents kept per token, or aimed at, for the types that have such a number. Left out, 16, 32 and 64."""
 
-    l1s: Annotated[tuple[PositiveFloat, ...], Option("--l1")] = ()
+    l1s: Annotated[tuple[Amount, ...], Option("--l1")] = ()
     """Weight of the penalty, for the types that have one. Left out, the default of each."""
 
-    seeds: Annotated[tuple[NonNegativeInt, ...], Option("--seed")] = (0,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), Option("--seed")] = (0,)
     """Seed of the weights; with two or more the report has a table of stability."""
 
     hooks: Annotated[tuple[str, ...], Option("--hook")] = ()
     """Where to read the model. Left out, the run's own hook."""
 
-    n_tokens: Annotated[PositiveInt | None, Option("--tokens")] = None
+    n_tokens: Annotated[Tokens | None, Option("--tokens")] = None
     """Tokens to train on. Left out, one pass over the training documents."""
 
     selection: SelectionDtype | None = None
@@ -58,10 +59,10 @@ class Sweep(Stage):
     prefetch: Annotated[Prefetch, Option(in_passing=True)] = 0
     """Blocks of activations that a process of their own reads ahead; the result is the same."""
 
-    n_rows: Annotated[PositiveInt, Option("--rows")] = 200
+    n_rows: Annotated[Count, Option("--rows")] = 200
     """Rows of test documents on which all are measured."""
 
-    moment_rows: PositiveInt = 4096
+    moment_rows: Count = 4096
     """Rows of the training split from which mean and principal components are taken."""
 
     def shown(self, run: Any) -> SweepReport:

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import PositiveInt, model_validator
+from pydantic import model_validator
 
 from sparselex.activations.config import Prefetch
 from sparselex.base.artifacts import Manifest
+from sparselex.base.bounds import Count
 from sparselex.base.errors import UserError
 from sparselex.recipes.choice import TrainingChoice
 from sparselex.recipes.option import Option, flag_of
@@ -25,7 +26,7 @@ class Train(Stage, TrainingChoice):
     prefetch: Annotated[Prefetch, Option(in_passing=True)] = 0
     """Blocks of activations that a process of their own reads ahead; the result is the same."""
 
-    divide_latents: Annotated[PositiveInt, Option(in_passing=True)] = 1
+    divide_latents: Annotated[Count, Option(in_passing=True)] = 1
     """Under torchrun: processes among which the latents are divided; the rest divides the data."""
 
     log_to: Annotated[tuple[Literal["tensorboard", "wandb"], ...], Option(in_passing=True)] = ()

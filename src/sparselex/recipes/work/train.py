@@ -12,6 +12,7 @@ from sparselex.activations.source import Batch
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.ranks import Ranks
 from sparselex.dictionaries.trainable import TrainableDictionary
+from sparselex.lm.load import check_device
 from sparselex.recipes.run import BLOCK_TOKENS, Run
 from sparselex.recipes.stages.train import Train
 from sparselex.recipes.work.choices import choice_of, train_config
@@ -35,6 +36,7 @@ def train_run(run: Run, stage: Train, *, observers: Sequence[Observer] = (), ran
         with Ranks.while_training(stage.divide_latents, run.config.model.device) as ranks:
             return train_run(run, stage, observers=observers, ranks=ranks)
     config = configured(run, stage)
+    check_device(config.device)
     _check_processes(stage, config, ranks)
     name, places = f"{run.workspace.path.name}/{run.name}", stage.log_to if ranks.is_main else ()
     with logs(places, run.folder / "logs", name, config.to_json()) as sent:

@@ -1,0 +1,35 @@
+"""How large the numbers of configurations may be: what no machine holds or ends is refused before anything is made."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""A seed that every library takes that draws numbers."""
+
+Tokens = Annotated[int, Field(gt=0, le=10**15)]
+"""Tokens of text: more than there are."""
+
+Count = Annotated[int, Field(gt=0, le=10**9)]
+"""Rows, steps or batches, of which there may be fewer."""
+
+RowTokens = Annotated[int, Field(ge=2, le=10**9)]
+"""Tokens in a row: one to read and one to predict at least."""
+
+BatchRows = Annotated[int, Field(gt=0, le=4096)]
+"""Rows in a forward pass."""
+
+Listed = Annotated[int, Field(gt=0, le=1000)]
+"""Things that are kept of each latent."""
+
+Drawn = Annotated[int, Field(gt=0, le=100)]
+"""Ranges, and things that are kept of each latent in each range."""
+
+Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""A weight or a rate."""
+
+Expansion = Annotated[float, Field(gt=0, le=2**20)]
+"""Latents for each dimension that is read."""
+
+MOST_WEIGHTS = 2**36
+"""Numbers in one dictionary: 256 GiB."""
