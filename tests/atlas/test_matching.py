@@ -33,14 +33,18 @@ def test_the_same_latents_in_another_order_are_all_shared():
     order = torch.randperm(60, generator=torch.Generator().manual_seed(1))
     found = by_name(stability_figures([original, reordered(original, order)], "x"))
     for name in ("nearest_cosine", "matched_cosine", "shared_share"):
-        assert found[name].value == pytest.approx(1, abs=1e-5) and found[name].null < 0.8 and found[name].n == 60
+        assert (
+            found[name].value == pytest.approx(1, abs=1e-5)
+            and found[name].controls["random"] < 0.8
+            and found[name].n == 60
+        )
 
 
 def test_unrelated_dictionaries_are_no_better_than_random_rows():
     found = by_name(stability_figures([dictionary(seed) for seed in range(3)], "x"))
     assert found["matched_cosine"].n == 3 * 60
     for name in ("nearest_cosine", "matched_cosine"):
-        assert found[name].value == pytest.approx(found[name].null, abs=0.05)
+        assert found[name].value == pytest.approx(found[name].controls["random"], abs=0.05)
     assert found["shared_share"].value < 0.1
 
 
@@ -110,4 +114,42 @@ def test_cross_layer_transcoders_are_compared_where_they_read_and_write():
     read = first.encoder_rows()
     assert torch.equal(read[:10, :4], first.W_enc[0].T) and not read[:10, 4:].any()
     found = by_name(stability_figures([first, other], "x"))
-    assert found["nearest_cosine"].value == pytest.approx(found["nearest_cosine"].null, abs=0.1)
+    assert found["nearest_cosine"].value == pytest.approx(found["nearest_cosine"].controls["random"], abs=0.1)
+
+
+def tokens(seed, n=400, d=16):
+    """Activations that vary along a few directions, some of them again and again."""
+    generator = torch.Generator().manual_seed(seed)
+    kinds = 3 * torch.randn(12, d, generator=torch.Generator().manual_seed(77))
+    x = kinds[torch.randint(12, (n,), generator=generator)] + 0.3 * torch.randn(n, d, generator=generator)
+    return x - x.mean(0)
+
+
+def test_activations_against_each_other_are_as_stable_as_the_printed_null():
+    """Dictionaries whose rows are activations: two samples that share no token."""
+    points = tokens(0, 4000)
+    left, right = dictionary(0), dictionary(1)
+    left.W_dec.copy_(tokens(1)[:60])
+    right.W_dec.copy_(tokens(2)[:60])
+    found = by_name(stability_figures([left, right], "x", points))
+    for name in ("nearest_cosine", "matched_cosine"):
+        assert found[name].value == pytest.approx(found[name].null, abs=0.1), name
+        assert found[name].null > found[name].controls["covariance"] > found[name].controls["random"], name
+
+
+def test_nulls_are_those_of_a_loop():
+    points = tokens(0, 4000)
+    nulls = stability._nulls(dictionary(0), points)
+    generator = torch.Generator().manual_seed(3)
+    spread = torch.linalg.cholesky(points.T @ points / len(points)).T
+    for name, draw in {
+        "random": lambda: torch.randn(60, 16, generator=generator),
+        "covariance": lambda: torch.randn(60, 16, generator=generator) @ spread,
+    }.items():
+        left, right = (torch.nn.functional.normalize(draw(), dim=-1) for _ in range(2))
+        assert float(nulls[name].nearest.mean()) == pytest.approx(float((left @ right.T).amax(-1).mean()), abs=0.03)
+
+
+def test_too_few_activations_make_no_null():
+    found = by_name(stability_figures([dictionary(0), dictionary(1)], "x", tokens(0, 119)))
+    assert found["nearest_cosine"].null is None and set(found["nearest_cosine"].controls) == {"random", "covariance"}

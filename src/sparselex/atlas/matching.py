@@ -1,9 +1,11 @@
 """Stability between seeds: how many latents a dictionary shares with another that was trained alike.
 
-Both claims are compared with chance: even random rows have a nearest neighbour, and in few dimensions a near one.
+Every claim is compared with what is stable though nobody trained it: random rows have a nearest neighbour, and in few
+dimensions a near one; rows drawn where activations vary have a nearer one; and the activations themselves, of which two
+samples share no token, are found again best of all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -12,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from sparselex.atlas.records import COVARIANCE, POINTS, RANDOM
 from sparselex.base.estimates import mean_figure
 from sparselex.base.figures import Figure
 from sparselex.base.seeds import derive
@@ -58,16 +61,21 @@ def compare(left: Dictionary, right: Dictionary) -> Pair:
     return Pair(nearest, matched, shared)
 
 
-def stability_figures(dictionaries: Sequence[Dictionary], prefix: str) -> list[Figure]:
-    """Figures over all pairs of dictionaries that differ in their seed alone; the null is the same against random rows.
-    Of fewer than two dictionaries there are none."""
+def stability_figures(
+    dictionaries: Sequence[Dictionary], prefix: str, points: Float[Tensor, "n d_out"] | None = None
+) -> list[Figure]:
+    """Figures over all pairs of dictionaries that differ in their seed alone. Of fewer than two there are none.
+
+    The null is the same of two samples of `points`, activations less their mean, as many in each as there are latents
+    (where there are that many); rows of random direction and rows with the points' covariance stand among the controls.
+    """
     pairs = [compare(a, b) for a, b in combinations(dictionaries, 2)]
     if not pairs:
         return []
-    null, encoded = _chance(dictionaries[0]), dictionaries[0].encoder_rows() is not None
+    nulls, encoded = _nulls(dictionaries[0], points), dictionaries[0].encoder_rows() is not None
     agree = "matchings of decoder and encoder agree, both" if encoded else "matching is"
     n = f"{len(pairs)} pair{'s' if len(pairs) > 1 else ''} of seeds, {len(pairs[0].nearest):,} latents each"
-    where = f"{n}, same data in the same order; null: random rows"
+    where = f"{n}, same data in the same order; null: two samples of activations"
     words = {
         "nearest_cosine": "mean cosine of a latent's direction with the nearest one of the other seed",
         "matched_cosine": "mean cosine with the partner in the best one-to-one matching",
@@ -75,33 +83,53 @@ def stability_figures(dictionaries: Sequence[Dictionary], prefix: str) -> list[F
     }
     parts = list(zip(*pairs, strict=True))  # as the fields of `Pair`, in the order of `words`
     return [
-        _over_pairs(f"{prefix}/{name}", values, by_chance, f"{what}, {where}")
-        for (name, what), values, by_chance in zip(words.items(), parts, null, strict=True)
+        _over_pairs(
+            f"{prefix}/{name}", parts[place], {null: pair[place] for null, pair in nulls.items()}, f"{what}, {where}"
+        )
+        for place, (name, what) in enumerate(words.items())
     ]
 
 
-def _over_pairs(name: str, values: Sequence[Tensor | None], null: Tensor | None, words: str) -> Figure:
+def _over_pairs(name: str, values: Sequence[Tensor | None], nulls: Mapping[str, Tensor | None], words: str) -> Figure:
     """The mean over latents, each by its mean over all pairs."""
     known = [value for value in values if value is not None]
     if not known:
         reason = f"one-to-one matching is made up to {MOST_MATCHED:,} latents"
         return Figure(name=name, definition=words, failure=reason)
     each = torch.stack(known).double().mean(0)
-    by_chance = None if null is None else float(null.float().mean())
-    return mean_figure(name, each.numpy(), words, over="latents", n=len(each) * len(known), null=by_chance)
+    beside = {null: float(value.float().mean()) for null, value in nulls.items() if value is not None}
+    null = beside.pop(POINTS, None)
+    found = mean_figure(name, each.numpy(), words, over="latents", n=len(each) * len(known), null=null, better="higher")
+    return found.model_copy(update={"controls": beside})
 
 
-def _chance(dictionary: Dictionary) -> Pair:
-    signed, rows = dictionary.signed, dictionary.directions()
-    generator = torch.Generator().manual_seed(derive(0, "chance"))
-    # Later layers of a cross-layer transcoder write to few sites.
-    random = torch.randn(rows.shape, generator=generator) * (rows != 0)
-    nearest = _nearest(rows, random, signed=signed)
-    if len(rows) > MOST_MATCHED:
+def _nulls(dictionary: Dictionary, points: Tensor | None) -> dict[str, Pair]:
+    """What two dictionaries of this shape share where nothing was trained, by the name of the null."""
+    rows, generator = dictionary.directions(), torch.Generator().manual_seed(derive(0, "chance"))
+
+    def two(draw: Callable[[], Tensor]) -> Pair:
+        # Later layers of a cross-layer transcoder write to few sites.
+        left, right = (draw() * (rows != 0) for _ in range(2))
+        return _untrained(left, right, signed=dictionary.signed)
+
+    found = {RANDOM: two(lambda: torch.randn(rows.shape, generator=generator))}
+    if points is None:
+        return found
+    variances, vectors = torch.linalg.eigh((points.double().T @ points.double()) / max(1, len(points)))
+    spread = (vectors * variances.clamp_min(0).sqrt()).T.float()
+    found[COVARIANCE] = two(lambda: torch.randn(rows.shape, generator=generator) @ spread)
+    if len(points) >= 2 * len(rows):
+        halves = iter(points[torch.randperm(len(points), generator=generator)[: 2 * len(rows)]].split(len(rows)))
+        found[POINTS] = two(lambda: next(halves))
+    return found
+
+
+def _untrained(left: Tensor, right: Tensor, *, signed: bool) -> Pair:
+    nearest = _nearest(left, right, signed=signed)
+    if len(left) > MOST_MATCHED:
         return Pair(nearest, None, None)
-    matched = _matched(rows, random, signed=signed)[1]
-    # An independent second matching agrees with the first for one latent in d_sae; the cosines alone are the generous
-    # bound.
+    matched = _matched(left, right, signed=signed)[1]
+    # There is no encoder whose matching could disagree; the cosines alone are the generous bound.
     return Pair(nearest, matched, matched >= SHARED_ABOVE)
 
 

@@ -5,6 +5,11 @@ from typing import Any
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure
 
+POINTS, COVARIANCE, RANDOM = "points", "covariance", "random"
+NULLS = {POINTS: "activations", COVARIANCE: "covariance rows", RANDOM: "random rows"}
+"""What is found again between two samples though nothing was trained, the strongest first: the null of stability, and
+its controls."""
+
 
 class SweepRow(Config):
     """One dictionary of a sweep."""

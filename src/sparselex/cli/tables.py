@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sparselex.atlas.records import LatentDifference, ModelDiff, SweepReport
+from sparselex.atlas.records import NULLS, POINTS, LatentDifference, ModelDiff, SweepReport
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure
 from sparselex.base.formats import plain
@@ -149,14 +149,15 @@ def _core_cells(figures: Sequence[Figure], fronts: Sequence[str] = ()) -> list[s
 
 
 def _stability(figures: Sequence[Figure]) -> Table:
-    table = _table("stability between seeds", ("figure", "value", "95 % interval", "random rows", "n"))
+    table = _table("stability between seeds", ("figure", "value", "95 % interval", *NULLS.values(), "n"))
     for figure in figures:
         name = figure.name.removeprefix("stability/")
         if figure.value is None:
             table.add_row(name, f"{NOT_MEASURED}: {figure.failure}")
             continue
-        null = "" if figure.null is None else f"{figure.null:.3f}"
-        table.add_row(name, f"{figure.value:.3f}", interval(figure, ".3f"), null, f"{figure.n:,}")
+        by_name = figure.controls | ({} if figure.null is None else {POINTS: figure.null})
+        nulls = (f"{by_name[null]:.3f}" if null in by_name else "" for null in NULLS)
+        table.add_row(name, f"{figure.value:.3f}", interval(figure, ".3f"), *nulls, f"{figure.n:,}")
     return table
 
 

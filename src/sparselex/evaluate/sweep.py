@@ -1,11 +1,13 @@
 """The report of a sweep: every dictionary's figures on the same test documents, the Pareto fronts, stability between
 seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from sparselex.activations.live import Reader
 from sparselex.atlas.fronts import fronts_of
@@ -17,7 +19,7 @@ from sparselex.dictionaries.controls.bases import principal_components
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.evaluate.core import Subject, core_sums
 from sparselex.evaluate.core_figures import core_figures, pooled
-from sparselex.evaluate.moments import moments
+from sparselex.evaluate.moments import moments, training_sample
 from sparselex.evaluate.rows import rows_to_judge
 
 
@@ -36,6 +38,7 @@ def sweep_report(
     """Measure all dictionaries, those of one hook in one pass of the model over `n_rows` test rows."""
     rows: dict[str, SweepRow] = {}
     controls: dict[str, list[Figure]] = {}
+    stability: list[Figure] = []
     for hook, reader in readers.items():
         here = [member for member in members if member.row.hook == hook]
         rows |= {member.row.name: member.row for member in here}
@@ -44,9 +47,10 @@ def sweep_report(
             measured, beside = _on_one_hook(reader, trained, n_rows, moment_rows)
             rows |= measured
             controls |= {f"{hook}/{name}": figures for name, figures in beside.items()}
+            stability += _stability(here, partial(_points, reader, moment_rows))
     ordered = [rows[member.row.name] for member in members]
     ordered = [row.model_copy(update={"fronts": fronts_of(row, ordered)}) for row in ordered]
-    return SweepReport(rows=ordered, controls=controls, stability=_stability(members))
+    return SweepReport(rows=ordered, controls=controls, stability=stability)
 
 
 def _on_one_hook(
@@ -81,14 +85,27 @@ def _dead_share(n_dead: int, d_sae: int) -> Figure:
     return mean_figure("train/dead_share", np.arange(d_sae) < n_dead, words, over="latents")
 
 
-def _stability(members: Sequence[Measured]) -> list[Figure]:
+def _stability(members: Sequence[Measured], points: Callable[[], Tensor]) -> list[Figure]:
+    """Of dictionaries on one hook that differ in their seed alone. `points` are asked for where there are any."""
+
     def alike(member: Measured) -> str:
-        return f"{member.row.hook} {sorted(member.row.settings.items())}"
+        return str(sorted(member.row.settings.items()))
 
     found: list[Figure] = []
     alive = sorted((member for member in members if member.dictionary is not None), key=alike)
-    for _, group in groupby(alive, key=alike):
-        same = list(group)
-        prefix = f"stability/{_setting(same[0].row)}"
-        found += stability_figures([member.dictionary for member in same if member.dictionary is not None], prefix)
+    groups = [list(group) for _, group in groupby(alive, key=alike)]
+    several = [group for group in groups if len(group) > 1]
+    sample = points() if several else None
+    for group in several:
+        dictionaries = [member.dictionary for member in group if member.dictionary is not None]
+        found += stability_figures(dictionaries, f"stability/{_setting(group[0].row)}", sample)
     return found
+
+
+def _points(reader: Reader, n_rows: int) -> Tensor:
+    """Activations less their mean, of several sites each in units of its own size, as directions are."""
+    x = training_sample(reader, n_rows)
+    x = x - x.mean(0)
+    for place in reader.written if len(reader.written) > 1 else ():
+        x[:, place.columns] /= x[:, place.columns].square().sum(-1).mean().sqrt().clamp_min(1e-30)
+    return x
