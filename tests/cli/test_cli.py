@@ -101,9 +101,10 @@ def test_every_verb_ends_with_what_came_out(staged, verb, words):
     assert words in done(verb, staged).out
 
 
-def test_what_training_left_unexplained_is_said(staged):
+def test_figures_in_one_line_say_of_which_documents_they_are(staged):
     said = done("train", staged).out
-    assert "on held-out text L0 " in said and "FVU 0." in said and " dead" in said
+    assert "on test documents L0 " in done("evaluate", staged).out
+    assert "on validation documents L0 " in said and "FVU 0." in said and " dead" in said
 
 
 def test_text_shorter_than_asked_is_said(text, tmp_path):
@@ -132,8 +133,9 @@ def test_a_configuration_from_a_file_is_what_the_run_keeps(copy, tmp_path):
     assert contents(copy) == before, "without options a run trains what it kept"
 
 
-def test_a_dictionary_goes_out_and_comes_back(staged, text, tmp_path):
-    assert "saelens layout in" in done("export", staged, tmp_path / "d").out
+def test_a_dictionary_goes_out_and_comes_back(staged, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert f"saelens layout in {tmp_path / 'd'}" in done("export", staged, "d").out
     arguments = (tmp_path / "d", "--text", text, *SIZES)
     place = ("--hook", "blocks.0.mlp.hook_post")
     assert "read as saelens" in done("import", tmp_path / "w", *arguments, *place).out
@@ -184,6 +186,7 @@ def test_hooks_lists_names_and_widths():
             ["harvest", "{tmp}/w", "--text", "no-such-dataset"], "is no file or folder", marks=pytest.mark.slow
         ),
         (["harvest", "{tmp}/w", "--text", "{text}", "--hook", "blocks.0.hook_mlp"], "did you mean"),
+        (["harvest", "{tmp}/w", "--text", "{text}", "--hook", "blocks.9.hook_z"], "expected: blocks.0 with one of"),
         (["harvest", "{tmp}/w", "--text", "{text}", "--context", "100000"], "longer than the model reads"),
         (["harvest", "{tmp}/w", "--text", "{text}", "--twin", "shuffled"], "--twin: Input should be"),
         (["harvest", "{tmp}/w", "--text", "{text}", "--dtype", "int4"], "--dtype: Input should be"),

@@ -81,9 +81,19 @@ def test_check_names_what_does_not_belong_there(copy):
     (copy / "runs/main/.index.partial").mkdir()
     (copy / "runs/main/run.json").write_text((copy / "runs/main/run.json").read_text().replace("64", "65"))
     ended = sparselex("check", copy)
-    assert ended.code == 1 and "3 of" in ended.out
+    assert ended.code == 1 and "2 of" in ended.out
     for words in ("notes.txt", ".index.partial", "is not as it was written"):
         assert words in ended.out
+
+
+@pytest.mark.parametrize("ending", [".partial", ".old", ".copy", ".lock"])
+def test_unfinished_work_is_said_and_is_no_damage(copy, ending):
+    (copy / f"runs/main/.dictionary{ending}").mkdir()
+    ended = done("check", copy)
+    assert f"runs/main/.dictionary{ending}: unfinished work of a command" in ended.out
+    assert "Everything that is finished is as it was written." in ended.out
+    (left,) = [one for one in done("check", copy, "--json").json if one["unfinished"]]
+    assert (left["place"], left["fault"], left["todo"]) == (f"runs/main/.dictionary{ending}", "", "")
 
 
 READERS = {

@@ -1,13 +1,15 @@
-"""What the demo says, and how long it expects things to take."""
+"""What the demo says, how long it expects things to take, and what it makes of options when it is given again."""
 
 import shutil
 
 import pytest
 
+from sparselex.base.workspace import Workspace
 from sparselex.recipes.run import Run
 from sparselex.recipes.stages.index import Index
 from sparselex.recipes.work.demo import _forecast
-from tests.support.command import done
+from tests.support.command import done, sparselex
+from tests.support.contents import contents
 from tests.support.small import write_documents
 
 
@@ -31,3 +33,76 @@ def test_the_forecast_of_an_index_follows_its_rows(small_workspace):
         for given in ({"train_rows": 1}, {"train_rows": n_rows // 2}, {"train_rows": None}, {})
     )
     assert few < many < whole == default, "this corpus is smaller than what is read of one"
+
+
+SMALL = ("--context", 64, "--tokens", 6_000, "--expansion", 0.125, "--k", 4)
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    return write_documents(tmp_path_factory.mktemp("demo") / "text")
+
+
+@pytest.fixture(scope="module")
+def made(text, tmp_path_factory):
+    """The workspace of a finished demo. Read only."""
+    w = tmp_path_factory.mktemp("demo") / "w"
+    done("demo", w, "--text", text, *SMALL, "--no-serve")
+    return w
+
+
+@pytest.mark.parametrize("given", [(), ("--k", 4), ("--tokens", 6_000, "--seed", 0), ("--replace",)])
+def test_options_that_are_left_out_are_as_the_runs_kept_them(made, given):
+    before = contents(made)
+    assert "everything is done already" in done("demo", made, "--no-serve", *given).out
+    assert contents(made) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (("--tokens", 7_000), "made with --tokens=6000, and not with --tokens=7000"),
+        (("--context", 32, "--k", 8), "made with --context=64, --k=4, and not with --context=32, --k=8"),
+        (("--expansion", 0.25), "made with --expansion=0.125, and not with --expansion=0.25"),
+        (("--hook", "blocks.0.hook_mlp_out"), "and not with --hook='blocks.0.hook_mlp_out'"),
+        (("--model", "embedded-b"), "made with --model='embedded', and not with --model='embedded-b'"),
+        (("--text", "stdlib"), "and not with --text='stdlib'"),
+        (("--cached",), "made with --cached=False, and not with --cached=True"),
+    ],
+)
+def test_other_options_are_refused_before_anything_is_read(made, given, words, monkeypatch):
+    monkeypatch.setattr(Run, "corpus", property(lambda run: pytest.fail("text was read")))
+    before = contents(made)
+    ended = sparselex("demo", made, "--no-serve", *given)
+    assert ended.code == 2 and words in ended.err and "another WORKSPACE, or add --replace" in ended.err
+    assert "--run" not in ended.err and contents(made) == before
+
+
+@pytest.mark.slow
+def test_a_twin_that_was_made_otherwise_than_the_run_is_refused(made, tmp_path):
+    """What a run is trained with now holds for its control too, whoever made it so."""
+    w = shutil.copytree(made, tmp_path / "w")
+    done("train", w, "--kind", "topk", "--expansion", 0.125, "--k", 2, "--replace")
+    ended = sparselex("demo", w, "--no-serve")
+    assert ended.code == 2 and "Run 'twin'" in ended.err and "train --kind='batchtopk'" in ended.err
+    done("demo", w, "--no-serve", "--replace")
+    assert Run.open(Workspace(w), "twin").manifest("dictionary").config["dictionary"]["kind"] == "topk"
+
+
+@pytest.mark.slow
+def test_a_default_that_is_written_out_is_no_other_option(text, tmp_path):
+    sizes = ("--text", text, "--context", 64, "--tokens", 6_000, "--expansion", 0.25, "--no-twin", "--no-serve")
+    done("demo", tmp_path / "w", *sizes)
+    done("demo", tmp_path / "w", "--k", 32, "--no-twin", "--no-serve")
+
+
+@pytest.mark.slow
+def test_a_twin_that_is_begun_later_is_made_like_the_run(text, tmp_path):
+    done("demo", tmp_path / "w", "--text", text, *SMALL, "--cached", "--no-twin", "--no-serve")
+    done("index", tmp_path / "w", "--n-top", 3, "--replace")
+    done("demo", tmp_path / "w", "--no-serve")
+    main, twin = (Run.open(Workspace(tmp_path / "w"), name) for name in ("main", "twin"))
+    assert twin.corpus.id == main.corpus.id and twin.is_cached
+    for verb in ("train", "index", "explain"):
+        assert twin.stage(verb) == main.stage(verb)
+    assert twin.stage("evaluate").controls == ()

@@ -48,6 +48,15 @@ def test_under_what_stands_on_it_nothing_changes(run, arguments, words):
     assert ended.code == 2 and words in ended.err and "--replace" in ended.err and "another --run" in ended.err
 
 
+def test_from_python_the_same_is_told_in_its_words(run):
+    for verb, options in (("train", TRAINING | {"k": 8}), ("index", {"n_top": 3})):
+        with pytest.raises(UserError, match=r"another name for Run.create, or replace=True"):
+            run.do(verb, **options)
+    moved = Run.create(run.workspace, "main", run.config.with_reads({"n_ctx": 32}))
+    with pytest.raises(UserError, match=r"another name for Run.create, or replace=True"):
+        moved.do("train")
+
+
 def test_without_options_a_run_goes_on_with_what_it_has(run):
     done("train", run.workspace.path)
     assert run.manifest("dictionary").config["dictionary"]["k"] == 4

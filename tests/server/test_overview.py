@@ -1,5 +1,6 @@
 """The overview: failures, missing parts and old reports are said plainly; charts hold what their records hold."""
 
+import html
 import json
 import os
 import shutil
@@ -9,8 +10,10 @@ from fastapi.testclient import TestClient
 
 from sparselex.atlas.records import SweepRow
 from sparselex.base.artifacts import identity, read_manifest
-from sparselex.base.figures import Figure
+from sparselex.base.config import Config
+from sparselex.base.figures import Figure, Figures
 from sparselex.base.runs import RunCard, StageCard
+from sparselex.base.staging import stage
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.records import DensityHistogram
 from sparselex.evaluate.report import write_report
@@ -35,8 +38,12 @@ def rewrite(workspace, run, **changes):
     workspace.keep(card, values["config"], workspace.run(run))
 
 
+def get(workspace, address):
+    return TestClient(create_app(workspace), base_url="http://127.0.0.1").get(address)
+
+
 def page_of(workspace) -> str:
-    return TestClient(create_app(workspace), base_url="http://127.0.0.1").get("/").text
+    return get(workspace, "/").text
 
 
 def test_every_figure_stands_beside_its_controls(workspace):
@@ -44,7 +51,7 @@ def test_every_figure_stands_beside_its_controls(workspace):
     report = json.loads(workspace.report.read_text())
     assert [figure.to_json() for group in page.groups for figure in group.figures] == report["figures"]
     assert next(iter(page.controls)) == "twin" and {"neurons", "pca"} <= set(page.controls)
-    assert page.reported == "main" and page.notices == [] and page.others == {}
+    assert page.reported == "main" and page.notices == [] and page.others == page.apart == {}
     assert list(page.densities) == ["main"] and list(page.densities["main"]) == ["main", "twin"]
     assert [run.card.twin for run in page.runs] == ["none", "reinitialised"]
     assert "control of main: reinitialised weights" in page_of(workspace)
@@ -125,8 +132,53 @@ def test_a_run_that_does_not_say_what_it_is_keeps_its_place(own):
     assert TestClient(create_app(own), base_url="http://127.0.0.1").get("/runs/twin/features").status_code == 409
 
 
-def test_an_empty_workspace_says_how_to_begin(tmp_path):
-    assert "sparselex demo" in page_of(Workspace.create(tmp_path / "empty"))
+class Nothing(Config):
+    """An artifact that is not told anything."""
+
+
+def compare(workspace, run, **values):
+    """Give a run a `diff` with these figures, beside one of a control."""
+    inputs = {"dictionary": workspace.artifacts(run)["dictionary"].id}
+    figures = [Figure(name=f"diff/{name}", value=value, n=7, definition="x") for name, value in values.items()]
+    with stage(workspace.run(run) / "diff", "diff", Nothing(), inputs) as staging:
+        Figures(figures=figures, controls={"random": figures[:1]}).write(staging.folder)
+        staging.finish()
+
+
+def test_figures_that_the_reported_run_has_not_stand_apart(own):
+    """Of a run that has nothing else, which has no column beside the reported figures, and of a twin."""
+    shutil.copytree(own.run("twin"), own.run("crossed"))
+    rewrite(own, "crossed", name="crossed", twin="none", twin_of=None)
+    for name in ("evaluation", "explanations"):
+        shutil.rmtree(own.run("crossed") / name)
+    compare(own, "crossed", shared_share=0.25, only_a_share=0.5)
+    compare(own, "twin", shared_share=0.75)
+    write_report(own)
+    page = overview(OpenWorkspace(own))
+    assert list(page.apart) == ["crossed", "twin"] and page.others == {} and page.notices == []
+    (group,) = page.apart["crossed"].groups
+    assert group.name == "diff" and [figure.value for figure in group.figures] == [0.25, 0.5]
+    assert list(page.apart["crossed"].controls) == ["random"]
+    text = page_of(own)
+    assert "Figures that main has not: crossed, beside its controls" in text and text.count("shared share") == 2
+    assert "other runs, no controls" not in text, "a column without a value"
+
+
+def test_an_empty_workspace_says_how_to_begin_from_any_folder(tmp_path):
+    empty = Workspace.create(tmp_path / "an empty one")
+    assert f"sparselex demo {empty.typed}" in html.unescape(page_of(empty))
+
+
+def test_runs_that_were_begun_are_not_told_to_be_started(own):
+    """While its first stage is at work a workspace has nothing finished, and is not empty."""
+    shutil.copytree(own.run("main"), own.run("begun"), ignore=shutil.ignore_patterns("[!r]*"))
+    rewrite(own, "begun", name="begun")
+    assert overview(OpenWorkspace(own)).begun == ["begun"]
+    assert "Begun, with nothing finished yet: begun." in page_of(own)
+    for run in ("main", "twin"):
+        shutil.rmtree(own.run(run))
+    text = page_of(own)
+    assert "Begun, with nothing finished yet: begun." in text and "sparselex demo" not in text
 
 
 def test_a_model_whose_path_is_no_utf8(own):
@@ -141,6 +193,12 @@ def test_a_damaged_index_is_no_missing_page(own):
     (own.run("main") / "index" / "positions.npy").write_bytes(b"")
     found = TestClient(create_app(own), base_url="http://127.0.0.1").get("/runs/main/features/1")
     assert found.status_code == 409 and "damaged" in found.text and "cannot be shown" in found.text
+
+
+def test_what_is_not_explained_yet_says_what_explains_it(own):
+    own.database.unlink()
+    latent = next(row["latent"] for row in get(own, "/runs/main/features.json").json()["rows"] if not row["flags"])
+    assert f"sparselex explain {own.typed} --run main" in get(own, f"/runs/main/features/{latent}").text
 
 
 def test_a_replaced_index_is_opened_again(own):

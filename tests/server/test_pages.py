@@ -106,6 +106,22 @@ def test_the_theme_button_and_the_keys(browser, address):
     tab.keyboard.press("/")
     tab.keyboard.type("jrk")
     assert tab.locator("#search").input_value() == "jrk"
+    for page in ("/runs/main/features/5", "/about/main"):
+        tab.goto(address + page)
+        tab.keyboard.press("/")
+        tab.wait_for_url("**/runs/main/features#search")
+        tab.wait_for_function("document.activeElement.id === 'search'")
+    tab.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_link_among_quiet_words_is_seen_to_be_one(browser, address, scheme):
+    tab = browser.new_page(color_scheme=scheme)
+    tab.goto(address + "/runs/main/features?q=return")
+    line = "element => getComputedStyle(element).textDecorationLine"
+    assert tab.get_by_text("Show all").evaluate(line) == "underline"
+    assert {tab.locator(".words a").nth(n).evaluate(line) for n in range(3)} == {"none"}
     tab.close()
 
 
@@ -233,7 +249,7 @@ def test_search_sort_and_pages(client, small_index):
     assert get(q="no such words anywhere")["n_found"] == 0
     found = get(q="return")
     assert 0 < found["n_found"] < small_index.d_sae
-    assert get(page=10**6)["page"] == get()["n_pages"] and get(sort="nonsense")["sort"] == "score"
+    assert get(page=10**6)["page"] == get()["n_pages"]
     assert get(q='"; DROP TABLE explanation; --')["n_found"] == 0
 
 
@@ -263,8 +279,9 @@ def test_nonsense_ends_in_a_plain_sentence(client, page):
 
 
 def test_impossible_options_are_refused_in_words(client):
-    found = client.get("/runs/main/features?page=two")
-    assert found.status_code == 400 and "impossible" in found.text and "page" in found.text
+    for option in ("page=two", "page=0", "page=-1", "sort=nonsense", "order=up"):
+        found = client.get(f"/runs/main/features?{option}")
+        assert found.status_code == 400 and "impossible" in found.text and option.partition("=")[0] in found.text
     assert client.get("/runs/main/features", params={"q": "x" * 201}).status_code == 400
     assert client.get("/runs/main/features", params={"q": "\x00\ud7ff'"}).status_code == 200
     assert client.post("/").status_code == 405

@@ -30,6 +30,9 @@ class Checked(Config):
     todo: str = ""
     """What to do about that."""
 
+    unfinished: str = ""
+    """Why it is there, if it is what a command leaves that has not ended: no damage, and taken up again."""
+
 
 def check_workspace(workspace: Workspace, read_rows: Callable[[Path], None] = lambda path: None) -> Iterator[Checked]:
     """Look at every artifact, run and table of a workspace, one after the other; nothing is changed.
@@ -44,13 +47,13 @@ def check_workspace(workspace: Workspace, read_rows: Callable[[Path], None] = la
     if workspace.database.exists():
         yield _looked_at(workspace, workspace.database, partial(_database, read_rows))
     for left in sorted(path for path in workspace.path.rglob(".*") if path.suffix in _LEFT):
-        fault = "was left by a command that is at work or was stopped"
-        todo = "give the command that was stopped again, it goes on; or delete it."
-        yield Checked(place=_place(workspace, left), fault=fault, todo=todo)
+        yield Checked(place=_place(workspace, left), unfinished=_UNFINISHED)
 
 
 _LEFT = (".partial", ".old", ".copy", ".lock")
 """Endings of hidden files and folders beside artifacts that are being made."""
+
+_UNFINISHED = "unfinished work of a command that is at work, or was stopped and goes on when it is given again"
 
 
 def _looked_at(workspace: Workspace, path: Path, look: Callable[[Path], dict[str, Any]]) -> Checked:

@@ -104,8 +104,8 @@ METRICS: Registry[Metric] = Registry(
             columns={"l0": Column(lambda x, x_hat, l0: l0)},
         ),
         "fvu": Metric(
-            "fraction of variance unexplained: squared error over squared distance from the mean, summed over tokens "
-            "in float64",
+            "fraction of variance unexplained: squared error over squared distance from the mean of the same test "
+            "tokens, both summed over tokens in float64",
             lambda s: s["error"] / s["spread"],
             columns={"error": Column(_error, squared=True), "square": Column(_square, squared=True)},
             better="lower",

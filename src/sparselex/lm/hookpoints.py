@@ -100,8 +100,9 @@ def _unknown(hook: Hook, model: Any, family: Family | None, n_layers: int) -> Us
             "use hook_resid_pre, hook_attn_out or hook_mlp_out of the same block.",
         )
     near = difflib.get_close_matches(name, names(family, n_layers), n=3, cutoff=0.4)
+    blocks = "blocks.0" if n_layers == 1 else f"blocks.0 … blocks.{n_layers - 1}"
     return UserError(
         f"Unknown hook {name!r}.",
-        f"blocks.0 … blocks.{n_layers - 1} with one of {', '.join(family.sites)}, or module:<dotted path>",
+        f"{blocks} with one of {', '.join(family.sites)}, or module:<dotted path>",
         f"did you mean {', '.join(near)}?" if near else "run `sparselex hooks MODEL` for the whole list.",
     )

@@ -1,23 +1,36 @@
 """The demo: one run and its random-weight twin through every stage. What is still to be done is told without loading
 PyTorch."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from sparselex.base.bounds import Count, Expansion, Seed
+from sparselex.base.errors import UserError
 from sparselex.base.workspace import MAIN, Workspace
-from sparselex.recipes.config import Reads, RunConfig, twin_of
-from sparselex.recipes.folder import RunFolder
-from sparselex.recipes.option import Option
+from sparselex.recipes.choice import TrainingChoice
+from sparselex.recipes.config import Beginning, Reads, RunConfig, twin_of
+from sparselex.recipes.folder import RunFolder, differences
+from sparselex.recipes.option import Option, flag_of
 
 TWIN = "twin"
 """Name of the run that is the demo's control."""
 
+VERBS = ("train", "index", "explain", "evaluate")
+"""The stages that every run of the demo goes through."""
+
+_WHERE = ("device", "trust_remote_code", "twin_of")
+"""What may change between two demos: it decides nothing about what is made."""
+
+_LATENTS = 32
+"""Latents active per token of the types that have such a number, where none is given."""
+
 
 class Demo(Reads):
     """Make a graded dictionary from start to end: corpus, training, index, explanations, evaluation, and the same on a
-    random-weight twin. Killed at any moment, the same command goes on; run again, it does nothing twice."""
+    random-weight twin. Killed at any moment, the same command goes on; run again, it does nothing twice, and what is
+    left out then is as the workspace has it."""
 
     expansion: Expansion = 8.0
     """Latents per activation dimension."""
@@ -43,9 +56,16 @@ class Demo(Reads):
     port: Annotated[int, Field(ge=0, le=65535), Option(in_passing=True)] = 8321
     """Port of the browser; 0 takes a free one."""
 
-    def run_config(self) -> RunConfig:
+    def run_config(self, kept: RunConfig | None = None) -> RunConfig:
+        """What the demo's run reads and trains: in what was given as the demo says, in all else as an earlier one
+        `kept` it. Raises `UserError` where a value is impossible."""
         training = {"expansion": self.expansion, "k": self.k, "seed": self.seed}
-        return super().run_config().with_stage("train", training)
+        if kept is None:
+            return super().run_config().with_stage("train", training)
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        told = {name: value for name, value in given.items() if name in training}
+        reads = kept.with_reads({name: value for name, value in given.items() if name in Reads.model_fields})
+        return reads.with_stage("train", training | kept.stages.get("train", {}) | told)
 
 
 class Plan:
@@ -53,8 +73,8 @@ class Plan:
 
     def __init__(self, workspace: Workspace, name: str, config: RunConfig, *, cached: bool):
         self.folder = RunFolder.create(workspace, name, config)
-        verbs = (["harvest"] if cached else []) + ["train", "index", "explain", "evaluate"]
-        self.stages = [self.folder.stage(verb) for verb in verbs]
+        cached = cached or "harvest" in self.folder.config.stages
+        self.stages = [self.folder.stage(verb) for verb in (*(["harvest"] if cached else []), *VERBS)]
         self.done = [stage for stage in self.stages if self.folder.is_done(stage)]
         for stage in self.done:  # as the run keeps it: what was taken, not what was asked for
             self.folder.config = self.folder.config.with_stage(stage.verb, stage.kept())
@@ -66,7 +86,54 @@ class Plan:
 
 
 def plans(workspace: Workspace, demo: Demo) -> list[Plan]:
-    """What a demo goes through: `main` and, unless told otherwise, its `twin`."""
-    config = demo.run_config()
-    runs = {MAIN: config} | ({TWIN: twin_of(config)} if demo.twin else {})
+    """What a demo goes through: `main` and, unless told otherwise, its `twin`.
+
+    Raises `UserError` where one of them was made otherwise than the demo is told, before anything is read.
+    """
+    kept = {name: RunFolder.open(workspace, name).config for name in (MAIN, TWIN) if name in workspace.begun()}
+    main = demo.run_config(kept.get(MAIN))
+    runs = {MAIN: main} | ({TWIN: _twin(main, kept.get(TWIN))} if demo.twin else {})
+    if not demo.replace:
+        for name in filter(kept.__contains__, runs):
+            _check_as_made(workspace, name, runs[name], demo)
     return [Plan(workspace, name, run, cached=demo.cached) for name, run in runs.items()]
+
+
+def _twin(main: RunConfig, kept: RunConfig | None) -> RunConfig:
+    """The control of a run: it reads and is trained as the run is now. In the other stages it goes on as an earlier
+    demo `kept` them, and begins as the run has them."""
+    twin = twin_of(main)
+    begins = {verb: twin.stages[verb] for verb in ("harvest", *VERBS) if verb in twin.stages}
+    if kept is not None:
+        begins = {verb: begins[verb] for verb in VERBS if verb in begins} | kept.stages | {"train": begins["train"]}
+    return twin.with_stages(begins)
+
+
+def _check_as_made(workspace: Workspace, name: str, config: RunConfig, demo: Demo) -> None:
+    kept, made = RunFolder.open(workspace, name).config, workspace.artifacts(name)
+    was, now = (_reads(one) for one in (kept, RunFolder.create(workspace, name, config).config))
+    if "dictionary" in made:
+        was |= _training(kept) | {"--cached": "harvest" in kept.stages}
+        now |= _training(config) | {"--cached": demo.cached or "harvest" in kept.stages}
+    if made and (found := differences(was, now)):
+        raise UserError(
+            f"Run {name!r} of {workspace.path} was made with {found[0]}, and not with {found[1]}.",
+            "what it was made with; options that are left out are as they were",
+            "give the same options or none, choose another WORKSPACE, or add --replace: it is then made anew.",
+        )
+
+
+def _reads(config: RunConfig) -> dict[str, Any]:
+    """What a run reads, by option."""
+    return {
+        flag_of(name, field): config.reads[name] for name, field in Beginning.model_fields.items() if name not in _WHERE
+    }
+
+
+def _training(config: RunConfig) -> dict[str, Any]:
+    """How a run is trained, by option; of those of `train` that the demo has not, with the verb before them."""
+    kept: Mapping[str, Any] = config.stages.get("train", {})
+    choice = {name: kept[name] for name in TrainingChoice.model_fields if name in kept}
+    values = TrainingChoice.parse(choice | {"k": choice.get("k") or _LATENTS}, "the options of train").to_json()
+    before = {name: "" if name in ("expansion", "k", "seed") else "train " for name in values}
+    return {before[name] + flag_of(name, TrainingChoice.model_fields[name]): value for name, value in values.items()}

@@ -20,6 +20,7 @@ from sparselex.text.identity import text_stamp
 
 TICKETS = "tickets.json"
 _TEXT = "text"
+_IN_PYTHON = "(from Python: another name for Run.create, or replace=True)."
 
 
 def stage_cards() -> tuple[StageCard, ...]:
@@ -142,7 +143,7 @@ class RunFolder:
         raise UserError(
             f"Run {self.name!r} has its {to.name} already, made with {kept}, and not with {told}{said}.",
             "what it was made with, or a run of its own",
-            "leave the options out to go on with it, give the new one another --run, or add --replace.",
+            "leave the options out to go on with it, give the new one another --run, or add --replace " + _IN_PYTHON,
         )
 
     def reads_otherwise(self) -> tuple[str, str] | None:
@@ -158,7 +159,8 @@ class RunFolder:
             raise UserError(
                 f"Run {self.name!r} has {made}, made with {found[0]}; it was told {found[1]}.",
                 "what these were made with, or a run of its own",
-                "leave that out, give the new one another --run, or add --replace: what was made is then taken away.",
+                "leave that out, give the new one another --run, or add --replace, which takes away what was made "
+                + _IN_PYTHON,
             )
 
     def manifest(self, name: str) -> Manifest:

@@ -28,7 +28,7 @@ class Evaluate(Stage, EvaluateConfig):
     def line(self, run: Any, shown: Report) -> str:
         figures = {figure.name: figure for figure in Figures.read(run.folder / self.makes).figures}
         said = (f"{name} {_value(figures.get(f'core/{field}'))}" for name, field in _SAID.items())
-        return ", ".join(said) + f", in {run.folder / self.makes}"
+        return f"on test documents {', '.join(said)}, in {run.folder / self.makes}"
 
 
 _SAID = {"L0": "l0", "FVU": "fvu", "loss recovered": "loss_recovered_mean"}

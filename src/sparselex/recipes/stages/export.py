@@ -34,7 +34,7 @@ class Export(Stage):
     """Whose layout; that of circuit-tracer is for transcoders."""
 
     def shown(self, run: Any) -> Exported:
-        return Exported(layout=self.layout, folder=self.to)
+        return Exported(layout=self.layout, folder=self.to.absolute())
 
     def line(self, run: Any, shown: Exported) -> str:
         return f"{shown.layout} layout in {shown.folder}"

@@ -63,7 +63,7 @@ def trained(manifest: Manifest) -> str:
     if "n_tokens" in notes:
         said.append(f"{notes['n_tokens']:,} tokens in {notes['n_steps']:,} steps")
     if (held_out := notes.get("held_out")) is not None:
-        said.append(f"on held-out text L0 {held_out['l0']:.1f}, FVU {held_out['fvu']:.3f}")
+        said.append(f"on validation documents L0 {held_out['l0']:.1f}, FVU {held_out['fvu']:.3f}")
     if "n_dead" in notes:
         said.append(f"{notes['n_dead']:,} dead")
     return ", ".join(said)

@@ -65,6 +65,9 @@ class NeighbourView(Config):
 class FeaturePage(PageRecord):
     """`/runs/<run>/features/<latent>`: everything about one feature."""
 
+    typed: str
+    """The whole path of the workspace, as it can be typed into a shell."""
+
     run: RunCard
     """What the run says of itself."""
 
@@ -147,6 +150,7 @@ def feature(opened: OpenWorkspace, run: str, latent: Latent) -> FeaturePage:
     record, windows = index.record(latent), Windows(index, latent, found.texts)
     return FeaturePage(
         title=f"{run} / {latent}",
+        typed=opened.workspace.typed,
         run=opened.card(run),
         sites=index.sites,
         latent=latent,

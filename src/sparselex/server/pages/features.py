@@ -1,11 +1,11 @@
 """`/runs/<run>/features`: the list, sorted and searched, and the door to any of it."""
 
 import random
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import StringConstraints
+from pydantic import PositiveInt, StringConstraints
 
 from sparselex.base.config import Config
 from sparselex.base.runs import RunCard
@@ -15,7 +15,9 @@ from sparselex.server.opened import OpenIndex, OpenWorkspace
 from sparselex.server.page import TEMPLATES, Elsewhere, Page, PageRecord
 from sparselex.server.pages.parts import EntryView, entry
 
-SORTS = ("latent", "score", "density", "max")
+Sort = Literal["latent", "score", "density", "max"]
+"""Columns that the list can be sorted by."""
+
 PER_PAGE = 50
 DENSE_ABOVE = 0.1
 """Density above which a latent is called dense."""
@@ -72,7 +74,7 @@ class FeaturesPage(PageRecord):
     query: str
     """The search: words of explanations or tokens, or a latent's number."""
 
-    sort: str
+    sort: Sort
     """Column of the order."""
 
     descending: bool
@@ -80,17 +82,21 @@ class FeaturesPage(PageRecord):
 
 
 def features(
-    opened: OpenWorkspace, run: str, q: Words = "", sort: str = "score", order: str = "desc", page: int = 1
+    opened: OpenWorkspace,
+    run: str,
+    q: Words = "",
+    sort: Sort = "score",
+    order: Literal["asc", "desc"] = "desc",
+    page: PositiveInt = 1,
 ) -> FeaturesPage:
-    """One page of the list. Unknown sort columns and page numbers out of range fall back to the nearest."""
+    """One page of the list; a number beyond the last page is the last one's, since lists grow shorter."""
     found, descending = opened.index(run), order != "asc"
     index, entries = found.index, opened.explained.entries(found.index)
     query = "".join(char for char in q if char.isprintable()).strip()
-    sort = sort if sort in SORTS else "score"
     latents = _matching(opened, found, query)
     latents = latents[_order(index, entries, latents, sort, descending)]
     n_pages = max(1, -(-len(latents) // PER_PAGE))
-    page = min(max(1, page), n_pages)
+    page = min(page, n_pages)
     shown = latents[(page - 1) * PER_PAGE : page * PER_PAGE].tolist()
     return FeaturesPage(
         title=f"{run}: features",
@@ -141,7 +147,7 @@ def _matching(opened: OpenWorkspace, found: OpenIndex, query: str) -> NDArray[np
 
 
 def _order(
-    index: FeatureIndex, entries: Entries, latents: NDArray[np.int64], sort: str, descending: bool
+    index: FeatureIndex, entries: Entries, latents: NDArray[np.int64], sort: Sort, descending: bool
 ) -> NDArray[np.int64]:
     """Places of `latents` in order; what has no value comes last either way."""
     if sort == "latent":

@@ -1,22 +1,29 @@
 """`/`: what was trained on what, and the figures beside their controls."""
 
 from collections.abc import Callable
-from itertools import groupby
 from typing import TypeVar
 
 from sparselex.atlas.records import SweepReport
 from sparselex.base.artifacts import Manifest
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
-from sparselex.base.figures import Figure
 from sparselex.base.runs import RunCard
 from sparselex.evaluate.comparisons import Comparison
-from sparselex.evaluate.config import control_words
 from sparselex.evaluate.records import DensityHistogram
 from sparselex.evaluate.report import Report
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, Page, PageRecord
-from sparselex.server.reported import density, not_as_written, reported
+from sparselex.server.reported import (
+    FigureGroup,
+    FiguresApart,
+    apart,
+    controls_of,
+    density,
+    grouped,
+    not_as_written,
+    reported,
+    shared,
+)
 from sparselex.text.splits import Split
 
 T = TypeVar("T")
@@ -66,27 +73,23 @@ class CorpusSummary(Config):
     """Runs that read it."""
 
 
-class FigureGroup(Config):
-    """Figures whose names begin alike."""
-
-    name: str
-    """Beginning of the names, such as `core`."""
-
-    figures: list[Figure]
-    """The figures with their controls."""
-
-
 class OverviewPage(PageRecord):
     """`/`: the workspace at a glance."""
 
     workspace: str
     """Name of the workspace's folder."""
 
+    typed: str
+    """The whole path of that folder, as it can be typed into a shell."""
+
     corpora: list[CorpusSummary]
     """Every text that some run has read."""
 
     runs: list[RunSummary]
-    """Every run, twins behind the run that they are controls of."""
+    """Every run that has finished something, twins behind the run that they are controls of."""
+
+    begun: list[str]
+    """Runs that were begun and have finished nothing yet."""
 
     reported: str
     """The run whose figures are reported; empty if nothing is reported yet."""
@@ -101,7 +104,10 @@ class OverviewPage(PageRecord):
     """Every figure against that of every control."""
 
     others: dict[str, dict[str, float]]
-    """The same figures of runs that are no controls, by run and figure."""
+    """The same figures of runs that are no controls, by run and figure; runs that have none of them are left out."""
+
+    apart: dict[str, FiguresApart]
+    """Figures that the reported run has not, by the run that has them."""
 
     verdicts: list[str]
     """What follows from the comparisons, in words."""
@@ -123,21 +129,24 @@ class OverviewPage(PageRecord):
 def overview(opened: OpenWorkspace) -> OverviewPage:
     """The workspace at a glance."""
     name, cards, tried = opened.workspace.path.name, opened.cards(), Tried()
-    report = tried(lambda: reported(opened), None)
+    written = tried(lambda: reported(opened), None)
     readable = [card for card in cards.values() if isinstance(card, RunCard)]
-    figures = report.figures if report else []
+    figures = written.figures if written else []
     page = OverviewPage(
         title=f"{name}: overview",
         workspace=name,
+        typed=opened.workspace.typed,
         corpora=tried(lambda: _corpora(opened, readable), []),
         runs=[_run(opened, run, card, tried) for run, card in cards.items()],
-        reported=report.run if report else "",
-        groups=_groups(figures),
-        controls=_controls(figures, readable),
-        comparisons=report.comparisons if report else [],
-        others=report.others if report else {},
-        verdicts=report.verdicts if report else [],
-        notices=_notices(opened, report),
+        begun=[run for run in opened.workspace.begun() if run not in cards],
+        reported=written.run if written else "",
+        groups=grouped(figures),
+        controls=controls_of(figures, readable),
+        comparisons=written.comparisons if written else [],
+        others=shared(written) if written else {},
+        apart=tried(lambda: apart(opened, written, readable), {}) if written else {},
+        verdicts=written.verdicts if written else [],
+        notices=_notices(opened, written),
         densities=tried(lambda: _densities(opened, readable), {}),
         sweeps=tried(lambda: _sweeps(opened), {}),
     )
@@ -162,28 +171,14 @@ class Tried:
 PAGE = Page(path="/", build=overview, template=TEMPLATES / "overview.html")
 
 
-def _groups(figures: list[Figure]) -> list[FigureGroup]:
-    """Figures in their order, gathered by all of their name but the last part."""
-    parts = groupby(figures, key=lambda figure: figure.name.rpartition("/")[0])
-    return [FigureGroup(name=name, figures=list(found)) for name, found in parts]
-
-
-def _controls(figures: list[Figure], cards: list[RunCard]) -> dict[str, str]:
-    """Twins first."""
-    names = dict.fromkeys(name for figure in figures for name in figure.controls)
-    twins = {card.name: f"the same recipe on the model with {card.twin} weights" for card in cards if card.twin_of}
-    found = {name: twins[name] for name in names if name in twins}
-    return found | {name: control_words(name) for name in names if name not in twins}
-
-
-def _notices(opened: OpenWorkspace, report: Report | None) -> list[str]:
+def _notices(opened: OpenWorkspace, written: Report | None) -> list[str]:
     if not opened.workspace.runs():
         return []
-    if report is None:
+    if written is None:
         command = f"sparselex evaluate {opened.workspace.typed}"
         return [f"No figures yet: “{command}” measures them and writes the report."]
-    stale = [f"{kind} is left out: what it was measured on has been replaced since." for kind in report.stale]
-    return [*filter(None, [not_as_written(opened, report)]), *stale]
+    stale = [f"{kind} is left out: what it was measured on has been replaced since." for kind in written.stale]
+    return [*filter(None, [not_as_written(opened, written)]), *stale]
 
 
 def _sweeps(opened: OpenWorkspace) -> dict[str, SweepReport]:

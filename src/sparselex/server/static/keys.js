@@ -1,5 +1,5 @@
 // @ts-check
-// Keys of the pages: / goes to the search; j, k and r follow the links to other features.
+// Keys of the pages: / goes to the search of the page or else of its run; j, k and r follow the links to other features.
 
 /** @type {Record<string, string>} */
 const LINKS = { j: "next", k: "previous", r: "random" };
@@ -8,12 +8,18 @@ export function followKeys() {
   document.addEventListener("keydown", (event) => {
     const writing = event.target instanceof HTMLInputElement;
     if (event.ctrlKey || event.metaKey || event.altKey || writing) return;
-    if (event.key === "/") {
-      const search = document.getElementById("search");
-      if (search) event.preventDefault();
-      search?.focus();
-    }
+    if (event.key === "/") search(event);
     const link = document.getElementById(LINKS[event.key] ?? "");
     if (link instanceof HTMLAnchorElement) link.click();
   });
+}
+
+/** @param {KeyboardEvent} event */
+function search(event) {
+  const field = document.getElementById("search");
+  const list = document.querySelector(".bar nav a[href$='/features']");
+  if (field || list) event.preventDefault();
+  field?.focus();
+  // A browser puts the focus where the fragment of an address leads.
+  if (!field && list instanceof HTMLAnchorElement) location.assign(`${list.href}#search`);
 }
