@@ -182,7 +182,7 @@ def test_a_foreign_format(installed, tmp_path):
 
 def test_a_metric(run):
     found = figure(run, "core/largest_error")
-    assert found.value > 0 and found.se > 0 and found.n_units == 8
+    assert found.value > 0 and found.se > 0 and found.n_units == 6
     assert {"neurons", "differences"} <= set(found.controls)
 
 

@@ -30,7 +30,10 @@ from sparselex.lm.subject import Readable
 from sparselex.text.rows import TokenRows, split_positions
 from sparselex.text.splits import SPLITS, Split
 
-DIRECT_PATH = "direct path through the residual stream; later layers and the final norm's scale are left out"
+DIRECT_PATH = (
+    "direct path through the residual stream; later layers and the final norm's scale are left out, so that the order "
+    "of tokens says more than the size"
+)
 """What logit effects are of, as the index notes it."""
 
 NO_DIRECTIONS = "What was indexed codes activations and has no directions of its own."

@@ -46,7 +46,7 @@ class TokenView(Config):
     """Printable text."""
 
     value: float
-    """Logit change per unit of activation."""
+    """What a unit of activation adds to the logit by the direct path, before the final norm's scale."""
 
 
 class NeighbourView(Config):
