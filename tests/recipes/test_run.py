@@ -35,6 +35,14 @@ def test_the_twin_is_the_same_run_on_other_weights(small_workspace):
     assert cards[0].sites == cards[1].sites and cards[0].corpus == cards[1].corpus is not None
 
 
+def test_a_run_opens_by_the_folder_of_its_workspace(small_workspace, tmp_path):
+    for folder in (small_workspace.path, str(small_workspace.path)):
+        assert Run.open(folder, "twin").config == Run.open(small_workspace, "twin").config
+    with pytest.raises(UserError, match="no sparselex workspace"):
+        Run.open(tmp_path)
+    assert Run.create(tmp_path / "new", "main", new_run("embedded", "stdlib")).workspace.path == tmp_path / "new"
+
+
 @pytest.mark.slow
 def test_a_cached_and_a_live_run_see_the_same_tokens(tmp_path):
     config = small_config(write_documents(tmp_path / "text"))

@@ -81,15 +81,18 @@ class RunFolder:
             )
 
     @classmethod
-    def open(cls, workspace: Workspace, name: str = "main") -> Self:
-        """The run as it was configured by an earlier stage. Raises `UserError` if there is none of that name."""
+    def open(cls, workspace: Workspace | Path | str, name: str = "main") -> Self:
+        """The run as it was configured by an earlier stage, of a workspace or of the one in a folder. Raises
+        `UserError` if there is none of that name."""
+        workspace = workspace if isinstance(workspace, Workspace) else Workspace(workspace)
         config = RunConfig.parse(workspace.settings(name), str(workspace.run(name) / "run.json"))
         return cls(workspace, name, config, goes_on=True)
 
     @classmethod
-    def create(cls, workspace: Workspace, name: str, config: RunConfig) -> Self:
+    def create(cls, workspace: Workspace | Path | str, name: str, config: RunConfig) -> Self:
         """A run that reads what `config` says; options that earlier stages of a run of that name took are kept, and
         where it names no place in the model, the places that were read."""
+        workspace = workspace if isinstance(workspace, Workspace) else Workspace.create(workspace)
         if name in workspace.begun():
             kept = cls.open(workspace, name).config
             places = {"hook": config.hook or kept.hook, "target": config.target or kept.target}
