@@ -10,6 +10,9 @@ from sparselex.base.sites import Sites
 from sparselex.dictionaries.controls.bases import principal_components
 from sparselex.dictionaries.controls.neurons import neurons
 from sparselex.dictionaries.files import load_dictionary
+from sparselex.dictionaries.types.jumprelu import JumpReLUConfig
+from sparselex.dictionaries.types.relu import ReLUConfig
+from sparselex.dictionaries.types.topk import TopKConfig
 from sparselex.evaluate.core import Subject, core_sums
 from sparselex.evaluate.core_figures import core_estimates, core_figures
 from sparselex.evaluate.latents import density_histogram, latent_figures
@@ -192,3 +195,14 @@ def test_an_evaluation_on_disk_says_where_and_on_what_it_was_measured(small_work
     for figure in found.controls["pca"]:
         influences = found.influences.of("pca", figure.name)
         assert figure.failure or np.sqrt(np.square(influences).sum()) == pytest.approx(figure.se)
+
+
+def test_what_l0_was_asked_for_is_what_decided_in_training():
+    size = {"d_in": 6, "d_sae": 12}
+    asked = [
+        TopKConfig(**size, k=5).asked_l0,
+        JumpReLUConfig(**size, target_l0=5).asked_l0,
+        JumpReLUConfig(**size, sparsity="tanh").asked_l0,
+        ReLUConfig(**size, l1=1.0).asked_l0,
+    ]
+    assert asked == [5.0, 5.0, None, None]

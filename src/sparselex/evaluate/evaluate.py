@@ -36,8 +36,10 @@ def evaluate(
     to: Path | str,
     *,
     inputs: Mapping[str, str],
+    asked_l0: float | None = None,
 ) -> Evaluation:
-    """Measure on test documents and write the evaluation to `to`; unchanged work is not done again.
+    """Measure on test documents and write the evaluation to `to`; unchanged work is not done again. `asked_l0` is what
+    the dictionary was trained for, if it was for an L0, for the report to say how far it is off.
 
     A transcoder is judged at what it writes; its control dictionaries are autoencoders of that. With several sites the
     figures of `core/` are averages over sites (each in its own units, spliced alone), and each site has its own under
@@ -58,7 +60,7 @@ def evaluate(
             influences=influences,
         )
         found.write(staging.folder)
-        staging.finish({"asked_l0": dictionary.config.asked_l0})
+        staging.finish({"asked_l0": asked_l0})
     return found
 
 

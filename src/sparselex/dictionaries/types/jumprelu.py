@@ -51,6 +51,10 @@ class JumpReLUConfig(EncoderConfig):
         """`k` is aimed at."""
         return super().field_of("target_l0" if choice == "k" else choice)
 
+    @property
+    def asked_l0(self) -> float | None:
+        return self.target_l0 if self.sparsity == "target_l0" else None
+
 
 class JumpReLU(EncoderDictionary):
     """JumpReLU sparse autoencoder: `act = pre * (pre |W_dec_i| > threshold_i)`.

@@ -11,8 +11,11 @@ from sparselex.recipes.stages.evaluate import Evaluate
 def evaluate_run(run: Run, stage: Evaluate) -> None:
     """Measure the run's dictionary beside its controls, and write the report."""
     index, dictionary, config = run.index, run.dictionary, stage.part(EvaluateConfig)
-    inputs = {"index": index.id, "dictionary": run.manifest("dictionary").id, "model": run.model.id}
-    evaluate(run.model, dictionary, index, run.sites, config, run.folder / Evaluate.makes, inputs=inputs)
+    made, to = run.manifest("dictionary"), run.folder / Evaluate.makes
+    inputs = {"index": index.id, "dictionary": made.id, "model": run.model.id}
+    # What other projects asked for, their files do not say: fields of ours hold defaults then.
+    asked_l0 = None if "source" in made.config else dictionary.config.asked_l0
+    evaluate(run.model, dictionary, index, run.sites, config, to, inputs=inputs, asked_l0=asked_l0)
     run.keep_options(stage)
     write_report(run.workspace)
 
