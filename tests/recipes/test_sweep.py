@@ -14,6 +14,7 @@ from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.cli.tables import print_sweep
 from sparselex.dictionaries.files import load_dictionary
+from sparselex.evaluate.rows import rows_to_judge
 from sparselex.recipes.run import Run
 from sparselex.recipes.stages.sweep import SWEPT, Sweep
 from sparselex.recipes.work.choices import train_config
@@ -61,8 +62,7 @@ def test_its_figures_equal_a_direct_look(swept):
     run, found = swept
     row = found.rows[0]
     dictionary = load_dictionary(run.folder / SWEPT / row.name)
-    test = run.corpus.row_ranges["test"]
-    rows = np.unique(np.linspace(test.start, test.stop - 1, min(20, len(test))).round().astype(np.int64))
+    rows = rows_to_judge(run.corpus, 20)
     tokens = torch.from_numpy(np.asarray(run.corpus.tokens[rows]).astype(np.int64))
     text = torch.from_numpy(run.corpus.text_mask(rows))
     x = run.model.run(tokens, read=[row.hook], logits=False).values[row.hook][text]

@@ -20,7 +20,7 @@ Prefetch = Annotated[int, Field(ge=0, le=64)]
 class HarvestConfig(Config):
     """Which text is read, and how its activations lie on disk."""
 
-    splits: tuple[Split, ...] = Field(("train",), min_length=1)
+    splits: tuple[Split, ...] = Field(default=("train",), min_length=1)
     """Splits of the corpus."""
 
     batch_rows: BatchRows = 32

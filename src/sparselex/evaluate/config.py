@@ -1,9 +1,12 @@
 """What is measured, on how much: a configuration that can be read without loading PyTorch."""
 
+from functools import lru_cache
+
 from pydantic import Field
 
 from sparselex.base.bounds import BatchRows, Count, Listed
 from sparselex.base.config import Config
+from sparselex.base.errors import UserError
 from sparselex.base.registry import summary
 from sparselex.dictionaries.kinds import CONTROLS, Control
 
@@ -28,11 +31,16 @@ class EvaluateConfig(Config):
     batch_rows: BatchRows = 16
     """Rows in a forward pass; logits of all of them are in memory several times."""
 
-    dense_above: float = Field(0.1, ge=0, le=1)
+    dense_above: float = Field(default=0.1, ge=0, le=1)
     """Density above which a latent counts as dense."""
 
 
+@lru_cache(maxsize=64)
 def control_words(name: str) -> str:
-    """What a control dictionary is, within a sentence: the first line that its maker says of itself."""
-    said = summary(CONTROLS.address(name)).partition("\n")[0] if name in CONTROLS.names() else ""
+    """What a control dictionary is, within a sentence: the first line that its maker says of itself. Looked up once:
+    that reads the maker's source, and of one in another package the list of packages."""
+    try:
+        said = summary(CONTROLS.address(name)).partition("\n")[0]
+    except UserError:  # measured with a package that is here no more
+        said = ""
     return said[:1].lower() + said[1:].rstrip(".") or "a control dictionary"

@@ -10,17 +10,22 @@ from sparselex.text.rows import TokenRows
 
 
 def rows_to_judge(corpus: TokenRows, n_rows: int) -> NDArray[np.int64]:
-    """At most `n_rows` rows of the test split, ascending, spread over it.
+    """At most `n_rows` rows of the test split, ascending, spread over it and over its documents."""
+    return even_rows(corpus.documents, corpus.row_ranges["test"], n_rows)
+
+
+def even_rows(documents: NDArray[np.int32], rows: range, n_rows: int) -> NDArray[np.int64]:
+    """At most `n_rows` of `rows`, ascending, where `documents` `[n, n_ctx]` says whose each token is.
 
     No document gives more than twice an even share of them: what a single long one is like would else be the figure,
     and documents are what figures are uncertain over.
     """
-    rows = np.array(corpus.row_ranges["test"], dtype=np.int64)
     if not len(rows):
-        return rows
-    owners = np.array([_owner(corpus.documents[row]) for row in rows])
+        return np.empty(0, dtype=np.int64)
+    numbers = np.array(rows, dtype=np.int64)
+    owners = np.array([_owner(documents[row]) for row in rows])
     most = math.ceil(2 * n_rows / len(np.unique(owners)))
-    kept = [own[spread(range(len(own)), most)] for owner in np.unique(owners) if len(own := rows[owners == owner])]
+    kept = [own[spread(range(len(own)), most)] for owner in np.unique(owners) if len(own := numbers[owners == owner])]
     found = np.sort(np.concatenate(kept))
     return found[spread(range(len(found)), n_rows)]
 

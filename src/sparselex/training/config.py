@@ -39,7 +39,7 @@ class TrainConfig(Config):
     clip: PositiveFloat = 1.0
     """Largest norm of the gradient."""
 
-    auxk_alpha: FiniteFloat = Field(1 / 32, ge=0)
+    auxk_alpha: FiniteFloat = Field(default=1 / 32, ge=0)
     """Weight of the AuxK term; 0 switches it off."""
 
     k_aux: Count | None = None

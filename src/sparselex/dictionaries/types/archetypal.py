@@ -39,7 +39,7 @@ class ArchetypalConfig(KConfig):
     n_points: Count = 1024
     """Centroids of the data that the rows are combinations of; at most as many as there are calibration tokens."""
 
-    delta: FiniteFloat = Field(0.5, ge=0)
+    delta: FiniteFloat = Field(default=0.5, ge=0)
     """How far a row may leave the convex hull of the centroids, as a share of their mean length; 0 keeps it inside."""
 
     @classmethod

@@ -27,7 +27,7 @@ class GatedConfig(EncoderConfig):
     l1: Amount = 5.0
     """Weight of the penalty on the gates, in the units of `relu`."""
 
-    warmup_share: float = Field(0.05, ge=0, le=1)
+    warmup_share: float = Field(default=0.05, ge=0, le=1)
     """Share of training over which the penalty's weight rises from zero."""
 
 

@@ -43,7 +43,7 @@ class JumpReLUConfig(EncoderConfig):
     """Width of the window around a threshold in which the pseudo-gradient acts, in units of contributions (inputs
     scaled to E|x|² = d_in). Published: 0.001 * sqrt(d_in) for billions of tokens (arXiv:2408.05147), 2 (Anthropic)."""
 
-    warmup_share: float = Field(0.05, ge=0, le=1)
+    warmup_share: float = Field(default=0.05, ge=0, le=1)
     """Share of training over which the penalty's weight rises from zero."""
 
     @classmethod

@@ -45,10 +45,10 @@ class MatchingPursuitConfig(DictionaryConfig):
     k: PositiveInt = _FEW_STEPS
     """Steps per token. Fewer latents are active where one is taken twice, or where nothing positive is left."""
 
-    stop_below: float = Field(0.0, ge=0, lt=1)
+    stop_below: float = Field(default=0.0, ge=0, lt=1)
     """A token is done where its next contribution would be at most this share of its own length `|x - b_dec|`."""
 
-    stop_left: float = Field(0.0, ge=0)
+    stop_left: float = Field(default=0.0, ge=0)
     """A token is done once what is left of it is shorter than this, in the units of training (inputs scaled to E|x|² =
     d_in)."""
 

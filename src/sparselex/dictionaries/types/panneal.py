@@ -24,16 +24,16 @@ class PAnnealConfig(EncoderConfig):
     """Weight of the penalty while p is 1, in the units of `relu`. On the demo's activations 1.0 ended at L0 47 and 2.0
     at L0 12."""
 
-    p_end: float = Field(0.2, gt=0, le=1)
+    p_end: float = Field(default=0.2, gt=0, le=1)
     """p at the end of training."""
 
-    start_share: float = Field(0.2, ge=0, le=1)
+    start_share: float = Field(default=0.2, ge=0, le=1)
     """Share of training after which p begins to fall, linearly until the end."""
 
     n_updates: Count = 10
     """Steps in which p falls."""
 
-    warmup_share: float = Field(0.05, ge=0, le=1)
+    warmup_share: float = Field(default=0.05, ge=0, le=1)
     """Share of training over which the penalty's weight rises from zero."""
 
 

@@ -30,7 +30,7 @@ class ReLUConfig(EncoderConfig):
     `2023`: it counts activations, decoder rows are kept at unit norm with projected gradients (Towards
     Monosemanticity), and silent latents may be resampled."""
 
-    warmup_share: float = Field(0.05, ge=0, le=1)
+    warmup_share: float = Field(default=0.05, ge=0, le=1)
     """Share of training over which the penalty's weight rises from zero."""
 
     resample_shares: tuple[float, ...] = ()
