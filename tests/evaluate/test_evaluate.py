@@ -168,6 +168,7 @@ def test_shares_of_latents_are_those_on_test_documents(small_index):
     assert alive.n_units == tokens.n_documents == 8
     se = np.sqrt(7 / 8 * np.square(alive.value - np.array(without)).sum())
     assert alive.se == pytest.approx(se) and "groups of documents" in alive.definition
+    assert all(one.ci_low is None or 0 < one.ci_low < one.value < one.ci_high < 1 for one in found.values())
 
 
 def test_densities_count_every_latent(small_index):

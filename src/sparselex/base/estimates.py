@@ -63,6 +63,7 @@ def estimate(
     over: str,
     sizes: Floats | None = None,
     least: float = LEAST_UNITS,
+    share: bool = False,
     **about: Unpack[About],
 ) -> Estimate:
     """The figure that is a statistic of sums over units, with its 95 % interval over these units.
@@ -75,6 +76,7 @@ def estimate(
         over: the units, such as `documents`.
         sizes: `[n_units]`, how much of the whole each unit is; left out, all are alike.
         least: effective units below which there is no interval.
+        share: whether it lies between 0 and 1, and so does its interval; at either end it has none.
         about: see `About`.
 
     A value that is not finite is a failure with its reason, and ends that are not finite are left out.
@@ -84,7 +86,7 @@ def estimate(
     n, effective = len(sums), effective_units(np.ones(len(sums)) if sizes is None else sizes)
     words = f"{words}; 95 % jackknife interval over {over}"
     spread = (n, effective, found.se, over)
-    return Estimate(_figure(name, found.interval(least), words, spread, reason, about), found)
+    return Estimate(_figure(name, found.interval(least, share=share), words, spread, reason, about), found)
 
 
 def figure_of(

@@ -68,11 +68,14 @@ class Jackknife(NamedTuple):
 
     def interval(self, least: float = LEAST_UNITS, *, share: bool = False) -> Interval:
         """The value with its interval, which is missing below `least` effective units, and where all units agree to the
-        last digit: that says nothing of others. A `share` lies between 0 and 1, and so does its interval."""
+        last digit: that says nothing of others. A `share` lies between 0 and 1, and so does its interval; at either end
+        it has none."""
         se, quantile = self.se, float(stdtrit(self.degrees, _UPPER))
         if not (np.isfinite(self.value) and np.isfinite(se) and se > 0 and self.n_effective >= least):
             return Interval(self.value, _NONE, _NONE)
-        if share and 0 < self.value < 1:
+        if share and not 0 < self.value < 1:
+            return Interval(self.value, _NONE, _NONE)
+        if share:
             half = quantile * se / (self.value * (1 - self.value))
             low, high = _expit(_logit(self.value) - half), _expit(_logit(self.value) + half)
             return Interval(self.value, low, high)

@@ -29,6 +29,7 @@ def latent_figures(index: FeatureIndex, dense_above: float) -> list[Figure]:
             lambda s: of(s[..., :-1], s[..., -1:]).mean(-1),
             f"share {words}, {where}",
             over="groups of documents",
+            share=True,
             n=int(n_tokens.sum()),
             better=better,
             empty="no token of the test documents was counted",
