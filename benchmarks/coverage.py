@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.server import build
+from benchmarks.server import opened
 from sparselex.activations.live import Reader, spread
 from sparselex.base.figures import Figure
 from sparselex.base.intervals import LEAST_DOCUMENTS, LEAST_UNITS, Floats, Jackknife, effective_units, jackknife
-from sparselex.base.workspace import MAIN, Workspace
+from sparselex.base.workspace import MAIN
 from sparselex.evaluate.core import Subject, core_sums
 from sparselex.evaluate.core_figures import core_estimates, pooled
 from sparselex.evaluate.metrics import SiteSums
@@ -73,25 +73,25 @@ def covered(
     return {name: (float(np.mean(found)), len(found)) for name, found in hits.items()}
 
 
-def core_coverage(sums: SiteSums, n_draws: int) -> list[Figure]:
-    """Coverage of the intervals of core figures."""
+def core_coverage(sums: SiteSums, n_ctx: int, n_draws: int) -> list[Figure]:
+    """Coverage of the intervals of core figures, with rows of `n_ctx` tokens."""
     kept = sums["n"] > 0
-    sums = {name: part[kept] for name, part in sums.items()}
+    sums, n_all = {name: part[kept] for name, part in sums.items()}, int(kept.sum())
     found = []
     for n in N_DOCUMENTS:
-        most = 2 * EVEN_ROWS * 128 / n  # tokens of a document at most, as in an evaluation of `n` test documents
+        most = 2 * EVEN_ROWS * n_ctx / n  # tokens of a document at most, as in an evaluation of `n` test documents
         fair = even(sums, min(most, float(sums["n"].max())))
 
         def draw(chosen: NDArray[np.int64], fair: SiteSums = fair) -> dict[str, Jackknife]:
             drawn = {name: part[chosen] for name, part in fair.items()}
             return {one.figure.name: one.jackknife for one in core_estimates(drawn)}
 
-        of_n = np.median([effective_units(fair["n"][_some(len(kept[kept]), n, seed)]) for seed in range(50)])
-        for name, (value, given) in covered(draw, int(kept.sum()), n, n_draws, 0.0).items():
+        of_n = np.median([effective_units(fair["n"][_some(n_all, n, seed)]) for seed in range(50)])
+        for name, (value, given) in covered(draw, n_all, n, n_draws, 0.0).items():
             words = (
                 f"share of 95 % intervals of {n} documents (as many as {of_n:.0f} of one size) that hold the figure "
             )
-            words += f"of all {int(kept.sum())}; given in a report from {LEAST_DOCUMENTS:.0f} such documents"
+            words += f"of all {n_all}; given in a report from {LEAST_DOCUMENTS:.0f} such documents"
             figure = Figure(
                 name=f"coverage/{name}/{n}", value=value, n=given, n_effective=float(of_n), definition=words
             )
@@ -155,10 +155,8 @@ def main() -> None:
     options = parser.parse_args()
     n_rows, n_draws = (600, 200) if options.quick else (4_000, 1_000)
     with tempfile.TemporaryDirectory() as folder:
-        made = options.workspace is None
-        workspace = build(Path(folder) / "workspace", options.quick) if made else Workspace(options.workspace)
-        run = Run.open(workspace, MAIN)
-        figures = core_coverage(document_sums(run, n_rows), n_draws) + f1_coverage(run, n_draws)
+        run = Run.open(opened(options.workspace, Path(folder), options.quick), MAIN)
+        figures = core_coverage(document_sums(run, n_rows), run.corpus.n_ctx, n_draws) + f1_coverage(run, n_draws)
     show(figures)
     if options.json:
         options.json.write_text(json.dumps([figure.to_json() for figure in figures], indent=1) + "\n")

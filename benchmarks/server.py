@@ -44,6 +44,11 @@ def build(folder: Path, quick: bool) -> Workspace:
     return workspace
 
 
+def opened(workspace: Path | None, folder: Path, quick: bool) -> Workspace:
+    """The workspace that was named, or one made under `folder`."""
+    return build(folder / "workspace", quick) if workspace is None else Workspace(workspace)
+
+
 class Server:
     """`sparselex serve` on a free port, with the seconds from its start to its first answer."""
 
@@ -160,8 +165,7 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, metavar="PATH", help="browse this one")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        made = options.workspace is None
-        workspace = build(Path(folder) / "workspace", options.quick) if made else Workspace(options.workspace)
+        workspace = opened(options.workspace, Path(folder), options.quick)
         figures = measure(workspace, 50 if options.quick else 300)
     show(figures)
     if options.json:
