@@ -20,10 +20,11 @@ from sparselex.activations.live import Reader, spread
 from sparselex.base.figures import Figure
 from sparselex.base.intervals import LEAST_DOCUMENTS, LEAST_UNITS, Floats, Jackknife, effective_units, jackknife
 from sparselex.base.workspace import MAIN
-from sparselex.evaluate.core import Subject, core_sums
+from sparselex.evaluate.core import core_sums
 from sparselex.evaluate.core_figures import core_estimates, pooled
 from sparselex.evaluate.metrics import SiteSums
 from sparselex.evaluate.moments import moments
+from sparselex.evaluate.subjects import Itself
 from sparselex.explain.evidence import SplitEvidence
 from sparselex.explain.keys import KeyTable
 from sparselex.explain.measures import confusion, f1_of
@@ -43,7 +44,7 @@ def document_sums(run: Run, n_rows: int) -> SiteSums:
     reader = Reader(run.model, run.corpus, run.sites, batch_rows=16)
     ranges = run.corpus.row_ranges
     rows = np.concatenate([spread(ranges["train"], n_rows), spread(ranges["test"], n_rows // 4)])
-    sums = core_sums(reader, {"it": Subject(run.dictionary)}, moments(reader, 512).mean, rows)
+    sums = core_sums(reader, {"it": Itself(run.dictionary)}, moments(reader, 512).mean, rows)
     return pooled(sums["it"])
 
 

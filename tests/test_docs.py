@@ -14,7 +14,7 @@ from sparselex.atlas.records import DIFF_CLASSES
 from sparselex.base.figures import Figure
 from sparselex.cli.verbs import AFTER, BEFORE
 from sparselex.evaluate.metrics import METRICS
-from sparselex.evaluate.report import Report
+from sparselex.evaluate.records import Report
 from sparselex.explain.scorers.exact import ExactScorer
 from sparselex.recipes.stages import STAGES
 

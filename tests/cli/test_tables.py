@@ -8,7 +8,7 @@ from rich.console import Console
 from sparselex.atlas.records import SweepReport, SweepRow
 from sparselex.base.figures import Figure
 from sparselex.cli.tables import WIDTH, interval, number, print_report, print_sweep
-from sparselex.evaluate.report import Report
+from sparselex.evaluate.records import Report
 
 LONG = "core/embedded:blocks.0.mlp.hook_post/loss_recovered_mean"
 

@@ -83,7 +83,7 @@ def test_only_what_has_a_better_and_an_interval_is_compared():
 def said(shifts, *, l0=30.0, asked=32.0, has_twin=True):
     figures, kept, controls = held_against(np.random.default_rng(4), shifts)
     figures.append(Figure(name="core/l0", value=l0, definition="x"))
-    found = Gathered(figures, {name: list(one.figures.values()) for name, one in controls.items()}, kept, asked, [])
+    found = Gathered(figures, {name: list(one.figures.values()) for name, one in controls.items()}, kept, [], asked, [])
     words = {name: f"control {name}" for name in controls}
     return verdicts(found, comparisons(figures, kept, controls), words, has_twin=has_twin)
 
@@ -99,7 +99,7 @@ def test_a_dictionary_that_loses_is_told_so_first():
 
 def test_a_twin_has_its_own_latents_and_is_no_dictionary_in_this_ones_place():
     figures, kept, controls = held_against(np.random.default_rng(4), [0.2])
-    found = Gathered(figures, {}, kept, None, [])
+    found = Gathered(figures, {}, kept, [], None, [])
     words = verdicts(found, comparisons(figures, kept, controls), {"c0": "twin (random weights)"}, has_twin=True)
     assert words == ["Worse than twin (random weights): fvu, loss recovered mean, kl, cosine."]
 

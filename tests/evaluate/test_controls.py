@@ -12,7 +12,7 @@ from sparselex.dictionaries.controls import bases
 from sparselex.dictionaries.kinds import CONTROLS
 from sparselex.evaluate.config import EvaluateConfig
 from sparselex.evaluate.controls import control_dictionaries
-from sparselex.evaluate.moments import Moments
+from sparselex.evaluate.moments import Moments, TokenSums
 from sparselex.evaluate.report import report
 from sparselex.recipes.run import Run
 from sparselex.testing import check_dictionary
@@ -28,7 +28,7 @@ def sample(d_in=6):
 
 def made(names, *, d_sae=20, k=3, n_steps=4):
     x = sample()
-    moments = Moments(x.mean(0), x.double().T.cov(correction=0))
+    moments = Moments(x.mean(0), x.double().T.cov(correction=0), TokenSums(torch.zeros(1, 1), torch.zeros(1)))
     return control_dictionaries(names, moments, lambda: x, d_sae=d_sae, k=k, n_steps=n_steps)
 
 
@@ -59,7 +59,7 @@ def test_more_steps_are_a_stronger_control():
 
 def test_only_what_needs_the_sample_reads_it():
     x = sample()
-    moments = Moments(x.mean(0), x.double().T.cov(correction=0))
+    moments = Moments(x.mean(0), x.double().T.cov(correction=0), TokenSums(torch.zeros(1, 1), torch.zeros(1)))
 
     def refuse():
         raise AssertionError("read")
@@ -85,11 +85,13 @@ def test_an_unknown_control_is_named():
 
 def test_controls_of_a_run_stand_in_its_report(small_workspace):
     found = Run.open(small_workspace).do("evaluate")
-    assert set(found.controls) == {"neurons", "pca", "covariance"}
-    fvu = {name: part[1] for name, part in found.controls.items()}
-    assert all(figure.name == "core/fvu" for figure in fvu.values()) and fvu["covariance"].value < fvu["neurons"].value
-    for part in found.controls.values():
-        assert part[0].name == "core/l0" and part[0].value == found.figures[0].value
+    assert set(found.controls) == {"token_lookup", "neurons", "pca", "covariance"}
+    by_name = {name: {figure.name: figure for figure in part} for name, part in found.controls.items()}
+    fvu = {name: part["core/fvu"] for name, part in by_name.items()}
+    assert fvu["covariance"].value < fvu["neurons"].value
+    l0 = next(figure.value for figure in found.figures if figure.name == "core/l0")
+    for name, part in by_name.items():
+        assert part["core/l0"].value == (1 if name == "token_lookup" else l0)
     shown = {figure.name: figure for figure in report(small_workspace).figures}["core/fvu"].controls
     assert {name: shown[name] for name in fvu} == {name: figure.value for name, figure in fvu.items()}
 
@@ -101,8 +103,8 @@ def test_another_choice_of_controls_is_measured_anew(small_workspace, tmp_path):
     workspace = Workspace(tmp_path / "w")
     main = Run.open(workspace)
     found = main.do("evaluate", controls=["random", "kmeans"])
-    assert set(found.controls) == {"random", "kmeans"}
+    assert set(found.controls) == {"token_lookup", "random", "kmeans"}
     assert found.figures == Run.open(small_workspace).do("evaluate").figures
-    assert main.do("evaluate", controls=[]).controls == {}
+    assert set(main.do("evaluate", controls=[]).controls) == {"token_lookup"}
     shown = {figure.name: figure for figure in report(workspace).figures}["core/fvu"].controls
-    assert set(shown) == {"twin"}
+    assert set(shown) == {"twin", "token_lookup"}

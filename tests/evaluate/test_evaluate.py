@@ -13,12 +13,14 @@ from sparselex.dictionaries.files import load_dictionary
 from sparselex.dictionaries.types.jumprelu import JumpReLUConfig
 from sparselex.dictionaries.types.relu import ReLUConfig
 from sparselex.dictionaries.types.topk import TopKConfig
-from sparselex.evaluate.core import Subject, core_sums
+from sparselex.evaluate.core import core_sums
 from sparselex.evaluate.core_figures import core_estimates, core_figures
+from sparselex.evaluate.evaluate import OF_EXPLAINED
 from sparselex.evaluate.latents import density_histogram, latent_figures
 from sparselex.evaluate.metrics import METRICS
 from sparselex.evaluate.moments import moments
 from sparselex.evaluate.records import Evaluation
+from sparselex.evaluate.subjects import Itself
 from sparselex.lm.load import load_model
 
 HOOK = "blocks.0.mlp.hook_post"
@@ -28,15 +30,15 @@ HOOK = "blocks.0.mlp.hook_post"
 def measured(small_workspace, small_index):
     """Figures of a trained, a perfect and an empty dictionary on test rows; and what they were measured on."""
     reader = Reader(load_model("embedded"), small_index.corpus, Sites.at(HOOK), batch_rows=4)
-    mean, covariance = moments(reader, 64)
+    mean, covariance = moments(reader, 64)[:2]
     trained = load_dictionary(small_workspace.run("main") / "dictionary")
     empty = neurons(mean, 1)
     empty.W_dec.zero_()
     subjects = {
-        "trained": Subject(trained),
-        "perfect": Subject(neurons(mean, 512)),
-        "mean": Subject(empty),
-        "pca": Subject(principal_components(mean, covariance, 8)),
+        "trained": Itself(trained),
+        "perfect": Itself(neurons(mean, 512)),
+        "mean": Itself(empty),
+        "pca": Itself(principal_components(mean, covariance, 8)),
     }
     rows = np.array(small_index.corpus.row_ranges["test"])
     sums = core_sums(reader, subjects, mean, rows)
@@ -190,10 +192,13 @@ def test_an_evaluation_on_disk_says_where_and_on_what_it_was_measured(small_work
     found = Evaluation.read(folder)
     assert sum(found.density.counts) + found.density.n_dead == small_index.d_sae
     names = [figure.name for figure in found.figures]
-    assert names == [f"core/{name}" for name in (*METRICS.names(), "alive_share", "dead_share", "dense_share")]
-    assert set(found.controls) == {"neurons", "pca", "covariance"}
+    core = [f"core/{name}" for name in (*METRICS.names(), "alive_share", "dead_share", "dense_share")]
+    assert names == [f"explained/{name}" for name in OF_EXPLAINED] + core
+    assert set(found.controls) == {"token_lookup", "neurons", "pca", "covariance"}
     assert set(found.influences.subjects) == {"", *found.controls} and len(found.influences.documents) == 8
     for figure in found.controls["pca"]:
+        if figure.name.startswith("explain/"):
+            continue
         influences = found.influences.of("pca", figure.name)
         assert figure.failure or np.sqrt(np.square(influences).sum()) == pytest.approx(figure.se)
 

@@ -12,9 +12,10 @@ from sparselex.activations.live import Reader
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Sites
 from sparselex.dictionaries.files import load_dictionary
-from sparselex.evaluate.core import Subject, core_sums
+from sparselex.evaluate.core import core_sums
 from sparselex.evaluate.core_figures import core_figures, pooled
 from sparselex.evaluate.metrics import METRICS, OF_PREDICTIONS, token_columns
+from sparselex.evaluate.subjects import Itself
 from sparselex.lm.load import load_model
 
 PAGE = Path(__file__).parents[2] / "docs" / "report.md"
@@ -51,7 +52,7 @@ def test_a_metric_of_another_package_is_a_core_figure(installing, small_workspac
     reader = Reader(load_model("embedded"), small_index.corpus, Sites.at(HOOK), batch_rows=4)
     dictionary = load_dictionary(small_workspace.run("main") / "dictionary")
     rows = np.array(small_index.corpus.row_ranges["test"])[:8]
-    sums = core_sums(reader, {"it": Subject(dictionary)}, torch.zeros(512), rows)["it"]
+    sums = core_sums(reader, {"it": Itself(dictionary)}, torch.zeros(512), rows)["it"]
     found = {figure.name: figure for figure in core_figures(pooled(sums))}
     assert list(found) == [f"core/{name}" for name in METRICS.names()] and METRICS.names()[-1] == "absolute_error"
     x = reader.read(rows).x

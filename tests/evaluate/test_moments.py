@@ -8,9 +8,10 @@ from sparselex.activations.live import Reader, spread
 from sparselex.base.sites import Sites
 from sparselex.dictionaries.controls.bases import principal_components
 from sparselex.evaluate import moments as room
-from sparselex.evaluate.core import Subject, core_sums
+from sparselex.evaluate.core import core_sums
 from sparselex.evaluate.core_figures import core_figures
 from sparselex.evaluate.moments import moments, training_rows, training_sample
+from sparselex.evaluate.subjects import Itself
 from sparselex.lm.load import load_model
 from sparselex.text.build import build_corpus
 from sparselex.text.config import CorpusConfig
@@ -31,7 +32,7 @@ def reader(small_index):
 @pytest.mark.parametrize("n_rows", [None, 17])
 def test_they_equal_numpy(reader, n_rows):
     x = reader.read(training_rows(reader, n_rows)).x.double().numpy()
-    mean, covariance = moments(reader, n_rows)
+    mean, covariance = moments(reader, n_rows)[:2]
     np.testing.assert_allclose(mean, x.mean(0), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(covariance, np.cov(x, rowvar=False, bias=True), rtol=1e-4, atol=1e-5)
 
@@ -68,8 +69,8 @@ def test_controls_do_not_change_with_the_order_of_documents(tmp_path):
 
     def fvu(reader, rows_of_moments):
         at = moments(reader, rows_of_moments)
-        pca = principal_components(*at, 4)
-        sums = core_sums(readers[0], {"pca": Subject(pca)}, at.mean, np.array(rows))
+        pca = principal_components(at.mean, at.covariance, 4)
+        sums = core_sums(readers[0], {"pca": Itself(pca)}, at.mean, np.array(rows))
         return next(f.value for f in core_figures(sums["pca"][0]) if f.name == "core/fvu")
 
     n_train = len(readers[0].corpus.row_ranges["train"])

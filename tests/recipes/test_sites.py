@@ -19,10 +19,11 @@ from sparselex.dictionaries.files import load_dictionary
 from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.clt import CrossLayerTranscoder
 from sparselex.dictionaries.types.relu import ReLUConfig
-from sparselex.evaluate.core import Subject, core_sums
+from sparselex.evaluate.core import core_sums
 from sparselex.evaluate.core_figures import core_figures
 from sparselex.evaluate.moments import moments
 from sparselex.evaluate.report import write_report
+from sparselex.evaluate.subjects import Itself
 from sparselex.features.stream import written_to_stream
 from sparselex.lm.config import ModelConfig
 from sparselex.lm.embedded import EMBEDDED
@@ -106,10 +107,10 @@ def test_a_transcoder_is_judged_where_it_writes(tmp_path):
         def reconstruct(self, x, codes):
             return torch.zeros_like(x)
 
-    mean, _ = moments(reader, 64)
+    mean = moments(reader, 64).mean
     rows = np.array(run.corpus.row_ranges["test"])
     with torch.no_grad():
-        sums = core_sums(reader, {"exact": Subject(Exact()), "zero": Subject(Zero())}, mean, rows)
+        sums = core_sums(reader, {"exact": Itself(Exact()), "zero": Itself(Zero())}, mean, rows)
     found = {name: {f.name: f.value for f in core_figures(part[0])} for name, part in sums.items()}
     assert abs(found["exact"]["core/loss_recovered_mean"] - 1) < 1e-4 and found["exact"]["core/fvu"] < 1e-6
     assert abs(found["zero"]["core/loss_recovered_zero"]) < 1e-6
@@ -299,9 +300,9 @@ def test_each_site_of_a_cross_layer_transcoder_is_spliced_alone_from_the_undistu
         def reconstruct(self, x, codes):
             return torch.cat([torch.zeros_like(x[:, :64]), mlp(x[:, 64:])], dim=-1)
 
-    mean, _ = moments(reader, 64)
+    mean = moments(reader, 64).mean
     with torch.no_grad():
-        sites = core_sums(reader, {"it": Subject(LastAlone())}, mean, np.array(run.corpus.row_ranges["test"]))["it"]
+        sites = core_sums(reader, {"it": Itself(LastAlone())}, mean, np.array(run.corpus.row_ranges["test"]))["it"]
     found = [{figure.name: figure.value for figure in core_figures(site)} for site in sites]
     assert found[2]["core/fvu"] < 1e-6
     assert sites[2]["ce_spliced"].sum() == pytest.approx(sites[2]["ce"].sum(), rel=1e-6)

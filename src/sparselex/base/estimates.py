@@ -96,14 +96,20 @@ def figure_of(
     return estimate(name, sums, statistic, words, over=over, **about).figure
 
 
-def mean_figure(name: str, values: ArrayLike, words: str, *, over: str, **about: Unpack[About]) -> Figure:
-    """The mean of `[n_units]` values, of flags the share of units; otherwise like `figure_of`."""
+def mean_figure(
+    name: str, values: ArrayLike, words: str, *, over: str, apart: ArrayLike | None = None, **about: Unpack[About]
+) -> Figure:
+    """The mean of `[n_units]` values, of flags the share of units, where `apart` is as for `median_figure`; otherwise
+    like `figure_of`."""
     each = np.asarray(values)
     n = len(each)
     if each.dtype == bool:
         found = share_interval(int(each.sum()), n)
         se = float(np.sqrt(found.value * (1 - found.value) / max(1, n)))
-        return _figure(name, found, f"{words}; 95 % score interval over {over}", (n, n, se, over), NOT_FINITE, about)
+        without = None if apart is None or not n else np.asarray(apart).mean(axis=1)
+        found, se, more = _of_groups(found, se, without)
+        words = f"{words}; 95 % score interval over {over}{more}"
+        return _figure(name, found, words, (n, n, se, over), NOT_FINITE, about)
     sums = np.stack([each.astype(np.float64), np.ones(n)], axis=1)
     return figure_of(name, sums, lambda s: s[..., 0] / s[..., 1], words, over=over, **about)
 
@@ -119,15 +125,22 @@ def median_figure(
     """
     each = np.asarray(values, dtype=np.float64)
     found, n = median_interval(each), len(each)
-    definition = f"{words}; 95 % interval from order statistics over {over}"
     se = (found.high - found.low) / (2 * 1.959964)
-    if apart is not None and len(apart) > 1 and n > 1:
-        moved = np.nanmedian(apart, axis=1) - found.value
-        of_documents = float(np.square(moved).sum() * (len(apart) - 1) / len(apart))
-        found = _wider(found, of_documents)
-        se = float(np.sqrt(se**2 + of_documents))
-        definition += f", and the jackknife over {len(apart)} groups of documents"
-    return _figure(name, found, definition, (n, n, se, over), NOT_FINITE, about)
+    without = None if apart is None or n < 2 else np.nanmedian(apart, axis=1)
+    found, se, more = _of_groups(found, se, without)
+    words = f"{words}; 95 % interval from order statistics over {over}{more}"
+    return _figure(name, found, words, (n, n, se, over), NOT_FINITE, about)
+
+
+def _of_groups(found: Interval, se: float, without: Floats | None) -> tuple[Interval, float, str]:
+    """An interval over units, its standard error and what is to be said of it, with what groups of documents add: the
+    value `without` each of them."""
+    if without is None or len(without) < 2:
+        return found, se, ""
+    n = len(without)
+    of_documents = float(np.square(without - found.value).sum() * (n - 1) / n)
+    more = f", and the jackknife over {n} groups of documents"
+    return _wider(found, of_documents), float(np.sqrt(se**2 + of_documents)), more
 
 
 def _wider(found: Interval, variance: float) -> Interval:

@@ -77,6 +77,10 @@ class Workspace:
             )
         return self.path / "runs" / name
 
+    def report_of(self, run: str) -> Path:
+        """Where the report of a run is kept; that of the run meant where none is named is also at `report`."""
+        return self.run(run) / "report.json"
+
     def runs(self) -> list[str]:
         """Names of all runs that hold at least one finished artifact, `main` first, then by name."""
         return self._in_order({path.parent.parent.name for path in self.path.glob(f"runs/*/*/{MANIFEST}")})

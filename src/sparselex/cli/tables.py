@@ -11,8 +11,7 @@ from sparselex.atlas.records import NULLS, POINTS, LatentDifference, ModelDiff, 
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure
 from sparselex.base.formats import plain
-from sparselex.evaluate.comparisons import Verdict
-from sparselex.evaluate.report import Report
+from sparselex.evaluate.records import Report, Verdict
 
 WIDTH = 160
 """Columns of a file or a pipe, which have no width of their own."""
@@ -24,11 +23,17 @@ MARKS: dict[Verdict, str] = {"better": "▲", "worse": "▼", "undecided": ""}
 
 
 def print_report(found: Report, console: Console | None = None) -> None:
-    """Print the verdicts, the table of figures, and what was left out."""
+    """Print the questions with their answers, the verdicts, the table of figures, and what was left out."""
     console = _console(console)
+    for answer in found.answers:
+        console.print(Text(plain(answer.question), style="bold"), Text(plain(answer.answer)))
+        for line in answer.evidence:
+            _say(console, f"    {line}")
+    if found.answers:
+        console.print()
     for verdict in found.verdicts:
         _say(console, f"• {verdict}")
-    names = list(dict.fromkeys(name for figure in found.figures for name in figure.controls))
+    names = [name for name in found.controls if any(name in figure.controls for figure in found.figures)]
     title = f"{found.run}, beside its controls; ▲ better and ▼ worse than a control beyond doubt"
     table = _table(title, ("figure", "value", "95 % interval", "null", *names, "n"))
     marks = {(one.figure, one.control): MARKS[one.verdict] for one in found.comparisons}

@@ -2,47 +2,16 @@
 doubt when all the questions asked are counted."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from sparselex.base.config import Config
 from sparselex.base.figures import Better, Figure
 from sparselex.base.intervals import Difference, Jackknife, difference
-from sparselex.evaluate.records import Influences
-
-Verdict = Literal["better", "worse", "undecided"]
+from sparselex.evaluate.records import Comparison, Influences, Verdict
 
 LEVEL = 0.05
 """Chance that any of all verdicts of a report is wrong, if nothing differed."""
-
-
-class Comparison(Config):
-    """One figure of a dictionary against the same figure of a control."""
-
-    figure: str
-    """Name of the figure."""
-
-    control: str
-    """Name of the control."""
-
-    difference: float
-    """The figure less that of the control."""
-
-    low: float | None
-    """Lower end of its 95 % interval, of this comparison alone."""
-
-    high: float | None
-    """Upper end."""
-
-    paired: bool
-    """Whether both were measured on the same documents, so that what moves both alike cancels."""
-
-    p: float
-    """Chance of so large a difference if there were none."""
-
-    verdict: Verdict
-    """Whether the dictionary is better or worse, all comparisons of the report counted together (Holm 1979)."""
 
 
 class Control(NamedTuple):

@@ -10,6 +10,12 @@ from sparselex.base.errors import UserError
 from sparselex.base.registry import summary
 from sparselex.dictionaries.kinds import CONTROLS, Control
 
+TOKEN_LOOKUP = "token_lookup"
+"""The control that is no dictionary: the mean of the current token over training documents."""
+
+_WORDS = {TOKEN_LOOKUP: "the mean activation of the current token, without any dictionary"}
+"""Controls that are no dictionaries."""
+
 
 class EvaluateConfig(Config):
     """What is measured, on how much."""
@@ -25,6 +31,15 @@ class EvaluateConfig(Config):
     """Control dictionaries measured in the dictionary's place, with as many active latents on each token. `kmeans` and
     `ica` take minutes."""
 
+    explained_controls: tuple[Control, ...] = ("neurons", "pca")
+    """Which of them are explained as well, by the search for rules; those whose directions overlap take minutes."""
+
+    explained_latents: Count = 256
+    """Directions of each that are drawn for that."""
+
+    explained_rows: Count = 1024
+    """Rows of each split, spread over it, that these are looked for and scored on."""
+
     pursuit_steps: Listed = 8
     """Steps in which a control whose directions overlap takes those of a token; more are stronger and slower."""
 
@@ -37,8 +52,10 @@ class EvaluateConfig(Config):
 
 @lru_cache(maxsize=64)
 def control_words(name: str) -> str:
-    """What a control dictionary is, within a sentence: the first line that its maker says of itself. Looked up once:
+    """What a control is, within a sentence: the first line that its maker says of itself. Looked up once:
     that reads the maker's source, and of one in another package the list of packages."""
+    if name in _WORDS:
+        return _WORDS[name]
     try:
         said = summary(CONTROLS.address(name)).partition("\n")[0]
     except UserError:  # measured with a package that is here no more

@@ -26,6 +26,6 @@ def control_dictionaries(
     found: dict[str, Dictionary] = {}
     for name in names:
         generator = torch.Generator().manual_seed(derive(0, "control", name))
-        given = Given(*moments, sample, d_sae, min(k, len(moments.mean)), generator, n_steps)
+        given = Given(moments.mean, moments.covariance, sample, d_sae, min(k, len(moments.mean)), generator, n_steps)
         found[name] = CONTROLS.get(name)(given)
     return found

@@ -16,21 +16,10 @@ from sparselex.activations.live import Reader
 from sparselex.activations.source import Batch
 from sparselex.base.progress import progress
 from sparselex.causal.splice import Replace, divergences, logits_of, spliced_logits, to_constant, token_losses
-from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.evaluate.metrics import OF_PREDICTIONS, SiteSums, token_columns
 from sparselex.evaluate.moments import target_of
+from sparselex.evaluate.subjects import Reconstructed, Subject
 from sparselex.lm.subject import Place
-
-
-class Subject(NamedTuple):
-    """What is measured."""
-
-    dictionary: Dictionary
-    """Reads the reader's hook; a control reads the target itself."""
-
-    control_of: str | None = None
-    """For a control the name of the dictionary in whose place it stands: on each token it has as many active latents
-    as that one."""
 
 
 class _Rows(NamedTuple):
@@ -70,7 +59,7 @@ def core_sums(
 ) -> dict[str, list[SiteSums]]:
     """Sums by document over the given rows, for each subject and each site of its target.
 
-    A control comes behind the dictionary that it is a control of. Sites are spliced one at a time, from codes of the
+    A control comes behind the subject that it is a control of. Sites are spliced one at a time, from codes of the
     undisturbed model.
     """
     sums = _Sums(reader, subjects, mean, np.unique(reader.corpus.documents[rows]))
@@ -84,7 +73,7 @@ def core_sums(
 
 
 class _Sums:
-    """Sums of several dictionaries over the same rows."""
+    """Sums of several subjects over the same rows."""
 
     def __init__(self, reader: Reader, subjects: Mapping[str, Subject], mean: Tensor, documents: NDArray[np.int32]):
         """`documents` are those in the rows."""
@@ -112,16 +101,10 @@ class _Sums:
                 for column, value in self._of_tokens(target, there, l0).items():
                     into[column] += np.bincount(read.owner, value.numpy(), n)
 
-    def _reconstructions(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
-        """By subject: its reconstruction of the target, and active latents of each token."""
-        found: dict[str, tuple[Tensor, Tensor]] = {}
-        for name, (dictionary, control_of) in self._subjects.items():
-            x = (batch.x if control_of is None else target_of(batch)).to(dictionary.b_dec.device)
-            if control_of is None:
-                codes = dictionary.encode_sparse(x)
-            else:
-                codes = dictionary.encode_as_sparse(x, found[control_of][1].to(torch.int64))
-            found[name] = dictionary.reconstruct(x, codes).cpu(), codes.indptr.diff().double().cpu()
+    def _reconstructions(self, batch: Batch) -> dict[str, Reconstructed]:
+        found: dict[str, Reconstructed] = {}
+        for name, subject in self._subjects.items():
+            found[name] = subject.reconstruct(batch, found)
         return found
 
     def _empty(self, place: Place) -> SiteSums:

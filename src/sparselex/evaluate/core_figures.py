@@ -33,10 +33,11 @@ def core_figures(sums: SiteSums, prefix: str = "core") -> list[Figure]:
     return [found.figure for found in core_estimates(sums, prefix)]
 
 
-def core_estimates(sums: SiteSums, prefix: str = "core") -> list[Estimate]:
-    """The figure of every metric, and what it owes to each document."""
+def core_estimates(sums: SiteSums, prefix: str = "core", names: Sequence[str] | None = None) -> list[Estimate]:
+    """The figure of every metric, or of those named, and what it owes to each document."""
     columns = {name: column for name, column in sums.items() if name != "x"} | {"spread": _spread(sums)}
-    return [_estimate(f"{prefix}/{name}", metric, columns) for name, metric in METRICS.items()]
+    asked = METRICS.names() if names is None else names
+    return [_estimate(f"{prefix}/{name}", METRICS.get(name), columns) for name in asked]
 
 
 def _estimate(name: str, metric: Metric, columns: Mapping[str, Floats]) -> Estimate:

@@ -1,9 +1,11 @@
-"""Evaluate a run: the dictionary, control dictionaries on the same activations, and the densities of its latents."""
+"""Evaluate a run: the dictionary, what its explanations predict, control dictionaries on the same activations, and the
+densities of its latents."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sparselex.activations.live import Reader
 from sparselex.base.estimates import Estimate
@@ -12,19 +14,27 @@ from sparselex.base.memory import keep_freed_memory
 from sparselex.base.sites import Sited, Sites
 from sparselex.base.staging import stage
 from sparselex.dictionaries.dictionary import Dictionary
-from sparselex.evaluate.config import EvaluateConfig
+from sparselex.evaluate.config import TOKEN_LOOKUP, EvaluateConfig
 from sparselex.evaluate.controls import control_dictionaries
-from sparselex.evaluate.core import Subject, core_sums
+from sparselex.evaluate.core import core_sums
 from sparselex.evaluate.core_figures import core_estimates, pooled
+from sparselex.evaluate.explained import explained_controls
 from sparselex.evaluate.latents import density_histogram, latent_figures
-from sparselex.evaluate.metrics import SiteSums
-from sparselex.evaluate.moments import moments, training_sample
+from sparselex.evaluate.metrics import METRICS, SiteSums
+from sparselex.evaluate.moments import Moments, moments, training_sample
 from sparselex.evaluate.records import Evaluation, Influences
 from sparselex.evaluate.rows import rows_to_judge
+from sparselex.evaluate.subjects import AsExplained, InPlaceOf, Itself, Subject, TokenLookup, not_spliced
+from sparselex.explain.predictions import Predictions
+from sparselex.explain.records import Explanation
 from sparselex.features.index import FeatureIndex
 from sparselex.lm.subject import Readable
+from sparselex.text.rows import TokenRows
 
-_SELF = "dictionary"
+_SELF, _EXPLAINED = "dictionary", "explanations"
+
+OF_EXPLAINED = ("loss_recovered_mean", "fvu", "ce_increase", "kl")
+"""Metrics of what explanations predict, the foremost first."""
 
 
 def evaluate(
@@ -37,13 +47,15 @@ def evaluate(
     *,
     inputs: Mapping[str, str],
     asked_l0: float | None = None,
+    explanations: Sequence[Explanation] = (),
 ) -> Evaluation:
-    """Measure on test documents and write the evaluation to `to`; unchanged work is not done again. `asked_l0` is what
-    the dictionary was trained for, if it was for an L0, for the report to say how far it is off.
+    """Measure on test documents and write the evaluation to `to`; unchanged work is not done again.
 
     A transcoder is judged at what it writes; its control dictionaries are autoencoders of that. With several sites the
     figures of `core/` are averages over sites (each in its own units, spliced alone), and each site has its own under
-    `core/<model>:<hook>/`.
+    `core/<model>:<hook>/`. The figures of `explained/` are those of the dictionary's decoder on what `explanations`
+    predict. `asked_l0` is what the dictionary was trained for, if it was for an L0, for the report to say how far it is
+    off.
     """
     to, sited = Path(to), Sited(sites=sites, options=config)
     with stage(to, "evaluation", sited, inputs) as staging:
@@ -51,11 +63,27 @@ def evaluate(
             return Evaluation.read(to)
         keep_freed_memory()
         reader = Reader(model, index.corpus, sites, batch_rows=config.batch_rows)
+        at = moments(reader, config.moment_rows)
         k = max(1, round(float(index.table["test_n_active"].sum()) / max(1, index.n_tokens["test"])))
-        measured, influences = _measured(reader, dictionary, config, k)
+        controls = control_dictionaries(
+            config.controls,
+            at,
+            lambda: training_sample(reader, config.moment_rows),
+            d_sae=dictionary.d_sae,
+            k=k,
+            n_steps=config.pursuit_steps,
+        )
+        measured, influences = _measured(reader, dictionary, controls, at, explanations, config)
+        of_rules = explained_controls(
+            reader,
+            index,
+            {name: control for name, control in controls.items() if name in config.explained_controls},
+            n_rows=config.explained_rows,
+            n_latents=config.explained_latents,
+        )
         found = Evaluation(
             figures=measured.pop(_SELF) + latent_figures(index, config.dense_above),
-            controls=measured,
+            controls={name: figures + of_rules.get(name, []) for name, figures in measured.items()},
             density=density_histogram(index),
             influences=influences,
         )
@@ -65,27 +93,52 @@ def evaluate(
 
 
 def _measured(
-    reader: Reader, dictionary: Dictionary, config: EvaluateConfig, k: int
+    reader: Reader,
+    dictionary: Dictionary,
+    controls: Mapping[str, Dictionary],
+    at: Moments,
+    explanations: Sequence[Explanation],
+    config: EvaluateConfig,
 ) -> tuple[dict[str, list[Figure]], Influences]:
-    """Core figures of the dictionary, and of control dictionaries with as many active latents on each token; those that
-    cannot choose how many take `k`. And what they owe to each document."""
-    at = moments(reader, config.moment_rows)
-    controls = control_dictionaries(
-        config.controls,
-        at,
-        lambda: training_sample(reader, config.moment_rows),
-        d_sae=dictionary.d_sae,
-        k=k,
-        n_steps=config.pursuit_steps,
-    )
-    rows = rows_to_judge(reader.corpus, config.n_rows)
-    subjects = {_SELF: Subject(dictionary)} | {name: Subject(control, _SELF) for name, control in controls.items()}
+    """Core figures of the dictionary, of what explanations predict of it, and of controls, which have as many active
+    latents on each token where they can choose. And what they owe to each document."""
+    rows, corpus = rows_to_judge(reader.corpus, config.n_rows), reader.corpus
+    subjects: dict[str, Subject] = {_SELF: Itself(dictionary), TOKEN_LOOKUP: TokenLookup(at, corpus)}
+    subjects |= {name: InPlaceOf(control, _SELF) for name, control in controls.items()}
+    why_not = not_spliced(dictionary, explanations)
+    if not why_not:
+        subjects[_EXPLAINED] = AsExplained(dictionary, Predictions(explanations), corpus)
     sums = core_sums(reader, subjects, at.mean, rows)
     sites = [f"{place.model.name}:{place.hook}" for place in reader.written]
+    explained = sums.pop(_EXPLAINED, None)
     found = {name: _estimates(part, sites) for name, part in sums.items()}
-    documents = np.unique(reader.corpus.documents[rows])
-    influences = Influences(
-        documents=[reader.corpus.names[int(document)] for document in documents if document >= 0],
+    if explanations:
+        found[TOKEN_LOOKUP] = _explained(sums[TOKEN_LOOKUP]) + found[TOKEN_LOOKUP]
+    if explained:
+        found[_SELF] = _explained(explained) + found[_SELF]
+    figures = {name: [one.figure for one in part] for name, part in found.items()}
+    if explanations and why_not:
+        figures[_SELF] = _not_explained(why_not) + figures[_SELF]
+    return figures, _influences(found, corpus, rows)
+
+
+def _explained(sums: list[SiteSums]) -> list[Estimate]:
+    return core_estimates(pooled(sums), "explained", OF_EXPLAINED)
+
+
+def _not_explained(why: str) -> list[Figure]:
+    return [
+        Figure(
+            name=f"explained/{name}", definition=f"of what explanations predict: {METRICS.get(name).words}", failure=why
+        )
+        for name in OF_EXPLAINED
+    ]
+
+
+def _influences(found: Mapping[str, Sequence[Estimate]], corpus: TokenRows, rows: NDArray[np.int64]) -> Influences:
+    documents = np.unique(corpus.documents[rows])
+    return Influences(
+        documents=[corpus.names[int(document)] for document in documents if document >= 0],
         subjects={
             "" if name == _SELF else name: {
                 one.figure.name: one.jackknife.influences.tolist()
@@ -95,7 +148,6 @@ def _measured(
             for name, part in found.items()
         },
     )
-    return {name: [one.figure for one in part] for name, part in found.items()}, influences
 
 
 def _estimates(sums: list[SiteSums], sites: list[str]) -> list[Estimate]:

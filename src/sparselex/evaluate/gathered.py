@@ -1,14 +1,19 @@
 """The figures of a run as they lie on disk: those of every artifact that was made of what the run has now."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from sparselex.base.artifacts import Manifest
+from sparselex.atlas.records import SWEEP, SweepReport
+from sparselex.base.artifacts import Manifest, record_of
 from sparselex.base.figures import FIGURES, Figure, Figures
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.records import INFLUENCES, Influences
 
 _EVALUATION = "evaluation"
+_SWEEP = "sweep"
+_EXPLAINED = "explained"
+"""Beginning of the figures of an evaluation that are of explanations: these may be replaced without it."""
+
 _FIRST = (_EVALUATION, "explanations", "diff")
 """Artifacts whose figures come first, in this order; the others follow by name."""
 
@@ -27,6 +32,9 @@ class Gathered(NamedTuple):
 
     influences: Influences | None
     """What the figures of its evaluation owe to each document; None where that is not known."""
+
+    stability: list[Figure]
+    """How much of a dictionary is found again by another seed: of the run's sweep, if there is one."""
 
     asked_l0: float | None
     """Active latents of a token as they were asked for; None where that is not known."""
@@ -49,6 +57,9 @@ def gather(workspace: Workspace, run: str) -> Gathered:
     measured = [name for name, manifest in artifacts.items() if FIGURES in manifest.files]
     stale = [name for name in measured if not is_current(name, artifacts)]
     found = {name: Figures.read(workspace.run(run) / name) for name in measured if name not in stale}
+    if _EVALUATION in found and not _explains_now(artifacts):
+        stale.append(_EXPLAINED)
+        found[_EVALUATION] = _without(found[_EVALUATION], f"{_EXPLAINED}/")
     ordered = [found[name] for name in sorted(found, key=_place)]
     controls: dict[str, list[Figure]] = {}
     for part in ordered:
@@ -60,6 +71,7 @@ def gather(workspace: Workspace, run: str) -> Gathered:
         figures=[figure for part in ordered for figure in part.figures],
         controls=controls,
         influences=Influences.read(workspace.run(run) / _EVALUATION) if known else None,
+        stability=record_of(SweepReport, workspace.run(run) / _SWEEP, SWEEP).stability if _SWEEP in artifacts else [],
         asked_l0=evaluation.notes.get("asked_l0") if evaluation else None,
         stale=sorted(stale, key=_place),
     )
@@ -72,6 +84,21 @@ def is_current(name: str, artifacts: Mapping[str, Manifest]) -> bool:
         role in artifacts and artifacts[role].id == made_of and is_current(role, artifacts)
         for role, made_of in artifacts[name].inputs.items()
         if role in _MEASURED
+    )
+
+
+def _explains_now(artifacts: Mapping[str, Manifest]) -> bool:
+    """Whether an evaluation is of the explanations that the run has now, or of none."""
+    explanations = artifacts[_EVALUATION].inputs.get("explanations")
+    return explanations is None or ("explanations" in artifacts and artifacts["explanations"].id == explanations)
+
+
+def _without(figures: Figures, prefix: str) -> Figures:
+    def kept(part: Sequence[Figure]) -> list[Figure]:
+        return [figure for figure in part if not figure.name.startswith(prefix)]
+
+    return Figures(
+        figures=kept(figures.figures), controls={name: kept(part) for name, part in figures.controls.items()}
     )
 
 

@@ -1,10 +1,11 @@
-"""Evaluations as they lie on disk. No tensors here: report and browser read these."""
+"""Evaluations and reports as they lie on disk. No tensors here: command line and browser read these."""
 
 from pathlib import Path
+from typing import Literal
 
 from sparselex.base.artifacts import record_of
 from sparselex.base.config import Config
-from sparselex.base.figures import Figures
+from sparselex.base.figures import Figure, Figures
 from sparselex.base.files import write_json
 
 INFLUENCES = "influences.json"
@@ -12,6 +13,8 @@ INFLUENCES = "influences.json"
 
 DENSITY = "density.json"
 """File of an evaluation that holds its `DensityHistogram`."""
+
+Verdict = Literal["better", "worse", "undecided"]
 
 
 class DensityHistogram(Config):
@@ -73,3 +76,80 @@ class Evaluation(Figures):
         super().write(folder)
         write_json(folder / INFLUENCES, self.influences.to_json())
         write_json(folder / DENSITY, self.density.to_json())
+
+
+class Comparison(Config):
+    """One figure of a dictionary against the same figure of a control."""
+
+    figure: str
+    """Name of the figure."""
+
+    control: str
+    """Name of the control."""
+
+    difference: float
+    """The figure less that of the control."""
+
+    low: float | None
+    """Lower end of its 95 % interval, of this comparison alone."""
+
+    high: float | None
+    """Upper end."""
+
+    paired: bool
+    """Whether both were measured on the same documents, so that what moves both alike cancels."""
+
+    p: float
+    """Chance of so large a difference if there were none."""
+
+    verdict: Verdict
+    """Whether the dictionary is better or worse, all comparisons of the report counted together (Holm 1979)."""
+
+
+class Answer(Config):
+    """What a sceptic asks first."""
+
+    question: str
+    """The question."""
+
+    answer: str
+    """The answer, made from figures."""
+
+    evidence: list[str]
+    """The figures that it is made from, a line each."""
+
+
+class Report(Config):
+    """What `report.json` holds."""
+
+    run: str
+    """The run whose figures these are."""
+
+    answers: list[Answer] = []
+    """Five questions, each with its answer and the figures behind it."""
+
+    figures: list[Figure]
+    """Its figures, each with those of its controls: the runs that are twins of it, then control dictionaries."""
+
+    controls: dict[str, list[Figure]] = {}
+    """The figures of these controls themselves, with their intervals, by control."""
+
+    comparisons: list[Comparison] = []
+    """Every figure of which some values are better than others, against that of every control."""
+
+    verdicts: list[str]
+    """What follows from them, in words, the worst first."""
+
+    others: dict[str, dict[str, float]]
+    """Values of the figures of every other evaluated run, by run and by name of the figure; they are no controls."""
+
+    stale: list[str]
+    """Artifacts whose figures are left out, since they were measured on another dictionary or index than their run has
+    now; those of other runs with the run's name before them, as in `twin/evaluation`."""
+
+    inputs: dict[str, str] = {}
+    """Ids of the artifacts that the evaluated runs had, by run and name, as in `main/evaluation`, and what made the
+    report of them."""
+
+    check: str = ""
+    """Fingerprint of all the others."""

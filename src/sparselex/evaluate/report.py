@@ -1,90 +1,70 @@
-"""The report: the figures of one run, each beside its controls, and what they do not show."""
+"""The report of a run: read where it is as its figures are, made anew where it is not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from importlib.metadata import version
 
-from sparselex.base.config import Config
 from sparselex.base.errors import UserError
-from sparselex.base.figures import Figure
-from sparselex.base.files import write_json
+from sparselex.base.files import fingerprint, write_json
+from sparselex.base.registry import found
 from sparselex.base.workspace import Workspace
-from sparselex.evaluate.comparisons import Comparison, Control, comparisons
-from sparselex.evaluate.config import control_words
-from sparselex.evaluate.gathered import gather, has_figures
-from sparselex.evaluate.verdicts import verdicts
+from sparselex.evaluate.gathered import has_figures
+from sparselex.evaluate.records import Report
 
-
-class Report(Config):
-    """What `report.json` holds."""
-
-    run: str
-    """The run whose figures these are."""
-
-    figures: list[Figure]
-    """Its figures, each with those of its controls: the runs that are twins of it, then control dictionaries."""
-
-    controls: dict[str, list[Figure]] = {}
-    """The figures of these controls themselves, with their intervals, by control."""
-
-    comparisons: list[Comparison] = []
-    """Every figure of which some values are better than others, against that of every control."""
-
-    verdicts: list[str]
-    """What follows from them, in words, the worst first."""
-
-    others: dict[str, dict[str, float]]
-    """Values of the figures of every other evaluated run, by run and by name of the figure; they are no controls."""
-
-    stale: list[str]
-    """Artifacts whose figures are left out, since they were measured on another dictionary or index than their run has
-    now; those of other runs with the run's name before them, as in `twin/evaluation`."""
+_MADE = "sparselex.evaluate.reporting:made"
+"""What makes a report; as an address, since it takes NumPy, and a finished run is told without."""
 
 
 def report(workspace: Workspace, run: str | None = None) -> Report:
     """The figures of one run beside its controls, from the artifacts that hold figures.
 
-    Without `run` it is `main`, or where that has no figures the first run that is no twin, if there is one. Raises
-    `UserError` if there is no such run, or it has no figures.
+    Without `run` it is `main`, or where that has no figures the first run that is no twin, if there is one. A report
+    that was written is read, if it is as it was written and of the same artifacts. Raises `UserError` if there is no
+    such run, or it has no figures.
     """
     evaluated = evaluated_runs(workspace)
     run = run or _default(workspace, evaluated)
-    of_what = {name: workspace.card(name).twin_of for name in (*evaluated, run)}
+    workspace.card(run)
     if run not in evaluated:
         raise _nothing(workspace, f"Run {run!r} of {workspace.path} has no figures.", f" --run {run}")
-    found = {name: gather(workspace, name) for name in evaluated}
-    twins = [name for name in evaluated if of_what[name] == run]
-    controls = {name: found[name].figures for name in twins} | found[run].controls
-    by_name = {name: {figure.name: figure for figure in part} for name, part in controls.items()}
-    held_against = {
-        name: Control(part, found[name].influences, "") if name in twins else Control(part, found[run].influences, name)
-        for name, part in by_name.items()
-    }
-    compared = comparisons(found[run].figures, found[run].influences, held_against)
-    return Report(
-        run=run,
-        figures=[_with_controls(figure, by_name) for figure in found[run].figures],
-        controls=controls,
-        comparisons=compared,
-        verdicts=verdicts(
-            found[run],
-            compared,
-            {name: _who(workspace, name, twins) for name in controls},
-            has_twin=bool(twins) or of_what[run] is not None,
-        ),
-        others={name: _values(found[name].figures) for name in evaluated if name not in (run, *twins)},
-        stale=[name if owner == run else f"{owner}/{name}" for owner, part in found.items() for name in part.stale],
-    )
+    inputs = _inputs(workspace, evaluated)
+    if kept := _written(workspace, run, inputs):
+        return kept
+    whole: Report = found(_MADE)(workspace, run, evaluated, inputs)
+    return whole.model_copy(update={"check": _check_of(whole)})
 
 
 def write_report(workspace: Workspace) -> Report:
-    """The report of the run that is meant where none is named, written to `report.json`. Raises like `report`."""
-    found = report(workspace)
-    write_json(workspace.report, found.to_json())
-    return found
+    """The report of the run that is meant where none is named, written to `report.json`; that of every run goes into
+    its own folder. Raises like `report`."""
+    for run in evaluated_runs(workspace):
+        write_json(workspace.report_of(run), report(workspace, run).to_json())
+    whole = report(workspace)
+    write_json(workspace.report, whole.to_json())
+    return whole
 
 
 def evaluated_runs(workspace: Workspace) -> list[str]:
     """Names of the runs that have figures, `main` first."""
     return [name for name in workspace.runs() if has_figures(workspace, name)]
+
+
+def _check_of(whole: Report) -> str:
+    return fingerprint(whole.model_dump(mode="json", exclude={"check"}))
+
+
+def _written(workspace: Workspace, run: str, inputs: dict[str, str]) -> Report | None:
+    try:
+        kept = Report.from_file(workspace.report_of(run))
+    except UserError:  # not written yet, by an earlier version, or damaged
+        return None
+    return kept if (kept.run, kept.inputs, kept.check) == (run, inputs, _check_of(kept)) else None
+
+
+def _inputs(workspace: Workspace, evaluated: Sequence[str]) -> dict[str, str]:
+    artifacts = {
+        f"{run}/{name}": manifest.id for run in evaluated for name, manifest in workspace.artifacts(run).items()
+    }
+    return {"sparselex": version("sparselex"), **artifacts}
 
 
 def _default(workspace: Workspace, evaluated: Sequence[str]) -> str:
@@ -100,16 +80,3 @@ def _nothing(workspace: Workspace, given: str, option: str = "") -> UserError:
         "a run that went through harvest or demo, train, index, explain and evaluate",
         f"run `sparselex evaluate {workspace.typed}{option}`.",
     )
-
-
-def _with_controls(figure: Figure, controls: Mapping[str, Mapping[str, Figure]]) -> Figure:
-    values = {name: part[figure.name].value for name, part in controls.items() if figure.name in part}
-    return figure.model_copy(update={"controls": {name: value for name, value in values.items() if value is not None}})
-
-
-def _values(figures: Sequence[Figure]) -> dict[str, float]:
-    return {figure.name: figure.value for figure in figures if figure.value is not None}
-
-
-def _who(workspace: Workspace, name: str, twins: Sequence[str]) -> str:
-    return f"{name} ({workspace.card(name).twin} weights)" if name in twins else control_words(name)

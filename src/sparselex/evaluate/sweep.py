@@ -17,10 +17,11 @@ from sparselex.base.estimates import mean_figure
 from sparselex.base.figures import Figure
 from sparselex.dictionaries.controls.bases import principal_components
 from sparselex.dictionaries.dictionary import Dictionary
-from sparselex.evaluate.core import Subject, core_sums
+from sparselex.evaluate.core import core_sums
 from sparselex.evaluate.core_figures import core_figures, pooled
 from sparselex.evaluate.moments import moments, training_sample
 from sparselex.evaluate.rows import rows_to_judge
+from sparselex.evaluate.subjects import InPlaceOf, Itself, Subject
 
 
 class Measured(NamedTuple):
@@ -58,15 +59,15 @@ def _on_one_hook(
 ) -> tuple[dict[str, SweepRow], dict[str, list[Figure]]]:
     """The rows with their figures, and the figures of principal components in the place of one dictionary of each
     setting, with as many coefficients on each token as it has active latents."""
-    mean, covariance = moments(reader, moment_rows)
-    pca = principal_components(mean, covariance, 1)
+    at = moments(reader, moment_rows)
+    pca = principal_components(at.mean, at.covariance, 1)
     dictionaries = {name: member.dictionary for name, member in trained.items() if member.dictionary is not None}
     subjects: dict[str, Subject] = {}
     for name, dictionary in dictionaries.items():
-        subjects[name] = Subject(dictionary)
+        subjects[name] = Itself(dictionary)
         # Seeds differ by less than what a control is there to show.
-        subjects.setdefault(f"pca:{_setting(trained[name].row)}", Subject(pca, name))
-    sums = core_sums(reader, subjects, mean, rows_to_judge(reader.corpus, n_rows))
+        subjects.setdefault(f"pca:{_setting(trained[name].row)}", InPlaceOf(pca, name))
+    sums = core_sums(reader, subjects, at.mean, rows_to_judge(reader.corpus, n_rows))
     figures = {name: core_figures(pooled(part)) for name, part in sums.items()}
     found = {}
     for name, dictionary in dictionaries.items():

@@ -5,8 +5,9 @@ from itertools import groupby
 
 from sparselex.base.figures import Figure
 from sparselex.base.formats import number
-from sparselex.evaluate.comparisons import Comparison, Verdict
+from sparselex.evaluate.config import TOKEN_LOOKUP
 from sparselex.evaluate.gathered import Gathered
+from sparselex.evaluate.records import Comparison, Verdict
 
 FAR_OFF = 0.1
 """Share by which an L0 may differ from what was asked before it is said."""
@@ -39,9 +40,10 @@ def _lost(compared: Sequence[Comparison], figures: Mapping[str, Figure], control
     for one in compared:
         if one.verdict == "worse" and one.figure in DECISIVE:
             value = figures[one.figure].value or 0.0
+            at_its_l0 = "" if one.control == TOKEN_LOOKUP else " at the same number of active latents"
             found.append(
                 f"This dictionary loses to {controls[one.control]}: {_short(one.figure)} {number(value)} against "
-                f"{number(value - one.difference)} at the same number of active latents."
+                f"{number(value - one.difference)}{at_its_l0}."
             )
     return found
 

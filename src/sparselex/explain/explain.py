@@ -14,7 +14,7 @@ from sparselex.base.staging import stage
 from sparselex.explain.config import ExplainConfig
 from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.figures import score_figures, share_figure
-from sparselex.explain.protocols import Explainer, Grouped, Scorer
+from sparselex.explain.protocols import Explainer, Grouped, Overall, Scorer
 from sparselex.explain.records import Explanation, Status
 from sparselex.explain.registry import EXPLAINERS, SCORERS
 from sparselex.explain.store import ExplanationStore, Scoring
@@ -87,14 +87,17 @@ class _Walk:
         scores = self.store.scores(self.index.id, explainer=self.name)
         figures = [share_figure(self.name, EXPLAINERS.get(self.name).explained, explanations)]
         explained = [explanation for explanation in explanations if explanation.status == "explained"]
+        scorers = self._scorers()
         for place, name in enumerate(self.scorer_ids):
             kind = SCORERS.get(name)
             prefix = f"explain/{self.name}" + (f"/{name}" if place else "")
             own = [score for score in scores if score.scorer == name]
-            scorer = kind(HeldOut(self.index, self.config.seed), self.config) if issubclass(kind, Grouped) else None
+            scorer = scorers[name]
             apart = scorer.without_groups(explained) if isinstance(scorer, Grouped) else None
             better: Better = getattr(kind, "better", "")
             figures += score_figures(prefix, kind.headline, kind.definitions, own, better=better, apart=apart)
+            if isinstance(scorer, Overall):
+                figures += scorer.overall(prefix, explanations, Evidence(self.index, self.config.seed).validation)
         counts = {f"n_{status}": sum(e.status == status for e in explanations) for status in get_args(Status)}
         failed = [self.store.failures(self.index.id, explainer=self.name, scorer=name) for name in self.scorer_ids]
         return figures, counts | {"n_unscored": sum(map(len, failed))}

@@ -14,6 +14,11 @@ Kind = Literal["token", "previous", "pair"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
+def keys_of(tokens: NDArray[np.int64], previous: NDArray[np.int64], n_vocab: int) -> dict[Kind, NDArray[np.int64]]:
+    """The keys `[n]` of tokens behind `previous` ones, of every kind."""
+    return {"token": tokens, "previous": previous, "pair": previous * n_vocab + tokens}
+
+
 class KeyTable:
     """The keys of all counted tokens of a split. The first token of a row, where there is no BOS, has `n_vocab` before
     it, as if the start of a row were one more token."""
@@ -22,11 +27,7 @@ class KeyTable:
         self.counted = counted
         self.n, self.n_vocab = len(counted), counted.n_vocab
         self.document, self.n_documents = counted.documents, counted.n_documents
-        self.keys: dict[Kind, NDArray[np.int64]] = {
-            "token": counted.tokens,
-            "previous": counted.previous,
-            "pair": counted.previous * counted.n_vocab + counted.tokens,
-        }
+        self.keys = keys_of(counted.tokens, counted.previous, counted.n_vocab)
 
     @cached_property
     def sorted(self) -> dict[Kind, tuple[NDArray[np.int64], NDArray[np.int64]]]:

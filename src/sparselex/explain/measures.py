@@ -46,7 +46,7 @@ class Confusion(NamedTuple):
         """Lower end of the 95 % interval of F1, F1 itself where all documents agree; NaN where only one has anything to
         say."""
         found = jackknife(np.stack(self, axis=1).astype(float), f1_of, (self.called + self.active).astype(float))
-        return found.value if found.se == 0 else found.interval(_LEAST, share=True).low
+        return found.value if found.se == 0 else found.interval(_LEAST).low
 
 
 def confusion(rule: Rule, table: KeyTable, column: Column) -> Confusion:

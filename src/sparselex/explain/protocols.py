@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import ClassVar, Protocol, runtime_checkable
 
-from sparselex.base.figures import Failure
+from sparselex.base.figures import Failure, Figure
 from sparselex.base.intervals import Floats
 from sparselex.explain.config import ExplainConfig
-from sparselex.explain.evidence import Evidence, HeldOut
+from sparselex.explain.evidence import Evidence, HeldOut, SplitEvidence
 from sparselex.explain.records import Explanation, Scored
 
 
@@ -53,4 +53,14 @@ class Grouped(Protocol):
     def without_groups(self, explanations: Sequence[Explanation]) -> dict[str, Floats]:
         """By metric, the scores without each of several equal groups of documents, `[n_groups, n]`, of the `n`
         explanations that have that score, in their order; NaN for one that cannot be formed."""
+        ...
+
+
+@runtime_checkable
+class Overall(Protocol):
+    """A scorer that has something to say of all latents together."""
+
+    def overall(self, prefix: str, explanations: Sequence[Explanation], validation: SplitEvidence) -> list[Figure]:
+        """Figures, as `prefix/<name>`, of everything that an explainer said, abstentions and failures among it;
+        `validation` is there to choose what it is held against."""
         ...

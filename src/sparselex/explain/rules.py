@@ -74,3 +74,8 @@ class Rule(NamedTuple):
 
 def _before(token: int, printer: TokenPrinter, n_vocab: int) -> str:
     return "the start of a row" if token == n_vocab else printer.quoted(token)
+
+
+def rule_of(predictor: Mapping[str, Any] | None) -> Rule | None:
+    """The rule that an explanation's predictor is, or None where it is something else."""
+    return Rule.of(predictor) if predictor is not None and {"kind", "table"} <= predictor.keys() else None

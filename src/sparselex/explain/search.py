@@ -25,6 +25,12 @@ class Chosen(NamedTuple):
     confusion: Confusion
 
 
+def beats(found: Chosen | None, null: Chosen | None) -> bool:
+    """Whether a rule is better beyond doubt, on the validation tokens, than the best one for activations moved
+    elsewhere."""
+    return found is not None and found.confusion.f1_low > (null.confusion.f1 if null else 0.0)
+
+
 def search(train: KeyTable, on_train: Column, validation: KeyTable, on_validation: Column) -> Chosen | None:
     """The best rule of any kind and size by validation F1 less a price for its length; None where nothing can be
     fitted."""

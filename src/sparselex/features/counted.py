@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparselex.text.rows import TokenRows
+from sparselex.text.rows import TokenRows, tokens_at
 from sparselex.text.splits import Split
 
 
@@ -41,12 +41,10 @@ class CountedTokens:
         rows = corpus.row_ranges[split]
         start, stop = rows.start * corpus.n_ctx, rows.stop * corpus.n_ctx
         local = np.flatnonzero(counted[start:stop])
-        tokens = np.asarray(corpus.tokens[rows.start : rows.stop]).reshape(-1).astype(np.int64)
         owners = np.asarray(corpus.documents[rows.start : rows.stop]).reshape(-1)[local]
         self.positions = start + local
-        self.tokens = tokens[local]
         self.n_vocab = len(corpus.vocabulary)
-        self.previous = np.where(local % corpus.n_ctx > 0, tokens[local - 1], self.n_vocab)
+        self.tokens, self.previous = tokens_at(corpus, self.positions)
         self.documents = np.unique(owners, return_inverse=True)[1]
         self.n_documents = int(self.documents.max()) + 1 if len(local) else 0
 

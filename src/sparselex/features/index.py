@@ -27,6 +27,9 @@ from sparselex.text.splits import SPLITS, Split
 _STATISTICS = ("n_active", "mean", "mean_square", "max")
 """What is kept of each latent in each split."""
 
+_ENTRIES = 1 << 26
+"""Entries that are counted at a time."""
+
 
 class FeatureIndex:
     """A finished index over `corpus`. Raises `UserError` if `path` is none, is damaged, or belongs to another
@@ -68,6 +71,15 @@ class FeatureIndex:
         """`[n_rows * n_ctx]`, True where a token was counted (not masked)."""
         n = self.corpus.n_rows * self.corpus.n_ctx
         return np.unpackbits(self._array("counted"), count=n).astype(bool)
+
+    @cached_property
+    def active_by_position(self) -> NDArray[np.int32]:
+        """`[n_rows * n_ctx]`, how many latents are active on each token of the corpus; 0 where none was counted."""
+        found = np.zeros(self.corpus.n_rows * self.corpus.n_ctx, dtype=np.int32)
+        for start in range(0, len(self._positions), _ENTRIES):
+            part = np.asarray(self._positions[start : start + _ENTRIES])
+            found += np.bincount(part, minlength=len(found)).astype(np.int32)
+        return found
 
     def counted_tokens(self, split: Split) -> CountedTokens:
         """The counted tokens of one split, put together when first asked for."""

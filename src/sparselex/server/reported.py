@@ -9,8 +9,8 @@ from sparselex.base.files import remembered
 from sparselex.base.runs import RunCard
 from sparselex.evaluate.config import control_words
 from sparselex.evaluate.gathered import gather
-from sparselex.evaluate.records import DENSITY, DensityHistogram
-from sparselex.evaluate.report import Report, evaluated_runs, report
+from sparselex.evaluate.records import DENSITY, DensityHistogram, Report
+from sparselex.evaluate.report import evaluated_runs, report
 from sparselex.server.opened import OpenWorkspace
 
 

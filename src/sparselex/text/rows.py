@@ -63,6 +63,14 @@ def positions_in(rows: NDArray[np.int64], n_ctx: int) -> NDArray[np.int64]:
     return (rows[:, None] * n_ctx + np.arange(n_ctx)).reshape(-1)
 
 
+def tokens_at(corpus: TokenRows, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """`[n]` ids of the tokens at some positions, and of those before them in their rows; before the first of a row
+    stands the number of tokens there are, which is no token's."""
+    tokens = corpus.tokens.reshape(-1)
+    before = np.where(positions % corpus.n_ctx > 0, tokens[np.maximum(positions, 1) - 1], len(corpus.vocabulary))
+    return tokens[positions].astype(np.int64), before.astype(np.int64)
+
+
 def split_positions(corpus: TokenRows, split: Split) -> range:
     """All positions of a split."""
     rows = corpus.row_ranges[split]

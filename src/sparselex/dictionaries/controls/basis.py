@@ -2,6 +2,7 @@
 
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from pydantic import PositiveInt
@@ -68,6 +69,8 @@ class Basis(Dictionary):
         self.register_buffer("b_dec", mean)
 
     def encode(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
+        if self.config.code == "largest":
+            return self._largest(x, self._as_configured(x))
         places, values = self._code(x, self._as_configured(x))
         # A place that a token left empty names one of its directions a second time, with 0.
         return values.new_zeros(len(x), self.d_sae).scatter_add(-1, places, values)
@@ -76,35 +79,42 @@ class Basis(Dictionary):
         return self.encode_as_sparse(x, self._as_configured(x))
 
     def encode_as_sparse(self, x: Float[Tensor, "n d_in"], n_active: Int[Tensor, " n"]) -> Codes:
+        n_active = n_active.to(x.device).clamp(0, min(self.d_in, self.d_sae))
+        if self.config.code == "largest":
+            return Codes.from_dense(self._largest(x, n_active))
         places, values = self._code(x, n_active)
         active = values != 0
         rows, _ = active.nonzero(as_tuple=True)
         return Codes.from_pairs(rows, places[active], values[active], len(x), self.d_sae)
 
     def _as_configured(self, x: Tensor) -> Tensor:
-        return torch.full((len(x),), self.config.k, device=x.device)
+        return torch.full((len(x),), min(self.config.k, self.d_in, self.d_sae), device=x.device)
 
     def _code(self, x: Tensor, n_active: Tensor) -> tuple[Tensor, Tensor]:
         """Latents and coefficients `[n, most]` of each token; beyond its own number a token's coefficients are 0."""
-        n_active = n_active.to(x.device).clamp(0, min(self.d_in, self.d_sae))
         most = int(n_active.max()) if len(x) else 0
-        find = self._pursue if self.config.code == "pursuit" else self._largest
         places = torch.zeros(len(x), most, dtype=torch.int64, device=x.device)
         values = x.new_zeros(len(x), most)
         # Tokens that take alike are coded together: each part costs as much as the one that takes most.
         order = n_active.argsort(stable=True)
-        widest = max(self.d_sae, most * self.d_in if self.config.code == "pursuit" else 0)
+        widest = max(self.d_sae, most * self.d_in)
         for part in order.split(max(1, _CHUNK_NUMBERS // widest)):
             if len(part) and (most := int(n_active[part].max())):
-                places[part, :most], values[part, :most] = find(x[part] - self.b_dec, n_active[part])
+                places[part, :most], values[part, :most] = self._pursue(x[part] - self.b_dec, n_active[part])
         return places, values
 
-    def _largest(self, x: Tensor, n_active: Tensor) -> tuple[Tensor, Tensor]:
-        coefficients = x @ self.W_dec.T
-        most = int(n_active.max())
-        places = coefficients.abs().topk(most, dim=-1).indices
-        taken = torch.arange(most, device=x.device) < n_active[:, None]
-        return places, coefficients.gather(-1, places) * taken
+    def _largest(self, x: Tensor, n_active: Tensor) -> Tensor:
+        """`[n, d_sae]`, the largest coefficients of each token, all others 0. By the size that they must have: sizes
+        alone are sorted several times faster than the places of the largest are found."""
+        coefficients = (x - self.b_dec) @ self.W_dec.T
+        sizes = coefficients.detach().abs()
+        least = _ascending(sizes).gather(-1, (self.d_sae - n_active).clamp_max(self.d_sae - 1)[:, None])
+        kept = (sizes >= least) & (n_active > 0)[:, None]
+        # Of equals at the end only as many as there is room for.
+        for token in (kept.sum(-1) > n_active).nonzero().view(-1).tolist():
+            kept[token] = False
+            kept[token, sizes[token].topk(int(n_active[token])).indices] = True
+        return coefficients * kept
 
     def _pursue(self, x: Tensor, n_active: Tensor) -> tuple[Tensor, Tensor]:
         places = torch.empty(len(x), 0, dtype=torch.int64, device=x.device)
@@ -156,6 +166,13 @@ def pursued(
     d_sae, d_in = rows.shape
     config = BasisConfig(kind=kind, d_in=d_in, d_sae=d_sae, k=k, code="pursuit", n_steps=n_steps)
     return Basis(config, unit_rows(rows).to(mean.dtype), mean)
+
+
+def _ascending(sizes: Tensor) -> Tensor:
+    """Each row sorted; on the CPU by NumPy, which is far faster."""
+    if sizes.device.type == "cpu":
+        return torch.from_numpy(np.sort(sizes.numpy(), axis=-1))
+    return sizes.sort(dim=-1).values
 
 
 def _first(places: Tensor, values: Tensor, taken: Tensor, most: int) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ from sparselex.explain.config import ExplainConfig
 from sparselex.explain.evidence import Evidence
 from sparselex.explain.keys import KeyTable
 from sparselex.explain.records import Explanation
-from sparselex.explain.search import Chosen, search
+from sparselex.explain.search import Chosen, beats, search
 from sparselex.features.counted import Column
 
 
@@ -25,9 +25,8 @@ class RuleExplainer:
         """The rule of `latent`, or the reason why there is none."""
         found = self._search(self.train.column(latent), self.validation.column(latent))
         null = self._search(self.train.shifted(latent), self.validation.shifted(latent))
-        null_f1 = null.confusion.f1 if null else 0.0
-        if found is None or not found.confusion.f1_low > null_f1:
-            return self._abstain(latent, found.confusion.f1 if found else 0.0, null_f1)
+        if found is None or not beats(found, null):
+            return self._abstain(latent, *(chosen.confusion.f1 if chosen else 0.0 for chosen in (found, null)))
         printer, n_vocab = self.train.texts.printer, len(self.train.vocabulary)
         return Explanation(
             latent=latent,

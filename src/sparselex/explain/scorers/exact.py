@@ -2,22 +2,21 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, ClassVar, TypeGuard
+from typing import ClassVar
 
 import numpy as np
 
-from sparselex.base.figures import Better, Failure
+from sparselex.base.figures import Better, Failure, Figure
 from sparselex.base.intervals import Floats, even_groups, jackknives
 from sparselex.explain.config import ExplainConfig
-from sparselex.explain.evidence import HeldOut
+from sparselex.explain.evidence import HeldOut, SplitEvidence
 from sparselex.explain.keys import KeyTable
 from sparselex.explain.measures import Sums, values, without_groups
+from sparselex.explain.others import best_of_others
+from sparselex.explain.overall import N_GROUPS, Tally
 from sparselex.explain.records import Explanation, Judgement, Score, Scored
-from sparselex.explain.rules import Rule
+from sparselex.explain.rules import Rule, rule_of
 from sparselex.features.counted import Column
-
-N_GROUPS = 30
-"""Groups of documents that are left out in turn, for the intervals of medians over latents."""
 
 N_JUDGED = 4
 """Active and silent tokens of each latent whose judgements are kept, to be looked at."""
@@ -46,13 +45,12 @@ class ExactScorer:
 
     def score(self, explanation: Explanation) -> Scored | Failure:
         """All measures beside the null's, and what the rule says of a few tokens."""
-        predictor, latent = explanation.predictor, explanation.latent
-        if not _is_rule(predictor):
+        rule, latent = rule_of(explanation.predictor), explanation.latent
+        if rule is None:
             reason = f"the explainer {explanation.explainer!r} gives no rule, and this scorer judges nothing else"
             return Failure(subject=f"latent {latent}", reason=reason)
-        rule, column = Rule.of(predictor), self.evidence.column(latent)
-        null = predictor.get("null")
-        at_null = values(Rule.of(null), self.table, self.evidence.shifted(latent)) if null else {}
+        column, null = self.evidence.column(latent), rule_of((explanation.predictor or {}).get("null"))
+        at_null = values(null, self.table, self.evidence.shifted(latent)) if null else {}
         scores = self._scores(explanation.explainer, rule, column, at_null)
         return Scored(scores, self._judgements(explanation, rule))
 
@@ -62,11 +60,26 @@ class ExactScorer:
         groups = even_groups(self.table.counted.per_document, N_GROUPS)
         found: dict[str, list[Floats]] = {}
         for explanation in explanations:
-            if _is_rule(explanation.predictor):
-                rule, column = Rule.of(explanation.predictor), self.evidence.column(explanation.latent)
+            if rule := rule_of(explanation.predictor):
+                column = self.evidence.column(explanation.latent)
                 for name, values_of_one in without_groups(rule, self.table, column, groups).items():
                     found.setdefault(name, []).append(values_of_one)
         return {name: np.stack(parts, axis=1) for name, parts in found.items()}
+
+    def overall(self, prefix: str, explanations: Sequence[Explanation], validation: SplitEvidence) -> list[Figure]:
+        """Every latent, also one without a rule, beside the rule of another latent."""
+        rules = {e.latent: rule for e in explanations if (rule := rule_of(e.predictor))}
+        if not rules:
+            return []
+        latents = [explanation.latent for explanation in explanations]
+        others, tally = (
+            best_of_others(latents, rules, KeyTable(validation.tokens), validation.column),
+            Tally(self.table),
+        )
+        for latent in latents:
+            another = rules[others[latent]] if latent in others else None
+            tally.add(self.evidence.column(latent), rules.get(latent), another)
+        return tally.figures(prefix)
 
     def _scores(self, explainer: str, rule: Rule, column: Column, at_null: dict[str, float]) -> list[Score]:
         """Every measure with its interval; one that cannot be formed (no active token) is left out."""
@@ -92,7 +105,3 @@ class ExactScorer:
             judgement(position=example.position, expected=abs(example.value), said=prediction)
             for example, prediction in zip(drawn, said, strict=True)
         ]
-
-
-def _is_rule(predictor: dict[str, Any] | None) -> TypeGuard[dict[str, Any]]:
-    return predictor is not None and {"kind", "table"} <= predictor.keys()

@@ -4,7 +4,8 @@ from typing import Any
 
 from sparselex.base.figures import Figure, Figures
 from sparselex.evaluate.config import EvaluateConfig
-from sparselex.evaluate.report import Report, report
+from sparselex.evaluate.records import Report
+from sparselex.evaluate.report import report
 from sparselex.recipes.stage import Stage
 
 
@@ -13,6 +14,7 @@ class Evaluate(Stage, EvaluateConfig):
 
     verb = "evaluate"
     needs = ("dictionary", "index")
+    reads = ("explanations",)
     makes = "evaluation"
     expected = True
     work = "sparselex.recipes.work.evaluate:evaluate_run"

@@ -8,9 +8,7 @@ from sparselex.base.artifacts import Manifest
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.runs import RunCard
-from sparselex.evaluate.comparisons import Comparison
-from sparselex.evaluate.records import DensityHistogram
-from sparselex.evaluate.report import Report
+from sparselex.evaluate.records import Comparison, DensityHistogram, Report
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, Page, PageRecord
 from sparselex.server.reported import (

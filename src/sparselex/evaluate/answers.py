@@ -1,0 +1,162 @@
+"""The five questions that come first, answered in words made from figures, each with its evidence."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from sparselex.base.figures import Figure
+from sparselex.base.formats import number, percent
+from sparselex.evaluate.config import TOKEN_LOOKUP
+from sparselex.evaluate.gathered import Gathered
+from sparselex.evaluate.records import Answer, Comparison
+
+_FVU, _RECOVERED, _EXPLAINED = "core/fvu", "core/loss_recovered_mean", "explained/loss_recovered_mean"
+
+
+class Known(NamedTuple):
+    """What there is to answer from."""
+
+    found: Gathered
+    """Figures of the run."""
+
+    compared: Sequence[Comparison]
+    """These against all controls."""
+
+    controls: Mapping[str, str]
+    """What each control is."""
+
+    twins: Sequence[str]
+    """Controls that are runs on random weights; the others stand in the dictionary's place."""
+
+    is_twin: bool
+    """Whether the run is itself such a control."""
+
+    def figure(self, name: str) -> Figure | None:
+        """One of its figures, if that has a value."""
+        return next((one for one in self.found.figures if one.name == name and one.value is not None), None)
+
+    def against(self, name: str) -> list[Comparison]:
+        """Comparisons of one figure with what stands in the dictionary's place."""
+        return [one for one in self.compared if one.figure == name and one.control not in self.twins]
+
+
+def answers(known: Known) -> list[Answer]:
+    """One for each question, in their order."""
+    return [_reconstructs(known), _works(known), _explains(known), _stable(known), _not_measured(known)]
+
+
+def _reconstructs(known: Known) -> Answer:
+    question, against = "Does it reconstruct better than the controls?", known.against(_FVU)
+    fvu = known.figure(_FVU)
+    if fvu is None or not against:
+        return Answer(question=question, answer="Not measured.", evidence=_reasons(known, _FVU))
+    lists = {verdict: [one.control for one in against if one.verdict == verdict] for verdict in _WORDS}
+    if not lists["worse"] and not lists["undecided"]:
+        answer = f"Yes, better than all {len(against)}."
+    else:
+        answer = " ".join(
+            f"{words}: {', '.join(lists[verdict])}." for verdict, words in _WORDS.items() if lists[verdict]
+        )
+    l0 = known.figure("core/l0")
+    at = f" at {number(l0.value, 3)} active latents a token" if l0 else ""
+    return Answer(question=question, answer=answer, evidence=[f"{_said(fvu, 'FVU')}{at}", *_beside(known, fvu)])
+
+
+_WORDS = {"better": "Better than", "worse": "Worse than", "undecided": "Undecided against"}
+
+
+def _works(known: Known) -> Answer:
+    question, recovered = "Does the model still work?", known.figure(_RECOVERED)
+    loss, increase = known.figure("core/ce_loss"), known.figure("core/ce_increase")
+    if recovered is None:
+        answer = "Not as a share: it predicts no worse without the site." if increase else "Not measured."
+    else:
+        answer = f"It keeps {percent(recovered.value or 0.0)} of what it loses with the site at its mean."
+    evidence = [_said(recovered, "loss recovered")] if recovered else _reasons(known, _RECOVERED)
+    if loss and increase:
+        evidence.append(f"cross-entropy {number(loss.value)} nats a token, and {_said(increase, 'more by', ' nats')}")
+    if recovered:
+        evidence += _beside(known, recovered)
+    return Answer(question=question, answer=answer, evidence=evidence)
+
+
+def _explains(known: Known) -> Answer:
+    question = "Do the explanations predict, beyond a token lookup and beyond another latent's?"
+    spliced = known.figure(_EXPLAINED)
+    scores = [one for one in known.found.figures if one.name.endswith("/f1_of_all") and one.value is not None]
+    if spliced is None and not scores:
+        return Answer(question=question, answer="Not measured.", evidence=_reasons(known, _EXPLAINED))
+    said, evidence = [], _reasons(known, _EXPLAINED)
+    if spliced:
+        lookup = next((one for one in known.against(_EXPLAINED) if one.control == TOKEN_LOOKUP), None)
+        said.append(f"Beyond a token lookup: {_VERDICTS[lookup.verdict] if lookup else 'not compared'}.")
+        evidence.append(f"the model on what explanations predict: {_said(spliced, 'loss recovered')}")
+        evidence += _beside(known, spliced)
+    if fvu := known.figure("explained/fvu"):
+        evidence += [f"these predictions themselves: {_said(fvu, 'FVU')}", *_beside(known, fvu)]
+    for score in scores:
+        if own := known.figure(score.name.replace("/f1_of_all", "/own_share")):
+            said.append(f"Beyond another latent's: for {percent(own.value or 0.0)} of latents.")
+            evidence.append(_said(own, "share with F1 of 0.5 or more, and 0.05 above another latent's rule"))
+        null = "" if score.null is None else f"; another latent's rule {number(score.null)}"
+        evidence += [f"{_said(score, 'median F1 of all latents')}{null}", *_beside(known, score)]
+    return Answer(question=question, answer=" ".join(said), evidence=evidence)
+
+
+_VERDICTS = {"better": "yes", "worse": "no, they do worse", "undecided": "undecided"}
+
+
+def _stable(known: Known) -> Answer:
+    question = "Is it stable?"
+    measured = [one for one in known.found.stability if one.value is not None]
+    if not measured:
+        todo = "`sparselex sweep WORKSPACE --seeds 0 --seeds 1` trains it from two seeds and compares them"
+        return Answer(question=question, answer="Not measured.", evidence=[todo])
+    least = min(measured, key=lambda one: (one.value or 0.0) - (one.null or 0.0))
+    above = least.ci_low is not None and least.null is not None and least.ci_low > least.null
+    answer = "More than activations themselves between two samples." if above else "Not beyond its null."
+    said = [
+        f"{one.name.removeprefix('stability/')}: {_said(one, 'found again')}"
+        + ("" if one.null is None else f"; activations of two samples {number(one.null, 3)}")
+        for one in measured
+    ]
+    return Answer(question=question, answer=answer, evidence=said)
+
+
+def _not_measured(known: Known) -> Answer:
+    missing = [f"{one.name}: {one.failure}" for one in known.found.figures if one.failure]
+    if not known.twins and not known.is_twin:
+        missing.append("a random twin: whether features of the model are better than those of noise is not known")
+    if not known.found.stability:
+        missing.append("stability between seeds of training")
+    if known.figure(_EXPLAINED) is None and not any("explained/" in one for one in missing):
+        missing.append("what the explanations themselves recover of the model")
+    missing += [
+        "a dictionary whose decoder stays frozen at random",
+        "whether the model uses a feature: no figure here is of an intervention on single features",
+    ]
+    return Answer(question="What was not measured?", answer=f"{len(missing)} things.", evidence=missing)
+
+
+def _said(figure: Figure, name: str, unit: str = "") -> str:
+    known = figure.ci_low is not None and figure.ci_high is not None
+    ends = f" ({number(figure.ci_low)} to {number(figure.ci_high)})" if known else " (no interval)"
+    return f"{name} {number(figure.value)}{unit}{ends}"
+
+
+def _beside(known: Known, figure: Figure) -> list[str]:
+    """The same of everything that it is held against, with the direction of what is beyond doubt."""
+    found = []
+    for words, is_twin in (("against", False), ("the same recipe on a model of random weights:", True)):
+        values = [
+            f"{one.control} {number((figure.value or 0.0) - one.difference)} ({one.verdict})"
+            for one in known.compared
+            if one.figure == figure.name and (one.control in known.twins) == is_twin
+        ]
+        if values:
+            found.append(f"{words} {', '.join(values)}")
+    return found
+
+
+def _reasons(known: Known, name: str) -> list[str]:
+    """Why a figure has no value, where it is known."""
+    return [one.failure for one in known.found.figures if one.name == name and one.failure]

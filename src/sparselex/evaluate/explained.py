@@ -1,0 +1,127 @@
+"""How well short rules do for control dictionaries: the search that the dictionary's latents went through, on
+directions drawn from each control."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sparselex.activations.live import Reader, spread
+from sparselex.base.figures import Figure
+from sparselex.base.progress import progress
+from sparselex.base.seeds import generator
+from sparselex.dictionaries.dictionary import Dictionary
+from sparselex.evaluate.moments import target_of
+from sparselex.explain.config import ExplainConfig
+from sparselex.explain.keys import KeyTable
+from sparselex.explain.overall import Tally
+from sparselex.explain.rules import Rule
+from sparselex.explain.search import beats, search
+from sparselex.features.counted import Column, CountedTokens
+from sparselex.features.index import FeatureIndex
+from sparselex.text.splits import SPLITS, Split
+
+_PREFIX = "explain/rule"
+
+
+class _Drawn(NamedTuple):
+    """Some directions of a control."""
+
+    dictionary: Dictionary
+
+    numbers: NDArray[np.int64]
+    """`[n]`, those drawn, ascending."""
+
+
+Columns = list[Column]
+"""Where each of some directions is active in one split, by size."""
+
+
+def explained_controls(
+    reader: Reader, index: FeatureIndex, controls: Mapping[str, Dictionary], *, n_rows: int, n_latents: int
+) -> dict[str, list[Figure]]:
+    """Figures of rules for `n_latents` directions of each control at most, from at most `n_rows` rows of each split.
+
+    On each token a control has as many active directions as the index has of the dictionary's latents.
+    """
+    drawn = {name: _draw(name, control, n_latents) for name, control in controls.items()}
+    tables: dict[Split, KeyTable] = {}
+    columns: dict[str, dict[Split, Columns]] = {name: {} for name in controls}
+    for split in SPLITS:
+        rows = spread(index.corpus.row_ranges[split], n_rows)
+        counted = CountedTokens(index.corpus, _among(index, rows), split)
+        tables[split] = KeyTable(counted)
+        for name, found in _read(reader, index, drawn, rows, counted).items():
+            columns[name][split] = found
+    return {name: _figures(drawn[name], columns[name], tables) for name in controls}
+
+
+def _draw(name: str, control: Dictionary, n: int) -> _Drawn:
+    numbers = generator(0, "explained", name).permutation(control.d_sae)[:n]
+    return _Drawn(control, np.sort(numbers))
+
+
+def _among(index: FeatureIndex, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """`[n_rows * n_ctx]`, the counted tokens in these rows."""
+    chosen = np.zeros((index.corpus.n_rows, index.corpus.n_ctx), dtype=bool)
+    chosen[rows] = True
+    return index.counted & chosen.reshape(-1)
+
+
+@torch.no_grad()
+def _read(
+    reader: Reader, index: FeatureIndex, drawn: Mapping[str, _Drawn], rows: NDArray[np.int64], counted: CountedTokens
+) -> dict[str, Columns]:
+    found: dict[str, list[NDArray]] = {name: [] for name in drawn}
+    n_active, is_counted = index.active_by_position, index.counted
+    with progress("rules of controls", len(rows) * index.corpus.n_ctx, "tokens") as bar:
+        for part in np.split(rows, np.arange(reader.batch_rows, len(rows), reader.batch_rows)):
+            batch = reader.read(part)
+            batch = batch.at(is_counted[batch.positions])
+            as_sparse = torch.from_numpy(n_active[batch.positions].astype(np.int64))
+            for name, (control, numbers) in drawn.items():
+                codes = control.encode_as_sparse(target_of(batch).to(control.b_dec.device), as_sparse)
+                latents = codes.indices.cpu().numpy()
+                kept = np.isin(latents, numbers)
+                positions = np.repeat(batch.positions, codes.indptr.diff().cpu().numpy())[kept]
+                sizes = np.abs(codes.values.cpu().numpy()[kept]).astype(np.float64)
+                found[name].append(np.stack([np.searchsorted(numbers, latents[kept]), positions, sizes]))
+            bar.advance(len(part) * index.corpus.n_ctx)
+    return {name: _by_direction(np.concatenate(found[name], 1), len(drawn[name].numbers), counted) for name in drawn}
+
+
+def _by_direction(entries: NDArray, n: int, counted: CountedTokens) -> Columns:
+    """Columns of `n` directions from `[3, n_entries]` numbers, positions and sizes."""
+    entries = entries[:, np.lexsort(entries[1::-1])]
+    ends = np.searchsorted(entries[0], np.arange(n + 1))
+    ranks = np.searchsorted(counted.positions, entries[1])
+    return [Column(ranks[a:b], entries[2, a:b]) for a, b in pairwise(ends)]
+
+
+def _figures(drawn: _Drawn, columns: Mapping[Split, Columns], tables: Mapping[Split, KeyTable]) -> list[Figure]:
+    tally = Tally(tables["test"])
+    for place in range(len(drawn.numbers)):
+        here = {split: columns[split][place] for split in SPLITS}
+        if sum(len(column.ranks) for column in here.values()):
+            tally.add(here["test"], _rule(here, tables, place))
+    of = f"the directions alive of {len(drawn.numbers):,} drawn from {drawn.dictionary.d_sae:,}"
+    return tally.figures(_PREFIX, of, against_others=False)
+
+
+def _rule(columns: Mapping[Split, Column], tables: Mapping[Split, KeyTable], place: int) -> Rule | None:
+    """The best rule of a direction, if there is enough to see and it beats its null."""
+    if len(columns["train"].ranks) < ExplainConfig().min_active:
+        return None
+    rng = generator(0, "shift", place)
+    moved = {split: column.shifted(_by(rng, tables[split].n), tables[split].n) for split, column in columns.items()}
+    found, null = (
+        search(tables["train"], where["train"], tables["validation"], where["validation"]) for where in (columns, moved)
+    )
+    return found.rule if found and beats(found, null) else None
+
+
+def _by(rng: np.random.Generator, n: int) -> int:
+    return int(rng.integers(n // 3, max(n // 3 + 1, 2 * n // 3)))

@@ -1,0 +1,52 @@
+"""The making of a report: the figures of one run, each beside its controls, and what they do not show."""
+
+from collections.abc import Mapping, Sequence
+
+from sparselex.base.figures import Figure
+from sparselex.base.workspace import Workspace
+from sparselex.evaluate.answers import Known, answers
+from sparselex.evaluate.comparisons import Control, comparisons
+from sparselex.evaluate.config import control_words
+from sparselex.evaluate.gathered import gather
+from sparselex.evaluate.records import Report
+from sparselex.evaluate.verdicts import verdicts
+
+
+def made(workspace: Workspace, run: str, evaluated: Sequence[str], inputs: Mapping[str, str]) -> Report:
+    """The report of one of the `evaluated` runs, which are all that have figures; `inputs` is what it is made of."""
+    of_what = {name: workspace.card(name).twin_of for name in evaluated}
+    found = {name: gather(workspace, name) for name in evaluated}
+    twins = [name for name in evaluated if of_what[name] == run]
+    controls = {name: found[name].figures for name in twins} | found[run].controls
+    by_name = {name: {figure.name: figure for figure in part} for name, part in controls.items()}
+    held_against = {
+        name: Control(part, found[name].influences, "") if name in twins else Control(part, found[run].influences, name)
+        for name, part in by_name.items()
+    }
+    compared = comparisons(found[run].figures, found[run].influences, held_against)
+    who = {name: _who(workspace, name, twins) for name in controls}
+    is_twin = of_what[run] is not None
+    return Report(
+        run=run,
+        answers=answers(Known(found[run], compared, who, twins, is_twin)),
+        figures=[_with_controls(figure, by_name) for figure in found[run].figures],
+        controls=controls,
+        comparisons=compared,
+        verdicts=verdicts(found[run], compared, who, has_twin=bool(twins) or is_twin),
+        others={name: _values(found[name].figures) for name in evaluated if name not in (run, *twins)},
+        stale=[name if owner == run else f"{owner}/{name}" for owner, part in found.items() for name in part.stale],
+        inputs=dict(inputs),
+    )
+
+
+def _with_controls(figure: Figure, controls: Mapping[str, Mapping[str, Figure]]) -> Figure:
+    values = {name: part[figure.name].value for name, part in controls.items() if figure.name in part}
+    return figure.model_copy(update={"controls": {name: value for name, value in values.items() if value is not None}})
+
+
+def _values(figures: Sequence[Figure]) -> dict[str, float]:
+    return {figure.name: figure.value for figure in figures if figure.value is not None}
+
+
+def _who(workspace: Workspace, name: str, twins: Sequence[str]) -> str:
+    return f"{name} ({workspace.card(name).twin} weights)" if name in twins else control_words(name)

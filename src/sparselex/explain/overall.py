@@ -1,0 +1,131 @@
+"""How well rules do over all latents together: each latent that lives counts, whatever came of it."""
+
+import numpy as np
+
+from sparselex.base.estimates import estimate, mean_figure, median_figure
+from sparselex.base.figures import Figure
+from sparselex.base.intervals import LEAST_DOCUMENTS, Floats, even_groups
+from sparselex.explain.keys import KeyTable
+from sparselex.explain.measures import confusion, f1_of
+from sparselex.explain.rules import Rule
+from sparselex.features.counted import Column
+
+N_GROUPS = 30
+"""Groups of documents that are left out in turn, for the intervals of what is over latents."""
+
+GOOD = 0.5
+"""F1 from which a rule says most of what there is to say."""
+
+ABOVE = 0.05
+"""F1 that it must have beyond that of another latent's rule, to say something of its own latent."""
+
+_EMPTY = "no latent is ever active"
+_ANOTHER = "the rule of another latent, the one that does best on validation documents"
+
+
+class Tally:
+    """Rules of many latents against their activations, taken up one after another."""
+
+    def __init__(self, table: KeyTable):
+        self._table = table
+        self._groups = even_groups(table.counted.per_document, N_GROUPS)
+        self._own, self._another = _Sums(), _Sums()
+
+    def add(self, column: Column, own: Rule | None, another: Rule | None = None) -> None:
+        """Take up a latent: its activations, its rule, and that of another latent; None where there is none."""
+        for rule, sums in ((own, self._own), (another, self._another)):
+            counts = self._counts(rule, column)
+            grouped = np.zeros((int(self._groups.max(initial=-1)) + 1, 3))
+            np.add.at(grouped, self._groups, counts)
+            sums.add(counts, grouped)
+
+    def figures(self, prefix: str, of: str = "living latents", *, against_others: bool = True) -> list[Figure]:
+        """Figures of all latents taken up, as `prefix/<name>`, in words those `of`. Without rules of others, not
+        `against_others`, there is no null."""
+        own, another = self._own.f1, self._another.f1
+        enough, of_another = own >= GOOD, another >= GOOD
+        counted = f"{of}, 0 for those without a rule and those that are silent on test documents"
+        said = f"; the null is {_ANOTHER}" if against_others else ""
+        nulls: dict[str, float | None] = {}
+        if against_others and len(own[0]):
+            nulls = {
+                "median": float(np.median(another[0])),
+                "half": float(of_another[0].mean()),
+                "pooled": float(f1_of(self._another.by_document.sum(0))),
+            }
+        found = [
+            median_figure(
+                f"{prefix}/f1_of_all",
+                own[0],
+                f"median over all {counted}, of F1{said}",
+                over="latents",
+                apart=own[1:],
+                null=nulls.get("median"),
+                better="higher",
+                empty=_EMPTY,
+            ),
+            mean_figure(
+                f"{prefix}/half_share",
+                enough[0],
+                f"share, of all {counted}, with an F1 of at least {GOOD:g}{said}",
+                over="latents",
+                apart=enough[1:],
+                null=nulls.get("half"),
+                better="higher",
+                empty=_EMPTY,
+            ),
+        ]
+        if against_others:
+            clear = enough & (own >= another + ABOVE)
+            words = (
+                f"share, of all {of}, with an F1 of at least {GOOD:g} and at least {ABOVE:g} above that of {_ANOTHER}"
+            )
+            own_share = mean_figure(
+                f"{prefix}/own_share", clear[0], words, over="latents", apart=clear[1:], better="higher", empty=_EMPTY
+            )
+            found.append(own_share)
+        pooled = estimate(
+            f"{prefix}/pooled_f1",
+            self._own.by_document,
+            f1_of,
+            f"F1 of all activations of all {of} together, so that latents count as often as they are active{said}",
+            over="documents",
+            sizes=self._table.counted.per_document.astype(float),
+            least=LEAST_DOCUMENTS,
+            n=self._table.n if len(own[0]) else 0,
+            null=nulls.get("pooled"),
+            better="higher",
+            empty=_EMPTY,
+        )
+        return [*found, pooled.figure]
+
+    def _counts(self, rule: Rule | None, column: Column) -> Floats:
+        """`[n_documents, 3]`: hits, called and active tokens."""
+        if rule is not None:
+            return np.stack(confusion(rule, self._table, column), axis=1).astype(float)
+        active = np.bincount(self._table.document[column.ranks], minlength=self._table.n_documents)
+        return np.stack([np.zeros(len(active)), np.zeros(len(active)), active], axis=1)
+
+
+class _Sums:
+    """Hits, called and active tokens of many latents."""
+
+    def __init__(self) -> None:
+        self.by_document: Floats = np.zeros((0, 3))
+        self._by_group: list[Floats] = []
+
+    def add(self, counts: Floats, grouped: Floats) -> None:
+        self.by_document = counts if not len(self.by_document) else self.by_document + counts
+        self._by_group.append(grouped)
+
+    @property
+    def f1(self) -> Floats:
+        """`[1 + n_groups, n_latents]`: over all documents, then without each group; 0 where nothing is active."""
+        by_group = np.stack(self._by_group, axis=1) if self._by_group else np.zeros((0, 0, 3))
+        whole = by_group.sum(0)
+        return np.nan_to_num(_f1(np.concatenate([whole[None], whole - by_group])))
+
+
+def _f1(sums: Floats) -> Floats:
+    with np.errstate(invalid="ignore"):
+        return np.asarray(f1_of(sums))
