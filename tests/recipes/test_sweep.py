@@ -157,12 +157,14 @@ def test_stability_is_reported_for_equal_settings(swept):
 
 
 def test_fronts():
-    def row(name, l0, fvu, hook="a"):
+    def row(name, l0, fvu, hook="a", setting=None, seed=0):
         figures = [
             {"name": f"core/{key}", "value": value, "definition": "x"}
             for key, value in (("l0", l0), ("fvu", fvu), ("loss_recovered_mean", 1 - fvu))
         ]
-        return SweepRow.parse({"name": name, "hook": hook, "settings": {}, "seed": 0, "figures": figures})
+        return SweepRow.parse(
+            {"name": name, "hook": hook, "settings": {"of": setting or name}, "seed": seed, "figures": figures}
+        )
 
     rows = [
         row("sparse", 4, 0.5),
@@ -170,10 +172,19 @@ def test_fronts():
         row("dense", 9, 0.2),
         row("same", 9, 0.2),
         row("elsewhere", 8, 0.9, "b"),
+        *(row(f"lucky{seed}", 6, 0.4 + 0.01 * seed, setting="seeds", seed=seed) for seed in range(3)),
+        row("within noise", 6.5, 0.415),
+        row("beyond noise", 6.5, 0.45),
+        *(row(f"as noisy{seed}", 6.5, 0.4 + 0.011 * seed, setting="noisy", seed=seed) for seed in range(3)),
     ]
     fronts = {r.name: fronts_of(r, rows) for r in rows}
     both = ["core/fvu", "core/loss_recovered_mean"]
-    assert fronts == {"sparse": both, "worse": [], "dense": both, "same": both, "elsewhere": both}
+    assert fronts == {"sparse": both, "worse": [], "dense": both, "same": both, "elsewhere": both} | {
+        **{f"lucky{seed}": both for seed in range(3)},
+        "within noise": both,
+        "beyond noise": [],
+        **{f"as noisy{seed}": both for seed in range(3)},
+    }
 
 
 def test_one_of_them_becomes_a_run(swept):

@@ -1,28 +1,54 @@
-"""Pareto fronts: which dictionaries of a sweep no other one beats."""
+"""Pareto fronts: which settings of a sweep no other one beats.
+
+Dictionaries that differ in their seed alone are one point, the mean of them: which of them is luckiest says nothing of
+the setting.
+"""
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from sparselex.atlas.records import SweepRow
+from sparselex.base.intervals import Floats
 
 _BETTER = {"core/fvu": 1, "core/loss_recovered_mean": -1}
 """Figures of a front, with the sign that makes less of them better."""
 
+_BEYOND = 2.0
+"""Standard errors of the difference of two means over seeds by which one setting must be better, where both have
+several seeds."""
+
 
 def fronts_of(row: SweepRow, rows: Sequence[SweepRow]) -> list[str]:
-    """The figures among FVU and loss recovered in which `row` is not dominated by another dictionary on its hook."""
-    others = [other for other in rows if other.hook == row.hook and other is not row]
-    return [name for name in _BETTER if _is_on_front(row, others, name)]
+    """The figures among FVU and loss recovered in which the setting of `row` is not dominated by another one on its
+    hook. A dictionary that was not measured is on no front."""
+    settings: dict[str, list[SweepRow]] = {}
+    for other in rows:
+        if other.hook == row.hook:
+            settings.setdefault(_setting(other), []).append(other)
+    own = settings.pop(_setting(row))
+    return [name for name in _BETTER if len(_costs([row], name)) and _is_on_front(own, list(settings.values()), name)]
 
 
-def _is_on_front(row: SweepRow, others: Sequence[SweepRow], name: str) -> bool:
-    own = _costs(row, name)
-    if own is None:
-        return False
-    beside = [costs for other in others if (costs := _costs(other, name)) is not None]
-    return not any(costs[0] <= own[0] and costs[1] <= own[1] and costs != own for costs in beside)
+def _is_on_front(own: Sequence[SweepRow], others: Sequence[Sequence[SweepRow]], name: str) -> bool:
+    mine = _costs(own, name)
+    return not any(len(theirs := _costs(other, name)) and _dominates(theirs, mine) for other in others)
 
 
-def _costs(row: SweepRow, name: str) -> tuple[float, float] | None:
-    """L0 and the figure, less of both better; None where one of them was not measured."""
-    l0, value = row.value("core/l0"), row.value(name)
-    return None if l0 is None or value is None else (l0, _BETTER[name] * value)
+def _dominates(theirs: Floats, mine: Floats) -> bool:
+    """Whether one setting has no more active latents than another, and is better beyond what seeds differ by."""
+    (l0, cost), (own_l0, own_cost) = theirs.mean(0), mine.mean(0)
+    of_seeds = sum(float(part[:, 1].var(ddof=1)) / len(part) for part in (theirs, mine) if len(part) > 1)
+    is_other = (l0, cost) != (own_l0, own_cost)
+    return bool(is_other and l0 <= own_l0 and cost <= own_cost - _BEYOND * of_seeds**0.5)
+
+
+def _costs(rows: Sequence[SweepRow], name: str) -> Floats:
+    """`[n_measured, 2]`: L0 and the figure, less of both better."""
+    pairs = [(row.value("core/l0"), row.value(name)) for row in rows]
+    found = [(l0, _BETTER[name] * value) for l0, value in pairs if l0 is not None and value is not None]
+    return np.array(found, dtype=np.float64).reshape(-1, 2)
+
+
+def _setting(row: SweepRow) -> str:
+    return str(sorted(row.settings.items()))

@@ -30,7 +30,7 @@ class SweepRow(Config):
     """Core figures on test documents, and its share of dead latents."""
 
     fronts: list[str] = []
-    """Figures by which no other dictionary on this hook has a better value at the same L0 or less."""
+    """Figures by which no other setting on this hook is better at the same L0 or less; seeds of one setting are one."""
 
     failure: str | None = None
     """Why there is no dictionary."""

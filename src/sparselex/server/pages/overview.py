@@ -8,7 +8,7 @@ from sparselex.base.artifacts import Manifest
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.runs import RunCard
-from sparselex.evaluate.records import Comparison, DensityHistogram, Report
+from sparselex.evaluate.records import Answer, Comparison, DensityHistogram, Report
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, Page, PageRecord
 from sparselex.server.reported import (
@@ -92,6 +92,9 @@ class OverviewPage(PageRecord):
     reported: str
     """The run whose figures are reported; empty if nothing is reported yet."""
 
+    answers: list[Answer]
+    """Five questions about that run, each with its answer and the figures behind it."""
+
     groups: list[FigureGroup]
     """The report: figures of that run beside its controls."""
 
@@ -138,6 +141,7 @@ def overview(opened: OpenWorkspace) -> OverviewPage:
         runs=[_run(opened, run, card, tried) for run, card in cards.items()],
         begun=[run for run in opened.workspace.begun() if run not in cards],
         reported=written.run if written else "",
+        answers=written.answers if written else [],
         groups=grouped(figures),
         controls=controls_of(figures, readable),
         comparisons=written.comparisons if written else [],
