@@ -13,7 +13,7 @@ from sparselex.dictionaries.files import load_dictionary
 from sparselex.dictionaries.types.jumprelu import JumpReLUConfig
 from sparselex.dictionaries.types.relu import ReLUConfig
 from sparselex.dictionaries.types.topk import TopKConfig
-from sparselex.evaluate.core import core_sums
+from sparselex.evaluate.core import AT_MEAN, core_sums
 from sparselex.evaluate.core_figures import core_estimates, core_figures
 from sparselex.evaluate.evaluate import OF_EXPLAINED
 from sparselex.evaluate.latents import density_histogram, latent_figures
@@ -42,7 +42,9 @@ def measured(small_workspace, small_index):
     }
     rows = np.array(small_index.corpus.row_ranges["test"])
     sums = core_sums(reader, subjects, mean, rows)
-    return reader, trained, rows, {name: {f.name[5:]: f for f in core_figures(part[0])} for name, part in sums.items()}
+    at_mean = sums[AT_MEAN][0]
+    figures = {name: {f.name[5:]: f for f in core_figures(part[0], at_mean)} for name, part in sums.items()}
+    return reader, trained, rows, figures
 
 
 def test_a_perfect_dictionary(measured):
@@ -64,6 +66,16 @@ def test_a_dictionary_that_says_nothing(measured):
     figures = measured[3]["mean"]
     assert abs(figures["loss_recovered_mean"].value) < 1e-6 and abs(figures["kl_recovered_mean"].value) < 1e-6
     assert 0.99 < figures["fvu"].value < 1.2  # the training mean is not quite the test mean
+
+
+def test_the_null_is_the_mean_in_the_site_s_place(measured):
+    figures = measured[3]
+    for name, figure in figures["trained"].items():
+        if name in ("l0", "ce_loss"):
+            assert figure.null is None
+        else:
+            assert figure.null == pytest.approx(figures["mean"][name].value, rel=1e-4, abs=1e-6), name
+    assert figures["trained"]["loss_recovered_mean"].null == figures["trained"]["kl_recovered_mean"].null == 0
 
 
 def test_figures_equal_a_slow_pass(measured):

@@ -21,6 +21,9 @@ from sparselex.evaluate.moments import target_of
 from sparselex.evaluate.subjects import Reconstructed, Subject
 from sparselex.lm.subject import Place
 
+AT_MEAN = "at its mean"
+"""Name of the null among the sums."""
+
 
 class _Rows(NamedTuple):
     """Some rows of the corpus, and the documents of what is summed over them."""
@@ -57,7 +60,8 @@ class _Undisturbed(NamedTuple):
 def core_sums(
     reader: Reader, subjects: Mapping[str, Subject], mean: Tensor, rows: NDArray[np.int64]
 ) -> dict[str, list[SiteSums]]:
-    """Sums by document over the given rows, for each subject and each site of its target.
+    """Sums by document over the given rows, for each subject and each site of its target; under `AT_MEAN` those of the
+    `mean` `[width]` of the target in the site's place, which knows nothing of a token.
 
     A control comes behind the subject that it is a control of. Sites are spliced one at a time, from codes of the
     undisturbed model.
@@ -81,7 +85,7 @@ class _Sums:
         self._places = reader.written
         self._documents = documents[documents >= 0]
         self._columns = token_columns()
-        self.of = {name: [self._empty(place) for place in self._places] for name in subjects}
+        self.of = {name: [self._empty(place) for place in self._places] for name in (*subjects, AT_MEAN)}
 
     def add(self, rows: NDArray[np.int64]) -> None:
         """Add some rows of the corpus."""
@@ -92,10 +96,13 @@ class _Sums:
             of_target = torch.zeros(n, target.shape[1], dtype=torch.float64)
             of_target.index_add_(0, torch.from_numpy(read.owner), target.double())
             undisturbed = _undisturbed(place, read, self._mean[place.columns])
-            for name, (x_hat, l0) in reconstructions.items():
+            everywhere = self._mean.expand(len(target), -1)
+            at_mean = {AT_MEAN: Reconstructed(everywhere, torch.zeros(len(target), dtype=torch.float64))}
+            for name, (x_hat, l0) in (reconstructions | at_mean).items():
                 into, there = self.of[name][number], x_hat[:, place.columns]
                 into["x"] += of_target.numpy()
-                for column, value in _spliced(place, read, undisturbed, there).items():
+                ours = _at_mean(undisturbed) if name == AT_MEAN else _spliced(place, read, undisturbed, there)
+                for column, value in ours.items():
                     of_text = value.double().cpu().numpy()[read.predicted]
                     into[column] += np.bincount(read.predicted_in, of_text, n)
                 for column, value in self._of_tokens(target, there, l0).items():
@@ -151,6 +158,12 @@ def _spliced(place: Place, rows: _Rows, undisturbed: _Undisturbed, x_hat: Tensor
     logits = _with(place, rows, lambda _: x_hat)
     ours = {"ce_spliced": token_losses(logits, rows.tokens), "kl": divergences(undisturbed.logits, logits)}
     return undisturbed.columns | ours
+
+
+def _at_mean(undisturbed: _Undisturbed) -> dict[str, Tensor]:
+    """The same with the site at its mean, which has been measured already."""
+    columns = undisturbed.columns
+    return columns | {"ce_spliced": columns["ce_mean"], "kl": columns["kl_mean"]}
 
 
 def _with(place: Place, rows: _Rows, replace: Replace) -> Tensor:

@@ -28,19 +28,33 @@ def pooled(sites: Sequence[SiteSums]) -> SiteSums:
     return found | {"x": np.concatenate(parts, axis=1)}
 
 
-def core_figures(sums: SiteSums, prefix: str = "core") -> list[Figure]:
-    """The figure of every metric from the sums of one dictionary."""
-    return [found.figure for found in core_estimates(sums, prefix)]
+def core_figures(sums: SiteSums, at_mean: SiteSums | None = None) -> list[Figure]:
+    """The figure of every metric from the sums of one dictionary, and of the null."""
+    return [found.figure for found in core_estimates(sums, at_mean)]
 
 
-def core_estimates(sums: SiteSums, prefix: str = "core", names: Sequence[str] | None = None) -> list[Estimate]:
-    """The figure of every metric, or of those named, and what it owes to each document."""
-    columns = {name: column for name, column in sums.items() if name != "x"} | {"spread": _spread(sums)}
+def core_estimates(
+    sums: SiteSums, at_mean: SiteSums | None = None, prefix: str = "core", names: Sequence[str] | None = None
+) -> list[Estimate]:
+    """The figure of every metric, or of those named, and what it owes to each document; with the sums of the null, the
+    site at its mean, beside its null."""
+    columns, nulls = _columns(sums), None if at_mean is None else _columns(at_mean)
     asked = METRICS.names() if names is None else names
-    return [_estimate(f"{prefix}/{name}", METRICS.get(name), columns) for name in asked]
+    return [_estimate(f"{prefix}/{name}", METRICS.get(name), columns, nulls) for name in asked]
 
 
-def _estimate(name: str, metric: Metric, columns: Mapping[str, Floats]) -> Estimate:
+def _columns(sums: SiteSums) -> dict[str, Floats]:
+    return {name: column for name, column in sums.items() if name != "x"} | {"spread": _spread(sums)}
+
+
+def _null(metric: Metric, nulls: Mapping[str, Floats] | None) -> float | None:
+    if nulls is None or not metric.null:
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(metric.statistic({name: column.sum(0) for name, column in nulls.items()}))
+
+
+def _estimate(name: str, metric: Metric, columns: Mapping[str, Floats], nulls: Mapping[str, Floats] | None) -> Estimate:
     tokens, kind = (columns["n_predicted"], "predicted") if metric.predicted else (columns["n"], "counted")
     names, per_document = list(columns), np.stack(list(columns.values()), axis=1)
 
@@ -49,7 +63,8 @@ def _estimate(name: str, metric: Metric, columns: Mapping[str, Floats]) -> Estim
 
     n, n_documents = int(tokens.sum()), len(tokens)
     many = f"{n:,} {kind} tokens of {n_documents} test documents, as many as {effective_units(tokens):.0f} of one size"
-    undefined = ""
+    undefined, null = "", _null(metric, nulls)
+    said = "" if null is None else "; the null is that with the site at its mean"
     if metric.scale is not None:
         scale = jackknife(per_document, of(metric.scale), tokens).interval()
         low = scale.low if np.isfinite(scale.low) else scale.value
@@ -58,13 +73,14 @@ def _estimate(name: str, metric: Metric, columns: Mapping[str, Floats]) -> Estim
         name,
         per_document,
         of(metric.statistic),
-        f"{metric.words}; over {many}",
+        f"{metric.words}{said}; over {many}",
         over="documents",
         sizes=tokens,
         least=LEAST_DOCUMENTS,
         n=n,
         unit=metric.unit,
         better=metric.better,
+        null=null,
         empty="no token of the test documents was counted",
         undefined=undefined,
     )

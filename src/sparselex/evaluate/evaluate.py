@@ -16,7 +16,7 @@ from sparselex.base.staging import stage
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.evaluate.config import TOKEN_LOOKUP, EvaluateConfig
 from sparselex.evaluate.controls import control_dictionaries
-from sparselex.evaluate.core import core_sums
+from sparselex.evaluate.core import AT_MEAN, core_sums
 from sparselex.evaluate.core_figures import core_estimates, pooled
 from sparselex.evaluate.explained import explained_controls
 from sparselex.evaluate.latents import density_histogram, latent_figures
@@ -110,20 +110,20 @@ def _measured(
         subjects[_EXPLAINED] = AsExplained(dictionary, Predictions(explanations), corpus)
     sums = core_sums(reader, subjects, at.mean, rows)
     sites = [f"{place.model.name}:{place.hook}" for place in reader.written]
-    explained = sums.pop(_EXPLAINED, None)
-    found = {name: _estimates(part, sites) for name, part in sums.items()}
+    explained, at_mean = sums.pop(_EXPLAINED, None), sums.pop(AT_MEAN)
+    found = {name: _estimates(part, at_mean, sites) for name, part in sums.items()}
     if explanations:
-        found[TOKEN_LOOKUP] = _explained(sums[TOKEN_LOOKUP]) + found[TOKEN_LOOKUP]
+        found[TOKEN_LOOKUP] = _explained(sums[TOKEN_LOOKUP], at_mean) + found[TOKEN_LOOKUP]
     if explained:
-        found[_SELF] = _explained(explained) + found[_SELF]
+        found[_SELF] = _explained(explained, at_mean) + found[_SELF]
     figures = {name: [one.figure for one in part] for name, part in found.items()}
     if explanations and why_not:
         figures[_SELF] = _not_explained(why_not) + figures[_SELF]
     return figures, _influences(found, corpus, rows)
 
 
-def _explained(sums: list[SiteSums]) -> list[Estimate]:
-    return core_estimates(pooled(sums), "explained", OF_EXPLAINED)
+def _explained(sums: list[SiteSums], at_mean: list[SiteSums]) -> list[Estimate]:
+    return core_estimates(pooled(sums), pooled(at_mean), "explained", OF_EXPLAINED)
 
 
 def _not_explained(why: str) -> list[Figure]:
@@ -150,9 +150,9 @@ def _influences(found: Mapping[str, Sequence[Estimate]], corpus: TokenRows, rows
     )
 
 
-def _estimates(sums: list[SiteSums], sites: list[str]) -> list[Estimate]:
-    found = core_estimates(pooled(sums))
+def _estimates(sums: list[SiteSums], at_mean: list[SiteSums], sites: list[str]) -> list[Estimate]:
+    found = core_estimates(pooled(sums), pooled(at_mean))
     if len(sums) > 1:
-        for site, part in zip(sites, sums, strict=True):
-            found += core_estimates(part, f"core/{site}")
+        for site, part, null in zip(sites, sums, at_mean, strict=True):
+            found += core_estimates(part, null, f"core/{site}")
     return found

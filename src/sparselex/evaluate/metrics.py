@@ -65,6 +65,9 @@ class Metric(NamedTuple):
     no_scale: str = ""
     """What is said then."""
 
+    null: bool = True
+    """Whether its value with the site at its mean, the same for all tokens, is worth to be beside it."""
+
 
 def _recovered(words: str, ablated: str, site: str) -> Metric:
     """Loss recovered, of what the model loses with the site at a constant."""
@@ -101,6 +104,7 @@ METRICS: Registry[Metric] = Registry(
             "mean number of latents that are not 0",
             lambda s: s["l0"] / s["n"],
             unit="latents/token",
+            null=False,
             columns={"l0": Column(lambda x, x_hat, l0: l0)},
         ),
         "fvu": Metric(
@@ -126,6 +130,7 @@ METRICS: Registry[Metric] = Registry(
             lambda s: s["ce"] / s["n_predicted"],
             unit="nats/token",
             predicted=True,
+            null=False,
         ),
         "ce_increase": Metric(
             "cross-entropy with the reconstruction spliced in, less that of the model itself",

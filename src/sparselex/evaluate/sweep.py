@@ -17,7 +17,7 @@ from sparselex.base.estimates import mean_figure
 from sparselex.base.figures import Figure
 from sparselex.dictionaries.controls.bases import principal_components
 from sparselex.dictionaries.dictionary import Dictionary
-from sparselex.evaluate.core import core_sums
+from sparselex.evaluate.core import AT_MEAN, core_sums
 from sparselex.evaluate.core_figures import core_figures, pooled
 from sparselex.evaluate.moments import moments, training_sample
 from sparselex.evaluate.rows import rows_to_judge
@@ -68,7 +68,8 @@ def _on_one_hook(
         # Seeds differ by less than what a control is there to show.
         subjects.setdefault(f"pca:{_setting(trained[name].row)}", InPlaceOf(pca, name))
     sums = core_sums(reader, subjects, at.mean, rows_to_judge(reader.corpus, n_rows))
-    figures = {name: core_figures(pooled(part)) for name, part in sums.items()}
+    at_mean = pooled(sums.pop(AT_MEAN))
+    figures = {name: core_figures(pooled(part), at_mean) for name, part in sums.items()}
     found = {}
     for name, dictionary in dictionaries.items():
         own = [*figures.pop(name), _dead_share(trained[name].n_dead, dictionary.d_sae)]
