@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from sparselex.activations.prefetch import PrefetchedUnits
-from sparselex.atlas.fronts import fronts_of
+from sparselex.atlas.fronts import fronts_of, remarks_on
 from sparselex.atlas.records import SweepReport, SweepRow
 from sparselex.base.errors import UserError
+from sparselex.base.figures import Figure
 from sparselex.base.workspace import Workspace
 from sparselex.cli.tables import print_sweep
 from sparselex.dictionaries.files import load_dictionary
@@ -185,6 +186,24 @@ def test_fronts():
         "beyond noise": [],
         **{f"as noisy{seed}": both for seed in range(3)},
     }
+
+
+def test_principal_components_that_beat_a_setting_are_remarked_on():
+    def figures(fvu, recovered, margin=0.01):
+        values = {"core/l0": 8, "core/fvu": fvu, "core/loss_recovered_mean": recovered}
+        return [
+            Figure(name=name, value=value, ci_low=value - margin, ci_high=value + margin, definition="x")
+            for name, value in values.items()
+        ]
+
+    rows = [
+        SweepRow(name=f"topk-k8-s{seed}", hook="a", settings={}, seed=seed, figures=figures(0.06 + 0.001 * seed, 0.973))
+        for seed in range(2)
+    ]
+    assert remarks_on(rows, {"a/pca:topk-k8": figures(0.03, 0.979)}) == [
+        "Principal components at the same L0 beat topk-k8 at a: fvu 0.0300 against 0.0600."
+    ]
+    assert remarks_on(rows, {"a/pca:topk-k8": figures(0.055, 0.9), "b/pca:topk-k8": figures(0.01, 1.0)}) == []
 
 
 def test_one_of_them_becomes_a_run(swept):

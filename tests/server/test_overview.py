@@ -114,7 +114,8 @@ def test_another_run_is_no_control_and_another_text_is_shown_with_its_readers(ow
     page = overview(OpenWorkspace(own))
     assert [run.name for run in page.runs] == ["main", "twin", "other"] and page.notices == []
     assert "other" not in page.controls and set(page.others) == {"other"}
-    assert page.others["other"]["core/fvu"] == page.groups[0].figures[1].controls["twin"]
+    by_name = {figure.name: figure for group in page.groups for figure in group.figures}
+    assert page.others["other"]["core/fvu"] == by_name["core/fvu"].controls["twin"]
     assert [(c.source != "another/text", c.runs) for c in page.corpora] == [
         (True, ["main", "twin"]),
         (False, ["other"]),

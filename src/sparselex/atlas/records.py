@@ -53,6 +53,9 @@ class SweepReport(Config):
     stability: list[Figure]
     """For dictionaries that differ in their seed alone."""
 
+    remarks: list[str] = []
+    """What speaks against them, in words: settings that principal components beat."""
+
 
 DIFF = "diff.json"
 """Summary in the artifact of a comparison of two models."""

@@ -87,6 +87,8 @@ def print_sweep(found: SweepReport, console: Console | None = None) -> None:
     console.print(table)
     if found.stability:
         console.print(_stability(found.stability))
+    for remark in found.remarks:
+        _say(console, f"• {remark}")
 
 
 def number(value: float | None, digits: int = 4, missing: str = "") -> str:

@@ -1,6 +1,6 @@
 """The five questions that come first, answered in words made from figures, each with its evidence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sparselex.base.figures import Figure
@@ -21,14 +21,14 @@ class Known(NamedTuple):
     compared: Sequence[Comparison]
     """These against all controls."""
 
-    controls: Mapping[str, str]
-    """What each control is."""
-
     twins: Sequence[str]
     """Controls that are runs on random weights; the others stand in the dictionary's place."""
 
     is_twin: bool
     """Whether the run is itself such a control."""
+
+    other: bool
+    """Whether another recipe on the same model, such as one whose decoder is frozen, is among the controls."""
 
     def figure(self, name: str) -> Figure | None:
         """One of its figures, if that has a value."""
@@ -130,10 +130,9 @@ def _not_measured(known: Known) -> Answer:
         missing.append("stability between seeds of training")
     if known.figure(_EXPLAINED) is None and not any("explained/" in one for one in missing):
         missing.append("what the explanations themselves recover of the model")
-    missing += [
-        "a dictionary whose decoder stays frozen at random",
-        "whether the model uses a feature: no figure here is of an intervention on single features",
-    ]
+    if not known.other:
+        missing.append("a control that learns less, such as a dictionary whose decoder stays frozen at random")
+    missing.append("whether the model uses a feature: no figure here is of an intervention on single features")
     return Answer(question="What was not measured?", answer=f"{len(missing)} things.", evidence=missing)
 
 

@@ -148,8 +148,8 @@ class Report(Config):
     now; those of other runs with the run's name before them, as in `twin/evaluation`."""
 
     inputs: dict[str, str] = {}
-    """Ids of the artifacts that the evaluated runs had, by run and name, as in `main/evaluation`, and what made the
-    report of them."""
+    """Ids of the artifacts that the evaluated runs had, by run and name, as in `main/evaluation`, what each run is a
+    control of, as in `main/run.json`, and the version that made the report of them."""
 
     check: str = ""
     """Fingerprint of all the others."""

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from sparselex.base.artifacts import verified
 from sparselex.base.errors import UserError
+from sparselex.base.figures import FIGURES
 from sparselex.base.files import fingerprint, write_json
 from sparselex.base.registry import found
 from sparselex.base.workspace import Workspace
@@ -61,10 +63,16 @@ def _written(workspace: Workspace, run: str, inputs: dict[str, str]) -> Report |
 
 
 def _inputs(workspace: Workspace, evaluated: Sequence[str]) -> dict[str, str]:
-    artifacts = {
-        f"{run}/{name}": manifest.id for run in evaluated for name, manifest in workspace.artifacts(run).items()
-    }
-    return {"sparselex": version("sparselex"), **artifacts}
+    """Raises `UserError` where figures are not as they were written: a report of them would hide it."""
+    found = {"sparselex": version("sparselex")}
+    for run in evaluated:
+        card = workspace.card(run)
+        found[f"{run}/run.json"] = fingerprint([card.twin_of, card.twin])
+        for name, manifest in workspace.artifacts(run).items():
+            if FIGURES in manifest.files:
+                verified(workspace.run(run) / name, FIGURES, manifest)
+            found[f"{run}/{name}"] = manifest.id
+    return found
 
 
 def _default(workspace: Workspace, evaluated: Sequence[str]) -> str:

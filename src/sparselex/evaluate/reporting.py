@@ -26,9 +26,10 @@ def made(workspace: Workspace, run: str, evaluated: Sequence[str], inputs: Mappi
     compared = comparisons(found[run].figures, found[run].influences, held_against)
     who = {name: _who(workspace, name, twins) for name in controls}
     is_twin = of_what[run] is not None
+    random = [name for name in twins if workspace.card(name).twin != "none"]
     return Report(
         run=run,
-        answers=answers(Known(found[run], compared, who, twins, is_twin)),
+        answers=answers(Known(found[run], compared, random, is_twin, other=len(random) < len(twins))),
         figures=[_with_controls(figure, by_name) for figure in found[run].figures],
         controls=controls,
         comparisons=compared,
@@ -49,4 +50,7 @@ def _values(figures: Sequence[Figure]) -> dict[str, float]:
 
 
 def _who(workspace: Workspace, name: str, twins: Sequence[str]) -> str:
-    return f"{name} ({workspace.card(name).twin} weights)" if name in twins else control_words(name)
+    if name not in twins:
+        return control_words(name)
+    weights = workspace.card(name).twin
+    return f"{name} (the same model, another recipe)" if weights == "none" else f"{name} ({weights} weights)"

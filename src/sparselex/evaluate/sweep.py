@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from sparselex.activations.live import Reader
-from sparselex.atlas.fronts import fronts_of
+from sparselex.atlas.fronts import fronts_of, remarks_on
 from sparselex.atlas.matching import stability_figures
 from sparselex.atlas.records import SweepReport, SweepRow
 from sparselex.base.estimates import mean_figure
@@ -51,7 +51,8 @@ def sweep_report(
             stability += _stability(here, partial(_points, reader, moment_rows))
     ordered = [rows[member.row.name] for member in members]
     ordered = [row.model_copy(update={"fronts": fronts_of(row, ordered)}) for row in ordered]
-    return SweepReport(rows=ordered, controls=controls, stability=stability)
+    remarks = remarks_on(ordered, controls)
+    return SweepReport(rows=ordered, controls=controls, stability=stability, remarks=remarks)
 
 
 def _on_one_hook(

@@ -60,7 +60,11 @@ def grouped(figures: list[Figure]) -> list[FigureGroup]:
 def controls_of(figures: list[Figure], cards: list[RunCard]) -> dict[str, str]:
     """Twins first."""
     names = dict.fromkeys(name for figure in figures for name in figure.controls)
-    twins = {card.name: f"the same recipe on the model with {card.twin} weights" for card in cards if card.twin_of}
+    twins = {
+        card.name: f"the same recipe on the model with {card.twin} weights" if card.twin != "none" else "another recipe"
+        for card in cards
+        if card.twin_of
+    }
     found = {name: twins[name] for name in names if name in twins}
     return found | {name: control_words(name) for name in names if name not in twins}
 
