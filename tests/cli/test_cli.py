@@ -166,7 +166,7 @@ def test_two_runs_on_two_texts_live_side_by_side(copy, tmp_path):
 
 @pytest.mark.slow
 def test_controls_are_chosen_by_name(copy):
-    for given, names in (("pca, random", {"pca", "random"}), ("none", set())):
+    for given, names in (("pca, random", {"token_lookup", "pca", "random"}), ("none", {"token_lookup"})):
         figures = {f["name"]: f for f in done("evaluate", copy, "--controls", given, "--json").json["figures"]}
         assert set(figures["core/fvu"]["controls"]) == names
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from sparselex.atlas.records import SweepReport, SweepRow
 from sparselex.base.figures import Figure
 from sparselex.cli.tables import WIDTH, interval, number, print_report, print_sweep
-from sparselex.evaluate.records import Report
+from sparselex.evaluate.records import Answer, Report
 
 LONG = "core/embedded:blocks.0.mlp.hook_post/loss_recovered_mean"
 
@@ -30,6 +30,8 @@ def printed(show, record, **options) -> str:
 REPORT = Report(
     run="wide",
     figures=[figure(LONG, unit="nats", null=0.125, controls={"drawn": 0.0625, "pca": 3.0}), failed("core/kl")],
+    answers=[Answer(question="Is it so?", answer="It is.", evidence=["a figure 0.5"])],
+    controls={"drawn": [], "pca": []},
     verdicts=["Clearly different."],
     others={"main": {"core/kl": 1.0}},
     stale=["diff"],
@@ -38,6 +40,7 @@ REPORT = Report(
 
 def test_a_report_has_every_part_of_a_figure():
     text = printed(print_report, REPORT)
+    assert text.startswith("Is it so? It is.\n    a figure 0.5\n")
     for part in (LONG, "0.5 nats", "0.25 … 0.75", "0.125", "0.0625", "1,234", "wide, beside its controls"):
         assert part in text, part
     assert text.index("drawn") < text.index("pca"), "twins first, as in the report"
