@@ -58,7 +58,7 @@ def _reconstructs(known: Known) -> Answer:
         )
     l0 = known.figure("core/l0")
     at = f" at {number(l0.value, 3)} active latents a token" if l0 else ""
-    return Answer(question=question, answer=answer, evidence=[f"{_said(fvu, 'FVU')}{at}", *_beside(known, fvu)])
+    return Answer(question=question, answer=answer, evidence=_beside(known, fvu, f"{_said(fvu, 'FVU')}{at}"))
 
 
 _WORDS = {"better": "Better than", "worse": "Worse than", "undecided": "Undecided against"}
@@ -71,11 +71,11 @@ def _works(known: Known) -> Answer:
         answer = "Not as a share: it predicts no worse without the site." if increase else "Not measured."
     else:
         answer = f"It keeps {percent(recovered.value or 0.0)} of what it loses with the site at its mean."
-    evidence = [_said(recovered, "loss recovered")] if recovered else _reasons(known, _RECOVERED)
+    evidence = _reasons(known, _RECOVERED)
+    if recovered:
+        evidence += _beside(known, recovered, _said(recovered, "loss recovered"))
     if loss and increase:
         evidence.append(f"cross-entropy {number(loss.value)} nats a token, and {_said(increase, 'more by', ' nats')}")
-    if recovered:
-        evidence += _beside(known, recovered)
     return Answer(question=question, answer=answer, evidence=evidence)
 
 
@@ -89,16 +89,15 @@ def _explains(known: Known) -> Answer:
     if spliced:
         lookup = next((one for one in known.against(_EXPLAINED) if one.control == TOKEN_LOOKUP), None)
         said.append(f"Beyond a token lookup: {_VERDICTS[lookup.verdict] if lookup else 'not compared'}.")
-        evidence.append(f"the model on what explanations predict: {_said(spliced, 'loss recovered')}")
-        evidence += _beside(known, spliced)
+        evidence += _beside(known, spliced, f"the model on what they predict: {_said(spliced, 'loss recovered')}")
     if fvu := known.figure("explained/fvu"):
-        evidence += [f"these predictions themselves: {_said(fvu, 'FVU')}", *_beside(known, fvu)]
+        evidence += _beside(known, fvu, f"these predictions themselves: {_said(fvu, 'FVU')}")
     for score in scores:
         if own := known.figure(score.name.replace("/f1_of_all", "/own_share")):
             said.append(f"Beyond another latent's: for {percent(own.value or 0.0)} of latents.")
             evidence.append(_said(own, "share with F1 of 0.5 or more, and 0.05 above another latent's rule"))
         null = "" if score.null is None else f"; another latent's rule {number(score.null)}"
-        evidence += [f"{_said(score, 'median F1 of all latents')}{null}", *_beside(known, score)]
+        evidence += _beside(known, score, f"{_said(score, 'median F1 of all latents')}{null}")
     return Answer(question=question, answer=" ".join(said), evidence=evidence)
 
 
@@ -109,7 +108,7 @@ def _stable(known: Known) -> Answer:
     question = "Is it stable?"
     measured = [one for one in known.found.stability if one.value is not None]
     if not measured:
-        todo = "`sparselex sweep WORKSPACE --seeds 0 --seeds 1` trains it from two seeds and compares them"
+        todo = "`sparselex sweep WORKSPACE --seed 0 --seed 1` trains it from two seeds and compares them"
         return Answer(question=question, answer="Not measured.", evidence=[todo])
     least = min(measured, key=lambda one: (one.value or 0.0) - (one.null or 0.0))
     above = least.ci_low is not None and least.null is not None and least.ci_low > least.null
@@ -142,18 +141,21 @@ def _said(figure: Figure, name: str, unit: str = "") -> str:
     return f"{name} {number(figure.value)}{unit}{ends}"
 
 
-def _beside(known: Known, figure: Figure) -> list[str]:
-    """The same of everything that it is held against, with the direction of what is beyond doubt."""
-    found = []
-    for words, is_twin in (("against", False), ("the same recipe on a model of random weights:", True)):
-        values = [
+def _beside(known: Known, figure: Figure, said: str) -> list[str]:
+    """What is said of a figure, and the same of everything that it is held against, with the direction of what is
+    beyond doubt: a line, and one for models of random weights."""
+
+    def values(*, random: bool) -> str:
+        compared = [one for one in known.compared if one.figure == figure.name]
+        return ", ".join(
             f"{one.control} {number((figure.value or 0.0) - one.difference)} ({one.verdict})"
-            for one in known.compared
-            if one.figure == figure.name and (one.control in known.twins) == is_twin
-        ]
-        if values:
-            found.append(f"{words} {', '.join(values)}")
-    return found
+            for one in compared
+            if (one.control in known.twins) == random
+        )
+
+    against, at_random = values(random=False), values(random=True)
+    lines = [f"{said}; against {against}" if against else said]
+    return lines + ([f"the same recipe on a model of random weights: {at_random}"] if at_random else [])
 
 
 def _reasons(known: Known, name: str) -> list[str]:
