@@ -28,7 +28,8 @@ from sparselex.evaluate.subjects import Itself
 from sparselex.explain.evidence import SplitEvidence
 from sparselex.explain.keys import KeyTable
 from sparselex.explain.measures import confusion, f1_of
-from sparselex.explain.rules import Rule
+from sparselex.explain.overall import Tally, counts
+from sparselex.explain.rules import Rule, rule_of
 from sparselex.explain.store import ExplanationStore
 from sparselex.recipes.run import Run
 
@@ -132,6 +133,38 @@ def f1_coverage(run: Run, n_draws: int) -> list[Figure]:
     ]
 
 
+def overall_coverage(run: Run, n_draws: int) -> list[Figure]:
+    """Coverage of the intervals of figures over all latents: latents and documents are drawn together."""
+    evidence = SplitEvidence(run.index, "train", 0)
+    table, rng = KeyTable(evidence.tokens), np.random.default_rng(1)
+    said = ExplanationStore(run.workspace.database).all(run.index.id, "rule")
+    pool = [said[number] for number in rng.permutation(len(said))[: 4 * N_LATENTS]]
+    each = [counts(rule_of(one.predictor), table, evidence.column(one.latent)) for one in pool]
+    sizes = table.counted.per_document
+    hits: dict[str, list[bool]] = {}
+
+    def told(latents: NDArray[np.int64], documents: NDArray[np.int64]) -> list[Figure]:
+        tally = Tally(sizes[documents])
+        for latent in latents:
+            tally.add(each[latent][documents])
+        return tally.figures("explain/rule", against_others=False)
+
+    truth = {figure.name: figure.value for figure in told(np.arange(len(each)), np.arange(len(sizes)))}
+    for _ in range(max(20, n_draws // 4)):
+        documents = rng.choice(len(sizes), min(105, len(sizes)), replace=False)
+        for figure in told(rng.choice(len(each), N_LATENTS, replace=False), documents):
+            if figure.ci_low is not None and figure.ci_high is not None:
+                is_held = figure.ci_low <= (truth[figure.name] or 0.0) <= figure.ci_high
+                hits.setdefault(figure.name, []).append(is_held)
+    words = (
+        f"share of 95 % intervals of {N_LATENTS} latents on 105 documents that hold the figure of {len(each)} latents"
+    )
+    return [
+        Figure(name=f"coverage/{name}", value=float(np.mean(given)), n=len(given), definition=f"{words} latents on all")
+        for name, given in hits.items()
+    ]
+
+
 def _some(n_all: int, n: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).choice(n_all, n, replace=False)
 
@@ -157,7 +190,8 @@ def main() -> None:
     n_rows, n_draws = (600, 200) if options.quick else (4_000, 1_000)
     with tempfile.TemporaryDirectory() as folder:
         run = Run.open(opened(options.workspace, Path(folder), options.quick), MAIN)
-        figures = core_coverage(document_sums(run, n_rows), run.corpus.n_ctx, n_draws) + f1_coverage(run, n_draws)
+        figures = core_coverage(document_sums(run, n_rows), run.corpus.n_ctx, n_draws)
+        figures += f1_coverage(run, n_draws) + overall_coverage(run, n_draws)
     show(figures)
     if options.json:
         options.json.write_text(json.dumps([figure.to_json() for figure in figures], indent=1) + "\n")

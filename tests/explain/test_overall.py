@@ -8,7 +8,7 @@ from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.keys import KeyTable
 from sparselex.explain.measures import confusion
 from sparselex.explain.others import best_of_others
-from sparselex.explain.overall import Tally
+from sparselex.explain.overall import Tally, counts
 from sparselex.explain.predictions import Predictions
 from sparselex.explain.records import Explanation
 from sparselex.explain.rules import Rule
@@ -69,9 +69,10 @@ def test_the_null_of_a_planted_ring_is_at_its_analytic_value():
     validation, test = KeyTable(counted["validation"]), KeyTable(counted["test"])
     others = best_of_others(range(n), rules, validation, lambda latent: column("validation", latent))
     assert all((other - latent) % n in (1, n - 1) for latent, other in others.items()) and len(others) == n
-    tally = Tally(test)
+    tally = Tally(counted["test"].per_document)
     for latent in range(n):
-        tally.add(column("test", latent), rules[latent], rules[others[latent]])
+        own = column("test", latent)
+        tally.add(counts(rules[latent], test, own), counts(rules[others[latent]], test, own))
     found = by_name(tally.figures("x"))
     assert found["f1_of_all"].value == found["half_share"].value == found["own_share"].value == 1
     assert found["pooled_f1"].value == 1
@@ -80,12 +81,12 @@ def test_the_null_of_a_planted_ring_is_at_its_analytic_value():
 
 def test_latents_without_a_rule_or_without_test_tokens_count_as_nothing(index):
     table = KeyTable(index.counted_tokens("test"))
-    tally, silent = Tally(table), Column(np.empty(0, dtype=np.int64), np.empty(0))
+    tally, silent = Tally(table.counted.per_document), Column(np.empty(0, dtype=np.int64), np.empty(0))
     active = index.counted_column(0, "test")
     perfect = rule(5, 9)
-    tally.add(active, perfect)
-    tally.add(active, None)
-    tally.add(silent, perfect)
+    tally.add(counts(perfect, table, active))
+    tally.add(counts(None, table, active))
+    tally.add(counts(perfect, table, silent))
     found = by_name(tally.figures("x", against_others=False))
     assert found["f1_of_all"].value == 0 and np.isclose(found["half_share"].value, 1 / 3)
     n = len(active.ranks)
@@ -94,7 +95,7 @@ def test_latents_without_a_rule_or_without_test_tokens_count_as_nothing(index):
 
 
 def test_nothing_alive_is_a_failure(index):
-    found = Tally(KeyTable(index.counted_tokens("test"))).figures("x")
+    found = Tally(index.counted_tokens("test").per_document).figures("x")
     assert all(figure.value is None and figure.failure == "no latent is ever active" for figure in found)
 
 

@@ -17,7 +17,7 @@ from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.evaluate.moments import target_of
 from sparselex.explain.config import ExplainConfig
 from sparselex.explain.keys import KeyTable
-from sparselex.explain.overall import Tally
+from sparselex.explain.overall import Tally, counts
 from sparselex.explain.rules import Rule
 from sparselex.explain.search import beats, search
 from sparselex.features.counted import Column, CountedTokens
@@ -102,11 +102,11 @@ def _by_direction(entries: NDArray, n: int, counted: CountedTokens) -> Columns:
 
 
 def _figures(drawn: _Drawn, columns: Mapping[Split, Columns], tables: Mapping[Split, KeyTable]) -> list[Figure]:
-    tally = Tally(tables["test"])
+    tally = Tally(tables["test"].counted.per_document)
     for place in range(len(drawn.numbers)):
         here = {split: columns[split][place] for split in SPLITS}
         if sum(len(column.ranks) for column in here.values()):
-            tally.add(here["test"], _rule(here, tables, place))
+            tally.add(counts(_rule(here, tables, place), tables["test"], here["test"]))
     of = f"the directions alive of {len(drawn.numbers):,} drawn from {drawn.dictionary.d_sae:,}"
     return tally.figures(_PREFIX, of, against_others=False)
 

@@ -1,6 +1,7 @@
 """How well rules do over all latents together: each latent that lives counts, whatever came of it."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sparselex.base.estimates import estimate, mean_figure, median_figure
 from sparselex.base.figures import Figure
@@ -23,21 +24,31 @@ _EMPTY = "no latent is ever active"
 _ANOTHER = "the rule of another latent, the one that does best on validation documents"
 
 
-class Tally:
-    """Rules of many latents against their activations, taken up one after another."""
+def counts(rule: Rule | None, table: KeyTable, column: Column) -> Floats:
+    """`[n_documents, 3]`: hits, called and active tokens of a latent by its rule, which may be none."""
+    if rule is not None:
+        return np.stack(confusion(rule, table, column), axis=1).astype(float)
+    active = np.bincount(table.document[column.ranks], minlength=table.n_documents)
+    return np.stack([np.zeros(len(active)), np.zeros(len(active)), active], axis=1)
 
-    def __init__(self, table: KeyTable):
-        self._table = table
-        self._groups = even_groups(table.counted.per_document, N_GROUPS)
+
+class Tally:
+    """Rules of many latents against their activations, taken up one after another.
+
+    Args:
+        sizes: `[n_documents]`, counted tokens of each document.
+    """
+
+    def __init__(self, sizes: NDArray[np.int64]):
+        self._sizes, self._groups = sizes, even_groups(sizes, N_GROUPS)
         self._own, self._another = _Sums(), _Sums()
 
-    def add(self, column: Column, own: Rule | None, another: Rule | None = None) -> None:
-        """Take up a latent: its activations, its rule, and that of another latent; None where there is none."""
-        for rule, sums in ((own, self._own), (another, self._another)):
-            counts = self._counts(rule, column)
+    def add(self, own: Floats, another: Floats | None = None) -> None:
+        """Take up a latent by the counts of its rule, and of that of another latent."""
+        for found, sums in ((own, self._own), (own * [0, 0, 1] if another is None else another, self._another)):
             grouped = np.zeros((int(self._groups.max(initial=-1)) + 1, 3))
-            np.add.at(grouped, self._groups, counts)
-            sums.add(counts, grouped)
+            np.add.at(grouped, self._groups, found)
+            sums.add(found, grouped)
 
     def figures(self, prefix: str, of: str = "living latents", *, against_others: bool = True) -> list[Figure]:
         """Figures of all latents taken up, as `prefix/<name>`, in words those `of`. Without rules of others, not
@@ -90,21 +101,14 @@ class Tally:
             f1_of,
             f"F1 of all activations of all {of} together, so that latents count as often as they are active{said}",
             over="documents",
-            sizes=self._table.counted.per_document.astype(float),
+            sizes=self._sizes.astype(float),
             least=LEAST_DOCUMENTS,
-            n=self._table.n if len(own[0]) else 0,
+            n=int(self._sizes.sum()) if len(own[0]) else 0,
             null=nulls.get("pooled"),
             better="higher",
             empty=_EMPTY,
         )
         return [*found, pooled.figure]
-
-    def _counts(self, rule: Rule | None, column: Column) -> Floats:
-        """`[n_documents, 3]`: hits, called and active tokens."""
-        if rule is not None:
-            return np.stack(confusion(rule, self._table, column), axis=1).astype(float)
-        active = np.bincount(self._table.document[column.ranks], minlength=self._table.n_documents)
-        return np.stack([np.zeros(len(active)), np.zeros(len(active)), active], axis=1)
 
 
 class _Sums:

@@ -13,7 +13,7 @@ from sparselex.explain.evidence import HeldOut, SplitEvidence
 from sparselex.explain.keys import KeyTable
 from sparselex.explain.measures import Sums, values, without_groups
 from sparselex.explain.others import best_of_others
-from sparselex.explain.overall import N_GROUPS, Tally
+from sparselex.explain.overall import N_GROUPS, Tally, counts
 from sparselex.explain.records import Explanation, Judgement, Score, Scored
 from sparselex.explain.rules import Rule, rule_of
 from sparselex.features.counted import Column
@@ -72,13 +72,11 @@ class ExactScorer:
         if not rules:
             return []
         latents = [explanation.latent for explanation in explanations]
-        others, tally = (
-            best_of_others(latents, rules, KeyTable(validation.tokens), validation.column),
-            Tally(self.table),
-        )
+        others = best_of_others(latents, rules, KeyTable(validation.tokens), validation.column)
+        tally = Tally(self.evidence.tokens.per_document)
         for latent in latents:
-            another = rules[others[latent]] if latent in others else None
-            tally.add(self.evidence.column(latent), rules.get(latent), another)
+            column, another = self.evidence.column(latent), rules.get(others.get(latent, -1))
+            tally.add(*(counts(rule, self.table, column) for rule in (rules.get(latent), another)))
         return tally.figures(prefix)
 
     def _scores(self, explainer: str, rule: Rule, column: Column, at_null: dict[str, float]) -> list[Score]:
