@@ -64,6 +64,7 @@ def estimate(
     sizes: Floats | None = None,
     least: float = LEAST_UNITS,
     share: bool = False,
+    also: tuple[str, Floats] | None = None,
     **about: Unpack[About],
 ) -> Estimate:
     """The figure that is a statistic of sums over units, with its 95 % interval over these units.
@@ -77,6 +78,7 @@ def estimate(
         sizes: `[n_units]`, how much of the whole each unit is; left out, all are alike.
         least: effective units below which there is no interval.
         share: whether it lies between 0 and 1, and so does its interval; at either end it has none.
+        also: other units over which it is uncertain besides, independently, and what each of these contributes.
         about: see `About`.
 
     A value that is not finite is a failure with its reason, and ends that are not finite are left out.
@@ -85,6 +87,9 @@ def estimate(
     reason = DIVIDED_BY_ZERO if np.isfinite(sums.sum(0)).all() else NOT_FINITE
     n, effective = len(sums), effective_units(np.ones(len(sums)) if sizes is None else sizes)
     words = f"{words}; 95 % jackknife interval over {over}"
+    if also is not None:
+        found = found._replace(influences=np.concatenate([found.influences, jackknife(also[1], statistic).influences]))
+        words += f" and over {also[0]}"
     spread = (n, effective, found.se, over)
     return Estimate(_figure(name, found.interval(least, share=share), words, spread, reason, about), found)
 

@@ -20,6 +20,10 @@ GOOD = 0.5
 ABOVE = 0.05
 """F1 that it must have beyond that of another latent's rule, to say something of its own latent."""
 
+_MOST = 2.0
+"""Even shares of all tokens that a document may count for where activations are pooled: what a single long one is like
+would else be the figure."""
+
 _EMPTY = "no latent is ever active"
 _ANOTHER = "the rule of another latent, the one that does best on validation documents"
 
@@ -41,6 +45,8 @@ class Tally:
 
     def __init__(self, sizes: NDArray[np.int64]):
         self._sizes, self._groups = sizes, even_groups(sizes, N_GROUPS)
+        most = _MOST * sizes.sum() / max(1, len(sizes))
+        self._weights = np.minimum(1, most / np.maximum(1, sizes))[:, None]
         self._own, self._another = _Sums(), _Sums()
 
     def add(self, own: Floats, another: Floats | None = None) -> None:
@@ -48,7 +54,7 @@ class Tally:
         for found, sums in ((own, self._own), (own * [0, 0, 1] if another is None else another, self._another)):
             grouped = np.zeros((int(self._groups.max(initial=-1)) + 1, 3))
             np.add.at(grouped, self._groups, found)
-            sums.add(found, grouped)
+            sums.add(found * self._weights, grouped)
 
     def figures(self, prefix: str, of: str = "living latents", *, against_others: bool = True) -> list[Figure]:
         """Figures of all latents taken up, as `prefix/<name>`, in words those `of`. Without rules of others, not
@@ -99,9 +105,12 @@ class Tally:
             f"{prefix}/pooled_f1",
             self._own.by_document,
             f1_of,
-            f"F1 of all activations of all {of} together, so that latents count as often as they are active{said}",
+            f"F1 of all activations of all {of} together, so that latents count as often as they are active, and no "
+            f"document for more than twice its even share{said}",
             over="documents",
-            sizes=self._sizes.astype(float),
+            sizes=self._sizes * self._weights[:, 0],
+            also=("latents", np.array(self._own.by_latent).reshape(-1, 3)),
+            share=True,
             least=LEAST_DOCUMENTS,
             n=int(self._sizes.sum()) if len(own[0]) else 0,
             null=nulls.get("pooled"),
@@ -116,10 +125,12 @@ class _Sums:
 
     def __init__(self) -> None:
         self.by_document: Floats = np.zeros((0, 3))
+        self.by_latent: list[Floats] = []
         self._by_group: list[Floats] = []
 
-    def add(self, counts: Floats, grouped: Floats) -> None:
-        self.by_document = counts if not len(self.by_document) else self.by_document + counts
+    def add(self, weighted: Floats, grouped: Floats) -> None:
+        self.by_document = weighted if not len(self.by_document) else self.by_document + weighted
+        self.by_latent.append(weighted.sum(0))
         self._by_group.append(grouped)
 
     @property
