@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sparselex.base.vocabulary import Vocabulary
 from sparselex.explain.config import ExplainConfig
 from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.keys import KeyTable
@@ -13,6 +14,7 @@ from sparselex.explain.predictions import Predictions
 from sparselex.explain.records import Explanation
 from sparselex.explain.rules import Rule
 from sparselex.explain.scorers.exact import ExactScorer
+from sparselex.explain.search import beats, search
 from sparselex.features.counted import Column, CountedTokens
 from tests.support.planted import N_VOCAB, PlantedIndex, without_bos
 
@@ -127,3 +129,25 @@ def test_predictions_are_those_of_every_rule(index):
         assert np.array_equal(dense[:, latent], np.broadcast_to(expected, len(tokens)))
     assert np.all(np.diff(found.rows) >= 0) and len(found.rows) == np.count_nonzero(dense)
     assert Predictions(said).n_latents == 4
+
+
+def test_rules_for_activations_that_have_nothing_to_do_with_tokens_seldom_beat_their_null():
+    """Latents that are active in bursts, here and there: a rule for one of them is chance, and few may pass."""
+    corpus, rng, passed, n = without_bos(), np.random.default_rng(3), 0, 300
+    corpus.tokens = np.minimum(rng.zipf(1.2, corpus.tokens.shape), 999).astype(np.uint16)
+    corpus.vocabulary = Vocabulary([str(token).encode() for token in range(1000)], [])
+    everywhere = np.ones(corpus.tokens.size, dtype=bool)
+    tables = {split: KeyTable(CountedTokens(corpus, everywhere, split)) for split in ("train", "validation")}
+
+    def column(table):
+        share = rng.beta(0.3, 8, table.n_documents)[table.document]
+        ranks = np.flatnonzero(rng.random(table.n) < share)
+        return Column(ranks, rng.random(len(ranks)) + 0.5)
+
+    for _ in range(n):
+        found, null = (
+            search(tables["train"], column(tables["train"]), tables["validation"], column(tables["validation"]))
+            for _ in range(2)
+        )
+        passed += beats(found, null)
+    assert passed / n <= 0.06  # 0.025 by the interval's one end, and what 300 are uncertain by
