@@ -11,9 +11,9 @@ from sparselex.base.runs import RunName
 from sparselex.base.sites import Mask
 from sparselex.base.workspace import MAIN
 from sparselex.lm.config import ModelConfig, Twin
-from sparselex.lm.embedded import settled_model
+from sparselex.lm.embedded import LEARNED, settled_model
 from sparselex.recipes.option import Option
-from sparselex.text.config import CorpusConfig
+from sparselex.text.config import CorpusConfig, HeldOutDocuments
 from sparselex.text.identity import settled
 
 _OF_RUN = ("hook", "target", "twin_of")
@@ -94,10 +94,27 @@ class RunConfig(Config):
         values["model"] |= shared | ({"name": given["model"]} if "model" in given else {})
         second = given.get("second_model", self.second_model and self.second_model.name)
         values["second_model"] = second and (values["second_model"] or values["model"]) | shared | {"name": second}
-        told = RunConfig.parse(values, "the options of the run")
+        told = self._divided_anew(RunConfig.parse(values, "the options of the run"))
         if "twin" in given or "twin_seed" in given or (second and self.second_model is None):
             return told.with_twin(given.get("twin", self.model.twin), given.get("twin_seed", self.model.twin_seed))
         return told
+
+    def _divided_anew(self, told: "RunConfig") -> "RunConfig":
+        """What was `told`, its text divided as a new run's where another model or another text is to be read; else as
+        the run has it: one that goes on stays with the corpus of an earlier version."""
+        names = told.model.name, told.text.source
+        if names == (self.model.name, self.text.source):
+            return told
+        divided = {"copies": "together", "held_out": _held_out(*names)}
+        return told.model_copy(update={"text": told.text.model_copy(update=divided)})
+
+
+def _held_out(model: str, text: str) -> HeldOutDocuments | None:
+    """The documents of a text that a model is known not to have learned; None where nothing is known."""
+    learned = LEARNED.get(model)
+    if learned is None or learned.text != text:
+        return None
+    return HeldOutDocuments(share=learned.held_out_share, seed=learned.seed)
 
 
 class Reads(Config):

@@ -22,11 +22,15 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerF
 
 from sparselex.base.config import Config
 from sparselex.base.progress import progress
+from sparselex.lm.embedded import LEARNED
+from sparselex.text.config import HeldOutDocuments
 from sparselex.text.documents import Document
 from sparselex.text.sources import load_documents
-from sparselex.text.splits import split_of
+from sparselex.text.splits import is_held_out
 
 END = "<|endoftext|>"
+
+_LEARNED = LEARNED["embedded"]
 
 
 class EmbeddedConfig(Config):
@@ -53,13 +57,13 @@ class EmbeddedConfig(Config):
     lr_muon: PositiveFloat = 0.015
     """Peak learning rate of the block's matrices."""
 
-    held_out_share: float = 0.05
+    held_out_share: float = _LEARNED.held_out_share
     """Share of modules kept out of tokenizer and model training."""
 
 
 def train_embedded(config: EmbeddedConfig, to: Path) -> dict[str, Any]:
     """Train one model, write it to `to` as a Hugging Face folder, and return the figures of its card."""
-    train, held_out = _divide(load_documents("stdlib"), config)
+    train, held_out = _divide(load_documents(_LEARNED.text), config)
     tokenizer = train_tokenizer((document.text for document in train), config.n_vocab)
     stream = _stream(tokenizer, train)
     held_out_stream = _stream(tokenizer, held_out)
@@ -97,9 +101,9 @@ def train_tokenizer(texts: Iterable[str], n_vocab: int) -> Tokenizer:
 def _divide(documents: Iterator[Document], config: EmbeddedConfig) -> tuple[list[Document], list[Document]]:
     train: list[Document] = []
     held_out: list[Document] = []
-    shares = (1 - config.held_out_share, 0.0, config.held_out_share)
+    drawn = HeldOutDocuments(share=config.held_out_share, seed=_LEARNED.seed)
     for document in documents:
-        (train if split_of(document.name, shares, 0) == "train" else held_out).append(document)
+        (held_out if is_held_out(document.name, drawn) else train).append(document)
     return train, held_out
 
 

@@ -16,6 +16,7 @@ from sparselex.recipes.config import Beginning, RunConfig
 from sparselex.recipes.stage import Stage
 from sparselex.recipes.stages import STAGES
 from sparselex.recipes.stamps import model_stamp
+from sparselex.text.config import as_kept
 from sparselex.text.identity import text_stamp
 
 TICKETS = "tickets.json"
@@ -31,7 +32,8 @@ def stage_cards() -> tuple[StageCard, ...]:
 def _read_by(config: RunConfig) -> dict[str, Any]:
     """What a run of this configuration reads; where it computes is left out."""
     models = {name: {"device", "trust_remote_code"} for name in ("model", "second_model")}
-    return config.model_dump(mode="json", exclude={"stages": True, "twin_of": True, **models})
+    values = config.model_dump(mode="json", exclude={"stages": True, "twin_of": True, **models})
+    return values | {"text": dict(config.text)}  # with what has no word on disk
 
 
 def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -85,7 +87,10 @@ class RunFolder:
         """The run as it was configured by an earlier stage, of a workspace or of the one in a folder. Raises
         `UserError` if there is none of that name."""
         workspace = workspace if isinstance(workspace, Workspace) else Workspace(workspace)
-        config = RunConfig.parse(workspace.settings(name), str(workspace.run(name) / "run.json"))
+        values = workspace.settings(name)
+        if isinstance(values.get("text"), dict):
+            values = values | {"text": as_kept(values["text"])}
+        config = RunConfig.parse(values, str(workspace.run(name) / "run.json"))
         return cls(workspace, name, config, goes_on=True)
 
     @classmethod
@@ -235,7 +240,10 @@ class RunFolder:
         ids = {name: self.manifest(name).id for name in (*stage.needs, *stage.reads) if self.has(name)}
         ids["corpus"] = self._corpus_id()
         stamps = [model_stamp(model.name) for model in models]
-        values = [stage.verb, stage.kept(), reads.to_json(), ids, stamps, stage.facts(self)]
+        read = reads.to_json() | {
+            "text": self.config.text.to_json()
+        }  # as earlier versions wrote it, where it is theirs
+        values = [stage.verb, stage.kept(), read, ids, stamps, stage.facts(self)]
         return fingerprint(json.loads(json.dumps(values)))
 
     def _missing(self, name: str) -> UserError:

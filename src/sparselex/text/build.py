@@ -2,27 +2,26 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from sparselex.base.artifacts import MANIFEST, open_artifact
 from sparselex.base.errors import UserError
 from sparselex.base.files import fingerprint, write_json
-from sparselex.base.progress import progress
 from sparselex.base.staging import finished, stage
 from sparselex.text.config import CorpusConfig
 from sparselex.text.corpus import TokenCorpus
+from sparselex.text.division import division
 from sparselex.text.documents import Document
 from sparselex.text.layouts import LAYOUTS, Layout, RowFiles, join
 from sparselex.text.roles import Spans, role_table
-from sparselex.text.splits import SPLITS, Split, split_of
+from sparselex.text.splits import SPLITS, Split, divided
+from sparselex.text.spool import Spool
+from sparselex.text.taking import Taken, take
 from sparselex.text.tokenizer import Tokenizer
-
-_BATCH = 64
-"""Documents tokenized at a time."""
 
 
 def build_corpus(
@@ -46,7 +45,7 @@ def build_corpus(
             if share and not notes["n_documents"][split]:
                 raise UserError(
                     f"None of the {sum(notes['n_documents'].values())} documents fell into the {split} split.",
-                    "enough documents for train, validation and test",
+                    "enough documents, beside copies of each other, for train, validation and test",
                     "give more text, or text divided into more documents (a folder, JSON, or <|endoftext|> marks).",
                 )
         staging.finish(notes)
@@ -78,48 +77,34 @@ def _write(documents: Iterable[Document], tokenizer: Tokenizer, config: CorpusCo
         for rows in opened.values():
             stack.enter_context(contextlib.closing(rows))
         parts = {split: LAYOUTS[config.layout](rows, tokenizer) for split, rows in opened.items()}
-        laid_out = _lay_out(documents, tokenizer, config, parts)
+        spool = stack.enter_context(contextlib.closing(Spool(folder / "spool", opened["train"].dtype)))
+        taken = take(documents, tokenizer, config, parts["train"].spans_of, spool)
+        splits = divided(taken.names, taken.groups, config)
+        _lay_out(taken, splits, parts)
     join(folder, list(opened.values()), config.n_ctx)
-    np.save(folder / "document-splits.npy", np.array(laid_out.splits, dtype=np.int8))
-    write_json(folder / "documents.json", laid_out.names)
+    np.save(folder / "document-splits.npy", np.array([SPLITS.index(split) for split in splits], dtype=np.int8))
+    write_json(folder / "documents.json", taken.names)
     tokenizer.vocabulary.save(folder)
-    return {
-        "n_tokens": laid_out.n_tokens,
-        "n_documents": {split: laid_out.splits.count(number) for number, split in enumerate(SPLITS)},
+    notes = {
+        "n_tokens": sum(spool.lengths),
+        "n_documents": {split: splits.count(split) for split in SPLITS},
         "n_rows": {split: rows.n_rows for split, rows in opened.items()},
         "n_padding": {split: rows.n_padding for split, rows in opened.items()},
         "bos_id": tokenizer.bos_id,
         "pad_id": opened["train"].pad_id,
         "roles": _write_roles(folder, [part.spans for part in parts.values()]),
+        "division": division(taken, splits, config).to_json(),
     }
+    spool.path.unlink()
+    return notes
 
 
-class _LaidOut(NamedTuple):
-    """What went into the rows."""
-
-    names: list[str]
-    splits: list[int]
-    n_tokens: int
-
-
-def _lay_out(
-    documents: Iterable[Document], tokenizer: Tokenizer, config: CorpusConfig, parts: Mapping[Split, Layout]
-) -> _LaidOut:
-    """Give every document to the rows of its split, until there are tokens enough."""
-    names, splits, n_tokens = list[str](), list[int](), 0
-    with progress("tokenize", config.n_tokens, "tokens") as bar:
-        for document, ids in _tokenized(documents, tokenizer):
-            split = split_of(document.name, config.shares, config.seed)
-            parts[split].add(len(names), document, ids)
-            names.append(document.name)
-            splits.append(SPLITS.index(split))
-            n_tokens += len(ids)
-            bar.advance(len(ids))
-            if config.n_tokens is not None and n_tokens >= config.n_tokens:
-                break
+def _lay_out(taken: Taken, splits: Sequence[Split], parts: Mapping[Split, Layout]) -> None:
+    """Give every document to the rows of its split."""
+    for number, (ids, spans, split) in enumerate(zip(taken.spool.documents(), taken.spans, splits, strict=True)):
+        parts[split].add(number, ids, spans)
     for part in parts.values():
         part.finish()
-    return _LaidOut(names, splits, n_tokens)
 
 
 def _write_roles(folder: Path, parts: list[list[Spans]]) -> list[str]:
@@ -129,15 +114,3 @@ def _write_roles(folder: Path, parts: list[list[Spans]]) -> list[str]:
     if names:
         np.save(folder / "roles.npy", role_table(spans, names))
     return names
-
-
-def _tokenized(documents: Iterable[Document], tokenizer: Tokenizer) -> Iterator[tuple[Document, list[int]]]:
-    for batch in _batched(documents):
-        ids = tokenizer.encode_batch([document.text for document in batch])
-        yield from zip(batch, ids, strict=True)
-
-
-def _batched(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    iterator = iter(documents)
-    while batch := list(itertools.islice(iterator, _BATCH)):
-        yield batch

@@ -1,11 +1,22 @@
 """How documents become rows: a configuration that takes nothing to load."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from sparselex.base.bounds import RowTokens, Tokens
+from sparselex.base.bounds import RowTokens, Seed, Tokens
 from sparselex.base.config import Config
+
+
+class HeldOutDocuments(Config):
+    """Documents that a model was not trained on: those whose names a draw chose before it was made."""
+
+    share: Annotated[float, Field(gt=0, lt=1)]
+    """Share of documents held out."""
+
+    seed: Seed
+    """Seed of the draw."""
 
 
 class CorpusConfig(Config):
@@ -21,16 +32,42 @@ class CorpusConfig(Config):
     """`packed`: documents one after another, cut where a row ends; `prompts`: one document a row, padded behind it."""
 
     n_tokens: Tokens | None = None
-    """Stop after the document that reaches this many tokens; None takes every document."""
+    """Stop after the document that reaches this many tokens; None takes every document. With `held_out`, such documents
+    are taken beyond it until they have the share of it that `shares` gives to test."""
 
     shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
-    """Expected shares of documents in train, validation and test."""
+    """Expected shares of documents in train, validation and test; with `held_out`, of train and validation."""
 
     seed: int = 0
     """Seed of the split and of nothing else."""
+
+    copies: Literal["together", "apart"] = "together"
+    """`together`: documents that are copies of each other, most of one standing in the other, share a split (prompts,
+    which are alike by nature, if they are equal); `apart`: each is drawn by its own name, as earlier versions did."""
+
+    held_out: HeldOutDocuments | None = None
+    """Documents of this text that the model read was not trained on: they alone are then the test split, and not if
+    copies of them were trained on. None: it is not known what the model has learned, or not from this text."""
 
     @model_validator(mode="after")
     def _possible(self) -> "CorpusConfig":
         if min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-9:
             raise ValueError(f"shares must be non-negative and sum to 1, not {self.shares}")
+        if self.held_out and not self.shares[0]:
+            raise ValueError(f"of what the model was trained on some must go to train, not {self.shares}")
         return self
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as they are kept with the corpus and decide which one it is. What earlier versions did has no word
+        there, so that theirs are the same corpora still; `as_kept` reads it."""
+        values = super().to_json()
+        return {
+            name: value
+            for name, value in values.items()
+            if (name, value) not in (("copies", "apart"), ("held_out", None))
+        }
+
+
+def as_kept(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a corpus or run on disk: one of before near copies were looked for says nothing of them."""
+    return {"copies": "apart", **values}

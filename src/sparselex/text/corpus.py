@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sparselex.base.artifacts import Manifest, open_artifact, verified
 from sparselex.base.files import read_json
 from sparselex.base.vocabulary import Vocabulary
-from sparselex.text.config import CorpusConfig
+from sparselex.text.config import CorpusConfig, as_kept
 from sparselex.text.splits import SPLITS, Split
 
 
@@ -27,7 +27,7 @@ class TokenCorpus:
         self.path = Path(path)
         self.manifest: Manifest = open_artifact(self.path, "corpus")
         self.id = self.manifest.id
-        self.config = CorpusConfig.parse(self.manifest.config, str(self.path))
+        self.config = CorpusConfig.parse(as_kept(self.manifest.config), str(self.path))
         for name in self.manifest.files:  # those that are read later as well: a corpus is damaged or it is not
             self._file(name)
         # As plain arrays over the same mappings: every slice of a `memmap` costs ten of an array's.

@@ -3,16 +3,19 @@ put together at the end."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sparselex.base.errors import UserError
 from sparselex.text.documents import Document
 from sparselex.text.roles import Spans, token_spans
 from sparselex.text.splits import Split
 from sparselex.text.tokenizer import Tokenizer
+
+Ids = NDArray[np.unsignedinteger[Any]]
+"""Token ids of one document."""
 
 
 class RowFiles:
@@ -29,16 +32,16 @@ class RowFiles:
         self._tokens, self._documents = open(self.tokens_path, "wb"), open(self.documents_path, "wb")
         self.n_rows = self.n_padding = 0
 
-    def write(self, ids: Sequence[int], owners: Sequence[int]) -> None:
+    def write(self, ids: ArrayLike, owners: ArrayLike) -> None:
         """Write whole rows: `width` token ids each, and the document that each is of."""
         for values, lead, dtype, file in (
             (ids, self.lead, self.dtype, self._tokens),
             (owners, [-1] * len(self.lead), np.int32, self._documents),
         ):
-            rows = np.array(values, dtype=dtype).reshape(-1, self.width)
+            rows = np.asarray(values, dtype=dtype).reshape(-1, self.width)
             head = np.tile(np.array(lead, dtype=dtype), (len(rows), 1))
-            file.write(np.ascontiguousarray(np.concatenate([head, rows], axis=1)).tobytes())
-        self.n_rows += len(ids) // self.width
+            file.write(np.concatenate([head, rows], axis=1).tobytes())
+        self.n_rows += len(rows)
 
     def write_padded(self, ids: Sequence[int], owners: Sequence[int]) -> None:
         """Write one row that may be short."""
@@ -60,8 +63,12 @@ class Layout(Protocol):
     spans: list[Spans]
     """Named parts by row, as columns; empty where rows have none."""
 
-    def add(self, number: int, document: Document, ids: list[int]) -> None:
-        """Take the next document, its number in the corpus and its tokens."""
+    def spans_of(self, document: Document, ids: Sequence[int]) -> Spans:
+        """What the rows will have to say of a document with these tokens. Raises `UserError` where it fits in none."""
+        ...
+
+    def add(self, number: int, ids: Ids, spans: Spans) -> None:
+        """Take the next document of the split: its number in the corpus, its tokens, and what is said of it."""
         ...
 
     def finish(self) -> None:
@@ -74,25 +81,26 @@ class Packed:
 
     def __init__(self, rows: RowFiles, tokenizer: Tokenizer):
         self.rows, self.spans = rows, list[Spans]()
-        self._eos_id = tokenizer.eos_id
-        self._ids: list[int] = []
-        self._owners: list[int] = []
+        self._end = [] if tokenizer.eos_id is None else [tokenizer.eos_id]
+        self._ids, self._owners = np.empty(0, dtype=rows.dtype), np.empty(0, dtype=np.int32)
 
-    def add(self, number: int, document: Document, ids: list[int]) -> None:
+    def spans_of(self, document: Document, ids: Sequence[int]) -> Spans:
+        """Nothing: a row holds parts of several documents."""
+        return {}
+
+    def add(self, number: int, ids: Ids, spans: Spans) -> None:
         """Append one document to the stream, and write the rows that are full."""
-        self._ids += ids
-        self._owners += [number] * len(ids)
-        if self._eos_id is not None:
-            self._ids.append(self._eos_id)
-            self._owners.append(-1)
-        if full := len(self._ids) // self.rows.width * self.rows.width:
-            self.rows.write(self._ids[:full], self._owners[:full])
-            del self._ids[:full], self._owners[:full]
+        self._ids = np.concatenate([self._ids, ids, np.array(self._end, dtype=self._ids.dtype)])
+        owners = np.full(len(ids), number, dtype=np.int32)
+        self._owners = np.concatenate([self._owners, owners, np.full(len(self._end), -1, dtype=np.int32)])
+        full = len(self._ids) // self.rows.width * self.rows.width
+        self.rows.write(self._ids[:full], self._owners[:full])
+        self._ids, self._owners = self._ids[full:], self._owners[full:]
 
     def finish(self) -> None:
         """Pad and write the last row."""
-        if self._ids:
-            self.rows.write_padded(self._ids, self._owners)
+        if len(self._ids):
+            self.rows.write_padded(self._ids.tolist(), self._owners.tolist())
 
 
 class Prompts:
@@ -102,9 +110,9 @@ class Prompts:
         self.rows, self.spans = rows, list[Spans]()
         self._vocabulary = tokenizer.vocabulary
 
-    def add(self, number: int, document: Document, ids: list[int]) -> None:
-        """Write the prompt's row. Raises `UserError` for a prompt that is longer than a row, and for roles that are no
-        parts of it."""
+    def spans_of(self, document: Document, ids: Sequence[int]) -> Spans:
+        """Its roles as columns of its row. Raises `UserError` for a prompt that is longer than a row, and for roles
+        that are no parts of it."""
         if len(ids) > self.rows.width:
             raise UserError(
                 f"The prompt {document.name!r} has {len(ids)} tokens, and a row holds {self.rows.width}.",
@@ -113,8 +121,12 @@ class Prompts:
             )
         before = len(self.rows.lead)
         found = token_spans(document, ids, self._vocabulary)
-        self.spans.append({name: (start + before, end + before) for name, (start, end) in found.items()})
-        self.rows.write_padded(ids, [number] * len(ids))
+        return {name: (start + before, end + before) for name, (start, end) in found.items()}
+
+    def add(self, number: int, ids: Ids, spans: Spans) -> None:
+        """Write the prompt's row."""
+        self.spans.append(spans)
+        self.rows.write_padded(ids.tolist(), [number] * len(ids))
 
     def finish(self) -> None:
         """Nothing is left."""

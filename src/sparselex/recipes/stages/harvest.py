@@ -6,6 +6,7 @@ from sparselex.activations.config import HarvestConfig
 from sparselex.base.artifacts import Manifest, open_artifact
 from sparselex.recipes.config import Beginning
 from sparselex.recipes.stage import Stage
+from sparselex.text.records import Division
 
 
 class Harvest(Stage, Beginning, HarvestConfig):
@@ -27,9 +28,28 @@ class Harvest(Stage, Beginning, HarvestConfig):
 
 
 def read_text(corpus: Manifest) -> str:
-    """The text that a run reads, in words: how much of it there is, and whether that is less than was asked for."""
+    """The text that a run reads, in words: how much of it there is, whether that is less than was asked for, and how
+    well apart its splits are."""
     n_tokens, wanted = corpus.notes["n_tokens"], corpus.config["n_tokens"]
     documents = corpus.notes["n_documents"]
     splits = ", ".join(f"{split} {n:,}" for split, n in documents.items())
     said = f"{n_tokens:,} tokens of {sum(documents.values()):,} documents ({splits})"
-    return said + (f"; fewer than the {wanted:,} asked for" if wanted and n_tokens < wanted else "")
+    said += f"; fewer than the {wanted:,} asked for" if wanted and n_tokens < wanted else ""
+    division = corpus.notes.get("division")
+    return f"{said}; {_divided(Division.parse(division)) if division else 'copies were not looked for'}"
+
+
+def _divided(found: Division) -> str:
+    if found.copies is None:
+        copies = "copies were not looked for"
+    elif found.copies:
+        copies = f"{found.copies:,} of them copies, in {found.groups:,} groups that no split divides"
+    else:
+        copies = "no copies among them"
+    share = f"{found.windows_in_train / found.windows:.1%} of" if found.windows else "no"
+    learned = found.learned_test_tokens
+    trained = "not known of" if learned is None else f"{learned:,} of"
+    return (
+        f"{copies}; of test, {share} windows of 32 tokens stand in train too, and the model was trained on: "
+        f"{trained} {found.test_tokens:,} tokens"
+    )

@@ -1,0 +1,104 @@
+"""Documents taken from a text until there are tokens enough: tokenized, set aside, and compared with each other."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from sparselex.base.progress import progress
+from sparselex.text.config import CorpusConfig
+from sparselex.text.copies import Copies
+from sparselex.text.documents import Document
+from sparselex.text.roles import Spans
+from sparselex.text.splits import is_held_out
+from sparselex.text.spool import Spool
+from sparselex.text.tokenizer import Tokenizer
+
+_BATCH = 64
+"""Documents tokenized at a time."""
+
+
+class Taken(NamedTuple):
+    """The documents of a corpus before they are divided."""
+
+    names: list[str]
+    """Their names."""
+
+    spans: list[Spans]
+    """What the layout has to say of each."""
+
+    groups: list[int]
+    """A number that each shares with its copies."""
+
+    scale: int | None
+    """How thinly texts were compared (`Copies.scale`); None where they were not."""
+
+    spool: Spool
+    """Their tokens."""
+
+
+def take(
+    documents: Iterable[Document],
+    tokenizer: Tokenizer,
+    config: CorpusConfig,
+    spans_of: Callable[[Document, list[int]], Spans],
+    spool: Spool,
+) -> Taken:
+    """Take as many of `documents` as `config` wants, their tokens into `spool`. Raises like `spans_of`."""
+    names, spans, room = list[str](), list[Spans](), _Room(config)
+    copies = Copies(near=config.layout == "packed") if config.copies == "together" else None
+    with progress("tokenize", config.n_tokens, "tokens") as bar:
+        # Asked before as well: to read a document that is not taken is cheap, to tokenize it is not.
+        for document, ids in _tokenized(filter(room.takes, documents), tokenizer):
+            if room.takes(document):
+                spans.append(spans_of(document, ids))
+                names.append(document.name)
+                spool.add(ids)
+                room.took(document, len(ids))
+                if copies:
+                    copies.add(document.text)
+                bar.advance(len(ids))
+            if room.is_full:
+                break
+    spool.close()
+    groups = copies.groups().tolist() if copies else list(range(len(names)))
+    return Taken(names, spans, groups, copies.scale if copies else None, spool)
+
+
+class _Room:
+    """How much text is still wanted: so many tokens, and then of documents that the model has held out as many as make
+    up the share of test."""
+
+    def __init__(self, config: CorpusConfig):
+        self._held_out, self._left = config.held_out, math.inf if config.n_tokens is None else config.n_tokens
+        self._test_left = config.shares[2] * self._left if config.held_out and config.shares[2] else 0.0
+
+    def takes(self, document: Document) -> bool:
+        """Whether this document is wanted."""
+        return self._left > 0 or (self._test_left > 0 and self._is_held_out(document))
+
+    def took(self, document: Document, n_tokens: int) -> None:
+        """Note that it was taken."""
+        self._left -= n_tokens
+        if self._is_held_out(document):
+            self._test_left -= n_tokens
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more is wanted."""
+        return self._left <= 0 and self._test_left <= 0
+
+    def _is_held_out(self, document: Document) -> bool:
+        return self._held_out is not None and is_held_out(document.name, self._held_out)
+
+
+def _tokenized(documents: Iterable[Document], tokenizer: Tokenizer) -> Iterator[tuple[Document, list[int]]]:
+    for batch in _batched(documents):
+        ids = tokenizer.encode_batch([document.text for document in batch])
+        yield from zip(batch, ids, strict=True)
+
+
+def _batched(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    iterator = iter(documents)
+    while batch := list(itertools.islice(iterator, _BATCH)):
+        yield batch
