@@ -81,9 +81,18 @@ class Workspace:
         """Names of all runs that hold at least one finished artifact, `main` first, then by name."""
         return self._in_order({path.parent.parent.name for path in self.path.glob(f"runs/*/*/{MANIFEST}")})
 
+    def has_run(self, name: str) -> bool:
+        """Whether `runs` names it: told without looking at the others."""
+        found = self.path / "runs" / name
+        return bool(_RUN_NAME.fullmatch(name)) and any((one / MANIFEST).is_file() for one in _inside(found))
+
     def begun(self) -> list[str]:
         """Names of all runs that were begun, with or without a finished artifact, in the same order."""
         return self._in_order({path.parent.name for path in self.path.glob(f"runs/*/{_RUN}")} | set(self.runs()))
+
+    def card_file(self, run: str) -> Path:
+        """Where the card of a run is kept; it changes when that file does."""
+        return self.run(run) / _RUN
 
     def card(self, run: str) -> RunCard:
         """What a run says of itself. Raises `UserError` if there is no run of that name."""
@@ -155,6 +164,11 @@ class Workspace:
 
     def _in_order(self, names: set[str]) -> list[str]:
         return sorted(filter(_RUN_NAME.fullmatch, names), key=lambda name: (name != MAIN, name))
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    """What lies in a folder; nothing in one that is none."""
+    return folder.iterdir() if folder.is_dir() else iter(())
 
 
 def _whole(path: str | Path) -> Path:
