@@ -25,6 +25,7 @@ from sparselex.recipes.stages.train import Train
 from sparselex.recipes.work.choices import OF_SOME_TYPES, check_fit, choice_of, field_of, own_fields, train_config
 from sparselex.training.calibrate import Columns
 from sparselex.training.config import TrainConfig
+from sparselex.training.room import check_room
 from sparselex.training.train import Job, train_many
 
 DEFAULT_KS = (16, 32, 64)
@@ -64,6 +65,8 @@ def sweep_run(run: Run, stage: Sweep) -> None:
     members = checked_members(run, stage)
     places = _places(run, stage)
     configs = [train_config(run, member.choice, member.hooks) for member in members]
+    made = [(run.folder / SWEPT / member.name / MANIFEST).is_file() for member in members]
+    check_room([config for config, is_made in zip(configs, made, strict=True) if not is_made])
     reader = _reader(run, places)
     units = run.units() if reader is None else LiveUnits(reader, ["train"])
     run.keep(stage)
