@@ -31,8 +31,8 @@ def _of_machine(root: Path) -> Iterator[int]:
 
 
 def _of_groups(root: Path) -> Iterator[int]:
-    """What each group that this process is in leaves: its limit less what is used, pages of files not counted, which are
-    given back when they are needed."""
+    """What each group that this process is in leaves: its limit less what is used, pages of files not counted, which
+    are given back when they are needed."""
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = (*line.split(":", 2), "", "")[:3]
         if controllers == "":

@@ -10,7 +10,7 @@ from typing import Any
 
 from sparselex.base.artifacts import MANIFEST, Manifest, read_manifest
 from sparselex.base.errors import UserError
-from sparselex.base.files import fingerprint, is_aside, read_json, write_file, write_json
+from sparselex.base.files import fingerprint, is_aside, make_folder, read_json, write_file, write_json
 from sparselex.base.runs import RUN_NAME, RunCard
 
 LAYOUT = 2
@@ -58,7 +58,7 @@ class Workspace:
                     "a new or empty folder, or a workspace",
                     "choose another folder.",
                 )
-            path.mkdir(parents=True, exist_ok=True)
+            make_folder(path)
             write_json(path / _MARK, {"workspace": LAYOUT})
         return cls(path)
 
@@ -106,7 +106,7 @@ class Workspace:
         """Write what a run is and how it is configured (JSON values) into its folder, or into the one that is going to
         be that."""
         folder = folder or self.run(card.name)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         kept = {"card": card.to_json(), "config": config}
         write_json(folder / _RUN, kept | {"check": fingerprint(kept)})
 

@@ -12,7 +12,7 @@ from sparselex.atlas.records import SWEEP, SweepRow
 from sparselex.base.artifacts import MANIFEST, Manifest, open_artifact, verified
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
-from sparselex.base.files import write_json
+from sparselex.base.files import flush, flush_all, write_json
 from sparselex.base.sites import Hook, Sites, hooks_of
 from sparselex.base.staging import stage as staged
 from sparselex.dictionaries.trainable import TrainableDictionary
@@ -152,7 +152,9 @@ def use(run: Run, name: str, new_name: str) -> Run:
     # The corpus too is that of the run it comes from, whatever has become of the text since.
     told = {"name": new_name, "sites": new.sites, "stages": stage_cards()}
     run.workspace.keep(run.workspace.card(run.name).model_copy(update=told), config.to_json(), aside)
+    flush_all(aside)
     aside.rename(new.folder)
+    flush(new.folder.parent)
     return new
 
 
