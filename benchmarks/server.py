@@ -32,6 +32,10 @@ LIMITS_MS = {1: 25.0, 32: 200.0}
 """What is promised: 99th percentile of a feature page, by the number of readers at once."""
 
 
+SMALLEST = "/static/icon.svg"
+"""What costs nothing to make: the limit that the server and its readers set."""
+
+
 def build(folder: Path, quick: bool) -> Workspace:
     """A finished run of 4,096 latents (quick: 512) to browse."""
     workspace = Workspace.create(folder)
@@ -115,6 +119,7 @@ def measure(workspace: Workspace, n: int) -> list[Figure]:
     try:
         first = read(server.address, feature_pages(1))[0]
         times = {name: readers(server.address, [paths]) for name, paths in pages.items()}
+        times["static file 32 readers"] = readers(server.address, [[SMALLEST] * max(n // 32, 10)] * 32)
         for at_once in (1, 8, 32):
             each = [feature_pages(max(n // at_once, 10)) for _ in range(at_once)]
             times[feature_page(at_once)] = readers(server.address, each)

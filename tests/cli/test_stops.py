@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-GROUPS = (["harvest", "index", "report", "export", "import"], ["train", "explain", "evaluate", "sweep", "use"])
+GROUPS = (
+    ["harvest", "index", "report", "export", "import", "diff"],
+    ["train", "explain", "evaluate", "sweep", "use"],
+)
 """One for each of two processors, about equally long."""
 
 

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from sparselex.base.errors import UserError
 from sparselex.base.formats import fixed, number, percent
 from sparselex.base.vocabulary import Vocabulary
+from sparselex.features.pieces import AFTER, BEFORE
 from sparselex.features.printing import visible
 from sparselex.features.records import Example
 from sparselex.features.tokens import TokenTexts
-from sparselex.features.windows import AFTER, BEFORE, LEVELS, Windows
+from sparselex.features.windows import LEVELS, Windows
 
 
 @pytest.fixture(scope="module")

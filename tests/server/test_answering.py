@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sparselex.base.errors import UserError
-from sparselex.server.answering import Answering, Asked, Helper, Pages
+from sparselex.server.answering import Answering, Asked, Helper, Pages, Turns
 from sparselex.server.page import NoSuchPage
 from sparselex.server.rendering import Place
 
@@ -74,15 +74,36 @@ def test_while_this_process_is_busy_a_helper_answers(workspace, monkeypatch):
 
 def test_a_helper_that_dies_is_done_without(workspace):
     answering = Answering(workspace, 1)
-    first = answering._free.get()  # as if this process were busy
+    first = answering.turns.take()  # as if this process were busy
     assert b"Feature 3" in answering.answer(feature()).body
-    helper = answering._free.queue[0][1]
+    number, helper = answering.turns.take()
+    answering.turns.give(number, helper)
     os.kill(helper.process.pid, signal.SIGKILL)
     helper.process.join()
     assert b"Feature 4" in answering.answer(feature(4)).body
-    assert not helper.is_there and answering._free.empty()
-    answering._free.put(first)
+    assert not helper.is_there
+    answering.turns.give(*first)
     assert [b"Feature 5" in answering.answer(feature(5)).body for _ in range(3)] == [True] * 3
+
+
+def test_readers_who_wait_are_served_in_their_order():
+    turns, order, n_waiting = Turns([None]), [], 12
+    taken = turns.take()
+
+    def wait(number: int) -> None:
+        mine = turns.take()
+        order.append(number)
+        turns.give(*mine)
+
+    threads = [threading.Thread(target=wait, args=(number,)) for number in range(n_waiting)]
+    for n, thread in enumerate(threads, 1):
+        thread.start()
+        while turns.n_waiting < n:
+            time.sleep(0.001)
+    turns.give(*taken)
+    for thread in threads:
+        thread.join()
+    assert order == list(range(n_waiting)) and turns.n_waiting == 0
 
 
 def test_a_workspace_that_is_gone_is_the_helpers_end_and_not_the_servers(workspace, tmp_path):

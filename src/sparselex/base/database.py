@@ -47,6 +47,8 @@ class Database:
         """A connection within one transaction, which is kept only if the block ends without an error."""
         with self._connection("rwc") as db:
             db.execute("PRAGMA journal_mode = WAL")
+            # What is written is on disk before the manifest is that says so; builds of SQLite differ in their default.
+            db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
             with _transaction(db):
                 self._migrate(db)

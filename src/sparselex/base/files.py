@@ -45,7 +45,7 @@ def fingerprint(value: Any) -> str:
 
 def write_file(path: Path, data: bytes) -> FileEntry:
     """Write `data` through a temporary file and a rename, so that readers see the old or the new, never half; flushed
-    to disk. Returns its manifest entry."""
+    to disk, name and all. Returns its manifest entry."""
     path = Path(path)
     remove_asides(path.parent, path.name)
     # By process: several may write the same file at once, each its own half.
@@ -55,6 +55,7 @@ def write_file(path: Path, data: bytes) -> FileEntry:
         file.flush()
         os.fsync(file.fileno())
     os.replace(aside, path)
+    flush(path.parent)
     return FileEntry(n_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
@@ -128,6 +129,21 @@ def flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def flush_all(folder: Path) -> None:
+    """Wait until all that lies in a folder is on disk, and the names by which it is found there."""
+    for path in folder.rglob("*"):
+        flush(path)
+    flush(folder)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those that it lies in, unless they are there; their names are on disk then."""
+    missing = [one for one in (path, *path.parents) if not one.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for one in missing:
+        flush(one.parent)
 
 
 def _is_alive(pid: int) -> bool:

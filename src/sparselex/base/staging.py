@@ -26,7 +26,7 @@ from sparselex.base.artifacts import (
 )
 from sparselex.base.config import Config
 from sparselex.base.errors import REFUSALS, UserError
-from sparselex.base.files import FileEntry, checksum, flush, read_json, remove, remove_asides, write_json
+from sparselex.base.files import FileEntry, checksum, flush, make_folder, read_json, remove, remove_asides, write_json
 from sparselex.base.locks import lock
 
 _STAGE = "stage.json"
@@ -60,6 +60,9 @@ class Staging:
         config, inputs, noted = _as_read_back(self.to, [self.config, self.inputs, dict(notes or {})])
         values = {"kind": self.kind, "config": config, "inputs": inputs, "notes": noted, "files": entries}
         manifest = Manifest(id=identity(**values), code_version=version("sparselex"), **values)
+        # Names before the manifest: where that is on disk, so is all that it lists.
+        for parent in {parent for name in entries for parent in Path(name).parents}:
+            flush(self.folder / parent)
         note_verified(self.folder, manifest)
         # From here on the work is done: a stage that is killed now is put in place by the next start.
         write_json(self.folder / MANIFEST, manifest.to_json())
@@ -117,7 +120,7 @@ def stage(
             "choose another destination, or move that folder away.",
         )
     with _disk_errors(to):
-        to.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(to.parent)
         with lock(locked, f"writing {to}"):
             _tidy(to)
             staging.made = finished(to, kind, config, inputs) or _complete(folder, to, key)

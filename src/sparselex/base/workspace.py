@@ -10,7 +10,7 @@ from typing import Any
 
 from sparselex.base.artifacts import MANIFEST, Manifest, read_manifest
 from sparselex.base.errors import UserError
-from sparselex.base.files import fingerprint, is_aside, read_json, write_file, write_json
+from sparselex.base.files import fingerprint, is_aside, make_folder, read_json, write_file, write_json
 from sparselex.base.runs import RUN_NAME, RunCard
 
 LAYOUT = 2
@@ -58,7 +58,7 @@ class Workspace:
                     "a new or empty folder, or a workspace",
                     "choose another folder.",
                 )
-            path.mkdir(parents=True, exist_ok=True)
+            make_folder(path)
             write_json(path / _MARK, {"workspace": LAYOUT})
         return cls(path)
 
@@ -85,9 +85,18 @@ class Workspace:
         """Names of all runs that hold at least one finished artifact, `main` first, then by name."""
         return self._in_order({path.parent.parent.name for path in self.path.glob(f"runs/*/*/{MANIFEST}")})
 
+    def has_run(self, name: str) -> bool:
+        """Whether `runs` names it: told without looking at the others."""
+        found = self.path / "runs" / name
+        return bool(_RUN_NAME.fullmatch(name)) and any((one / MANIFEST).is_file() for one in _inside(found))
+
     def begun(self) -> list[str]:
         """Names of all runs that were begun, with or without a finished artifact, in the same order."""
         return self._in_order({path.parent.name for path in self.path.glob(f"runs/*/{_RUN}")} | set(self.runs()))
+
+    def card_file(self, run: str) -> Path:
+        """Where the card of a run is kept; it changes when that file does."""
+        return self.run(run) / _RUN
 
     def card(self, run: str) -> RunCard:
         """What a run says of itself. Raises `UserError` if there is no run of that name."""
@@ -101,7 +110,7 @@ class Workspace:
         """Write what a run is and how it is configured (JSON values) into its folder, or into the one that is going to
         be that."""
         folder = folder or self.run(card.name)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         kept = {"card": card.to_json(), "config": config}
         write_json(folder / _RUN, kept | {"check": fingerprint(kept)})
 
@@ -159,6 +168,11 @@ class Workspace:
 
     def _in_order(self, names: set[str]) -> list[str]:
         return sorted(filter(_RUN_NAME.fullmatch, names), key=lambda name: (name != MAIN, name))
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    """What lies in a folder; nothing in one that is none."""
+    return folder.iterdir() if folder.is_dir() else iter(())
 
 
 def _whole(path: str | Path) -> Path:

@@ -23,6 +23,18 @@ def visible(text: str, *, active: bool = True) -> str:
     return _HIDDEN.sub(lambda found: _sign(found[0], blank), text)
 
 
+@lru_cache(maxsize=1 << 16)
+def shown(sign: str) -> str:
+    """A sign on which heat may lie, made visible: worked out once, for the same few thousand are on every page."""
+    return visible(sign)
+
+
+@lru_cache(maxsize=1 << 16)
+def shown_silent(sign: str) -> str:
+    """A sign of silent text."""
+    return visible(sign, active=False)
+
+
 class TokenPrinter:
     """The name of each token of a vocabulary, in lists (`label`) and within sentences (`quoted`).
 

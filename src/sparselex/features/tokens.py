@@ -28,6 +28,8 @@ class TokenTexts:
     def __init__(self, vocabulary: Vocabulary):
         self._vocabulary = vocabulary
         self.whole = cache(self._whole)
+        self.continues = cache(self._continues)
+        self.named = cache(self._named)
         self._alone = cache(self._own_sign)
         self.printer = TokenPrinter(vocabulary)
 
@@ -35,14 +37,17 @@ class TokenTexts:
         """The token as it stands in lists."""
         return self.printer.label(token)
 
-    def continues(self, token: int) -> bool:
+    def _named(self, token: int) -> str:
+        """The token as it stands in lists, and its id."""
+        return f"{self.label(token)}  token {token}"
+
+    def _continues(self, token: int) -> bool:
         """Whether a token begins inside a UTF-8 character."""
         return b"\x80" <= self._vocabulary.token_bytes(token)[:1] < b"\xc0"
 
     def signs(self, tokens: Sequence[int]) -> Signs:
         """Tokens grouped by what is drawn as one sign, such as an emoji with its skin tone."""
-        alone = [self._alone(token) for token in tokens]
-        texts = [text for text in alone if text is not None]
+        texts = [text for text in map(self._alone, tokens) if text is not None]
         if len(texts) == len(tokens):  # nearly all text
             return Signs(texts, list(range(len(tokens) + 1)))
         found = Signs([], [0])

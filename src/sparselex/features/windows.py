@@ -3,27 +3,26 @@
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from pydantic import SkipValidation, field_serializer
 
 from sparselex.base.config import Config
-from sparselex.base.errors import UserError
 from sparselex.base.formats import number
 from sparselex.features.index import FeatureIndex
-from sparselex.features.printing import visible
+from sparselex.features.pieces import Piece, pieces
+from sparselex.features.printing import shown, shown_silent
 from sparselex.features.records import Example
 from sparselex.features.tokens import TokenTexts
 from sparselex.text.splits import Split
 
-BEFORE, AFTER = 30, 12
-"""Tokens shown before and after an example: what the model read matters more than what came next."""
-
 LEVELS = 10
-_LONGEST_CHARACTER = 4
 
 
-class Span(Config):
-    """A piece of an example: one active character or more, or the silent text between two."""
+class Span(NamedTuple):
+    """A piece of an example: one active character or more, or the silent text between two. A page has hundreds, so it
+    is no `Config`: that would check each as if somebody else had made it."""
 
     text: str
     """Printable text; whole characters, however many tokens their bytes came in."""
@@ -53,14 +52,20 @@ class ExampleView(Config):
     value: float
     """Activation at the position."""
 
-    spans: list[Span]
-    """The text around it, inside the same document and row."""
+    spans: SkipValidation[list[Span]]
+    """The text around it, inside the same document and row, in pieces. Each has its `text`, its `value` (activation,
+    0 for silent text), its `level` (heat from 0 to 10), `peak` (whether the position lies in it) and its `detail`
+    (activation, text and id of each of its tokens, a line each; empty for silent text)."""
 
     cut_before: bool
     """Whether the document goes on before the text shown, in the same row."""
 
     cut_after: bool
     """Whether it goes on behind it."""
+
+    @field_serializer("spans")
+    def _with_names(self, spans: list[Span]) -> list[dict[str, Any]]:
+        return [span._asdict() for span in spans]
 
 
 class Windows:
@@ -74,72 +79,58 @@ class Windows:
 
     def view(self, example: Example) -> ExampleView:
         """The example with the tokens around it, inside its row and its document. Raises `UserError` for one that is
-        not in the corpus: it may come from a database that somebody has changed."""
-        corpus = self.corpus
-        row, column = divmod(example.position, corpus.n_ctx)
-        if not 0 <= row < corpus.n_rows:
-            raise UserError(
-                f"An example lies at position {example.position} of the corpus.",
-                f"one of its {corpus.n_rows * corpus.n_ctx:,} positions",
-                "explain the run again.",
+        not in the corpus."""
+        return self.views([example])[0]
+
+    def views(self, examples: Sequence[Example]) -> list[ExampleView]:
+        """Several examples, each as `view` has it; their rows are looked up at once."""
+        found = pieces(self.corpus, self.texts, [example.position for example in examples])
+        return [
+            ExampleView(
+                position=example.position,
+                document=self.corpus.names[piece.document],
+                value=example.value,
+                spans=self._spans(piece.tokens, active, piece.place),
+                cut_before=piece.cut_before,
+                cut_after=piece.cut_after,
             )
-        owners = np.asarray(corpus.documents[row])
-        tokens = np.asarray(corpus.tokens[row]).tolist()
-        own = np.flatnonzero(owners == owners[column])
-        first, end = int(own[0]), int(own[-1]) + 1
-        start, stop = self._bounds(tokens, column, first, end)
-        active = self._active_in(row * corpus.n_ctx + start, row * corpus.n_ctx + stop)
-        return ExampleView(
-            position=example.position,
-            document=corpus.names[int(owners[column])],
-            value=example.value,
-            spans=list(self._spans(tokens[start:stop], active, column - start)),
-            cut_before=start > first,
-            cut_after=stop < end,
-        )
+            for example, piece, active in zip(examples, found, self._active_in(found), strict=True)
+        ]
 
-    def _bounds(self, tokens: list[int], column: int, first: int, end: int) -> tuple[int, int]:
-        """Where the text shown begins and ends; up to three tokens further out rather than inside a character."""
-        start, stop = max(first, column - BEFORE), min(end, column + AFTER + 1)
-        for _ in range(_LONGEST_CHARACTER - 1):
-            start -= start > first and self.texts.continues(tokens[start])
-            stop += stop < end and self.texts.continues(tokens[stop])
-        return start, stop
+    def _active_in(self, found: Sequence[Piece]) -> Iterator[dict[int, float]]:
+        """For each piece, the activations of its tokens that have one, by their place in it."""
+        starts = np.array([piece.start for piece in found], dtype=np.int64)
+        firsts = np.searchsorted(self.positions, starts).tolist()
+        ends = np.searchsorted(self.positions, [piece.stop for piece in found]).tolist()
+        for piece, first, end in zip(found, firsts, ends, strict=True):
+            places = (self.positions[first:end] - piece.start).tolist()
+            yield dict(zip(places, self.values[first:end].tolist(), strict=True))
 
-    def _active_in(self, start: int, stop: int) -> dict[int, float]:
-        """Activations at the positions from `start` to `stop` that have one, by their distance from `start`."""
-        first, end = np.searchsorted(self.positions, (start, stop))
-        places = (self.positions[first:end] - start).tolist()
-        return dict(zip(places, self.values[first:end].tolist(), strict=True))
-
-    def _spans(self, tokens: Sequence[int], active: Mapping[int, float], peak: int) -> Iterator[Span]:
+    def _spans(self, tokens: Sequence[int], active: Mapping[int, float], peak: int) -> list[Span]:
         """Active signs, and the one at `peak`, each on their own; silent text between them in one piece."""
         texts, starts = self.texts.signs(tokens)
-        at_peak, begun = _sign_at(starts, peak), 0
-        for sign in sorted({at_peak, *(_sign_at(starts, place) for place, value in active.items() if value)}):
-            yield from _silent(texts[begun:sign])
-            values = {place: active.get(place, 0.0) for place in range(starts[sign], starts[sign + 1])}
-            yield self._active(texts[sign], [tokens[place] for place in values], [*values.values()], sign == at_peak)
+        # What text shows when it is silent it shows sign by sign as well.
+        silent = [*map(shown_silent, texts)]
+        at_peak, begun, spans = _sign_at(starts, peak), 0, list[Span]()
+        for sign in sorted({at_peak, *[_sign_at(starts, place) for place, value in active.items() if value]}):
+            if between := "".join(silent[begun:sign]):
+                spans.append(Span(between))
+            places = range(starts[sign], starts[sign + 1])
+            spans.append(self._active(texts[sign], tokens, active, places, sign == at_peak))
             begun = sign + 1
-        yield from _silent(texts[begun:])
+        if rest := "".join(silent[begun:]):
+            spans.append(Span(rest))
+        return spans
 
-    def _active(self, text: str, tokens: Sequence[int], values: Sequence[float], peak: bool) -> Span:
-        value = max(values, key=abs)
-        named = zip(tokens, values, strict=True)
-        return Span(
-            text=visible(text),
-            value=value,
-            level=max(1, min(LEVELS, math.ceil(LEVELS * abs(value) / self.largest))) if value else 0,
-            peak=peak,
-            detail="\n".join([f"{number(v)}  {self.texts.label(token)}  token {token}" for token, v in named]),
-        )
+    def _active(self, text: str, tokens: Sequence[int], active: Mapping[int, float], places: range, peak: bool) -> Span:
+        largest, lines = 0.0, []
+        for place in places:
+            value = active.get(place, 0.0)
+            largest = value if abs(value) > abs(largest) else largest
+            lines.append(f"{number(value)}  {self.texts.named(tokens[place])}")
+        level = max(1, min(LEVELS, math.ceil(LEVELS * abs(largest) / self.largest))) if largest else 0
+        return Span(shown(text), largest, level, peak, "\n".join(lines))
 
 
 def _sign_at(starts: Sequence[int], place: int) -> int:
     return bisect_right(starts, place) - 1
-
-
-def _silent(texts: Sequence[str]) -> Iterator[Span]:
-    text = "".join(texts)
-    if text:
-        yield Span(text=visible(text, active=False))

@@ -1,10 +1,14 @@
 """Who answers a request: this process and, where readers ask faster than it can, helpers beside it."""
 
 import gc
+import heapq
 import multiprocessing
 import pickle
 import queue
 import signal
+import threading
+from collections import deque
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -73,21 +77,50 @@ class Answering:
     def __init__(self, workspace: Workspace, n_helpers: int = 0):
         """Raises `UserError` if a page of another package cannot be loaded."""
         self.pages = Pages(workspace)
-        self._free: queue.PriorityQueue[tuple[int, Helper | None]] = queue.PriorityQueue()
-        self._free.put((0, None))
-        for number in range(1, n_helpers + 1):
-            self._free.put((number, Helper(workspace.path)))
+        self.turns = Turns([None, *[Helper(workspace.path) for _ in range(n_helpers)]])
 
     def answer(self, asked: Asked) -> Response:
         """The answer of whoever is free first. Raises what the page's builder raises."""
-        number, helper = self._free.get()
+        number, helper = self.turns.take()
         try:
             # What a helper has no answer to is tried here, where it is raised and logged as if there were none.
             found = helper.answer(asked) if helper else None
             return self.pages.answer(asked) if found is None else found
         finally:
             if helper is None or helper.is_there:
-                self._free.put((number, helper))
+                self.turns.give(number, helper)
+
+
+class Turns:
+    """Who answers next, of those who are free the first that was named; readers who wait are served in the order in
+    which they came (with a `queue.Queue` one who comes just then goes first, and the slowest waited twice as long)."""
+
+    def __init__(self, answerers: "Sequence[Helper | None]"):
+        self._lock = threading.Lock()
+        self._free = list(enumerate(answerers))
+        self._waiting: deque[queue.SimpleQueue[tuple[int, Helper | None]]] = deque()
+
+    @property
+    def n_waiting(self) -> int:
+        """Readers who wait."""
+        return len(self._waiting)
+
+    def take(self) -> "tuple[int, Helper | None]":
+        """The number of one who is free, and who it is; waits until there is one."""
+        with self._lock:
+            if self._free:
+                return heapq.heappop(self._free)
+            mine: queue.SimpleQueue[tuple[int, Helper | None]] = queue.SimpleQueue()
+            self._waiting.append(mine)
+        return mine.get()
+
+    def give(self, number: int, answerer: "Helper | None") -> None:
+        """One is free again."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().put((number, answerer))
+            else:
+                heapq.heappush(self._free, (number, answerer))
 
 
 class Helper:

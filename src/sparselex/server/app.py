@@ -4,6 +4,7 @@ import gc
 import inspect
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ STATIC = Path(__file__).parent / "static"
 """Where static files lie."""
 
 MOST_HELPERS = 3
+
+SWITCH_S = 5e-4
+"""Seconds after which a thread that runs lets another have the interpreter."""
 
 
 def create_app(workspace: Workspace, *, host: str = "127.0.0.1", n_helpers: int = 0) -> FastAPI:
@@ -95,6 +99,8 @@ def serve(workspace: Workspace, *, host: str = "127.0.0.1", port: int = 8321) ->
     print(f"\nsparselex is at http://{shown}:{listener.getsockname()[1]}  (stop with Ctrl-C)", flush=True)
     # Without this, every few dozen pages wait 12 ms while the garbage collector walks over all imported modules.
     gc.freeze()
+    # A helper's answer would else wait 5 ms, twice, until a page that is drawn here lets go of the interpreter.
+    sys.setswitchinterval(SWITCH_S)
     server_of(app).run(sockets=[listener])
 
 

@@ -29,7 +29,7 @@ class Navigation:
 
     def of_run(self, run: str) -> list[Link]:
         """The pages that a run has, none if there is no such run."""
-        if run not in self._opened.workspace.runs():
+        if not self._opened.workspace.has_run(run):
             return []
         return [
             Link(page.label, page.path.replace("{run}", run))

@@ -54,18 +54,22 @@ class OpenWorkspace:
     def __init__(self, workspace: Workspace):
         self.workspace = workspace
         self.explained = Explained(workspace.database)
+        self._cards: dict[str, tuple[Stamp, RunCard]] = {}
         self._indexes: dict[str, tuple[tuple[Stamp, ...], OpenIndex]] = {}
 
     def card(self, run: str) -> RunCard:
         """What a run says of itself. Raises `NoSuchPage` if the workspace has no run of that name."""
-        runs = self.workspace.runs()
-        if run not in runs:
+        if not self.workspace.has_run(run):
+            runs = self.workspace.runs()
             raise NoSuchPage(
                 f"There is no run {run!r} in this workspace.",
                 "one of " + ", ".join(runs) if runs else "a run; this workspace has none yet",
                 "go back to the overview.",
             )
-        return self.workspace.card(run)
+        now = stamp(self.workspace.card_file(run))
+        if run not in self._cards or self._cards[run][0] != now:
+            self._cards[run] = (now, self.workspace.card(run))
+        return self._cards[run][1]
 
     def cards(self) -> dict[str, RunCard | UserError]:
         """What every run says of itself, or why it cannot be read, twins behind the run that they are controls of."""

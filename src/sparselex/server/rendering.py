@@ -12,7 +12,7 @@ from pydantic_core import PydanticSerializationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sparselex.base import formats
-from sparselex.server import charts
+from sparselex.server import charts, marking
 from sparselex.server.navigation import Navigation
 from sparselex.server.page import TEMPLATES, Elsewhere, PageRecord
 
@@ -36,6 +36,9 @@ FILTERS = {
     "count": formats.count,
     "percent": formats.percent,
     "pretty": formats.pretty,
+    "bars": marking.bars,
+    "example": marking.example,
+    "examples": marking.examples,
 }
 
 

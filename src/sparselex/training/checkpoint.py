@@ -9,10 +9,11 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from sparselex.base.files import read_json, write_json
+from sparselex.base.files import flush, flush_all, read_json, write_json
 from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.trainable import TrainableDictionary, new_dictionary
 from sparselex.training.dead import Silence
+from sparselex.training.log import LOG
 
 FOLDER = "checkpoint"
 
@@ -45,16 +46,17 @@ def _put_in_place(folder: Path, packed: bytes, progress: dict[str, Any]) -> None
     aside, place = folder / "checkpoint.new", folder / FOLDER
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
-    with open(aside / "state.safetensors", "wb") as file:
-        file.write(packed)
-        file.flush()
-        os.fsync(file.fileno())  # the rename must never be on disk before the bytes
+    (aside / "state.safetensors").write_bytes(packed)
     write_json(aside / "progress.json", progress)
+    flush_all(aside)  # the rename must never be on disk before the bytes
+    if (log := folder / LOG).exists():
+        flush(log)  # lines up to here are not written again
     old = folder / "checkpoint.old"
     shutil.rmtree(old, ignore_errors=True)
     if place.exists():
         os.rename(place, old)
     os.rename(aside, place)
+    flush(folder)  # nor may the old one be gone before the new one is there
     shutil.rmtree(old, ignore_errors=True)
 
 

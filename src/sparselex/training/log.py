@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from sparselex.base.files import flush
+
 LOG = "log.jsonl"
 
 Observer = Callable[[dict[str, Any]], None]
@@ -48,4 +50,5 @@ class TrainingLog:
         whole = [line for line in lines if line.endswith("\n")]
         aside = self.path.with_name(f".{LOG}.aside")
         aside.write_text("".join(line for line in whole if json.loads(line)["step"] <= last_step), encoding="utf-8")
+        flush(aside)
         os.replace(aside, self.path)

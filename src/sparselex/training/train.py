@@ -14,7 +14,7 @@ from sparselex.base.memory import keep_freed_memory
 from sparselex.base.progress import progress
 from sparselex.base.seeds import derive
 from sparselex.base.sites import Sites
-from sparselex.base.staging import Staging, stage, watched
+from sparselex.base.staging import Staging, finished, stage, watched
 from sparselex.dictionaries.files import load_dictionary, write_dictionary
 from sparselex.dictionaries.kinds import DICTIONARIES
 from sparselex.dictionaries.ranks import ALONE, Ranks, even_part
@@ -24,6 +24,7 @@ from sparselex.training.calibrate import Columns, sample
 from sparselex.training.checkpoint import whole_dictionary
 from sparselex.training.config import TrainConfig
 from sparselex.training.log import LOG, Observer
+from sparselex.training.room import check_room
 from sparselex.training.trainer import Term, Trainer
 
 
@@ -113,6 +114,7 @@ def train_many(
     _check_folders(jobs)
     for job in jobs:
         _check_width(source, job)
+    check_room([job.config for job in jobs if not _is_made(job)], ranks)
     with ExitStack() as stack:
         trainers: dict[int, Trainer] = {}
         for number, job in enumerate(jobs):
@@ -134,6 +136,10 @@ def train_many(
                 _finish(trainer, jobs[number])
         ranks.wait()
     return [failures.get(number) or load_dictionary(job.to) for number, job in enumerate(jobs)]
+
+
+def _is_made(job: Job) -> bool:
+    return finished(job.to, "dictionary", job.config, job.inputs) is not None
 
 
 def _drawn(config: TrainConfig, ranks: Ranks) -> TrainableDictionary:

@@ -64,6 +64,11 @@ class MatchingPursuitConfig(DictionaryConfig):
     def only_read(self) -> str:
         return "step=product" if self.step == "product" else ""
 
+    @property
+    def n_weights(self) -> int:
+        """There is no encoder."""
+        return self.d_sae * self.d_in
+
     resample_shares: tuple[float, ...] = ()
     """Shares of training after which dead latents are pointed at badly reconstructed tokens; AuxK, which needs an
     encoder, cannot revive them."""

@@ -12,7 +12,7 @@ from sparselex.atlas.records import SWEEP, SweepRow
 from sparselex.base.artifacts import MANIFEST, Manifest, open_artifact, verified
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
-from sparselex.base.files import write_json
+from sparselex.base.files import flush, flush_all, write_json
 from sparselex.base.sites import Hook, Sites, hooks_of
 from sparselex.base.staging import stage as staged
 from sparselex.dictionaries.trainable import TrainableDictionary
@@ -25,6 +25,7 @@ from sparselex.recipes.stages.train import Train
 from sparselex.recipes.work.choices import OF_SOME_TYPES, check_fit, choice_of, field_of, own_fields, train_config
 from sparselex.training.calibrate import Columns
 from sparselex.training.config import TrainConfig
+from sparselex.training.room import check_room
 from sparselex.training.train import Job, train_many
 
 DEFAULT_KS = (16, 32, 64)
@@ -64,6 +65,8 @@ def sweep_run(run: Run, stage: Sweep) -> None:
     members = checked_members(run, stage)
     places = _places(run, stage)
     configs = [train_config(run, member.choice, member.hooks) for member in members]
+    made = [(run.folder / SWEPT / member.name / MANIFEST).is_file() for member in members]
+    check_room([config for config, is_made in zip(configs, made, strict=True) if not is_made])
     reader = _reader(run, places)
     units = run.units() if reader is None else LiveUnits(reader, ["train"])
     run.keep(stage)
@@ -149,7 +152,9 @@ def use(run: Run, name: str, new_name: str) -> Run:
     # The corpus too is that of the run it comes from, whatever has become of the text since.
     told = {"name": new_name, "sites": new.sites, "stages": stage_cards()}
     run.workspace.keep(run.workspace.card(run.name).model_copy(update=told), config.to_json(), aside)
+    flush_all(aside)
     aside.rename(new.folder)
+    flush(new.folder.parent)
     return new
 
 

@@ -19,6 +19,7 @@ from sparselex.recipes.work.choices import choice_of, train_config
 from sparselex.training.config import TrainConfig
 from sparselex.training.log import Observer
 from sparselex.training.loggers import logs
+from sparselex.training.room import check_room
 from sparselex.training.train import check_together, train
 
 VALIDATION_ROWS = 32
@@ -38,6 +39,8 @@ def train_run(run: Run, stage: Train, *, observers: Sequence[Observer] = (), ran
     config = configured(run, stage)
     check_device(config.device)
     _check_processes(stage, config, ranks)
+    if not run.has(Train.makes):  # one that is there may be this one, and nothing left to do
+        check_room([config], ranks)
     name, places = f"{run.workspace.path.name}/{run.name}", stage.log_to if ranks.is_main else ()
     with logs(places, run.folder / "logs", name, config.to_json()) as sent:
         if ranks.is_main:  # shards are harvested by one and read by all, and so is the text

@@ -164,7 +164,7 @@ def feature(opened: OpenWorkspace, run: str, latent: Latent) -> FeaturePage:
         explanations=explanations(opened.explained, index, windows, latent),
         statistics=record.statistics,
         histogram=record.histogram,
-        top=[windows.view(example) for example in record.top],
+        top=windows.views(record.top),
         intervals=_intervals(record, windows),
         logits_top=_tokens(found.texts, record.logits_top),
         logits_bottom=_tokens(found.texts, record.logits_bottom),
@@ -178,10 +178,7 @@ PAGE = Page(path="/runs/{run}/features/{latent}", build=feature, template=TEMPLA
 
 
 def _intervals(record: FeatureRecord, windows: Windows) -> list[IntervalView]:
-    return [
-        IntervalView(low=i.low, high=i.high, n=i.n, examples=[windows.view(example) for example in i.examples])
-        for i in record.intervals
-    ]
+    return [IntervalView(low=i.low, high=i.high, n=i.n, examples=windows.views(i.examples)) for i in record.intervals]
 
 
 def _neighbours(opened: OpenWorkspace, index: FeatureIndex, record: FeatureRecord) -> list[NeighbourView]:

@@ -129,10 +129,13 @@ def _scorer(name: str, said: Said, definitions: dict[str, str], windows: Windows
         scorer=name,
         scores=[score for score in said.scores if score.scorer == name],
         definitions=definitions,
-        judgements=[_judgement(one, windows) for one in judged],
+        judgements=_judgements(judged, windows),
     )
 
 
-def _judgement(one: Judgement, windows: Windows) -> JudgementView:
-    example = windows.view(Example(position=one.position, value=one.expected))
-    return JudgementView(example=example, expected=one.expected, said=one.said)
+def _judgements(judged: list[Judgement], windows: Windows) -> list[JudgementView]:
+    views = windows.views([Example(position=one.position, value=one.expected) for one in judged])
+    return [
+        JudgementView(example=view, expected=one.expected, said=one.said)
+        for one, view in zip(judged, views, strict=True)
+    ]

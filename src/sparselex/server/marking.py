@@ -1,0 +1,50 @@
+"""Examples and bars as HTML. By hand and not by a template: a page has hundreds of them, and a template's words around
+each would cost more than all the rest of the page."""
+
+from collections.abc import Iterable
+
+from markupsafe import Markup, escape
+
+from sparselex.base.formats import number
+from sparselex.features.windows import ExampleView, Span
+from sparselex.server.charts import Bar
+
+_CUT = '<span class="cut">…</span>'
+
+
+def examples(views: Iterable[ExampleView]) -> Markup:
+    """Examples, one behind the other, as items of a list."""
+    return Markup("".join(map(_example, views)))
+
+
+def example(view: ExampleView, words: str) -> Markup:
+    """One example; in place of its value stand `words`."""
+    return Markup(_example(view, words))
+
+
+def bars(found: Iterable[Bar]) -> Markup:
+    """The bars of a histogram that have a height."""
+    return Markup("".join([_bar(bar) for bar in found if bar.height]))
+
+
+def _bar(bar: Bar) -> str:
+    place = f'x="{bar.x}" y="{bar.y}" width="{bar.width}" height="{bar.height}"'
+    return f"<rect {place}><title>{escape(bar.label)}</title></rect>"
+
+
+def _example(view: ExampleView, words: str = "") -> str:
+    before, after = _CUT if view.cut_before else "", _CUT if view.cut_after else ""
+    return (
+        f'<li data-value="{view.value}">\n'
+        f'<p class="tokens" dir="auto">{before}{"".join(map(_span, view.spans))}{after}</p>\n'
+        f'<p class="source"><b>{escape(words or number(view.value, 3))}</b> {escape(view.document)} '
+        f'<span class="position">at {view.position}</span></p>\n'
+        "</li>\n"
+    )
+
+
+def _span(span: Span) -> str:
+    if not (span.level or span.peak):
+        return escape(span.text)
+    heat, place = f" h{span.level}" if span.level else "", ' peak" tabindex="0' if span.peak else '" tabindex="-1'
+    return f'<span class="t{heat}{place}" data-detail="{escape(span.detail)}">{escape(span.text)}</span>'
