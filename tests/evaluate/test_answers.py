@@ -60,7 +60,9 @@ def test_one_that_loses_or_is_undecided_is_not():
     lost = [against("core/fvu", "pca", 0.1, "worse"), against("core/fvu", "covariance", 0.16, "undecided")]
     assert told(compared=lost)[1][0] == "Worse than: pca. Undecided against: covariance."
     lookup = [against("explained/loss_recovered_mean", "token_lookup", 0.6, "worse")]
-    assert told(compared=lookup)[1][2].startswith("Beyond a token lookup: no, they do worse.")
+    assert told(compared=lookup)[1][2].startswith("Beyond a token lookup: worse than it.")
+    both = [*lookup, against("explained/fvu", "token_lookup", 0.7, "better")]
+    assert told(compared=both)[1][2].startswith("Beyond a token lookup: worse than it by loss recovered, yes by FVU.")
 
 
 def test_what_has_no_value_is_said_with_its_reason():

@@ -10,6 +10,7 @@ from sparselex.evaluate.gathered import Gathered
 from sparselex.evaluate.records import Answer, Comparison
 
 _FVU, _RECOVERED, _EXPLAINED = "core/fvu", "core/loss_recovered_mean", "explained/loss_recovered_mean"
+_EXPLAINED_FVU = "explained/fvu"
 
 
 class Known(NamedTuple):
@@ -87,10 +88,9 @@ def _explains(known: Known) -> Answer:
         return Answer(question=question, answer="Not measured.", evidence=_reasons(known, _EXPLAINED))
     said, evidence = [], _reasons(known, _EXPLAINED)
     if spliced:
-        lookup = next((one for one in known.against(_EXPLAINED) if one.control == TOKEN_LOOKUP), None)
-        said.append(f"Beyond a token lookup: {_VERDICTS[lookup.verdict] if lookup else 'not compared'}.")
+        said.append(f"Beyond a token lookup: {_beyond_lookup(known)}.")
         evidence += _beside(known, spliced, f"the model on what they predict: {_said(spliced, 'loss recovered')}")
-    if fvu := known.figure("explained/fvu"):
+    if fvu := known.figure(_EXPLAINED_FVU):
         evidence += _beside(known, fvu, f"these predictions themselves: {_said(fvu, 'FVU')}")
     for score in scores:
         if own := known.figure(score.name.replace("/f1_of_all", "/own_share")):
@@ -101,7 +101,20 @@ def _explains(known: Known) -> Answer:
     return Answer(question=question, answer=" ".join(said), evidence=evidence)
 
 
-_VERDICTS = {"better": "yes", "worse": "no, they do worse", "undecided": "undecided"}
+def _beyond_lookup(known: Known) -> str:
+    """By what the model then does, and by the activations themselves."""
+    verdicts = {
+        words: one.verdict
+        for name, words in ((_EXPLAINED, "loss recovered"), (_EXPLAINED_FVU, "FVU"))
+        for one in known.against(name)
+        if one.control == TOKEN_LOOKUP
+    }
+    if len(set(verdicts.values())) == 1:
+        return _VERDICTS[next(iter(verdicts.values()))]
+    return ", ".join(f"{_VERDICTS[verdict]} by {words}" for words, verdict in verdicts.items()) or "not compared"
+
+
+_VERDICTS = {"better": "yes", "worse": "worse than it", "undecided": "undecided"}
 
 
 def _stable(known: Known) -> Answer:
@@ -126,13 +139,14 @@ def _not_measured(known: Known) -> Answer:
     if not known.twins and not known.is_twin:
         missing.append("a random twin: whether features of the model are better than those of noise is not known")
     if not known.found.stability:
-        missing.append("stability between seeds of training")
+        missing.append("stability between seeds of training, and other sparsities: `sparselex sweep`")
     if known.figure(_EXPLAINED) is None and not any("explained/" in one for one in missing):
         missing.append("what the explanations themselves recover of the model")
     if not known.other:
         missing.append("a control that learns less, such as a dictionary whose decoder stays frozen at random")
     missing.append("whether the model uses a feature: no figure here is of an intervention on single features")
-    return Answer(question="What was not measured?", answer=f"{len(missing)} things.", evidence=missing)
+    words = "thing" if len(missing) == 1 else "things"
+    return Answer(question="What was not measured?", answer=f"{len(missing)} {words}.", evidence=missing)
 
 
 def _said(figure: Figure, name: str, unit: str = "") -> str:
