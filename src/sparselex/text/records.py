@@ -1,5 +1,8 @@
 """What is said of a corpus in its notes; a record that takes nothing to load."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from sparselex.base.config import Config
 
 
@@ -32,3 +35,22 @@ class Division(Config):
 
     windows_in_train: int
     """Those that stand in a training document too, word for word."""
+
+    @classmethod
+    def said(cls, notes: Mapping[str, Any]) -> str:
+        """In words what the `notes` of a corpus say of it; an earlier version's say nothing."""
+        return str(cls.parse(notes["division"])) if notes.get("division") else "copies were not looked for"
+
+    def __str__(self) -> str:
+        if self.copies is None:
+            copies = "copies were not looked for"
+        elif self.copies:
+            copies = f"{self.copies:,} of them copies, in {self.groups:,} groups that no split divides"
+        else:
+            copies = "no copies among them"
+        share = f"{self.windows_in_train / self.windows:.1%} of" if self.windows else "no"
+        learned = "not known of" if self.learned_test_tokens is None else f"{self.learned_test_tokens:,} of"
+        return (
+            f"{copies}; of test, {share} windows of 32 tokens stand in train too, and the model was trained on: "
+            f"{learned} {self.test_tokens:,} tokens"
+        )

@@ -35,21 +35,4 @@ def read_text(corpus: Manifest) -> str:
     splits = ", ".join(f"{split} {n:,}" for split, n in documents.items())
     said = f"{n_tokens:,} tokens of {sum(documents.values()):,} documents ({splits})"
     said += f"; fewer than the {wanted:,} asked for" if wanted and n_tokens < wanted else ""
-    division = corpus.notes.get("division")
-    return f"{said}; {_divided(Division.parse(division)) if division else 'copies were not looked for'}"
-
-
-def _divided(found: Division) -> str:
-    if found.copies is None:
-        copies = "copies were not looked for"
-    elif found.copies:
-        copies = f"{found.copies:,} of them copies, in {found.groups:,} groups that no split divides"
-    else:
-        copies = "no copies among them"
-    share = f"{found.windows_in_train / found.windows:.1%} of" if found.windows else "no"
-    learned = found.learned_test_tokens
-    trained = "not known of" if learned is None else f"{learned:,} of"
-    return (
-        f"{copies}; of test, {share} windows of 32 tokens stand in train too, and the model was trained on: "
-        f"{trained} {found.test_tokens:,} tokens"
-    )
+    return f"{said}; {Division.said(corpus.notes)}"

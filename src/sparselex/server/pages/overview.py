@@ -22,6 +22,7 @@ from sparselex.server.reported import (
     reported,
     shared,
 )
+from sparselex.text.records import Division
 from sparselex.text.splits import Split
 
 T = TypeVar("T")
@@ -66,6 +67,9 @@ class CorpusSummary(Config):
 
     n_ctx: int
     """Tokens in a row, which is all that the model sees at once."""
+
+    division: str
+    """How well apart its splits are, in words."""
 
     runs: list[str]
     """Runs that read it."""
@@ -214,6 +218,7 @@ def _corpus(manifest: Manifest, runs: list[str]) -> CorpusSummary:
         n_tokens=manifest.notes["n_tokens"],
         n_documents=manifest.notes["n_documents"],
         n_ctx=manifest.config["n_ctx"],
+        division=Division.said(manifest.notes),
         runs=runs,
     )
 
