@@ -109,7 +109,7 @@ def count_calls(folder: Path, stop: Stop | None) -> Callable[[], int]:
         return found
 
     def fsync(handle: int) -> None:
-        # What the process wrote outlives its kill without the disk having it, which would take a third of the time.
+        # What the process wrote outlives its kill without the disk having it, and a fsync takes some 3 ms.
         call(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
     class Connection(sqlite3.Connection):

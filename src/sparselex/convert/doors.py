@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from sparselex.base.config import first_complaint
 from sparselex.base.errors import UserError
-from sparselex.base.files import flush, flush_all
+from sparselex.base.files import flush_all
 from sparselex.base.sites import Hook, Sites
 from sparselex.convert.formats import Files, Format, Found
 from sparselex.convert.table import FORMATS, LAYOUTS
@@ -103,9 +103,9 @@ def export_dictionary(
     aside.mkdir(parents=True)
     try:
         write(dictionary, aside, model_name, sites)
+        # The name is not waited for: killed between the two, this would find its own export in its way.
         flush_all(aside)
         os.rename(aside, to)
-        flush(to.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
