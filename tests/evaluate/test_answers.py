@@ -68,7 +68,7 @@ def test_one_that_loses_or_is_undecided_is_not():
 def test_what_has_no_value_is_said_with_its_reason():
     figures = FIGURES | {"core/loss_recovered_mean": None, "explained/loss_recovered_mean": None}
     by_question, said = told(figures)
-    assert said[1] == "Not as a share: it predicts no worse without the site."
+    assert said[1] == "Not measured as a share."
     assert by_question["Does the model still work?"].evidence[0] == "why not"
     missing = by_question["What was not measured?"].evidence
     assert missing[:2] == ["explained/loss_recovered_mean: why not", "core/loss_recovered_mean: why not"]

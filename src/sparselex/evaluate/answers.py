@@ -69,7 +69,7 @@ def _works(known: Known) -> Answer:
     question, recovered = "Does the model still work?", known.figure(_RECOVERED)
     loss, increase = known.figure("core/ce_loss"), known.figure("core/ce_increase")
     if recovered is None:
-        answer = "Not as a share: it predicts no worse without the site." if increase else "Not measured."
+        answer = "Not measured as a share." if increase else "Not measured."
     else:
         answer = f"It keeps {percent(recovered.value or 0.0)} of what it loses with the site at its mean."
     evidence = _reasons(known, _RECOVERED)

@@ -20,7 +20,7 @@ from sparselex.explain.keys import KeyTable
 from sparselex.explain.overall import Tally, counts
 from sparselex.explain.rules import Rule
 from sparselex.explain.search import beats, search
-from sparselex.features.counted import Column, CountedTokens
+from sparselex.features.counted import Column, CountedTokens, drawn_shift
 from sparselex.features.index import FeatureIndex
 from sparselex.text.splits import SPLITS, Split
 
@@ -116,12 +116,10 @@ def _rule(columns: Mapping[Split, Column], tables: Mapping[Split, KeyTable], pla
     if len(columns["train"].ranks) < ExplainConfig().min_active:
         return None
     rng = generator(0, "shift", place)
-    moved = {split: column.shifted(_by(rng, tables[split].n), tables[split].n) for split, column in columns.items()}
+    moved = {
+        split: column.shifted(drawn_shift(rng, tables[split].n), tables[split].n) for split, column in columns.items()
+    }
     found, null = (
         search(tables["train"], where["train"], tables["validation"], where["validation"]) for where in (columns, moved)
     )
     return found.rule if found and beats(found, null) else None
-
-
-def _by(rng: np.random.Generator, n: int) -> int:
-    return int(rng.integers(n // 3, max(n // 3 + 1, 2 * n // 3)))

@@ -5,7 +5,7 @@ from functools import cached_property, lru_cache
 from sparselex.base.errors import UserError
 from sparselex.base.seeds import generator
 from sparselex.base.vocabulary import Vocabulary
-from sparselex.features.counted import Column, CountedTokens
+from sparselex.features.counted import Column, CountedTokens, drawn_shift
 from sparselex.features.index import FeatureIndex
 from sparselex.features.records import Example
 from sparselex.features.tokens import TokenTexts
@@ -79,7 +79,7 @@ class SplitEvidence:
         """How far the null is moved; drawn for all splits in their order, so that each has the same whoever asks."""
         rng = generator(self.seed, "shift", latent)
         sizes = [max(1, self._index.n_tokens[split]) for split in SPLITS]
-        shifts = [int(rng.integers(n // 3, max(n // 3 + 1, 2 * n // 3))) for n in sizes]
+        shifts = [drawn_shift(rng, n) for n in sizes]
         return shifts[SPLITS.index(self.split)]
 
 

@@ -57,6 +57,12 @@ class CountedTokens:
         return np.bincount(self.documents, minlength=self.n_documents)
 
 
+def drawn_shift(rng: np.random.Generator, n: int) -> int:
+    """By how many of `n` tokens a column is moved for its null: a third to two thirds, so that it lies over other
+    documents."""
+    return int(rng.integers(n // 3, max(n // 3 + 1, 2 * n // 3)))
+
+
 class Column(NamedTuple):
     """A latent on the counted tokens of one split: ranks at which it is active, ascending, and activations."""
 
