@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from sparselex.base.workspace import Workspace
+from sparselex.evaluate.report import report
 from sparselex.recipes.run import Run
 from sparselex.recipes.stages.index import Index
 from sparselex.recipes.work.demo import _forecast
@@ -106,3 +107,21 @@ def test_a_twin_that_is_begun_later_is_made_like_the_run(text, tmp_path):
     for verb in ("train", "index", "explain"):
         assert twin.stage(verb) == main.stage(verb)
     assert twin.stage("evaluate").controls == ()
+
+
+@pytest.mark.slow
+def test_a_frozen_decoder_stands_among_the_controls_with_its_explanations(made, tmp_path):
+    """The control that learns less, in the same command: on the same model, explained and scored like the run."""
+    w = shutil.copytree(made, tmp_path / "w")
+    done("demo", w, "--frozen", "--no-serve")
+    frozen = Run.open(Workspace(w), "frozen").manifest("dictionary").config
+    assert frozen["frozen"] == "decoder" and frozen["dictionary"]["k"] == 4
+    whole = report(Workspace(w))
+    assert whole.run == "main" and list(whole.controls)[:2] == ["frozen", "twin"]
+    scored = {figure.name for figure in whole.controls["frozen"]}
+    assert {"core/fvu", "explained/fvu", "explain/rule/explained_share"} <= scored
+    assert not any("frozen at random" in line for answer in whole.answers for line in answer.evidence)
+    assert "tokens of training" in whole.cost and f"What it took: {whole.cost}." in done("report", w).out
+    before = contents(w)
+    assert "everything is done already" in done("demo", w, "--frozen", "--no-serve").out
+    assert contents(w) == before

@@ -29,6 +29,8 @@ def print_report(found: Report, console: Console | None = None) -> None:
         console.print(Text(plain(answer.question), style="bold"), Text(plain(answer.answer)))
         for line in answer.evidence:
             _say(console, f"    {line}")
+    if found.cost:
+        _say(console, f"What it took: {found.cost}.")
     if found.answers:
         console.print()
     for verdict in found.verdicts:

@@ -143,6 +143,9 @@ class Report(Config):
     others: dict[str, dict[str, float]]
     """Values of the figures of every other evaluated run, by run and by name of the figure; they are no controls."""
 
+    cost: str = ""
+    """What the run took: size of its dictionary, tokens it was trained on, tokens its latents were counted on."""
+
     stale: list[str]
     """Artifacts whose figures are left out, since they were measured on another dictionary or index than their run has
     now; those of other runs with the run's name before them, as in `twin/evaluation`."""

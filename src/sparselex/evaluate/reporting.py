@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from sparselex.base.figures import Figure
+from sparselex.base.formats import count, number
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.answers import Known, answers
 from sparselex.evaluate.comparisons import Control, comparisons
@@ -36,8 +37,22 @@ def made(workspace: Workspace, run: str, evaluated: Sequence[str], inputs: Mappi
         verdicts=verdicts(found[run], compared, who, has_twin=bool(twins) or is_twin),
         others={name: _values(found[name].figures) for name in evaluated if name not in (run, *twins)},
         stale=[name if owner == run else f"{owner}/{name}" for owner, part in found.items() for name in part.stale],
+        cost=_cost(workspace, run),
         inputs=dict(inputs),
     )
+
+
+def _cost(workspace: Workspace, run: str) -> str:
+    """In what any machine spends alike; seconds are a machine's own, and would make two reports of the same differ."""
+    artifacts, said = workspace.artifacts(run), []
+    if dictionary := artifacts.get("dictionary"):
+        weights = sum(file.n_bytes for name, file in dictionary.files.items() if name.endswith(".safetensors"))
+        said.append(f"{number(weights / 1e6, 3)} MB of weights")
+        if trained := dictionary.notes.get("n_tokens"):
+            said.append(f"{count(trained)} tokens of training")
+    if (index := artifacts.get("index")) and (counted := index.notes.get("n_tokens")):
+        said.append(f"{count(sum(counted.values()))} tokens counted")
+    return ", ".join(said)
 
 
 def _with_controls(figure: Figure, controls: Mapping[str, Mapping[str, Figure]]) -> Figure:

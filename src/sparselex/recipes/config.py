@@ -186,9 +186,16 @@ def new_run(model: str = "embedded", text: str = "stdlib", **options: Any) -> Ru
 
 
 def twin_of(config: RunConfig, run: str = MAIN) -> RunConfig:
-    """The run `run` on the model with freshly drawn weights: what every figure is compared with.
+    """The run `run` on the model with freshly drawn weights: what every figure is compared with."""
+    return _control_of(config.with_twin("reinitialised", config.model.twin_seed), run)
 
-    Its evaluation has no control dictionaries of its own: the report shows those of the model itself.
-    """
-    twin = config.with_twin("reinitialised", config.model.twin_seed).model_copy(update={"twin_of": run})
-    return twin.with_stage("evaluate", config.stages.get("evaluate", {}) | {"controls": []})
+
+def frozen_of(config: RunConfig, run: str = MAIN) -> RunConfig:
+    """The run `run` with a decoder that stays as it was drawn: what an encoder alone learns on the same model."""
+    return _control_of(config.with_stage("train", config.stages.get("train", {}) | {"frozen": "decoder"}), run)
+
+
+def _control_of(config: RunConfig, run: str) -> RunConfig:
+    """Its evaluation has no control dictionaries of its own: the report shows those of the run."""
+    control = config.model_copy(update={"twin_of": run})
+    return control.with_stage("evaluate", config.stages.get("evaluate", {}) | {"controls": []})

@@ -1,4 +1,4 @@
-"""The demo: one run and its random-weight twin through every stage. What is still to be done is told without loading
+"""The demo: one run and its controls through every stage. What is still to be done is told without loading
 PyTorch."""
 
 from collections.abc import Mapping
@@ -10,12 +10,15 @@ from sparselex.base.bounds import Count, Expansion, Seed
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import MAIN, Workspace
 from sparselex.recipes.choice import TrainingChoice
-from sparselex.recipes.config import Beginning, Reads, RunConfig, twin_of
+from sparselex.recipes.config import Beginning, Reads, RunConfig, frozen_of, twin_of
 from sparselex.recipes.folder import RunFolder, differences
 from sparselex.recipes.option import Option, flag_of
 
 TWIN = "twin"
-"""Name of the run that is the demo's control."""
+"""Name of the run that is the demo's control: the same recipe on random weights."""
+
+FROZEN = "frozen"
+"""Name of the run that learns less: the same recipe on the same model, its decoder kept as it was drawn."""
 
 VERBS = ("train", "index", "explain", "evaluate")
 """The stages that every run of the demo goes through."""
@@ -43,6 +46,9 @@ class Demo(Reads):
 
     twin: bool = True
     """Also run the random-weight control."""
+
+    frozen: bool = False
+    """Also run the control that learns less: the same model, a decoder that stays frozen at random. As long again."""
 
     cached: bool = False
     """Keep activation shards on disk instead of going live."""
@@ -86,27 +92,31 @@ class Plan:
 
 
 def plans(workspace: Workspace, demo: Demo) -> list[Plan]:
-    """What a demo goes through: `main` and, unless told otherwise, its `twin`.
+    """What a demo goes through: `main` and its controls, of which the `twin` is left out only if told so.
 
     Raises `UserError` where one of them was made otherwise than the demo is told, before anything is read.
     """
-    kept = {name: RunFolder.open(workspace, name).config for name in (MAIN, TWIN) if name in workspace.begun()}
+    begun = workspace.begun()
+    kept = {name: RunFolder.open(workspace, name).config for name in (MAIN, TWIN, FROZEN) if name in begun}
     main = demo.run_config(kept.get(MAIN))
-    runs = {MAIN: main} | ({TWIN: _twin(main, kept.get(TWIN))} if demo.twin else {})
+    runs = {MAIN: main}
+    if demo.twin:
+        runs[TWIN] = _control(twin_of(main), kept.get(TWIN))
+    if demo.frozen:
+        runs[FROZEN] = _control(frozen_of(main), kept.get(FROZEN))
     if not demo.replace:
         for name in filter(kept.__contains__, runs):
             _check_as_made(workspace, name, runs[name], demo)
     return [Plan(workspace, name, run, cached=demo.cached) for name, run in runs.items()]
 
 
-def _twin(main: RunConfig, kept: RunConfig | None) -> RunConfig:
-    """The control of a run: it reads and is trained as the run is now. In the other stages it goes on as an earlier
+def _control(control: RunConfig, kept: RunConfig | None) -> RunConfig:
+    """A control of a run: it reads and is trained as the run is now. In the other stages it goes on as an earlier
     demo `kept` them, and begins as the run has them."""
-    twin = twin_of(main)
-    begins = {verb: twin.stages[verb] for verb in ("harvest", *VERBS) if verb in twin.stages}
+    begins = {verb: control.stages[verb] for verb in ("harvest", *VERBS) if verb in control.stages}
     if kept is not None:
         begins = {verb: begins[verb] for verb in VERBS if verb in begins} | kept.stages | {"train": begins["train"]}
-    return twin.with_stages(begins)
+    return control.with_stages(begins)
 
 
 def _check_as_made(workspace: Workspace, name: str, config: RunConfig, demo: Demo) -> None:

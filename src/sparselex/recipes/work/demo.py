@@ -7,15 +7,16 @@ import torch
 
 from sparselex.base.artifacts import MANIFEST
 from sparselex.base.formats import plain
-from sparselex.base.workspace import MAIN
 from sparselex.dictionaries.sparse.precision import fastest_selection
-from sparselex.recipes.demo import Plan
+from sparselex.recipes.demo import FROZEN, TWIN, Plan
 from sparselex.recipes.run import Run
 from sparselex.recipes.stage import Stage
 from sparselex.recipes.stages.explain import Explain
 from sparselex.recipes.stages.harvest import read_text
 from sparselex.recipes.stages.index import Index
 from sparselex.recipes.stages.train import Train
+
+_CONTROLS = {TWIN: " (same recipe, weights drawn at random)", FROZEN: " (same model, decoder frozen at random)"}
 
 
 def take_all(plans: Sequence[Plan], *, replace: bool = False) -> None:
@@ -24,7 +25,7 @@ def take_all(plans: Sequence[Plan], *, replace: bool = False) -> None:
     _introduce(runs[0])
     speed = _products_per_second()
     for plan, run in zip(plans, runs, strict=True):
-        name = run.name if run.name == MAIN else f"{run.name} (same recipe, weights drawn at random)"
+        name = f"{run.name}{_CONTROLS.get(run.name, '')}"
         for stage in plan.stages:
             if stage in plan.done:
                 _say(f"{name}: {stage.verb} is done already")

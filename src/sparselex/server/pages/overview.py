@@ -99,6 +99,9 @@ class OverviewPage(PageRecord):
     answers: list[Answer]
     """Five questions about that run, each with its answer and the figures behind it."""
 
+    cost: str
+    """What that run took."""
+
     groups: list[FigureGroup]
     """The report: figures of that run beside its controls."""
 
@@ -146,6 +149,7 @@ def overview(opened: OpenWorkspace) -> OverviewPage:
         begun=[run for run in opened.workspace.begun() if run not in cards],
         reported=written.run if written else "",
         answers=written.answers if written else [],
+        cost=written.cost if written else "",
         groups=grouped(figures),
         controls=controls_of(figures, readable),
         comparisons=written.comparisons if written else [],
