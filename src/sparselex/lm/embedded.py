@@ -1,4 +1,4 @@
-"""The two models we ship, and whose name is whose; `recipes/embedded_lm.py` says how they were made."""
+"""The two models we ship, and what they learned; `recipes/embedded_lm.py` says how they were made."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -25,8 +25,3 @@ class Learned(NamedTuple):
 LEARNED: dict[str, Learned] = dict.fromkeys(EMBEDDED, Learned("stdlib", 0.05, 0))
 """What the shipped models were trained on, by their names: 1,652 of the 1,758 modules that Python 3.11.7 has, as the
 card in each folder says; the draw is `text.splits.is_held_out`."""
-
-
-def settled_model(name: str) -> str:
-    """The name of a model as it is found from any folder: of a folder its whole path, any other as it is."""
-    return str(Path(name).absolute()) if name not in EMBEDDED and Path(name).is_dir() else name

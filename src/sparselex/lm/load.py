@@ -1,6 +1,8 @@
 """Load any Hugging Face causal language model by name, folder or configuration."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -10,13 +12,15 @@ from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 from sparselex.base.errors import UserError
 from sparselex.base.reading import regular
 from sparselex.lm.config import ModelConfig
-from sparselex.lm.embedded import EMBEDDED
+from sparselex.lm.gguf import dequantised
 from sparselex.lm.homes.transformers import TransformersModel
+from sparselex.lm.named import GGUF, local
 from sparselex.lm.subject import SubjectModel
 from sparselex.lm.tokenizer import ModelTokenizer
 from sparselex.lm.twins import TWINS
 
 _HUB_TIMEOUT_S = 10
+_SHOWN = 4
 
 
 def load_model(config: ModelConfig | str) -> SubjectModel:
@@ -27,20 +31,58 @@ def load_model(config: ModelConfig | str) -> SubjectModel:
     if isinstance(config, str):
         config = ModelConfig(name=config)
     check_device(config.device)
-    where = str(EMBEDDED.get(config.name, config.name))
     with _quiet():
         try:
-            _check_files(Path(where))
-            options = {"trust_remote_code": config.trust_remote_code, "local_files_only": not _reachable(where)}
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                where, dtype=getattr(torch, config.dtype), **options
-            )
-            tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
+            model, tokenizer = _loaded(config)
+        except UserError:
+            raise
         except Exception as error:  # a door: the library raises many kinds, all meaning "this cannot be loaded"
             raise _unloadable(config, error) from None
     if config.twin != "none":
         TWINS[config.twin](model, config.twin_seed)
     return TransformersModel(model.to(config.device), ModelTokenizer(tokenizer), config)
+
+
+def _loaded(config: ModelConfig) -> tuple[Any, Any]:
+    """Model and tokenizer as transformers has them, every weight read from a file."""
+    found = local(config.name)
+    if found is not None and found.suffix == GGUF and not found.is_dir():
+        found = dequantised(found)
+    where = str(found or config.name)
+    if found is not None:
+        _check_files(found)
+    options = {"trust_remote_code": config.trust_remote_code, "local_files_only": found is not None}
+    if found is None:
+        options["local_files_only"] = not _reachable(where)
+    chosen = {"attn_implementation": config.attention} if config.attention else {}
+    model, info = transformers.AutoModelForCausalLM.from_pretrained(
+        where, dtype=_dtype(config), output_loading_info=True, **chosen, **options
+    )
+    _check_complete(config, info)
+    return model, transformers.AutoTokenizer.from_pretrained(where, **options)
+
+
+def _dtype(config: ModelConfig) -> Any:
+    return config.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
+
+
+def _check_complete(config: ModelConfig, info: Mapping[str, Any]) -> None:
+    """Raise `UserError` where weights and architecture are not of each other: what lacks a tensor would get random
+    numbers in its place, and what nothing reads was learned for something."""
+    parts = {"missing": info["missing_keys"], "read by nothing": info["unexpected_keys"]}
+    found = [f"{words}: {_named(sorted(keys))}" for words, keys in parts.items() if keys]
+    if found:
+        raise UserError(
+            f"The weights of {config.name!r} are not those of its architecture ({'; '.join(found)}).",
+            "a tensor for each weight of the model that config.json names, and no others",
+            "compare config.json with the weights' files: another architecture, a part of the checkpoint, or a head "
+            "that is not in it.",
+        )
+
+
+def _named(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    return ", ".join(keys[:_SHOWN]) + more
 
 
 def check_device(name: str) -> None:
@@ -68,8 +110,6 @@ def _reachable(where: str) -> bool:
 
     Raises what the hub says of a name that it does not know.
     """
-    if Path(where).is_dir():
-        return False
     try:
         HfApi().model_info(where, timeout=_HUB_TIMEOUT_S)
     except (HFValidationError, RepositoryNotFoundError):
@@ -81,10 +121,12 @@ def _reachable(where: str) -> bool:
 
 def _unloadable(config: ModelConfig, error: Exception) -> UserError:
     reason = " ".join(str(error).split()) or type(error).__name__
-    kind = "folder" if Path(config.name).is_dir() else "name"
+    found = Path(config.name)
+    kind = "folder" if found.is_dir() else "file" if found.suffix == GGUF else "name"
     return UserError(
         f"The model {kind} {config.name!r} cannot be loaded: {reason[:600]}",
-        "`embedded`, `embedded-b`, a folder with config.json, weights and tokenizer, or a reachable Hugging Face name",
+        "`embedded`, `embedded-b`, `smollm2`, a folder with config.json, weights and tokenizer, a GGUF file, or a "
+        "reachable Hugging Face name",
         "check the spelling, the files and the network; --trust-remote-code allows code that comes with the weights.",
     )
 

@@ -10,14 +10,20 @@ from sparselex.base.config import Config
 from sparselex.base.runs import RunName
 from sparselex.base.sites import Mask
 from sparselex.base.workspace import MAIN
-from sparselex.lm.config import ModelConfig, Twin
-from sparselex.lm.embedded import LEARNED, settled_model
+from sparselex.lm.config import ModelConfig, ModelDtype, Twin
+from sparselex.lm.embedded import LEARNED
+from sparselex.lm.named import settled_model
 from sparselex.recipes.option import Option
 from sparselex.text.config import CorpusConfig, HeldOutDocuments
 from sparselex.text.identity import settled
 
 _OF_RUN = ("hook", "target", "twin_of")
-_OF_MODELS = ("device", "trust_remote_code")
+_OF_MODELS = {
+    "device": "device",
+    "model_dtype": "dtype",
+    "attention": "attention",
+    "trust_remote_code": "trust_remote_code",
+}
 _OF_TEXT = {"text": "source", "n_tokens": "n_tokens", "n_ctx": "n_ctx"}
 """Fields of `Beginning` by where in a run's configuration they stand; those of models are both models'."""
 
@@ -76,7 +82,8 @@ class RunConfig(Config):
         return {
             **{name: getattr(self, name) for name in _OF_RUN},
             **{name: getattr(self.text, inside) for name, inside in _OF_TEXT.items()},
-            **{name: model[name] for name in (*_OF_MODELS, "twin", "twin_seed")},
+            **{name: model[inside] for name, inside in _OF_MODELS.items()},
+            **{name: model[name] for name in ("twin", "twin_seed")},
             "model": self.model.name,
             "second_model": second.name if second else None,
         }
@@ -88,7 +95,7 @@ class RunConfig(Config):
         a value is impossible.
         """
         given = {name: _PATHS[name](value) if value and name in _PATHS else value for name, value in given.items()}
-        shared = {name: given[name] for name in _OF_MODELS if name in given}
+        shared = {inside: given[name] for name, inside in _OF_MODELS.items() if name in given}
         values = self.to_json() | {name: given[name] for name in _OF_RUN if name in given}
         values["text"] |= {inside: given[name] for name, inside in _OF_TEXT.items() if name in given}
         values["model"] |= shared | ({"name": given["model"]} if "model" in given else {})
@@ -121,7 +128,8 @@ class Reads(Config):
     """What a new run reads."""
 
     model: str = "embedded"
-    """`embedded`, `embedded-b`, or any Hugging Face causal language model: a name or a local folder."""
+    """`embedded`, `embedded-b`, `smollm2` (a package of its own), or any Hugging Face causal language model: a name, a
+    local folder or a GGUF file."""
 
     text: str = "stdlib"
     """`stdlib` (the running Python's standard library), a file or folder (text, JSON, JSONL, Parquet), or a Hugging
@@ -146,6 +154,13 @@ class Reads(Config):
 
     device: str = "cpu"
     """Where the model runs and dictionaries are trained: cpu, cuda, cuda:1."""
+
+    model_dtype: ModelDtype = "float32"
+    """Precision of weights and activations inside the model: float32, bfloat16, float16, or auto for its files' own."""
+
+    attention: str = ""
+    """How the model computes attention, as transformers names it: eager, sdpa, flash_attention_2. Left out, its own
+    choice."""
 
     trust_remote_code: bool = False
     """Run model code that comes with the weights. Only if you trust it."""

@@ -7,17 +7,23 @@ from huggingface_hub.constants import HF_HUB_CACHE
 
 from sparselex.base.files import fingerprint
 from sparselex.base.stamps import files_stamp
-from sparselex.lm.embedded import EMBEDDED
+from sparselex.lm.named import local
 
 
 def model_stamp(name: str) -> str:
     """Of the model called `name`: of its files, or of what the hub's cache on this machine has under that name."""
-    folder = Path(EMBEDDED.get(name, name))
-    return files_stamp(_files(folder)) if folder.is_dir() else fingerprint([name, _revision(name)])
+    found = local(name)
+    return fingerprint([name, _revision(name)]) if found is None else files_stamp(_files(found))
 
 
-def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """What can be read; a link may lead nowhere."""
+def _files(found: Path) -> Iterator[tuple[str, Path]]:
+    """What can be read of a folder, where a link may lead nowhere, or the file itself."""
+    if found.is_file():
+        return iter([(found.name, found)])
+    return _in_folder(found)
+
+
+def _in_folder(folder: Path) -> Iterator[tuple[str, Path]]:
     return ((str(path.relative_to(folder)), path) for path in sorted(folder.rglob("*")) if path.is_file())
 
 
