@@ -202,15 +202,21 @@ def new_run(model: str = "embedded", text: str = "stdlib", **options: Any) -> Ru
 
 def twin_of(config: RunConfig, run: str = MAIN) -> RunConfig:
     """The run `run` on the model with freshly drawn weights: what every figure is compared with."""
-    return _control_of(config.with_twin("reinitialised", config.model.twin_seed), run)
+    return control_of(config.with_twin("reinitialised", config.model.twin_seed), run)
 
 
 def frozen_of(config: RunConfig, run: str = MAIN) -> RunConfig:
     """The run `run` with a decoder that stays as it was drawn: what an encoder alone learns on the same model."""
-    return _control_of(config.with_stage("train", config.stages.get("train", {}) | {"frozen": "decoder"}), run)
+    return control_of(config.with_stage("train", config.stages.get("train", {}) | {"frozen": "decoder"}), run)
 
 
-def _control_of(config: RunConfig, run: str) -> RunConfig:
-    """Its evaluation has no control dictionaries of its own: the report shows those of the run."""
-    control = config.model_copy(update={"twin_of": run})
-    return control.with_stage("evaluate", config.stages.get("evaluate", {}) | {"controls": []})
+def control_of(config: RunConfig, run: str) -> RunConfig:
+    """The same as a control of the run `run` which has that configuration: every stage as there, but that its
+    evaluation has no control dictionaries of its own, as the report shows those of the run."""
+    stages = {verb: options for verb, options in config.stages.items() if verb in _OF_CONTROLS}
+    stages["evaluate"] = stages.get("evaluate", {}) | {"controls": []}
+    return config.model_copy(update={"twin_of": run}).with_stages(stages)
+
+
+_OF_CONTROLS = ("harvest", "train", "index", "explain", "evaluate")
+"""Stages that a control goes through like its run."""

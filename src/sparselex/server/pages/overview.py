@@ -151,7 +151,7 @@ def overview(opened: OpenWorkspace) -> OverviewPage:
         answers=written.answers if written else [],
         cost=written.cost if written else "",
         groups=grouped(figures),
-        controls=controls_of(figures, readable),
+        controls=controls_of(opened, figures, readable),
         comparisons=written.comparisons if written else [],
         others=shared(written) if written else {},
         apart=tried(lambda: apart(opened, written, readable), {}) if written else {},
