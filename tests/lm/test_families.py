@@ -11,6 +11,7 @@ from sparselex.lm.config import ModelConfig
 from sparselex.lm.families import FAMILIES
 from sparselex.lm.homes.transformers import TransformersModel
 from sparselex.lm.load import load_model
+from sparselex.lm.norms import linear
 from sparselex.lm.subject import SubjectModel
 from tests.lm import handwritten
 from tests.support.plugin import install
@@ -42,6 +43,13 @@ CONFIGS = {
     "gemma3_text": hf.Gemma3TextConfig(**SHARED_HEADS, layer_types=["sliding_attention", "full_attention"]),
     "qwen2": hf.Qwen2Config(**SMALL | {"num_key_value_heads": 2}),
     "qwen3": hf.Qwen3Config(**SHARED_HEADS),
+    "granite": hf.GraniteConfig(
+        **SMALL | {"num_key_value_heads": 2},
+        residual_multiplier=0.3,
+        logits_scaling=4.0,
+        embedding_multiplier=3.0,
+        attention_multiplier=0.2,
+    ),
     "opt": hf.OPTConfig(
         vocab_size=50,
         hidden_size=24,
@@ -300,24 +308,53 @@ def test_token_ids_of_another_vocabulary():
         build("llama").run(TOKENS + 40)
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma", "gpt_neox sequential"])
-def test_the_readout_is_the_direct_path(family):
-    """Adding a small multiple of a direction at the last site moves the logits along its readout."""
-    subject = build(family)
-    readout = subject.readout("blocks.1.mlp.hook_post")
-    direction = torch.randn(1, subject.width("blocks.1.mlp.hook_post"), generator=torch.Generator().manual_seed(2))
-    plain = subject.run(TOKENS).logits[:, -1].double()
-    eps = 1e-2
-    moved = subject.run(TOKENS, edits={"blocks.1.mlp.hook_post": lambda x: x + eps * direction}).logits[:, -1].double()
-    change, expected = (moved - plain) / eps, readout.logits(direction).double()
-    # Up to the norm's scale, and to the part along the stream itself that the norm takes out again.
-    stream = (
-        readout.unembed.double().T
-        @ subject.read(TOKENS, ["blocks.1.hook_resid_post"])["blocks.1.hook_resid_post"][0, -1].double()
+WRITERS = ["attn.hook_z", "hook_attn_out", "mlp.hook_post", "hook_mlp_out", "hook_resid_post"]
+
+
+@pytest.mark.parametrize("site", WRITERS)
+def test_the_readout_is_the_direct_path(subject, site):
+    """What a small step at the last block's sites does to the logits, the block's other output held where it was.
+
+    Each norm on the way divides by its own scale, which the readout leaves out, and takes out the part along what
+    passes it: both are put back here from the values themselves, so that the figures must be equal and not only alike.
+    """
+    if subject.name == "opt post-norm":
+        with pytest.raises(UserError, match="normalise the stream"):
+            subject.readout(f"blocks.1.{site}")
+        return
+    subject = build(subject.name)
+    subject.hf.double()
+    hook, mlp, post = f"blocks.1.{site}", "blocks.1.hook_mlp_out", "blocks.1.hook_resid_post"
+    of_attention = site in WRITERS[:2]
+    own = "blocks.1.hook_attn_out" if of_attention else mlp
+    readout = subject.readout(hook)
+    direction = torch.randn(1, subject.width(hook), generator=torch.Generator().manual_seed(2))
+    plain = subject.run(TOKENS, read=[own, mlp, post])
+    frozen = {mlp: lambda x: plain.values[mlp]} if of_attention else {}
+    # RMS norms of these models compute in float32 whatever the model's precision: long steps, to both sides.
+    eps = 0.01 * float(subject.read(TOKENS, [hook])[hook].std())
+
+    def logits(step: float) -> torch.Tensor:
+        moved = subject.run(TOKENS, edits={hook: lambda x: x + step * direction} | frozen).logits[0, -1]
+        cap = getattr(subject.hf.config.get_text_config(), "final_logit_softcapping", None)
+        return cap * torch.atanh(moved / cap) if cap else moved
+
+    change = (logits(eps) - logits(-eps)) / (2 * eps)
+    expected = readout.logits(direction)[0].double()
+    stream, added = plain.values[post][0, -1], plain.values[own][0, -1]
+    basis = torch.stack([expected, stream @ readout.unembed.double(), added @ readout.unembed.double()], dim=1)
+    fit = torch.linalg.lstsq(basis, change).solution
+    assert (change - basis @ fit).norm() < 0.01 * change.norm()
+    centred = (
+        stream - stream.mean()
+        if linear(subject.hf.get_submodule(subject._family.final_norm), subject.d_model).centres
+        else stream
     )
-    basis = torch.stack([expected[0], stream], dim=1)
-    residual = change[0] - basis @ torch.linalg.lstsq(basis, change[0]).solution
-    assert residual.norm() < 0.02 * change[0].norm()
+    scale = centred.square().mean().sqrt()
+    if subject._family.sites[site].through:
+        inner = subject.read(TOKENS, [f"module:{subject.resolve(hook).path}"])
+        scale = scale * next(iter(inner.values()))[0, -1].square().mean().sqrt()
+    assert float(fit[0] * scale) == pytest.approx(1, rel=0.01)
 
 
 @pytest.mark.parametrize("kind", ["reinitialised", "permuted", "gaussian"])

@@ -1,7 +1,7 @@
 """Where each architecture keeps the values that canonical hooks name. A family of another package is one more row."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
@@ -9,6 +9,9 @@ from sparselex.base.registry import Registry
 
 Part = Callable[[Tensor, int], Tensor]
 """A view into the tensor of a fused projection, `[batch, ctx, ...]`, given the number of heads."""
+
+Scale = Callable[[Any], float]
+"""A number that a model's configuration carries, given that configuration (of the text model)."""
 
 SITES = (
     "hook_resid_pre",
@@ -28,6 +31,9 @@ SITES = (
 OF_HEADS = ("attn.hook_q", "attn.hook_k", "attn.hook_v", "attn.hook_z")
 """Those that are divided into heads."""
 
+ADDED = ("hook_attn_out", "hook_mlp_out")
+"""Those that are added to the residual stream as they are."""
+
 
 class Site(NamedTuple):
     """Where a value lives in a block: the input or the output of one module."""
@@ -44,6 +50,14 @@ class Site(NamedTuple):
     part: Part | None = None
     """The piece of the tensor that is meant, where a projection is fused."""
 
+    through: str = ""
+    """Dotted path, relative to the block, of the norm through which what the module makes of the value joins the
+    residual stream; empty where it is added as it is."""
+
+
+def _one(config: Any) -> float:
+    return 1.0
+
 
 class Family(NamedTuple):
     """Where one architecture keeps its parts."""
@@ -52,13 +66,17 @@ class Family(NamedTuple):
     """Dotted path of the list of blocks."""
 
     final_norm: str
-    """Dotted path of the norm before the unembedding."""
+    """Dotted path of the norm before the unembedding; empty where the blocks normalise the stream themselves."""
 
     sites: dict[str, Site]
     """Canonical site to its place in a block."""
 
-    norm_offset: float = 0.0
-    """Added to the final norm's weight (Gemma stores weight - 1)."""
+    residual_scale: Scale = _one
+    """What the outputs of attention and MLP are multiplied by on their way into the stream. `hook_attn_out` and
+    `hook_mlp_out` are read and edited behind it."""
+
+    logit_scale: Scale = _one
+    """What the unembedding's products are multiplied by."""
 
 
 def _third(number: int) -> Part:
@@ -83,9 +101,9 @@ def _sites(
         "hook_resid_mid": Site(mid, "input", in_place=True),
         "hook_resid_post": Site("", "output"),
         "hook_attn_out": Site(after_attn or f"{attn}.{out}", "output"),
-        "attn.hook_z": Site(f"{attn}.{out}", "input"),
+        "attn.hook_z": Site(f"{attn}.{out}", "input", through=after_attn),
         "hook_mlp_in": Site(mlp, "input"),
-        "mlp.hook_post": Site(down, "input"),
+        "mlp.hook_post": Site(down, "input", through=after_mlp),
         "hook_mlp_out": Site(after_mlp or down, "output"),
     }
 
@@ -130,9 +148,13 @@ FAMILIES: Registry[Family] = Registry(
         "mistral": _LLAMA,
         "qwen2": _LLAMA,
         "qwen3": _LLAMA,
-        "gemma": _LLAMA._replace(norm_offset=1.0),
-        "gemma2": Family("model.layers", "model.norm", _GEMMA2_SITES, norm_offset=1.0),
-        "gemma3_text": Family("model.layers", "model.norm", _GEMMA2_SITES, norm_offset=1.0),
+        "gemma": _LLAMA,
+        "gemma2": _LLAMA._replace(sites=_GEMMA2_SITES),
+        "gemma3_text": _LLAMA._replace(sites=_GEMMA2_SITES),
+        "granite": _LLAMA._replace(
+            residual_scale=lambda config: config.residual_multiplier,
+            logit_scale=lambda config: 1 / config.logits_scaling,
+        ),
         "opt": Family("model.decoder.layers", "model.decoder.final_layer_norm", _OPT_SITES),
     },
 )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook
-from sparselex.lm.families import FAMILIES, SITES, Family, Site
+from sparselex.lm.families import ADDED, FAMILIES, SITES, Family, Site
 
 Piece = Callable[[Tensor], Tensor]
 """A view into the tensor that passes through a module, `[batch, ctx, ...]`."""
@@ -29,6 +29,9 @@ class Location(NamedTuple):
     piece: Piece | None = None
     """The piece of the tensor that is meant; None for all of it."""
 
+    scale: float = 1.0
+    """What the tensor is multiplied by on its way on: the value is the product."""
+
 
 def family_of(model: Any) -> Family | None:
     """The family of a Hugging Face model, adjusted to its configuration; None for one we do not know."""
@@ -40,7 +43,9 @@ def family_of(model: Any) -> Family | None:
     if getattr(config, "use_parallel_residual", False):
         del sites["hook_resid_mid"]  # attention and MLP read the same stream: there is no value between them
     if getattr(config, "do_layer_norm_before", True) is False:
-        sites["hook_resid_mid"] = Site("self_attn_layer_norm", "output")  # OPT-350m normalises the stream itself
+        # OPT-350m normalises the stream itself, in every block, and not again at the end.
+        sites["hook_resid_mid"] = Site("self_attn_layer_norm", "output")
+        family = family._replace(final_norm="")
     return family._replace(sites=sites)
 
 
@@ -50,7 +55,7 @@ def names(family: Family | None, n_layers: int) -> list[Hook]:
     return [Hook(f"blocks.{layer}.{site}") for layer in range(n_layers) for site in SITES if site in sites]
 
 
-def locate(hook: Hook, model: nn.Module, family: Family | None, n_layers: int, n_heads: int) -> Location:
+def locate(hook: Hook, model: Any, family: Family | None, n_layers: int, n_heads: int) -> Location:
     """Where the value of `hook` passes, all its heads. Raises `UserError` with the nearest names if there is none."""
     if hook.layer is None:
         return _module(hook, model)
@@ -59,7 +64,9 @@ def locate(hook: Hook, model: nn.Module, family: Family | None, n_layers: int, n
     site = family.sites[hook.site]
     path = f"{family.layers}.{hook.layer}.{site.path}".rstrip(".")
     part = site.part
-    return Location(path, site.side, site.in_place, None if part is None else lambda x: part(x, n_heads))
+    piece = None if part is None else lambda x: part(x, n_heads)
+    scale = family.residual_scale(model.config.get_text_config()) if hook.site in ADDED else 1.0
+    return Location(path, site.side, site.in_place, piece, scale)
 
 
 def of_head(location: Location, head: int, d_head: int) -> Location:

@@ -72,11 +72,15 @@ class Visit:
 def _value(location: Location, tensor: Tensor, shape: tuple[int, int]) -> Tensor:
     """The value `[batch, ctx, width]` inside the tensor that passes the module."""
     tensor = _by_token(tensor, shape)
+    if location.scale != 1:
+        tensor = tensor * location.scale
     return tensor if location.piece is None else location.piece(tensor).flatten(2)
 
 
 def _with_value(location: Location, tensor: Tensor, new: Tensor, shape: tuple[int, int]) -> Tensor:
     """The tensor with `new` in the place of the value."""
+    if location.scale != 1:
+        new = new / location.scale
     if location.piece is not None:
         whole = tensor.clone()
         piece = location.piece(_by_token(whole, shape))

@@ -7,19 +7,19 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook
 from sparselex.lm.config import ModelConfig
-from sparselex.lm.families import OF_HEADS, Family
+from sparselex.lm.families import ADDED, OF_HEADS, Family
 from sparselex.lm.hookpoints import Location, family_of, locate, names, of_head
 from sparselex.lm.hooks import Visit
+from sparselex.lm.norms import linear
 from sparselex.lm.subject import Edit, HookPoint, Pass, Place, Readout, Writes, side_by_side
 from sparselex.lm.tokenizer import ModelTokenizer
 
 _OF_STREAM = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post")
-_ADDED = ("hook_attn_out", "hook_mlp_out")
 _PROJECTED = ("attn.hook_z", "mlp.hook_post")
 
 
@@ -131,13 +131,14 @@ class TransformersModel:
         """How the values at `hook` come into the residual stream. Raises `UserError` for a site that does not write to
         it in one linear step."""
         hook = Hook(hook)
-        if self._family is None or hook.is_module or hook.site not in (*_OF_STREAM, *_ADDED, *_PROJECTED):
+        family = self._family
+        if family is None or hook.is_module or hook.site not in (*_OF_STREAM, *ADDED, *_PROJECTED):
             raise UserError(
                 f"{str(hook)!r} does not write to the residual stream in one linear step.",
                 "a residual, output, hook_z or mlp.hook_post site of a known architecture",
                 "leave logit effects out for this hook.",
             )
-        matrix = self._projection(hook) if hook.site in _PROJECTED else None
+        matrix = self._projection(family, hook) if hook.site in _PROJECTED else None
         return Writes(matrix, adds=hook.site not in _OF_STREAM)
 
     def readout(self, hook: str) -> Readout:
@@ -162,26 +163,33 @@ class TransformersModel:
             raise UserError(given, f"a head from 0 to {n_heads - 1}", "choose another head.")
         return of_head(whole, hook.head, d_head)
 
-    def _projection(self, hook: Hook) -> Tensor:
+    def _projection(self, family: Family, hook: Hook) -> Tensor:
         """How the values of a site are projected to the stream, `[width, d_model]`."""
         module = self.hf.get_submodule(self.resolve(hook).path)
         weight = module.weight.detach().float()
         rows = weight if type(module).__name__ == "Conv1D" else weight.T
+        if norm := family.sites[hook.site].through:
+            rows = linear(self.hf.get_submodule(f"{family.layers}.{hook.layer}.{norm}"), self.d_model).after(rows)
+        rows = rows * family.residual_scale(self.hf.config.get_text_config())
         return rows if hook.head is None else rows[hook.head * self.d_head : (hook.head + 1) * self.d_head]
 
     def _unembed(self) -> Tensor:
         assert self._family is not None
+        if not self._family.final_norm:
+            raise UserError(
+                f"The blocks of {self.name} normalise the stream itself, each anew.",
+                "a residual stream to which every block only adds",
+                "leave logit effects out for this model.",
+            )
         unembed = self.hf.get_output_embeddings().weight.detach().float().T
-        norm, offset = self.hf.get_submodule(self._family.final_norm), self._family.norm_offset
         if unembed.shape[0] != self.d_model:
             raise UserError(
                 f"{self.name} projects the stream before its unembedding.",
                 "an unembedding of the stream itself",
                 "leave logit effects out for this model.",
             )
-        if getattr(norm, "weight", None) is not None:
-            unembed = unembed * (norm.weight.detach().float() + offset)[:, None]
-        return unembed - unembed.mean(0, keepdim=True) if isinstance(norm, nn.LayerNorm) else unembed
+        norm = linear(self.hf.get_submodule(self._family.final_norm), self.d_model)
+        return norm.before(unembed) * self._family.logit_scale(self.hf.config.get_text_config())
 
     def _forward(self, tokens: Tensor) -> Any:
         if tokens.numel() and (int(tokens.min()) < 0 or int(tokens.max()) >= self.n_vocab):
