@@ -84,9 +84,12 @@ class Writes(NamedTuple):
     """Whether they are added to the stream, so that what several sites write sums up; else they are the stream at one
     moment."""
 
+    scale: float = 1.0
+    """What the stream is multiplied by after it, up to its end (Gemma 4 scales every block's output)."""
+
     def to_stream(self, directions: Float[Tensor, "n d_hook"]) -> Float[Tensor, "n d_model"]:
-        """Directions of the site as what they write to the stream."""
-        return directions if self.matrix is None else directions @ self.matrix
+        """Directions of the site as what they write to the stream at its end."""
+        return (directions if self.matrix is None else directions @ self.matrix) * self.scale
 
 
 class Readout(NamedTuple):

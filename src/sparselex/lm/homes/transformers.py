@@ -1,8 +1,11 @@
 """Subject models that Hugging Face's transformers runs."""
 
 import hashlib
+import inspect
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -12,7 +15,7 @@ from torch import Tensor
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook
 from sparselex.lm.config import ModelConfig
-from sparselex.lm.families import ADDED, OF_HEADS, Family
+from sparselex.lm.families import ADDED, OF_HEADS, READ_ONLY, Family
 from sparselex.lm.hookpoints import Location, family_of, locate, names, of_head
 from sparselex.lm.hooks import Visit
 from sparselex.lm.norms import linear
@@ -37,8 +40,6 @@ class TransformersModel:
         text = self.hf.config.get_text_config()
         self.n_layers: int = text.num_hidden_layers
         self.d_model: int = text.hidden_size
-        self.n_heads: int = text.num_attention_heads
-        self.d_head: int = getattr(text, "head_dim", None) or self.d_model // self.n_heads
         self.n_vocab: int = text.vocab_size
         self.n_ctx: int = getattr(text, "max_position_embeddings", None) or 1 << 30
         self.device: torch.device = next(model.parameters()).device
@@ -74,7 +75,7 @@ class TransformersModel:
         hook = Hook(hook)
         if hook.head is not None:
             self.resolve(hook)
-            return self.d_head
+            return self.per_head(hook)[1]
         if hook not in self._widths:
             found = self.read(torch.zeros(1, 1, dtype=torch.long), self._names if hook in self._names else [hook])
             self._widths |= {Hook(name): value.shape[-1] for name, value in found.items()}
@@ -94,7 +95,11 @@ class TransformersModel:
         if whole.site not in OF_HEADS:
             todo = "choose such a site."
             raise UserError(f"{str(hook)!r} is not divided into heads.", "attn.hook_q, _k, _v or _z", todo)
-        return self.width(whole) // self.d_head, self.d_head
+        if whole.site in ("attn.hook_k", "attn.hook_v"):  # they may be fewer, and as wide as the queries
+            d_head = self.per_head(f"blocks.{whole.layer}.attn.hook_q")[1]
+            return self.width(whole) // d_head, d_head
+        n_heads = self.hf.config.get_text_config().num_attention_heads
+        return n_heads, self.width(whole) // n_heads
 
     def read(self, tokens: Int[Tensor, "batch ctx"], hooks: Sequence[str]) -> dict[str, Float[Tensor, "batch ctx _"]]:
         """Values at each hook, without gradients, by a pass that stops after the deepest of them."""
@@ -115,6 +120,10 @@ class TransformersModel:
         if not (logits or visit.read):
             return Pass(None, {})
         locations = {hook: self.resolve(hook) for hook in (*visit.edits, *visit.read)}
+        for hook in visit.edits:
+            if hook.site in READ_ONLY:
+                said = f"{str(hook)!r} can be read and not edited: the experts are chosen beside it."
+                raise UserError(said, "a site that something later reads", "edit hook_mlp_in or hook_mlp_out.")
         given = None
         with torch.set_grad_enabled(grad), visit.of(self.hf, locations, grad=grad, stops=not logits):
             given = self._forward(tokens.to(self.device)).logits
@@ -138,8 +147,9 @@ class TransformersModel:
                 "a residual, output, hook_z or mlp.hook_post site of a known architecture",
                 "leave logit effects out for this hook.",
             )
+        self.resolve(hook)
         matrix = self._projection(family, hook) if hook.site in _PROJECTED else None
-        return Writes(matrix, adds=hook.site not in _OF_STREAM)
+        return Writes(matrix, adds=hook.site not in _OF_STREAM, scale=self._later(family, hook))
 
     def readout(self, hook: str) -> Readout:
         """The direct path from `hook` to the logits. Raises `UserError` like `writes`."""
@@ -151,10 +161,10 @@ class TransformersModel:
 
     @cached_property
     def _names(self) -> list[Hook]:
-        return names(self._family, self.n_layers)
+        return names(self._family, self.hf, self.n_layers)
 
     def _locate(self, hook: Hook) -> Location:
-        whole = locate(hook, self.hf, self._family, self.n_layers, self.n_heads)
+        whole = locate(hook, self.hf, self._family, self.n_layers)
         if hook.head is None:
             return whole
         n_heads, d_head = self.per_head(hook)
@@ -171,7 +181,19 @@ class TransformersModel:
         if norm := family.sites[hook.site].through:
             rows = linear(self.hf.get_submodule(f"{family.layers}.{hook.layer}.{norm}"), self.d_model).after(rows)
         rows = rows * family.residual_scale(self.hf.config.get_text_config())
-        return rows if hook.head is None else rows[hook.head * self.d_head : (hook.head + 1) * self.d_head]
+        if hook.head is None:
+            return rows
+        d_head = self.per_head(hook)[1]
+        return rows[hook.head * d_head : (hook.head + 1) * d_head]
+
+    def _later(self, family: Family, hook: Hook) -> float:
+        """What the stream is multiplied by on its way from a site to the end."""
+        assert hook.layer is not None
+        if not family.block_scale:
+            return 1.0
+        first = hook.layer + (hook.site == "hook_resid_post")
+        scales = (attrgetter(f"{family.layers}.{layer}.{family.block_scale}") for layer in range(first, self.n_layers))
+        return math.prod((float(scale(self.hf)) for scale in scales), start=1.0)
 
     def _unembed(self) -> Tensor:
         assert self._family is not None
@@ -199,4 +221,9 @@ class TransformersModel:
                 "use the corpus and the model of one tokenizer.",
             )
         # All ones: every token is read, padding too, which stands last and so is seen by no other.
-        return self.hf(input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False)
+        masks = {"attention_mask": torch.ones_like(tokens)} if self._takes_mask else {}
+        return self.hf(input_ids=tokens, use_cache=False, **masks)
+
+    @cached_property
+    def _takes_mask(self) -> bool:
+        return "attention_mask" in inspect.signature(self.hf.forward).parameters
