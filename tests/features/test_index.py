@@ -4,6 +4,8 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import torch
+from fastapi.testclient import TestClient
+from transformers import AutoTokenizer
 
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.codes import Codes
@@ -11,8 +13,10 @@ from sparselex.dictionaries.files import load_dictionary
 from sparselex.features.build import build_index
 from sparselex.features.config import IndexConfig
 from sparselex.features.index import FeatureIndex
+from sparselex.lm.embedded import EMBEDDED
 from sparselex.lm.load import load_model
 from sparselex.recipes.run import Run
+from sparselex.server.app import create_app
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.splits import SPLITS
 from tests.support.small import small_run
@@ -106,3 +110,24 @@ def test_latents_that_are_not_finite_are_named(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"Latent 3 is inf at position \d+"):
         build_index(run.model, dictionary, run.corpus, run.sites, IndexConfig(), tmp_path / "i", inputs={})
     assert not (tmp_path / "i").exists()
+
+
+def test_rows_of_a_padded_unembedding_that_are_no_tokens_are_not_ranked(tmp_path):
+    """The largest effects of all would be theirs; pages show the tokens' and answer."""
+    source = load_model("embedded")
+    model, n_vocab = source.hf, len(source.tokenizer.vocabulary)
+    model.resize_token_embeddings(n_vocab + 128, mean_resizing=False)
+    model.get_output_embeddings().weight.data[n_vocab:] = 50 * torch.randn(128, model.config.hidden_size)
+    model.save_pretrained(tmp_path / "padded")
+    AutoTokenizer.from_pretrained(EMBEDDED["embedded"]).save_pretrained(tmp_path / "padded")
+    run = small_run(tmp_path / "run", model=str(tmp_path / "padded"))
+    for verb in ("train", "index", "explain", "evaluate"):
+        run.do(verb)
+    assert len(run.corpus.vocabulary) == n_vocab < run.model.n_vocab
+    record = run.index.record(3)
+    assert len(record.logits_top) and max(e.token for e in record.logits_top + record.logits_bottom) < n_vocab
+    expected = run.model.readout(HOOK).logits(run.dictionary.W_dec)[3, :n_vocab].topk(3)
+    assert [effect.token for effect in record.logits_top[:3]] == expected.indices.tolist()
+    client = TestClient(create_app(run.workspace), base_url="http://127.0.0.1")
+    assert client.get("/runs/main/features/3").status_code == 200
+    assert client.get("/runs/main/features/3.json").status_code == 200

@@ -46,3 +46,12 @@ def test_tokens_of_one_text_bear_their_numbers_and_the_last_has_the_text():
 def test_no_two_tokens_are_quoted_alike(tokens):
     printer = TokenPrinter(Vocabulary(tokens))
     assert len({printer.quoted(token) for token in range(len(tokens))}) == len(tokens)
+
+
+@pytest.mark.parametrize("token", [2, 10**6, -1])
+def test_an_id_that_no_token_has(token):
+    vocabulary = Vocabulary([b"a", b"b"])
+    printer = TokenPrinter(vocabulary)
+    assert printer.label(token) == f"<no·token·{token}>" and printer.quoted(token) == f'"<no·token·{token}>"'
+    assert vocabulary.text(token) == f"<no token {token}>" and token not in vocabulary
+    assert vocabulary.decode([0, token, 1]) == "ab"

@@ -170,15 +170,18 @@ def opt(model, tokens):
 
 
 def llama_like(model, tokens):
-    """Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3: gated MLPs, RMS norms, shared key heads."""
+    """Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3, Granite: gated MLPs, RMS norms, shared key heads."""
     c, top, sites = model.config, tensors(model, "model."), {}
     gemma = c.model_type.startswith("gemma")
     post_norms = c.model_type in ("gemma2", "gemma3_text")
     offset = 1.0 if gemma else 0.0
     norm = lambda p, name, x: rms_norm(p, name, x, c.rms_norm_eps, offset)
-    x = top["embed_tokens.weight"][tokens] * (math.sqrt(c.hidden_size) if gemma else 1.0)
+    x = top["embed_tokens.weight"][tokens] * getattr(
+        c, "embedding_multiplier", math.sqrt(c.hidden_size) if gemma else 1
+    )
+    added = getattr(c, "residual_multiplier", 1.0)
     d_head = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
-    scale = getattr(c, "query_pre_attn_scalar", d_head) ** -0.5
+    scale = getattr(c, "attention_multiplier", getattr(c, "query_pre_attn_scalar", d_head) ** -0.5)
     for layer in range(c.num_hidden_layers):
         p = tensors(model, f"model.layers.{layer}.")
         rope = c.rope_parameters
@@ -190,14 +193,14 @@ def llama_like(model, tokens):
             normed = [norm(p, f"self_attn.{n}_norm", part) for n, part in zip("qk", normed, strict=True)]
         turned = [rotate(part.transpose(1, 2), rope["rope_theta"], d_head).transpose(1, 2) for part in normed]
         z = attend(*turned, v, scale, getattr(c, "attn_logit_softcapping", None))
-        attn_out = linear(p, "self_attn.o_proj", z.flatten(2))
+        attn_out = linear(p, "self_attn.o_proj", z.flatten(2)) * added
         if post_norms:
             attn_out = norm(p, "post_attention_layernorm", attn_out)
         mid = x + attn_out
         mlp_in = norm(p, "pre_feedforward_layernorm" if post_norms else "post_attention_layernorm", mid)
         gate = linear(p, "mlp.gate_proj", mlp_in)
         hidden = (F.gelu(gate, approximate="tanh") if gemma else F.silu(gate)) * linear(p, "mlp.up_proj", mlp_in)
-        mlp_out = linear(p, "mlp.down_proj", hidden)
+        mlp_out = linear(p, "mlp.down_proj", hidden) * added
         if post_norms:
             mlp_out = norm(p, "post_feedforward_layernorm", mlp_out)
         block(
@@ -218,6 +221,6 @@ def llama_like(model, tokens):
             },
         )
         x = mid + mlp_out
-    logits = norm(top, "norm", x) @ model.get_output_embeddings().weight.T
+    logits = norm(top, "norm", x) @ model.get_output_embeddings().weight.T / getattr(c, "logits_scaling", 1.0)
     cap = getattr(c, "final_logit_softcapping", None)
     return sites, cap * torch.tanh(logits / cap) if cap else logits

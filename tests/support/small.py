@@ -24,9 +24,11 @@ def write_documents(folder: Path, n: int = 40) -> Path:
     return folder
 
 
-def small_config(text: Path, training: dict[str, Any] | None = None, **options: Any) -> RunConfig:
+def small_config(
+    text: Path, training: dict[str, Any] | None = None, *, model: str = "embedded", **options: Any
+) -> RunConfig:
     """What a run of seconds reads; `training` are the options of its dictionary."""
-    return new_run("embedded", str(text), n_ctx=64, **options).with_stage("train", training or TRAINING)
+    return new_run(model, str(text), n_ctx=64, **options).with_stage("train", training or TRAINING)
 
 
 def small_run(folder: Path, training: dict[str, Any] | None = None, **options: Any) -> Run:

@@ -10,7 +10,8 @@ class Vocabulary:
     """Token id to bytes. A token may be any bytes, also part of one character.
 
     `token_bytes[i]` are the bytes that token `i` stands for; special tokens stand for no bytes of the text and
-    carry their printed name.
+    carry their printed name. So do ids that no token has: models with more rows in their embedding than their
+    tokenizer has tokens (padded vocabularies) predict and rank them like any other.
     """
 
     def __init__(self, token_bytes: list[bytes], special_ids: Iterable[int] = ()):
@@ -20,17 +21,20 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self._bytes)
 
+    def __contains__(self, token_id: int) -> bool:
+        return 0 <= token_id < len(self._bytes)
+
     def token_bytes(self, token_id: int) -> bytes:
-        """The bytes token `token_id` adds to a text; for a special token, its name."""
-        return self._bytes[token_id]
+        """The bytes token `token_id` adds to a text; for a special token, and an id that no token has, its name."""
+        return self._bytes[token_id] if token_id in self else f"<no token {token_id}>".encode()
 
     def text(self, token_id: int) -> str:
         """The token as printable text; bytes that are no complete UTF-8 character are shown as \\xNN."""
-        return self._bytes[token_id].decode("utf-8", errors="backslashreplace")
+        return self.token_bytes(token_id).decode("utf-8", errors="backslashreplace")
 
     def bytes_of(self, token_ids: Iterable[int]) -> bytes:
-        """The bytes of a text given as tokens; special tokens add nothing."""
-        return b"".join(self._bytes[i] for i in token_ids if i not in self.special_ids)
+        """The bytes of a text given as tokens; special tokens, and ids that no token has, add nothing."""
+        return b"".join(self._bytes[i] for i in token_ids if i not in self.special_ids and i in self)
 
     def decode(self, token_ids: Iterable[int]) -> str:
         """The text of a token sequence; broken UTF-8 (a cut through a character) is shown as \\xNN."""

@@ -64,7 +64,7 @@ def build_index(
         reader = Reader(model, corpus, sites, batch_rows=config.batch_rows)
         statistics = _walk(reader, coder, config, staging.folder)
         _write_examples(staging.folder, statistics, corpus, config)
-        limits = _write_directions(staging.folder, model, coder, sites, config)
+        limits = _write_directions(staging.folder, model, coder, sites, config, len(corpus.vocabulary))
         _write_table(staging.folder, statistics)
         staging.finish(_notes(reader, statistics) | limits)
     return FeatureIndex(to, corpus)
@@ -161,8 +161,13 @@ def _entries(indptr: NDArray, positions: NDArray, values: NDArray, group: slice)
     return Entries(latent, np.asarray(positions[span]).astype(np.int64), np.asarray(values[span]))
 
 
-def _write_directions(folder: Path, model: Readable, coder: Coder, sites: Sites, config: IndexConfig) -> dict[str, str]:
-    """Write neighbours and logit effects; returns what limits either, or why it is missing."""
+def _write_directions(
+    folder: Path, model: Readable, coder: Coder, sites: Sites, config: IndexConfig, n_vocab: int
+) -> dict[str, str]:
+    """Write neighbours and logit effects; returns what limits either, or why it is missing.
+
+    Ranked are the `n_vocab` tokens of the tokenizer: padded vocabularies have more rows in their unembedding.
+    """
     if not isinstance(coder, Dictionary):
         return {"logits": NO_DIRECTIONS, "neighbours": NO_DIRECTIONS}
     near = neighbours(coder.directions().to(model.device), config.n_neighbours)
@@ -173,7 +178,7 @@ def _write_directions(folder: Path, model: Readable, coder: Coder, sites: Sites,
         note = error.given
     else:
         note = f"{written.which}{DIRECT_PATH}"
-        effects = logit_effects(written.rows, written.write, written.unembed, config.n_logits)
+        effects = logit_effects(written.rows, written.write, written.unembed[:, :n_vocab], config.n_logits)
         arrays |= {"logits-top": effects.raised.places, "logits-top-values": effects.raised.value}
         arrays |= {"logits-bottom": effects.lowered.places, "logits-bottom-values": effects.lowered.value}
     for name, array in arrays.items():

@@ -50,14 +50,17 @@ class TokenPrinter:
     def label(self, token: int) -> str:
         """The token as it stands in lists."""
         if token not in self._labels:
-            self._labels[token] = self._texts[token] + self._number(token)
+            self._labels[token] = self._text(token) + self._number(token)
         return self._labels[token]
 
     def quoted(self, token: int) -> str:
         """The token within a sentence: quotes and backslashes of its own are escaped, and no two tokens are written
         alike."""
-        escaped = self._texts[token].replace("\\", "\\\\").replace('"', '\\"')
+        escaped = self._text(token).replace("\\", "\\\\").replace('"', '\\"')
         return f'"{escaped}"{self._number(token)}'
+
+    def _text(self, token: int) -> str:
+        return self._texts[token] if token in self._vocabulary else _spaced(self._vocabulary.text(token))
 
     @cached_property
     def _texts(self) -> list[str]:
@@ -70,7 +73,7 @@ class TokenPrinter:
         return {text: token for token, text in enumerate(self._texts) if text in shared}
 
     def _number(self, token: int) -> str:
-        return "" if self._doubles.get(self._texts[token], token) == token else f"#{token}"
+        return "" if self._doubles.get(self._text(token), token) == token else f"#{token}"
 
 
 def _spaced(text: str) -> str:

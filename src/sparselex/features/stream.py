@@ -54,7 +54,7 @@ def written_to_stream(model: Readable, W_dec: Tensor, sites: Sites) -> Written:
 
 def _at(place: Place, rows: Tensor) -> Written:
     readout = place.model.readout(place.hook)
-    return Written(rows, readout.writes.matrix, readout.unembed)
+    return Written(rows * readout.writes.scale, readout.writes.matrix, readout.unembed)
 
 
 def _summed(places: Sequence[Place], W_dec: Tensor) -> Tensor | None:

@@ -2,13 +2,14 @@
 
 import difflib
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook
-from sparselex.lm.families import FAMILIES, SITES, Family, Site
+from sparselex.lm.families import ADDED, FAMILIES, SITES, Family, Site
 
 Piece = Callable[[Tensor], Tensor]
 """A view into the tensor that passes through a module, `[batch, ctx, ...]`."""
@@ -26,40 +27,77 @@ class Location(NamedTuple):
     in_place: bool = False
     """The value is also used past this module, so an edit must write into it."""
 
+    overwritten: bool = False
+    """What follows writes into the tensor, so what is kept of it, and what takes its place, are copies."""
+
     piece: Piece | None = None
     """The piece of the tensor that is meant; None for all of it."""
+
+    scale: float = 1.0
+    """What the tensor is multiplied by on its way on: the value is the product."""
 
 
 def family_of(model: Any) -> Family | None:
     """The family of a Hugging Face model, adjusted to its configuration; None for one we do not know."""
-    config = model.config
-    if config.model_type not in FAMILIES.names():
+    if model.config.model_type not in FAMILIES.names():
         return None
-    family = FAMILIES.get(config.model_type)
+    family, config = FAMILIES.get(model.config.model_type), model.config.get_text_config()
     sites = dict(family.sites)
     if getattr(config, "use_parallel_residual", False):
-        del sites["hook_resid_mid"]  # attention and MLP read the same stream: there is no value between them
+        sites.pop("hook_resid_mid", None)  # attention and MLP read the same stream: there is no value between them
+    if getattr(config, "new_decoder_architecture", False) or getattr(config, "parallel_attn", False):
+        sites.pop("hook_resid_mid", None)  # Falcon's words for it
     if getattr(config, "do_layer_norm_before", True) is False:
-        sites["hook_resid_mid"] = Site("self_attn_layer_norm", "output")  # OPT-350m normalises the stream itself
+        # OPT-350m normalises the stream itself, in every block, and not again at the end.
+        sites["hook_resid_mid"] = Site("self_attn_layer_norm", "output")
+        family = family._replace(final_norm="")
+    if getattr(config, "enable_moe_block", False):
+        del sites["mlp.hook_post"]  # Gemma 4 adds up two branches, of which this is one
     return family._replace(sites=sites)
 
 
-def names(family: Family | None, n_layers: int) -> list[Hook]:
+def names(family: Family | None, model: Any, n_layers: int) -> list[Hook]:
     """Every canonical hook of a model, in the order of the forward pass within each block."""
-    sites = family.sites if family else {}
-    return [Hook(f"blocks.{layer}.{site}") for layer in range(n_layers) for site in SITES if site in sites]
+    if family is None:
+        return []
+    return [
+        Hook(f"blocks.{layer}.{site}")
+        for layer in range(n_layers)
+        for site in SITES
+        if site in family.sites and module_path(family, layer, family.sites[site].path, model) is not None
+    ]
 
 
-def locate(hook: Hook, model: nn.Module, family: Family | None, n_layers: int, n_heads: int) -> Location:
+def module_path(family: Family, layer: int, path: str, model: nn.Module) -> str | None:
+    """The dotted path in the model of the first of these alternatives that a block has; None if it has none."""
+    block = f"{family.layers}.{layer}"
+    for one in path.split("|"):
+        whole = f"{block}.{one}".rstrip(".")
+        with suppress(AttributeError):
+            model.get_submodule(whole)
+            return whole
+    return None
+
+
+def locate(hook: Hook, model: Any, family: Family | None, n_layers: int) -> Location:
     """Where the value of `hook` passes, all its heads. Raises `UserError` with the nearest names if there is none."""
     if hook.layer is None:
         return _module(hook, model)
     if family is None or hook.layer >= n_layers or hook.site not in family.sites:
         raise _unknown(hook, model, family, n_layers)
-    site = family.sites[hook.site]
-    path = f"{family.layers}.{hook.layer}.{site.path}".rstrip(".")
+    site, config = family.sites[hook.site], model.config.get_text_config()
+    path = module_path(family, hook.layer, site.path, model)
+    if path is None:
+        raise _unknown(hook, model, family, n_layers)
     part = site.part
-    return Location(path, site.side, site.in_place, None if part is None else lambda x: part(x, n_heads))
+    return Location(
+        path,
+        site.side,
+        in_place=site.in_place,
+        overwritten=site.overwritten,
+        piece=None if part is None else lambda x: part(x, config),
+        scale=family.residual_scale(config) if hook.site in ADDED else 1.0,
+    )
 
 
 def of_head(location: Location, head: int, d_head: int) -> Location:
@@ -67,6 +105,8 @@ def of_head(location: Location, head: int, d_head: int) -> Location:
 
     def piece(x: Tensor) -> Tensor:
         x = x if location.piece is None else location.piece(x)
+        if x.ndim == 5:  # in groups
+            return x[..., head // x.shape[-2], head % x.shape[-2], :]
         heads = x if x.ndim == 4 else x.unflatten(-1, (-1, d_head))
         return heads[..., head, :]
 
@@ -93,14 +133,21 @@ def _unknown(hook: Hook, model: Any, family: Family | None, n_layers: int) -> Us
             f"an architecture among {', '.join(FAMILIES.names())}, or a hook of the form module:<dotted path>",
             "use module:<dotted path>, such as module:" + next(n for n, _ in model.named_modules() if n),
         )
-    if getattr(model.config, "use_parallel_residual", False) and hook.site == "hook_resid_mid":
+    known, blocks = names(family, model, n_layers), "blocks.0" if n_layers == 1 else f"blocks.0 … blocks.{n_layers - 1}"
+    own = [one.site for one in known if one.layer == hook.layer]
+    if hook.site == "hook_resid_mid" and own and "hook_mlp_out" in own:
         return UserError(
             f"{name!r} does not exist: attention and MLP of this model run in parallel on the same stream.",
             "a site of a parallel block",
             "use hook_resid_pre, hook_attn_out or hook_mlp_out of the same block.",
         )
-    near = difflib.get_close_matches(name, names(family, n_layers), n=3, cutoff=0.4)
-    blocks = "blocks.0" if n_layers == 1 else f"blocks.0 … blocks.{n_layers - 1}"
+    if hook.site in SITES and own:
+        return UserError(
+            f"{name!r} does not exist: block {hook.layer} of {model.config.model_type!r} has no such value.",
+            f"one of its own: {', '.join(own)}",
+            "choose one of these, another block, or module:<dotted path>.",
+        )
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     return UserError(
         f"Unknown hook {name!r}.",
         f"{blocks} with one of {', '.join(family.sites)}, or module:<dotted path>",

@@ -2,9 +2,11 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
+from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook
 from sparselex.lm.hookpoints import Location
 from sparselex.lm.subject import Edit
@@ -57,10 +59,10 @@ class Visit:
             value = self._value(location, tensor) if grad else _value(location, tensor, self.shape)
             if grad and not value.requires_grad:
                 value = value.detach().requires_grad_()
-            self.values[hook] = value
+            self.values[hook] = value.clone() if location.overwritten and not grad else value
             if stops and len(self.values) == len(self.read):
                 raise Stop
-            return _with_value(location, tensor, value, self.shape) if grad else None
+            return _with_value(location, tensor, value, self.shape) if grad else None  # a copy where it is overwritten
 
         return keep
 
@@ -71,24 +73,37 @@ class Visit:
 
 def _value(location: Location, tensor: Tensor, shape: tuple[int, int]) -> Tensor:
     """The value `[batch, ctx, width]` inside the tensor that passes the module."""
-    tensor = _by_token(tensor, shape)
-    return tensor if location.piece is None else location.piece(tensor).flatten(2)
+    tensor = _by_token(tensor, shape, location)
+    if location.scale != 1:
+        tensor = tensor * location.scale
+    return (tensor if location.piece is None else location.piece(tensor)).flatten(2)
 
 
 def _with_value(location: Location, tensor: Tensor, new: Tensor, shape: tuple[int, int]) -> Tensor:
     """The tensor with `new` in the place of the value."""
+    if location.scale != 1:
+        new = new / location.scale
     if location.piece is not None:
         whole = tensor.clone()
-        piece = location.piece(_by_token(whole, shape))
+        piece = location.piece(_by_token(whole, shape, location))
         piece.copy_(new.reshape(piece.shape))
         return whole
     if location.in_place:
         return tensor.copy_(new.reshape(tensor.shape))
-    return new.to(tensor.dtype).reshape(tensor.shape)
+    new = new.to(tensor.dtype).reshape(tensor.shape)
+    return new.clone() if location.overwritten else new
 
 
-def _by_token(tensor: Tensor, shape: tuple[int, int]) -> Tensor:
-    return tensor.view(*shape, -1) if tensor.ndim == 2 else tensor  # OPT flattens tokens before its MLP
+def _by_token(tensor: Tensor, shape: tuple[int, int], location: Location) -> Tensor:
+    if tensor.ndim == 2 and tensor.shape[0] == shape[0] * shape[1]:
+        return tensor.view(*shape, -1)  # OPT flattens tokens before its MLP, experts are chosen for each
+    if tensor.ndim < 3 or tuple(tensor.shape[:2]) != shape:
+        raise UserError(
+            f"What passes {location.path} has the shape {[*tensor.shape]}, of {shape[0]} rows of {shape[1]} tokens.",
+            "a module whose values are of one token each, [rows, tokens, width]",
+            "choose another module.",
+        )
+    return tensor
 
 
 @contextlib.contextmanager
@@ -97,14 +112,21 @@ def _hooked(model: nn.Module, location: Location, act: Act) -> Iterator[None]:
         if args:
             new = act(args[0])
             return None if new is None else ((new, *args[1:]), kwargs)
-        new = act(kwargs["hidden_states"])
-        return None if new is None else (args, {**kwargs, "hidden_states": new})
+        name = "hidden_states" if "hidden_states" in kwargs else next(iter(kwargs))
+        new = act(kwargs[name])
+        return None if new is None else (args, {**kwargs, name: new})
 
-    def after(module: nn.Module, args: tuple, output: Tensor | tuple) -> Tensor | tuple | None:
-        new = act(output if isinstance(output, Tensor) else output[0])
-        if new is None:
-            return None
-        return new if isinstance(output, Tensor) else (new, *output[1:])
+    def after(module: nn.Module, args: tuple, output: Any) -> Any:
+        if isinstance(output, Tensor):
+            return act(output)
+        if not (isinstance(output, tuple) and output and isinstance(output[0], Tensor)):
+            raise UserError(
+                f"The module {location.path} returns {type(output).__name__}, and no tensor.",
+                "a module that returns a tensor, alone or as the first of a tuple",
+                "choose a module inside it.",
+            )
+        new = act(output[0])
+        return None if new is None else (new, *output[1:])
 
     module = model.get_submodule(location.path)
     if location.side == "input":

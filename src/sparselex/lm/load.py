@@ -12,6 +12,7 @@ from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 from sparselex.base.errors import UserError
 from sparselex.base.reading import regular
 from sparselex.lm.config import ModelConfig
+from sparselex.lm.families import FAMILIES
 from sparselex.lm.gguf import dequantised
 from sparselex.lm.homes.transformers import TransformersModel
 from sparselex.lm.named import GGUF, local
@@ -22,11 +23,15 @@ from sparselex.lm.twins import TWINS
 _HUB_TIMEOUT_S = 10
 _SHOWN = 4
 
+_BUFFERS = ("attn.bias", "attention.bias", ".masked_bias", ".inv_freq", ".position_ids")
+"""How tensors end that older versions of transformers saved though each model computes them: masks and positions."""
+
 
 def load_model(config: ModelConfig | str) -> SubjectModel:
     """Load a model and its tokenizer by configuration or by name.
 
-    Raises `UserError` for a name or folder that cannot be loaded, damaged weights, or remote code not asked for.
+    Raises `UserError` for a name or folder that cannot be loaded, damaged weights, remote code not asked for, and a
+    model that sees later tokens.
     """
     if isinstance(config, str):
         config = ModelConfig(name=config)
@@ -38,6 +43,7 @@ def load_model(config: ModelConfig | str) -> SubjectModel:
             raise
         except Exception as error:  # a door: the library raises many kinds, all meaning "this cannot be loaded"
             raise _unloadable(config, error) from None
+    _check_causal(config, model)
     if config.twin != "none":
         TWINS[config.twin](model, config.twin_seed)
     return TransformersModel(model.to(config.device), ModelTokenizer(tokenizer), config)
@@ -56,7 +62,12 @@ def _loaded(config: ModelConfig) -> tuple[Any, Any]:
         options["local_files_only"] = not _reachable(where)
     chosen = {"attn_implementation": config.attention} if config.attention else {}
     model, info = transformers.AutoModelForCausalLM.from_pretrained(
-        where, dtype=_dtype(config), output_loading_info=True, **chosen, **options
+        where,
+        dtype=_dtype(config),
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # told with all else that does not fit
+        **chosen,
+        **options,
     )
     _check_complete(config, info)
     return model, transformers.AutoTokenizer.from_pretrained(where, **options)
@@ -69,7 +80,11 @@ def _dtype(config: ModelConfig) -> Any:
 def _check_complete(config: ModelConfig, info: Mapping[str, Any]) -> None:
     """Raise `UserError` where weights and architecture are not of each other: what lacks a tensor would get random
     numbers in its place, and what nothing reads was learned for something."""
-    parts = {"missing": info["missing_keys"], "read by nothing": info["unexpected_keys"]}
+    parts = {
+        "missing": info["missing_keys"],
+        "read by nothing": {key for key in info["unexpected_keys"] if not key.endswith(_BUFFERS)},
+        "of another shape": {f"{key} {[*given]} for {[*wanted]}" for key, given, wanted in info["mismatched_keys"]},
+    }
     found = [f"{words}: {_named(sorted(keys))}" for words, keys in parts.items() if keys]
     if found:
         raise UserError(
@@ -77,6 +92,28 @@ def _check_complete(config: ModelConfig, info: Mapping[str, Any]) -> None:
             "a tensor for each weight of the model that config.json names, and no others",
             "compare config.json with the weights' files: another architecture, a part of the checkpoint, or a head "
             "that is not in it.",
+        )
+
+
+@torch.no_grad()
+def _check_causal(config: ModelConfig, model: Any) -> None:
+    """Raise `UserError` where what the model says of a token moves with a later one. Families that have names here are
+    known not to; of others the library loads encoders, too."""
+    if model.config.model_type in FAMILIES.names():
+        return
+    tokens = torch.arange(8).repeat(2, 1)
+    tokens[1, -1] = 0
+    # Each in a pass of its own: experts may be computed together for all tokens of one.
+    try:
+        first, second = (model.eval()(input_ids=row[None], use_cache=False).logits.float() for row in tokens)
+    except Exception as error:  # a door: whatever code came with the weights
+        raise _unloadable(config, error) from None
+    moved, size = (first - second)[:, :-1].abs().max(), first.std()
+    if moved > max(1e-4, 4 * torch.finfo(model.dtype).eps) * size:
+        raise UserError(
+            f"{config.name!r} ({model.config.model_type}) sees later tokens: they change what it says of a token.",
+            "a causal language model, which predicts each token from those before it",
+            "choose a decoder; an encoder such as BERT is none, whatever head it has.",
         )
 
 

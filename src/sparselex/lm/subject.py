@@ -77,28 +77,33 @@ class Writes(NamedTuple):
     """How the values of a site come into the residual stream."""
 
     matrix: Float[Tensor, "d_hook d_model"] | None
-    """What projects them to it; None where they are in the stream's own coordinates."""
+    """What projects them to it, a norm on the way as its weight alone; None where they are in the stream's own
+    coordinates."""
 
     adds: bool
     """Whether they are added to the stream, so that what several sites write sums up; else they are the stream at one
     moment."""
 
+    scale: float = 1.0
+    """What the stream is multiplied by after it, up to its end (Gemma 4 scales every block's output)."""
+
     def to_stream(self, directions: Float[Tensor, "n d_hook"]) -> Float[Tensor, "n d_model"]:
-        """Directions of the site as what they write to the stream."""
-        return directions if self.matrix is None else directions @ self.matrix
+        """Directions of the site as what they write to the stream at its end."""
+        return (directions if self.matrix is None else directions @ self.matrix) * self.scale
 
 
 class Readout(NamedTuple):
-    """The direct path from a site to the logits, up to the scale of the final norm."""
+    """The direct path from a site to the logits, up to the scale of the norms on it and before any soft-capping."""
 
     writes: Writes
     """From the site to the residual stream."""
 
     unembed: Float[Tensor, "d_model n_vocab"]
-    """Unembedding with the final norm's weight folded in, centred where that norm centres."""
+    """Unembedding with the final norm's weight folded in, centred where that norm centres, times what the model
+    multiplies its logits by."""
 
     def logits(self, directions: Float[Tensor, "n d_hook"]) -> Float[Tensor, "n n_vocab"]:
-        """Change of every logit per unit along each direction, the final norm's scale left out."""
+        """Change of every logit per unit along each direction, the scale of norms left out."""
         return self.writes.to_stream(directions) @ self.unembed
 
 

@@ -1,25 +1,28 @@
 """Subject models that Hugging Face's transformers runs."""
 
 import hashlib
+import inspect
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook
 from sparselex.lm.config import ModelConfig
-from sparselex.lm.families import OF_HEADS, Family
+from sparselex.lm.families import ADDED, OF_HEADS, READ_ONLY, Family
 from sparselex.lm.hookpoints import Location, family_of, locate, names, of_head
 from sparselex.lm.hooks import Visit
+from sparselex.lm.norms import linear
 from sparselex.lm.subject import Edit, HookPoint, Pass, Place, Readout, Writes, side_by_side
 from sparselex.lm.tokenizer import ModelTokenizer
 
 _OF_STREAM = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post")
-_ADDED = ("hook_attn_out", "hook_mlp_out")
 _PROJECTED = ("attn.hook_z", "mlp.hook_post")
 
 
@@ -37,8 +40,6 @@ class TransformersModel:
         text = self.hf.config.get_text_config()
         self.n_layers: int = text.num_hidden_layers
         self.d_model: int = text.hidden_size
-        self.n_heads: int = text.num_attention_heads
-        self.d_head: int = getattr(text, "head_dim", None) or self.d_model // self.n_heads
         self.n_vocab: int = text.vocab_size
         self.n_ctx: int = getattr(text, "max_position_embeddings", None) or 1 << 30
         self.device: torch.device = next(model.parameters()).device
@@ -74,7 +75,7 @@ class TransformersModel:
         hook = Hook(hook)
         if hook.head is not None:
             self.resolve(hook)
-            return self.d_head
+            return self.per_head(hook)[1]
         if hook not in self._widths:
             found = self.read(torch.zeros(1, 1, dtype=torch.long), self._names if hook in self._names else [hook])
             self._widths |= {Hook(name): value.shape[-1] for name, value in found.items()}
@@ -94,7 +95,11 @@ class TransformersModel:
         if whole.site not in OF_HEADS:
             todo = "choose such a site."
             raise UserError(f"{str(hook)!r} is not divided into heads.", "attn.hook_q, _k, _v or _z", todo)
-        return self.width(whole) // self.d_head, self.d_head
+        if whole.site in ("attn.hook_k", "attn.hook_v"):  # they may be fewer, and as wide as the queries
+            d_head = self.per_head(f"blocks.{whole.layer}.attn.hook_q")[1]
+            return self.width(whole) // d_head, d_head
+        n_heads = self.hf.config.get_text_config().num_attention_heads
+        return n_heads, self.width(whole) // n_heads
 
     def read(self, tokens: Int[Tensor, "batch ctx"], hooks: Sequence[str]) -> dict[str, Float[Tensor, "batch ctx _"]]:
         """Values at each hook, without gradients, by a pass that stops after the deepest of them."""
@@ -115,6 +120,10 @@ class TransformersModel:
         if not (logits or visit.read):
             return Pass(None, {})
         locations = {hook: self.resolve(hook) for hook in (*visit.edits, *visit.read)}
+        for hook in visit.edits:
+            if hook.site in READ_ONLY:
+                said = f"{str(hook)!r} can be read and not edited: the experts are chosen beside it."
+                raise UserError(said, "a site that something later reads", "edit hook_mlp_in or hook_mlp_out.")
         given = None
         with torch.set_grad_enabled(grad), visit.of(self.hf, locations, grad=grad, stops=not logits):
             given = self._forward(tokens.to(self.device)).logits
@@ -131,14 +140,16 @@ class TransformersModel:
         """How the values at `hook` come into the residual stream. Raises `UserError` for a site that does not write to
         it in one linear step."""
         hook = Hook(hook)
-        if self._family is None or hook.is_module or hook.site not in (*_OF_STREAM, *_ADDED, *_PROJECTED):
+        family = self._family
+        if family is None or hook.is_module or hook.site not in (*_OF_STREAM, *ADDED, *_PROJECTED):
             raise UserError(
                 f"{str(hook)!r} does not write to the residual stream in one linear step.",
                 "a residual, output, hook_z or mlp.hook_post site of a known architecture",
                 "leave logit effects out for this hook.",
             )
-        matrix = self._projection(hook) if hook.site in _PROJECTED else None
-        return Writes(matrix, adds=hook.site not in _OF_STREAM)
+        self.resolve(hook)
+        matrix = self._projection(family, hook) if hook.site in _PROJECTED else None
+        return Writes(matrix, adds=hook.site not in _OF_STREAM, scale=self._later(family, hook))
 
     def readout(self, hook: str) -> Readout:
         """The direct path from `hook` to the logits. Raises `UserError` like `writes`."""
@@ -150,10 +161,10 @@ class TransformersModel:
 
     @cached_property
     def _names(self) -> list[Hook]:
-        return names(self._family, self.n_layers)
+        return names(self._family, self.hf, self.n_layers)
 
     def _locate(self, hook: Hook) -> Location:
-        whole = locate(hook, self.hf, self._family, self.n_layers, self.n_heads)
+        whole = locate(hook, self.hf, self._family, self.n_layers)
         if hook.head is None:
             return whole
         n_heads, d_head = self.per_head(hook)
@@ -162,26 +173,45 @@ class TransformersModel:
             raise UserError(given, f"a head from 0 to {n_heads - 1}", "choose another head.")
         return of_head(whole, hook.head, d_head)
 
-    def _projection(self, hook: Hook) -> Tensor:
+    def _projection(self, family: Family, hook: Hook) -> Tensor:
         """How the values of a site are projected to the stream, `[width, d_model]`."""
         module = self.hf.get_submodule(self.resolve(hook).path)
         weight = module.weight.detach().float()
         rows = weight if type(module).__name__ == "Conv1D" else weight.T
-        return rows if hook.head is None else rows[hook.head * self.d_head : (hook.head + 1) * self.d_head]
+        if norm := family.sites[hook.site].through:
+            rows = linear(self.hf.get_submodule(f"{family.layers}.{hook.layer}.{norm}"), self.d_model).after(rows)
+        rows = rows * family.residual_scale(self.hf.config.get_text_config())
+        if hook.head is None:
+            return rows
+        d_head = self.per_head(hook)[1]
+        return rows[hook.head * d_head : (hook.head + 1) * d_head]
+
+    def _later(self, family: Family, hook: Hook) -> float:
+        """What the stream is multiplied by on its way from a site to the end."""
+        assert hook.layer is not None
+        if not family.block_scale:
+            return 1.0
+        first = hook.layer + (hook.site == "hook_resid_post")
+        scales = (attrgetter(f"{family.layers}.{layer}.{family.block_scale}") for layer in range(first, self.n_layers))
+        return math.prod((float(scale(self.hf)) for scale in scales), start=1.0)
 
     def _unembed(self) -> Tensor:
         assert self._family is not None
+        if not self._family.final_norm:
+            raise UserError(
+                f"The blocks of {self.name} normalise the stream itself, each anew.",
+                "a residual stream to which every block only adds",
+                "leave logit effects out for this model.",
+            )
         unembed = self.hf.get_output_embeddings().weight.detach().float().T
-        norm, offset = self.hf.get_submodule(self._family.final_norm), self._family.norm_offset
         if unembed.shape[0] != self.d_model:
             raise UserError(
                 f"{self.name} projects the stream before its unembedding.",
                 "an unembedding of the stream itself",
                 "leave logit effects out for this model.",
             )
-        if getattr(norm, "weight", None) is not None:
-            unembed = unembed * (norm.weight.detach().float() + offset)[:, None]
-        return unembed - unembed.mean(0, keepdim=True) if isinstance(norm, nn.LayerNorm) else unembed
+        norm = linear(self.hf.get_submodule(self._family.final_norm), self.d_model)
+        return norm.before(unembed) * self._family.logit_scale(self.hf.config.get_text_config())
 
     def _forward(self, tokens: Tensor) -> Any:
         if tokens.numel() and (int(tokens.min()) < 0 or int(tokens.max()) >= self.n_vocab):
@@ -191,4 +221,9 @@ class TransformersModel:
                 "use the corpus and the model of one tokenizer.",
             )
         # All ones: every token is read, padding too, which stands last and so is seen by no other.
-        return self.hf(input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False)
+        masks = {"attention_mask": torch.ones_like(tokens)} if self._takes_mask else {}
+        return self.hf(input_ids=tokens, use_cache=False, **masks)
+
+    @cached_property
+    def _takes_mask(self) -> bool:
+        return "attention_mask" in inspect.signature(self.hf.forward).parameters

@@ -1,0 +1,110 @@
+"""What load_model takes, and what it refuses in one message: weights of another architecture, models that see ahead."""
+
+import pytest
+import torch
+import transformers as hf
+from safetensors.torch import load_file, save_file
+
+from sparselex.base.errors import UserError
+from sparselex.lm.embedded import EMBEDDED
+from sparselex.lm.load import load_model
+
+SMALL = {
+    "vocab_size": 1024,
+    "hidden_size": 24,
+    "intermediate_size": 40,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 2,
+}
+
+
+def saved(folder, config, change=lambda tensors: None):
+    """A checkpoint with random weights and the embedded model's tokenizer, its tensors changed by hand."""
+    torch.manual_seed(0)
+    hf.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    hf.AutoTokenizer.from_pretrained(EMBEDDED["embedded"]).save_pretrained(folder)
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    return str(folder)
+
+
+def less(tensors):
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+
+
+def more(tensors):
+    tensors["model.layers.1.self_attn.k_norm.weight"] = torch.ones(6)
+
+
+def misshapen(tensors):
+    tensors["model.layers.0.mlp.up_proj.weight"] = torch.ones(41, 24)
+
+
+def no_head(tensors):
+    del tensors["lm_head.weight"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (less, r"missing: model\.layers\.1\.mlp\.up_proj\.weight"),
+        (more, r"read by nothing: model\.layers\.1\.self_attn\.k_norm\.weight"),
+        (misshapen, r"of another shape: model\.layers\.0\.mlp\.up_proj\.weight \[41, 24\] for \[40, 24\]"),
+        (no_head, r"missing: lm_head\.weight"),
+    ],
+)
+def test_weights_that_are_not_those_of_the_architecture(tmp_path, change, words):
+    with pytest.raises(UserError, match=words) as refused:
+        load_model(saved(tmp_path, hf.LlamaConfig(**SMALL, tie_word_embeddings=False), change))
+    assert len(str(refused.value).splitlines()) <= 4, "one message"
+
+
+def inverse_frequencies(tensors):
+    tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(3)
+
+
+def causal_masks(tensors):
+    tensors["transformer.h.0.attn.bias"] = torch.ones(1, 1, 32, 32)
+    tensors["transformer.h.0.attn.masked_bias"] = torch.tensor(-1e4)
+
+
+def masks_of_pythia(tensors):
+    tensors["gpt_neox.layers.0.attention.bias"] = torch.ones(1, 1, 32, 32).bool()
+    tensors["gpt_neox.layers.0.attention.masked_bias"] = torch.tensor(-1e4)
+    tensors["gpt_neox.layers.0.attention.rotary_emb.inv_freq"] = torch.ones(3)
+
+
+@pytest.mark.parametrize(
+    ("config", "change"),
+    [
+        (hf.LlamaConfig(**SMALL, tie_word_embeddings=True), lambda tensors: None),
+        (hf.LlamaConfig(**SMALL), inverse_frequencies),
+        (hf.GPT2Config(vocab_size=1024, n_embd=24, n_layer=2, n_head=4, n_positions=32), causal_masks),
+        (hf.GPTNeoXConfig(**SMALL), masks_of_pythia),
+    ],
+    ids=["tied", "inv_freq", "gpt2", "pythia"],
+)
+def test_what_is_tied_or_computed_anew_need_not_be_there_and_may_be(tmp_path, config, change):
+    model = load_model(saved(tmp_path, config, change))
+    torch.manual_seed(0)
+    made = hf.AutoModelForCausalLM.from_config(config)
+    tokens = torch.arange(8)[None]
+    torch.testing.assert_close(model.run(tokens).logits, made.eval()(tokens).logits)
+
+
+def bert(**options):
+    return hf.BertConfig(**SMALL, max_position_embeddings=32, **options)
+
+
+def test_a_model_that_sees_later_tokens_is_refused(tmp_path):
+    """Whatever its kind: an encoder's loss would be a figure like any other."""
+    with pytest.raises(UserError, match="sees later tokens"):
+        load_model(saved(tmp_path, bert()))
+
+
+def test_a_decoder_of_the_same_architecture_is_not(tmp_path):
+    assert load_model(saved(tmp_path, bert(is_decoder=True))).run(torch.arange(8)[None]).logits.shape == (1, 8, 1024)
