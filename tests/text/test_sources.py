@@ -147,13 +147,13 @@ def test_a_path_is_settled_and_a_name_is_not(tmp_path, monkeypatch):
     [
         ("a.json", b"{", "cannot be read"),
         ("a.json", b"[1]", "holds a int and no text"),
-        ("a.json", b'[{"id": 3}]', "holds the fields id and no text(?s:.)*rename the field"),
+        ("a.json", b'[{"id": 3}]', "holds the fields 'id' and no text(?s:.)*rename the field"),
         ("a.json", b'[{"text": ["a"]}]', "holds a list as text and no text"),
         ("a.txt", b"\xff\xfe\x00", "cannot be read"),
         ("a.txt", b"  \n ", "holds no text"),
         ("a.parquet", b"not parquet", "cannot be read"),
         ("a.json", b"[" * 100_000, "nested too deeply"),
-        ("a.jsonl", b'"one"\n' + b'{"a":' * 100_000, "nested too deeply"),
+        ("a.jsonl", b'{"a":' * 100_000, "nested too deeply"),
         ("a.jsonl", b"9" * 5_000, "too many digits"),
     ],
 )
@@ -168,13 +168,6 @@ def test_a_pipe_and_a_device_are_no_text(tmp_path):
     for source in (tmp_path / "pipe", "/dev/zero"):
         with pytest.raises(UserError, match="no regular file"):
             read(source)
-
-
-@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
-def test_half_a_character_is_no_text(tmp_path, name):
-    (tmp_path / name).write_text('{"text": "bad \\ud800 lone"}')
-    with pytest.raises(UserError, match=rf"document '{name}#0' of .* is no text: half a character(?s:.*)stands at 4"):
-        read(tmp_path / name)
 
 
 def test_names_that_are_no_utf8_are_written_out(tmp_path):

@@ -132,8 +132,8 @@ class Reads(Config):
     local folder or a GGUF file."""
 
     text: str = "stdlib"
-    """`stdlib` (the running Python's standard library), a file or folder (text, JSON, JSONL, Parquet), or a Hugging
-    Face dataset (NAME or NAME:SPLIT)."""
+    """`stdlib` (the running Python's standard library), a file or folder (text, JSON, JSONL, CSV, Parquet;
+    also .gz), or a Hugging Face dataset (NAME or NAME:SPLIT)."""
 
     hook: str | None = None
     """Where to read the model; `sparselex hooks MODEL` lists the names; several joined by + make a crosscoder. Left

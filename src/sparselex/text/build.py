@@ -1,8 +1,7 @@
 """Build the token corpus: documents read, split, tokenized and laid out in rows, once."""
 
 import contextlib
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,9 @@ from sparselex.base.staging import finished, stage
 from sparselex.text.config import CorpusConfig
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.division import division
-from sparselex.text.documents import Document
+from sparselex.text.documents import Document, Documents, Skipped
 from sparselex.text.layouts import LAYOUTS, Layout, RowFiles, join
+from sparselex.text.records import Left
 from sparselex.text.roles import Spans, role_table
 from sparselex.text.splits import SPLITS, Split, divided
 from sparselex.text.spool import Spool
@@ -25,7 +25,12 @@ from sparselex.text.tokenizer import Tokenizer
 
 
 def build_corpus(
-    documents: Iterable[Document], tokenizer: Tokenizer, config: CorpusConfig, to: Path | str, *, text_id: str = ""
+    documents: Iterable[Document | Skipped],
+    tokenizer: Tokenizer,
+    config: CorpusConfig,
+    to: Path | str,
+    *,
+    text_id: str = "",
 ) -> TokenCorpus:
     """Tokenize `documents` into a corpus at `to`; a corpus made from the same inputs is kept as it is.
 
@@ -34,13 +39,14 @@ def build_corpus(
     (nothing could be scored on it), and for a prompt that is longer than a row.
     """
     to = Path(to)
+    found = documents if isinstance(documents, Documents) else Documents(documents)
     inputs = _inputs(tokenizer, text_id or fingerprint(config.source))
     if not finished(to, "corpus", config, inputs):
-        documents = _opened(documents)
+        found.begin()
     with stage(to, "corpus", config, inputs) as staging:
         if staging.made:
             return TokenCorpus(to)
-        notes = _write(documents, tokenizer, config, staging.folder)
+        notes = _write(found, tokenizer, config, staging.folder)
         for split, share in zip(SPLITS, config.shares, strict=True):
             if share and not notes["n_documents"][split]:
                 raise UserError(
@@ -65,13 +71,7 @@ def _inputs(tokenizer: Tokenizer, text_id: str) -> dict[str, str]:
     return {"tokenizer": tokenizer.id, "text": text_id}
 
 
-def _opened(documents: Iterable[Document]) -> Iterator[Document]:
-    """The same with the first one taken: a text that cannot be read is refused before anything is written."""
-    iterator = iter(documents)
-    return itertools.chain(list(itertools.islice(iterator, 1)), iterator)
-
-
-def _write(documents: Iterable[Document], tokenizer: Tokenizer, config: CorpusConfig, folder: Path) -> dict[str, Any]:
+def _write(documents: Documents, tokenizer: Tokenizer, config: CorpusConfig, folder: Path) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         opened = {split: RowFiles(folder, split, tokenizer, config.n_ctx) for split in SPLITS}
         for rows in opened.values():
@@ -93,6 +93,7 @@ def _write(documents: Iterable[Document], tokenizer: Tokenizer, config: CorpusCo
         "bos_id": tokenizer.bos_id,
         "pad_id": opened["train"].pad_id,
         "roles": _write_roles(folder, [part.spans for part in parts.values()]),
+        "skipped": [Left(what=what, n=n, first=first).to_json() for what, (n, first) in taken.skipped.items()],
         "division": division(taken, splits, config).to_json(),
     }
     spool.path.unlink()

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from sparselex.base.errors import UserError
-from sparselex.text.documents import Document
-from sparselex.text.files import document_of
+from sparselex.text.documents import Document, Skipped
+from sparselex.text.fields import documents_of
 
 
-def dataset_documents(source: str) -> Iterator[Document]:
+def dataset_documents(source: str) -> Iterator[Document | Skipped]:
     """Rows of the dataset `NAME` or `NAME:SPLIT` (`train` where none is named). Raises `UserError` for one that cannot
     be loaded."""
     name, _, split = source.partition(":")
@@ -22,8 +22,7 @@ def dataset_documents(source: str) -> Iterator[Document]:
 
     try:
         rows = datasets.load_dataset(name, split=split or "train", streaming=True)
-        for number, row in enumerate(rows):
-            yield document_of(row, f"{name}#{number}", f"dataset {name}, row {number}")
+        yield from documents_of(rows, name, lambda number: f"dataset {name}, row {number}")
     except UserError:
         raise
     except Exception as error:  # a door: the library raises many kinds for one cause, an unreachable dataset

@@ -6,6 +6,25 @@ from typing import Any
 from sparselex.base.config import Config
 
 
+class Left(Config):
+    """What was read with a text and left out of the corpus. In the corpus' notes."""
+
+    what: str
+    """What was left out, in the plural."""
+
+    n: int
+    """How many; of a text that was read in part, those that were met."""
+
+    first: str
+    """Where the first of them is, and what is wrong with it."""
+
+    @classmethod
+    def said(cls, notes: Mapping[str, Any]) -> str:
+        """In words what the `notes` of a corpus say of it: empty where that is nothing."""
+        left = [cls.parse(values) for values in notes.get("skipped", [])]
+        return "skipped: " + ", ".join(f"{one.what} ({one.n:,})" for one in left) if left else ""
+
+
 class Division(Config):
     """How well apart the splits of a corpus are: how many documents are copies, how much of test stands in train, how
     much of it the model has learned. In the corpus' notes."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sparselex.base.progress import progress
 from sparselex.text.config import CorpusConfig
 from sparselex.text.copies import Copies
-from sparselex.text.documents import Document
+from sparselex.text.documents import Document, Documents
 from sparselex.text.roles import Spans
 from sparselex.text.splits import is_held_out
 from sparselex.text.spool import Spool
@@ -36,9 +36,12 @@ class Taken(NamedTuple):
     spool: Spool
     """Their tokens."""
 
+    skipped: dict[str, tuple[int, str]]
+    """What was read and is not among them (`Documents.skipped`)."""
+
 
 def take(
-    documents: Iterable[Document],
+    documents: Documents,
     tokenizer: Tokenizer,
     config: CorpusConfig,
     spans_of: Callable[[Document, list[int]], Spans],
@@ -62,7 +65,7 @@ def take(
                 break
     spool.close()
     groups = copies.groups().tolist() if copies else list(range(len(names)))
-    return Taken(names, spans, groups, copies.scale if copies else None, spool)
+    return Taken(names, spans, groups, copies.scale if copies else None, spool, documents.skipped)
 
 
 class _Room:
