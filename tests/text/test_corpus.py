@@ -35,7 +35,7 @@ class ByteBPE:
     eos_id = pad_id = 0
 
     def __init__(self, bos: bool):
-        self.bos_id = 0 if bos else None
+        self.bos_id, self.adds_bos = (0, True) if bos else (None, False)
         alphabet = pre_tokenizers.ByteLevel.alphabet()
         self._tokenizer = HFTokenizer(models.BPE())
         self._tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

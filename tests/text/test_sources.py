@@ -53,7 +53,7 @@ def test_a_long_plain_file_alone_is_cut_into_parts_that_join_again(tmp_path):
 
 
 def test_the_standard_library_is_text_on_every_python():
-    documents = {name: text for name, text, _ in load_documents("stdlib") if "/" not in name}
+    documents = {one.name: one.text for one in load_documents("stdlib") if "/" not in one.name}
     assert "def dumps" not in documents["abc.py"] and "class ABC" in documents["abc.py"] and len(documents) > 100
 
 
@@ -118,7 +118,7 @@ def test_nothing_is_opened_before_a_document_is_asked_for(tmp_path):
 
 @pytest.mark.parametrize("name", ["teknium/OpenHermes-2.5", "owner/name.v1:train", "c4.en"])
 def test_a_name_with_a_dot_may_be_a_datasets(name, monkeypatch):
-    monkeypatch.setattr(sources, "dataset_documents", lambda source: iter([Document(source, "words")]))
+    monkeypatch.setattr(sources, "dataset_documents", lambda source, field: iter([Document(source, "words")]))
     assert read(name) == [(name, "words")]
 
 
@@ -126,7 +126,7 @@ def test_a_name_with_a_dot_may_be_a_datasets(name, monkeypatch):
     "name", ["stories.json", "lab/stories.TXT", "code.py", "./stories", "~/no-such", "/nowhere/at-all"]
 )
 def test_what_looks_like_a_path_is_no_datasets_name(name, monkeypatch):
-    monkeypatch.setattr(sources, "dataset_documents", lambda source: pytest.fail("the hub was asked"))
+    monkeypatch.setattr(sources, "dataset_documents", lambda source, field: pytest.fail("the hub was asked"))
     with pytest.raises(UserError, match="does not exist"):
         read(name)
 
@@ -147,7 +147,7 @@ def test_a_path_is_settled_and_a_name_is_not(tmp_path, monkeypatch):
     [
         ("a.json", b"{", "cannot be read"),
         ("a.json", b"[1]", "holds a int and no text"),
-        ("a.json", b'[{"id": 3}]', "holds the fields 'id' and no text(?s:.)*rename the field"),
+        ("a.json", b'[{"id": 3}]', "holds the fields 'id' and no text(?s:.)*name the field"),
         ("a.json", b'[{"text": ["a"]}]', "holds a list as text and no text"),
         ("a.txt", b"\xff\xfe\x00", "cannot be read"),
         ("a.txt", b"  \n ", "holds no text"),

@@ -16,6 +16,7 @@ from sparselex.text.corpus import TokenCorpus
 from sparselex.text.division import division
 from sparselex.text.documents import Document, Documents, Skipped
 from sparselex.text.layouts import LAYOUTS, Layout, RowFiles, join
+from sparselex.text.mixture import Mixture
 from sparselex.text.records import Left
 from sparselex.text.roles import Spans, role_table
 from sparselex.text.splits import SPLITS, Split, divided
@@ -25,7 +26,7 @@ from sparselex.text.tokenizer import Tokenizer
 
 
 def build_corpus(
-    documents: Iterable[Document | Skipped],
+    documents: Iterable[Document | Skipped] | Mixture,
     tokenizer: Tokenizer,
     config: CorpusConfig,
     to: Path | str,
@@ -39,7 +40,7 @@ def build_corpus(
     (nothing could be scored on it), and for a prompt that is longer than a row.
     """
     to = Path(to)
-    found = documents if isinstance(documents, Documents) else Documents(documents)
+    found = documents if isinstance(documents, Documents | Mixture) else Documents(documents)
     inputs = _inputs(tokenizer, text_id or fingerprint(config.source))
     if not finished(to, "corpus", config, inputs):
         found.begin()
@@ -71,7 +72,7 @@ def _inputs(tokenizer: Tokenizer, text_id: str) -> dict[str, str]:
     return {"tokenizer": tokenizer.id, "text": text_id}
 
 
-def _write(documents: Documents, tokenizer: Tokenizer, config: CorpusConfig, folder: Path) -> dict[str, Any]:
+def _write(documents: Documents | Mixture, tokenizer: Tokenizer, config: CorpusConfig, folder: Path) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         opened = {split: RowFiles(folder, split, tokenizer, config.n_ctx) for split in SPLITS}
         for rows in opened.values():
@@ -94,6 +95,7 @@ def _write(documents: Documents, tokenizer: Tokenizer, config: CorpusConfig, fol
         "pad_id": opened["train"].pad_id,
         "roles": _write_roles(folder, [part.spans for part in parts.values()]),
         "skipped": [Left(what=what, n=n, first=first).to_json() for what, (n, first) in taken.skipped.items()],
+        "parts": [part.to_json() for part in taken.parts],
         "division": division(taken, splits, config).to_json(),
     }
     spool.path.unlink()

@@ -25,6 +25,12 @@ class CorpusConfig(Config):
     source: str
     """Where the documents come from, as given; part of the corpus's identity."""
 
+    text_field: str = ""
+    """Field of a record that holds its text, its token ids or its messages; empty for the one that is found."""
+
+    documents: Literal["file", "line"] = "file"
+    """Whether a plain file is one document, or each of its lines."""
+
     n_ctx: RowTokens = 128
     """Tokens in a row, BOS included."""
 
@@ -61,11 +67,10 @@ class CorpusConfig(Config):
         """The fields as they are kept with the corpus and decide which one it is. What earlier versions did has no word
         there, so that theirs are the same corpora still; `as_kept` reads it."""
         values = super().to_json()
-        return {
-            name: value
-            for name, value in values.items()
-            if (name, value) not in (("copies", "apart"), ("held_out", None))
-        }
+        return {name: value for name, value in values.items() if (name, value) not in _EARLIER}
+
+
+_EARLIER = (("copies", "apart"), ("held_out", None), ("text_field", ""), ("documents", "file"))
 
 
 def as_kept(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,13 @@
 """What a text is made of, and what a source of texts offers."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from sparselex.base.errors import UserError
+
+Message = Mapping[str, str]
+"""A message of a chat: its `role` and its `content`."""
 
 
 class Document(NamedTuple):
@@ -19,6 +22,12 @@ class Document(NamedTuple):
     roles: Any = None
     """Named parts of a prompt as its record brings them: name to [start, end) in characters. Only a corpus of prompts
     looks at them, and checks them."""
+
+    ids: Sequence[int] | None = None
+    """Its tokens, where it comes tokenized; its text is then empty until a tokenizer gives it back."""
+
+    messages: Sequence[Message] | None = None
+    """The messages of a chat, which a tokenizer's template makes one text of; `text` is then what they say."""
 
 
 class Skipped(NamedTuple):
@@ -59,13 +68,18 @@ class Documents:
             if isinstance(item, Document):
                 self._is_empty = False
                 return item
-            n, where = self.skipped.get(item.what, (0, item.where))
-            self.skipped[item.what] = n + 1, where
+            self.skip(item)
         if self._source and self._is_empty:
-            raise self._no_text()
+            raise self.no_text()
         raise StopIteration
 
-    def _no_text(self) -> UserError:
+    def skip(self, item: Skipped) -> None:
+        """Count something that was skipped."""
+        n, where = self.skipped.get(item.what, (0, item.where))
+        self.skipped[item.what] = n + 1, where
+
+    def no_text(self) -> UserError:
+        """What is said where there is no document, with what was skipped."""
         skipped = "; ".join(f"{n:,} {what}, the first: {where}" for what, (n, where) in self.skipped.items())
         return UserError(
             f"The text source {self._source!r} holds no text" + (f" ({skipped})." if skipped else "."),
@@ -78,7 +92,7 @@ class Documents:
 def _checked(item: Document | Skipped) -> Document | Skipped:
     if isinstance(item, Skipped):
         return item
-    if not item.text.strip():
+    if not (item.ids if item.ids is not None else item.text.strip()):
         return Skipped("empty documents", item.name)
     fault = half_character(item.text)
     return Skipped(HALVED, f"{item.name}: {fault}") if fault else item

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import pyarrow
 import pyarrow.parquet
@@ -25,27 +25,42 @@ lines."""
 _LONGEST_CELL = 2**31 - 1
 """Characters in a cell of a table: as many as its reader can be told."""
 
+
+class Reading(NamedTuple):
+    """How documents are found in what a source holds."""
+
+    text_field: str = ""
+    """Field of a record that holds its text, its tokens or its messages; empty for those that are looked for."""
+
+    documents: Literal["file", "line"] = "file"
+    """Whether a plain file is a document, or each of its lines."""
+
+
+READING = Reading()
+"""Where nothing is said of it."""
+
 Found = Iterator[Document | Skipped]
 """Documents, and what was skipped among them."""
 
 
-def file_documents(path: Path) -> Found:
+def file_documents(path: Path, how: Reading = READING) -> Found:
     """Documents of a file or of all files of a folder, in the order of their names. Raises `UserError` naming the file
     that cannot be read; in a folder, it is skipped."""
-    return _folder(path) if path.is_dir() else _lone_file(path)
+    return _folder(path, how) if path.is_dir() else _lone_file(path, how)
 
 
-def _folder(folder: Path) -> Found:
+def _folder(folder: Path, how: Reading) -> Found:
     for name, path in text_files(folder):
         try:
-            yield from _file(path, name)
+            yield from _file(path, name, how)
         except UserError as error:
             yield Skipped("files that cannot be read as text", error.given)
 
 
-def _lone_file(path: Path) -> Found:
-    for item in _file(path, named(path.name)):
-        if isinstance(item, Skipped) or ending_of(path) in READERS or len(item.text) <= 2 * PART_LENGTH:
+def _lone_file(path: Path, how: Reading) -> Found:
+    for item in _file(path, named(path.name), how):
+        is_whole = ending_of(path) in READERS or how.documents == "line"
+        if isinstance(item, Skipped) or is_whole or len(item.text) <= 2 * PART_LENGTH:
             yield item
         else:
             yield from (Document(f"{item.name}@{start}", part) for start, part in _parts(item.text))
@@ -60,9 +75,9 @@ def _parts(text: str) -> Iterator[tuple[int, str]]:
         start = end
 
 
-def _file(path: Path, name: str) -> Found:
+def _file(path: Path, name: str, how: Reading) -> Found:
     try:
-        yield from READERS.get(ending_of(path), _plain)(path, name)
+        yield from READERS.get(ending_of(path), _plain)(path, name, how)
     except (OSError, ValueError, csv.Error, *CUT) as error:
         raise UserError(
             f"The text file {path} cannot be read: {error}.",
@@ -71,8 +86,17 @@ def _file(path: Path, name: str) -> Found:
         ) from None
 
 
-def _plain(path: Path, name: str) -> Found:
+def _plain(path: Path, name: str, how: Reading) -> Found:
+    if how.text_field:
+        raise UserError(
+            f"The field {how.text_field} was asked for, and {path} is plain text.",
+            "JSON, JSON lines, CSV, TSV or Parquet, whose records have fields",
+            "leave --text-field out.",
+        )
     with opened_text(path) as file:
+        if how.documents == "line":
+            yield from _records(map(_text_line, _lines(file)), path, name, how)
+            return
         parts = whole(file).decode().split("<|endoftext|>")
     if len(parts) == 1:
         yield Document(name, parts[0])
@@ -80,7 +104,14 @@ def _plain(path: Path, name: str) -> Found:
         yield from (Document(f"{name}#{number}", part) for number, part in enumerate(parts) if part.strip())
 
 
-def _json(path: Path, name: str) -> Found:
+def _text_line(line: bytes) -> Any:
+    try:
+        return line.decode().rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        return Broken(str(error))
+
+
+def _json(path: Path, name: str, how: Reading) -> Found:
     with opened_text(path) as file:
         text = whole(file).decode()
     try:
@@ -88,13 +119,13 @@ def _json(path: Path, name: str) -> Found:
     except json.JSONDecodeError as error:
         if not error.msg.startswith("Extra data"):
             raise
-        return _jsonl(path, name)  # one value behind another: lines under the name of a whole
-    return _records(values if isinstance(values, list) else [values], path, name)
+        return _jsonl(path, name, how)  # one value behind another: lines under the name of a whole
+    return _records(values if isinstance(values, list) else [values], path, name, how)
 
 
-def _jsonl(path: Path, name: str) -> Found:
+def _jsonl(path: Path, name: str, how: Reading) -> Found:
     with opened_text(path) as file:
-        yield from _records(map(_json_line, _lines(file)), path, name)
+        yield from _records(map(_json_line, _lines(file)), path, name, how)
 
 
 def _json_line(line: bytes) -> Any:
@@ -108,7 +139,7 @@ def _lines(file: Binary) -> Iterator[bytes]:
     return (line for line in file if line.strip())
 
 
-def _table(path: Path, name: str) -> Found:
+def _table(path: Path, name: str, how: Reading) -> Found:
     """Rows of a table whose first line names its columns."""
     csv.field_size_limit(_LONGEST_CELL)
     # newline="" keeps the bytes: reading must not turn \r\n into \n. What is no UTF-8 becomes half characters, in the
@@ -123,8 +154,8 @@ def _table(path: Path, name: str) -> Found:
         rows = csv.reader(text, delimiter=delimiter, strict=True)
         header = next(rows, None)
         if header is not None:
-            columns_of(header, str(path))
-            yield from _records(_rows(rows, header), path, name)
+            columns_of(header, str(path), how.text_field)
+            yield from _records(_rows(rows, header), path, name, how)
 
 
 def _delimiter(path: Path, first: str) -> str:
@@ -147,13 +178,13 @@ def _rows(rows: Iterator[list[str]], header: list[str]) -> Iterator[Any]:
             yield Broken(f"it has {len(row)} cells, and the first line {len(header)}")
 
 
-def _parquet(path: Path, name: str) -> Found:
+def _parquet(path: Path, name: str, how: Reading) -> Found:
     try:
         with _seekable(path) as source:
             table = pyarrow.parquet.ParquetFile(source)
-            columns = columns_of(table.schema_arrow.names, str(path))
+            columns = columns_of(table.schema_arrow.names, str(path), how.text_field)
             batches = table.iter_batches(batch_size=256, columns=columns)
-            yield from _records((value for batch in batches for value in batch.to_pylist()), path, name)
+            yield from _records((value for batch in batches for value in batch.to_pylist()), path, name, how)
     except pyarrow.ArrowException as error:
         raise OSError(str(error)) from error
 
@@ -176,5 +207,5 @@ READERS = {
 """Readers by the ending of a file's name; any other file is plain text."""
 
 
-def _records(values: Iterable[Any], path: Path, name: str) -> Found:
-    return documents_of(values, name, lambda number: f"{path}, record {number}")
+def _records(values: Iterable[Any], path: Path, name: str, how: Reading) -> Found:
+    return documents_of(values, name, lambda number: f"{path}, record {number}", how.text_field)

@@ -6,7 +6,7 @@ from sparselex.activations.config import HarvestConfig
 from sparselex.base.artifacts import Manifest, open_artifact
 from sparselex.recipes.config import Beginning
 from sparselex.recipes.stage import Stage
-from sparselex.text.records import Division, Left
+from sparselex.text.records import Division, Left, Part
 
 
 class Harvest(Stage, Beginning, HarvestConfig):
@@ -35,4 +35,6 @@ def read_text(corpus: Manifest) -> str:
     splits = ", ".join(f"{split} {n:,}" for split, n in documents.items())
     said = f"{n_tokens:,} tokens of {sum(documents.values()):,} documents ({splits})"
     said += f"; fewer than the {wanted:,} asked for" if wanted and n_tokens < wanted else ""
-    return "; ".join(filter(None, [said, Left.said(corpus.notes), Division.said(corpus.notes)]))
+    return "; ".join(
+        filter(None, [said, Part.said(corpus.notes), Left.said(corpus.notes), Division.said(corpus.notes)])
+    )
