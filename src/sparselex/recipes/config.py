@@ -30,6 +30,7 @@ _OF_TEXT = {
     "documents": "documents",
     "n_tokens": "n_tokens",
     "n_ctx": "n_ctx",
+    "bos": "bos",
 }
 """Fields of `Beginning` by where in a run's configuration they stand; those of models are both models'."""
 
@@ -166,6 +167,10 @@ class Reads(Config):
 
     n_ctx: Annotated[RowTokens, Option("--context")] = 128
     """Tokens in a row of the corpus."""
+
+    bos: Literal["auto", "always", "never"] = "auto"
+    """Whether every row begins with the tokenizer's token for that: auto where the tokenizer itself begins a text with
+    it, always, or never."""
 
     device: str = "cpu"
     """Where the model runs and dictionaries are trained: cpu, cuda, cuda:1."""

@@ -15,7 +15,7 @@ from sparselex.text.config import CorpusConfig
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.division import division
 from sparselex.text.documents import Document, Documents, Skipped
-from sparselex.text.layouts import LAYOUTS, Layout, RowFiles, join
+from sparselex.text.layouts import LAYOUTS, Layout, RowFiles, bos_of, join
 from sparselex.text.mixture import Mixture
 from sparselex.text.records import Left
 from sparselex.text.roles import Spans, role_table
@@ -73,8 +73,9 @@ def _inputs(tokenizer: Tokenizer, text_id: str) -> dict[str, str]:
 
 
 def _write(documents: Documents | Mixture, tokenizer: Tokenizer, config: CorpusConfig, folder: Path) -> dict[str, Any]:
+    bos_id = bos_of(tokenizer, config)
     with contextlib.ExitStack() as stack:
-        opened = {split: RowFiles(folder, split, tokenizer, config.n_ctx) for split in SPLITS}
+        opened = {split: RowFiles(folder, split, tokenizer, config.n_ctx, bos_id) for split in SPLITS}
         for rows in opened.values():
             stack.enter_context(contextlib.closing(rows))
         parts = {split: LAYOUTS[config.layout](rows, tokenizer) for split, rows in opened.items()}
@@ -91,7 +92,7 @@ def _write(documents: Documents | Mixture, tokenizer: Tokenizer, config: CorpusC
         "n_documents": {split: splits.count(split) for split in SPLITS},
         "n_rows": {split: rows.n_rows for split, rows in opened.items()},
         "n_padding": {split: rows.n_padding for split, rows in opened.items()},
-        "bos_id": tokenizer.bos_id,
+        "bos_id": bos_id,
         "pad_id": opened["train"].pad_id,
         "roles": _write_roles(folder, [part.spans for part in parts.values()]),
         "skipped": [Left(what=what, n=n, first=first).to_json() for what, (n, first) in taken.skipped.items()],

@@ -32,7 +32,11 @@ class CorpusConfig(Config):
     """Whether a plain file is one document, or each of its lines."""
 
     n_ctx: RowTokens = 128
-    """Tokens in a row, BOS included."""
+    """Tokens in a row, BOS included where there is one."""
+
+    bos: Literal["auto", "always", "never"] = "auto"
+    """Whether every row begins with the tokenizer's BOS: `auto` where the tokenizer itself begins a text with it,
+    `always` where it has one, or `never`."""
 
     layout: Literal["packed", "prompts"] = "packed"
     """`packed`: documents one after another, cut where a row ends; `prompts`: one document a row, padded behind it."""
@@ -70,9 +74,11 @@ class CorpusConfig(Config):
         return {name: value for name, value in values.items() if (name, value) not in _EARLIER}
 
 
-_EARLIER = (("copies", "apart"), ("held_out", None), ("text_field", ""), ("documents", "file"))
+_EARLIER = (("copies", "apart"), ("held_out", None), ("text_field", ""), ("documents", "file"), ("bos", "always"))
+"""What earlier versions did, and has no word in a corpus' configuration."""
 
 
 def as_kept(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a corpus or run on disk: one of before near copies were looked for says nothing of them."""
-    return {"copies": "apart", **values}
+    """The fields of a corpus or run on disk. One of before near copies were looked for says nothing of them; one of
+    before the BOS was a choice begins every row with it."""
+    return {"copies": "apart", "bos": "always", **values}

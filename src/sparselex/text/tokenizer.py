@@ -17,7 +17,7 @@ class Tokenizer(Protocol):
     """Bytes of every token and the ids of special tokens."""
 
     bos_id: int | None
-    """Token put at the start of every row, or None."""
+    """Token that may begin a row, or None."""
 
     adds_bos: bool
     """Whether the tokenizer itself begins a text with that token, or says that its model was trained so."""
