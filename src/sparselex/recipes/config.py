@@ -1,7 +1,7 @@
 """What a run reads: its model, its text and its place in the model, and how a run is begun."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -24,7 +24,14 @@ _OF_MODELS = {
     "attention": "attention",
     "trust_remote_code": "trust_remote_code",
 }
-_OF_TEXT = {"text": "source", "n_tokens": "n_tokens", "n_ctx": "n_ctx"}
+_OF_TEXT = {
+    "text": "source",
+    "text_field": "text_field",
+    "documents": "documents",
+    "n_tokens": "n_tokens",
+    "n_ctx": "n_ctx",
+    "bos": "bos",
+}
 """Fields of `Beginning` by where in a run's configuration they stand; those of models are both models'."""
 
 _PATHS: dict[str, Callable[[str], str]] = {"text": settled, "model": settled_model, "second_model": settled_model}
@@ -109,10 +116,11 @@ class RunConfig(Config):
     def _divided_anew(self, told: "RunConfig") -> "RunConfig":
         """What was `told`, its text divided as a new run's where another model or another text is to be read; else as
         the run has it: one that goes on stays with the corpus of an earlier version."""
-        names = told.model.name, told.text.source
-        if names == (self.model.name, self.text.source):
+        if told.model.name == self.model.name and all(
+            getattr(told.text, name) == getattr(self.text, name) for name in ("source", "text_field", "documents")
+        ):
             return told
-        divided = {"copies": "together", "held_out": _held_out(*names)}
+        divided = {"copies": "together", "held_out": _held_out(told.model.name, told.text.source)}
         return told.model_copy(update={"text": told.text.model_copy(update=divided)})
 
 
@@ -132,8 +140,16 @@ class Reads(Config):
     local folder or a GGUF file."""
 
     text: str = "stdlib"
-    """`stdlib` (the running Python's standard library), a file or folder (text, JSON, JSONL, Parquet), or a Hugging
-    Face dataset (NAME or NAME:SPLIT)."""
+    """`stdlib` (the running Python's standard library), a file or folder (text, JSON, JSONL, CSV, Parquet;
+    also .gz), a Hugging Face dataset (NAME, NAME:SPLIT or NAME:CONFIGURATION:SPLIT), or a mixture by shares of tokens
+    (A@0.7+B@0.3)."""
+
+    text_field: str = ""
+    """Field of a record that holds its text, or its token ids, or the messages of a chat; a.b for one inside another.
+    Left out, the first of text, content, story, document and messages."""
+
+    documents: Literal["file", "line"] = "file"
+    """What a document is in plain text: file, or line."""
 
     hook: str | None = None
     """Where to read the model; `sparselex hooks MODEL` lists the names; several joined by + make a crosscoder. Left
@@ -151,6 +167,10 @@ class Reads(Config):
 
     n_ctx: Annotated[RowTokens, Option("--context")] = 128
     """Tokens in a row of the corpus."""
+
+    bos: Literal["auto", "always", "never"] = "auto"
+    """Whether every row begins with the tokenizer's token for that: auto where the tokenizer itself begins a text with
+    it, always, or never."""
 
     device: str = "cpu"
     """Where the model runs and dictionaries are trained: cpu, cuda, cuda:1."""
