@@ -56,6 +56,8 @@ def to_crosscoder(cfg: dict[str, Any], tensors: Tensors) -> EncoderDictionary:
     """A ReLU or JumpReLU crosscoder. Raises `UserError` for latents that open at each site by themselves."""
     if "encoder.weight" not in tensors:
         raise tensors.another("it is no crosscoder of dictionary_learning: it holds no 'encoder.weight'")
+    if len(shape := tensors.shape("encoder.weight")) != 3:
+        raise tensors.another(f"tensor 'encoder.weight' has shape {list(shape)}, not [any, any, any]")
     encoder = tensors.take("encoder.weight", -1, -1, -1)
     n, d, d_sae = encoder.shape
     if n < 2:

@@ -23,8 +23,8 @@ from sparselex.training.measure import fvu
 
 _log = logging.getLogger(__name__)
 
-SAMPLE_ROWS = 32
-"""Rows on which an imported dictionary is tried: a few thousand tokens, enough to see that it is none for this
+SAMPLE_ROWS, SAMPLE_TOKENS = 32, 4096
+"""Rows on which an imported dictionary is tried, and as many tokens at most: enough to see that it is none for this
 place."""
 
 DENSE = 4
@@ -159,7 +159,8 @@ def sample_of(run: Run, dictionary: TrainableDictionary) -> dict[str, Any]:
     split: Split | None = next((name for name in ("validation", "test", "train") if len(ranges[name])), None)
     if split is None:
         return {"skipped": "the text has no rows"}
-    batches = list(run.reader.batches([split], most_rows=SAMPLE_ROWS))
+    n_rows = max(1, min(SAMPLE_ROWS, SAMPLE_TOKENS // run.corpus.n_ctx))
+    batches = list(run.reader.batches([split], most_rows=n_rows))
     x = torch.cat([batch.x for batch in batches])
     if not len(x):
         return {"skipped": "the rows have no text"}
