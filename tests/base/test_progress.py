@@ -9,6 +9,7 @@ from sparselex.base.progress import progress
 @pytest.fixture
 def said(monkeypatch, capsys):
     """What is printed where every step is one after which something is said."""
+    monkeypatch.setattr(bars, "FIRST_LINE_AFTER", 0)
     monkeypatch.setattr(bars, "SECONDS_BETWEEN_LINES", 0)
     return lambda: capsys.readouterr().err
 

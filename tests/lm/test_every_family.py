@@ -46,6 +46,16 @@ def test_the_stream_is_that_of_the_library(subject):
     torch.testing.assert_close(subject.run(TOKENS).logits, out.logits)
 
 
+def test_logits_follow_from_what_the_unembedding_reads(subject):
+    """Scaled and capped ones too, with an edit and without: nobody needs those of a whole batch."""
+    assert subject._behind is not None, "known of every family here"
+    halved = {"blocks.1.hook_resid_pre": lambda x: x / 2}
+    for edits in (None, halved):
+        last = subject.last(TOKENS, edits)
+        expected = subject.run(TOKENS, edits=edits).logits
+        torch.testing.assert_close(subject.predict(last.flatten(0, 1)).view_as(expected), expected)
+
+
 def test_what_a_block_adds_is_what_attention_and_mlp_give(subject):
     for layer in range(2):
         sites = sites_of(subject, layer)

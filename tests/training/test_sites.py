@@ -9,7 +9,7 @@ from sparselex.activations.source import Batch
 from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Sites
-from sparselex.causal.splice import divergences, logits_of, spliced_logits
+from sparselex.causal.splice import divergences, log_probabilities, replaced
 from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.lm.load import load_model
 from sparselex.training.adam import Adam
@@ -164,8 +164,8 @@ def test_a_term_of_the_loss_can_run_the_model(small_index, tmp_path):
         here = torch.zeros(len(rows), corpus.n_ctx, dtype=torch.bool)
         here[np.searchsorted(rows, step.positions // corpus.n_ctx), step.positions % corpus.n_ctx] = True
         x_hat = step.x_hat / scale
-        spliced = spliced_logits(model, tokens, hook, lambda _: x_hat, here, grad=True)
-        kl = divergences(logits_of(model, tokens), spliced).mean()
+        spliced = model.run(tokens, edits={hook: replaced(lambda _: x_hat, here)}, grad=True).logits
+        kl = divergences(log_probabilities(model.run(tokens).logits), log_probabilities(spliced))[:, :-1].mean()
         before = torch.autograd.grad(kl, [step.dictionary.W_dec, step.dictionary.W_enc], retain_graph=True)
         seen.append((float(kl.detach()), *(float(g.abs().max()) for g in before)))
         return 300 * kl

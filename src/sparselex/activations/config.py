@@ -23,8 +23,8 @@ class HarvestConfig(Config):
     splits: tuple[Split, ...] = Field(default=("train",), min_length=1)
     """Splits of the corpus."""
 
-    batch_rows: BatchRows = 32
-    """Rows of the corpus in a forward pass."""
+    batch_rows: BatchRows | None = None
+    """Rows in a forward pass; left out, as many as there is memory for, 32 at most."""
 
     shard_rows: Count = 1024
     """Rows of the corpus in a shard, a multiple of `batch_rows` for full speed."""

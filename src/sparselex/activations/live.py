@@ -13,6 +13,7 @@ from torch import Tensor
 from sparselex.activations.masks import within_norm
 from sparselex.activations.source import Batch, check_finite
 from sparselex.base.errors import UserError
+from sparselex.base.memory import free_memory
 from sparselex.base.sites import Hook, Sites
 from sparselex.lm.subject import Place, Readable
 from sparselex.text.rows import TokenRows, positions_in
@@ -23,17 +24,34 @@ _MEDIAN_TOKENS = 2048
 for them."""
 
 
+_MOST_ROWS = 32
+"""Rows in a forward pass at most: more are no faster."""
+
+_PASS_BYTES = 2**30
+"""Memory that a forward pass may have in use."""
+
+
+def rows_at_once(model: Readable, n_ctx: int) -> int:
+    """Rows in a forward pass where nobody says how many: those that a gibibyte holds, or a quarter of what memory is
+    free where that is less; 32 at most."""
+    free = free_memory() if model.device.type == "cpu" else None
+    room = _PASS_BYTES if free is None else min(_PASS_BYTES, free // 4)
+    return max(1, min(_MOST_ROWS, room // (model.bytes_per_token * n_ctx)))
+
+
 class Reader:
     """Activations at some sites over the rows of a corpus, those of several hooks side by side, masked tokens left out;
     where the sites have a target, its values beside them.
 
     The median norm of each site is measured once, over the first rows of the training split and without the tokens that
     are left out, so that what counts as an outlier does not depend on the batch. `n_outliers` counts the tokens left
-    out for their norm so far. Nothing is read before it is asked for.
+    out for their norm so far. Nothing is read before it is asked for. Without `batch_rows` a forward pass takes as many
+    rows as there is memory for.
     """
 
-    def __init__(self, model: Readable, corpus: TokenRows, sites: Sites, *, batch_rows: int = 32):
-        self.model, self.corpus, self.sites, self.batch_rows = model, corpus, sites, batch_rows
+    def __init__(self, model: Readable, corpus: TokenRows, sites: Sites, *, batch_rows: int | None = None):
+        self.model, self.corpus, self.sites = model, corpus, sites
+        self.batch_rows = batch_rows or rows_at_once(model, corpus.n_ctx)
         self.n_outliers = 0
         self._seen: dict[bytes, Batch] = {}
 

@@ -10,8 +10,8 @@ class DiffConfig(Config):
     n_rows: Count = 2000
     """Rows of the test split, spread evenly over it."""
 
-    batch_rows: BatchRows = 32
-    """Rows in a forward pass."""
+    batch_rows: BatchRows | None = None
+    """Rows in a forward pass; left out, as many as there is memory for, 32 at most."""
 
     n_shown: Count = 20
     """Latents of each model named in the summary; the table has all."""

@@ -19,8 +19,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
-SECONDS_BETWEEN_LINES = 30
-"""Where no bar can be drawn, a log tells with a line this often that work goes on."""
+FIRST_LINE_AFTER, SECONDS_BETWEEN_LINES = 10, 30
+"""Where no bar can be drawn, a log tells with a line this often that work goes on, the first of them sooner: by then
+there is a rate to tell."""
 
 
 class Bar:
@@ -44,7 +45,7 @@ class _Lines(Bar):
 
     def __init__(self, progress: Progress, task_id):
         super().__init__(progress, task_id)
-        self._said_at = time.monotonic()
+        self._said_at = time.monotonic() + FIRST_LINE_AFTER - SECONDS_BETWEEN_LINES
 
     def advance(self, n: float) -> None:
         super().advance(n)

@@ -5,6 +5,7 @@ them, and a broken attention sink would swamp every figure.
 """
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,35 +17,29 @@ from sparselex.lm.subject import Edit, SubjectModel
 Replace = Callable[[Tensor], Tensor]
 """`[n, d]` values in, `[n, d]` values out."""
 
-
-def logits_of(
-    model: SubjectModel,
-    tokens: Int[Tensor, "batch ctx"],
-    edits: Mapping[str, Edit] | None = None,
-    *,
-    grad: bool = False,
-) -> Float[Tensor, "batch ctx n_vocab"]:
-    """What the model predicts, with `edits` made on the way; with gradients through them if `grad` says so."""
-    return model.run(tokens, edits=edits, grad=grad).logits
+_LOGITS = 2**24
+"""Logits that are held at a time, 64 MiB in float32: of a vocabulary of fifty thousand those of some hundred tokens."""
 
 
-def spliced_logits(
-    model: SubjectModel,
-    tokens: Int[Tensor, "batch ctx"],
-    hook: str,
-    replace: Replace,
-    counted: Bool[Tensor, "batch ctx"],
-    *,
-    grad: bool = False,
-) -> Float[Tensor, "batch ctx n_vocab"]:
-    """Logits with `replace(values)` in place of the values at `hook`, at counted positions only."""
+class Predicted(NamedTuple):
+    """What a model predicts, token by token."""
+
+    loss: Float[Tensor, " n"]
+    """Cross-entropy of the token that comes, nats."""
+
+    divergence: Float[Tensor, " n"]
+    """KL divergence of these predictions from the reference's, nats; never below 0 but for rounding."""
+
+
+def replaced(replace: Replace, counted: Bool[Tensor, "batch ctx"]) -> Edit:
+    """The edit that puts `replace(values)`, computed in float32, in place of values at counted positions only."""
 
     def edit(value: Tensor) -> Tensor:
         new = value.clone()
         new[counted] = replace(value[counted].float()).to(value)
         return new
 
-    return logits_of(model, tokens, {hook: edit}, grad=grad)
+    return edit
 
 
 def to_constant(vector: Float[Tensor, " d"]) -> Replace:
@@ -52,17 +47,42 @@ def to_constant(vector: Float[Tensor, " d"]) -> Replace:
     return lambda x: vector.to(x).expand_as(x)
 
 
-def token_losses(
-    logits: Float[Tensor, "batch ctx n_vocab"], tokens: Int[Tensor, "batch ctx"]
-) -> Float[Tensor, "batch ctx_minus_1"]:
-    """Cross-entropy in nats of each next token: entry `[:, i]` is the loss at token `i + 1`."""
-    targets = tokens[:, 1:].flatten().to(logits.device)
-    return F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), targets, reduction="none").view(tokens.shape[0], -1)
+def compared(
+    model: SubjectModel,
+    reference: Float[Tensor, "n d"],
+    others: Mapping[str, Float[Tensor, "n d"]],
+    targets: Int[Tensor, " n"],
+) -> tuple[Float[Tensor, " n"], dict[str, Predicted]]:
+    """The losses of a reference at the tokens `targets`, and losses and divergences of others, all given by what the
+    model's unembedding reads (`SubjectModel.last`).
+
+    Logits are formed for some tokens at a time, those of the reference once for all others: with a vocabulary of fifty
+    thousand those of one batch would be gigabytes.
+    """
+    n, device = len(targets), reference.device
+    loss = torch.empty(n, device=device)
+    found = {name: Predicted(torch.empty(n, device=device), torch.empty(n, device=device)) for name in others}
+    targets = targets.to(device)
+    for start in range(0, n, max(1, _LOGITS // model.n_vocab)):
+        here = slice(start, start + max(1, _LOGITS // model.n_vocab))
+        p = log_probabilities(model.predict(reference[here]))
+        loss[here] = losses(p, targets[here])
+        for name, last in others.items():
+            q = log_probabilities(model.predict(last[here]))
+            found[name].loss[here], found[name].divergence[here] = losses(q, targets[here]), divergences(p, q)
+    return loss, found
 
 
-def divergences(
-    reference: Float[Tensor, "batch ctx n_vocab"], logits: Float[Tensor, "batch ctx n_vocab"]
-) -> Float[Tensor, "batch ctx_minus_1"]:
-    """KL(reference || logits) in nats at each position that predicts a token; never below 0 but for rounding."""
-    p, q = (F.log_softmax(part[:, :-1].float(), dim=-1) for part in (reference, logits))
-    return torch.sum(p.exp() * (p - q), dim=-1)
+def log_probabilities(logits: Float[Tensor, "*n n_vocab"]) -> Float[Tensor, "*n n_vocab"]:
+    """Of every token, in float32."""
+    return F.log_softmax(logits.float(), dim=-1)
+
+
+def losses(log_p: Float[Tensor, "n n_vocab"], targets: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Cross-entropy in nats of what comes."""
+    return -log_p.gather(-1, targets[:, None])[:, 0]
+
+
+def divergences(log_p: Float[Tensor, "*n n_vocab"], log_q: Float[Tensor, "*n n_vocab"]) -> Float[Tensor, "*n"]:
+    """KL(p || q) in nats."""
+    return torch.sum(log_p.exp() * (log_p - log_q), dim=-1)

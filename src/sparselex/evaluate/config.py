@@ -54,8 +54,8 @@ class EvaluateConfig(Config):
     pursuit_steps: Listed = 8
     """Steps in which a control whose directions overlap takes those of a token; more are stronger and slower."""
 
-    batch_rows: BatchRows = 16
-    """Rows in a forward pass; logits of all of them are in memory several times."""
+    batch_rows: BatchRows | None = None
+    """Rows in a forward pass; left out, as many as there is memory for, 32 at most."""
 
     dense_above: float = Field(default=0.1, ge=0, le=1)
     """Density above which a latent counts as dense."""

@@ -5,6 +5,7 @@ Kept by document in float64, because the intervals draw documents again.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 from sparselex.activations.live import Reader
 from sparselex.activations.source import Batch
 from sparselex.base.progress import progress
-from sparselex.causal.splice import Replace, divergences, logits_of, spliced_logits, to_constant, token_losses
+from sparselex.causal.splice import Replace, compared, replaced, to_constant
 from sparselex.evaluate.metrics import OF_PREDICTIONS, SiteSums, token_columns
 from sparselex.evaluate.moments import target_of
 from sparselex.evaluate.subjects import Reconstructed, Subject
@@ -23,6 +24,8 @@ from sparselex.lm.subject import Place
 
 AT_MEAN = "at its mean"
 """Name of the null among the sums."""
+
+_AT_ZERO = "at zero"
 
 
 class _Rows(NamedTuple):
@@ -46,14 +49,6 @@ class _Rows(NamedTuple):
 
     predicted_in: NDArray[np.int64]
     """Place of each predicted token's document among all."""
-
-
-class _Undisturbed(NamedTuple):
-    """What the model predicts of some rows when no dictionary is in its way, at one site."""
-
-    logits: Tensor
-    columns: dict[str, Tensor]
-    """Of every token but the first of a row: its loss, and what ablations at the site do to it."""
 
 
 @torch.no_grad()
@@ -95,16 +90,14 @@ class _Sums:
             target = target_of(read.batch)[:, place.columns]
             of_target = torch.zeros(n, target.shape[1], dtype=torch.float64)
             of_target.index_add_(0, torch.from_numpy(read.owner), target.double())
-            undisturbed = _undisturbed(place, read, self._mean[place.columns])
+            predictions = _predictions(place, read, self._mean[place.columns], reconstructions)
             everywhere = self._mean.expand(len(target), -1)
             at_mean = {AT_MEAN: Reconstructed(everywhere, torch.zeros(len(target), dtype=torch.float64))}
             for name, (x_hat, l0) in (reconstructions | at_mean).items():
                 into, there = self.of[name][number], x_hat[:, place.columns]
                 into["x"] += of_target.numpy()
-                ours = _at_mean(undisturbed) if name == AT_MEAN else _spliced(place, read, undisturbed, there)
-                for column, value in ours.items():
-                    of_text = value.double().cpu().numpy()[read.predicted]
-                    into[column] += np.bincount(read.predicted_in, of_text, n)
+                for column, value in predictions[name].items():
+                    into[column] += np.bincount(read.predicted_in, value.double().cpu().numpy(), n)
                 for column, value in self._of_tokens(target, there, l0).items():
                     into[column] += np.bincount(read.owner, value.numpy(), n)
 
@@ -140,31 +133,27 @@ class _Sums:
         return {"n": torch.ones(len(x), dtype=torch.float64)} | found
 
 
-def _undisturbed(place: Place, rows: _Rows, level: Tensor) -> _Undisturbed:
-    """The model as it is, and with the site at its mean `level` and at zero."""
-    clean = logits_of(place.model, rows.tokens)
-    at_mean = _with(place, rows, to_constant(level))
-    columns = {
-        "ce": token_losses(clean, rows.tokens),
-        "ce_mean": token_losses(at_mean, rows.tokens),
-        "ce_zero": token_losses(_with(place, rows, torch.zeros_like), rows.tokens),
-        "kl_mean": divergences(clean, at_mean),
-    }
-    return _Undisturbed(clean, columns | {"n_predicted": torch.ones_like(columns["ce"])})
+def _predictions(
+    place: Place, rows: _Rows, mean: Tensor, reconstructions: Mapping[str, Reconstructed]
+) -> dict[str, dict[str, Tensor]]:
+    """`OF_PREDICTIONS` of every prediction that counts, with each reconstruction in the site's place, and at its `mean`
+    under `AT_MEAN`."""
+    chosen = torch.from_numpy(rows.predicted)
+
+    def given(replace: Replace | None) -> Tensor:
+        edits = None if replace is None else {str(place.hook): replaced(replace, rows.counted)}
+        last = place.model.last(rows.tokens, edits)
+        return last[:, :-1][chosen.to(last.device)]
+
+    others = {AT_MEAN: given(to_constant(mean)), _AT_ZERO: given(torch.zeros_like)}
+    for name, (x_hat, _) in reconstructions.items():
+        others[name] = given(partial(_put, x_hat[:, place.columns]))
+    loss, found = compared(place.model, given(None), others, rows.tokens[:, 1:][chosen])
+    at_mean, at_zero = found[AT_MEAN], found.pop(_AT_ZERO)
+    shared = {"n_predicted": torch.ones_like(loss), "ce": loss, "ce_zero": at_zero.loss}
+    shared |= {"ce_mean": at_mean.loss, "kl_mean": at_mean.divergence}
+    return {name: shared | {"ce_spliced": one.loss, "kl": one.divergence} for name, one in found.items()}
 
 
-def _spliced(place: Place, rows: _Rows, undisturbed: _Undisturbed, x_hat: Tensor) -> dict[str, Tensor]:
-    """`OF_PREDICTIONS` of every token but the first of a row, with a reconstruction in the site's place."""
-    logits = _with(place, rows, lambda _: x_hat)
-    ours = {"ce_spliced": token_losses(logits, rows.tokens), "kl": divergences(undisturbed.logits, logits)}
-    return undisturbed.columns | ours
-
-
-def _at_mean(undisturbed: _Undisturbed) -> dict[str, Tensor]:
-    """The same with the site at its mean, which has been measured already."""
-    columns = undisturbed.columns
-    return columns | {"ce_spliced": columns["ce_mean"], "kl": columns["kl_mean"]}
-
-
-def _with(place: Place, rows: _Rows, replace: Replace) -> Tensor:
-    return spliced_logits(place.model, rows.tokens, place.hook, replace, rows.counted)
+def _put(values: Tensor, there: Tensor) -> Tensor:
+    return values.to(there)

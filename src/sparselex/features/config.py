@@ -29,8 +29,8 @@ class IndexConfig(Config):
     """Rows of the training split that are read, spread evenly over it; None reads all. Held-out rows are always
     read."""
 
-    batch_rows: BatchRows = 32
-    """Rows of the corpus in a forward pass."""
+    batch_rows: BatchRows | None = None
+    """Rows in a forward pass; left out, as many as there is memory for, 32 at most."""
 
     seed: Seed = 0
     """Seed of the examples drawn."""

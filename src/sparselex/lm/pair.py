@@ -28,7 +28,8 @@ class ModelPair:
         self.tokenizer, self.device = first.tokenizer, first.device
         self.d_model = first.d_model
         self.n_layers = min(first.n_layers, second.n_layers)
-        self.n_ctx = min(first.n_ctx, second.n_ctx)
+        self.n_ctx, self.n_vocab = min(first.n_ctx, second.n_ctx), min(first.n_vocab, second.n_vocab)
+        self.bytes_per_token = max(first.bytes_per_token, second.bytes_per_token)
 
     @cached_property
     def id(self) -> str:

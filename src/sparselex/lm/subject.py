@@ -129,6 +129,12 @@ class Readable(Protocol):
     n_ctx: int
     """Tokens that it reads at most."""
 
+    n_vocab: int
+    """Tokens that it tells apart, those among them that its tokenizer has no use for."""
+
+    bytes_per_token: int
+    """Memory that a forward pass has in use for each token at a time, about."""
+
     @property
     def id(self) -> str:
         """Hash of architecture and weights."""
@@ -176,6 +182,17 @@ class SubjectModel(Readable, Protocol):
 
         Raises `UserError` for an unknown hook, one that the pass never reaches, and tokens of another vocabulary.
         """
+        ...
+
+    def last(
+        self, tokens: Int[Tensor, "batch ctx"], edits: Mapping[str, Edit] | None = None
+    ) -> Float[Tensor, "batch ctx d_last"]:
+        """What the unembedding reads, with these edits made on the way and without gradients: the logits of tokens of
+        one's choice follow by `predict`. Raises `UserError` like `run`."""
+        ...
+
+    def predict(self, last: Float[Tensor, "n d_last"]) -> Float[Tensor, "n n_vocab"]:
+        """The logits of what `last` gave."""
         ...
 
     def writes(self, hook: str) -> Writes:

@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from operator import attrgetter
 from typing import Any
@@ -23,6 +23,7 @@ from sparselex.lm.subject import Edit, HookPoint, Pass, Place, Readout, Writes, 
 from sparselex.lm.tokenizer import ModelTokenizer
 
 _OF_STREAM = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post")
+_FOUND_ANEW = ("_family", "_behind")
 _PROJECTED = ("attn.hook_z", "mlp.hook_post")
 
 
@@ -43,12 +44,13 @@ class TransformersModel:
         self.n_vocab: int = text.vocab_size
         self.n_ctx: int = getattr(text, "max_position_embeddings", None) or 1 << 30
         self.device: torch.device = next(model.parameters()).device
+        self.bytes_per_token: int = _bytes_per_token(text, next(model.parameters()).dtype.itemsize)
         self._widths: dict[Hook, int] = {}
         self._located: dict[Hook, Location] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         # For another process, which finds its hooks anew: what views into a tensor need not survive the way.
-        return {name: value for name, value in self.__dict__.items() if name != "_family"} | {"_located": {}}
+        return {name: value for name, value in self.__dict__.items() if name not in _FOUND_ANEW} | {"_located": {}}
 
     @cached_property
     def id(self) -> str:
@@ -129,12 +131,24 @@ class TransformersModel:
             given = self._forward(tokens.to(self.device)).logits
         # A pass that was stopped has been at everything that is read, and edits further down mean nothing to it.
         if given is not None and visit.missed:
-            raise UserError(
-                f"The forward pass of {self.name} never reaches {', '.join(visit.missed)}.",
-                "a module that runs in every forward pass",
-                "choose another module path.",
-            )
+            raise self._unreached(visit.missed)
         return Pass(given if logits else None, visit.values)
+
+    def last(
+        self, tokens: Int[Tensor, "batch ctx"], edits: Mapping[str, Edit] | None = None
+    ) -> Float[Tensor, "batch ctx d_last"]:
+        """What the unembedding reads, as `SubjectModel.last` says; the logits themselves where what comes behind the
+        unembedding is not known."""
+        if self._behind is None:
+            return self.run(tokens, edits=edits).logits
+        return self._into_unembedding(tokens, edits)
+
+    def predict(self, last: Float[Tensor, "n d_last"]) -> Float[Tensor, "n n_vocab"]:
+        """The logits of what `last` gave."""
+        if self._behind is None:
+            return last
+        with torch.no_grad():
+            return self._behind(self.hf.get_output_embeddings()(last))
 
     def writes(self, hook: str) -> Writes:
         """How the values at `hook` come into the residual stream. Raises `UserError` for a site that does not write to
@@ -213,6 +227,45 @@ class TransformersModel:
         norm = linear(self.hf.get_submodule(self._family.final_norm), self.d_model)
         return norm.before(unembed) * self._family.logit_scale(self.hf.config.get_text_config())
 
+    @torch.no_grad()
+    def _into_unembedding(self, tokens: Tensor, edits: Mapping[str, Edit] | None = None) -> Tensor:
+        changed = {Hook(hook): edit for hook, edit in (edits or {}).items()}
+        unembedding = self.hf.get_output_embeddings()
+        name = next(name for name, module in self.hf.named_modules() if module is unembedding)
+        read = Hook(f"module:{name}")
+        visit = Visit(changed, [read], (tokens.shape[0], tokens.shape[1]))
+        locations = {hook: self.resolve(hook) for hook in changed} | {read: Location(name, "input")}
+        with visit.of(self.hf, locations, grad=False, stops=True):
+            self._forward(tokens.to(self.device))
+        if visit.missed:
+            raise self._unreached(visit.missed)
+        return visit.values[read]
+
+    @cached_property
+    def _behind(self) -> Callable[[Tensor], Tensor] | None:
+        """What the model does with the numbers that its unembedding gives, tried on a few tokens; None where it is
+        something that is not known here."""
+        if self.hf.get_output_embeddings() is None:
+            return None
+        tokens = torch.arange(min(4, self.n_vocab))[None]
+        config = self.hf.config.get_text_config()
+        scale = self._family.logit_scale(config) if self._family else 1.0
+        cap = getattr(config, "final_logit_softcapping", None)
+        with torch.no_grad():
+            logits = self._forward(tokens.to(self.device)).logits
+            given = self.hf.get_output_embeddings()(self._into_unembedding(tokens))
+        kinds: list[Callable[[Tensor], Tensor]] = [lambda x: x, lambda x: scale * x]
+        if cap:
+            kinds.append(lambda x: cap * torch.tanh(scale * x / cap))
+        return next((kind for kind in kinds if torch.allclose(kind(given), logits, rtol=1e-4, atol=1e-4)), None)
+
+    def _unreached(self, missed: Sequence[str]) -> UserError:
+        return UserError(
+            f"The forward pass of {self.name} never reaches {', '.join(missed)}.",
+            "a module that runs in every forward pass",
+            "choose another module path.",
+        )
+
     def _forward(self, tokens: Tensor) -> Any:
         if tokens.numel() and (int(tokens.min()) < 0 or int(tokens.max()) >= self.n_vocab):
             raise UserError(
@@ -227,3 +280,10 @@ class TransformersModel:
     @cached_property
     def _takes_mask(self) -> bool:
         return "attention_mask" in inspect.signature(self.hf.forward).parameters
+
+
+def _bytes_per_token(config: Any, itemsize: int) -> int:
+    """Of one block at a time: the stream a few times over, queries to values, and both halves of a gated MLP with what
+    is made of them."""
+    d_mlp = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    return itemsize * (10 * config.hidden_size + 4 * int(d_mlp if isinstance(d_mlp, int) else max(d_mlp)))

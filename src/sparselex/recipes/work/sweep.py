@@ -250,7 +250,7 @@ def _report(
             return
         measured = [_measured(m, outcome, manifests.get(m.name)) for m, outcome in zip(members, trained, strict=True)]
         sites = {"+".join(hooks): run.sites_at(hooks) for hooks in places}
-        readers = {name: Reader(run.model, run.corpus, at, batch_rows=16) for name, at in sites.items()}
+        readers = {name: Reader(run.model, run.corpus, at) for name, at in sites.items()}
         report = sweep_report(readers, measured, n_rows=stage.n_rows, moment_rows=stage.moment_rows)
         write_json(staging.folder / SWEEP, report.to_json())
         staging.finish()
