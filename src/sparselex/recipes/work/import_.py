@@ -11,6 +11,7 @@ from sparselex.base.sites import Hook, hooks_of
 from sparselex.base.staging import stage as staged
 from sparselex.convert.doors import Imported, import_dictionary
 from sparselex.convert.places import module_paths
+from sparselex.convert.tensors import in_short
 from sparselex.dictionaries.files import write_dictionary
 from sparselex.dictionaries.table import AnyDictionaryConfig
 from sparselex.dictionaries.trainable import TrainableDictionary
@@ -26,6 +27,9 @@ _log = logging.getLogger(__name__)
 SAMPLE_ROWS, SAMPLE_TOKENS = 32, 4096
 """Rows on which an imported dictionary is tried, and as many tokens at most: enough to see that it is none for this
 place."""
+
+LONGEST = 200
+"""Characters that are shown of a name out of the files."""
 
 DENSE = 4
 """Of so many latents one at most is active on a token in any dictionary that is called sparse."""
@@ -96,7 +100,8 @@ def _place(run: Run, read: Imported, role: Literal["hook", "target"]) -> str | N
             continue
         return hook
     raise UserError(
-        f"The files name a place {said!r}, which is no name of a hook here and no module of {run.config.model.name}.",
+        f"The files name a place {in_short(said)!r}, which is no name of a hook here and no module of "
+        f"{run.config.model.name}.",
         "the hook that the dictionary reads" if role == "hook" else "the hook that the transcoder writes",
         f"name it with --{role}; `sparselex hooks MODEL` lists those of a model.",
     )
@@ -114,9 +119,9 @@ def _check_named(run: Run, read: Imported, before: RunConfig) -> None:
         except UserError:
             n, model = run.model.n_layers, run.config.model.name
             here = f" ({place} here)" if place != named else ""
-            told = f", and were made for the model {read.model_name!r}" if read.model_name else ""
+            told = f", and were made for the model {read.model_name[:LONGEST]!r}" if read.model_name else ""
             raise UserError(
-                f"The files name the place {named}{here}{told}; the model {model} has no such place.",
+                f"The files name the place {in_short(named)}{here}{told}; the model {model} has no such place.",
                 f"a place of {model}, which has {'one layer' if n == 1 else f'layers 0 to {n - 1}'}",
                 f"choose the model that the dictionary was made for (--model), or name another place with --{role}.",
             ) from None
@@ -133,7 +138,9 @@ def _notes(run: Run, read: Imported, *, asked: bool) -> dict[str, Any]:
             role: "+".join(hooks) or (run.sites.names()[role] if said and not asked else said)
             for role, hooks, said in (("hook", read.hooks, read.said), ("target", read.target, read.said_target))
         },
-        "stated": {name: value for name, value in {"model": read.model_name, **read.stated}.items() if value != ""},
+        "stated": {
+            name: value for name, value in {"model": read.model_name[:LONGEST], **read.stated}.items() if value != ""
+        },
         "sample": sample,
         "warnings": warnings + _absurd(sample, read.dictionary.d_sae),
     }
