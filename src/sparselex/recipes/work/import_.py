@@ -4,12 +4,14 @@ import logging
 from typing import Any, Literal
 
 import torch
+from pydantic import Field
 
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook, hooks_of
 from sparselex.base.staging import stage as staged
 from sparselex.convert.doors import Imported, import_dictionary
+from sparselex.convert.kinds import BareKind
 from sparselex.convert.places import module_paths
 from sparselex.convert.tensors import in_short
 from sparselex.dictionaries.files import write_dictionary
@@ -44,6 +46,15 @@ class ImportConfig(Config):
     format: str
     """The format it was in."""
 
+    kind: BareKind | None = None
+    """The type that a person said its tensors are of."""
+
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Fields of its settings that a person gave."""
+
+    names: dict[str, str] = Field(default_factory=dict)
+    """Tensors that a person named."""
+
     dictionary: AnyDictionaryConfig
     """The type it became, and its size; what its project says of training is not kept."""
 
@@ -76,10 +87,13 @@ def import_run(run: Run, stage: Import) -> None:
         if staging.made:
             return
         write_dictionary(read.dictionary, staging.folder, model_name=run.config.model.name, sites=run.sites)
+        sample = sample_of(run, read.dictionary)
+        absurd = _absurd(sample, read.dictionary.d_sae)
+        for warning in absurd:  # whoever calls this from Python reads no line of the command
+            _log.warning("%s", warning)
         notes = _notes(run, read, asked=before.hook is not None)
-        for warning in notes["warnings"]:
-            _log.info("%s", warning)
-        staging.finish(notes)
+        notes["warnings"] += absurd
+        staging.finish(notes | {"sample": sample})
 
 
 def _texts(names: dict[str, Any]) -> dict[str, str]:
@@ -128,8 +142,7 @@ def _check_named(run: Run, read: Imported, before: RunConfig) -> None:
 
 
 def _notes(run: Run, read: Imported, *, asked: bool) -> dict[str, Any]:
-    """What the files say, what is measured on a few rows, and what speaks against either."""
-    sample = sample_of(run, read.dictionary)
+    """What the files say, and what was assumed, left out, or is otherwise here."""
     warnings = [*read.warnings, *_other_text(run, read)]
     if not asked and not any(read.named):
         warnings.append(f"the files name no place: it is read at {'+'.join(run.sites.hooks)} (--hook for another)")
@@ -141,8 +154,7 @@ def _notes(run: Run, read: Imported, *, asked: bool) -> dict[str, Any]:
         "stated": {
             name: value for name, value in {"model": read.model_name[:LONGEST], **read.stated}.items() if value != ""
         },
-        "sample": sample,
-        "warnings": warnings + _absurd(sample, read.dictionary.d_sae),
+        "warnings": warnings,
     }
 
 
@@ -198,6 +210,9 @@ def _config(stage: Import, read: Imported) -> ImportConfig:
     values: dict[str, Any] = {
         "source": stage.source,
         "format": read.format,
+        "kind": stage.kind,
+        "options": stage.options,
+        "names": _texts(stage.names),
         "dictionary": read.dictionary.config.to_json(),
     }
     return ImportConfig.parse(values)
