@@ -406,6 +406,26 @@ def test_gemma_scope_2_transcoder(known_by, tmp_path):
     agree(found, JUMPED, W_OUT, JUMPED @ W_OUT + B_OUT + (X @ W_SKIP.T if skip else 0))
 
 
+@pytest.mark.parametrize(
+    ("folder", "hooks", "autoencoder"),
+    [
+        ("models--google--gemma-scope-2b-pt-res/snapshots/1/layer_20/width_16k", ("blocks.20.hook_resid_post",), True),
+        ("gemma-scope-9b-pt-mlp/layer_3/width_16k", ("blocks.3.hook_mlp_out",), True),
+        ("gemma-scope-9b-pt-att/layer_3", ("blocks.3.attn.hook_z",), True),
+        ("gemma-scope-2b-pt-transcoders/layer_3", (), False),
+        ("gemma-scope-2b-pt-res/embedding", (), True),
+        ("layer_3/width_16k", (), True),
+    ],
+)
+def test_gemma_scope_1_by_its_folders(folder, hooks, autoencoder, tmp_path):
+    (tmp_path / folder).mkdir(parents=True)
+    values = {"W_enc": W_ENC, "b_enc": B_ENC, "W_dec": W_DEC, "b_dec": B_DEC, "threshold": THRESHOLD}
+    np.savez(tmp_path / folder / "params.npz", **{name: value.numpy() for name, value in values.items()})
+    found = import_dictionary(tmp_path / folder)
+    assert (found.hooks, found.dictionary.is_autoencoder) == (hooks, autoencoder)
+    agree(found, JUMPED, W_DEC)
+
+
 @pytest.mark.parametrize("width", ["same", "other"])
 def test_gemma_scope_1_transcoder(width, tmp_path):
     W, b = (W_DEC, B_DEC) if width == "same" else (W_OUT, B_OUT)

@@ -276,6 +276,18 @@ def test_what_a_format_does_not_know_is_named(name, tmp_path):
         import_dictionary(tmp_path / "a", options={"colour": "red"})
 
 
+def test_the_norms_of_a_crosscoder_by_their_name_in_the_settings(tmp_path):
+    """Where no tensor has their number."""
+    for name, norms in (("SAE", 2**0.5), ("NONE", 1 / W_DEC.norm(dim=-1)), ("CROSSCODER", 2)):
+        folder = tmp_path / name
+        folder.mkdir()
+        _crosscoder(folder, {"code_normalization": name}, {"threshold": torch.tensor(6.0)})
+        pre = 2 * X @ W_ENC + B_ENC
+        acts = jump(pre, 6.0 / (W_DEC.norm(dim=-1) * norms))
+        codes = import_dictionary(folder).dictionary.encode(torch.cat([X, X], 1))
+        torch.testing.assert_close(codes > 0, acts > 0)
+
+
 def test_a_field_that_the_files_lack_is_given_by_the_person(tmp_path):
     _sparsify(tmp_path, {"k": None}, {})
     with pytest.raises(UserError, match="k is 0"):
@@ -293,13 +305,18 @@ def test_a_field_with_another_value_than_we_read_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("writer", "cfg", "words"),
     [
+        (_gemma_scope_2, {"type": "crosscoder"}, "the type 'crosscoder' is not sae or transcoder"),
+        (_gemma_scope_2, {"affine_connection": True}, "the weights have none"),
+        (_crosscoder, {"encoder_layers": [0]}, r"encoder_layers is \[0\], which changes numbers"),
+        (_crosscoder, {"code_normalization": "SUM"}, "code_normalization is 'SUM', not one of"),
+        (_llama_scope, {"use_encoder_bias": False}, "use_encoder_bias is False, which changes numbers"),
         (_sparsify, {"num_latents": 7}, "num_latents is 7 in cfg.json and 24 in the weights"),
         (_dictionary_learning, {"dict_size": 7}, "dict_size is 7 in config.json and 24 in the weights"),
         (_llama_scope, {"d_sae": 7}, "d_sae is 7 in the settings and 24 in the weights"),
     ],
-    ids=range(3),
+    ids=range(8),
 )
-def test_sizes_that_disagree_are_refused(writer, cfg, words, tmp_path):
+def test_what_disagrees_or_is_not_read_is_refused(writer, cfg, words, tmp_path):
     writer(tmp_path, cfg, {})
     with pytest.raises(UserError, match=words):
         import_dictionary(tmp_path)

@@ -50,7 +50,7 @@ def notes(run, source, **options):
     return run.manifest("dictionary").notes
 
 
-def test_a_sample_tells_a_dictionary_that_fits_from_one_that_does_not(tmp_path):
+def test_a_sample_tells_a_dictionary_that_fits_from_one_that_does_not(tmp_path, caplog):
     for number, (tensors, fvu, l0, words) in enumerate(
         [
             ({}, 0, 128, ["more than one latent in 4 is active on a token"]),
@@ -68,6 +68,8 @@ def test_a_sample_tells_a_dictionary_that_fits_from_one_that_does_not(tmp_path):
         assert fvu is None or fvu <= found["sample"]["fvu"] + 1e-3 < fvu + 1
         assert 100 < found["sample"]["n_tokens"] <= 32 * 64
         assert len(found["warnings"]) == len(words)
+        assert [record.getMessage() for record in caplog.records] == found["warnings"]
+        caplog.clear()
         for warning, word in zip(found["warnings"], words, strict=True):
             assert word in warning
 
@@ -80,6 +82,11 @@ def test_a_wrong_assumption_shows_on_the_sample(tmp_path):
     wrong = notes(run_of(tmp_path, "wrong"), source, options={"apply_b_dec_to_input": False})
     assert right["sample"]["fvu"] < 1e-3 < 1 < wrong["sample"]["fvu"]
     assert any("something assumed of the files that is not so" in warning for warning in wrong["warnings"])
+    run = Run.open(Workspace(tmp_path / "w"), "right")
+    with pytest.raises(UserError, match="replace"):
+        run.do("import", source=source, options={"apply_b_dec_to_input": False})
+    run.do("import", source=source, options={"apply_b_dec_to_input": False}, replace=True)
+    assert run.manifest("dictionary").notes["sample"] == wrong["sample"], "what was given is part of what was made"
 
 
 def test_what_the_files_state_is_kept_and_held_against_the_rows(tmp_path):

@@ -7,6 +7,7 @@ kinds (`code_normalization_id`). Newer files normalise each site by a mean vecto
 weights.
 """
 
+from reprlib import repr as shortened
 from typing import Any
 
 import torch
@@ -21,8 +22,9 @@ from sparselex.dictionaries.encoder import EncoderDictionary
 CROSSCODERS = ("CrossCoder", "BatchTopKCrossCoder")
 """Names of its classes; a file of the second has a threshold."""
 
-_SUM = 1
-"""What `code_normalization_id` is where a file has none: older ones all take the sum of the sites' norms."""
+_NORMS = {"CROSSCODER": 1, "SAE": 2, "MIXED": 3, "NONE": 4, "DECOUPLED": 5}
+"""What `code_normalization_id` is by its name in the settings. Older files have neither and take the sum of the sites'
+norms, which is the first."""
 
 _COMPILED = "_orig_mod."
 _ROUNDING = 1e-8
@@ -30,11 +32,12 @@ _ROUNDING = 1e-8
 
 
 FIELDS = Fields(
-    used="dict_class code_normalization_alpha_* code_normalization k lm_name submodule_name",
-    harmless="activation_dim dict_size num_layers same_init_for_all_layers norm_init_scale init_with_transpose "
-    "encoder_layers latent_processor num_decoder_layers activation_mean activation_std activation_global_scale "
-    "target_rms trainer_class wandb_* device layer seed lr steps *_steps *_step auxk_alpha threshold_beta top_k_aux "
-    "l1_penalty mu use_mse_loss normalize_* dict_class_kwargs pretrained_ae model_type",
+    used="dict_class code_normalization_alpha_* code_normalization lm_name submodule_name",
+    harmless="activation_dim dict_size num_layers same_init_for_all_layers norm_init_scale init_with_transpose k "
+    "activation_mean activation_std activation_global_scale target_rms trainer_class wandb_* device layer seed lr "
+    "steps *_steps *_step auxk_alpha threshold_beta top_k_aux l1_penalty mu use_mse_loss normalize_* "
+    "dict_class_kwargs pretrained_ae model_type",
+    only={"encoder_layers": (None,), "latent_processor": (None,), "num_decoder_layers": (None,)},
     tensors="k threshold activation_global_scale target_rms",
 )
 
@@ -83,7 +86,10 @@ def to_crosscoder(cfg: dict[str, Any], tensors: Tensors) -> EncoderDictionary:
 
 def _norms(cfg: dict[str, Any], tensors: Tensors, decoder: Tensor) -> Tensor:
     """What an activation is multiplied by before it is compared with a threshold, `[d_sae]`."""
-    kind = int(tensors.take("code_normalization_id")) if "code_normalization_id" in tensors else _SUM
+    name = str(cfg.get("code_normalization") or "CROSSCODER").rpartition(".")[2].upper()
+    if name not in _NORMS:
+        raise tensors.fault(f"code_normalization is {shortened(name)}, not one of {', '.join(_NORMS)}")
+    kind = int(tensors.take("code_normalization_id")) if "code_normalization_id" in tensors else _NORMS[name]
     together, joint = decoder.norm(dim=-1).sum(0), decoder.norm(dim=(0, 2))
     match kind:
         case 1:

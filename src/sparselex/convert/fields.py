@@ -7,12 +7,12 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sparselex.base.errors import UserError
-from sparselex.convert.tensors import Tensors
+from sparselex.convert.tensors import Tensors, in_short
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-_MOST_NAMED = 12
-
+_MOST_NAMED, _LONGEST = 12, 200
+"""Fields that are listed, and characters of what they state: a stranger wrote them."""
 
 Reviewed = tuple[dict[str, Any], tuple[str, ...]]
 """What the settings state of the text, and sentences to be said."""
@@ -66,12 +66,15 @@ class Fields(NamedTuple):
                 "correct the name, or leave it out.",
             )
         if unknown:
-            told = [f"{name}={shortened(cfg[name])}" for name in unknown]
+            told = [f"{in_short(name)}={shortened(cfg[name])}" for name in unknown]
             warnings.append(f"fields of the settings that are not known here were left out: {_listed(told)}")
         if left := [name for name in tensors.left if not _matches(name, self.tensors.split())]:
-            warnings.append(f"tensors that have no use here were left out: {_listed(left)}")
-        stated = {ours: cfg[name] for name, ours in self.stated.items() if cfg.get(name) is not None}
-        return stated, tuple(warnings)
+            warnings.append(
+                f"tensors that have no use here were left out: {_listed([in_short(name) for name in left])}"
+            )
+        stated = {ours: cfg[name] for name, ours in self.stated.items() if isinstance(cfg.get(name), bool | int | str)}
+        short = {name: value[:_LONGEST] if isinstance(value, str) else value for name, value in stated.items()}
+        return short, tuple(warnings)
 
 
 def _among(value: Any, values: tuple[Any, ...]) -> bool:

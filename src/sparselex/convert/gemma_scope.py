@@ -1,6 +1,9 @@
 """Gemma Scope 1 (arXiv:2408.05147) and 2: JumpReLU, rows as ours, `b_dec` not subtracted from the input, inputs
 unscaled."""
 
+import re
+from reprlib import repr as shortened
+
 from sparselex.convert.fields import Fields
 from sparselex.convert.formats import Files, Format, Found
 from sparselex.convert.tensors import Tensors
@@ -14,15 +17,24 @@ FIELDS = Fields(
 """Of Gemma Scope 2; the first has no settings."""
 
 
+_SITES = {"res": "hook_resid_post", "mlp": "hook_mlp_out", "att": "attn.hook_z"}
+"""Sites by the ends of the names of Gemma Scope 1's repositories."""
+
+
 def read_gemma_scope(files: Files) -> Found:
-    """Gemma Scope 1: `params.npz`. An autoencoder, or a transcoder where the person says so: both have the same
-    names."""
+    """Gemma Scope 1: `params.npz`. An autoencoder, or a transcoder where the person or the repository's name says so:
+    both have the same names. The place is told by the repository's name and the folder's, where they are kept."""
+    path = "/".join(files.folder.absolute().parts)
+    repository = re.search(r"gemma-scope-\w+-(?:pt|it)-(res|mlp|att|transcoders)\b", path)
+    layer = re.search(r"(?<=/)layer_(\d+)(?=/|$)", path)
+    kind = repository[1] if repository else ""
     tensors = files.tensors()
     names = {ours: ours for ours in ("W_enc", "b_enc", "W_dec", "b_dec")}
-    weights = _weights(tensors, names, files.transcoder)
+    weights = _weights(tensors, names, files.transcoder or kind == "transcoders")
     dictionary = to_jumprelu(weights.uncentred(), tensors.take("threshold", len(weights.b_enc)))
     stated, warnings = Fields().review(files.options, files.options, tensors)
-    return Found(dictionary).noting(stated, *warnings)
+    hook = f"blocks.{layer[1]}.{_SITES[kind]}" if layer and kind in _SITES else ""
+    return Found(dictionary).at(hook).noting(stated, *warnings)
 
 
 def read_gemma_scope_2(files: Files) -> Found:
@@ -35,9 +47,13 @@ def read_gemma_scope_2(files: Files) -> Found:
     if cfg.get("architecture", "jump_relu") != "jump_relu":
         raise tensors.fault(f"the architecture {cfg['architecture']!r} is not jump_relu")
     hook, target = (str(cfg.get(f"hf_hook_point_{side}") or "") for side in ("in", "out"))
-    skip = "affine_skip_connection" in tensors
+    skip, kind = "affine_skip_connection" in tensors, cfg.get("type") or "sae"
+    if kind not in ("sae", "transcoder"):
+        raise tensors.fault(f"the type {shortened(kind)} is not sae or transcoder")
+    if cfg.get("affine_connection") and not skip:
+        raise tensors.fault("its settings say that it has an affine connection, and the weights have none")
     named = any(part.startswith("transcoder") for part in files.folder.absolute().parts[-2:])
-    transcoder = files.transcoder or skip or named or (target != "" and target != hook)
+    transcoder = files.transcoder or skip or named or kind == "transcoder" or (target != "" and target != hook)
     names = {ours: ours.lower() for ours in ("W_enc", "b_enc", "W_dec", "b_dec")}
     weights = _weights(tensors, names, transcoder)
     if skip:

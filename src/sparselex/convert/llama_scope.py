@@ -33,11 +33,10 @@ _LOG_THRESHOLDS = ("activation_function.log_jumprelu_threshold", "log_jumprelu_t
 FIELDS = Fields(
     used="jump_relu_threshold act_fn use_glu_encoder d_model d_sae use_decoder_bias apply_decoder_bias_to_pre_encoder "
     "sparsity_include_decoder_norm norm_activation dataset_average_activation_norm hook_point_in hook_point_out top_k "
-    "sae_type model_name expansion_factor",
-    harmless="device seed dtype init_* decoder_exactly_* tp_size ddp_size sae_pretrained_name_or_path strict_loading "
-    "use_ghost_grads l1_coefficient* lp aux_coefficient k_* jumprelu_threshold_window promote_* sparsity_* version "
-    "use_triton_kernel use_auxk dead_threshold backend force_* avg_* "
-    "label",
+    "sae_type model_name",
+    harmless="expansion_factor device seed dtype init_* decoder_exactly_* tp_size ddp_size strict_loading version "
+    "sae_pretrained_name_or_path use_ghost_grads l1_coefficient* lp aux_coefficient k_* jumprelu_threshold_window "
+    "promote_* sparsity_* use_triton_kernel use_auxk dead_threshold backend force_* avg_* label",
     only={"use_bias": (True, None), "use_encoder_bias": (True, None)},
     tensors="dataset_average_activation_norm.* k *jumprelu_threshold",
 )

@@ -25,8 +25,8 @@ _SMALL, _FACTOR = 2**26, 4
 """A file may unpack to that many bytes, or to that many times its own size: numbers that were trained hardly shrink
 when they are packed, by half where each has the precision of another kind."""
 
-_MOST_NAMED = 40
-"""Tensors of a file that are listed."""
+_MOST_NAMED, _LONGEST_NAME = 16, 40
+"""Tensors of a file that are listed, and characters of their names."""
 
 _LONGEST = 300
 """Characters of a reason: what a file says of itself may be as long as the file."""
@@ -72,11 +72,9 @@ class Tensors:
 
     def found(self) -> str:
         """What is there: names and shapes."""
-        there = [f"{name} {list(value.shape)}" for name, value in sorted(self._values.items())]
-        shown = ", ".join(there[:_MOST_NAMED]) + (
-            f" and {len(there) - _MOST_NAMED} more" if len(there) > _MOST_NAMED else ""
-        )
-        return shown or "no tensors"
+        there = [f"{in_short(name)} {list(value.shape)}" for name, value in sorted(self._values.items())]
+        more = len(there) - _MOST_NAMED
+        return ", ".join(there[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "") or "no tensors"
 
     @property
     def names(self) -> list[str]:
@@ -169,10 +167,15 @@ class _NoAliases(yaml.SafeLoader):
 
 def _unreadable(path: Path, reason: str) -> UserError:
     return UserError(
-        f"{path} cannot be read as a dictionary: {reason[:_LONGEST]}.",
+        f"{path} cannot be read as a dictionary: {' '.join(reason.split())[:_LONGEST]}.",
         "the file as its project writes it",
         "fetch it again, or check which project wrote it.",
     )
+
+
+def in_short(name: object) -> str:
+    """A name that a stranger gave, in one line of a length that can be read."""
+    return " ".join(str(name).split())[:_LONGEST_NAME]
 
 
 def read_tensors(path: Path) -> Tensors:

@@ -43,7 +43,8 @@ class Import(Stage, Beginning):
             *([_measured(notes["sample"])] if "sample" in notes else []),
             f"in {run.folder / self.makes}",
         ]
-        stated = ", ".join(f"{name} {value}" for name, value in notes.get("stated", {}).items())
+        # A stranger wrote it: in one line, whatever it is.
+        stated = ", ".join(f"{name} {' '.join(str(value).split())}" for name, value in notes.get("stated", {}).items())
         lines = [f"the files state: {stated}"] if stated else []
         lines += [f"warning: {warning}" for warning in notes.get("warnings", [])]
         return _elsewhere(shown) + "\n".join([*lines, ", ".join(parts)])

@@ -4,13 +4,16 @@ import logging
 from typing import Any, Literal
 
 import torch
+from pydantic import Field
 
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook, hooks_of
 from sparselex.base.staging import stage as staged
 from sparselex.convert.doors import Imported, import_dictionary
+from sparselex.convert.kinds import BareKind
 from sparselex.convert.places import module_paths
+from sparselex.convert.tensors import in_short
 from sparselex.dictionaries.files import write_dictionary
 from sparselex.dictionaries.table import AnyDictionaryConfig
 from sparselex.dictionaries.trainable import TrainableDictionary
@@ -27,6 +30,9 @@ SAMPLE_ROWS, SAMPLE_TOKENS = 32, 4096
 """Rows on which an imported dictionary is tried, and as many tokens at most: enough to see that it is none for this
 place."""
 
+LONGEST = 200
+"""Characters that are shown of a name out of the files."""
+
 DENSE = 4
 """Of so many latents one at most is active on a token in any dictionary that is called sparse."""
 
@@ -39,6 +45,15 @@ class ImportConfig(Config):
 
     format: str
     """The format it was in."""
+
+    kind: BareKind | None = None
+    """The type that a person said its tensors are of."""
+
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Fields of its settings that a person gave."""
+
+    names: dict[str, str] = Field(default_factory=dict)
+    """Tensors that a person named."""
 
     dictionary: AnyDictionaryConfig
     """The type it became, and its size; what its project says of training is not kept."""
@@ -72,10 +87,13 @@ def import_run(run: Run, stage: Import) -> None:
         if staging.made:
             return
         write_dictionary(read.dictionary, staging.folder, model_name=run.config.model.name, sites=run.sites)
+        sample = sample_of(run, read.dictionary)
+        absurd = _absurd(sample, read.dictionary.d_sae)
+        for warning in absurd:  # whoever calls this from Python reads no line of the command
+            _log.warning("%s", warning)
         notes = _notes(run, read, asked=before.hook is not None)
-        for warning in notes["warnings"]:
-            _log.info("%s", warning)
-        staging.finish(notes)
+        notes["warnings"] += absurd
+        staging.finish(notes | {"sample": sample})
 
 
 def _texts(names: dict[str, Any]) -> dict[str, str]:
@@ -96,7 +114,8 @@ def _place(run: Run, read: Imported, role: Literal["hook", "target"]) -> str | N
             continue
         return hook
     raise UserError(
-        f"The files name a place {said!r}, which is no name of a hook here and no module of {run.config.model.name}.",
+        f"The files name a place {in_short(said)!r}, which is no name of a hook here and no module of "
+        f"{run.config.model.name}.",
         "the hook that the dictionary reads" if role == "hook" else "the hook that the transcoder writes",
         f"name it with --{role}; `sparselex hooks MODEL` lists those of a model.",
     )
@@ -114,17 +133,16 @@ def _check_named(run: Run, read: Imported, before: RunConfig) -> None:
         except UserError:
             n, model = run.model.n_layers, run.config.model.name
             here = f" ({place} here)" if place != named else ""
-            told = f", and were made for the model {read.model_name!r}" if read.model_name else ""
+            told = f", and were made for the model {read.model_name[:LONGEST]!r}" if read.model_name else ""
             raise UserError(
-                f"The files name the place {named}{here}{told}; the model {model} has no such place.",
+                f"The files name the place {in_short(named)}{here}{told}; the model {model} has no such place.",
                 f"a place of {model}, which has {'one layer' if n == 1 else f'layers 0 to {n - 1}'}",
                 f"choose the model that the dictionary was made for (--model), or name another place with --{role}.",
             ) from None
 
 
 def _notes(run: Run, read: Imported, *, asked: bool) -> dict[str, Any]:
-    """What the files say, what is measured on a few rows, and what speaks against either."""
-    sample = sample_of(run, read.dictionary)
+    """What the files say, and what was assumed, left out, or is otherwise here."""
     warnings = [*read.warnings, *_other_text(run, read)]
     if not asked and not any(read.named):
         warnings.append(f"the files name no place: it is read at {'+'.join(run.sites.hooks)} (--hook for another)")
@@ -133,9 +151,10 @@ def _notes(run: Run, read: Imported, *, asked: bool) -> dict[str, Any]:
             role: "+".join(hooks) or (run.sites.names()[role] if said and not asked else said)
             for role, hooks, said in (("hook", read.hooks, read.said), ("target", read.target, read.said_target))
         },
-        "stated": {name: value for name, value in {"model": read.model_name, **read.stated}.items() if value != ""},
-        "sample": sample,
-        "warnings": warnings + _absurd(sample, read.dictionary.d_sae),
+        "stated": {
+            name: value for name, value in {"model": read.model_name[:LONGEST], **read.stated}.items() if value != ""
+        },
+        "warnings": warnings,
     }
 
 
@@ -191,6 +210,9 @@ def _config(stage: Import, read: Imported) -> ImportConfig:
     values: dict[str, Any] = {
         "source": stage.source,
         "format": read.format,
+        "kind": stage.kind,
+        "options": stage.options,
+        "names": _texts(stage.names),
         "dictionary": read.dictionary.config.to_json(),
     }
     return ImportConfig.parse(values)
