@@ -46,6 +46,7 @@ def test_latents_are_explained_scored_and_found(walk, tmp_path):
     found, store = walk(), ExplanationStore(tmp_path / "w" / "w.sqlite")
     assert (found.n_explained, found.n_abstained, found.n_failed, found.n_unscored) == (3, 1, 0, 0)
     assert str(found).startswith("3 latents explained (median f1 1.000 on test documents, null 0.")
+    assert found.n_dead == 1 and str(found).endswith(", 0 failed, 1 never active")
     assert set(store.entries("planted")) == {0, 1, 2, 3}, "a latent that is never active has nothing to explain"
     assert store.search("planted", 'Active "d"') and store.definitions()["exact"] == ExactScorer.definitions
 

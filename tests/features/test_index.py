@@ -126,8 +126,18 @@ def test_rows_of_a_padded_unembedding_that_are_no_tokens_are_not_ranked(tmp_path
     assert len(run.corpus.vocabulary) == n_vocab < run.model.n_vocab
     record = run.index.record(3)
     assert len(record.logits_top) and max(e.token for e in record.logits_top + record.logits_bottom) < n_vocab
+    text = run.corpus.tokens[run.corpus.text_mask(range(run.corpus.n_rows))]
+    written = np.flatnonzero(np.bincount(text, minlength=n_vocab))
+    expected = run.model.readout(HOOK).logits(run.dictionary.W_dec)[3, written].topk(3)
+    assert [effect.token for effect in record.logits_top[:3]] == written[expected.indices].tolist()
+    assert (
+        f"ranked are the {len(written):,} of {n_vocab:,} tokens that stand in the text"
+        in run.index.manifest.notes["logits"]
+    )
+    run.do("index", logit_count=0, replace=True)
     expected = run.model.readout(HOOK).logits(run.dictionary.W_dec)[3, :n_vocab].topk(3)
-    assert [effect.token for effect in record.logits_top[:3]] == expected.indices.tolist()
+    assert [effect.token for effect in run.index.record(3).logits_top[:3]] == expected.indices.tolist()
+    assert "ranked are" not in run.index.manifest.notes["logits"]
     client = TestClient(create_app(run.workspace), base_url="http://127.0.0.1")
     assert client.get("/runs/main/features/3").status_code == 200
     assert client.get("/runs/main/features/3.json").status_code == 200

@@ -233,6 +233,16 @@ def test_mass_death_is_said_once(n_dead, n_said, tmp_path, monkeypatch, caplog):
     assert len(said) == n_said and all("lower the learning rate" in text for text in said)
 
 
+@pytest.mark.parametrize(("l1", "is_said"), [(1e7, True), (0.01, False)])
+def test_a_dictionary_that_says_nothing_is_told_of(tmp_path, caplog, l1, is_said):
+    """Its penalty was too much, as it may be where the mean is most of an activation."""
+    chosen = config("relu", n_tokens=100_000, lr=1e-2, auxk_alpha=0.0)
+    silenced = chosen.model_copy(update={"dictionary": chosen.dictionary.model_copy(update={"l1": l1})})
+    held_out = source().next_batch()
+    train(source(), silenced, tmp_path / "d", inputs={}, validation=held_out)
+    assert is_said == any("Hardly a latent is active" in record.getMessage() for record in caplog.records)
+
+
 class Killed(Exception):
     pass
 

@@ -13,6 +13,9 @@ Tokens = Annotated[int, Field(gt=0, le=10**15)]
 Count = Annotated[int, Field(gt=0, le=10**9)]
 """Rows, steps or batches, of which there may be fewer."""
 
+Whole = Annotated[int, Field(ge=0, le=10**9)]
+"""A number of things, or none."""
+
 RowTokens = Annotated[int, Field(ge=2, le=10**9)]
 """Tokens in a row: one to read and one to predict at least."""
 

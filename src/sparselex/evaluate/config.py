@@ -19,6 +19,9 @@ PAIR_LOOKUP = "pair_lookup"
 LOOKUPS = (TOKEN_LOOKUP, PAIR_LOOKUP)
 """Controls that know the text alone."""
 
+FAR_OFF = 0.1
+"""Share by which an L0 may differ from what was asked before it is said."""
+
 _WORDS = {
     TOKEN_LOOKUP: "the mean activation of the current token, without any dictionary",
     PAIR_LOOKUP: "the mean activation of the current token behind the one before it, without any dictionary",

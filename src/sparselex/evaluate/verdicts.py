@@ -5,12 +5,9 @@ from itertools import groupby
 
 from sparselex.base.figures import Figure
 from sparselex.base.formats import number
-from sparselex.evaluate.config import LOOKUPS
+from sparselex.evaluate.config import FAR_OFF, LOOKUPS
 from sparselex.evaluate.gathered import Gathered
 from sparselex.evaluate.records import Comparison, Verdict
-
-FAR_OFF = 0.1
-"""Share by which an L0 may differ from what was asked before it is said."""
 
 DECISIVE = ("core/fvu", "core/loss_recovered_mean", "explained/fvu", "explained/loss_recovered_mean")
 """Figures by which a dictionary that is worse than a control has lost to it."""

@@ -105,7 +105,8 @@ class _Walk:
                 figures += scorer.overall(prefix, explanations, Evidence(self.index, self.config.seed).validation)
         counts = {f"n_{status}": sum(e.status == status for e in explanations) for status in get_args(Status)}
         failed = [self.store.failures(self.index.id, explainer=self.name, scorer=name) for name in self.scorer_ids]
-        return figures, counts | {"n_unscored": sum(map(len, failed))}
+        n_dead = int((self.index.table["n_active"] == 0).sum())
+        return figures, counts | {"n_unscored": sum(map(len, failed)), "n_dead": n_dead}
 
     def _explainer(self) -> Explainer:
         return EXPLAINERS.get(self.name)(Evidence(self.index, self.config.seed), self.config)

@@ -25,6 +25,9 @@ class ExplainSummary(Config):
     n_unscored: int
     """Explanations that a scorer could not judge, counted for each scorer."""
 
+    n_dead: int = 0
+    """Latents that are never active, of which there is nothing to say."""
+
     figures: list[Figure]
     """The share of latents explained, and then the median of each score, the foremost first."""
 
@@ -41,4 +44,5 @@ class ExplainSummary(Config):
             null = "" if score.null is None else f", null {score.null:.3f}"
             parts[0] += f" (median {score.name.rpartition('/')[2]} {score.value:.3f} on test documents{null})"
         unscored = [f"{self.n_unscored:,} scorings failed"] if self.n_unscored else []
-        return ", ".join([*parts, f"{self.n_failed:,} failed", *unscored])
+        dead = [f"{self.n_dead:,} never active"] if self.n_dead else []
+        return ", ".join([*parts, f"{self.n_failed:,} failed", *unscored, *dead])

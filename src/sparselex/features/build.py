@@ -64,7 +64,7 @@ def build_index(
         reader = Reader(model, corpus, sites, batch_rows=config.batch_rows)
         statistics = _walk(reader, coder, config, staging.folder)
         _write_examples(staging.folder, statistics, corpus, config)
-        limits = _write_directions(staging.folder, model, coder, sites, config, len(corpus.vocabulary))
+        limits = _write_directions(staging.folder, model, coder, sites, config, corpus)
         _write_table(staging.folder, statistics)
         staging.finish(_notes(reader, statistics) | limits)
     return FeatureIndex(to, corpus)
@@ -162,12 +162,9 @@ def _entries(indptr: NDArray, positions: NDArray, values: NDArray, group: slice)
 
 
 def _write_directions(
-    folder: Path, model: Readable, coder: Coder, sites: Sites, config: IndexConfig, n_vocab: int
+    folder: Path, model: Readable, coder: Coder, sites: Sites, config: IndexConfig, corpus: TokenRows
 ) -> dict[str, str]:
-    """Write neighbours and logit effects; returns what limits either, or why it is missing.
-
-    Ranked are the `n_vocab` tokens of the tokenizer: padded vocabularies have more rows in their unembedding.
-    """
+    """Write neighbours and logit effects; returns what limits either, or why it is missing."""
     if not isinstance(coder, Dictionary):
         return {"logits": NO_DIRECTIONS, "neighbours": NO_DIRECTIONS}
     near = neighbours(coder.directions().to(model.device), config.n_neighbours)
@@ -177,13 +174,32 @@ def _write_directions(
     except UserError as error:
         note = error.given
     else:
-        note = f"{written.which}{DIRECT_PATH}"
-        effects = logit_effects(written.rows, written.write, written.unembed[:, :n_vocab], config.n_logits)
-        arrays |= {"logits-top": effects.raised.places, "logits-top-values": effects.raised.value}
-        arrays |= {"logits-bottom": effects.lowered.places, "logits-bottom-values": effects.lowered.value}
+        ranked = torch.from_numpy(ranked_tokens(corpus, config.logit_count)).to(model.device)
+        among = f"ranked are the {len(ranked):,} of {len(corpus.vocabulary):,} tokens that stand in the text"
+        often = f" {config.logit_count:,} times or more" if config.logit_count > 1 else ""
+        note = f"{written.which}{DIRECT_PATH}" + (f"; {among}{often}" if len(ranked) < len(corpus.vocabulary) else "")
+        effects = logit_effects(written.rows, written.write, written.unembed[:, ranked], config.n_logits)
+        for name, found in (("top", effects.raised), ("bottom", effects.lowered)):
+            arrays |= {f"logits-{name}": ranked[found.places], f"logits-{name}-values": found.value}
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array.cpu().numpy())
     return {"logits": note, "neighbours": ""}
+
+
+def ranked_tokens(corpus: TokenRows, least: int) -> NDArray[np.int64]:
+    """`[n]`, ascending: the tokens that stand `least` times or more in the text of all splits, whose logits are ranked.
+    Of the tokenizer's own tokens always: padded vocabularies have more rows in their unembedding. All of these where
+    hardly any stands in the text."""
+    n_vocab, counts = len(corpus.vocabulary), np.zeros(len(corpus.vocabulary), dtype=np.int64)
+    for start in range(0, corpus.n_rows, _ROWS_COUNTED):
+        rows = slice(start, min(start + _ROWS_COUNTED, corpus.n_rows))
+        there = np.asarray(corpus.tokens[rows])[corpus.text_mask(rows)]
+        counts += np.bincount(there, minlength=n_vocab)[:n_vocab]
+    found = np.flatnonzero(counts >= least)
+    return found if len(found) >= _FEWEST_RANKED else np.arange(n_vocab)
+
+
+_ROWS_COUNTED, _FEWEST_RANKED = 8192, 100
 
 
 def _write_table(folder: Path, statistics: LatentStatistics) -> None:

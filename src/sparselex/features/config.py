@@ -1,6 +1,6 @@
 """What an index keeps: a configuration that can be read without loading PyTorch."""
 
-from sparselex.base.bounds import BatchRows, Count, Drawn, Listed, Seed
+from sparselex.base.bounds import BatchRows, Count, Drawn, Listed, Seed, Whole
 from sparselex.base.config import Config
 
 
@@ -21,6 +21,10 @@ class IndexConfig(Config):
 
     n_logits: Listed = 15
     """Tokens most and least promoted."""
+
+    logit_count: Whole = 1
+    """How often a token must stand in the text to be among them: what a vocabulary holds and nobody writes has logits
+    that training hardly moved. 0 ranks all."""
 
     n_neighbours: Listed = 10
     """Nearest directions."""

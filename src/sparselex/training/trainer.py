@@ -31,6 +31,9 @@ from sparselex.training.step import Step
 Term = Callable[[Step], Tensor]
 """A term of the loss: a number with gradients, from what a step computed."""
 
+_SILENT = 0.05
+"""L0 below which a dictionary says next to nothing."""
+
 _MANY_DEAD = 0.5
 _log = logging.getLogger(__name__)
 
@@ -259,6 +262,13 @@ class Trainer:
             found = held_out_figures(self.dictionary, *self._scaled(*self._tokens(self._validation)))
             self.log.write(at | found)
             self.shown["held-out FVU"] = found["validation_fvu"]
+            if self.is_done and found["validation_l0"] < _SILENT:
+                _log.warning(
+                    "Hardly a latent is active on validation documents (L0 %.3g): what the dictionary gives is as good "
+                    "as constant. Lower the sparsity penalty (--l1), which may be too much for activations whose mean "
+                    "is most of them.",
+                    found["validation_l0"],
+                )
 
     def _warn(self, dead_share: float) -> None:
         if dead_share <= _MANY_DEAD or self._warned:

@@ -8,6 +8,7 @@ from sparselex.activations.config import Prefetch
 from sparselex.base.artifacts import Manifest
 from sparselex.base.bounds import Count
 from sparselex.base.errors import UserError
+from sparselex.evaluate.config import FAR_OFF
 from sparselex.recipes.choice import TrainingChoice
 from sparselex.recipes.option import Option, flag_of
 from sparselex.recipes.stage import Stage
@@ -64,7 +65,9 @@ def trained(manifest: Manifest) -> str:
         said.append(f"{notes['n_tokens']:,} tokens in {notes['n_steps']:,} steps")
     if (held_out := notes.get("held_out")) is not None:
         where = f"{held_out['n_tokens']:,} tokens of validation documents"
-        said.append(f"on {where} L0 {held_out['l0']:.1f}, FVU {held_out['fvu']:.3f}")
+        asked = config.get("k")
+        far = f" (asked for {asked:g})" if asked and abs(held_out["l0"] / asked - 1) > FAR_OFF else ""
+        said.append(f"on {where} L0 {held_out['l0']:.1f}{far}, FVU {held_out['fvu']:.3f}")
     if "n_dead" in notes:
         window = min(manifest.config["dead_after_tokens"], notes["n_tokens"])
         said.append(f"{notes['n_dead']:,} latents silent for the last {window:,} tokens of training")
