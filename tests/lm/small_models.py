@@ -226,3 +226,9 @@ def build(name: str) -> TransformersModel:
         if name_.endswith("layer_scalar"):
             buffer.fill_(0.7)
     return TransformersModel(model, load_model("embedded").tokenizer, ModelConfig(name=name))
+
+
+def mpt(n_layers):
+    """A family that has no names here."""
+    config = hf.MptConfig(vocab_size=50, d_model=24, n_layers=n_layers, n_heads=4, max_seq_len=32)
+    return TransformersModel(hf.MptForCausalLM(config), load_model("embedded").tokenizer, ModelConfig(name="mpt"))

@@ -1,6 +1,9 @@
 """What holds for every family: where its sites lie, what they add up to, that they are passed, and what they do to the
 logits."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -18,6 +21,12 @@ def subject(request) -> TransformersModel:
 
 def test_every_family_is_tested():
     assert {config.model_type for config in CONFIGS.values()} == set(FAMILIES.names())
+
+
+def test_every_family_is_documented():
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    assert set(re.findall(r"`(\w+)`", page.split("## Architectures")[1])) >= set(FAMILIES.names())
+    assert f"({len(CONFIGS)} in all)" in page
 
 
 def sites_of(subject, layer):

@@ -61,7 +61,7 @@ class TransformersModel:
 
     def hooks(self) -> list[HookPoint]:
         """Every canonical hook point of this model; empty for a family we do not know."""
-        return [HookPoint(hook, self.width(hook)) for hook in self._names]
+        return [HookPoint(hook, self.width(hook)) for hook in self.names]
 
     def resolve(self, hook: str) -> Location:
         """Where the value of `hook` passes. Raises `UserError` with the nearest names if there is no such place."""
@@ -77,7 +77,7 @@ class TransformersModel:
             self.resolve(hook)
             return self.per_head(hook)[1]
         if hook not in self._widths:
-            found = self.read(torch.zeros(1, 1, dtype=torch.long), self._names if hook in self._names else [hook])
+            found = self.read(torch.zeros(1, 1, dtype=torch.long), self.names if hook in self.names else [hook])
             self._widths |= {Hook(name): value.shape[-1] for name, value in found.items()}
         return self._widths[hook]
 
@@ -159,8 +159,14 @@ class TransformersModel:
     def _family(self) -> Family | None:
         return family_of(self.hf)
 
+    @property
+    def ends_in_a_norm(self) -> bool:
+        """Whether a norm and the unembedding are all that the stream passes at its end, as far as we know."""
+        return self._family is None or bool(self._family.final_norm)
+
     @cached_property
-    def _names(self) -> list[Hook]:
+    def names(self) -> list[Hook]:
+        """The names of every canonical hook point."""
         return names(self._family, self.hf, self.n_layers)
 
     def _locate(self, hook: Hook) -> Location:
