@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from sparselex.base.errors import UserError
 from sparselex.lm.embedded import EMBEDDED
 from sparselex.lm.load import load_model
+from tests.support.small import small_run
 
 SMALL = {
     "vocab_size": 1024,
@@ -108,3 +109,37 @@ def test_a_model_that_sees_later_tokens_is_refused(tmp_path):
 
 def test_a_decoder_of_the_same_architecture_is_not(tmp_path):
     assert load_model(saved(tmp_path, bert(is_decoder=True))).run(torch.arange(8)[None]).logits.shape == (1, 8, 1024)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("config", "note"),
+    [
+        (hf.MambaConfig(vocab_size=4096, hidden_size=24, num_hidden_layers=2, state_size=4), "direct path"),
+        (
+            hf.OPTConfig(
+                vocab_size=4096,
+                hidden_size=24,
+                ffn_dim=40,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                max_position_embeddings=64,
+                word_embed_proj_dim=16,
+                do_layer_norm_before=False,
+            ),
+            "normalise the stream itself",
+        ),
+        (hf.MptConfig(vocab_size=4096, d_model=24, n_layers=2, n_heads=4, max_seq_len=64), "one linear step"),
+    ],
+    ids=["no heads", "no final norm", "no names"],
+)
+def test_models_are_read_as_far_as_they_go(tmp_path, config, note):
+    """Every stage, whatever an architecture lacks; the index says why there are no logit effects."""
+    hook = "module:transformer.blocks.0" if config.model_type == "mpt" else "blocks.0.hook_resid_post"
+    (tmp_path / "model").mkdir()
+    training = {"expansion": 2, "k": 4, "n_tokens": 4_000}
+    model = saved(tmp_path / "model", config)
+    run = small_run(tmp_path, training, model=model, hook=hook, n_tokens=8_000)
+    for verb in ("train", "index", "explain", "evaluate"):
+        run.do(verb)
+    assert note in run.index.manifest.notes["logits"]
