@@ -2,15 +2,15 @@
 files to what it gives).
 
 `docs/reference/cli.md` has every verb and option of the live command line, `configuration.md` and `records.md` every
-field of every configuration and record, and `src/sparselex/__init__.pyi` shows type checkers the names that
-`sparselex` loads on first use.
+field of every configuration and record, `formats.md` what becomes of the fields of other projects' files, and
+`src/sparselex/__init__.pyi` shows type checkers the names that `sparselex` loads on first use.
 """
 
 import ast
 import importlib
 import re
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -21,6 +21,7 @@ from pydantic_core import PydanticUndefined
 
 import sparselex
 from sparselex.cli.main import app
+from sparselex.convert.table import FORMATS
 
 ROOT = Path(__file__).parent.parent
 SRC = ROOT / "src"
@@ -29,6 +30,11 @@ NOTE = "<!-- Made by `python docs/generate.py`; edit the docstring or the help i
 CONFIGURATIONS = """\
 What can be set, by room. A configuration is frozen, refuses names that it does not know, and is saved with the artifact
 that was made from it. `--config FILE` and `run.json` write the same fields as JSON."""
+
+FOREIGN = """\
+What `sparselex import` does with each field of the settings, and with each tensor that is no weight, by format. `*`
+stands for any end of a name. A field or a tensor that is not listed is named in a warning, and left out; one that would
+change numbers in a way that is not read is refused, and `--option NAME=VALUE` takes another value in its place."""
 
 RECORDS = "What is written to disk, printed by `--json` and shown as JSON by the browser, by room."
 
@@ -43,9 +49,34 @@ def generated() -> dict[Path, str]:
     return {
         reference / "cli.md": _cli_page(),
         reference / "configuration.md": _fields_page("Configurations", CONFIGURATIONS, configurations),
+        reference / "formats.md": _formats_page(),
         reference / "records.md": _fields_page("Records", RECORDS, records),
         SRC / "sparselex" / "__init__.pyi": _stub(),
     }
+
+
+def _formats_page() -> str:
+    """What becomes of each field of other projects' files."""
+    parts = ["# Fields of other projects' files", NOTE, FOREIGN]
+    for name, form in FORMATS.items():
+        fields = form.fields
+        marks = " and ".join(f"`{mark}`" for mark in form.marks)
+        only = (f"`{name}` ({' or '.join(map(repr, values))})" for name, values in fields.only.items())
+        rows = {
+            "used": _names(fields.used.split()),
+            "read at one value, refused at others": ", ".join(only),
+            "told where they say something": _names(fields.warned),
+            "kept, and held against the run's text": _names(fields.stated),
+            "of no effect": _names(fields.harmless.split()),
+            "tensors of no effect": _names(fields.tensors.split()),
+        }
+        told = "\n".join(f"- {what}: {which}" for what, which in rows.items() if which)
+        parts += [f"## {name}", f"Told by {marks}.", told or "There are no settings."]
+    return "\n\n".join(parts) + "\n"
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _stub() -> str:

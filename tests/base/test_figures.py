@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
-from sparselex.base.estimates import DIVIDED_BY_ZERO, NOT_FINITE, figure_of, mean_figure, median_figure
+from sparselex.base.estimates import DIVIDED_BY_ZERO, NOT_FINITE, Apart, figure_of, mean_figure, median_figure
 from sparselex.base.figures import FIGURES, Figure, Figures
 from sparselex.base.staging import stage
 
@@ -56,14 +56,20 @@ def test_a_median_of_what_was_measured_on_the_same_documents_is_as_uncertain_as_
     """Values that documents move together: without their groups the interval misses most of the time."""
     rng, alone, both = np.random.default_rng(0), [], []
     for _ in range(300):
-        of_documents = rng.normal(0, 1, 20)
+        of_documents = rng.normal(0, 1.5, 44)
         values = rng.normal(0, 1, 101) + of_documents.mean()
-        apart = values + (of_documents.mean() - of_documents)[:, None] / 19
+        apart = Apart(values + (of_documents.mean() - of_documents)[:, None] / 43, 44.0)
         for kept, given in ((alone, None), (both, apart)):
             figure = median_figure("x/median", values, "median", over="latents", apart=given)
             kept.append(figure.ci_low <= 0 <= figure.ci_high)
     assert np.mean(alone) < 0.8 and 0.92 < np.mean(both) < 0.99
-    assert "20 groups of documents" in figure.definition
+    assert "44 groups of documents" in figure.definition and figure.n_effective == 44
+    few = median_figure("x/median", values, "median", over="latents", apart=apart._replace(n_documents=12.3))
+    assert (few.ci_low, few.se) == (None, None)
+    assert "no interval, with documents that count as 12.3 of one size and 40 needed" in few.definition
+    shares = Apart(rng.random((44, 101)) < 0.02, 44.0)
+    share = mean_figure("x/share", shares.without[0], "share", over="latents", apart=shares)
+    assert share.ci_low >= 0
 
 
 @pytest.mark.parametrize("make", [mean_figure, median_figure])

@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from sparselex.base.workspace import Workspace
 from sparselex.convert.table import LAYOUTS
 from sparselex.dictionaries.kinds import CONTROLS, DICTIONARIES
+from sparselex.evaluate.config import LOOKUPS
 from sparselex.explain.registry import EXPLAINERS, SCORERS
 from sparselex.recipes.run import Run
 from sparselex.recipes.stages import STAGES
@@ -104,7 +105,7 @@ def test_every_verb_ends_with_what_came_out(staged, verb, words):
 def test_figures_in_one_line_say_of_which_documents_they_are(staged):
     said = done("train", staged).out
     assert "on test documents L0 " in done("evaluate", staged).out
-    assert "on validation documents L0 " in said and "FVU 0." in said and " dead" in said
+    assert "tokens of validation documents L0 " in said and "FVU 0." in said and " latents silent for the last " in said
 
 
 def test_text_shorter_than_asked_is_said(text, tmp_path):
@@ -166,7 +167,7 @@ def test_two_runs_on_two_texts_live_side_by_side(copy, tmp_path):
 
 @pytest.mark.slow
 def test_controls_are_chosen_by_name(copy):
-    for given, names in (("pca, random", {"token_lookup", "pca", "random"}), ("none", {"token_lookup"})):
+    for given, names in (("pca, random", {*LOOKUPS, "pca", "random"}), ("none", {*LOOKUPS})):
         figures = {f["name"]: f for f in done("evaluate", copy, "--controls", given, "--json").json["figures"]}
         assert set(figures["core/fvu"]["controls"]) == names
 

@@ -126,8 +126,9 @@ def test_files_of_compiled_and_of_older_ones(tmp_path):
             {"activation_mean": MEAN, "activation_std": STD, "activation_global_scale": None},
             "'activation_global_scale' is missing",
         ),
+        ({"activation_mean": MEAN}, "numbers in activation_mean alone"),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_faults_are_named(changed, words, tmp_path):
     with pytest.raises(UserError, match=words):

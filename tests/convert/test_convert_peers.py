@@ -118,7 +118,7 @@ def test_openai_files_that_normalise_each_token(values, tmp_path):
         ),
         (TOPK | {"normalize": False, "activation_state_dict": {"k": 99}}, "k is 99"),
         (TOPK | {"normalize": False, "activation_state_dict": 3}, "cannot be read as a dictionary of openai"),
-        ({"pre_bias": None}, "it is not OpenAI's"),
+        ({"encoder.weight": None, "pre_bias": None}, "it is not OpenAI's(?s:.*)none of its tensors is known as an enc"),
         ({"decoder.weight": UNIT}, r"'decoder.weight' has shape \[24, 8\], not \[8, 24\]"),
         ({"latent_bias": torch.full((D_SAE,), float("nan"))}, "'latent_bias' holds NaN"),
         ({"latent_bias": torch.zeros(D_SAE).to_sparse()}, "holds more than plain tensors"),
@@ -204,7 +204,9 @@ def test_llama_scope_transcoder(tmp_path):
     cfg = {"hook_point_in": IN, "hook_point_out": OUT, "dataset_average_activation_norm": {"in": 5.0, "out": 3.0}}
     llama_scope(tmp_path / "d", cfg)
     found = import_dictionary(tmp_path / "d")
-    assert (found.hooks, found.target) == ((IN,), (OUT,)) and not found.dictionary.is_autoencoder
+    # Its `hook_mlp_in` is TransformerLens's: the residual stream before the norm.
+    assert (found.hooks, found.target) == (("blocks.1.hook_resid_mid",), (OUT,)) and found.named == (IN, OUT)
+    assert not found.dictionary.is_autoencoder
     acts, target = llama_scope_acts(s_out=S_OUT)
     agree(found, acts, UNIT, target)
 
@@ -322,7 +324,9 @@ def test_llamascopium_scaled_by_token(kind, tmp_path):
 def test_llamascopium_transcoder(tmp_path):
     llamascopium(tmp_path / "d", {"hook_point_in": IN, "hook_point_out": OUT})
     found = import_dictionary(tmp_path / "d")
-    assert (found.hooks, found.target) == ((IN,), (OUT,)) and not found.dictionary.is_autoencoder
+    # Its `hook_mlp_in` is TransformerLens's: the residual stream before the norm.
+    assert (found.hooks, found.target) == (("blocks.1.hook_resid_mid",), (OUT,)) and found.named == (IN, OUT)
+    assert not found.dictionary.is_autoencoder
     agree(found, GATED, W_DEC / S_OUT, (GATED @ W_DEC + B_DEC) / S_OUT)
 
 

@@ -34,9 +34,16 @@ def by_hand(x, how):
     """Each token alone: normalised, its size, what was subtracted."""
     rows = []
     for token in x.double():
-        mean = token.mean() if how == "layer" else torch.zeros((), dtype=torch.float64)
-        size = token.std() if how == "layer" else token.norm() / len(token) ** 0.5
-        unit = (token - mean) / (size + 1e-5) if how == "layer" else token / size.clamp_min(1e-300)
+        mean = torch.zeros((), dtype=torch.float64) if how == "length" else token.mean()
+        match how:
+            case "layer":
+                size = token.std()
+                unit = (token - mean) / (size + 1e-5)
+            case "length":
+                size = token.norm() / len(token) ** 0.5
+                unit = token / size.clamp_min(1e-300)
+            case "mean":
+                size, unit = torch.ones((), dtype=torch.float64), token - mean
         rows.append((unit, size, mean))
     units, sizes, means = (torch.stack(part).float() for part in zip(*rows, strict=True))
     return units, sizes[:, None], means[:, None]
@@ -52,7 +59,7 @@ def normalising(kind, how):
     return plain.requires_grad_(False), found
 
 
-@pytest.mark.parametrize("how", ["layer", "length"])
+@pytest.mark.parametrize("how", ["layer", "length", "mean"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_codes_and_reconstructions_are_those_of_the_normalised_token_in_raw_units(kind, how, tmp_path):
     plain, dictionary = normalising(kind, how)

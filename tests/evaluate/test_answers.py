@@ -24,10 +24,13 @@ FIGURES = {
 }
 
 
-def told(figures=FIGURES, compared=(), *, twins=("twin",), is_twin=False, other=False, stability=()):
+def told(figures=FIGURES, compared=(), *, twins=("twin",), is_twin=False, frozen=False, stability=(), values=None):
     found = [figure(name, value, null=0.19 if name.endswith("f1_of_all") else None) for name, value in figures.items()]
-    gathered = Gathered(found, {}, None, list(stability), None, [])
-    said = answers(Known(gathered, list(compared), twins, is_twin, other))
+    gathered = Gathered(found, {}, None, list(stability), [], None, [])
+    beside = {} if values is None else values
+    for one in compared:
+        beside.setdefault(one.control, {})[one.figure] = figures[one.figure] - one.difference
+    said = answers(Known(gathered, list(compared), twins, is_twin, frozen, beside))
     return {one.question: one for one in said}, [one.answer for one in said]
 
 
@@ -43,42 +46,80 @@ def test_a_dictionary_that_is_better_is_said_to_be():
         against("core/fvu", "pca", 0.33, "better"),
         against("core/fvu", "neurons", 0.49, "better"),
         against("explained/loss_recovered_mean", "token_lookup", 0.52, "better"),
+        against("explained/fvu", "token_lookup", 0.7, "better"),
+        against("explained/loss_recovered_mean", "pair_lookup", 0.7, "worse"),
+        against("explained/fvu", "pair_lookup", 0.5, "worse"),
+        against("explain/rule/own_share", "twin", 0.83, "worse"),
     ]
     by_question, (reconstructs, works, explains, stable, missing) = told(compared=compared)
-    assert reconstructs == "Yes, better than all 2."
+    assert reconstructs.split(". ") == [
+        "Yes, better than pca, neurons",
+        "On random weights the same recipe reconstructs better still (twin).",
+    ]
     evidence = by_question["Does it reconstruct better than the controls?"].evidence
     own, beside = evidence[0].split("; against ")
     assert own == "FVU 0.1600 (0.1500 to 0.1700) at 32.0 active latents a token"
-    assert beside == "pca 0.3300 (better), neurons 0.4900 (better)"
-    assert evidence[1].endswith("random weights: twin 0.09000 (worse)")
-    assert works == "It keeps 94.5 % of what it loses with the site at its mean."
-    assert explains == "Beyond a token lookup: yes. Beyond another latent's: for 39.0 % of latents."
+    assert beside == "pca 0.3300 (better than it), neurons 0.4900 (better than it)"
+    assert evidence[1] == "FVU of the same recipe on a model of random weights: twin 0.09000 (worse than it)"
+    assert works == "94.5 % of the loss that it has more with the site at its mean is recovered."
+    assert explains == (
+        "Beyond a lookup of the token: yes. Beyond one of it and the token before: no, worse. Beyond another latent's: "
+        "for 39.0 % of latents (twin, on random weights, 83.0 %)."
+    )
     assert stable == "Not measured." and missing.startswith("3 ")
 
 
 def test_one_that_loses_or_is_undecided_is_not():
-    lost = [against("core/fvu", "pca", 0.1, "worse"), against("core/fvu", "covariance", 0.16, "undecided")]
-    assert told(compared=lost)[1][0] == "Worse than: pca. Undecided against: covariance."
+    lost = [
+        against("core/fvu", "covariance", 0.16, "undecided"),
+        against("core/fvu", "pca", 0.1, "worse"),
+        against("core/fvu", "neurons", 0.4, "better"),
+        against("core/loss_recovered_mean", "pca", 0.96, "worse"),
+    ]
+    said = told(compared=lost)[1]
+    assert said[0] == "Worse than pca; Better than neurons; Undecided against covariance."
+    assert said[1].endswith("is recovered. Worse than pca.")
     lookup = [against("explained/loss_recovered_mean", "token_lookup", 0.6, "worse")]
-    assert told(compared=lookup)[1][2].startswith("Beyond a token lookup: worse than it.")
+    assert told(compared=lookup)[1][2].startswith("Beyond a lookup of the token: no, worse by loss recovered.")
     both = [*lookup, against("explained/fvu", "token_lookup", 0.7, "better")]
-    assert told(compared=both)[1][2].startswith("Beyond a token lookup: worse than it by loss recovered, yes by FVU.")
+    words = "Beyond a lookup of the token: no, worse by loss recovered, yes by FVU."
+    assert told(compared=both)[1][2].startswith(words)
+
+
+def test_with_too_few_documents_values_are_said_and_no_verdict():
+    """A dictionary that is worse than every control by value is not told that nothing was measured."""
+    few = {"units": "documents", "n_units": 15, "n_effective": 14.2, "ci_low": None, "ci_high": None}
+    found = [figure(name, value, better="lower", **few) for name, value in FIGURES.items()]
+    gathered = Gathered(found, {}, None, [], [], None, [])
+    values = {"pca": {"core/fvu": 0.1}, "neurons": {"core/fvu": 0.4}, "token_lookup": {"explained/fvu": 0.5}}
+    said = [one.answer for one in answers(Known(gathered, [], (), False, False, values))]
+    why = "15 documents that count as 14.2 of one size are too few for a verdict (40 are needed)"
+    assert said[0] == f"Undecided: by value better than 1 of 2, and {why}."
 
 
 def test_what_has_no_value_is_said_with_its_reason():
     figures = FIGURES | {"core/loss_recovered_mean": None, "explained/loss_recovered_mean": None}
-    by_question, said = told(figures)
-    assert said[1] == "Not measured as a share."
+    compared = [against("explained/fvu", "token_lookup", 0.5, "worse")]
+    by_question, said = told(figures, compared)
+    assert said[1] == "Not told as a share."
     assert by_question["Does the model still work?"].evidence[0] == "why not"
+    assert said[2].startswith("Beyond a lookup of the token: no, worse. ")
     missing = by_question["What was not measured?"].evidence
     assert missing[:2] == ["explained/loss_recovered_mean: why not", "core/loss_recovered_mean: why not"]
-    nothing = told({}, twins=())[1]
-    assert nothing[:4] == ["Not measured."] * 4 and nothing[4] == "5 things."
+    by_question, nothing = told({}, twins=())
+    assert nothing[:4] == ["Not measured."] * 4 and nothing[4] == "6 things."
+    assert any("`sparselex evaluate`" in line for line in by_question["What was not measured?"].evidence)
+    worse = told(FIGURES | {"core/loss_recovered_mean": -2.3})[1][1]
+    assert worse == "It is worse than with the site at its mean."
 
 
 def test_controls_that_are_there_are_not_missed():
-    missing = told(other=True, stability=[figure("stability/k32/shared_share", 0.4, null=0.3)])[0]
+    def of(value, **about):
+        return figure("stability/k32/shared_share", value, null=0.3, **about)
+
+    missing = told(frozen=True, stability=[of(0.4)])[0]
     assert len(missing["What was not measured?"].evidence) == 1
-    assert missing["Is it stable?"].answer == "More than activations themselves between two samples."
-    worse = told(stability=[figure("stability/k32/shared_share", 0.305, null=0.3)])[0]
-    assert worse["Is it stable?"].answer == "Not beyond its null."
+    assert missing["Is it stable?"].answer == "Two seeds share more than two samples of activations do."
+    assert told(stability=[of(0.305)])[1][3] == "Undecided."
+    assert told(stability=[of(0.4), of(0.2)])[1][3].startswith("By some measure two seeds share less")
+    assert told(stability=[of(1.0, ci_low=None, ci_high=None)])[1][3] == "Undecided."

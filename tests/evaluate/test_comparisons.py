@@ -36,7 +36,9 @@ def held_against(rng, shifts, common=None):
     figures, own = measured(rng, common=common)
     others = {f"c{place}": measured(rng, shift, common) for place, shift in enumerate(shifts)}
     documents = [f"d{n}" for n in range(N)]
-    kept = Influences(documents=documents, subjects={"": own} | {name: part for name, (_, part) in others.items()})
+    kept = Influences(
+        rows="same", documents=documents, subjects={"": own} | {name: part for name, (_, part) in others.items()}
+    )
     controls = {name: Control({f.name: f for f in part}, kept, name) for name, (part, _) in others.items()}
     return figures, kept, controls
 
@@ -62,7 +64,7 @@ def test_what_moves_both_alike_does_not_hide_a_difference():
     rng = np.random.default_rng(2)
     figures, kept, controls = held_against(rng, [0.05], common=rng.normal(0, 0.5, N))
     assert {one.verdict for one in comparisons(figures, kept, controls)} == {"worse"}
-    elsewhere = kept.model_copy(update={"documents": [f"e{n}" for n in range(N)]})
+    elsewhere = kept.model_copy(update={"rows": "others of the same documents"})
     apart = comparisons(figures, kept, {name: one._replace(influences=elsewhere) for name, one in controls.items()})
     assert {(one.verdict, one.paired) for one in apart} == {("undecided", False)}
     assert {one.paired for one in comparisons(figures, None, controls)} == {False}
@@ -83,7 +85,8 @@ def test_only_what_has_a_better_and_an_interval_is_compared():
 def said(shifts, *, l0=30.0, asked=32.0, has_twin=True):
     figures, kept, controls = held_against(np.random.default_rng(4), shifts)
     figures.append(Figure(name="core/l0", value=l0, definition="x"))
-    found = Gathered(figures, {name: list(one.figures.values()) for name, one in controls.items()}, kept, [], asked, [])
+    of_controls = {name: list(one.figures.values()) for name, one in controls.items()}
+    found = Gathered(figures, of_controls, kept, [], [], asked, [])
     words = {name: f"control {name}" for name in controls}
     return verdicts(found, comparisons(figures, kept, controls), words, has_twin=has_twin)
 
@@ -99,7 +102,7 @@ def test_a_dictionary_that_loses_is_told_so_first():
 
 def test_a_twin_has_its_own_latents_and_is_no_dictionary_in_this_ones_place():
     figures, kept, controls = held_against(np.random.default_rng(4), [0.2])
-    found = Gathered(figures, {}, kept, [], None, [])
+    found = Gathered(figures, {}, kept, [], [], None, [])
     words = verdicts(found, comparisons(figures, kept, controls), {"c0": "twin (random weights)"}, has_twin=True)
     assert words == ["Worse than twin (random weights): fvu, loss recovered mean, kl, cosine."]
 

@@ -139,11 +139,23 @@ def test_a_model_that_ablation_helps_has_no_loss_to_recover():
     helped, equal = figures_of(lost=-0.01), figures_of(lost=0.001)
     for figures in (helped, equal):
         assert figures["loss_recovered_mean"].value is None
-        assert "no worse with the site at its mean" in figures["loss_recovered_mean"].failure
-        assert "no worse with the site at zero" in figures["loss_recovered_zero"].failure
+        assert "not worse beyond doubt with the site at its mean" in figures["loss_recovered_mean"].failure
+        assert "not worse beyond doubt with the site at zero" in figures["loss_recovered_zero"].failure
     assert "-0.0" in helped["loss_recovered_mean"].failure and "interval" in helped["loss_recovered_mean"].failure
     hurt = figures_of(lost=0.5)["loss_recovered_mean"]
     assert hurt.value == pytest.approx(0.9) and hurt.better == "higher"
+
+
+def test_with_few_documents_their_signs_say_whether_there_is_a_loss_to_recover():
+    """One long document among them makes any interval wide; where every one of them loses, that is beyond doubt."""
+    few = sums_of(n_documents=9, lost=0.5)
+    few = {name: np.concatenate([column, 30 * column[:1]]) for name, column in few.items()}
+    found = {figure.name: figure for figure in core_figures(few)}["core/loss_recovered_mean"]
+    assert found.value == pytest.approx(0.9) and found.ci_low is None
+    assert "no interval, with documents that count as 1." in found.definition
+    for nothing in (figures_of(n_documents=9, lost=0.001), figures_of(n_documents=1, lost=0.5)):
+        failure = nothing["loss_recovered_mean"].failure
+        assert failure.startswith("it is not known from so few documents") and "documents)" in failure
 
 
 def test_fvu_is_about_the_mean_of_all_and_leaving_one_out_does_not_move_it():
@@ -206,7 +218,7 @@ def test_an_evaluation_on_disk_says_where_and_on_what_it_was_measured(small_work
     names = [figure.name for figure in found.figures]
     core = [f"core/{name}" for name in (*METRICS.names(), "alive_share", "dead_share", "dense_share")]
     assert names == [f"explained/{name}" for name in OF_EXPLAINED] + core
-    assert set(found.controls) == {"token_lookup", "neurons", "pca", "covariance"}
+    assert set(found.controls) == {"token_lookup", "pair_lookup", "neurons", "pca", "covariance"}
     assert set(found.influences.subjects) == {"", *found.controls} and len(found.influences.documents) == 8
     for figure in found.controls["pca"]:
         if figure.name.startswith("explain/"):

@@ -21,6 +21,19 @@ def test_a_long_document_gives_twice_its_even_share_at_most():
     assert (np.diff(rows) > 0).all() and rows.min() >= 5
 
 
+def test_long_documents_are_cut_to_what_is_there_and_not_to_what_is_asked():
+    """Fewer rows than asked for: the cap is twice an even share of those that are left, short documents that share
+    rows counted."""
+    sizes = [60] * 4 + [1] * 20
+    rows = even_rows(*corpus(sizes), 600)
+    counts = np.bincount(corpus(sizes)[0][rows, 0], minlength=24)
+    assert counts.max() <= max(1, 2 * counts.sum() / 24) and (counts > 0).all()
+    documents, there = corpus([60] * 4)
+    documents[there[:3]] = np.arange(100, 124).reshape(3, 8)  # three rows with eight documents each
+    found = even_rows(documents, there, 600)
+    assert max(np.bincount(documents[found, 0])[:4]) <= 2
+
+
 def test_where_documents_are_few_nothing_is_lost():
     text = corpus([40, 20, 30])
     assert even_rows(*text, 600).tolist() == list(text[1])

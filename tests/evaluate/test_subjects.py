@@ -10,10 +10,10 @@ from sparselex.base.sites import Sites
 from sparselex.dictionaries.config import DictionaryConfig
 from sparselex.dictionaries.controls.neurons import neurons
 from sparselex.dictionaries.dictionary import Dictionary
-from sparselex.evaluate.config import TOKEN_LOOKUP, EvaluateConfig
+from sparselex.evaluate.config import LOOKUPS, TOKEN_LOOKUP, EvaluateConfig
 from sparselex.evaluate.evaluate import OF_EXPLAINED, evaluate
 from sparselex.evaluate.moments import moments, training_rows
-from sparselex.evaluate.subjects import AsExplained, Itself, TokenLookup, not_spliced
+from sparselex.evaluate.subjects import AsExplained, Itself, PairLookup, TokenLookup, not_spliced
 from sparselex.explain.config import ExplainConfig
 from sparselex.explain.explain import explain
 from sparselex.explain.predictions import Predictions
@@ -82,7 +82,7 @@ def test_predictions_of_perfect_rules_recover_what_the_dictionary_does(explained
         own, whole = by_name[f"explained/{name}"], by_name[f"core/{name}"]
         assert own.value == pytest.approx(whole.value, rel=1e-6, abs=1e-7), name
     assert 0.2 < by_name["explained/fvu"].value < 0.9, "the commonest tokens are not all of them"
-    assert set(found.influences.subjects) == {"", TOKEN_LOOKUP}
+    assert set(found.influences.subjects) == {"", *LOOKUPS}
 
 
 def test_rules_that_are_lost_are_missed(explained, reader):
@@ -110,6 +110,23 @@ def test_a_token_lookup_is_the_mean_of_each_token(reader):
         own = train.x[torch.from_numpy(seen == token)].double()
         torch.testing.assert_close(x_hat, ((own.sum(0) + mean) / (len(own) + 1)).float(), rtol=1e-4, atol=1e-5)
     assert torch.equal(found.n_active, torch.ones(len(batch.x), dtype=torch.float64))
+
+
+def test_a_pair_lookup_is_the_mean_of_each_token_behind_another(reader):
+    """What rules see: pairs that training has more than once, and for any other the token alone."""
+    corpus = reader.corpus
+    train, at = reader.read(training_rows(reader, None)), moments(reader, None)
+    seen, before = tokens_at(corpus, train.positions)
+    batch = reader.read(np.array(corpus.row_ranges["test"])[:4])
+    found = PairLookup(at, corpus).reconstruct(batch, {}).x_hat
+    alone, n_known = TokenLookup(at, corpus).reconstruct(batch, {}).x_hat, 0
+    for place, pair in enumerate(zip(*tokens_at(corpus, batch.positions), strict=True)):
+        own = train.x[torch.from_numpy((seen == pair[0]) & (before == pair[1]))].double()
+        expected, many = alone[place].double(), len(own) > 1
+        n_known += many
+        expected = (own.sum(0) + expected) / (len(own) + 1) if many else expected
+        torch.testing.assert_close(found[place], expected.float(), rtol=1e-3, atol=1e-4)
+    assert 0 < n_known < len(found)
 
 
 def test_a_token_lookup_is_all_there_is_to_know_of_embeddings(explained):

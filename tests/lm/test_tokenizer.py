@@ -1,9 +1,12 @@
 """Tokens as bytes: every text comes back from its tokens, whatever the tokenizer's dialect."""
 
+import shutil
+
 import pytest
 import tokenizers as tk
 from transformers import PreTrainedTokenizerFast
 
+from sparselex.lm.embedded import EMBEDDED
 from sparselex.lm.load import load_model
 from sparselex.lm.tokenizer import ModelTokenizer
 
@@ -22,6 +25,27 @@ def test_the_embedded_tokenizer_is_lossless():
     for text, ids in zip(NASTY, tokenizer.encode_batch(NASTY), strict=True):
         assert tokenizer.vocabulary.bytes_of(ids) == text.encode()
         assert not set(ids) & tokenizer.vocabulary.special_ids
+
+
+@pytest.mark.parametrize(
+    ("template", "bos", "adds"), [("<s> $A", "<s>", True), ("<s> $A", None, False), ("$A", "<s>", False)]
+)
+def test_whether_a_tokenizer_begins_a_text_with_its_bos(template, bos, adds):
+    backend = tk.Tokenizer(tk.models.WordLevel({"<s>": 0, "a": 1, "?": 2}, unk_token="?"))
+    backend.add_special_tokens(["<s>"])
+    backend.post_processor = tk.processors.TemplateProcessing(
+        single=template, special_tokens=[("<s>", 0)] if "<s>" in template else []
+    )
+    tokenizer = ModelTokenizer(PreTrainedTokenizerFast(tokenizer_object=backend, bos_token=bos))
+    assert tokenizer.adds_bos is adds and tokenizer.encode_batch(["a"]) == [[1]]
+
+
+def test_the_embedded_models_were_trained_with_bos_and_say_so(tmp_path):
+    """Their tokenizer adds none, so that it stands in their files, and stays where these are copied."""
+    tokenizer = load_model("embedded").tokenizer
+    assert tokenizer.adds_bos and tokenizer.bos_id == 0 and tokenizer.id == "17707fe766189735"
+    shutil.copytree(EMBEDDED["embedded-b"], tmp_path / "copy")
+    assert load_model(str(tmp_path / "copy")).tokenizer.adds_bos
 
 
 def test_sentencepiece_with_byte_fallback():

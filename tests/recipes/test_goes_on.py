@@ -30,7 +30,7 @@ def take_all(run, **training):
 def test_a_dataset_is_asked_for_once(tmp_path, monkeypatch):
     asked = []
 
-    def documents(source):
+    def documents(source, field):
         asked.append(source)
         return file_documents(write_documents(tmp_path / "text"))
 
@@ -38,7 +38,7 @@ def test_a_dataset_is_asked_for_once(tmp_path, monkeypatch):
     run = Run.create(Workspace.create(tmp_path / "w"), "main", new_run("embedded", "lab/texts-1.5", n_ctx=64))
     run.do("train", **TRAINING)
     assert asked == ["lab/texts-1.5"]
-    monkeypatch.setattr(sources, "dataset_documents", lambda source: pytest.fail("the network was asked"))
+    monkeypatch.setattr(sources, "dataset_documents", lambda source, field: pytest.fail("the network was asked"))
     take_all(run, **OTHER)
     done("harvest", run.workspace.path)
 

@@ -17,6 +17,7 @@ from sparselex.recipes.config import RunConfig, new_run, twin_of
 from sparselex.recipes.run import Run
 from sparselex.recipes.work.choices import check_choice, train_config
 from sparselex.training.config import TrainConfig
+from tests.support.command import done, sparselex
 from tests.support.small import TRAINING, small_config, small_run, values_of, write_documents
 
 
@@ -229,3 +230,25 @@ def test_commands_in_messages_can_be_typed_from_any_folder(tmp_path):
 def test_a_whole_configuration_and_options_beside_it_are_refused(tmp_path):
     with pytest.raises(UserError, match="--config was given together with --k, --tokens"):
         small_run(tmp_path).stage("train", config={}, k=4, n_tokens=100)
+
+
+@pytest.mark.slow
+def test_a_control_reads_and_is_made_as_its_run_in_all_that_is_left_out(tmp_path):
+    """Another place or model makes no control, and neither does a run that is not there."""
+    w, text = tmp_path / "w", write_documents(tmp_path / "text")
+    done("harvest", w, "--text", text, "--context", 32, "--hook", "blocks.0.hook_resid_post", "--tokens", 5_000)
+    done("train", w, "--expansion", 0.5, "--k", 3, "--tokens", 3_000, "--seed", 5)
+    done("harvest", w, "--run", "frozen", "--twin-of", "main", "--hook", "blocks.0.hook_resid_post")
+    done("train", w, "--run", "frozen", "--frozen", "decoder")
+    main, frozen = (Run.open(Workspace(w), name) for name in ("main", "frozen"))
+    assert frozen.corpus.id == main.corpus.id and frozen.sites == main.sites and frozen.config.twin_of == "main"
+    own, of = (run.manifest("dictionary").config for run in (frozen, main))
+    assert own == of | {"frozen": "decoder"}
+    assert frozen.stage("evaluate").controls == ()
+    for given, words in (
+        (("--twin-of", "nobody"), "There is no run 'nobody'"),
+        (("--twin-of", "main", "--model", "embedded-b"), "to read model='embedded-b', where 'main' reads"),
+        (("--twin-of", "main", "--hook", "blocks.0.hook_mlp_out"), "leave hook out, or --twin-of"),
+    ):
+        ended = sparselex("harvest", w, "--run", "odd", *given)
+        assert ended.code == 2 and words in ended.err and "odd" not in Workspace(w).begun()

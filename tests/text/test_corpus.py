@@ -12,7 +12,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from sparselex.base.errors import UserError
 from sparselex.base.vocabulary import Vocabulary
 from sparselex.text.build import build_corpus, text_of
-from sparselex.text.config import CorpusConfig
+from sparselex.text.config import CorpusConfig, as_kept
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.documents import Document
 from sparselex.text.rows import TokenRows, split_positions
@@ -35,7 +35,7 @@ class ByteBPE:
     eos_id = pad_id = 0
 
     def __init__(self, bos: bool):
-        self.bos_id = 0 if bos else None
+        self.bos_id, self.adds_bos = (0, True) if bos else (None, False)
         alphabet = pre_tokenizers.ByteLevel.alphabet()
         self._tokenizer = HFTokenizer(models.BPE())
         self._tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -116,6 +116,45 @@ def test_only_text_is_owned_and_rows_start_with_bos(tmp_path):
     assert not np.isin(np.asarray(corpus.tokens)[mask], list(corpus.special_ids)).any()
     n_text = sum(len(ids) for ids in TOKENIZERS[True].encode_batch(NASTY))
     assert mask.sum() == n_text == corpus.manifest.notes["n_tokens"]
+
+
+class Unasked(ByteBPE):
+    """A tokenizer with a BOS that it does not itself put before a text."""
+
+    def __init__(self):
+        super().__init__(bos=True)
+        self.adds_bos = False
+
+
+@pytest.mark.parametrize("layout", ["packed", "prompts"])
+@pytest.mark.parametrize(
+    ("tokenizer", "bos", "begins"),
+    [
+        (TOKENIZERS[True], "auto", True),
+        (TOKENIZERS[True], "always", True),
+        (TOKENIZERS[True], "never", False),
+        (TOKENIZERS[False], "auto", False),
+        (TOKENIZERS[False], "always", False),
+        (Unasked(), "auto", False),
+        (Unasked(), "always", True),
+        (Unasked(), "never", False),
+    ],
+)
+def test_rows_begin_with_bos_as_it_is_asked_for(tmp_path, tokenizer, bos, begins, layout):
+    config = CorpusConfig(source="memory", n_ctx=64, shares=(1, 0, 0), bos=bos, layout=layout)
+    corpus = build_corpus([Document(text, text) for text in NASTY], tokenizer, config, tmp_path / "corpus")
+    assert [corpus.document_bytes(number).decode() for number in range(len(NASTY))] == NASTY
+    assert corpus.bos_id == (0 if begins else None)
+    column = corpus.text_mask(range(corpus.n_rows))[:, 0]
+    assert not column.any() if begins else column[0]
+
+
+def test_a_corpus_of_before_the_bos_was_a_choice_began_every_row_with_it(tmp_path):
+    config = CorpusConfig(source="memory", bos="always")
+    assert "bos" not in config.to_json() and CorpusConfig.parse(as_kept(config.to_json())) == config.model_copy(
+        update={"copies": "together"}
+    )
+    assert CorpusConfig(source="memory").to_json()["bos"] == "auto"
 
 
 PROMPTS = [

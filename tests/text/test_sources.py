@@ -53,7 +53,7 @@ def test_a_long_plain_file_alone_is_cut_into_parts_that_join_again(tmp_path):
 
 
 def test_the_standard_library_is_text_on_every_python():
-    documents = {name: text for name, text, _ in load_documents("stdlib") if "/" not in name}
+    documents = {one.name: one.text for one in load_documents("stdlib") if "/" not in one.name}
     assert "def dumps" not in documents["abc.py"] and "class ABC" in documents["abc.py"] and len(documents) > 100
 
 
@@ -118,7 +118,7 @@ def test_nothing_is_opened_before_a_document_is_asked_for(tmp_path):
 
 @pytest.mark.parametrize("name", ["teknium/OpenHermes-2.5", "owner/name.v1:train", "c4.en"])
 def test_a_name_with_a_dot_may_be_a_datasets(name, monkeypatch):
-    monkeypatch.setattr(sources, "dataset_documents", lambda source: iter([Document(source, "words")]))
+    monkeypatch.setattr(sources, "dataset_documents", lambda source, field: iter([Document(source, "words")]))
     assert read(name) == [(name, "words")]
 
 
@@ -126,7 +126,7 @@ def test_a_name_with_a_dot_may_be_a_datasets(name, monkeypatch):
     "name", ["stories.json", "lab/stories.TXT", "code.py", "./stories", "~/no-such", "/nowhere/at-all"]
 )
 def test_what_looks_like_a_path_is_no_datasets_name(name, monkeypatch):
-    monkeypatch.setattr(sources, "dataset_documents", lambda source: pytest.fail("the hub was asked"))
+    monkeypatch.setattr(sources, "dataset_documents", lambda source, field: pytest.fail("the hub was asked"))
     with pytest.raises(UserError, match="does not exist"):
         read(name)
 
@@ -147,13 +147,13 @@ def test_a_path_is_settled_and_a_name_is_not(tmp_path, monkeypatch):
     [
         ("a.json", b"{", "cannot be read"),
         ("a.json", b"[1]", "holds a int and no text"),
-        ("a.json", b'[{"id": 3}]', "holds the fields id and no text(?s:.)*rename the field"),
+        ("a.json", b'[{"id": 3}]', "holds the fields 'id' and no text(?s:.)*name the field"),
         ("a.json", b'[{"text": ["a"]}]', "holds a list as text and no text"),
         ("a.txt", b"\xff\xfe\x00", "cannot be read"),
         ("a.txt", b"  \n ", "holds no text"),
         ("a.parquet", b"not parquet", "cannot be read"),
         ("a.json", b"[" * 100_000, "nested too deeply"),
-        ("a.jsonl", b'"one"\n' + b'{"a":' * 100_000, "nested too deeply"),
+        ("a.jsonl", b'{"a":' * 100_000, "nested too deeply"),
         ("a.jsonl", b"9" * 5_000, "too many digits"),
     ],
 )
@@ -168,13 +168,6 @@ def test_a_pipe_and_a_device_are_no_text(tmp_path):
     for source in (tmp_path / "pipe", "/dev/zero"):
         with pytest.raises(UserError, match="no regular file"):
             read(source)
-
-
-@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
-def test_half_a_character_is_no_text(tmp_path, name):
-    (tmp_path / name).write_text('{"text": "bad \\ud800 lone"}')
-    with pytest.raises(UserError, match=rf"document '{name}#0' of .* is no text: half a character(?s:.*)stands at 4"):
-        read(tmp_path / name)
 
 
 def test_names_that_are_no_utf8_are_written_out(tmp_path):

@@ -74,12 +74,13 @@ def stability_figures(
         return []
     nulls, encoded = _nulls(dictionaries[0], points), dictionaries[0].encoder_rows() is not None
     agree = "matchings of decoder and encoder agree, both" if encoded else "matching is"
+    generous = " (the null's directions are their own encoders, so that its matchings always agree)" if encoded else ""
     n = f"{len(pairs)} pair{'s' if len(pairs) > 1 else ''} of seeds, {len(pairs[0].nearest):,} latents each"
     where = f"{n}, same data in the same order; null: two samples of activations"
     words = {
         "nearest_cosine": "mean cosine of a latent's direction with the nearest one of the other seed",
         "matched_cosine": "mean cosine with the partner in the best one-to-one matching",
-        "shared_share": f"share of latents whose {agree} at cosine {SHARED_ABOVE} or more",
+        "shared_share": f"share of latents whose {agree} at cosine {SHARED_ABOVE} or more{generous}",
     }
     parts = list(zip(*pairs, strict=True))  # as the fields of `Pair`, in the order of `words`
     return [

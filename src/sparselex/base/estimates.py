@@ -3,13 +3,15 @@
 Apart from the records in `base.figures`, which are read where nothing is computed and NumPy is not needed.
 """
 
-from typing import NamedTuple, TypedDict, Unpack
+import warnings
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from sparselex.base.figures import Better, Figure
 from sparselex.base.intervals import (
+    LEAST_DOCUMENTS,
     LEAST_UNITS,
     Floats,
     Interval,
@@ -19,6 +21,7 @@ from sparselex.base.intervals import (
     jackknife,
     median_interval,
     share_interval,
+    widened,
 )
 
 DIVIDED_BY_ZERO = "not a finite number: the quantity it is divided by is zero"
@@ -45,6 +48,21 @@ class About(TypedDict, total=False):
 
     undefined: str
     """The failure where the value means nothing; left out where it means something."""
+
+
+Spread = tuple[int, float, float, str]
+"""Units, how many of one size would tell as much, standard error, and what they are."""
+
+
+class Apart(NamedTuple):
+    """Values that were all measured on the same documents, as they are without some of these."""
+
+    without: NDArray[Any]
+    """`[n_groups, n_units]`, the values without each of several equal groups of documents; NaN for what cannot be
+    formed."""
+
+    n_documents: float
+    """Documents of one size that would tell as much as all of these."""
 
 
 class Estimate(NamedTuple):
@@ -86,12 +104,17 @@ def estimate(
     found = jackknife(sums, statistic, sizes)
     reason = DIVIDED_BY_ZERO if np.isfinite(sums.sum(0)).all() else NOT_FINITE
     n, effective = len(sums), effective_units(np.ones(len(sums)) if sizes is None else sizes)
-    words = f"{words}; 95 % jackknife interval over {over}"
     if also is not None:
         found = found._replace(influences=np.concatenate([found.influences, jackknife(also[1], statistic).influences]))
-        words += f" and over {also[0]}"
-    spread = (n, effective, found.se, over)
-    return Estimate(_figure(name, found.interval(least, share=share), words, spread, reason, about), found)
+    interval, more = found.interval(least, share=share), f" and over {also[0]}" if also else ""
+    if np.isfinite(interval.low):
+        words += f"; 95 % jackknife interval over {over}{more}"
+    elif effective < least:
+        words += f"; no interval, with {over} that count as {effective:.3g} of one size and {least:g} needed"
+    else:
+        words += f"; no interval, as leaving out any of the {over} changes nothing"
+    spread = (n, effective, found.se or np.nan, over)
+    return Estimate(_figure(name, interval, words, spread, reason, about), found)
 
 
 def figure_of(
@@ -102,7 +125,7 @@ def figure_of(
 
 
 def mean_figure(
-    name: str, values: ArrayLike, words: str, *, over: str, apart: ArrayLike | None = None, **about: Unpack[About]
+    name: str, values: ArrayLike, words: str, *, over: str, apart: Apart | None = None, **about: Unpack[About]
 ) -> Figure:
     """The mean of `[n_units]` values, of flags the share of units, where `apart` is as for `median_figure`; otherwise
     like `figure_of`."""
@@ -111,53 +134,58 @@ def mean_figure(
     if each.dtype == bool:
         found = share_interval(int(each.sum()), n)
         se = float(np.sqrt(found.value * (1 - found.value) / max(1, n)))
-        without = None if apart is None or not n else np.asarray(apart).mean(axis=1)
-        found, se, more = _of_groups(found, se, without)
-        words = f"{words}; 95 % score interval over {over}{more}"
-        return _figure(name, found, words, (n, n, se, over), NOT_FINITE, about)
+        without = None if apart is None or not n else np.asarray(apart.without).mean(axis=1)
+        said = f"score interval over {over}"
+        found, spread, words = _of_groups(found, (n, n, se, over), without, apart, f"{words}; 95 % {said}", share=True)
+        return _figure(name, found, words, spread, NOT_FINITE, about)
     sums = np.stack([each.astype(np.float64), np.ones(n)], axis=1)
     return figure_of(name, sums, lambda s: s[..., 0] / s[..., 1], words, over=over, **about)
 
 
 def median_figure(
-    name: str, values: ArrayLike, words: str, *, over: str, apart: Floats | None = None, **about: Unpack[About]
+    name: str, values: ArrayLike, words: str, *, over: str, apart: Apart | None = None, **about: Unpack[About]
 ) -> Figure:
     """The median of `[n_units]` values with its interval from order statistics; otherwise like `figure_of`.
 
     Where every value was itself measured on the same documents, other documents would have moved all of them together:
-    `apart`, `[n_groups, n_units]`, has the values without each of several equal groups of documents, and the interval
-    is over both.
+    `apart` says how, and the interval is over both.
     """
     each = np.asarray(values, dtype=np.float64)
     found, n = median_interval(each), len(each)
     se = (found.high - found.low) / (2 * 1.959964)
-    without = None if apart is None or n < 2 else np.nanmedian(apart, axis=1)
-    found, se, more = _of_groups(found, se, without)
-    words = f"{words}; 95 % interval from order statistics over {over}{more}"
-    return _figure(name, found, words, (n, n, se, over), NOT_FINITE, about)
+    without = None
+    if apart is not None and n >= 2:
+        with warnings.catch_warnings():  # a group without which no value can be formed moves none that is known
+            warnings.simplefilter("ignore", RuntimeWarning)
+            without = np.nanmedian(apart.without, axis=1)
+    said = f"interval from order statistics over {over}"
+    found, spread, words = _of_groups(found, (n, n, se, over), without, apart, f"{words}; 95 % {said}")
+    return _figure(name, found, words, spread, NOT_FINITE, about)
 
 
-def _of_groups(found: Interval, se: float, without: Floats | None) -> tuple[Interval, float, str]:
-    """An interval over units, its standard error and what is to be said of it, with what groups of documents add: the
-    value `without` each of them."""
-    if without is None or len(without) < 2:
-        return found, se, ""
+def _of_groups(
+    found: Interval, spread: Spread, without: Floats | None, apart: Apart | None, words: str, *, share: bool = False
+) -> tuple[Interval, Spread, str]:
+    """An interval over units, how uncertain it is and what is said of it, with what documents add: the value `without`
+    each group of them."""
+    if apart is None or without is None:
+        return found, spread, words
+    n_units, _, se, over = spread
+    if apart.n_documents < LEAST_DOCUMENTS or len(without) < 2:
+        counted = f"{apart.n_documents:.3g} of one size and {LEAST_DOCUMENTS:g} needed"
+        none = f"no interval, with documents that count as {counted}"
+        return Interval(found.value, np.nan, np.nan), (n_units, apart.n_documents, np.nan, over), f"{words}; {none}"
     n = len(without)
-    of_documents = float(np.square(without - found.value).sum() * (n - 1) / n)
-    more = f", and the jackknife over {n} groups of documents"
-    return _wider(found, of_documents), float(np.sqrt(se**2 + of_documents)), more
+    of_documents = float(np.nansum(np.square(without - found.value)) * (n - 1) / n)
+    spread = (n_units, min(float(n_units), apart.n_documents), float(np.sqrt(se**2 + of_documents)), over)
+    return (
+        widened(found, of_documents, n - 1, share=share),
+        spread,
+        f"{words}, and the jackknife over {n} groups of documents",
+    )
 
 
-def _wider(found: Interval, variance: float) -> Interval:
-    """Either end as far out as two independent causes move it together."""
-    more = (1.959964**2) * variance
-    low, high = (np.sqrt((end - found.value) ** 2 + more) for end in (found.low, found.high))
-    return Interval(found.value, float(found.value - low), float(found.value + high))
-
-
-def _figure(
-    name: str, found: Interval, definition: str, spread: tuple[int, float, float, str], reason: str, about: About
-) -> Figure:
+def _figure(name: str, found: Interval, definition: str, spread: Spread, reason: str, about: About) -> Figure:
     n_units, n_effective, se, over = spread
     n, unit = about.get("n", n_units), about.get("unit", "")
     failure = about.get("undefined", "")

@@ -124,7 +124,7 @@ def jackknives(
     return found
 
 
-def effective_units(sizes: Floats) -> float:
+def effective_units(sizes: Floats | NDArray[np.int64]) -> float:
     """Units of one size whose mean is as uncertain as that of units of these sizes (Kish 1965)."""
     sizes = np.asarray(sizes, dtype=np.float64)
     squares = float(np.square(sizes).sum())
@@ -176,6 +176,16 @@ def median_interval(values: Floats) -> Interval:
     half = 0.98 * np.sqrt(n)
     low, high = max(0, int(np.floor(n / 2 - half))), min(n - 1, int(np.ceil(n / 2 + half)))
     return Interval(float(np.median(ordered)), float(ordered[low]), float(ordered[high]))
+
+
+def widened(found: Interval, variance: float, degrees: int, *, share: bool) -> Interval:
+    """Either end as far out as it is moved by two independent causes together: what the interval is of, and another
+    with that variance, told from `degrees` degrees of freedom. A `share` stays between 0 and 1."""
+    more = float(stdtrit(degrees, _UPPER)) ** 2 * variance
+    low, high = (float(np.sqrt((end - found.value) ** 2 + more)) for end in (found.low, found.high))
+    if share:
+        return Interval(found.value, max(0.0, found.value - low), min(1.0, found.value + high))
+    return Interval(found.value, found.value - low, found.value + high)
 
 
 def _logit(share: float) -> float:

@@ -54,7 +54,7 @@ def take(
     stage: Stage
     if issubclass(stage_type, Beginning) and name not in workspace.begun():
         begins = stage_type.parse(values, f"the options of {verb}", names=names)
-        stage, folder = begins, RunFolder(workspace, name, begins.run_config())
+        stage, folder = begins, RunFolder.begin(workspace, name, begins)
     else:
         opened = RunFolder.open(workspace, name)
         stage = opened.stage(verb, names=names, **values)

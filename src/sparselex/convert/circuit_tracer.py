@@ -11,8 +11,9 @@ import yaml  # type: ignore[import-untyped]
 from torch import Tensor
 
 from sparselex.base.sites import Hook, Sites
+from sparselex.convert.fields import Fields
 from sparselex.convert.formats import Files, Format, Found
-from sparselex.convert.tensors import Tensors, read_safetensors, read_settings, write_safetensors
+from sparselex.convert.tensors import Tensors, read_safetensors, write_safetensors
 from sparselex.convert.weights import Weights, plain_topk, to_jumprelu, to_relu, to_topk, unfit
 from sparselex.dictionaries.encoder import EncoderDictionary
 from sparselex.dictionaries.files import saelens_settings
@@ -25,9 +26,15 @@ CONFIG = "config.yaml"
 _THRESHOLD = "activation_function.threshold"
 
 
+FIELDS = Fields(
+    used="model_kind model_name feature_input_hook feature_output_hook activation k",
+    harmless="scan transcoders repo_id revision subfolder lazy_encoder lazy_decoder dtype",
+)
+
+
 def read_circuit_tracer(files: Files) -> Found:
     """One layer of a set. Raises `UserError` where the settings beside it speak of another kind."""
-    cfg, tensors = read_settings(files.folder / CONFIG), read_safetensors(files.weights)
+    cfg, tensors = files.settings(CONFIG), files.tensors()
     _check_kind(cfg, tensors, "transcoder_set")
     encoder = tensors.take("W_enc", -1, -1)
     d_sae, d_in = encoder.shape
@@ -42,14 +49,13 @@ def read_circuit_tracer(files: Files) -> Found:
         W_skip=tensors.take("W_skip", d_out, d_in) if "W_skip" in tensors else None,
     )
     found = Found(_dictionary(cfg, tensors, weights), str(cfg.get("model_name") or ""))
-    layer = files.weights.stem.removeprefix("layer_")
-    return found.at(_ours([layer], cfg.get("feature_input_hook")), _ours([layer], cfg.get("feature_output_hook")))
+    stated, warnings = FIELDS.review(files.options, cfg, tensors)
+    return _at(found, [files.weights.stem.removeprefix("layer_")], cfg).noting(stated, *warnings)
 
 
 def read_circuit_tracer_clt(files: Files) -> Found:
     """All layers. ReLU is a threshold of 0 for all; a JumpReLU's thresholds are kept for each latent."""
-    path = files.folder / CONFIG
-    cfg = read_settings(path) if path.is_file() else {}
+    cfg = files.settings(CONFIG, needed=False)
     layers = range(sum(1 for _ in files.folder.glob("W_enc_*.safetensors")))
     first = read_safetensors(files.weights)
     _check_kind(cfg, first, "cross_layer_transcoder")
@@ -57,19 +63,23 @@ def read_circuit_tracer_clt(files: Files) -> Found:
         raise first.fault("it is the only layer, and a cross-layer transcoder has two or more")
     jumps = "threshold_0" in first
     config = _clt_config(len(layers), *first.take("W_enc_0", -1, -1).shape, jumps=jumps)
-    read = [_read_layer(config, layer, files.folder) for layer in layers]
+    left: set[str] = set()
+    read = [_read_layer(config, layer, files.folder, left) for layer in layers]
     with torch.device("meta"):  # no memory for a second set of weights
         dictionary = CrossLayerTranscoder(config)
     dictionary.load_state_dict(_state(read, jumps), assign=True)
     if jumps:  # compared with contributions here
         with torch.no_grad():
             dictionary.threshold.clamp_min_(0).mul_(dictionary.row_sizes())
-    found = Found(dictionary, str(cfg.get("model_name") or ""))
-    return found.at(_ours(layers, cfg.get("feature_input_hook")), _ours(layers, cfg.get("feature_output_hook")))
+    found = _at(Found(dictionary, str(cfg.get("model_name") or "")), layers, cfg)
+    stated, warnings = FIELDS.review(
+        files.options, cfg, Tensors(files.weights, dict.fromkeys(sorted(left), torch.zeros(())))
+    )
+    return found.noting(stated, *warnings)
 
 
-CIRCUIT_TRACER = Format((CONFIG, "layer_*.safetensors"), read_circuit_tracer)
-CIRCUIT_TRACER_CLT = Format(("W_dec_0.safetensors", "W_enc_0.safetensors"), read_circuit_tracer_clt)
+CIRCUIT_TRACER = Format((CONFIG, "layer_*.safetensors"), read_circuit_tracer, fields=FIELDS)
+CIRCUIT_TRACER_CLT = Format(("W_dec_0.safetensors", "W_enc_0.safetensors"), read_circuit_tracer_clt, fields=FIELDS)
 
 
 def _check_kind(cfg: dict[str, Any], tensors: Tensors, expected: str) -> None:
@@ -91,9 +101,9 @@ def _clt_config(n: int, d_layer: int, d: int, *, jumps: bool) -> CrossLayerConfi
     )
 
 
-def _read_layer(config: CrossLayerConfig, layer: int, folder: Path) -> dict[str, Tensor]:
-    """The tensors of one layer, by their names here. Weights for all layers are made of what their files hold, and not
-    of what the first one promises of the others."""
+def _read_layer(config: CrossLayerConfig, layer: int, folder: Path, left: set[str]) -> dict[str, Tensor]:
+    """The tensors of one layer, by their names here; `left` takes up the names of others. Weights for all layers are
+    made of what their files hold, and not of what the first one promises of the others."""
     n, d = len(config.layers_in), config.layers_in[0]
     d_layer = config.d_sae // n
     read = read_safetensors(folder / f"W_enc_{layer}.safetensors")
@@ -108,7 +118,9 @@ def _read_layer(config: CrossLayerConfig, layer: int, folder: Path) -> dict[str,
     else:
         read.refuse(f"threshold_{layer}")  # the first layer has none
     written = read_safetensors(folder / f"W_dec_{layer}.safetensors")
-    return tensors | {"W_write": written.take(f"W_dec_{layer}", d_layer, n - layer, d).flatten(1)}
+    tensors |= {"W_write": written.take(f"W_dec_{layer}", d_layer, n - layer, d).flatten(1)}
+    left.update(read.left, written.left)
+    return tensors
 
 
 def _state(layers: Sequence[dict[str, Tensor]], jumps: bool) -> dict[str, Tensor]:
@@ -137,6 +149,13 @@ def _dictionary(cfg: dict[str, Any], tensors: Tensors, weights: Weights) -> Enco
 def _threshold(tensors: Tensors, d_sae: int) -> Tensor:
     """One for each latent, or one for all."""
     return tensors.take(_THRESHOLD) if tensors.is_scalar(_THRESHOLD) else tensors.take(_THRESHOLD, d_sae)
+
+
+def _at(found: Found, layers: Iterable[object], cfg: dict[str, Any]) -> Found:
+    """The same at the sites that the settings name, in each of these layers."""
+    layers, sites = list(layers), [cfg.get(f"feature_{side}_hook") for side in ("input", "output")]
+    named = ["+".join(f"blocks.{layer}.{site}" for layer in layers) if site else "" for site in sites]
+    return found.at(_ours(layers, sites[0]), _ours(layers, sites[1]), named=(named[0], named[1]))
 
 
 def _ours(layers: Iterable[object], site: Any) -> str:

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sparselex.convert.fields import Fields
 from sparselex.convert.formats import Files, Format, Found
-from sparselex.convert.tensors import Tensors, read_safetensors, read_settings
+from sparselex.convert.tensors import Tensors
 from sparselex.convert.weights import Weights, to_jumprelu, to_relu
 from sparselex.dictionaries.encoder import EncoderDictionary
 
@@ -28,17 +29,35 @@ _ROUNDING = 1e-8
 """What is added to a scale there before it is divided by."""
 
 
+FIELDS = Fields(
+    used="dict_class code_normalization_alpha_* code_normalization k lm_name submodule_name",
+    harmless="activation_dim dict_size num_layers same_init_for_all_layers norm_init_scale init_with_transpose "
+    "encoder_layers latent_processor num_decoder_layers activation_mean activation_std activation_global_scale "
+    "target_rms trainer_class wandb_* device layer seed lr steps *_steps *_step auxk_alpha threshold_beta top_k_aux "
+    "l1_penalty mu use_mse_loss normalize_* dict_class_kwargs pretrained_ae model_type",
+    tensors="k threshold activation_global_scale target_rms",
+)
+
+
 def read_crosscoder_learning(files: Files) -> Found:
     """As `push_to_hub` writes it: `model.safetensors`, and the class's arguments in `config.json`."""
-    cfg, tensors = read_settings(files.folder / "config.json"), read_safetensors(files.weights)
-    return Found(to_crosscoder(cfg, tensors))
+    cfg, tensors = files.settings("config.json"), plain_names(files.tensors())
+    dictionary = to_crosscoder(cfg, tensors)
+    stated, warnings = FIELDS.review(files.options, cfg, tensors)
+    return Found(dictionary).noting(stated, *warnings)
+
+
+def plain_names(tensors: Tensors) -> Tensors:
+    """Without what a compiled module puts before the names of its tensors."""
+    return tensors.without(_COMPILED)
 
 
 def to_crosscoder(cfg: dict[str, Any], tensors: Tensors) -> EncoderDictionary:
     """A ReLU or JumpReLU crosscoder. Raises `UserError` for latents that open at each site by themselves."""
-    tensors = tensors.without(_COMPILED)
     if "encoder.weight" not in tensors:
-        raise tensors.fault("it is no crosscoder of dictionary_learning: it holds no 'encoder.weight'")
+        raise tensors.another("it is no crosscoder of dictionary_learning: it holds no 'encoder.weight'")
+    if len(shape := tensors.shape("encoder.weight")) != 3:
+        raise tensors.another(f"tensor 'encoder.weight' has shape {list(shape)}, not [any, any, any]")
     encoder = tensors.take("encoder.weight", -1, -1, -1)
     n, d, d_sae = encoder.shape
     if n < 2:
@@ -47,7 +66,11 @@ def to_crosscoder(cfg: dict[str, Any], tensors: Tensors) -> EncoderDictionary:
     b_enc, b_dec = tensors.take("encoder.bias", d_sae), tensors.take("decoder.bias", n, d)
     norms, scales = _norms(cfg, tensors, decoder), torch.ones(n)
     # NaN where a file normalises nothing.
-    if tensors.is_finite("activation_mean") and tensors.is_finite("activation_std"):
+    normalises = {name: tensors.is_finite(name) for name in ("activation_mean", "activation_std")}
+    if len(set(normalises.values())) > 1:
+        known = next(name for name, there in normalises.items() if there)
+        raise tensors.fault(f"it has numbers in {known} alone, and normalises its sites by a mean and a deviation")
+    if normalises["activation_mean"]:
         mean, scales = tensors.take("activation_mean", n, d), tensors.take("activation_global_scale", n)
         encoder = encoder * scales[:, None, None]
         b_enc = b_enc - torch.einsum("ld,ldf->f", mean, encoder)
@@ -82,4 +105,4 @@ def _norms(cfg: dict[str, Any], tensors: Tensors, decoder: Tensor) -> Tensor:
     raise tensors.fault(f"code_normalization_id is {kind}, not from 1 to 5")
 
 
-CROSSCODER_LEARNING = Format(("config.json", "model.safetensors"), read_crosscoder_learning)
+CROSSCODER_LEARNING = Format(("config.json", "model.safetensors"), read_crosscoder_learning, fields=FIELDS)

@@ -2,14 +2,17 @@
 
 from typing import Any
 
-from sparselex.convert.crosscoder_learning import CROSSCODERS, to_crosscoder
+from sparselex.convert.crosscoder_learning import CROSSCODERS, plain_names, to_crosscoder
+from sparselex.convert.crosscoder_learning import FIELDS as OF_CROSSCODERS
+from sparselex.convert.fields import Fields
 from sparselex.convert.formats import Files, Format, Found
-from sparselex.convert.tensors import Tensors, read_pickle, read_settings
+from sparselex.convert.tensors import Tensors
 from sparselex.convert.weights import Weights, to_gated, to_jumprelu, to_relu, to_topk
 from sparselex.dictionaries.encoder import EncoderDictionary
 
 _CLASSES = (
     "AutoEncoder",
+    "AutoEncoderNew",
     "AutoEncoderTopK",
     "BatchTopKSAE",
     "GatedAutoEncoder",
@@ -18,19 +21,37 @@ _CLASSES = (
 )
 
 
+FIELDS = Fields(
+    used="dict_class k lm_name submodule_name activation_dim dict_size apply_b_dec_to_input",
+    # Files are written with biases in the units of raw activations, whatever the factor was in training.
+    harmless="norm_factor layer trainer_class wandb_* device seed lr steps *_steps *_step decay_start *_start *_end "
+    "auxk_alpha threshold_beta top_k_aux group_* l1_penalty sparsity_* initial_sparsity_penalty n_sparsity_updates "
+    "target_l0 bandwidth resample_* warmup_*",
+    tensors="k threshold group_sizes",
+)
+
+
 def read_dictionary_learning(files: Files) -> Found:
     """Raises `UserError` for a class that is not ours."""
-    tensors, trainer = read_pickle(files.weights), read_settings(files.folder / "config.json").get("trainer")
-    if not isinstance(trainer, dict):
-        raise tensors.fault("config.json beside it names no trainer")
+    tensors, trainer = files.tensors(), files.settings("config.json", inside="trainer")
+    buffer = files.settings("config.json").get("buffer") or {}
     kind = str(trainer.get("dict_class") or "")
     model_name, place = str(trainer.get("lm_name") or ""), str(trainer.get("submodule_name") or "")
     if kind in CROSSCODERS:
-        return Found(to_crosscoder(trainer, tensors), model_name).at(place)
+        tensors = plain_names(tensors)
+        crosscoder = to_crosscoder(trainer, tensors)
+        stated, warnings = OF_CROSSCODERS.review(files.options, trainer, tensors)
+        return Found(crosscoder, model_name).at(place).noting(stated, *warnings)
     if kind not in _CLASSES:
         raise tensors.fault(f"the class {kind!r} is not one of {', '.join((*_CLASSES, *CROSSCODERS))}")
-    weights = _weights(kind, tensors)
-    return Found(_dictionary(kind, trainer, tensors, weights), model_name).at(place)
+    dictionary = _dictionary(kind, trainer, tensors, _weights(kind, tensors))
+    for name, size in (("activation_dim", dictionary.d_in), ("dict_size", dictionary.d_sae)):
+        if trainer.get(name, size) != size:
+            raise tensors.fault(f"{name} is {trainer[name]} in config.json and {size} in the weights")
+    stated, warnings = FIELDS.review(files.options, trainer, tensors)
+    if isinstance(buffer, dict) and buffer.get("ctx_len"):
+        stated |= {"context_size": buffer["ctx_len"]}
+    return Found(dictionary, model_name).at(place).noting(stated, *warnings)
 
 
 def _weights(kind: str, tensors: Tensors) -> Weights:
@@ -39,7 +60,9 @@ def _weights(kind: str, tensors: Tensors) -> Weights:
     d_in, d_sae = W_enc.shape
     W_dec = tensors.take("W_dec", d_sae, d_in) if rows else tensors.take("decoder.weight", d_in, d_sae).T
     b_enc = {"GatedAutoEncoder": "gate_bias"}.get(kind, "b_enc" if rows else "encoder.bias")
-    b_dec = {"GatedAutoEncoder": "decoder_bias", "AutoEncoder": "bias"}.get(kind, "b_dec")
+    b_dec = {"GatedAutoEncoder": "decoder_bias", "AutoEncoder": "bias", "AutoEncoderNew": "decoder.bias"}.get(
+        kind, "b_dec"
+    )
     return Weights(W_enc, tensors.take(b_enc, d_sae), W_dec, tensors.take(b_dec, d_in))
 
 
@@ -48,13 +71,16 @@ def _dictionary(kind: str, trainer: dict[str, Any], tensors: Tensors, weights: W
     match kind:
         case "AutoEncoder":
             return to_relu(weights)
+        case "AutoEncoderNew":  # reads x as it is
+            return to_relu(weights.uncentred())
         case "AutoEncoderTopK":
             return to_topk(weights, trainer.get("k") or int(tensors.take("k")), tensors, by_contribution=False)
         case "GatedAutoEncoder":
             return to_gated(weights, tensors.take("r_mag", d_sae), tensors.take("mag_bias", d_sae))
         case "JumpReluAutoEncoder":  # reads x as it is unless it was told to subtract b_dec
-            return to_jumprelu(weights.uncentred(), tensors.take("threshold", d_sae))
+            weights = weights if trainer.get("apply_b_dec_to_input") else weights.uncentred()
+            return to_jumprelu(weights, tensors.take("threshold", d_sae))
     return to_jumprelu(weights, tensors.take("threshold"))
 
 
-DICTIONARY_LEARNING = Format(("config.json", "ae.pt"), read_dictionary_learning)
+DICTIONARY_LEARNING = Format(("config.json", "ae.pt"), read_dictionary_learning, fields=FIELDS)

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from huggingface_hub import snapshot_download
@@ -22,8 +22,11 @@ from sparselex.base.config import first_complaint
 from sparselex.base.errors import UserError
 from sparselex.base.files import flush_all
 from sparselex.base.sites import Hook, Sites
+from sparselex.convert.fields import NOTHING
 from sparselex.convert.formats import Files, Format, Found
-from sparselex.convert.table import FORMATS, LAYOUTS
+from sparselex.convert.kinds import BareKind
+from sparselex.convert.table import BARE_NAME, FORMATS, LAYOUTS
+from sparselex.convert.tensors import AnotherFormatError
 from sparselex.dictionaries.trainable import TrainableDictionary
 
 _N_TOKENS, _SCALES = 8, (1, 100)
@@ -48,24 +51,66 @@ class Imported(NamedTuple):
     """What a transcoder writes."""
 
     said: str = ""
-    """A place by a name that is no hook of ours: a person has to say which one it is."""
+    """A place that it reads by a name that is no hook of ours: a model may have such a module (`places.module_paths`),
+    or a person has to say which one it is."""
+
+    said_target: str = ""
+    """The same of what it writes."""
+
+    named: tuple[str, str] = ("", "")
+    """What it reads and what it writes, by the files' own names."""
+
+    stated: Mapping[str, Any] = NOTHING
+    """What the files say of the text that it was trained on: `prepend_bos`, `context_size`, `dataset`."""
+
+    warnings: tuple[str, ...] = ()
+    """What was left out, assumed, or taken otherwise than its project would take it."""
 
 
-def import_dictionary(source: Path | str, *, transcoder: bool = False) -> Imported:
+def import_dictionary(
+    source: Path | str,
+    *,
+    transcoder: bool = False,
+    kind: BareKind | None = None,
+    options: Mapping[str, Any] = NOTHING,
+    names: Mapping[str, str] = NOTHING,
+) -> Imported:
     """Read a dictionary of another project.
 
     Args:
         source: a local folder or file, or a Hugging Face repository (`owner/name` or `owner/name:sub/folder`,
             downloaded).
         transcoder: whether it writes another site than it reads, for files that do not say so themselves (Gemma Scope).
+        kind: the type that bare tensors are of: they are then read by themselves (`bare.read_bare`), whatever lies
+            beside them.
+        options: fields of the settings, by their project's names, in place of those in the files or beside them.
+        names: tensors that the file calls by a name of its own: the name that is looked for, and the one in the file.
 
+    No field and no tensor that changes numbers is left out in silence: it is used, refused, or named in `warnings`.
+    Whether what was assumed is right shows on activations alone: the verb `import` measures FVU and L0 on some.
     Pickles are opened with `weights_only`, arrays without pickles: nothing from outside is executed. Raises `UserError`
     for files of no known format, an architecture we do not have, missing or misshapen tensors, damaged files, and
     numbers that are not finite.
     """
-    name, files = _recognise(_local(str(source)), str(source))
+    path = _local(str(source))
+    asked = Files(path, path, transcoder, kind, dict(options), dict(names))
+    fits = [_bare(path, str(source))] if kind else _recognise(path, str(source))
+    others: list[UserError] = []
+    for name, files in fits:
+        try:
+            return _read(name, asked._replace(folder=files.folder, weights=files.weights))
+        except AnotherFormatError as error:
+            others.append(error)
+        except UserError as error:
+            # The reason why it is not what its name says comes first: it may be that, and damaged.
+            given = " ".join([*(other.given for other in others), error.given])
+            raise UserError(given, error.expected, error.todo) from None
+    raise others[-1]
+
+
+def _read(name: str, files: Files) -> Imported:
     try:
-        found: Found = FORMATS.get(name).read(files._replace(transcoder=transcoder))
+        found: Found = FORMATS.get(name).read(files)
         dictionary = found.dictionary
         if not found.is_folded:
             dictionary.fold([1.0] * len(dictionary.parts_in), [1.0] * len(dictionary.parts_out))
@@ -84,7 +129,8 @@ def import_dictionary(source: Path | str, *, transcoder: bool = False) -> Import
             "weights of a size that float32 can square",
             "fetch it again, or scale the weights down.",
         )
-    return Imported(dictionary, name, found.model_name, found.hooks, found.target, found.said)
+    places = found.hooks, found.target, found.said, found.said_target, found.named
+    return Imported(dictionary, name, found.model_name, *places, found.stated, found.warnings)
 
 
 def export_dictionary(
@@ -135,20 +181,42 @@ def _in_one_line(error: Exception) -> str:
     return (said.splitlines() or [type(error).__name__])[0][:_LONGEST]
 
 
-def _recognise(path: Path, source: str) -> tuple[str, Files]:
-    """The format of a folder, or of the folder that a file lies in, and its weights."""
+def _recognise(path: Path, source: str) -> list[tuple[str, Files]]:
+    """The formats that a folder fits, or the folder that a file lies in, the likeliest first, with its weights. Those
+    of common names come last, and where another fits only for files that turn out not to be what their names say."""
     folder, formats = path if path.is_dir() else path.parent, dict[str, Format](FORMATS.items())
     fits = [name for name, form in formats.items() if all(_matches(folder, mark) for mark in form.marks)]
-    fits = [name for name in fits if not formats[name].last] or fits
+    own = [name for name in fits if not formats[name].last] or fits
     if path.is_file():
-        fits = [name for name in fits if any(fnmatch(path.name, mark) for mark in formats[name].marks)]
-    if not fits:
+        own = [name for name in own if any(_is_of(path, mark) for mark in formats[name].marks)]
+    if not own:
         raise _unknown_file(path, formats) if path.is_file() else _unknown_folder(source, formats)
-    mark = formats[fits[0]].marks[-1]
-    weights = [path] if path.is_file() and fnmatch(path.name, mark) else _matches(folder, mark)
+    # Given up where there is a choice: it would hide what is wrong with the file that the others found.
+    others = [name for name in fits if name not in own and formats[name].last and _is_one(path, formats[name])]
+    return [(name, _files(path, folder, formats[name])) for name in own + others]
+
+
+def _bare(path: Path, source: str) -> tuple[str, Files]:
+    """Tensors by themselves, whatever lies beside them."""
+    form: Format = FORMATS.get(BARE_NAME)
+    folder = path if path.is_dir() else path.parent
+    if path.is_file() and not _is_of(path, form.marks[-1]):
+        raise _unknown_file(path, {BARE_NAME: form})
+    if not _matches(folder, form.marks[-1]):
+        raise _unknown_folder(source, {BARE_NAME: form})
+    return BARE_NAME, _files(path, folder, form)
+
+
+def _is_one(path: Path, form: Format) -> bool:
+    return _is_of(path, form.marks[-1]) if path.is_file() else len(_matches(path, form.marks[-1])) == 1
+
+
+def _files(path: Path, folder: Path, form: Format) -> Files:
+    mark = form.marks[-1]
+    weights = [path] if path.is_file() and _is_of(path, mark) else _matches(folder, mark)
     if len(weights) > 1:
         raise UserError(f"{folder} holds {len(weights)} dictionaries.", "one", f"give the file, such as {weights[0]}.")
-    return fits[0], Files(folder, weights[0])
+    return Files(folder, weights[0])
 
 
 def _unknown_file(path: Path, formats: Mapping[str, Format]) -> UserError:
@@ -156,7 +224,8 @@ def _unknown_file(path: Path, formats: Mapping[str, Format]) -> UserError:
     return UserError(
         f"{path} is not a file we know by its name and its neighbours.",
         "one of " + ", ".join(marks),
-        "give the folder, or rename the file you mean (a checkpoint beside it would be another dictionary).",
+        "give the folder, or rename the file you mean (a checkpoint beside it would be another dictionary), or say of "
+        "which kind it is (--kind) to have its tensors read by themselves.",
     )
 
 
@@ -167,8 +236,12 @@ def _unknown_folder(source: str, formats: Mapping[str, Format]) -> UserError:
     )
 
 
+def _is_of(path: Path, mark: str) -> bool:
+    return any(fnmatch(path.name, one) for one in mark.split("|"))
+
+
 def _matches(folder: Path, mark: str) -> list[Path]:
-    return sorted(path for path in folder.glob(mark) if path.is_file())
+    return sorted({path for one in mark.split("|") for path in folder.glob(one) if path.is_file()})
 
 
 def _local(source: str) -> Path:

@@ -1,11 +1,15 @@
 """What a foreign format is: how its files are told, what reads them, and what is found in them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook, Sites, hooks_of
+from sparselex.convert.fields import NOTHING, Fields
+from sparselex.convert.kinds import BareKind
+from sparselex.convert.places import place_here
+from sparselex.convert.tensors import Tensors, read_settings, read_tensors
 from sparselex.dictionaries.trainable import TrainableDictionary
 
 
@@ -19,6 +23,32 @@ class Files(NamedTuple):
     transcoder: bool = False
     """Whether the person says that it writes another site than it reads."""
 
+    kind: BareKind | None = None
+    """The type that the person says bare tensors are of."""
+
+    options: Mapping[str, Any] = NOTHING
+    """Fields that the person gives in place of those of the settings, or beside them."""
+
+    names: Mapping[str, str] = NOTHING
+    """Tensors that the person calls by another name: the name that is looked for, and the one in the file."""
+
+    def settings(self, name: str, *, inside: str = "", needed: bool = True) -> dict[str, Any]:
+        """The settings in the file `name`, or in the table `inside` it, with what the person gives over them; nothing
+        but that where they are not needed and there is no such file. Raises `UserError` for a file that is none."""
+        path = self.folder / name
+        values: Any = read_settings(path) if needed or path.is_file() else {}
+        if inside:
+            values = values.get(inside)
+            if not isinstance(values, dict):
+                raise UserError(
+                    f"{path} has no table {inside!r}.", "the settings as their project writes them", "fetch it again."
+                )
+        return values | dict(self.options)
+
+    def tensors(self) -> Tensors:
+        """The tensors of the weights' file, by the names that the person gives them."""
+        return read_tensors(self.weights).renamed(self.names)
+
 
 class Found(NamedTuple):
     """What was read, and what the files say of where it belongs; empty where they say nothing."""
@@ -30,25 +60,53 @@ class Found(NamedTuple):
     """What a transcoder writes."""
 
     said: str = ""
-    """A place by a name that is no hook of ours: a person has to say which one it is."""
+    """A place that it reads by a name that is no hook of ours: a model may have such a module, or a person has to say
+    which one it is."""
+
+    said_target: str = ""
+    """The same of what it writes."""
+
+    named: tuple[str, str] = ("", "")
+    """What it reads and what it writes, by the files' own names."""
 
     is_folded: bool = False
     """Whether the weights are folded already (`TrainableDictionary.fold`); those of other projects are not."""
 
-    def at(self, hook: str, target: str = "") -> "Found":
-        """The same at the places that the files name: one, or several joined by `+`; an empty name says nothing."""
-        hooks, other = _read_names(hook), _read_names(target)
-        said = next((name for name, read in ((hook, hooks), (target, other)) if name and not read), "")
-        return self._replace(hooks=hooks, target=other, said=said)
+    stated: Mapping[str, Any] = NOTHING
+    """What the files say of the text it was trained on: `prepend_bos`, `context_size`, `dataset`."""
+
+    warnings: tuple[str, ...] = ()
+    """What was left out, assumed or taken in another way than its project would, one sentence each."""
+
+    def at(self, hook: str, target: str = "", *, named: tuple[str, str] | None = None) -> "Found":
+        """The same at the places that the files name: one, or several joined by `+`; an empty name says nothing.
+        `named` are the files' own names, where these were translated before."""
+        hooks, other = (_read_names(place_here(name)) for name in (hook, target))
+        own = named or (hook, target)
+        return self._replace(
+            hooks=hooks,
+            target=other,
+            said=own[0] if hook and not hooks else "",
+            said_target=own[1] if target and not other else "",
+            named=own,
+        )
+
+    def noting(self, stated: Mapping[str, Any], *warnings: str) -> "Found":
+        """The same with what the files state and what is to be said of them."""
+        return self._replace(stated=dict(self.stated) | dict(stated), warnings=(*self.warnings, *warnings))
 
 
 class Format(NamedTuple):
     """How one project's files are told and read."""
 
     marks: tuple[str, ...]
-    """Patterns of the files that a folder of this format has; the last one holds the weights."""
+    """Patterns of the files that a folder of this format has, `|` between several of which one will do; the last one
+    holds the weights."""
 
     read: Callable[[Files], Found]
+
+    fields: Fields = Fields()
+    """What is known of its settings and of tensors without a use; the reader holds its files against it."""
 
     last: bool = False
     """Whether it is taken only where no other format fits, its marks being common names."""

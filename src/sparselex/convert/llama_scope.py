@@ -12,10 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sparselex.convert.fields import Fields
 from sparselex.convert.formats import Files, Format, Found
-from sparselex.convert.tensors import Tensors, read_pickle, read_safetensors, read_settings
+from sparselex.convert.tensors import Tensors
 from sparselex.convert.weights import Weights, to_jumprelu, to_relu, to_topk
 from sparselex.dictionaries.encoder import EncoderDictionary
+from sparselex.dictionaries.transformer_lens import name_here
 
 _NAMES = {
     "W_enc": ("W_E", "encoder.weight"),
@@ -28,9 +30,23 @@ _NAMES = {
 _LOG_THRESHOLDS = ("activation_function.log_jumprelu_threshold", "log_jumprelu_threshold")
 
 
+FIELDS = Fields(
+    used="jump_relu_threshold act_fn use_glu_encoder d_model d_sae use_decoder_bias apply_decoder_bias_to_pre_encoder "
+    "sparsity_include_decoder_norm norm_activation dataset_average_activation_norm hook_point_in hook_point_out top_k "
+    "sae_type model_name expansion_factor",
+    harmless="device seed dtype init_* decoder_exactly_* tp_size ddp_size sae_pretrained_name_or_path strict_loading "
+    "use_ghost_grads l1_coefficient* lp aux_coefficient k_* jumprelu_threshold_window promote_* sparsity_* version "
+    "use_triton_kernel use_auxk dead_threshold backend force_* avg_* "
+    "label",
+    only={"use_bias": (True, None), "use_encoder_bias": (True, None)},
+    tensors="dataset_average_activation_norm.* k *jumprelu_threshold",
+)
+"""Of both releases."""
+
+
 def read_llama_scope(files: Files) -> Found:
     """The release of 2024: `hyperparams.json`, `checkpoints/final.safetensors`."""
-    cfg, tensors = read_settings(files.folder / "hyperparams.json"), read_safetensors(files.weights)
+    cfg, tensors = files.settings("hyperparams.json"), files.tensors()
     cut = float(cfg.get("jump_relu_threshold") or 0)
     if not math.isfinite(cut):
         raise tensors.fault(f"jump_relu_threshold is {cut}")
@@ -39,16 +55,16 @@ def read_llama_scope(files: Files) -> Found:
     weights, x_scale, target_scale = _weights(cfg, tensors)
     raw = weights.scaled(x_scale, target_scale)
     norms = raw.W_dec.norm(dim=-1) if _by_contribution(cfg) else torch.tensor(1 / x_scale)
-    return _found(cfg, tensors, raw, cut / norms)
+    return _found(files, cfg, tensors, raw, cut / norms)
 
 
 def read_llamascopium(files: Files) -> Found:
     """The layout now: `config.json`, `sae_weights.safetensors` or `.pt`; also with the names that the R1-Distill
     release has."""
-    cfg = read_settings(files.folder / "config.json")
-    tensors = _pickled(files) if files.weights.suffix == ".pt" else read_safetensors(files.weights)
+    cfg = files.settings("config.json")
+    tensors = _pickled(files) if files.weights.suffix == ".pt" else files.tensors()
     if "d_model" not in cfg:
-        raise tensors.fault("config.json beside it is not Llamascopium's: it has no d_model")
+        raise tensors.another("config.json beside it is not Llamascopium's: it has no d_model")
     if cfg.get("sae_type", "sae") != "sae":
         raise tensors.fault(f"the architecture {cfg['sae_type']!r} is not 'sae'")
     weights, x_scale, target_scale = _weights(cfg, tensors)
@@ -57,16 +73,16 @@ def read_llamascopium(files: Files) -> Found:
         name = next((name for name in _LOG_THRESHOLDS if name in tensors), _LOG_THRESHOLDS[0])
         norms = weights.W_dec.norm(dim=-1) if _by_contribution(cfg) else torch.ones(())
         threshold = tensors.take(name, len(weights.b_enc)).exp() / norms
-    return _found(cfg, tensors, weights.scaled(x_scale, target_scale), threshold)
+    return _found(files, cfg, tensors, weights.scaled(x_scale, target_scale), threshold)
 
 
 def _pickled(files: Files) -> Tensors:
     """What `torch.save` wrote lies one table deeper, beside a version."""
-    tensors = read_pickle(files.weights)
+    tensors = files._replace(names={}).tensors()
     inside = tensors.plain.get("sae")
     if not isinstance(inside, dict):
         raise tensors.fault("it is not Llamascopium's: it holds no table 'sae'")
-    return Tensors(files.weights, inside)
+    return Tensors(files.weights, inside).renamed(files.names)
 
 
 def _by_contribution(cfg: dict[str, Any]) -> bool:
@@ -84,6 +100,8 @@ def _weights(cfg: dict[str, Any], tensors: Tensors) -> tuple[Weights, float, flo
     d_in, d_sae = W_enc.shape
     if cfg.get("d_model", d_in) != d_in:
         raise tensors.fault(f"d_model is {cfg['d_model']} in the settings and {d_in} in the weights")
+    if cfg.get("d_sae", d_sae) != d_sae:
+        raise tensors.fault(f"d_sae is {cfg['d_sae']} in the settings and {d_sae} in the weights")
     W_dec = tensors.take(names["W_dec"], d_sae, d_in) if now else tensors.take(names["W_dec"], d_in, d_sae).T
     b_enc, b_dec = tensors.take(names["b_enc"], d_sae), torch.zeros(d_in)
     if cfg.get("use_decoder_bias", True):
@@ -119,10 +137,13 @@ def _scale(cfg: dict[str, Any], tensors: Tensors, hook: str, side: str, d_in: in
             raise tensors.fault(f"it scales its inputs {other}, which our types do not do")
 
 
-def _found(cfg: dict[str, Any], tensors: Tensors, weights: Weights, threshold: Tensor) -> Found:
+def _found(files: Files, cfg: dict[str, Any], tensors: Tensors, weights: Weights, threshold: Tensor) -> Found:
     hook, target = _hooks(cfg)
+    named = hook, target if weights.transcoder else ""
     dictionary = _dictionary(cfg, tensors, weights.uncentred(), threshold)
-    return Found(dictionary, str(cfg.get("model_name") or "")).at(hook, target if weights.transcoder else "")
+    stated, warnings = FIELDS.review(files.options, cfg, tensors)
+    found = Found(dictionary, str(cfg.get("model_name") or ""))
+    return found.at(name_here(named[0]), name_here(named[1]), named=named).noting(stated, *warnings)
 
 
 def _dictionary(cfg: dict[str, Any], tensors: Tensors, weights: Weights, threshold: Tensor) -> EncoderDictionary:
@@ -143,5 +164,5 @@ def _dictionary(cfg: dict[str, Any], tensors: Tensors, weights: Weights, thresho
             raise tensors.fault(f"the activation {other!r} is not one of relu, jumprelu, topk")
 
 
-LLAMA_SCOPE = Format(("hyperparams.json", "checkpoints/final.safetensors"), read_llama_scope)
-LLAMASCOPIUM = Format(("config.json", "sae_weights.[ps]*"), read_llamascopium)
+LLAMA_SCOPE = Format(("hyperparams.json", "checkpoints/final.safetensors"), read_llama_scope, fields=FIELDS)
+LLAMASCOPIUM = Format(("config.json", "sae_weights.[ps]*"), read_llamascopium, fields=FIELDS)

@@ -4,9 +4,14 @@
 from reprlib import repr as shortened
 from typing import Any
 
+from sparselex.convert.fields import Fields
 from sparselex.convert.formats import Files, Format, Found
-from sparselex.convert.tensors import Tensors, read_pickle
+from sparselex.convert.tensors import Tensors
 from sparselex.convert.weights import Weights, to_relu, to_topk
+from sparselex.dictionaries.encoder import EncoderDictionary
+
+FIELDS = Fields(used="activation activation_state_dict normalize", tensors="stats_last_nonzero")
+"""Of what lies beside the tensors: there is no file of settings."""
 
 
 def read_openai(files: Files) -> Found:
@@ -16,9 +21,10 @@ def read_openai(files: Files) -> Found:
     afterwards. Published files have no field for it; one that has an entry `normalize`, which is the name of the choice
     there, is taken at its word.
     """
-    tensors = read_pickle(files.weights)
+    tensors = files.tensors()
+    tensors.plain.update(files.options)
     if "pre_bias" not in tensors or "latent_bias" not in tensors:
-        raise tensors.fault("it is not OpenAI's: it holds no 'pre_bias' and 'latent_bias'")
+        raise tensors.another("it is not OpenAI's: it holds no 'pre_bias' and 'latent_bias'")
     activation = tensors.plain.get("activation", "ReLU")
     if activation not in ("ReLU", "TopK"):
         raise tensors.fault(f"the activation {shortened(activation)} is not ReLU or TopK")
@@ -32,11 +38,16 @@ def read_openai(files: Files) -> Found:
         token_norm="layer" if _choice(tensors, "normalize", activation == "TopK") else "none",
     )
     if activation == "ReLU":
-        return Found(to_relu(weights))
+        return _found(files, tensors, to_relu(weights))
     state = tensors.plain.get("activation_state_dict") or {}
     if state.get("postact_fn", "ReLU") != "ReLU":
         raise tensors.fault(f"the activation after TopK is {shortened(state['postact_fn'])}, not ReLU")
-    return Found(to_topk(weights, state.get("k"), tensors, by_contribution=False))
+    return _found(files, tensors, to_topk(weights, state.get("k"), tensors, by_contribution=False))
+
+
+def _found(files: Files, tensors: Tensors, dictionary: EncoderDictionary) -> Found:
+    stated, warnings = FIELDS.review(files.options, tensors.plain, tensors)
+    return Found(dictionary).noting(stated, *warnings)
 
 
 def _choice(tensors: Tensors, name: str, default: bool) -> bool:
@@ -44,4 +55,4 @@ def _choice(tensors: Tensors, name: str, default: bool) -> bool:
     return bool(value)
 
 
-OPENAI = Format(("*.pt",), read_openai, last=True)
+OPENAI = Format(("*.pt",), read_openai, fields=FIELDS, last=True)

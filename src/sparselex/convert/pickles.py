@@ -11,7 +11,7 @@ import torch
 
 _CALLED = re.compile(
     r"collections OrderedDict|torch\.nn\.parameter Parameter|torch\._utils _rebuild_(tensor|tensor_v2|parameter)"
-    r"|torch (?!\w*Tensor$)\w+"
+    r"|torch (?!\w*Tensor$)\w+|torch\.cuda \w+Storage"
 )
 """What a table of tensors is made of. Of what `weights_only` allows besides, some takes any amount of memory for a
 number that it is given."""

@@ -1,15 +1,17 @@
 """SAELens 6 and older: `cfg.json`, `sae_weights.safetensors`, rows as ours."""
 
 from pathlib import Path
-from typing import Any
+from reprlib import repr as shortened
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from sparselex.base.files import write_json
 from sparselex.base.sites import Sites
+from sparselex.convert.fields import Fields
 from sparselex.convert.formats import Files, Format, Found
-from sparselex.convert.tensors import Tensors, read_safetensors, read_settings, write_safetensors
+from sparselex.convert.tensors import Tensors, write_safetensors
 from sparselex.convert.weights import Weights, to_gated, to_jumprelu, to_relu, to_topk, unfit
 from sparselex.dictionaries.encoder import EncoderDictionary
 from sparselex.dictionaries.files import (
@@ -45,23 +47,126 @@ _UNIT = 1e-6
 """Norms that differ from 1 by less are 1 but for rounding."""
 
 
+FIELDS = Fields(
+    used="architecture activation_fn activation_fn_str activation_fn_kwargs d_in d_out d_sae k apply_b_dec_to_input "
+    "normalize_activations reshape_activations rescale_acts_by_decoder_norm finetuning_scaling_factor metadata "
+    "residual_threshold max_iterations stop_on_duplicate_support model_name hook_name hook_point hook_name_out "
+    "hook_head_index hook_point_head_index model_from_pretrained_kwargs",
+    harmless="dtype device hook_layer hook_point_layer hook_layer_out hook_point_eval hook_eval hf_hook_name "
+    "sae_lens_version sae_lens_training_version neuronpedia_id model_class_name model_kwargs dataset_trust_remote_code "
+    "exclude_special_tokens disable_concat_sequences sequence_separator_token streaming is_dataset_tokenized "
+    "use_cached_activations cached_activations_path from_pretrained_path n_batches_in_buffer store_batch_size* "
+    "training_tokens finetuning_* b_dec_init_method expansion_factor normalize_sae_decoder noise_scale "
+    "decoder_orthogonal_init decoder_heuristic_init* decoder_init_norm init_encoder_as_decoder_transpose "
+    "act_store_device seed autocast* compile_* llm_* sae_compilation_mode train_batch_size* adam_beta* "
+    "mse_loss_normalization l1_* lp_norm l0_* scale_sparsity_penalty_by_decoder_norm lr lr_* n_restart_cycles "
+    "use_ghost_grads feature_sampling_* dead_feature_* n_eval_* eval_* log_* wandb_* run_name verbose resume "
+    "n_checkpoints checkpoint_path output_path save_path save_final_checkpoint jumprelu_* pre_act_loss_coefficient "
+    "aux_loss_coefficient use_sparse_activations topk_threshold_lr k_aux matryoshka_widths use_matryoshka_aux_loss "
+    "use_error_term total_training_samples logger",
+    warned={"seqpos_slice": (None, [None], [None, None])},
+    stated={"prepend_bos": "prepend_bos", "context_size": "context_size", "dataset_path": "dataset"},
+)
+
+_MODEL_FIELDS = Fields(
+    used="center_writing_weights fold_ln fold_value_biases refactor_factored_attn_matrices",
+    harmless="n_devices device device_map dtype torch_dtype center_unembed default_padding_side move_to_device "
+    "low_cpu_mem_usage trust_remote_code cache_dir local_files_only token first_n_layers attn_implementation",
+    warned={"checkpoint_index": (None,), "checkpoint_value": (None,), "revision": (None, "main")},
+)
+"""What TransformerLens is asked for when it loads the model (`model_from_pretrained_kwargs`)."""
+
+_IN_STREAM = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out")
+"""Sites that hold what weights write into the residual stream, all of which `center_writing_weights` centres."""
+
+_CHANGED_BY = {
+    "fold_ln": ("hook_mlp_in",),
+    "fold_value_biases": ("attn.hook_z", "attn.hook_v"),
+    "refactor_factored_attn_matrices": ("attn.hook_z", "attn.hook_v", "attn.hook_q", "attn.hook_k"),
+}
+"""Sites whose values each of these changes; of others it leaves the values."""
+
+
 def read_saelens(files: Files) -> Found:
     """Raises `UserError` for an architecture that is not ours, and for inputs it changes in ways that are not in the
     weights."""
-    cfg, tensors = read_settings(files.folder / SAELENS_CONFIG), read_safetensors(files.weights)
-    about = cfg.get("metadata") or cfg
+    cfg, tensors = files.settings(SAELENS_CONFIG), files.tensors()
+    about = cfg | (cfg.get("metadata") or {}) | dict(files.options)
     names = (about.get("model_name"), about.get("hook_name") or about.get("hook_point"), about.get("hook_name_out"))
     model_name, hook, target = (str(name or "") for name in names)
-    hook, target = name_here(hook, about.get("hook_head_index")), name_here(target)
     kind = _kind(cfg, tensors)
+    target = target if kind in _TRANSCODERS else ""
+    place, place_out = name_here(hook, _head(about, hook, tensors)), name_here(target)
+    changed = _of_model(about, tensors, (place, place_out), transcoder=kind in _TRANSCODERS)
     if kind == "matching_pursuit":
-        return Found(_matching_pursuit(cfg, tensors), model_name).at(hook)
-    weights = _weights(cfg, tensors, kind)._replace(token_norm=_token_norm(cfg, tensors, kind))
-    dictionary = _dictionary(cfg, tensors, kind, weights)
-    return Found(dictionary, model_name).at(hook, target if weights.transcoder else "")
+        if changed.centred:
+            raise tensors.fault("it is a pursuit on a stream that was centred (center_writing_weights)")
+        dictionary: TrainableDictionary = _matching_pursuit(cfg, tensors)
+    else:
+        norm = (
+            _centred(_token_norm(cfg, tensors, kind), tensors) if changed.centred else _token_norm(cfg, tensors, kind)
+        )
+        dictionary = _dictionary(cfg, tensors, kind, _weights(cfg, tensors, kind)._replace(token_norm=norm))
+    stated, warnings = FIELDS.review(files.options, about, tensors)
+    found = Found(dictionary, model_name).at(place, place_out, named=(hook, target))
+    return found.noting(stated, *changed.warnings, *warnings)
 
 
-SAELENS = Format((SAELENS_CONFIG, WEIGHTS), read_saelens)
+SAELENS = Format((SAELENS_CONFIG, WEIGHTS), read_saelens, fields=FIELDS)
+
+
+class _OfModel(NamedTuple):
+    """What the model did otherwise than ours when the dictionary was trained."""
+
+    centred: bool
+    """Whether the mean over coordinates was taken out of each token."""
+
+    warnings: tuple[str, ...] = ()
+
+
+def _of_model(about: dict[str, Any], tensors: Tensors, places: tuple[str, str], *, transcoder: bool) -> _OfModel:
+    """Raises `UserError` for changes of the model that change the values at these places and cannot be made up for."""
+    kwargs = about.get("model_from_pretrained_kwargs") or {}
+    if not isinstance(kwargs, dict):
+        raise tensors.fault("its model_from_pretrained_kwargs are no table")
+    sites = [
+        name.partition(".")[2].partition(".")[2].partition(":")[0] for place in places for name in place.split("+")
+    ]
+    for name, changed in _CHANGED_BY.items():
+        if kwargs.get(name) and any(site in changed or "ln" in site for site in sites):
+            raise tensors.fault(f"it was trained on a model with {name}, which changes the values of {places[0]}")
+    _, warnings = _MODEL_FIELDS.review({}, kwargs, Tensors(tensors.path, {}))
+    warnings = tuple(f"model_from_pretrained_kwargs: {warning}" for warning in warnings)
+    inside = [site in _IN_STREAM for site in sites if site]
+    if not kwargs.get("center_writing_weights") or not (any(inside) or not places[0]):
+        return _OfModel(False, warnings)
+    if transcoder:
+        raise tensors.fault("it is a transcoder on a stream that was centred (center_writing_weights)")
+    centred = (
+        "center_writing_weights: the mean over coordinates is taken out of each token and put back (token_norm=mean), "
+        "as TransformerLens does in models with LayerNorm; in one with RMSNorm it does not, so give "
+        "--option model_from_pretrained_kwargs={} there"
+    )
+    return _OfModel(True, (centred, *warnings))
+
+
+def _centred(norm: TokenNorm, tensors: Tensors) -> TokenNorm:
+    """What is done to tokens that were centred before."""
+    if norm == "length":
+        raise tensors.fault("it scales the length of tokens that were centred (center_writing_weights)")
+    return "mean" if norm == "none" else norm  # a layer norm takes the mean out itself
+
+
+def _head(about: dict[str, Any], hook: str, tensors: Tensors) -> int | None:
+    """The one head that is read. Raises `UserError` for a number that is none, and where a place has no heads."""
+    head = about.get("hook_head_index", about.get("hook_point_head_index"))
+    if head is None:
+        return None
+    if type(head) is not int or head < 0:
+        raise tensors.fault(f"hook_head_index is {shortened(head)}, which is no number of a head")
+    if "+" in hook:
+        raise tensors.fault(f"hook_head_index is {head}, and it reads several places ({hook})")
+    return head
 
 
 def _kind(cfg: dict[str, Any], tensors: Tensors) -> str:
@@ -86,6 +191,8 @@ def _token_norm(cfg: dict[str, Any], tensors: Tensors, kind: str) -> TokenNorm:
     if cfg.get("reshape_activations", "none") not in ("none", OF_HEADS, None):
         raise tensors.fault(f"it reshapes its inputs ({cfg['reshape_activations']}), which we do not do")
     norm = cfg.get("normalize_activations") or "none"
+    if norm is True:  # as old versions say it
+        norm = "expected_average_only_in"
     ours = next((ours for ours, theirs in TOKEN_NORMS.items() if theirs == norm), None)
     if ours is None:
         raise tensors.fault(f"it normalises its inputs ({norm}), which is not folded into these weights")
@@ -102,8 +209,9 @@ def _weights(cfg: dict[str, Any], tensors: Tensors, kind: str) -> Weights:
     W_dec = tensors.take("W_dec", d_sae, -1 if transcoder else d_in)
     d_out = W_dec.shape[1]
     _check_sizes(cfg, tensors, d_in=d_in, d_sae=d_sae, **({"d_out": d_out} if transcoder else {}))
-    if "scaling_factor" in tensors:  # before version 6: activations are multiplied by it
-        W_dec = W_dec * tensors.take("scaling_factor", d_sae)[:, None]
+    for name in ("scaling_factor", "finetuning_scaling_factor"):  # before version 6: activations are multiplied by it
+        if name in tensors:
+            W_dec = W_dec * _finetuned(cfg, tensors.take(name, d_sae), tensors)[:, None]
     if "skip" not in kind:
         tensors.refuse("W_skip")
     return Weights(
@@ -114,6 +222,13 @@ def _weights(cfg: dict[str, Any], tensors: Tensors, kind: str) -> Weights:
         transcoder=transcoder,
         W_skip=tensors.take("W_skip", d_out, d_in) if "skip" in kind else None,
     )
+
+
+def _finetuned(cfg: dict[str, Any], factors: Tensor, tensors: Tensors) -> Tensor:
+    """Factors of the activations. Its project refuses a file that has some and says that it has none."""
+    if cfg.get("finetuning_scaling_factor") is False and bool((factors != 1).any()):
+        raise tensors.fault("it holds factors of the activations, and its settings say finetuning_scaling_factor=false")
+    return factors
 
 
 def _check_sizes(cfg: dict[str, Any], tensors: Tensors, **sizes: int) -> None:

@@ -7,17 +7,23 @@ from typing import Any
 
 from sparselex.base.files import write_json
 from sparselex.base.sites import Sites
+from sparselex.convert.fields import Fields
 from sparselex.convert.formats import Files, Format, Found
-from sparselex.convert.tensors import read_safetensors, read_settings, write_safetensors
+from sparselex.convert.tensors import write_safetensors
 from sparselex.convert.weights import Weights, plain_topk, to_topk, unfit
 from sparselex.dictionaries.files import SAELENS_CONFIG
 from sparselex.dictionaries.trainable import TrainableDictionary
 from sparselex.dictionaries.types.topk import TopK
 
+FIELDS = Fields(
+    used="activation signed k transcode skip_connection d_in num_latents",
+    harmless="expansion_factor normalize_decoder multi_topk",
+)
+
 
 def read_sparsify(files: Files) -> Found:
     """Raises `UserError` for another activation than topk, and for a skip connection past an autoencoder."""
-    cfg, tensors = read_settings(files.folder / SAELENS_CONFIG), read_safetensors(files.weights)
+    cfg, tensors = files.settings(SAELENS_CONFIG), files.tensors()
     if cfg.get("activation", "topk") != "topk" or cfg.get("signed"):
         raise tensors.fault(f"the activation {cfg.get('activation', 'signed topk')!r} is not topk")
     transcoder, skip = bool(cfg.get("transcode")), bool(cfg.get("skip_connection"))
@@ -27,6 +33,9 @@ def read_sparsify(files: Files) -> Found:
         tensors.refuse("W_skip")
     encoder = tensors.take("encoder.weight", -1, -1)
     d_sae, d_in = encoder.shape
+    for name, size in (("d_in", d_in), ("num_latents", d_sae)):
+        if cfg.get(name) not in (None, 0, size):  # without a number of latents there is the expansion
+            raise tensors.fault(f"{name} is {cfg[name]} in cfg.json and {size} in the weights")
     weights = Weights(
         encoder.T,
         tensors.take("encoder.bias", d_sae),
@@ -36,20 +45,22 @@ def read_sparsify(files: Files) -> Found:
         W_skip=tensors.take("W_skip", d_in, d_in) if skip else None,
     )
     dictionary = to_topk(weights, cfg.get("k"), tensors, by_contribution=False)
-    return Found(dictionary).at(_hook(files.folder.name, transcoder))
+    stated, warnings = FIELDS.review(files.options, cfg, tensors)
+    return Found(dictionary).at(*_places(files.folder.name, transcoder)).noting(stated, *warnings)
 
 
-SPARSIFY = Format((SAELENS_CONFIG, "sae.safetensors"), read_sparsify)
+SPARSIFY = Format((SAELENS_CONFIG, "sae.safetensors"), read_sparsify, fields=FIELDS)
 
 
-def _hook(folder: str, transcoder: bool) -> str:
-    """What a folder named after a module reads. An MLP's output is not named: where it joins the stream differs between
-    models."""
-    if (match := re.fullmatch(r"layers\.(\d+)", folder)) and not transcoder:
-        return f"blocks.{match[1]}.hook_resid_post"
-    if (match := re.fullmatch(r"layers\.(\d+)\.mlp", folder)) and transcoder:
-        return f"blocks.{match[1]}.hook_mlp_in"
-    return "" if transcoder else folder
+def _places(folder: str, transcoder: bool) -> tuple[str, str]:
+    """What a dictionary in a folder named after a module reads and writes: the module's output, or for a transcoder its
+    input and its output. Other folders' names say nothing of that."""
+    if not re.fullmatch(r"(?:h|layers)\.\d+(?:\.\w+)*|embed_tokens|wte|embed_in", folder):
+        return "", ""
+    if not transcoder:
+        return folder, ""
+    match = re.fullmatch(r"(?:h|layers)\.(\d+)\.mlp", folder)
+    return (f"blocks.{match[1]}.hook_mlp_in" if match else f"{folder}.input"), folder
 
 
 def write_sparsify(dictionary: TrainableDictionary, folder: Path, model_name: str, sites: Sites | None) -> None:

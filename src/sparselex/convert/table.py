@@ -5,6 +5,9 @@ from typing import Any
 
 from sparselex.base.registry import Registry
 
+BARE_NAME = "tensors"
+"""The format of tensors by themselves."""
+
 FORMATS: Registry[Any] = Registry(
     "format",
     {
@@ -20,6 +23,7 @@ FORMATS: Registry[Any] = Registry(
         "circuit-tracer": "sparselex.convert.circuit_tracer:CIRCUIT_TRACER",
         "circuit-tracer-clt": "sparselex.convert.circuit_tracer:CIRCUIT_TRACER_CLT",
         "openai": "sparselex.convert.openai:OPENAI",
+        BARE_NAME: "sparselex.convert.bare:BARE",
     },
 )
 """`formats.Format` by name, in the order in which they are tried. Other packages add theirs through entry points of the

@@ -25,8 +25,15 @@ _SMALL, _FACTOR = 2**26, 4
 """A file may unpack to that many bytes, or to that many times its own size: numbers that were trained hardly shrink
 when they are packed, by half where each has the precision of another kind."""
 
+_MOST_NAMED = 40
+"""Tensors of a file that are listed."""
+
 _LONGEST = 300
 """Characters of a reason: what a file says of itself may be as long as the file."""
+
+
+class AnotherFormatError(UserError):
+    """A file has the name of a format and not its contents: others that it fits are tried."""
 
 
 class Tensors:
@@ -34,6 +41,7 @@ class Tensors:
 
     def __init__(self, path: Path, values: Mapping[str, Any]):
         self.path = path
+        self._asked: set[str] = set()
         self._values = {name: value for name, value in values.items() if isinstance(value, Tensor)}
         self.plain = {name: value for name, value in values.items() if not isinstance(value, Tensor)}
         """What lies beside the tensors: names, numbers, tables."""
@@ -49,6 +57,44 @@ class Tensors:
         """The same with `prefix` taken off every name that begins with it."""
         values = self._values | self.plain
         return Tensors(self.path, {name.removeprefix(prefix): value for name, value in values.items()})
+
+    def renamed(self, names: Mapping[str, str]) -> "Tensors":
+        """The same where the tensor `names[new]` is called `new`. Raises `UserError` for one that is not there."""
+        values = self._values | self.plain
+        if missing := [old for old in names.values() if old not in self._values]:
+            raise UserError(
+                f"{self.path} holds no tensor {', '.join(missing)}.",
+                "one of " + self.found(),
+                "name one of these with --map NAME=TENSOR.",
+            )
+        kept = {name: value for name, value in values.items() if name not in names.values()}
+        return Tensors(self.path, kept | {new: values[old] for new, old in names.items()})
+
+    def found(self) -> str:
+        """What is there: names and shapes."""
+        there = [f"{name} {list(value.shape)}" for name, value in sorted(self._values.items())]
+        shown = ", ".join(there[:_MOST_NAMED]) + (
+            f" and {len(there) - _MOST_NAMED} more" if len(there) > _MOST_NAMED else ""
+        )
+        return shown or "no tensors"
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all tensors, sorted."""
+        return sorted(self._values)
+
+    def value(self, name: str) -> Tensor:
+        """The tensor as it lies in the file, unchecked."""
+        return self._values[name]
+
+    @property
+    def left(self) -> list[str]:
+        """Names of tensors that nobody has asked for yet."""
+        return sorted(set(self._values) - self._asked)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of the tensor of that name."""
+        return tuple(self._numbers(name).shape)
 
     def is_finite(self, name: str) -> bool:
         """Whether there is a tensor of that name, without NaN and infinity."""
@@ -70,6 +116,7 @@ class Tensors:
 
     def _numbers(self, name: str) -> Tensor:
         """A tensor as it lies in the file, in float32."""
+        self._asked.add(name)
         if name not in self._values:
             raise self.fault(f"tensor {name!r} is missing (there are {', '.join(sorted(self._values)) or 'none'})")
         value = self._values[name]
@@ -82,12 +129,18 @@ class Tensors:
 
     def refuse(self, name: str) -> None:
         """Raise where a tensor is there that we would have to leave out."""
+        self._asked.add(name)
         if name in self._values:
             raise self.fault(f"tensor {name!r} has no place in our types yet")
 
     def fault(self, reason: str) -> UserError:
         """The error that says why this file cannot be read."""
         return _unreadable(self.path, reason)
+
+    def another(self, reason: str) -> "AnotherFormatError":
+        """The error that says why this file is of another format."""
+        error = _unreadable(self.path, reason)
+        return AnotherFormatError(error.given, error.expected, error.todo)
 
 
 def _is_plain(value: Tensor, most: int) -> bool:
@@ -120,6 +173,16 @@ def _unreadable(path: Path, reason: str) -> UserError:
         "the file as its project writes it",
         "fetch it again, or check which project wrote it.",
     )
+
+
+def read_tensors(path: Path) -> Tensors:
+    """The tensors of a safetensors file, an npz file or a file of `torch.save`, which its name tells."""
+    match path.suffix:
+        case ".safetensors":
+            return read_safetensors(path)
+        case ".npz":
+            return read_numpy(path)
+    return read_pickle(path)
 
 
 def read_safetensors(path: Path) -> Tensors:

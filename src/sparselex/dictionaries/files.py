@@ -38,7 +38,7 @@ TRANSCODERS = {
 skip connection."""
 
 TOKEN_NORMS: dict[TokenNorm, str] = {"none": "none", "layer": "layer_norm", "length": "constant_norm_rescale"}
-"""SAELens's names for normalisations of each token."""
+"""SAELens's names for normalisations of each token. `mean` has none there."""
 
 SETTINGS_BYTES = 2**20
 """Most bytes of a JSON file of settings, and of the header of a file of tensors: of dictionaries they have a few
@@ -153,7 +153,7 @@ def saelens_settings(dictionary: TrainableDictionary) -> dict[str, Any] | None:
     """SAELens' name for what the weights are as they lie on disk (`architecture`), and what belongs to it; None where
     it has none."""
     settings = dictionary.saelens()
-    if settings is None or len(dictionary.parts_in) > 1:
+    if settings is None or len(dictionary.parts_in) > 1 or dictionary.config.normalises not in TOKEN_NORMS:
         return None
     if dictionary.is_autoencoder:
         return settings

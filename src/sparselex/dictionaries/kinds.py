@@ -46,10 +46,11 @@ Kind = Annotated[str, KnownIn(DICTIONARIES)]
 Control = Annotated[str, KnownIn(CONTROLS)]
 """Name of a control dictionary."""
 
-TokenNorm = Literal["none", "layer", "length"]
+TokenNorm = Literal["none", "layer", "length", "mean"]
 """What a token is brought to before it is coded. `layer`: its mean over coordinates is subtracted and its standard
 deviation divided out (with d - 1, and 1e-5 added, as OpenAI's `sparse_autoencoder` and SAELens have it). `length`: it
-is scaled to the length sqrt(d)."""
+is scaled to the length sqrt(d). `mean`: its mean over coordinates is subtracted, as TransformerLens takes it out of
+the residual stream with `center_writing_weights`."""
 
 Gradients = Literal["auto", "sparse", "dense", "bfloat16"]
 """How codes are decoded and weight gradients summed. `sparse`: over active latents only. `dense`: the same mathematics

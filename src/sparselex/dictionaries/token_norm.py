@@ -41,5 +41,8 @@ def normalised(x: Float[Tensor, "n d"], how: TokenNorm) -> Normalised:
         case "length":
             size = (x.square().sum(-1, keepdim=True) / x.shape[1]).clamp_min(tiny).sqrt()
             return Normalised(x / size, size, x.new_zeros(len(x), 1))
+        case "mean":
+            shift = x.mean(-1, keepdim=True)
+            return Normalised(x - shift, x.new_ones(len(x), 1), shift)
         case "none":
             return Normalised(x, x.new_ones(len(x), 1), x.new_zeros(len(x), 1))

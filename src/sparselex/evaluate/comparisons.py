@@ -55,7 +55,7 @@ def comparisons(
 
 def _between(figure: Figure, influences: Influences | None, control: Control) -> tuple[Difference, bool]:
     other = control.figures[figure.name]
-    if influences and control.influences and influences.documents == control.influences.documents:
+    if influences and control.influences and influences.rows and influences.rows == control.influences.rows:
         mine, theirs = influences.of("", figure.name), control.influences.of(control.name, figure.name)
         if mine is not None and theirs is not None:
             effective = float(figure.n_effective or 0.0)

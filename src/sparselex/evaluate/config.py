@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sparselex.base.bounds import BatchRows, Count, Listed
 from sparselex.base.config import Config
@@ -13,7 +13,16 @@ from sparselex.dictionaries.kinds import CONTROLS, Control
 TOKEN_LOOKUP = "token_lookup"
 """The control that is no dictionary: the mean of the current token over training documents."""
 
-_WORDS = {TOKEN_LOOKUP: "the mean activation of the current token, without any dictionary"}
+PAIR_LOOKUP = "pair_lookup"
+"""The same of the current token and the one before it, which is what rules look at."""
+
+LOOKUPS = (TOKEN_LOOKUP, PAIR_LOOKUP)
+"""Controls that know the text alone."""
+
+_WORDS = {
+    TOKEN_LOOKUP: "the mean activation of the current token, without any dictionary",
+    PAIR_LOOKUP: "the mean activation of the current token behind the one before it, without any dictionary",
+}
 """Controls that are no dictionaries."""
 
 
@@ -31,14 +40,16 @@ class EvaluateConfig(Config):
     """Control dictionaries measured in the dictionary's place, with as many active latents on each token. `kmeans` and
     `ica` take minutes."""
 
-    explained_controls: tuple[Control, ...] = ("neurons", "pca")
-    """Which of them are explained as well, by the search for rules; those whose directions overlap take minutes."""
+    explained_controls: tuple[Control, ...] | None = None
+    """Which of them are explained as well, by the search for rules; left out, `neurons` and `pca`. Those whose
+    directions overlap take minutes."""
 
     explained_latents: Count = 256
     """Directions of each that are drawn for that."""
 
-    explained_rows: Count = 1024
-    """Rows of each split, spread over it, that these are looked for and scored on."""
+    explained_rows: Count | None = None
+    """Rows of each split, spread over it, that these are looked for and scored on at most; `none`, those that the
+    dictionary's own rules come from."""
 
     pursuit_steps: Listed = 8
     """Steps in which a control whose directions overlap takes those of a token; more are stronger and slower."""
@@ -48,6 +59,26 @@ class EvaluateConfig(Config):
 
     dense_above: float = Field(default=0.1, ge=0, le=1)
     """Density above which a latent counts as dense."""
+
+    @property
+    def controls_explained(self) -> tuple[Control, ...]:
+        """The controls that are explained as well."""
+        if self.explained_controls is None:
+            return tuple(name for name in _EXPLAINED if name in self.controls)
+        return self.explained_controls
+
+    @model_validator(mode="after")
+    def _measured(self) -> "EvaluateConfig":
+        if other := [name for name in self.controls_explained if name not in self.controls]:
+            raise UserError(
+                f"{', '.join(other)} {'is' if len(other) == 1 else 'are'} to be explained, and not to be measured.",
+                f"explained controls among those measured ({', '.join(self.controls) or 'none'})",
+                "name them in --controls too (from Python: controls), or leave them out of --explained-controls.",
+            )
+        return self
+
+
+_EXPLAINED = ("neurons", "pca")
 
 
 @lru_cache(maxsize=64)

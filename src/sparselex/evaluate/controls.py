@@ -1,16 +1,26 @@
 """Control dictionaries of an evaluation: directions that nothing was trained to find, measured in the dictionary's
 place."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from sparselex.base.seeds import derive
+from sparselex.dictionaries.controls.basis import Basis
 from sparselex.dictionaries.controls.given import Given
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.dictionaries.kinds import CONTROLS
 from sparselex.evaluate.moments import Moments
+
+
+def made_from(name: str, moments: Moments, controls: Mapping[str, Dictionary]) -> str:
+    """What a control was made from, in words: how strong it is depends on that."""
+    said = f"the control is made from {moments.n_rows:,} training rows"
+    control = controls.get(name)
+    if isinstance(control, Basis) and control.config.code == "pursuit":
+        said += f", its codes found in {control.config.n_steps} steps of pursuit"
+    return said
 
 
 def control_dictionaries(

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from scipy.stats import binomtest
 
 from sparselex.base.estimates import Estimate, estimate
 from sparselex.base.figures import Figure
-from sparselex.base.intervals import LEAST_DOCUMENTS, Floats, Interval, Statistic, effective_units, jackknife
-from sparselex.evaluate.metrics import METRICS, Metric, SiteSums, Sums, token_columns
+from sparselex.base.intervals import LEAST_DOCUMENTS, Floats, Statistic, effective_units, jackknife
+from sparselex.evaluate.metrics import METRICS, WHAT, Metric, SiteSums, Sums, token_columns
 
 
 def pooled(sites: Sequence[SiteSums]) -> SiteSums:
@@ -34,13 +35,22 @@ def core_figures(sums: SiteSums, at_mean: SiteSums | None = None) -> list[Figure
 
 
 def core_estimates(
-    sums: SiteSums, at_mean: SiteSums | None = None, prefix: str = "core", names: Sequence[str] | None = None
+    sums: SiteSums,
+    at_mean: SiteSums | None = None,
+    prefix: str = "core",
+    names: Sequence[str] | None = None,
+    what: str = WHAT,
+    n_sites: int = 1,
 ) -> list[Estimate]:
     """The figure of every metric, or of those named, and what it owes to each document; with the sums of the null, the
-    site at its mean, beside its null."""
+    site at its mean, beside its null. `what` stands in the site's place, in words, and `n_sites` is how
+    many have been `pooled`."""
     columns, nulls = _columns(sums), None if at_mean is None else _columns(at_mean)
     asked = METRICS.names() if names is None else names
-    return [_estimate(f"{prefix}/{name}", METRICS.get(name), columns, nulls) for name in asked]
+    found = {name: METRICS.get(name) for name in asked}
+    where = f"; sums of {n_sites} sites added, squares in units of each site's mean square" if n_sites > 1 else ""
+    told = {name: metric._replace(words=f"{metric.words.replace(WHAT, what)}{where}") for name, metric in found.items()}
+    return [_estimate(f"{prefix}/{name}", metric, columns, nulls) for name, metric in told.items()]
 
 
 def _columns(sums: SiteSums) -> dict[str, Floats]:
@@ -66,9 +76,7 @@ def _estimate(name: str, metric: Metric, columns: Mapping[str, Floats], nulls: M
     undefined, null = "", _null(metric, nulls)
     said = "" if null is None else "; the null is that with the site at its mean"
     if metric.scale is not None:
-        scale = jackknife(per_document, of(metric.scale), tokens).interval()
-        low = scale.low if np.isfinite(scale.low) else scale.value
-        undefined = "" if low > 0 else f"{metric.no_scale} ({scale.value:.2g} nats, {_ends(scale)})"
+        undefined = _nothing_to_recover(metric, per_document, of(metric.scale), tokens)
     return estimate(
         name,
         per_document,
@@ -86,9 +94,27 @@ def _estimate(name: str, metric: Metric, columns: Mapping[str, Floats], nulls: M
     )
 
 
-def _ends(interval: Interval) -> str:
-    known = np.isfinite(interval.low) and np.isfinite(interval.high)
-    return f"95 % interval {interval.low:.2g} to {interval.high:.2g}" if known else "no interval"
+def _nothing_to_recover(metric: Metric, per_document: Floats, scale: Statistic, tokens: Floats) -> str:
+    """Why what a metric is measured in units of may be nothing; empty where it is above 0 beyond doubt: by its
+    interval, or where documents are too few for one, by the signs that single documents give it (binomial test)."""
+    found = jackknife(per_document, scale, tokens).interval(LEAST_DOCUMENTS)
+    if np.isfinite(found.low):
+        ends = f"{found.value:.2g} nats, 95 % interval {found.low:.2g} to {found.high:.2g}"
+        said = f"the model is not worse beyond doubt with the site {metric.ablated} ({ends})"
+        return "" if found.low > 0 else f"{said}, so there is no loss to recover"
+    with np.errstate(divide="ignore", invalid="ignore"):
+        each = np.asarray(scale(per_document))[tokens > 0]
+    worse, n = int((each > 0).sum()), len(each)
+    if found.value > 0 and n and binomtest(worse, n, alternative="greater").pvalue < _DOUBT:
+        return ""
+    counted = f"{found.value:.2g} nats, worse in {worse} of {n} documents"
+    return (
+        f"it is not known from so few documents whether the model is worse with the site {metric.ablated} ({counted})"
+    )
+
+
+_DOUBT = 0.025
+"""The same on one side as a 95 % interval."""
 
 
 def _spread(sums: SiteSums) -> Floats:

@@ -10,21 +10,22 @@ from numpy.typing import NDArray
 from sparselex.activations.live import Reader
 from sparselex.base.estimates import Estimate
 from sparselex.base.figures import Figure
+from sparselex.base.files import fingerprint
 from sparselex.base.memory import keep_freed_memory
 from sparselex.base.sites import Sited, Sites
 from sparselex.base.staging import stage
 from sparselex.dictionaries.dictionary import Dictionary
-from sparselex.evaluate.config import TOKEN_LOOKUP, EvaluateConfig
-from sparselex.evaluate.controls import control_dictionaries
+from sparselex.evaluate.config import LOOKUPS, PAIR_LOOKUP, TOKEN_LOOKUP, EvaluateConfig
+from sparselex.evaluate.controls import control_dictionaries, made_from
 from sparselex.evaluate.core import AT_MEAN, core_sums
 from sparselex.evaluate.core_figures import core_estimates, pooled
 from sparselex.evaluate.explained import explained_controls
 from sparselex.evaluate.latents import density_histogram, latent_figures
-from sparselex.evaluate.metrics import METRICS, SiteSums
+from sparselex.evaluate.metrics import METRICS, WHAT, SiteSums
 from sparselex.evaluate.moments import Moments, moments, training_sample
 from sparselex.evaluate.records import Evaluation, Influences
 from sparselex.evaluate.rows import rows_to_judge
-from sparselex.evaluate.subjects import AsExplained, InPlaceOf, Itself, Subject, TokenLookup, not_spliced
+from sparselex.evaluate.subjects import AsExplained, InPlaceOf, Itself, PairLookup, Subject, TokenLookup, not_spliced
 from sparselex.explain.predictions import Predictions
 from sparselex.explain.records import Explanation
 from sparselex.features.index import FeatureIndex
@@ -52,10 +53,10 @@ def evaluate(
     """Measure on test documents and write the evaluation to `to`; unchanged work is not done again.
 
     A transcoder is judged at what it writes; its control dictionaries are autoencoders of that. With several sites the
-    figures of `core/` are averages over sites (each in its own units, spliced alone), and each site has its own under
-    `core/<model>:<hook>/`. The figures of `explained/` are those of the dictionary's decoder on what `explanations`
-    predict. `asked_l0` is what the dictionary was trained for, if it was for an L0, for the report to say how far it is
-    off.
+    figures of `core/` are of all sites' sums together (squares in each site's own units, each spliced alone), and each
+    site has its own under `core/<model>:<hook>/`. The figures of `explained/` are those of the dictionary's decoder on
+    what `explanations` predict. `asked_l0` is what the dictionary was trained for, if it was for an L0, for the report
+    to say how far it is off.
     """
     to, sited = Path(to), Sited(sites=sites, options=config)
     with stage(to, "evaluation", sited, inputs) as staging:
@@ -77,7 +78,7 @@ def evaluate(
         of_rules = explained_controls(
             reader,
             index,
-            {name: control for name, control in controls.items() if name in config.explained_controls},
+            {name: control for name, control in controls.items() if name in config.controls_explained},
             n_rows=config.explained_rows,
             n_latents=config.explained_latents,
         )
@@ -103,7 +104,8 @@ def _measured(
     """Core figures of the dictionary, of what explanations predict of it, and of controls, which have as many active
     latents on each token where they can choose. And what they owe to each document."""
     rows, corpus = rows_to_judge(reader.corpus, config.n_rows), reader.corpus
-    subjects: dict[str, Subject] = {_SELF: Itself(dictionary), TOKEN_LOOKUP: TokenLookup(at, corpus)}
+    subjects: dict[str, Subject] = {_SELF: Itself(dictionary)}
+    subjects |= {TOKEN_LOOKUP: TokenLookup(at, corpus), PAIR_LOOKUP: PairLookup(at, corpus)}
     subjects |= {name: InPlaceOf(control, _SELF) for name, control in controls.items()}
     why_not = not_spliced(dictionary, explanations)
     if not why_not:
@@ -112,25 +114,32 @@ def _measured(
     sites = [f"{place.model.name}:{place.hook}" for place in reader.written]
     explained, at_mean = sums.pop(_EXPLAINED, None), sums.pop(AT_MEAN)
     found = {name: _estimates(part, at_mean, sites) for name, part in sums.items()}
-    if explanations:
-        found[TOKEN_LOOKUP] = _explained(sums[TOKEN_LOOKUP], at_mean) + found[TOKEN_LOOKUP]
+    for lookup in LOOKUPS if explanations else ():
+        found[lookup] = _explained(sums[lookup], at_mean) + found[lookup]
     if explained:
         found[_SELF] = _explained(explained, at_mean) + found[_SELF]
     figures = {name: [one.figure for one in part] for name, part in found.items()}
     if explanations and why_not:
         figures[_SELF] = _not_explained(why_not) + figures[_SELF]
+    for name in (*LOOKUPS, *controls):
+        figures[name] = [_told(figure, made_from(name, at, controls)) for figure in figures[name]]
     return figures, _influences(found, corpus, rows)
 
 
+def _told(figure: Figure, more: str) -> Figure:
+    return figure.model_copy(update={"definition": f"{figure.definition}; {more}"})
+
+
+_PREDICTED = "what the explanations predict, decoded"
+
+
 def _explained(sums: list[SiteSums], at_mean: list[SiteSums]) -> list[Estimate]:
-    return core_estimates(pooled(sums), pooled(at_mean), "explained", OF_EXPLAINED)
+    return core_estimates(pooled(sums), pooled(at_mean), "explained", OF_EXPLAINED, _PREDICTED, len(sums))
 
 
 def _not_explained(why: str) -> list[Figure]:
     return [
-        Figure(
-            name=f"explained/{name}", definition=f"of what explanations predict: {METRICS.get(name).words}", failure=why
-        )
+        Figure(name=f"explained/{name}", definition=METRICS.get(name).words.replace(WHAT, _PREDICTED), failure=why)
         for name in OF_EXPLAINED
     ]
 
@@ -138,6 +147,7 @@ def _not_explained(why: str) -> list[Figure]:
 def _influences(found: Mapping[str, Sequence[Estimate]], corpus: TokenRows, rows: NDArray[np.int64]) -> Influences:
     documents = np.unique(corpus.documents[rows])
     return Influences(
+        rows=fingerprint([corpus.id, rows.tolist()]),
         documents=[corpus.names[int(document)] for document in documents if document >= 0],
         subjects={
             "" if name == _SELF else name: {
@@ -151,7 +161,7 @@ def _influences(found: Mapping[str, Sequence[Estimate]], corpus: TokenRows, rows
 
 
 def _estimates(sums: list[SiteSums], at_mean: list[SiteSums], sites: list[str]) -> list[Estimate]:
-    found = core_estimates(pooled(sums), pooled(at_mean))
+    found = core_estimates(pooled(sums), pooled(at_mean), n_sites=len(sums))
     if len(sums) > 1:
         for site, part, null in zip(sites, sums, at_mean, strict=True):
             found += core_estimates(part, null, f"core/{site}")

@@ -41,9 +41,10 @@ Columns = list[Column]
 
 
 def explained_controls(
-    reader: Reader, index: FeatureIndex, controls: Mapping[str, Dictionary], *, n_rows: int, n_latents: int
+    reader: Reader, index: FeatureIndex, controls: Mapping[str, Dictionary], *, n_rows: int | None, n_latents: int
 ) -> dict[str, list[Figure]]:
-    """Figures of rules for `n_latents` directions of each control at most, from at most `n_rows` rows of each split.
+    """Figures of rules for `n_latents` directions of each control at most, from at most `n_rows` rows of each split
+    (None: all that the index was counted on, from which the dictionary's rules come).
 
     On each token a control has as many active directions as the index has of the dictionary's latents.
     """
@@ -51,7 +52,7 @@ def explained_controls(
     tables: dict[Split, KeyTable] = {}
     columns: dict[str, dict[Split, Columns]] = {name: {} for name in controls}
     for split in SPLITS:
-        rows = spread(index.corpus.row_ranges[split], n_rows)
+        rows = _rows(index, split, n_rows)
         counted = CountedTokens(index.corpus, _among(index, rows), split)
         tables[split] = KeyTable(counted)
         for name, found in _read(reader, index, drawn, rows, counted).items():
@@ -62,6 +63,14 @@ def explained_controls(
 def _draw(name: str, control: Dictionary, n: int) -> _Drawn:
     numbers = generator(0, "explained", name).permutation(control.d_sae)[:n]
     return _Drawn(control, np.sort(numbers))
+
+
+def _rows(index: FeatureIndex, split: Split, n_rows: int | None) -> NDArray[np.int64]:
+    """Rows of a split of which the index has counted something, ascending and spread over them."""
+    there = index.corpus.row_ranges[split]
+    counted = index.counted.reshape(index.corpus.n_rows, -1)[there.start : there.stop].any(1)
+    rows = there.start + np.flatnonzero(counted)
+    return rows[spread(range(len(rows)), n_rows)]
 
 
 def _among(index: FeatureIndex, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -107,7 +116,8 @@ def _figures(drawn: _Drawn, columns: Mapping[Split, Columns], tables: Mapping[Sp
         here = {split: columns[split][place] for split in SPLITS}
         if sum(len(column.ranks) for column in here.values()):
             tally.add(counts(_rule(here, tables, place), tables["test"], here["test"]))
-    of = f"the directions alive of {len(drawn.numbers):,} drawn from {drawn.dictionary.d_sae:,}"
+    n = sum(table.n for table in tables.values())
+    of = f"the directions alive of {len(drawn.numbers):,} drawn from {drawn.dictionary.d_sae:,}, on {n:,} tokens"
     return tally.figures(_PREFIX, of, against_others=False)
 
 

@@ -34,7 +34,10 @@ class Gathered(NamedTuple):
     """What the figures of its evaluation owe to each document; None where that is not known."""
 
     stability: list[Figure]
-    """How much of a dictionary is found again by another seed: of the run's sweep, if there is one."""
+    """How much of a dictionary with the run's settings is found again by another seed, of the run's sweep."""
+
+    stable_elsewhere: list[str]
+    """Settings of that sweep that are others than the run's, of which stability was measured."""
 
     asked_l0: float | None
     """Active latents of a token as they were asked for; None where that is not known."""
@@ -65,16 +68,36 @@ def gather(workspace: Workspace, run: str) -> Gathered:
     for part in ordered:
         for control, figures in part.controls.items():
             controls.setdefault(control, []).extend(figures)
+    stability, own = _stability(workspace, run, artifacts)
     evaluation = artifacts.get(_EVALUATION) if _EVALUATION in found else None
     known = evaluation is not None and INFLUENCES in evaluation.files
     return Gathered(
         figures=[figure for part in ordered for figure in part.figures],
         controls=controls,
         influences=Influences.read(workspace.run(run) / _EVALUATION) if known else None,
-        stability=record_of(SweepReport, workspace.run(run) / _SWEEP, SWEEP).stability if _SWEEP in artifacts else [],
+        stability=stability.pop(own, []),
+        stable_elsewhere=list(stability),
         asked_l0=evaluation.notes.get("asked_l0") if evaluation else None,
         stale=sorted(stale, key=_place),
     )
+
+
+def _stability(
+    workspace: Workspace, run: str, artifacts: Mapping[str, Manifest]
+) -> tuple[dict[str, list[Figure]], str]:
+    """Figures of stability by setting, as the run's sweep has them, and which setting is that of the run's own
+    dictionary; empty if none is."""
+    if _SWEEP not in artifacts:
+        return {}, ""
+    report, found = record_of(SweepReport, workspace.run(run) / _SWEEP, SWEEP), dict[str, list[Figure]]()
+    for figure in report.stability:
+        found.setdefault(figure.name.split("/")[1], []).append(figure)
+    if "dictionary" not in artifacts:
+        return found, ""
+    config = artifacts["dictionary"].config.get("dictionary", {})
+    has = config | {"expansion": config.get("d_sae", 0) / max(1, config.get("d_in", 0))}
+    alike = (row for row in report.rows if all(has.get(name) == value for name, value in row.settings.items()))
+    return found, next((row.name.rpartition("-s")[0] for row in alike), "")
 
 
 def is_current(name: str, artifacts: Mapping[str, Manifest]) -> bool:

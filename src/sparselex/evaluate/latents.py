@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sparselex.base.estimates import estimate
 from sparselex.base.figures import Better, Figure
-from sparselex.base.intervals import Floats, even_groups
+from sparselex.base.intervals import LEAST_DOCUMENTS, Floats, even_groups
 from sparselex.evaluate.records import DensityHistogram
 from sparselex.features.index import FeatureIndex
 
@@ -29,6 +29,7 @@ def latent_figures(index: FeatureIndex, dense_above: float) -> list[Figure]:
             lambda s: of(s[..., :-1], s[..., -1:]).mean(-1),
             f"share {words}, {where}",
             over="groups of documents",
+            least=LEAST_DOCUMENTS,
             share=True,
             n=int(n_tokens.sum()),
             better=better,

@@ -22,6 +22,9 @@ every predicted token: `n_predicted` (1), the model's loss `ce`, its loss with t
 reconstruction's and the mean's predictions from the model's own.
 """
 
+WHAT = "the reconstruction"
+"""What stands in the site's place, in the words of metrics; where it is something else, that is said in its place."""
+
 SiteSums = dict[str, Floats]
 """Of one dictionary at one site: the same columns `[n_documents]`, but for `spread`, which follows from the summed
 target `x`, `[n_documents, width]`."""
@@ -59,11 +62,11 @@ class Metric(NamedTuple):
     """Which values are better; empty where that is no question."""
 
     scale: Callable[[Sums], Floats] | None = None
-    """What it is measured in units of, where that is itself measured and may be nothing: unless it is above 0 beyond
-    doubt, there is no value."""
+    """What it is measured in units of, in nats, where that is itself measured and may be nothing: unless it is above 0
+    beyond doubt, there is no value."""
 
-    no_scale: str = ""
-    """What is said then."""
+    ablated: str = ""
+    """How the site stands in that scale, in words."""
 
     null: bool = True
     """Whether its value with the site at its mean, the same for all tokens, is worth to be beside it."""
@@ -77,7 +80,7 @@ def _recovered(words: str, ablated: str, site: str) -> Metric:
         predicted=True,
         better="higher",
         scale=lambda s: (s[ablated] - s["ce"]) / s["n_predicted"],
-        no_scale=f"the model predicts no worse with the site {site}, so there is no loss to recover",
+        ablated=site,
     )
 
 
@@ -108,20 +111,20 @@ METRICS: Registry[Metric] = Registry(
             columns={"l0": Column(lambda x, x_hat, l0: l0)},
         ),
         "fvu": Metric(
-            "fraction of variance unexplained: squared error over squared distance from the mean of the same test "
-            "tokens, both summed over tokens in float64",
+            f"fraction of variance unexplained by {WHAT}: squared error over squared distance from the mean of the "
+            "same test tokens, both summed over tokens in float64",
             lambda s: s["error"] / s["spread"],
             columns={"error": Column(_error, squared=True), "square": Column(_square, squared=True)},
             better="lower",
         ),
         "cosine": Metric(
-            "mean cosine of activation and reconstruction",
+            f"mean cosine of activation and {WHAT}",
             lambda s: s["cosine"] / s["n"],
             columns={"cosine": Column(_cosine)},
             better="higher",
         ),
         "norm_ratio": Metric(
-            "mean of |reconstruction| / |activation|",
+            f"mean norm of {WHAT} over that of the activation",
             lambda s: s["norm_ratio"] / s["n"],
             columns={"norm_ratio": Column(_norm_ratio)},
         ),
@@ -133,7 +136,8 @@ METRICS: Registry[Metric] = Registry(
             null=False,
         ),
         "ce_increase": Metric(
-            "cross-entropy with the reconstruction spliced in, less that of the model itself",
+            f"cross-entropy with {WHAT} spliced in, less that of the model itself, over predictions at all tokens, "
+            "those too where nothing is replaced",
             lambda s: (s["ce_spliced"] - s["ce"]) / s["n_predicted"],
             unit="nats/token",
             predicted=True,
@@ -148,7 +152,8 @@ METRICS: Registry[Metric] = Registry(
             "at zero",
         ),
         "kl": Metric(
-            "KL divergence from the model's own predictions to those with the reconstruction",
+            f"KL divergence from the model's own predictions to those with {WHAT}, over predictions at all tokens, "
+            "those too where nothing is replaced",
             lambda s: s["kl"] / s["n_predicted"],
             unit="nats/token",
             predicted=True,

@@ -17,6 +17,10 @@ SAMPLE_TOKENS = 131_072
 """Tokens that are kept as they are, for controls that ask for them: 256 MiB at a width of 512."""
 
 
+_PAIR_NUMBERS = 2**27
+"""Numbers that are kept of pairs of tokens: 512 MiB, a quarter of a million pairs at a width of 512."""
+
+
 class TokenSums(NamedTuple):
     """What each token has to do with the activations on it."""
 
@@ -25,6 +29,27 @@ class TokenSums(NamedTuple):
 
     n: Tensor
     """`[n_vocab]`, how often the token was read; float64."""
+
+
+class PairSums(NamedTuple):
+    """What pairs of a token and the one before it have to do with the activations on it; of pairs that were read more
+    than once, the most frequent."""
+
+    pairs: NDArray[np.int64]
+    """`[n_pairs]`, ascending: token before · vocabulary + token."""
+
+    sums: Tensor
+    """`[n_pairs, width]`, the activations less the mean of all, summed; float32."""
+
+    n: Tensor
+    """`[n_pairs]`, how often each was read; float32."""
+
+    def found(self, pairs: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """`[n]` places of pairs, and which of them are known."""
+        if not len(self.pairs):
+            return np.zeros(len(pairs), dtype=np.int64), np.zeros(len(pairs), dtype=bool)
+        places = np.searchsorted(self.pairs, pairs).clip(max=len(self.pairs) - 1)
+        return places, self.pairs[places] == pairs
 
 
 class Moments(NamedTuple):
@@ -38,6 +63,12 @@ class Moments(NamedTuple):
 
     of_tokens: TokenSums
     """Sums by token."""
+
+    of_pairs: PairSums
+    """Sums by token and the one before it."""
+
+    n_rows: int
+    """Training rows that all of this is from."""
 
 
 def target_of(batch: Batch) -> Tensor:
@@ -69,20 +100,40 @@ def moments(reader: Reader, n_rows: int | None) -> Moments:
     products = torch.zeros(len(total), len(total), dtype=torch.float64)
     by_token = torch.zeros(len(reader.corpus.vocabulary), len(total), dtype=torch.float64)
     n_tokens = torch.zeros(len(by_token), dtype=torch.float64)
+    pairs = _frequent_pairs(reader, rows, len(total))
     with progress("moments", len(rows) * reader.corpus.n_ctx, "tokens") as bar:
         for part in _parts(rows, reader):
             batch = reader.read(part)
-            x, tokens = target_of(batch), tokens_at(reader.corpus, batch.positions)[0]
+            x, (tokens, previous) = target_of(batch), tokens_at(reader.corpus, batch.positions)
             shift = shift if n or not len(x) else x.double().mean(0)
             x = x - shift.to(x.dtype)
             n, total = n + len(x), total + x.double().sum(0)
             products += (x.T @ x).double()
             _add_by_token(by_token, n_tokens, x, tokens)
+            places, known = pairs.found(pair_ids(tokens, previous, len(by_token)))
+            _add_by_token(pairs.sums, pairs.n, x[torch.from_numpy(known)], places[known])
             bar.advance(len(part) * reader.corpus.n_ctx)
     mean = total / n
     covariance = products / n - torch.outer(mean, mean)
     of_tokens = TokenSums(by_token - n_tokens[:, None] * mean, n_tokens)
-    return Moments((shift + mean).float(), covariance, of_tokens)
+    pairs.sums.sub_(pairs.n[:, None] * mean.float())
+    return Moments((shift + mean).float(), covariance, of_tokens, pairs, len(rows))
+
+
+def pair_ids(tokens: NDArray[np.int64], previous: NDArray[np.int64], n_vocab: int) -> NDArray[np.int64]:
+    """`[n]` one number for each token with the one before it."""
+    return previous.astype(np.int64) * n_vocab + tokens
+
+
+def _frequent_pairs(reader: Reader, rows: NDArray[np.int64], width: int) -> PairSums:
+    """Room for the pairs of these rows that stand there more than once, as many as there is memory for."""
+    tokens = reader.corpus.tokens[rows].astype(np.int64)
+    pairs = pair_ids(tokens[:, 1:], tokens[:, :-1], len(reader.corpus.vocabulary))
+    found, counts = np.unique(pairs[reader.corpus.text_mask(rows)[:, 1:]], return_counts=True)
+    frequent = np.flatnonzero(counts > 1)
+    most = max(1, _PAIR_NUMBERS // width)
+    frequent = np.sort(frequent[np.argsort(-counts[frequent], kind="stable")[:most]])
+    return PairSums(found[frequent], torch.zeros(len(frequent), width), torch.zeros(len(frequent)))
 
 
 def _add_by_token(sums: Tensor, n: Tensor, x: Tensor, tokens: NDArray[np.int64]) -> None:
@@ -93,7 +144,7 @@ def _add_by_token(sums: Tensor, n: Tensor, x: Tensor, tokens: NDArray[np.int64])
     order = np.argsort(tokens, kind="stable")
     found, first, counts = np.unique(tokens[order], return_index=True, return_counts=True)
     places = torch.from_numpy(found)
-    sums[places] += torch.from_numpy(np.add.reduceat(x.numpy()[order], first)).double()
+    sums[places] += torch.from_numpy(np.add.reduceat(x.numpy()[order], first)).to(sums.dtype)
     n[places] += torch.from_numpy(counts)
 
 

@@ -38,6 +38,9 @@ class DensityHistogram(Config):
 class Influences(Config):
     """What figures owe to each document: two dictionaries that were measured on the same ones are compared by it."""
 
+    rows: str = ""
+    """Fingerprint of the rows of the corpus that were looked at: two that were measured on the same are paired."""
+
     documents: list[str]
     """Names of the test documents."""
 
@@ -152,7 +155,7 @@ class Report(Config):
 
     inputs: dict[str, str] = {}
     """Ids of the artifacts that the evaluated runs had, by run and name, as in `main/evaluation`, what each run is a
-    control of, as in `main/run.json`, and the version that made the report of them."""
+    control of, as in `main/run.json`, and the version and fingerprint of what made the report of them."""
 
     check: str = ""
     """Fingerprint of all the others."""

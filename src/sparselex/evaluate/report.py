@@ -1,12 +1,14 @@
 """The report of a run: read where it is as its figures are, made anew where it is not."""
 
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 
 from sparselex.base.artifacts import verified
 from sparselex.base.errors import UserError
 from sparselex.base.figures import FIGURES
-from sparselex.base.files import fingerprint, write_json
+from sparselex.base.files import checksum, fingerprint, write_json
 from sparselex.base.registry import found
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.gathered import has_figures
@@ -64,7 +66,7 @@ def _written(workspace: Workspace, run: str, inputs: dict[str, str]) -> Report |
 
 def _inputs(workspace: Workspace, evaluated: Sequence[str]) -> dict[str, str]:
     """Raises `UserError` where figures are not as they were written: a report of them would hide it."""
-    found = {"sparselex": version("sparselex")}
+    found = {"sparselex": f"{version('sparselex')} {_code()}"}
     for run in evaluated:
         card = workspace.card(run)
         found[f"{run}/run.json"] = fingerprint([card.twin_of, card.twin])
@@ -73,6 +75,12 @@ def _inputs(workspace: Workspace, evaluated: Sequence[str]) -> dict[str, str]:
                 verified(workspace.run(run) / name, FIGURES, manifest)
             found[f"{run}/{name}"] = manifest.id
     return found
+
+
+@cache
+def _code() -> str:
+    """Fingerprint of what writes reports: what one of another checkout has said is said anew."""
+    return fingerprint([checksum(path) for path in sorted(Path(__file__).parent.glob("*.py"))])
 
 
 def _default(workspace: Workspace, evaluated: Sequence[str]) -> str:

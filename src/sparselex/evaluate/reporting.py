@@ -10,6 +10,7 @@ from sparselex.evaluate.comparisons import Control, comparisons
 from sparselex.evaluate.config import control_words
 from sparselex.evaluate.gathered import gather
 from sparselex.evaluate.records import Report
+from sparselex.evaluate.twins import frozen_part, words_of
 from sparselex.evaluate.verdicts import verdicts
 
 
@@ -28,9 +29,14 @@ def made(workspace: Workspace, run: str, evaluated: Sequence[str], inputs: Mappi
     who = {name: _who(workspace, name, twins) for name in controls}
     is_twin = of_what[run] is not None
     random = [name for name in twins if workspace.card(name).twin != "none"]
+    frozen = any(frozen_part(workspace, name) != "nothing" for name in (run, *twins))
+    values = {
+        name: {one: figure.value for one, figure in part.items() if figure.value is not None}
+        for name, part in by_name.items()
+    }
     return Report(
         run=run,
-        answers=answers(Known(found[run], compared, random, is_twin, other=len(random) < len(twins))),
+        answers=answers(Known(found[run], compared, random, is_twin, frozen, values)),
         figures=[_with_controls(figure, by_name) for figure in found[run].figures],
         controls=controls,
         comparisons=compared,
@@ -67,5 +73,4 @@ def _values(figures: Sequence[Figure]) -> dict[str, float]:
 def _who(workspace: Workspace, name: str, twins: Sequence[str]) -> str:
     if name not in twins:
         return control_words(name)
-    weights = workspace.card(name).twin
-    return f"{name} (the same model, another recipe)" if weights == "none" else f"{name} ({weights} weights)"
+    return f"{name} ({words_of(workspace, workspace.card(name))})"

@@ -1,7 +1,5 @@
 """Which test rows are looked at: many documents rather than much of a few."""
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,17 +15,31 @@ def rows_to_judge(corpus: TokenRows, n_rows: int) -> NDArray[np.int64]:
 def even_rows(documents: NDArray[np.int32], rows: range, n_rows: int) -> NDArray[np.int64]:
     """At most `n_rows` of `rows`, ascending, where `documents` `[n, n_ctx]` says whose each token is.
 
-    No document gives more than twice an even share of them: what a single long one is like would else be the figure,
-    and documents are what figures are uncertain over.
+    No document gives more than one of them, or twice an even share of those that are left: what a single long one is
+    like would else be the figure, and documents are what figures are uncertain over.
     """
     if not len(rows):
         return np.empty(0, dtype=np.int64)
     numbers = np.array(rows, dtype=np.int64)
     owners = np.array([_owner(documents[row]) for row in rows])
-    most = math.ceil(2 * n_rows / len(np.unique(owners)))
+    most = _most_each(np.unique(owners, return_counts=True)[1], _n_documents(documents[numbers]), n_rows)
     kept = [own[spread(range(len(own)), most)] for owner in np.unique(owners) if len(own := numbers[owners == owner])]
     found = np.sort(np.concatenate(kept))
     return found[spread(range(len(found)), n_rows)]
+
+
+def _most_each(counts: NDArray[np.int64], n_documents: int, n_rows: int) -> int:
+    """Rows that each document gives at most, where `counts` are those that each has: twice an even share of what is
+    left when longer ones are cut to that."""
+    most = int(counts.max())
+    while (share := max(1, 2 * min(n_rows, int(counts.clip(max=most).sum())) // n_documents)) < most:
+        most = share
+    return most
+
+
+def _n_documents(documents: NDArray[np.int32]) -> int:
+    """How many documents there is text of, those too that have no row for the most part to themselves."""
+    return max(1, len(np.unique(documents[documents >= 0])))
 
 
 def _owner(documents: NDArray[np.int32]) -> int:

@@ -10,7 +10,7 @@ from torch import Tensor
 from sparselex.activations.source import Batch
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import Dictionary
-from sparselex.evaluate.moments import Moments, target_of
+from sparselex.evaluate.moments import Moments, pair_ids, target_of
 from sparselex.explain.predictions import Predictions
 from sparselex.explain.records import Explanation
 from sparselex.text.rows import TokenRows, tokens_at
@@ -99,6 +99,24 @@ class TokenLookup(NamedTuple):
         deviations, n = self.moments.of_tokens
         x_hat = self.moments.mean + (deviations[tokens] / (n[tokens] + 1)[:, None]).float()
         return Reconstructed(x_hat, torch.ones(len(tokens), dtype=torch.float64))
+
+
+class PairLookup(NamedTuple):
+    """The mean of each token behind each other one, over training documents: what rules see, without any dictionary.
+    One more of each pair is imagined, as the token is by itself."""
+
+    moments: Moments
+    corpus: TokenRows
+
+    def reconstruct(self, batch: Batch, before: Mapping[str, Reconstructed]) -> Reconstructed:
+        alone = TokenLookup(self.moments, self.corpus).reconstruct(batch, before)
+        tokens, previous = tokens_at(self.corpus, batch.positions)
+        _, sums, n = self.moments.of_pairs
+        found, known = self.moments.of_pairs.found(pair_ids(tokens, previous, len(self.corpus.vocabulary)))
+        places, there = torch.from_numpy(found[known]), torch.from_numpy(known)
+        x_hat = alone.x_hat.clone()
+        x_hat[there] = (n[places, None] * self.moments.mean + sums[places] + x_hat[there]) / (n[places] + 1)[:, None]
+        return alone._replace(x_hat=x_hat)
 
 
 def _decoded(dictionary: Dictionary, x: Tensor, codes: Codes) -> Reconstructed:

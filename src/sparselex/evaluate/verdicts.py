@@ -5,17 +5,18 @@ from itertools import groupby
 
 from sparselex.base.figures import Figure
 from sparselex.base.formats import number
-from sparselex.evaluate.config import TOKEN_LOOKUP
+from sparselex.evaluate.config import LOOKUPS
 from sparselex.evaluate.gathered import Gathered
 from sparselex.evaluate.records import Comparison, Verdict
 
 FAR_OFF = 0.1
 """Share by which an L0 may differ from what was asked before it is said."""
 
-DECISIVE = ("core/fvu", "core/loss_recovered_mean")
+DECISIVE = ("core/fvu", "core/loss_recovered_mean", "explained/fvu", "explained/loss_recovered_mean")
 """Figures by which a dictionary that is worse than a control has lost to it."""
 
-_LISTS: dict[Verdict, str] = {"better": "Better than", "worse": "Worse than", "undecided": "Undecided against"}
+_LISTS: dict[Verdict, str] = {"worse": "Worse than", "better": "Better than", "undecided": "Undecided against"}
+"""In the order in which they are said: first what speaks against the dictionary."""
 
 
 def verdicts(
@@ -40,9 +41,10 @@ def _lost(compared: Sequence[Comparison], figures: Mapping[str, Figure], control
     for one in compared:
         if one.verdict == "worse" and one.figure in DECISIVE:
             value = figures[one.figure].value or 0.0
-            at_its_l0 = "" if one.control == TOKEN_LOOKUP else " at the same number of active latents"
+            at_its_l0 = "" if one.control in LOOKUPS else " at the same number of active latents"
+            who = "What is explained of it" if one.figure.startswith("explained/") else "This dictionary"
             found.append(
-                f"This dictionary loses to {controls[one.control]}: {_short(one.figure)} {number(value)} against "
+                f"{who} loses to {controls[one.control]}: {_short(one.figure)} {number(value)} against "
                 f"{number(value - one.difference)}{at_its_l0}."
             )
     return found
@@ -65,4 +67,5 @@ def _against(compared: Sequence[Comparison], who: str) -> str:
 
 
 def _short(name: str) -> str:
-    return name.removeprefix("core/").replace("_", " ")
+    room, *rest = name.split("/")
+    return " ".join(rest if room in ("core", "explain") else [room, *rest]).replace("_", " ")

@@ -7,6 +7,7 @@ from typing import get_args
 import numpy as np
 
 from sparselex.base.errors import UserError
+from sparselex.base.estimates import Apart
 from sparselex.base.figures import Better, Failure, Figure, Figures
 from sparselex.base.files import fingerprint
 from sparselex.base.progress import progress
@@ -14,6 +15,7 @@ from sparselex.base.staging import stage
 from sparselex.explain.config import ExplainConfig
 from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.figures import score_figures, share_figure
+from sparselex.explain.overall import effective_documents
 from sparselex.explain.protocols import Explainer, Grouped, Overall, Scorer
 from sparselex.explain.records import Explanation, Status
 from sparselex.explain.registry import EXPLAINERS, SCORERS
@@ -93,7 +95,10 @@ class _Walk:
             prefix = f"explain/{self.name}" + (f"/{name}" if place else "")
             own = [score for score in scores if score.scorer == name]
             scorer = scorers[name]
-            apart = scorer.without_groups(explained) if isinstance(scorer, Grouped) else None
+            apart = None
+            if isinstance(scorer, Grouped):
+                n = effective_documents(self.index.counted_tokens("test").per_document)
+                apart = {metric: Apart(values, n) for metric, values in scorer.without_groups(explained).items()}
             better: Better = getattr(kind, "better", "")
             figures += score_figures(prefix, kind.headline, kind.definitions, own, better=better, apart=apart)
             if isinstance(scorer, Overall):

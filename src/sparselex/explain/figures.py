@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sparselex.base.estimates import mean_figure, median_figure
+from sparselex.base.estimates import Apart, mean_figure, median_figure
 from sparselex.base.figures import Better, Figure
-from sparselex.base.intervals import Floats
 from sparselex.explain.records import Explanation, Score
 
 
@@ -28,11 +27,10 @@ def score_figures(
     scores: Sequence[Score],
     *,
     better: Better = "",
-    apart: Mapping[str, Floats] | None = None,
+    apart: Mapping[str, Apart] | None = None,
 ) -> list[Figure]:
     """The median over latents of each of a scorer's measures, beside the median of its nulls, as `prefix/<metric>`; the
-    headline first. `apart` has the same scores without each of several groups of documents, `[n_groups, n_scores]` by
-    metric."""
+    headline first. `apart` has the same scores without each of several groups of documents, by metric."""
     by_metric: dict[str, list[Score]] = {metric: [] for metric in (headline, *definitions)}
     for score in scores:
         by_metric[score.metric].append(score)
@@ -42,12 +40,12 @@ def score_figures(
     ]
 
 
-def _median(name: str, words: str, scores: Sequence[Score], better: Better, apart: Floats | None) -> Figure:
+def _median(name: str, words: str, scores: Sequence[Score], better: Better, apart: Apart | None) -> Figure:
     nulls = [score.null for score in scores if score.null is not None]
     return median_figure(
         name,
         [score.value for score in scores],
-        f"median over explained latents of: {words}",
+        f"median over explained latents, of those for which it can be formed, of: {words}",
         over="latents",
         apart=apart,
         null=float(np.median(nulls)) if nulls else None,

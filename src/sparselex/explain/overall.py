@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from sparselex.base.estimates import estimate, mean_figure, median_figure
+from sparselex.base.estimates import Apart, estimate, mean_figure, median_figure
 from sparselex.base.figures import Figure
-from sparselex.base.intervals import LEAST_DOCUMENTS, Floats, even_groups
+from sparselex.base.intervals import LEAST_DOCUMENTS, Floats, effective_units, even_groups
 from sparselex.explain.keys import KeyTable
 from sparselex.explain.measures import confusion, f1_of
 from sparselex.explain.rules import Rule
@@ -36,6 +36,17 @@ def counts(rule: Rule | None, table: KeyTable, column: Column) -> Floats:
     return np.stack([np.zeros(len(active)), np.zeros(len(active)), active], axis=1)
 
 
+def effective_documents(sizes: NDArray[np.int64]) -> float:
+    """Documents of one size that would tell as much of latents as those of these `sizes`, none of which counts for more
+    than `_MOST` even shares."""
+    return effective_units(sizes * _weights(sizes))
+
+
+def _weights(sizes: NDArray[np.int64]) -> Floats:
+    most = _MOST * sizes.sum() / max(1, len(sizes))
+    return np.asarray(np.minimum(1, most / np.maximum(1, sizes)))
+
+
 class Tally:
     """Rules of many latents against their activations, taken up one after another.
 
@@ -45,8 +56,7 @@ class Tally:
 
     def __init__(self, sizes: NDArray[np.int64]):
         self._sizes, self._groups = sizes, even_groups(sizes, N_GROUPS)
-        most = _MOST * sizes.sum() / max(1, len(sizes))
-        self._weights = np.minimum(1, most / np.maximum(1, sizes))[:, None]
+        self._weights = _weights(sizes)[:, None]
         self._own, self._another = _Sums(), _Sums()
 
     def add(self, own: Floats, another: Floats | None = None) -> None:
@@ -60,6 +70,7 @@ class Tally:
         """Figures of all latents taken up, as `prefix/<name>`, in words those `of`. Without rules of others, not
         `against_others`, there is no null."""
         own, another = self._own.f1, self._another.f1
+        n_documents = effective_documents(self._sizes)
         enough, of_another = own >= GOOD, another >= GOOD
         counted = f"{of}, 0 for those without a rule and those that are silent on test documents"
         said = f"; the null is {_ANOTHER}" if against_others else ""
@@ -76,7 +87,7 @@ class Tally:
                 own[0],
                 f"median over all {counted}, of F1{said}",
                 over="latents",
-                apart=own[1:],
+                apart=Apart(own[1:], n_documents),
                 null=nulls.get("median"),
                 better="higher",
                 empty=_EMPTY,
@@ -86,7 +97,7 @@ class Tally:
                 enough[0],
                 f"share, of all {counted}, with an F1 of at least {GOOD:g}{said}",
                 over="latents",
-                apart=enough[1:],
+                apart=Apart(enough[1:], n_documents),
                 null=nulls.get("half"),
                 better="higher",
                 empty=_EMPTY,
@@ -97,8 +108,9 @@ class Tally:
             words = (
                 f"share, of all {of}, with an F1 of at least {GOOD:g} and at least {ABOVE:g} above that of {_ANOTHER}"
             )
+            apart = Apart(clear[1:], n_documents)
             own_share = mean_figure(
-                f"{prefix}/own_share", clear[0], words, over="latents", apart=clear[1:], better="higher", empty=_EMPTY
+                f"{prefix}/own_share", clear[0], words, over="latents", apart=apart, better="higher", empty=_EMPTY
             )
             found.append(own_share)
         pooled = estimate(

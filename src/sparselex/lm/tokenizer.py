@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -38,12 +39,43 @@ class ModelTokenizer:
         self.bos_id: int | None = tokenizer.bos_token_id
         self.eos_id: int | None = tokenizer.eos_token_id
         self.pad_id: int | None = tokenizer.pad_token_id
+        self.adds_bos = _adds_bos(tokenizer)
+        self.has_chat_template = bool(tokenizer.chat_template)
+        self._writer = tokenizer
+        self._chats = Tokenizer.from_str(self._backend.to_str())  # a template writes special tokens by their names
+        self._chats.encode_special_tokens = False
         self.vocabulary = _vocabulary(spec, self._backend, tokenizer.all_special_ids)
         self.id = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         """Token ids of each text, no special tokens added."""
         return [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """Token ids of a chat as the tokenizer's template writes it; names of special tokens in it, also inside a
+        message, are special tokens. Raises `UserError` for messages that the template refuses."""
+        try:
+            text = self._writer.apply_chat_template(list(messages), tokenize=False)
+        except Exception as error:  # a door: a template is a program of the model's makers, and refuses as it likes
+            raise UserError(
+                f"The chat template refuses these messages: {error}.",
+                f"roles and an order that it takes, not {', '.join(message['role'] for message in messages)}",
+                "correct the chat, or leave it out.",
+            ) from None
+        return self._chats.encode(str(text), add_special_tokens=False).ids
+
+
+ROWS_BEGIN_WITH_BOS = "rows_begin_with_bos"
+"""Field of `tokenizer_config.json` by which the models that we ship say that they were trained with a BOS before every
+row, which their tokenizer does not add."""
+
+
+def _adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
+    if tokenizer.bos_token_id is None:
+        return False
+    return bool(tokenizer.init_kwargs.get(ROWS_BEGIN_WITH_BOS)) or tokenizer("a").input_ids[:1] == [
+        tokenizer.bos_token_id
+    ]
 
 
 def _lossless(spec: dict[str, Any]) -> dict[str, Any]:

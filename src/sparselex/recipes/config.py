@@ -1,7 +1,7 @@
 """What a run reads: its model, its text and its place in the model, and how a run is begun."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -25,7 +25,14 @@ _OF_MODELS = {
     "engine": "engine",
     "trust_remote_code": "trust_remote_code",
 }
-_OF_TEXT = {"text": "source", "n_tokens": "n_tokens", "n_ctx": "n_ctx"}
+_OF_TEXT = {
+    "text": "source",
+    "text_field": "text_field",
+    "documents": "documents",
+    "n_tokens": "n_tokens",
+    "n_ctx": "n_ctx",
+    "bos": "bos",
+}
 """Fields of `Beginning` by where in a run's configuration they stand; those of models are both models'."""
 
 _PATHS: dict[str, Callable[[str], str]] = {"text": settled, "model": settled_model, "second_model": settled_model}
@@ -110,10 +117,11 @@ class RunConfig(Config):
     def _divided_anew(self, told: "RunConfig") -> "RunConfig":
         """What was `told`, its text divided as a new run's where another model or another text is to be read; else as
         the run has it: one that goes on stays with the corpus of an earlier version."""
-        names = told.model.name, told.text.source
-        if names == (self.model.name, self.text.source):
+        if told.model.name == self.model.name and all(
+            getattr(told.text, name) == getattr(self.text, name) for name in ("source", "text_field", "documents")
+        ):
             return told
-        divided = {"copies": "together", "held_out": _held_out(*names)}
+        divided = {"copies": "together", "held_out": _held_out(told.model.name, told.text.source)}
         return told.model_copy(update={"text": told.text.model_copy(update=divided)})
 
 
@@ -133,8 +141,16 @@ class Reads(Config):
     local folder or a GGUF file."""
 
     text: str = "stdlib"
-    """`stdlib` (the running Python's standard library), a file or folder (text, JSON, JSONL, Parquet), or a Hugging
-    Face dataset (NAME or NAME:SPLIT)."""
+    """`stdlib` (the running Python's standard library), a file or folder (text, JSON, JSONL, CSV, Parquet;
+    also .gz), a Hugging Face dataset (NAME, NAME:SPLIT or NAME:CONFIGURATION:SPLIT), or a mixture by shares of tokens
+    (A@0.7+B@0.3)."""
+
+    text_field: str = ""
+    """Field of a record that holds its text, or its token ids, or the messages of a chat; a.b for one inside another.
+    Left out, the first of text, content, story, document and messages."""
+
+    documents: Literal["file", "line"] = "file"
+    """What a document is in plain text: file, or line."""
 
     hook: str | None = None
     """Where to read the model; `sparselex hooks MODEL` lists the names; several joined by + make a crosscoder. Left
@@ -152,6 +168,10 @@ class Reads(Config):
 
     n_ctx: Annotated[RowTokens, Option("--context")] = 128
     """Tokens in a row of the corpus."""
+
+    bos: Literal["auto", "always", "never"] = "auto"
+    """Whether every row begins with the tokenizer's token for that: auto where the tokenizer itself begins a text with
+    it, always, or never."""
 
     device: str = "cpu"
     """Where the model runs and dictionaries are trained: cpu, cuda, cuda:1."""
@@ -207,15 +227,21 @@ def new_run(model: str = "embedded", text: str = "stdlib", **options: Any) -> Ru
 
 def twin_of(config: RunConfig, run: str = MAIN) -> RunConfig:
     """The run `run` on the model with freshly drawn weights: what every figure is compared with."""
-    return _control_of(config.with_twin("reinitialised", config.model.twin_seed), run)
+    return control_of(config.with_twin("reinitialised", config.model.twin_seed), run)
 
 
 def frozen_of(config: RunConfig, run: str = MAIN) -> RunConfig:
     """The run `run` with a decoder that stays as it was drawn: what an encoder alone learns on the same model."""
-    return _control_of(config.with_stage("train", config.stages.get("train", {}) | {"frozen": "decoder"}), run)
+    return control_of(config.with_stage("train", config.stages.get("train", {}) | {"frozen": "decoder"}), run)
 
 
-def _control_of(config: RunConfig, run: str) -> RunConfig:
-    """Its evaluation has no control dictionaries of its own: the report shows those of the run."""
-    control = config.model_copy(update={"twin_of": run})
-    return control.with_stage("evaluate", config.stages.get("evaluate", {}) | {"controls": []})
+def control_of(config: RunConfig, run: str) -> RunConfig:
+    """The same as a control of the run `run` which has that configuration: every stage as there, but that its
+    evaluation has no control dictionaries of its own, as the report shows those of the run."""
+    stages = {verb: options for verb, options in config.stages.items() if verb in _OF_CONTROLS}
+    stages["evaluate"] = stages.get("evaluate", {}) | {"controls": []}
+    return config.model_copy(update={"twin_of": run}).with_stages(stages)
+
+
+_OF_CONTROLS = ("harvest", "train", "index", "explain", "evaluate")
+"""Stages that a control goes through like its run."""

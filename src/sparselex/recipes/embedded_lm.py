@@ -10,7 +10,7 @@ import lzma
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerF
 from sparselex.base.config import Config
 from sparselex.base.progress import progress
 from sparselex.lm.embedded import LEARNED
+from sparselex.lm.tokenizer import ROWS_BEGIN_WITH_BOS
 from sparselex.text.config import HeldOutDocuments
 from sparselex.text.documents import Document
 from sparselex.text.sources import load_documents
@@ -98,7 +99,7 @@ def train_tokenizer(texts: Iterable[str], n_vocab: int) -> Tokenizer:
     return tokenizer
 
 
-def _divide(documents: Iterator[Document], config: EmbeddedConfig) -> tuple[list[Document], list[Document]]:
+def _divide(documents: Iterable[Document], config: EmbeddedConfig) -> tuple[list[Document], list[Document]]:
     train: list[Document] = []
     held_out: list[Document] = []
     drawn = HeldOutDocuments(share=config.held_out_share, seed=_LEARNED.seed)
@@ -251,7 +252,11 @@ def _write(
 ) -> None:
     model.half().save_pretrained(to)
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=END, eos_token=END, model_max_length=config.n_ctx
+        tokenizer_object=tokenizer,
+        bos_token=END,
+        eos_token=END,
+        model_max_length=config.n_ctx,
+        **{ROWS_BEGIN_WITH_BOS: True},
     ).save_pretrained(to)
     (to / "README.md").write_text(_card(config, figures), encoding="utf-8")
 

@@ -12,7 +12,7 @@ from sparselex.base.errors import UserError
 from sparselex.base.files import fingerprint, read_json, write_json
 from sparselex.base.runs import StageCard
 from sparselex.base.workspace import Workspace
-from sparselex.recipes.config import Beginning, RunConfig
+from sparselex.recipes.config import Beginning, RunConfig, control_of
 from sparselex.recipes.stage import Stage
 from sparselex.recipes.stages import STAGES
 from sparselex.recipes.stamps import model_stamp
@@ -53,6 +53,14 @@ def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     for name, value in values.items():
         found |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {before + name: value}
     return found
+
+
+_PLACES = ("model", "second_model", "hook", "target")
+"""What a control reads like the run that it is a control of."""
+
+
+def _named(values: Mapping[str, Any], names: Collection[str]) -> str:
+    return ", ".join(f"{name}={values[name]!r}" for name in names)
 
 
 class Ticket(Config):
@@ -104,13 +112,56 @@ class RunFolder:
             config = config.with_stages(kept.stages | config.stages).model_copy(update=places)
         return cls(workspace, name, config)
 
+    @classmethod
+    def begin(cls, workspace: Workspace, name: str, begins: Beginning) -> Self:
+        """A new run that reads what `begins` says. As a control of another run it reads and does all else as that one.
+
+        Raises `UserError` where there is no such run, or where it would read another place or another model than that
+        one: it would be no control of it.
+        """
+        run = begins.twin_of
+        if run is None or run == name:
+            return cls(workspace, name, begins.run_config())
+        of = cls._controlled(workspace, run)
+        told = {field: getattr(begins, field) for field in Beginning.model_fields if field in begins.model_fields_set}
+        config = control_of(of.config, run).with_reads(told)
+        sites, reads, wanted = workspace.card(run).sites, of.config.reads, config.reads
+        if sites is not None:  # as it was settled, where nothing was named
+            reads |= {
+                "hook": reads["hook"] or "+".join(sites.hooks),
+                "target": reads["target"] or "+".join(sites.target),
+            }
+        other = [field for field in _PLACES if field in told and wanted[field] != (reads[field] or None)]
+        if other:
+            raise UserError(
+                f"Run {name!r} was to be a control of {run!r} and to read {_named(wanted, other)}, where {run!r} reads "
+                f"{_named(reads, other)}.",
+                "the same place of the same model, whose weights --twin draws anew, or another recipe",
+                f"leave {' and '.join(other)} out, or --twin-of: a run that is no control stands among the others.",
+            )
+        return cls(workspace, name, config)
+
+    @classmethod
+    def _controlled(cls, workspace: Workspace, run: str) -> Self:
+        if run not in workspace.begun():
+            begun = ", ".join(workspace.begun()) or "none"
+            raise UserError(
+                f"There is no run {run!r} in {workspace.path} to be a control of.",
+                f"a run that was begun ({begun})",
+                "name one of these, or begin that run first.",
+            )
+        return cls.open(workspace, run)
+
     def stage(self, verb: str, *, names: Mapping[str, str] | None = None, **options: Any) -> Stage:
-        """A stage with these options and the type's defaults; without any options, as the run kept it.
+        """A stage with these options and the type's defaults; without any options, as the run kept it. What is left out
+        of those of a control is as the run kept it, which began as the run that it is a control of.
 
         `names` says what the options are called where they come from. Raises `UserError` for an unknown verb or option.
         """
         kind = STAGES.get(verb)
-        values = options or self.config.stages.get(verb) or {}
+        kept = self.config.stages.get(verb) or {}
+        goes_on = not options or (self.config.twin_of is not None and "config" not in options)
+        values = kept | options if goes_on else options
         if issubclass(kind, Beginning):  # what a run reads it goes on reading, unless told otherwise
             values = values | self.config.reads | options
         return kind.parse(values, f"the options of {verb}", names=names)
@@ -120,6 +171,8 @@ class RunFolder:
         told = {name: getattr(stage, name) for name in given if name in Beginning.model_fields}
         if not told or not isinstance(stage, Beginning):
             return self
+        if stage.twin_of is not None and stage.twin_of != self.name:
+            self._controlled(self.workspace, stage.twin_of)
         return type(self)(self.workspace, self.name, self.config.with_reads(told), goes_on="text" not in told)
 
     def check_reads(self, stage: Stage) -> None:

@@ -139,7 +139,7 @@ class Run(RunFolder):
                 f"at most {self.model.n_ctx}",
                 f"use --context {self.model.n_ctx} or less.",
             )
-        documents = load_documents(text.source)
+        documents = load_documents(text.source, text_field=text.text_field, documents=text.documents)
         return build_corpus(documents, self.model.tokenizer, text, self.corpus_folder, text_id=self._text.id)
 
     @property

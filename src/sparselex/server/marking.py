@@ -48,3 +48,13 @@ def _span(span: Span) -> str:
         return escape(span.text)
     heat, place = f" h{span.level}" if span.level else "", ' peak" tabindex="0' if span.peak else '" tabindex="-1'
     return f'<span class="t{heat}{place}" data-detail="{escape(span.detail)}">{escape(span.text)}</span>'
+
+
+def prose(text: str) -> Markup:
+    """Words in which what stands between grave accents is code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # one of them opens nothing
+        return Markup(escape(text))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)
+    )

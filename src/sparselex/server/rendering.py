@@ -39,6 +39,7 @@ FILTERS = {
     "bars": marking.bars,
     "example": marking.example,
     "examples": marking.examples,
+    "prose": marking.prose,
 }
 
 

@@ -11,6 +11,7 @@ from sparselex.evaluate.config import control_words
 from sparselex.evaluate.gathered import gather
 from sparselex.evaluate.records import DENSITY, DensityHistogram, Report
 from sparselex.evaluate.report import evaluated_runs, report
+from sparselex.evaluate.twins import words_of
 from sparselex.server.opened import OpenWorkspace
 
 
@@ -57,14 +58,10 @@ def grouped(figures: list[Figure]) -> list[FigureGroup]:
     return [FigureGroup(name=name, figures=list(found)) for name, found in parts]
 
 
-def controls_of(figures: list[Figure], cards: list[RunCard]) -> dict[str, str]:
-    """Twins first."""
+def controls_of(opened: OpenWorkspace, figures: list[Figure], cards: list[RunCard]) -> dict[str, str]:
+    """Runs first."""
     names = dict.fromkeys(name for figure in figures for name in figure.controls)
-    twins = {
-        card.name: f"the same recipe on the model with {card.twin} weights" if card.twin != "none" else "another recipe"
-        for card in cards
-        if card.twin_of
-    }
+    twins = {card.name: f"a run of its own: {words_of(opened.workspace, card)}" for card in cards if card.twin_of}
     found = {name: twins[name] for name in names if name in twins}
     return found | {name: control_words(name) for name in names if name not in twins}
 
@@ -85,7 +82,7 @@ def apart(opened: OpenWorkspace, written: Report, cards: list[RunCard]) -> dict[
         if run == written.run or known.issuperset(figure.name for figure in gather(opened.workspace, run).figures):
             continue
         figures = [figure for figure in report(opened.workspace, run).figures if figure.name not in known]
-        found[run] = FiguresApart(groups=grouped(figures), controls=controls_of(figures, cards))
+        found[run] = FiguresApart(groups=grouped(figures), controls=controls_of(opened, figures, cards))
     return found
 
 

@@ -1,8 +1,7 @@
 """Build the token corpus: documents read, split, tokenized and laid out in rows, once."""
 
 import contextlib
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,10 @@ from sparselex.base.staging import finished, stage
 from sparselex.text.config import CorpusConfig
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.division import division
-from sparselex.text.documents import Document
-from sparselex.text.layouts import LAYOUTS, Layout, RowFiles, join
+from sparselex.text.documents import Document, Documents, Skipped
+from sparselex.text.layouts import LAYOUTS, Layout, RowFiles, bos_of, join
+from sparselex.text.mixture import Mixture
+from sparselex.text.records import Left
 from sparselex.text.roles import Spans, role_table
 from sparselex.text.splits import SPLITS, Split, divided
 from sparselex.text.spool import Spool
@@ -25,7 +26,12 @@ from sparselex.text.tokenizer import Tokenizer
 
 
 def build_corpus(
-    documents: Iterable[Document], tokenizer: Tokenizer, config: CorpusConfig, to: Path | str, *, text_id: str = ""
+    documents: Iterable[Document | Skipped] | Mixture,
+    tokenizer: Tokenizer,
+    config: CorpusConfig,
+    to: Path | str,
+    *,
+    text_id: str = "",
 ) -> TokenCorpus:
     """Tokenize `documents` into a corpus at `to`; a corpus made from the same inputs is kept as it is.
 
@@ -34,13 +40,14 @@ def build_corpus(
     (nothing could be scored on it), and for a prompt that is longer than a row.
     """
     to = Path(to)
+    found = documents if isinstance(documents, Documents | Mixture) else Documents(documents)
     inputs = _inputs(tokenizer, text_id or fingerprint(config.source))
     if not finished(to, "corpus", config, inputs):
-        documents = _opened(documents)
+        found.begin()
     with stage(to, "corpus", config, inputs) as staging:
         if staging.made:
             return TokenCorpus(to)
-        notes = _write(documents, tokenizer, config, staging.folder)
+        notes = _write(found, tokenizer, config, staging.folder)
         for split, share in zip(SPLITS, config.shares, strict=True):
             if share and not notes["n_documents"][split]:
                 raise UserError(
@@ -65,15 +72,10 @@ def _inputs(tokenizer: Tokenizer, text_id: str) -> dict[str, str]:
     return {"tokenizer": tokenizer.id, "text": text_id}
 
 
-def _opened(documents: Iterable[Document]) -> Iterator[Document]:
-    """The same with the first one taken: a text that cannot be read is refused before anything is written."""
-    iterator = iter(documents)
-    return itertools.chain(list(itertools.islice(iterator, 1)), iterator)
-
-
-def _write(documents: Iterable[Document], tokenizer: Tokenizer, config: CorpusConfig, folder: Path) -> dict[str, Any]:
+def _write(documents: Documents | Mixture, tokenizer: Tokenizer, config: CorpusConfig, folder: Path) -> dict[str, Any]:
+    bos_id = bos_of(tokenizer, config)
     with contextlib.ExitStack() as stack:
-        opened = {split: RowFiles(folder, split, tokenizer, config.n_ctx) for split in SPLITS}
+        opened = {split: RowFiles(folder, split, tokenizer, config.n_ctx, bos_id) for split in SPLITS}
         for rows in opened.values():
             stack.enter_context(contextlib.closing(rows))
         parts = {split: LAYOUTS[config.layout](rows, tokenizer) for split, rows in opened.items()}
@@ -90,9 +92,11 @@ def _write(documents: Iterable[Document], tokenizer: Tokenizer, config: CorpusCo
         "n_documents": {split: splits.count(split) for split in SPLITS},
         "n_rows": {split: rows.n_rows for split, rows in opened.items()},
         "n_padding": {split: rows.n_padding for split, rows in opened.items()},
-        "bos_id": tokenizer.bos_id,
+        "bos_id": bos_id,
         "pad_id": opened["train"].pad_id,
         "roles": _write_roles(folder, [part.spans for part in parts.values()]),
+        "skipped": [Left(what=what, n=n, first=first).to_json() for what, (n, first) in taken.skipped.items()],
+        "parts": [part.to_json() for part in taken.parts],
         "division": division(taken, splits, config).to_json(),
     }
     spool.path.unlink()

@@ -25,8 +25,18 @@ class CorpusConfig(Config):
     source: str
     """Where the documents come from, as given; part of the corpus's identity."""
 
+    text_field: str = ""
+    """Field of a record that holds its text, its token ids or its messages; empty for the one that is found."""
+
+    documents: Literal["file", "line"] = "file"
+    """Whether a plain file is one document, or each of its lines."""
+
     n_ctx: RowTokens = 128
-    """Tokens in a row, BOS included."""
+    """Tokens in a row, BOS included where there is one."""
+
+    bos: Literal["auto", "always", "never"] = "auto"
+    """Whether every row begins with the tokenizer's BOS: `auto` where the tokenizer itself begins a text with it,
+    `always` where it has one, or `never`."""
 
     layout: Literal["packed", "prompts"] = "packed"
     """`packed`: documents one after another, cut where a row ends; `prompts`: one document a row, padded behind it."""
@@ -61,13 +71,14 @@ class CorpusConfig(Config):
         """The fields as they are kept with the corpus and decide which one it is. What earlier versions did has no word
         there, so that theirs are the same corpora still; `as_kept` reads it."""
         values = super().to_json()
-        return {
-            name: value
-            for name, value in values.items()
-            if (name, value) not in (("copies", "apart"), ("held_out", None))
-        }
+        return {name: value for name, value in values.items() if (name, value) not in _EARLIER}
+
+
+_EARLIER = (("copies", "apart"), ("held_out", None), ("text_field", ""), ("documents", "file"), ("bos", "always"))
+"""What earlier versions did, and has no word in a corpus' configuration."""
 
 
 def as_kept(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a corpus or run on disk: one of before near copies were looked for says nothing of them."""
-    return {"copies": "apart", **values}
+    """The fields of a corpus or run on disk. One of before near copies were looked for says nothing of them; one of
+    before the BOS was a choice begins every row with it."""
+    return {"copies": "apart", "bos": "always", **values}

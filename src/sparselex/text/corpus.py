@@ -1,6 +1,6 @@
 """The token corpus: documents as rows of tokens, on disk, memory-mapped. Every example anywhere is a position in it.
 
-A row is the tokenizer's BOS (where it has one) and then `n_ctx - 1` tokens. Packed, they are of a stream in which
+A row is the tokenizer's BOS (where `CorpusConfig.bos` wants it), and then tokens. Packed, they are of a stream in which
 documents stand one after another with the end-of-text token between them, and only the last row of a split is padded;
 as prompts, each row holds one document and is padded behind it. Each split has rows of its own, so no row mixes splits:
 what a model sees before a held-out token is held-out too. A *position* is `row * n_ctx + column`.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparselex.base.errors import UserError
+from sparselex.text.config import CorpusConfig
 from sparselex.text.documents import Document
 from sparselex.text.roles import Spans, token_spans
 from sparselex.text.splits import Split
@@ -18,14 +19,21 @@ Ids = NDArray[np.unsignedinteger[Any]]
 """Token ids of one document."""
 
 
-class RowFiles:
-    """Rows of one split, written as raw bytes while they come; each begins with the tokenizer's BOS, if it has one."""
+def bos_of(tokenizer: Tokenizer, config: CorpusConfig) -> int | None:
+    """The token with which every row of a corpus begins; None where rows begin with text."""
+    is_wanted = {"auto": tokenizer.adds_bos, "always": True, "never": False}[config.bos]
+    return tokenizer.bos_id if is_wanted else None
 
-    def __init__(self, folder: Path, split: Split, tokenizer: Tokenizer, n_ctx: int):
+
+class RowFiles:
+    """Rows of one split, written as raw bytes while they come; each begins with the token `bos_id`, unless that is
+    None."""
+
+    def __init__(self, folder: Path, split: Split, tokenizer: Tokenizer, n_ctx: int, bos_id: int | None):
         self.dtype = np.uint16 if len(tokenizer.vocabulary) <= 2**16 else np.uint32
         fallbacks = (tokenizer.pad_id, tokenizer.eos_id, tokenizer.bos_id, 0)
         self.pad_id = next(i for i in fallbacks if i is not None)
-        self.lead = [] if tokenizer.bos_id is None else [tokenizer.bos_id]
+        self.lead = [] if bos_id is None else [bos_id]
         self.width = n_ctx - len(self.lead)
         """Tokens in a row beside the BOS."""
         self.tokens_path, self.documents_path = folder / f"{split}.tokens", folder / f"{split}.documents"

@@ -6,6 +6,51 @@ from typing import Any
 from sparselex.base.config import Config
 
 
+class Left(Config):
+    """What was read with a text and left out of the corpus. In the corpus' notes."""
+
+    what: str
+    """What was left out, in the plural."""
+
+    n: int
+    """How many; of a text that was read in part, those that were met."""
+
+    first: str
+    """Where the first of them is, and what is wrong with it."""
+
+    @classmethod
+    def said(cls, notes: Mapping[str, Any]) -> str:
+        """In words what the `notes` of a corpus say of it: empty where that is nothing."""
+        left = [cls.parse(values) for values in notes.get("skipped", [])]
+        return "skipped: " + ", ".join(f"{one.what} ({one.n:,})" for one in left) if left else ""
+
+
+class Part(Config):
+    """What was taken of one of the sources of a mixture. In the corpus' notes."""
+
+    source: str
+    """The source, as given."""
+
+    share: float
+    """Share of the tokens that it was to have."""
+
+    n_documents: int
+    """Its documents in the corpus."""
+
+    n_tokens: int
+    """Tokens in them."""
+
+    ran_out: bool
+    """Whether the mixture ended because this source had no more."""
+
+    @classmethod
+    def said(cls, notes: Mapping[str, Any]) -> str:
+        """In words what the `notes` of a corpus say of its sources: empty where there is one."""
+        parts = [cls.parse(values) for values in notes.get("parts", [])]
+        ended = ", which ran out"
+        return ", ".join(f"{one.n_tokens:,} tokens of {one.source}{ended if one.ran_out else ''}" for one in parts)
+
+
 class Division(Config):
     """How well apart the splits of a corpus are: how many documents are copies, how much of test stands in train, how
     much of it the model has learned. In the corpus' notes."""

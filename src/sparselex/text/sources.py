@@ -2,67 +2,83 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from sparselex.base.errors import UserError
-from sparselex.text.documents import Document
-from sparselex.text.files import READERS, TEXT_FIELDS, file_documents
+from sparselex.text.documents import Document, Documents, Skipped
+from sparselex.text.files import READERS, READING, Reading, file_documents
 from sparselex.text.hub import dataset_documents
-from sparselex.text.table import place_of
+from sparselex.text.mixture import Ingredient, Mixture, labels_of
+from sparselex.text.opening import COMPRESSED
+from sparselex.text.table import parts_of, place_of
 
-TEXT_ENDINGS = (*READERS, ".csv", ".html", ".md", ".py", ".rst", ".text", ".tsv", ".txt", ".xml")
+TEXT_ENDINGS = (*READERS, *COMPRESSED, ".html", ".md", ".py", ".rst", ".text", ".txt", ".xml")
 """Endings by which a name that is not there is known for a file's: names of datasets have dots in them too."""
 
 
-def load_documents(source: str) -> Iterator[Document]:
+def load_documents(
+    source: str, *, text_field: str = "", documents: Literal["file", "line"] = "file"
+) -> Documents | Mixture:
     """Documents of `source`, lazily and in a fixed order: it is opened when the first one is asked for.
 
     Args:
         source: `NAME` or `NAME:REST` of a source (`stdlib`: the source text of the running Python's standard library),
             a file (plain text: one document per `<|endoftext|>` part, or per `PART_LENGTH` characters where it has
-            none; `.json`, `.jsonl`, `.parquet`: one per record), a folder of such files (hidden ones, and links that
-            lead out of it, are left out), or `NAME` or `NAME:SPLIT` of a Hugging Face dataset, streamed.
+            none; `.json`, `.jsonl`, `.ndjson`, `.csv`, `.tsv`, `.parquet`: one per record; each as it is or as `.gz`,
+            `.bz2`, `.xz`), a folder of such files (hidden ones, and links that lead out of it, are left out), or
+            `NAME`, `NAME:SPLIT` or `NAME:CONFIGURATION:SPLIT` of a Hugging Face dataset, streamed; several with their
+            weights, `A@0.7+B@0.3`, are a mixture.
+        text_field: field of a record that holds its text, its token ids or its messages, `a.b` for one inside another;
+            empty for the first of `fields.TEXT_FIELDS` that holds text, or `messages`.
+        documents: whether a plain file is one document, or each of its lines.
 
-    Raises `UserError`, once a document is asked for, when the source is unknown, unreadable or holds no text. Empty
-    texts are left out.
+    Empty texts, records that are broken or have none, and in a folder files that are none, are skipped and counted
+    (`Documents.skipped`). Raises `UserError`, once a document is asked for, when the source is unknown, unreadable,
+    holds no text, or is a file of which most records have none.
     """
-    is_empty = True
-    for document in _open(source):
-        if document.text.strip():
-            is_empty = False
-            _check_text(document, source)
-            yield document
-    if is_empty:
+    how = Reading(text_field, documents)
+    if parts := parts_of(source):
+        sources = [one for one, _ in parts]
+        ingredients = [
+            Ingredient(one, weight, Documents(_named(label, _open(one, how)), one))
+            for (one, weight), label in zip(parts, labels_of(sources), strict=True)
+        ]
+        return Mixture(ingredients)
+    if how != READING and not _has_choice(source):
         raise UserError(
-            f"The text source {source!r} holds no text.",
-            "at least one document that is not blank",
-            f"check the path, or the field that holds the text: {', '.join(TEXT_FIELDS)}; of a folder, hidden files "
-            "and links that lead out of it are not read.",
+            f"The text source {source!r} was asked for with {'a text field' if text_field else 'lines as documents'}.",
+            "files or a dataset, for a source of its own says itself what its documents are",
+            "leave --text-field and --documents out.",
         )
+    return Documents(_open(source, how), source)
 
 
-def _check_text(document: Document, source: str) -> None:
-    """Raise `UserError` for half a character: JSON can write what no text holds."""
-    try:
-        document.text.encode()
-    except UnicodeEncodeError as error:
-        raise UserError(
-            f"The document {document.name!r} of {source!r} is no text: half a character ({error.object[error.start]!r})"
-            f" stands at {error.start}.",
-            "Unicode text",
-            "correct the document, or leave it out.",
-        ) from None
+def _has_choice(source: str) -> bool:
+    place = place_of(source)
+    return place is None or isinstance(place, Path)
 
 
-def _open(source: str) -> Iterator[Document]:
+def _named(label: str, found: Iterator[Document | Skipped]) -> Iterator[Document | Skipped]:
+    """The same by names that no other source of a mixture has."""
+    for item in found:
+        yield item._replace(name=f"{label}:{item.name}") if isinstance(item, Document) else item
+
+
+def _open(source: str, how: Reading) -> Iterator[Document | Skipped]:
     match place_of(source):
         case Path() as path:
-            return file_documents(path)
+            yield from file_documents(path, how)
         case (found, rest):
-            return found.documents(rest)
+            yield from found.documents(rest)
+        case _:
+            yield from _dataset(source, how)
+
+
+def _dataset(source: str, how: Reading) -> Iterator[Document | Skipped]:
     if source.startswith((".", "/", "~")) or source.lower().endswith(TEXT_ENDINGS):
         raise UserError(
             f"The text source {source!r} does not exist.",
             "`stdlib`, a file, a folder, or the name of a Hugging Face dataset",
             "check the path.",
         )
-    return dataset_documents(source)
+    return dataset_documents(source, how.text_field)

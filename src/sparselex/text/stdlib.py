@@ -7,7 +7,7 @@ from pathlib import Path
 from sparselex.base.errors import UserError
 from sparselex.base.files import checksum, fingerprint
 from sparselex.base.stamps import files_stamp
-from sparselex.text.documents import Document
+from sparselex.text.documents import Document, Skipped
 from sparselex.text.folders import text_files
 
 
@@ -17,15 +17,15 @@ class StandardLibrary:
     The order is shuffled (by a hash of the name), so that any beginning of it is a fair sample of the whole.
     """
 
-    def documents(self, rest: str) -> Iterator[Document]:
+    def documents(self, rest: str) -> Iterator[Document | Skipped]:
         """One document a module, named by its path. Raises `UserError` for any `rest`: there is one such library."""
         _check(rest)
         modules = sorted(_modules(), key=lambda pair: fingerprint(pair[0]))
         for name, path in modules:
             try:
                 yield Document(name, path.read_bytes().decode("utf-8"))
-            except UnicodeDecodeError:
-                continue  # a few test files are broken on purpose
+            except UnicodeDecodeError:  # a few test files are broken on purpose
+                yield Skipped("files that cannot be read as text", f"{name} is no UTF-8")
 
     def identity(self, rest: str) -> str:
         """Hash of all modules' names and contents."""

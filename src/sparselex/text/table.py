@@ -1,7 +1,9 @@
 """The sources of text by name, and where a source is to be found. Nothing is read here."""
 
+import re
 from pathlib import Path
 
+from sparselex.base.errors import UserError
 from sparselex.base.registry import Registry
 from sparselex.text.documents import TextSource
 from sparselex.text.stdlib import STDLIB
@@ -9,6 +11,23 @@ from sparselex.text.stdlib import STDLIB
 SOURCES: Registry[TextSource] = Registry("source", {"stdlib": STDLIB})
 """Sources asked for as `NAME` or `NAME:REST`, before a file or a dataset of that name. Other packages add theirs as
 entry points `sparselex.source`."""
+
+_PART = r"(.+?)@(\d+(?:\.\d+)?|\.\d+)"
+
+
+def parts_of(source: str) -> list[tuple[str, float]]:
+    """The sources and weights of a mixture, `A@0.7+B@0.3`; none where `source` is a single one. A path that exists is
+    never a mixture. Raises `UserError` for a weight of nothing."""
+    if not re.fullmatch(rf"{_PART}(?:\+{_PART})+", source) or Path(source).expanduser().exists():
+        return []
+    parts = [(name, float(weight)) for name, weight in re.findall(rf"{_PART}(?:\+|$)", source)]
+    if not all(weight > 0 for _, weight in parts):
+        raise UserError(
+            f"The mixture {source!r} has a source of weight 0.",
+            "a weight above 0 behind each @",
+            "leave that source out.",
+        )
+    return parts
 
 
 def place_of(source: str) -> tuple[TextSource, str] | Path | None:

@@ -8,7 +8,10 @@ from typing import NamedTuple
 from sparselex.base.progress import progress
 from sparselex.text.config import CorpusConfig
 from sparselex.text.copies import Copies
-from sparselex.text.documents import Document
+from sparselex.text.documents import Document, Documents, Skipped
+from sparselex.text.given import Pair, chat_ids, given_ids
+from sparselex.text.mixture import Mixture
+from sparselex.text.records import Part
 from sparselex.text.roles import Spans
 from sparselex.text.splits import is_held_out
 from sparselex.text.spool import Spool
@@ -36,9 +39,15 @@ class Taken(NamedTuple):
     spool: Spool
     """Their tokens."""
 
+    skipped: dict[str, tuple[int, str]]
+    """What was read and is not among them (`Documents.skipped`)."""
+
+    parts: list[Part]
+    """What is of each source of a mixture."""
+
 
 def take(
-    documents: Iterable[Document],
+    documents: Documents | Mixture,
     tokenizer: Tokenizer,
     config: CorpusConfig,
     spans_of: Callable[[Document, list[int]], Spans],
@@ -49,7 +58,7 @@ def take(
     copies = Copies(near=config.layout == "packed") if config.copies == "together" else None
     with progress("tokenize", config.n_tokens, "tokens") as bar:
         # Asked before as well: to read a document that is not taken is cheap, to tokenize it is not.
-        for document, ids in _tokenized(filter(room.takes, documents), tokenizer):
+        for document, ids in _read(documents, room.takes, tokenizer):
             if room.takes(document):
                 spans.append(spans_of(document, ids))
                 names.append(document.name)
@@ -61,8 +70,11 @@ def take(
             if room.is_full:
                 break
     spool.close()
+    if not names and isinstance(documents, Documents):
+        raise documents.no_text()
+    parts = documents.parts() if isinstance(documents, Mixture) else []
     groups = copies.groups().tolist() if copies else list(range(len(names)))
-    return Taken(names, spans, groups, copies.scale if copies else None, spool)
+    return Taken(names, spans, groups, copies.scale if copies else None, spool, documents.skipped, parts)
 
 
 class _Room:
@@ -92,10 +104,29 @@ class _Room:
         return self._held_out is not None and is_held_out(document.name, self._held_out)
 
 
-def _tokenized(documents: Iterable[Document], tokenizer: Tokenizer) -> Iterator[tuple[Document, list[int]]]:
-    for batch in _batched(documents):
-        ids = tokenizer.encode_batch([document.text for document in batch])
-        yield from zip(batch, ids, strict=True)
+def _read(documents: Documents | Mixture, takes: Callable[[Document], bool], tokenizer: Tokenizer) -> Iterator[Pair]:
+    """Documents with their tokens; of a mixture, each time of the source that is furthest behind its share of them."""
+    if isinstance(documents, Documents):
+        return _tokenized(documents, takes, tokenizer)
+    streams = [_tokenized(one.documents, takes, tokenizer) for one in documents.ingredients]
+    return documents.in_turns(streams, lambda pair: len(pair[1]))
+
+
+def _tokenized(documents: Documents, takes: Callable[[Document], bool], tokenizer: Tokenizer) -> Iterator[Pair]:
+    for batch in _batched(filter(takes, documents)):
+        plain = [document for document in batch if document.ids is None and document.messages is None]
+        ids = iter(tokenizer.encode_batch([document.text for document in plain]))
+        for document in batch:
+            if document.ids is not None:
+                found = given_ids(document, tokenizer)
+            elif document.messages is not None:
+                found = chat_ids(document, tokenizer)
+            else:
+                found = document, next(ids)
+            if isinstance(found, Skipped):
+                documents.skip(found)
+            else:
+                yield found
 
 
 def _batched(documents: Iterable[Document]) -> Iterator[list[Document]]:

@@ -1,5 +1,6 @@
 """What the text room asks of a tokenizer; the model adapter supplies it."""
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from sparselex.base.vocabulary import Vocabulary
@@ -16,7 +17,10 @@ class Tokenizer(Protocol):
     """Bytes of every token and the ids of special tokens."""
 
     bos_id: int | None
-    """Token put at the start of every row, or None."""
+    """Token that may begin a row, or None."""
+
+    adds_bos: bool
+    """Whether the tokenizer itself begins a text with that token, or says that its model was trained so."""
 
     eos_id: int | None
     """Token put between documents, or None."""
@@ -26,4 +30,17 @@ class Tokenizer(Protocol):
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         """Token ids of each text, no special tokens added; special names inside a text are ordinary text."""
+        ...
+
+
+@runtime_checkable
+class ChatTokenizer(Protocol):
+    """A tokenizer that may know how its model writes a chat."""
+
+    has_chat_template: bool
+    """Whether it does."""
+
+    def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """Token ids of a chat as the template writes it, the special ones among them. Raises `UserError` for messages
+        that the template refuses."""
         ...

@@ -236,7 +236,11 @@ def _finish(trainer: Trainer, job: Job) -> None:
         "n_dead": int(n_dead),
     }
     if (held_out := trainer.log.last("validation_fvu")) is not None:
-        measured["held_out"] = {"l0": held_out["validation_l0"], "fvu": held_out["validation_fvu"]}
+        measured["held_out"] = {
+            "l0": held_out["validation_l0"],
+            "fvu": held_out["validation_fvu"],
+            "n_tokens": trainer.n_validation_tokens,
+        }
     trainer.staging.finish(dict(job.notes) | measured, files=dict.fromkeys([*files, LOG]))
 
 

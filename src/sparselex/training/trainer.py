@@ -91,6 +91,11 @@ class Trainer:
         return self.n_tokens >= self.config.n_tokens
 
     @property
+    def n_validation_tokens(self) -> int:
+        """Tokens that the held-out figures of the log are of."""
+        return 0 if self._validation is None else len(self._validation.x)
+
+    @property
     def is_due_for_saving(self) -> bool:
         """Whether enough tokens have passed since the last checkpoint."""
         return self.n_tokens - self._saved_tokens >= self.config.checkpoint_tokens

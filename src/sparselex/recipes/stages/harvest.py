@@ -6,7 +6,7 @@ from sparselex.activations.config import HarvestConfig
 from sparselex.base.artifacts import Manifest, open_artifact
 from sparselex.recipes.config import Beginning
 from sparselex.recipes.stage import Stage
-from sparselex.text.records import Division
+from sparselex.text.records import Division, Left, Part
 
 
 class Harvest(Stage, Beginning, HarvestConfig):
@@ -28,11 +28,13 @@ class Harvest(Stage, Beginning, HarvestConfig):
 
 
 def read_text(corpus: Manifest) -> str:
-    """The text that a run reads, in words: how much of it there is, whether that is less than was asked for, and how
-    well apart its splits are."""
+    """The text that a run reads, in words: how much of it there is, whether that is less than was asked for, what of it
+    was skipped, and how well apart its splits are."""
     n_tokens, wanted = corpus.notes["n_tokens"], corpus.config["n_tokens"]
     documents = corpus.notes["n_documents"]
     splits = ", ".join(f"{split} {n:,}" for split, n in documents.items())
     said = f"{n_tokens:,} tokens of {sum(documents.values()):,} documents ({splits})"
     said += f"; fewer than the {wanted:,} asked for" if wanted and n_tokens < wanted else ""
-    return f"{said}; {Division.said(corpus.notes)}"
+    return "; ".join(
+        filter(None, [said, Part.said(corpus.notes), Left.said(corpus.notes), Division.said(corpus.notes)])
+    )

@@ -9,7 +9,8 @@ from sparselex.recipes.stage import Stage
 
 
 class Index(Stage, IndexConfig):
-    """Read all text once and write statistics, examples, logit effects and neighbours of every latent."""
+    """Read validation, test and a part of training once (`--train-rows`), and write statistics, examples, logit effects
+    and neighbours of every latent."""
 
     verb = "index"
     needs = ("dictionary",)

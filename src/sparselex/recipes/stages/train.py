@@ -63,7 +63,9 @@ def trained(manifest: Manifest) -> str:
     if "n_tokens" in notes:
         said.append(f"{notes['n_tokens']:,} tokens in {notes['n_steps']:,} steps")
     if (held_out := notes.get("held_out")) is not None:
-        said.append(f"on validation documents L0 {held_out['l0']:.1f}, FVU {held_out['fvu']:.3f}")
+        where = f"{held_out['n_tokens']:,} tokens of validation documents"
+        said.append(f"on {where} L0 {held_out['l0']:.1f}, FVU {held_out['fvu']:.3f}")
     if "n_dead" in notes:
-        said.append(f"{notes['n_dead']:,} dead")
+        window = min(manifest.config["dead_after_tokens"], notes["n_tokens"])
+        said.append(f"{notes['n_dead']:,} latents silent for the last {window:,} tokens of training")
     return ", ".join(said)

@@ -22,7 +22,7 @@ from sparselex.server.reported import (
     reported,
     shared,
 )
-from sparselex.text.records import Division
+from sparselex.text.records import Division, Left, Part
 from sparselex.text.splits import Split
 
 T = TypeVar("T")
@@ -67,6 +67,12 @@ class CorpusSummary(Config):
 
     n_ctx: int
     """Tokens in a row, which is all that the model sees at once."""
+
+    parts: str
+    """What is of each source of a mixture, in words; empty where there is one source."""
+
+    skipped: str
+    """What was read of the text and left out, in words; empty where that is nothing."""
 
     division: str
     """How well apart its splits are, in words."""
@@ -151,7 +157,7 @@ def overview(opened: OpenWorkspace) -> OverviewPage:
         answers=written.answers if written else [],
         cost=written.cost if written else "",
         groups=grouped(figures),
-        controls=controls_of(figures, readable),
+        controls=controls_of(opened, figures, readable),
         comparisons=written.comparisons if written else [],
         others=shared(written) if written else {},
         apart=tried(lambda: apart(opened, written, readable), {}) if written else {},
@@ -222,6 +228,8 @@ def _corpus(manifest: Manifest, runs: list[str]) -> CorpusSummary:
         n_tokens=manifest.notes["n_tokens"],
         n_documents=manifest.notes["n_documents"],
         n_ctx=manifest.config["n_ctx"],
+        parts=Part.said(manifest.notes),
+        skipped=Left.said(manifest.notes),
         division=Division.said(manifest.notes),
         runs=runs,
     )

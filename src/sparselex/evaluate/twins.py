@@ -1,0 +1,33 @@
+"""What a run that is a control of another is, in words made from what either has."""
+
+from sparselex.base.runs import RunCard
+from sparselex.base.workspace import Workspace
+
+_FROZEN = {
+    "decoder": "the same model, a decoder frozen at random",
+    "soft_decoder": "the same model, a decoder kept near where it was drawn",
+    "encoder": "the same model, an encoder frozen at random",
+}
+
+
+def words_of(workspace: Workspace, card: RunCard) -> str:
+    """What the run of that card has otherwise than the run that it is a control of."""
+    if card.twin != "none":
+        return f"{card.twin} weights"
+    if frozen := _FROZEN.get(frozen_part(workspace, card.name)):
+        return frozen
+    of = workspace.card(card.twin_of) if card.twin_of in workspace.begun() else None
+    if of is None:
+        return "another recipe"
+    parts = {
+        "another model": (card.model, card.second_model) != (of.model, of.second_model),
+        "another hook": card.sites != of.sites,
+        "other text": card.corpus != of.corpus,
+    }
+    return " and ".join(words for words, differs in parts.items() if differs) or "the same model, another recipe"
+
+
+def frozen_part(workspace: Workspace, run: str) -> str:
+    """The part of a run's dictionary that stayed as it was drawn; `nothing` where all was trained."""
+    dictionary = workspace.artifacts(run).get("dictionary")
+    return str(dictionary.config.get("frozen", "nothing")) if dictionary else "nothing"
