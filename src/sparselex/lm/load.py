@@ -51,7 +51,8 @@ def load_model(config: ModelConfig | str) -> SubjectModel:
     _check_causal(config, model)
     if config.twin != "none":
         TWINS[config.twin](model, config.twin_seed)
-    subject = TransformersModel(model.to(config.device), ModelTokenizer(tokenizer), config)
+    n_vocab = model.config.get_text_config().vocab_size
+    subject = TransformersModel(model.to(config.device), _embedded(ModelTokenizer(tokenizer), n_vocab), config)
     return on_transformers(subject, tokenizer) if config.engine == "interp-engine" else subject
 
 
@@ -78,7 +79,16 @@ def _on_vllm(config: ModelConfig) -> EngineModel:
         folder = Path(snapshot_download(where, allow_patterns=_READ_BY_VLLM, local_files_only=offline))
     tokenizer = ModelTokenizer(transformers.AutoTokenizer.from_pretrained(folder, **options))
     text_config = transformers.AutoConfig.from_pretrained(folder, **options).get_text_config()
-    return on_vllm(folder, tokenizer, text_config, config)
+    return on_vllm(folder, _embedded(tokenizer, text_config.vocab_size), text_config, config)
+
+
+def _embedded(tokenizer: ModelTokenizer, n_vocab: int) -> ModelTokenizer:
+    """The same without special tokens that the embedding has no row for, such as a padding token that was added to the
+    tokenizer alone: rows are padded with, and begin with, what the model can read."""
+    for name in ("bos_id", "eos_id", "pad_id"):
+        if (found := getattr(tokenizer, name)) is not None and found >= n_vocab:
+            setattr(tokenizer, name, None)
+    return tokenizer
 
 
 def _loaded(config: ModelConfig) -> tuple[Any, Any]:
@@ -148,14 +158,27 @@ def _named(keys: Sequence[str]) -> str:
 
 def check_device(name: str) -> None:
     """Raise `UserError` for a device that this machine has not."""
-    try:
-        torch.zeros(1, dtype=torch.float64, device=name).cpu()  # scales and thresholds are kept in float64
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:  # each for another absent device
+    if why := _lacks(name, torch.float32):
         raise UserError(
-            f"The device {name!r} cannot be used: {str(error).splitlines()[0]}",
+            f"The device {name!r} cannot be used: {why}",
             "a device that this PyTorch finds on this machine",
             "use cpu, as --device or as the field device of a configuration.",
-        ) from None
+        )
+
+
+def float64_device(name: str) -> str:
+    """Where dictionaries are beside a model on the device `name`: there too, or on the CPU where it has no float64
+    (Apple's), in which they keep scales and thresholds."""
+    return "cpu" if _lacks(name, torch.float64) and not _lacks(name, torch.float32) else name
+
+
+def _lacks(name: str, dtype: torch.dtype) -> str | None:
+    """Why a device does not hold numbers of this kind; None where it does."""
+    try:
+        torch.zeros(1, dtype=dtype, device=name).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:  # each for another absent device
+        return str(error).splitlines()[0]
+    return None
 
 
 def _check_files(folder: Path) -> None:

@@ -201,7 +201,7 @@ class EngineModel:
             raise UserError(
                 f"Token ids run from {int(tokens.min())} to {int(tokens.max())}.",
                 f"ids from 0 to {self.n_vocab - 1}",
-                "use the corpus and the model of one tokenizer.",
+                "use the corpus and the model of one tokenizer, every token of which has a row in the embedding.",
             )
         if not addresses:
             return {}

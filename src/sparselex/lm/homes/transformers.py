@@ -224,7 +224,7 @@ class TransformersModel:
             raise UserError(
                 f"Token ids run from {int(tokens.min())} to {int(tokens.max())}.",
                 f"ids from 0 to {self.n_vocab - 1}",
-                "use the corpus and the model of one tokenizer.",
+                "use the corpus and the model of one tokenizer, every token of which has a row in the embedding.",
             )
         # All ones: every token is read, padding too, which stands last and so is seen by no other.
         masks = {"attention_mask": torch.ones_like(tokens)} if self._takes_mask else {}
