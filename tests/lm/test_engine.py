@@ -19,6 +19,7 @@ from sparselex.lm.embedded import EMBEDDED
 from sparselex.lm.homes.interp_engine import OTHERWISE, EngineModel, on_transformers
 from sparselex.lm.load import load_model
 from sparselex.lm.subject import SubjectModel
+from sparselex.recipes.stages.harvest import Harvest
 from tests.lm.small_models import CONFIGS, TOKENS, build, mpt
 from tests.support.small import shards, small_run
 
@@ -63,6 +64,7 @@ def test_both_homes_read_the_same_values(homes):
                 theirs.read(TOKENS, [point.name])
 
 
+@pytest.mark.slow
 def test_both_homes_predict_the_same(homes):
     ours, theirs = homes
     if not ours.ends_in_a_norm:
@@ -72,6 +74,7 @@ def test_both_homes_predict_the_same(homes):
     torch.testing.assert_close(theirs.run(TOKENS).logits, ours.run(TOKENS).logits, rtol=1e-5, atol=3e-6)
 
 
+@pytest.mark.slow
 def test_heads_are_the_same(homes):
     ours, theirs = homes
     for point in theirs.hooks():
@@ -160,6 +163,7 @@ def test_without_the_package(monkeypatch):
         load_model(ModelConfig(name="embedded", engine="interp-engine"))
 
 
+@pytest.mark.slow
 def test_harvest_and_index_by_the_engine(tmp_path):
     """The same activations, so the same artifact; evaluation, which edits, says who can."""
     run = small_run(tmp_path, {"expansion": 0.5, "k": 8, "n_tokens": 20_000}, engine="interp-engine")
@@ -170,8 +174,12 @@ def test_harvest_and_index_by_the_engine(tmp_path):
     one = shards(harvest(run.model, run.corpus, sites, HarvestConfig(), tmp_path / "a"))
     other = shards(harvest(load_model("embedded"), run.corpus, sites, HarvestConfig(), tmp_path / "b"))
     torch.testing.assert_close(one[0].x, other[0].x, rtol=1e-5, atol=3e-6)
-    with pytest.raises(UserError, match="leave --engine out"):
+    with pytest.raises(UserError, match="--engine transformers"):
         run.do("evaluate")
+    made = run.manifest("index").id
+    again = run.begun_anew(Harvest(engine="transformers"), ["engine"])
+    again.do("harvest")
+    assert again.manifest("index").id == made and again.do("evaluate").figures
 
 
 @pytest.mark.gpu

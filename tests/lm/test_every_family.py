@@ -104,6 +104,7 @@ def test_values_are_passed_on_with_their_gradients(subject):
     assert all(bool(gradient.abs().max() > 0) for gradient in found)
 
 
+@pytest.mark.slow
 def test_heads_are_as_many_as_are_there(subject):
     config = subject.hf.config.get_text_config()
     for point in subject.hooks():

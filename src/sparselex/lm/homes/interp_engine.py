@@ -126,8 +126,8 @@ class EngineModel:
         if edits or grad:
             raise UserError(
                 f"{'Edits of' if edits else 'Gradients in'} {self.name} were asked for, which interp-engine runs.",
-                "a model that transformers runs: the engine reads",
-                "leave --engine out for what edits the model (evaluate, steering); what was harvested stays good.",
+                "a model that transformers runs: the engine only reads",
+                "run `sparselex harvest WORKSPACE --engine transformers`, then this again: what was made stays.",
             )
         last = f"blocks.{self.n_layers - 1}.hook_resid_post"
         found = self.read(tokens, [*read, last] if logits else read)
