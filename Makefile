@@ -47,9 +47,9 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 # Large, and needed by no demo: Triton's interpreter runs the GPU kernels on the CPU; TensorBoard reads back what was logged for it; datasets
-# reads one from a hub of the tests' own; the site is built.
+# reads one from a hub of the tests' own; the site is built; interp-engine is an independent check of every architecture's hooks.
 $(READY_TO_TEST): $(READY_FOR_SMOLLM2)
-	$(INSTALL) --editable ".[dev,docs,gpu,tensorboard,datasets]"
+	$(INSTALL) --editable ".[dev,docs,gpu,tensorboard,datasets,engine]"
 	touch $@
 
 $(READY_FOR_DOCS): $(READY)

@@ -130,6 +130,11 @@ OTHERS = {
     "gemma4_text experts": hf.Gemma4TextConfig(
         **GEMMA4, enable_moe_block=True, num_experts=4, top_k_experts=2, moe_intermediate_size=20
     ),
+    "gemma4_text small": hf.Gemma4TextConfig(
+        **GEMMA4
+        | {"hidden_size_per_layer_input": 6, "vocab_size_per_layer_input": 50, "num_kv_shared_layers": 1}
+        | {"num_hidden_layers": 3, "layer_types": ["sliding_attention", "full_attention", "full_attention"]}
+    ),
     "gemma4": hf.Gemma4Config(text_config=hf.Gemma4TextConfig(**GEMMA4), vision_config=None, audio_config=None),
     "olmo2": hf.Olmo2Config(**SMALL | {"num_key_value_heads": 2}),
     "olmo3": hf.Olmo3Config(**SMALL | {"num_key_value_heads": 2}),
@@ -226,3 +231,9 @@ def build(name: str) -> TransformersModel:
         if name_.endswith("layer_scalar"):
             buffer.fill_(0.7)
     return TransformersModel(model, load_model("embedded").tokenizer, ModelConfig(name=name))
+
+
+def mpt(n_layers):
+    """A family that has no names here."""
+    config = hf.MptConfig(vocab_size=50, d_model=24, n_layers=n_layers, n_heads=4, max_seq_len=32)
+    return TransformersModel(hf.MptForCausalLM(config), load_model("embedded").tokenizer, ModelConfig(name="mpt"))

@@ -1,6 +1,9 @@
 """What holds for every family: where its sites lie, what they add up to, that they are passed, and what they do to the
 logits."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -20,6 +23,12 @@ def test_every_family_is_tested():
     assert {config.model_type for config in CONFIGS.values()} == set(FAMILIES.names())
 
 
+def test_every_family_is_documented():
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    assert set(re.findall(r"`(\w+)`", page.split("## Architectures")[1])) >= set(FAMILIES.names())
+    assert f"({len(CONFIGS)} in all)" in page
+
+
 def sites_of(subject, layer):
     return [point.name.site for point in subject.hooks() if point.name.layer == layer]
 
@@ -32,17 +41,18 @@ def test_the_stream_is_that_of_the_library(subject):
         for values, expected in zip(seen.values(), (0, 0, 1), strict=True):
             torch.testing.assert_close(values, out.hidden_states[expected])
         return
-    found = subject.read(TOKENS, [f"blocks.{layer}.hook_resid_pre" for layer in range(2)])
+    found = subject.read(TOKENS, [f"blocks.{layer}.hook_resid_pre" for layer in range(subject.n_layers)])
     for layer, values in enumerate(found.values()):
         torch.testing.assert_close(values, out.hidden_states[layer], rtol=1e-5, atol=1e-5)
-    seen = subject.read(TOKENS, ["blocks.0.hook_resid_post", "blocks.1.hook_resid_post"])
+    end = f"blocks.{subject.n_layers - 1}.hook_resid_post"
+    seen = subject.read(TOKENS, ["blocks.0.hook_resid_post", end])
     torch.testing.assert_close(seen["blocks.0.hook_resid_post"], out.hidden_states[1], rtol=1e-5, atol=1e-5)
-    last = seen["blocks.1.hook_resid_post"]
+    last = seen[end]
     if subject._family.final_norm:
         last = subject.hf.get_submodule(subject._family.final_norm)(last)
     if subject.name == "opt-350m":
         last = subject.hf.model.decoder.project_out(last)
-    torch.testing.assert_close(last, out.hidden_states[2], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(last, out.hidden_states[-1], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(subject.run(TOKENS).logits, out.logits)
 
 
@@ -56,10 +66,16 @@ def test_logits_follow_from_what_the_unembedding_reads(subject):
         torch.testing.assert_close(subject.predict(last.flatten(0, 1)).view_as(expected), expected)
 
 
+def third_part(subject, layer):
+    """What the small ones of Gemma 4 add of the token's own embedding, where there is such a thing."""
+    path = f"{subject._family.layers}.{layer}.post_per_layer_input_norm"
+    return [f"module:{path}"] if path in dict(subject.hf.named_modules()) else []
+
+
 def test_what_a_block_adds_is_what_attention_and_mlp_give(subject):
-    for layer in range(2):
-        sites = sites_of(subject, layer)
-        read = subject.read(TOKENS, [f"blocks.{layer}.{site}" for site in sites])
+    for layer in range(subject.n_layers):
+        sites, third = sites_of(subject, layer), third_part(subject, layer)
+        read = subject.read(TOKENS, [f"blocks.{layer}.{site}" for site in sites] + third)
         value = lambda site, layer=layer, read=read: read[f"blocks.{layer}.{site}"]
         if subject.name in ("opt post-norm", "opt-350m") or "hook_attn_out" not in sites:
             continue  # what is added is normed with the stream; a recurrence is all there is
@@ -67,7 +83,7 @@ def test_what_a_block_adds_is_what_attention_and_mlp_give(subject):
         if "hook_resid_mid" in sites:
             torch.testing.assert_close(value("hook_resid_mid"), between, rtol=1e-4, atol=1e-4)
         scale = float(getattr(subject.hf.get_submodule(f"{subject._family.layers}.{layer}"), "layer_scalar", 1.0))
-        expected = (between + value("hook_mlp_out")) * scale
+        expected = (between + value("hook_mlp_out") + sum(read[hook] for hook in third)) * scale
         torch.testing.assert_close(value("hook_resid_post"), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -98,6 +114,7 @@ def test_values_are_passed_on_with_their_gradients(subject):
     assert all(bool(gradient.abs().max() > 0) for gradient in found)
 
 
+@pytest.mark.slow
 def test_heads_are_as_many_as_are_there(subject):
     config = subject.hf.config.get_text_config()
     for point in subject.hooks():
@@ -125,6 +142,7 @@ UNLIKE = {
     "bitnet": "norms what leaves attention",
     "gemma4_text": "norms values",
     "gemma4_text experts": "norms values",
+    "gemma4_text small": "norms values",
     "gemma4": "norms values",
     "gpt_oss": "has sinks, to which the first token gives some of its attention",
     "qwen3_next": "gates what leaves attention",
@@ -152,14 +170,16 @@ def test_the_readout_is_the_direct_path(subject):
     subject = build(subject.name)
     subject.hf.double()
     for site in WRITERS:
-        if site in sites_of(subject, 1):
+        if site in sites_of(subject, subject.n_layers - 1):
             check_readout(subject, site)
 
 
 def check_readout(subject, site):
-    hook, mlp, post = f"blocks.1.{site}", "blocks.1.hook_mlp_out", "blocks.1.hook_resid_post"
-    own = "blocks.1.hook_attn_out" if site in OF_ATTENTION else post if site == "hook_resid_post" else mlp
+    block = f"blocks.{subject.n_layers - 1}"
+    hook, mlp, post = f"{block}.{site}", f"{block}.hook_mlp_out", f"{block}.hook_resid_post"
+    own = f"{block}.hook_attn_out" if site in OF_ATTENTION else post if site == "hook_resid_post" else mlp
     held = [mlp] if site in OF_ATTENTION else []
+    held += third_part(subject, subject.n_layers - 1) if site != "hook_resid_post" else []
     readout, norm = subject.readout(hook), linear(subject.hf.get_submodule(subject._family.final_norm), subject.d_model)
     direction = torch.randn(1, subject.width(hook), generator=torch.Generator().manual_seed(2))
     plain = subject.run(TOKENS, read=[hook, own, post, *held]).values

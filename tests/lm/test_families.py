@@ -12,7 +12,7 @@ from sparselex.lm.homes.transformers import TransformersModel
 from sparselex.lm.load import load_model
 from sparselex.lm.subject import SubjectModel
 from tests.lm import handwritten
-from tests.lm.small_models import HANDWRITTEN, TOKENS, build
+from tests.lm.small_models import HANDWRITTEN, TOKENS, build, mpt
 from tests.support.plugin import install
 
 
@@ -155,12 +155,6 @@ def test_a_module_that_no_pass_reaches_is_named():
     for asked in ({"read": ["module:model.unused"]}, {"edits": {"module:model.unused": torch.zeros_like}}):
         with pytest.raises(UserError, match=r"never reaches module:model\.unused"):
             subject.run(TOKENS, **asked)
-
-
-def mpt(n_layers):
-    """A family that has no names here."""
-    config = hf.MptConfig(vocab_size=50, d_model=24, n_layers=n_layers, n_heads=4, max_seq_len=32)
-    return TransformersModel(hf.MptForCausalLM(config), load_model("embedded").tokenizer, ModelConfig(name="mpt"))
 
 
 def test_a_family_of_another_package(tmp_path, monkeypatch):

@@ -6,8 +6,15 @@ import transformers as hf
 from safetensors.torch import load_file, save_file
 
 from sparselex.base.errors import UserError
+from sparselex.lm import load
+from sparselex.lm.config import ModelConfig
 from sparselex.lm.embedded import EMBEDDED
 from sparselex.lm.load import load_model
+from sparselex.recipes.choice import TrainingChoice
+from sparselex.recipes.stages.train import Train
+from sparselex.recipes.work.choices import train_config
+from sparselex.recipes.work.train import train_run
+from tests.support.small import small_run
 
 SMALL = {
     "vocab_size": 1024,
@@ -108,3 +115,74 @@ def test_a_model_that_sees_later_tokens_is_refused(tmp_path):
 
 def test_a_decoder_of_the_same_architecture_is_not(tmp_path):
     assert load_model(saved(tmp_path, bert(is_decoder=True))).run(torch.arange(8)[None]).logits.shape == (1, 8, 1024)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("config", "note"),
+    [
+        (hf.MambaConfig(vocab_size=4096, hidden_size=24, num_hidden_layers=2, state_size=4), "direct path"),
+        (
+            hf.OPTConfig(
+                vocab_size=4096,
+                hidden_size=24,
+                ffn_dim=40,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                max_position_embeddings=64,
+                word_embed_proj_dim=16,
+                do_layer_norm_before=False,
+            ),
+            "normalise the stream itself",
+        ),
+        (hf.MptConfig(vocab_size=4096, d_model=24, n_layers=2, n_heads=4, max_seq_len=64), "one linear step"),
+    ],
+    ids=["no heads", "no final norm", "no names"],
+)
+def test_models_are_read_as_far_as_they_go(tmp_path, config, note):
+    """Every stage, whatever an architecture lacks; the index says why there are no logit effects."""
+    hook = "module:transformer.blocks.0" if config.model_type == "mpt" else "blocks.0.hook_resid_post"
+    (tmp_path / "model").mkdir()
+    training = {"expansion": 2, "k": 4, "n_tokens": 4_000}
+    model = saved(tmp_path / "model", config)
+    run = small_run(tmp_path, training, model=model, hook=hook, n_tokens=8_000)
+    for verb in ("train", "index", "explain", "evaluate"):
+        run.do(verb)
+    assert note in run.index.manifest.notes["logits"]
+
+
+def test_a_padding_token_that_was_added_to_the_tokenizer_alone(tmp_path):
+    """The embedding has no row for it: rows are padded with another special token, and every stage goes on."""
+    (tmp_path / "model").mkdir()
+    name = saved(tmp_path / "model", hf.LlamaConfig(**SMALL | {"vocab_size": 4096}))
+    tokenizer = hf.AutoTokenizer.from_pretrained(name)
+    tokenizer.add_special_tokens({"pad_token": "<pad of its own>"})
+    tokenizer.save_pretrained(name)
+    assert tokenizer.pad_token_id >= 4096
+    model = load_model(name)
+    assert model.tokenizer.pad_id is None and model.tokenizer.eos_id is not None
+    run = small_run(tmp_path, model=name, hook="blocks.1.hook_resid_post")
+    run.do("harvest")
+    assert run.corpus.pad_id == model.tokenizer.eos_id
+
+
+def test_a_device_without_float64(tmp_path, monkeypatch):
+    """As Apple's: models run there, dictionaries beside them on the CPU; no such device is here, so its answer is
+    played."""
+    held = load._lacks
+    answer = lambda name, dtype: "no float64" if dtype == torch.float64 and name != "cpu" else held(name, dtype)
+    monkeypatch.setattr(load, "_lacks", answer)
+    assert load.float64_device("cpu:0") == "cpu"
+    load.check_device("cpu:0")
+    run = small_run(tmp_path, {"expansion": 0.5, "k": 8, "n_tokens": 8_000}, device="cpu:0")
+    config = train_config(run, TrainingChoice(expansion=0.5, k=8))
+    assert config.device == "cpu" and run.model.config.device == "cpu:0"
+    with pytest.raises(UserError, match="has no float64"):
+        train_run(run, Train(config=config.to_json() | {"device": "cpu:0"}))
+
+
+def test_a_device_that_is_not_here_is_not_taken_for_one_without_float64():
+    absent = "mps" if not torch.backends.mps.is_available() else "cuda"
+    assert load.float64_device(absent) == absent
+    with pytest.raises(UserError, match="cannot be used"):
+        load_model(ModelConfig(name="embedded", device=absent))

@@ -12,6 +12,10 @@ ModelDtype = Literal["float32", "bfloat16", "float16", "auto"]
 """Precisions that a model is run in."""
 
 
+Engine = Literal["transformers", "interp-engine"]
+"""Libraries that run a model."""
+
+
 class ModelConfig(Config):
     """Which model is read, and how it is loaded."""
 
@@ -34,6 +38,10 @@ class ModelConfig(Config):
     attention: str = ""
     """How attention is computed, as transformers names it (`eager`, `sdpa`, `flash_attention_2`); empty for its own
     choice."""
+
+    engine: Engine = "transformers"
+    """What runs it: `transformers`, or `interp-engine`, which reads and does not edit, on a GPU with vLLM where that is
+    installed."""
 
     trust_remote_code: bool = False
     """Whether code that comes with the weights may run."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import transformers
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
 from sparselex.base.errors import UserError
@@ -14,6 +14,7 @@ from sparselex.base.reading import regular
 from sparselex.lm.config import ModelConfig
 from sparselex.lm.families import FAMILIES
 from sparselex.lm.gguf import dequantised
+from sparselex.lm.homes.interp_engine import EngineModel, on_transformers, on_vllm, runs_vllm
 from sparselex.lm.homes.transformers import TransformersModel
 from sparselex.lm.named import GGUF, local
 from sparselex.lm.subject import SubjectModel
@@ -22,6 +23,8 @@ from sparselex.lm.twins import TWINS
 
 _HUB_TIMEOUT_S = 10
 _SHOWN = 4
+
+_READ_BY_VLLM = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
 
 _BUFFERS = ("attn.bias", "attention.bias", ".masked_bias", ".inv_freq", ".position_ids")
 """How tensors end that older versions of transformers saved though each model computes them: masks and positions."""
@@ -38,6 +41,8 @@ def load_model(config: ModelConfig | str) -> SubjectModel:
     check_device(config.device)
     with _quiet():
         try:
+            if config.engine == "interp-engine" and runs_vllm(config):
+                return _on_vllm(config)
             model, tokenizer = _loaded(config)
         except UserError:
             raise
@@ -46,11 +51,13 @@ def load_model(config: ModelConfig | str) -> SubjectModel:
     _check_causal(config, model)
     if config.twin != "none":
         TWINS[config.twin](model, config.twin_seed)
-    return TransformersModel(model.to(config.device), ModelTokenizer(tokenizer), config)
+    n_vocab = model.config.get_text_config().vocab_size
+    subject = TransformersModel(model.to(config.device), _embedded(ModelTokenizer(tokenizer), n_vocab), config)
+    return on_transformers(subject, tokenizer) if config.engine == "interp-engine" else subject
 
 
-def _loaded(config: ModelConfig) -> tuple[Any, Any]:
-    """Model and tokenizer as transformers has them, every weight read from a file."""
+def _source(config: ModelConfig) -> tuple[str, dict[str, bool]]:
+    """The folder or the hub's name of a model, and the options with which anything of it is read."""
     found = local(config.name)
     if found is not None and found.suffix == GGUF and not found.is_dir():
         found = dequantised(found)
@@ -60,6 +67,33 @@ def _loaded(config: ModelConfig) -> tuple[Any, Any]:
     options = {"trust_remote_code": config.trust_remote_code, "local_files_only": found is not None}
     if found is None:
         options["local_files_only"] = not _reachable(where)
+    return where, options
+
+
+def _on_vllm(config: ModelConfig) -> EngineModel:
+    """The model in processes of vLLM, tokenizer and configuration in this one."""
+    where, options = _source(config)
+    folder = Path(where)
+    if not folder.is_dir():
+        offline = options["local_files_only"]
+        folder = Path(snapshot_download(where, allow_patterns=_READ_BY_VLLM, local_files_only=offline))
+    tokenizer = ModelTokenizer(transformers.AutoTokenizer.from_pretrained(folder, **options))
+    text_config = transformers.AutoConfig.from_pretrained(folder, **options).get_text_config()
+    return on_vllm(folder, _embedded(tokenizer, text_config.vocab_size), text_config, config)
+
+
+def _embedded(tokenizer: ModelTokenizer, n_vocab: int) -> ModelTokenizer:
+    """The same without special tokens that the embedding has no row for, such as a padding token that was added to the
+    tokenizer alone: rows are padded with, and begin with, what the model can read."""
+    for name in ("bos_id", "eos_id", "pad_id"):
+        if (found := getattr(tokenizer, name)) is not None and found >= n_vocab:
+            setattr(tokenizer, name, None)
+    return tokenizer
+
+
+def _loaded(config: ModelConfig) -> tuple[Any, Any]:
+    """Model and tokenizer as transformers has them, every weight read from a file."""
+    where, options = _source(config)
     chosen = {"attn_implementation": config.attention} if config.attention else {}
     model, info = transformers.AutoModelForCausalLM.from_pretrained(
         where,
@@ -124,14 +158,27 @@ def _named(keys: Sequence[str]) -> str:
 
 def check_device(name: str) -> None:
     """Raise `UserError` for a device that this machine has not."""
-    try:
-        torch.zeros(1, dtype=torch.float64, device=name).cpu()  # scales and thresholds are kept in float64
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:  # each for another absent device
+    if why := _lacks(name, torch.float32):
         raise UserError(
-            f"The device {name!r} cannot be used: {str(error).splitlines()[0]}",
+            f"The device {name!r} cannot be used: {why}",
             "a device that this PyTorch finds on this machine",
             "use cpu, as --device or as the field device of a configuration.",
-        ) from None
+        )
+
+
+def float64_device(name: str) -> str:
+    """Where dictionaries are beside a model on the device `name`: there too, or on the CPU where it has no float64
+    (Apple's), in which they keep scales and thresholds."""
+    return "cpu" if _lacks(name, torch.float64) and not _lacks(name, torch.float32) else name
+
+
+def _lacks(name: str, dtype: torch.dtype) -> str | None:
+    """Why a device does not hold numbers of this kind; None where it does."""
+    try:
+        torch.zeros(1, dtype=dtype, device=name).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:  # each for another absent device
+        return str(error).splitlines()[0]
+    return None
 
 
 def _check_files(folder: Path) -> None:

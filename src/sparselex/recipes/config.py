@@ -10,7 +10,7 @@ from sparselex.base.config import Config
 from sparselex.base.runs import RunName
 from sparselex.base.sites import Mask
 from sparselex.base.workspace import MAIN
-from sparselex.lm.config import ModelConfig, ModelDtype, Twin
+from sparselex.lm.config import Engine, ModelConfig, ModelDtype, Twin
 from sparselex.lm.embedded import LEARNED
 from sparselex.lm.named import settled_model
 from sparselex.recipes.option import Option
@@ -22,6 +22,7 @@ _OF_MODELS = {
     "device": "device",
     "model_dtype": "dtype",
     "attention": "attention",
+    "engine": "engine",
     "trust_remote_code": "trust_remote_code",
 }
 _OF_TEXT = {
@@ -181,6 +182,10 @@ class Reads(Config):
     attention: str = ""
     """How the model computes attention, as transformers names it: eager, sdpa, flash_attention_2. Left out, its own
     choice."""
+
+    engine: Engine = "transformers"
+    """What runs the model: transformers, or interp-engine, which reads and does not edit (harvest, train, index), with
+    vLLM on every GPU where that is installed."""
 
     trust_remote_code: bool = False
     """Run model code that comes with the weights. Only if you trust it."""

@@ -23,7 +23,7 @@ FROZEN = "frozen"
 VERBS = ("train", "index", "explain", "evaluate")
 """The stages that every run of the demo goes through."""
 
-_WHERE = ("device", "trust_remote_code", "twin_of")
+_WHERE = ("device", "engine", "trust_remote_code", "twin_of")
 """What may change between two demos: it decides nothing about what is made."""
 
 _LATENTS = 32

@@ -30,8 +30,8 @@ def stage_cards() -> tuple[StageCard, ...]:
 
 
 def _read_by(config: RunConfig) -> dict[str, Any]:
-    """What a run of this configuration reads; where it computes is left out."""
-    models = {name: {"device", "trust_remote_code"} for name in ("model", "second_model")}
+    """What a run of this configuration reads; where and by what it is computed is left out."""
+    models = {name: {"device", "engine", "trust_remote_code"} for name in ("model", "second_model")}
     values = config.model_dump(mode="json", exclude={"stages": True, "twin_of": True, **models})
     return values | {"text": dict(config.text)}  # with what has no word on disk
 

@@ -20,7 +20,7 @@ from sparselex.base.staging import guarded
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.dictionaries.trainable import TrainableDictionary
 from sparselex.features.index import FeatureIndex
-from sparselex.lm.load import load_model
+from sparselex.lm.load import float64_device, load_model
 from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import Readable
 from sparselex.recipes.folder import TICKETS, RunFolder, stage_cards
@@ -156,9 +156,9 @@ class Run(RunFolder):
 
     @property
     def dictionary(self) -> TrainableDictionary:
-        """The run's dictionary, where the model is. Raises `UserError` if there is none."""
+        """The run's dictionary, where the model is or beside it. Raises `UserError` if there is none."""
         self.manifest("dictionary")
-        return load_dictionary(self.folder / "dictionary").to(self.config.model.device)
+        return load_dictionary(self.folder / "dictionary").to(float64_device(self.config.model.device))
 
     @property
     def index(self) -> FeatureIndex:

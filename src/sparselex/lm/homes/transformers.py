@@ -44,7 +44,7 @@ class TransformersModel:
         self.n_vocab: int = text.vocab_size
         self.n_ctx: int = getattr(text, "max_position_embeddings", None) or 1 << 30
         self.device: torch.device = next(model.parameters()).device
-        self.bytes_per_token: int = _bytes_per_token(text, next(model.parameters()).dtype.itemsize)
+        self.bytes_per_token: int = bytes_per_token(text, next(model.parameters()).dtype.itemsize)
         self._widths: dict[Hook, int] = {}
         self._located: dict[Hook, Location] = {}
 
@@ -63,7 +63,7 @@ class TransformersModel:
 
     def hooks(self) -> list[HookPoint]:
         """Every canonical hook point of this model; empty for a family we do not know."""
-        return [HookPoint(hook, self.width(hook)) for hook in self._names]
+        return [HookPoint(hook, self.width(hook)) for hook in self.names]
 
     def resolve(self, hook: str) -> Location:
         """Where the value of `hook` passes. Raises `UserError` with the nearest names if there is no such place."""
@@ -79,7 +79,7 @@ class TransformersModel:
             self.resolve(hook)
             return self.per_head(hook)[1]
         if hook not in self._widths:
-            found = self.read(torch.zeros(1, 1, dtype=torch.long), self._names if hook in self._names else [hook])
+            found = self.read(torch.zeros(1, 1, dtype=torch.long), self.names if hook in self.names else [hook])
             self._widths |= {Hook(name): value.shape[-1] for name, value in found.items()}
         return self._widths[hook]
 
@@ -173,8 +173,14 @@ class TransformersModel:
     def _family(self) -> Family | None:
         return family_of(self.hf)
 
+    @property
+    def ends_in_a_norm(self) -> bool:
+        """Whether a norm and the unembedding are all that the stream passes at its end, as far as we know."""
+        return self._family is None or bool(self._family.final_norm)
+
     @cached_property
-    def _names(self) -> list[Hook]:
+    def names(self) -> list[Hook]:
+        """The names of every canonical hook point."""
         return names(self._family, self.hf, self.n_layers)
 
     def _locate(self, hook: Hook) -> Location:
@@ -271,7 +277,7 @@ class TransformersModel:
             raise UserError(
                 f"Token ids run from {int(tokens.min())} to {int(tokens.max())}.",
                 f"ids from 0 to {self.n_vocab - 1}",
-                "use the corpus and the model of one tokenizer.",
+                "use the corpus and the model of one tokenizer, every token of which has a row in the embedding.",
             )
         # All ones: every token is read, padding too, which stands last and so is seen by no other.
         masks = {"attention_mask": torch.ones_like(tokens)} if self._takes_mask else {}
@@ -282,7 +288,7 @@ class TransformersModel:
         return "attention_mask" in inspect.signature(self.hf.forward).parameters
 
 
-def _bytes_per_token(config: Any, itemsize: int) -> int:
+def bytes_per_token(config: Any, itemsize: int) -> int:
     """Of one block at a time: the stream a few times over, queries to values, and both halves of a gated MLP with what
     is made of them."""
     d_mlp = getattr(config, "intermediate_size", None) or 4 * config.hidden_size

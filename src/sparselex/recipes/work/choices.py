@@ -9,6 +9,7 @@ from sparselex.base.sites import Hook, Sites
 from sparselex.dictionaries.kinds import DICTIONARIES
 from sparselex.dictionaries.sparse.precision import fastest_selection
 from sparselex.dictionaries.table import config_type
+from sparselex.lm.load import float64_device
 from sparselex.lm.subject import Readable
 from sparselex.recipes.choice import TrainingChoice
 from sparselex.recipes.run import Run
@@ -37,7 +38,7 @@ def train_config(run: Run, choice: TrainingChoice, hooks: Sequence[Hook] | None 
         "dictionary": dictionary,
         "n_tokens": n_tokens,
         "seed": choice.seed,
-        "device": run.config.model.device,
+        "device": float64_device(run.config.model.device),
         "frozen": choice.frozen,
         # Below some thousand steps more of them are worth more than larger ones (docs/lab-log.md).
         "batch_size": 2048 if n_tokens < 20_000_000 else 4096,
@@ -143,7 +144,7 @@ def _dictionary(run: Run, choice: TrainingChoice, sites: Sites) -> dict[str, Any
     chosen = {name: value for name in OF_SOME_TYPES if (value := getattr(choice, name))}
     fields |= {field: value for name, value in chosen.items() if (field := config.field_of(name))}
     if config.selects() and choice.selection is None:
-        fields["selection"] = fastest_selection(run.config.model.device)
+        fields["selection"] = fastest_selection(float64_device(run.config.model.device))
     return fields | choice.options
 
 

@@ -8,6 +8,7 @@ import torch
 from sparselex.base.artifacts import MANIFEST
 from sparselex.base.formats import plain
 from sparselex.dictionaries.sparse.precision import fastest_selection
+from sparselex.lm.load import float64_device
 from sparselex.recipes.demo import FROZEN, TWIN, Plan
 from sparselex.recipes.run import Run
 from sparselex.recipes.stage import Stage
@@ -56,7 +57,7 @@ def _forecast(run: Run, stage: Stage, speed: float) -> float | None:
     encode_s = 2 * d_in * d_sae / speed
     match stage:
         case Train():
-            fast = fastest_selection(run.config.model.device) == "bfloat16"
+            fast = fastest_selection(float64_device(run.config.model.device)) == "bfloat16"
             return (1.3 if fast else 2.6) * encode_s * n_train
         case Index(train_rows=rows):
             n_held_out = run.corpus.n_rows * run.corpus.n_ctx - n_train

@@ -12,7 +12,7 @@ from sparselex.activations.source import Batch
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.ranks import Ranks
 from sparselex.dictionaries.trainable import TrainableDictionary
-from sparselex.lm.load import check_device
+from sparselex.lm.load import check_device, float64_device
 from sparselex.recipes.run import BLOCK_TOKENS, Run
 from sparselex.recipes.stages.train import Train
 from sparselex.recipes.work.choices import choice_of, train_config
@@ -34,10 +34,16 @@ def train_run(run: Run, stage: Train, *, observers: Sequence[Observer] = (), ran
     run's.
     """
     if ranks is None:
-        with Ranks.while_training(stage.divide_latents, run.config.model.device) as ranks:
+        with Ranks.while_training(stage.divide_latents, float64_device(run.config.model.device)) as ranks:
             return train_run(run, stage, observers=observers, ranks=ranks)
     config = configured(run, stage)
     check_device(config.device)
+    if float64_device(config.device) != config.device:
+        raise UserError(
+            f"The device {config.device!r} has no float64, in which dictionaries keep scales and thresholds.",
+            "a dictionary on the CPU, beside a model on any device",
+            "set the configuration's device to cpu.",
+        )
     _check_processes(stage, config, ranks)
     if not run.has(Train.makes):  # one that is there may be this one, and nothing left to do
         check_room([config], ranks)
