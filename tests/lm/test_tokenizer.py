@@ -34,13 +34,15 @@ def test_the_embedded_tokenizer_is_lossless():
     ("template", "bos", "adds"), [("<s> $A", "<s>", True), ("<s> $A", None, False), ("$A", "<s>", False)]
 )
 def test_whether_a_tokenizer_begins_a_text_with_its_bos(template, bos, adds):
-    backend = tk.Tokenizer(tk.models.WordLevel({"<s>": 0, "a": 1, "?": 2}, unk_token="?"))
+    backend = tk.Tokenizer(tk.models.WordLevel({"<s>": 0, "b": 1, "?": 2}))  # with no token for what it does not know
     backend.add_special_tokens(["<s>"])
     backend.post_processor = tk.processors.TemplateProcessing(
         single=template, special_tokens=[("<s>", 0)] if "<s>" in template else []
     )
     tokenizer = ModelTokenizer(PreTrainedTokenizerFast(tokenizer_object=backend, bos_token=bos))
-    assert tokenizer.adds_bos is adds and tokenizer.encode_batch(["a"]) == [[1]]
+    assert tokenizer.adds_bos is adds and tokenizer.encode_batch(["b"]) == [[1]]
+    with pytest.raises(UserError, match=r"The tokenizer refuses a text: .*UNK"):
+        tokenizer.encode_batch(["a"])
 
 
 def test_the_embedded_models_were_trained_with_bos_and_say_so(tmp_path):

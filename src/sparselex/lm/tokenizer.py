@@ -46,7 +46,7 @@ class ModelTokenizer:
         self.bos_id: int | None = tokenizer.bos_token_id
         self.eos_id: int | None = tokenizer.eos_token_id
         self.pad_id: int | None = tokenizer.pad_token_id
-        self.adds_bos = _adds_bos(tokenizer)
+        self.adds_bos = _adds_bos(tokenizer, backend)
         self.has_chat_template = bool(tokenizer.chat_template)
         self._writer = tokenizer
         self._chats = Tokenizer.from_str(json.dumps(spec))  # a template writes special tokens by their names
@@ -56,8 +56,15 @@ class ModelTokenizer:
         self.id = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
-        """Token ids of each text, no special tokens added."""
-        return [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
+        """Token ids of each text, no special tokens added. Raises `UserError` for a text that the tokenizer refuses."""
+        try:
+            return [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
+        except Exception as error:  # a door: the library raises nothing more special
+            raise UserError(
+                f"The tokenizer refuses a text: {error}.",
+                "text that it has tokens for, or a tokenizer with a token for what it does not know",
+                "use another text or another model.",
+            ) from None
 
     def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
         """Token ids of a chat as the tokenizer's template writes it; names of special tokens in it, also inside a
@@ -78,10 +85,11 @@ ROWS_BEGIN_WITH_BOS = "rows_begin_with_bos"
 row, which their tokenizer does not add."""
 
 
-def _adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
+def _adds_bos(tokenizer: PreTrainedTokenizerBase, backend: Tokenizer) -> bool:
     if tokenizer.bos_token_id is None:
         return False
-    return bool(tokenizer.init_kwargs.get(ROWS_BEGIN_WITH_BOS)) or tokenizer("a").input_ids[:1] == [
+    # Of the empty text: not every tokenizer has a token for a given letter.
+    return bool(tokenizer.init_kwargs.get(ROWS_BEGIN_WITH_BOS)) or backend.encode("").ids[:1] == [
         tokenizer.bos_token_id
     ]
 
