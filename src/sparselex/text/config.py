@@ -10,12 +10,14 @@ from sparselex.base.config import Config
 
 
 def _whole(shares: tuple[float, float, float]) -> tuple[float, float, float]:
-    if not (min(shares) >= 0 and abs(sum(shares) - 1) <= 1e-9):
-        raise ValueError(f"shares must be non-negative and sum to 1, not {shares}")
+    if abs(sum(shares) - 1) > 1e-9:
+        raise ValueError(f"shares must sum to 1, not {shares}")
     return shares
 
 
-Shares = Annotated[tuple[float, float, float], AfterValidator(_whole)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+Shares = Annotated[tuple[_Share, _Share, _Share], AfterValidator(_whole)]
 """Shares of documents in train, validation and test."""
 
 
