@@ -1,7 +1,11 @@
 """How a run's text is divided: by what its model has learned, and as it was by a run that goes on."""
 
+import html
+import json
+
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
@@ -12,13 +16,18 @@ from sparselex.recipes.demo import Demo
 from sparselex.recipes.embedded_lm import EmbeddedConfig, _divide
 from sparselex.recipes.run import Run
 from sparselex.recipes.stages.harvest import read_text
+from sparselex.server.app import create_app
+from sparselex.server.opened import OpenWorkspace
+from sparselex.server.pages.overview import overview
 from sparselex.text.build import build_corpus
 from sparselex.text.config import HeldOutDocuments
 from sparselex.text.sources import load_documents
 from sparselex.text.splits import is_held_out
+from tests.support.command import done, sparselex
 from tests.support.small import small_config, write_documents
+from tests.text.test_copies import prose
 
-EARLIER = {"copies", "held_out"}
+EARLIER = {"copies", "held_out", "text_field", "documents", "bos"}
 """Fields of which an earlier version knew nothing."""
 
 
@@ -73,7 +82,7 @@ def earlier(run):
 
 def test_a_run_of_an_earlier_version_goes_on_with_its_corpus(tmp_path):
     config = small_config(write_documents(tmp_path / "text"))
-    old = config.model_copy(update={"text": config.text.model_copy(update={"copies": "apart"})})
+    old = config.model_copy(update={"text": config.text.model_copy(update={"copies": "apart", "bos": "always"})})
     run = Run.create(Workspace.create(tmp_path / "w"), "main", old)
     run.do("harvest")
     corpus = run.corpus
@@ -85,7 +94,7 @@ def test_a_run_of_an_earlier_version_goes_on_with_its_corpus(tmp_path):
     assert Run.open(run.workspace).corpus.id == corpus.id
     again = Run.create(run.workspace, "main", Demo(text=str(tmp_path / "text")).run_config(opened.config))
     assert again.is_done(again.stage("harvest"))
-    with pytest.raises(UserError, match=r"made with text\.copies='apart'; it was told text\.copies='together'"):
+    with pytest.raises(UserError, match=r"text\.copies='apart'; it was told text\.bos='auto', text\.copies='together'"):
         Run.create(run.workspace, "main", config).do("harvest", dtype="int8")
     assert len(list(run.workspace.corpora.iterdir())) == 1
 
@@ -102,3 +111,20 @@ def test_the_line_about_a_text_says_how_far_its_splits_are_apart(tmp_path):
     assert said.endswith(f"trained on: not known of {run.corpus.manifest.notes['division']['test_tokens']:,} tokens")
     run.corpus.manifest.notes.pop("division")
     assert read_text(run.corpus.manifest).endswith("; copies were not looked for")
+
+
+def test_what_was_skipped_and_what_is_of_each_source_is_said_wherever_the_text_is(tmp_path):
+    """In the line of a stage and in the browser."""
+    folder, lines = write_documents(tmp_path / "text"), tmp_path / "more.jsonl"
+    (folder / "picture.png").write_bytes(b"\x89PNG\0")
+    records = [{"body": prose(number, 200)} for number in range(40)] + [{"body": None}]
+    lines.write_text("".join(json.dumps(record) + "\n" for record in records[::-1]) + '{"body": "cut')
+    source = f"{folder}@3+{lines}@1"
+    done("harvest", tmp_path / "w", "--text", source, "--text-field", "body", "--context", "64")
+    said = sparselex("harvest", tmp_path / "w").out
+    shown = overview(OpenWorkspace(Workspace(tmp_path / "w"))).corpora[0]
+    assert "skipped: " in shown.skipped and "empty documents (1)" in shown.skipped and shown.skipped in said
+    assert f"tokens of {lines}" in shown.parts and shown.parts in said
+    client = TestClient(create_app(Workspace(tmp_path / "w")), base_url="http://127.0.0.1")
+    page = html.unescape(client.get("/").text)
+    assert shown.skipped in page and shown.parts in page

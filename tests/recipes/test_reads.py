@@ -1,5 +1,7 @@
 """What a run reads: begun, begun anew with a part of it changed, and never changed by a stage in passing."""
 
+import json
+
 import pytest
 
 from sparselex.base.errors import UserError
@@ -13,8 +15,10 @@ from sparselex.recipes.config import Beginning, RunConfig, new_run, twin_of
 from sparselex.recipes.run import Run
 from sparselex.recipes.stages.harvest import Harvest
 from sparselex.text.config import CorpusConfig
-from tests.support.command import done
+from sparselex.text.corpus import TokenCorpus
+from tests.support.command import done, sparselex
 from tests.support.small import small_config, small_run, write_documents
+from tests.text.test_copies import prose
 
 POST, OUT = "blocks.0.mlp.hook_post", "blocks.0.hook_mlp_out"
 
@@ -35,6 +39,11 @@ OWN = RunConfig(
         ({}, {}),
         ({"hook": OUT}, {"hook": OUT}),
         ({"n_ctx": 64}, {"text": OWN.text.model_copy(update={"n_ctx": 64})}),
+        (
+            {"shares": (0.6, 0.2, 0.2), "split_seed": 9},
+            {"text": OWN.text.model_copy(update={"shares": (0.6, 0.2, 0.2), "seed": 9})},
+        ),
+        ({"bos": "never"}, {"text": OWN.text.model_copy(update={"bos": "never"})}),
         ({"model": "gpt2"}, {"model": OWN.model.model_copy(update={"name": "gpt2"})}),
         ({"second_model": "gpt2"}, {"second_model": OWN.second_model.model_copy(update={"name": "gpt2"})}),
         ({"second_model": None}, {"second_model": None}),
@@ -49,6 +58,31 @@ OWN = RunConfig(
 )
 def test_only_what_is_told_changes(given, changed):
     assert OWN.with_reads(given) == OWN.model_copy(update=changed)
+
+
+def test_how_documents_are_found_and_divided_is_an_option(tmp_path):
+    """Of every verb that begins a run: another field, seed or share is another corpus, beside the first."""
+    text = tmp_path / "texts.jsonl"
+    text.write_text("".join(json.dumps({"body": prose(n, 60), "n": n}) + "\n" for n in range(80)))
+    base = ("--text", str(text), "--text-field", "body", "--context", "32")
+    made = {}
+    for number, more in enumerate(([], ["--split-seed", "1"], ["--shares", "0.5,0.25,0.25"], ["--bos", "never"])):
+        done("harvest", tmp_path / "w", "--run", f"r{number}", *base, *more)
+        corpus = TokenCorpus(Workspace(tmp_path / "w").corpus_of(f"r{number}"))
+        made[number] = corpus.config, corpus.split_of_documents.tolist(), corpus.bos_id
+    assert [config.shares for config, *_ in made.values()] == [(0.8, 0.1, 0.1)] * 2 + [
+        (0.5, 0.25, 0.25),
+        (0.8, 0.1, 0.1),
+    ]
+    assert made[0][1] != made[1][1] and made[2][1].count(0) < 50 < made[0][1].count(0)
+    assert [bos for *_, bos in made.values()] == [0, 0, 0, None]
+    for given, words in (
+        ("0.5,0.1,0.1", ": shares must sum to 1, not"),
+        ("nan,0.5,0.5", ".0: Input should"),
+        ("1,0.5,-0.5", ".2: Input should"),
+    ):
+        ended = sparselex("harvest", tmp_path / "w", "--run", "other", *base, "--shares", given)
+        assert ended.code == 2 and f"--shares{words}" in ended.err
 
 
 def test_a_second_model_that_comes_later_is_like_the_first():

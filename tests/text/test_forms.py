@@ -16,7 +16,7 @@ from sparselex.text.config import CorpusConfig
 from sparselex.text.documents import Document, Documents
 from sparselex.text.hub import dataset_documents
 from sparselex.text.identity import settled, text_id, text_stamp
-from sparselex.text.records import Part
+from sparselex.text.records import Left, Part
 from sparselex.text.sources import load_documents
 from sparselex.text.table import parts_of
 from tests.text.test_copies import prose
@@ -164,6 +164,19 @@ def test_a_chat_that_the_template_refuses_is_skipped_and_counted(tmp_path):
     }
     with pytest.raises(UserError, match=r"holds no text .*chats that the template refuses, the first: .*no critics"):
         corpus_of(load_documents(str(lines(tmp_path / "b.jsonl", {"messages": critic}))), tmp_path / "b", CHATTING)
+
+
+def test_what_the_tokenizer_alters_is_counted(tmp_path):
+    """It stays as the model knows it: in small letters, say, or with an unknown token for what it has no token for."""
+    lower = tokenizer()
+    lower._backend.normalizer = tk.normalizers.Lowercase()
+    texts = [Document("same", "who are you?"), Document("other", "Who are you?"), Document("ids", "", ids=[5])]
+    chats = [Document("chat", "\n".join(m["content"] for m in CHAT), messages=CHAT)]
+    notes = corpus_of([*texts, *chats], tmp_path, CHATTING).manifest.notes
+    assert notes["altered"] == [] and "altered" not in Left.said(notes)
+    notes = corpus_of(texts, tmp_path / "lower", lower).manifest.notes
+    assert [(one["n"], one["first"]) for one in notes["altered"]] == [(1, "other")]
+    assert Left.said(notes) == "altered: documents that the tokenizer does not give back byte for byte (1)"
 
 
 def test_a_chat_needs_a_template(tmp_path):

@@ -115,6 +115,40 @@ def test_nulls_and_lists_in_a_column(tmp_path):
         read(parquet(tmp_path / "b.parquet", text=[np.arange(3), np.arange(2)]))
 
 
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ([{"a": "x"}, None], "holds a dict as text"),
+        ([1, 2], "holds a int as text"),
+        (pyarrow.array([[("a", "x")]], pyarrow.map_(pyarrow.string(), pyarrow.string())), "holds a list as text"),
+        (pyarrow.array([], pyarrow.string()), "holds no text"),
+        ([None, None], "holds no text .2 empty documents"),
+    ],
+)
+def test_a_column_of_something_else_is_named(tmp_path, column, words):
+    with pytest.raises(UserError, match=words):
+        read(parquet(tmp_path / "a.parquet", text=column))
+
+
+@pytest.mark.parametrize("how", ["cut", "changed"])
+def test_damaged_parquet_is_refused(tmp_path, how):
+    path = parquet(tmp_path / "a.parquet", text=["words"] * 100)
+    data = bytearray(path.read_bytes())
+    if how == "changed":
+        data[20:28] = bytes(byte ^ 255 for byte in data[20:28])
+    with pytest.raises(UserError, match="cannot be read"):
+        read(put(path, bytes(data[: len(data) // 2] if how == "cut" else data)))
+
+
+def test_types_may_be_mixed_in_lines(tmp_path):
+    values = ["a", 1, None, ["x"], {"b": 2}, "c", "d", "e", "f", True]
+    lines = "".join(json.dumps({"text": value}) + "\n" for value in values).encode()
+    assert read(put(tmp_path / "a.jsonl", lines)) == (
+        ["a", "c", "d", "e", "f"],
+        {"records without text": 4, "empty documents": 1},
+    )
+
+
 def test_a_cut_archive_is_read_to_where_it_is_cut(tmp_path):
     rng = np.random.default_rng(0)
     lines = [json.dumps({"text": rng.bytes(40).hex()}) for _ in range(2000)]

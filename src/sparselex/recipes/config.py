@@ -14,7 +14,7 @@ from sparselex.lm.config import Engine, ModelConfig, ModelDtype, Twin
 from sparselex.lm.embedded import LEARNED
 from sparselex.lm.named import settled_model
 from sparselex.recipes.option import Option
-from sparselex.text.config import CorpusConfig, HeldOutDocuments
+from sparselex.text.config import CorpusConfig, HeldOutDocuments, Shares
 from sparselex.text.identity import settled
 
 _OF_RUN = ("hook", "target", "twin_of")
@@ -32,6 +32,8 @@ _OF_TEXT = {
     "n_tokens": "n_tokens",
     "n_ctx": "n_ctx",
     "bos": "bos",
+    "shares": "shares",
+    "split_seed": "seed",
 }
 """Fields of `Beginning` by where in a run's configuration they stand; those of models are both models'."""
 
@@ -172,6 +174,13 @@ class Reads(Config):
     bos: Literal["auto", "always", "never"] = "auto"
     """Whether every row begins with the tokenizer's token for that: auto where the tokenizer itself begins a text with
     it, always, or never."""
+
+    shares: Annotated[Shares, Option(metavar="TRAIN,VALIDATION,TEST")] = (0.8, 0.1, 0.1)
+    """Expected shares of documents in train, validation and test. Where it is known what the model has learned, test is
+    what it has not, and these are the shares of the rest."""
+
+    split_seed: Seed = 0
+    """Seed by which documents are divided."""
 
     device: str = "cpu"
     """Where the model runs and dictionaries are trained: cpu, cuda, cuda:1."""

@@ -17,7 +17,7 @@ from sparselex.text.division import division
 from sparselex.text.documents import Document, Documents, Skipped
 from sparselex.text.layouts import LAYOUTS, Layout, RowFiles, bos_of, join
 from sparselex.text.mixture import Mixture
-from sparselex.text.records import Left
+from sparselex.text.records import ALTERED, Left
 from sparselex.text.roles import Spans, role_table
 from sparselex.text.splits import SPLITS, Split, divided
 from sparselex.text.spool import Spool
@@ -96,11 +96,16 @@ def _write(documents: Documents | Mixture, tokenizer: Tokenizer, config: CorpusC
         "pad_id": opened["train"].pad_id,
         "roles": _write_roles(folder, [part.spans for part in parts.values()]),
         "skipped": [Left(what=what, n=n, first=first).to_json() for what, (n, first) in taken.skipped.items()],
+        "altered": _altered(taken.altered),
         "parts": [part.to_json() for part in taken.parts],
         "division": division(taken, splits, config).to_json(),
     }
     spool.path.unlink()
     return notes
+
+
+def _altered(names: Sequence[str]) -> list[dict[str, Any]]:
+    return [Left(what=ALTERED, n=len(names), first=names[0]).to_json()] if names else []
 
 
 def _lay_out(taken: Taken, splits: Sequence[Split], parts: Mapping[Split, Layout]) -> None:

@@ -3,10 +3,22 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from sparselex.base.bounds import RowTokens, Seed, Tokens
 from sparselex.base.config import Config
+
+
+def _whole(shares: tuple[float, float, float]) -> tuple[float, float, float]:
+    if abs(sum(shares) - 1) > 1e-9:
+        raise ValueError(f"shares must sum to 1, not {shares}")
+    return shares
+
+
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+Shares = Annotated[tuple[_Share, _Share, _Share], AfterValidator(_whole)]
+"""Shares of documents in train, validation and test."""
 
 
 class HeldOutDocuments(Config):
@@ -45,7 +57,7 @@ class CorpusConfig(Config):
     """Stop after the document that reaches this many tokens; None takes every document. With `held_out`, such documents
     are taken beyond it until they have the share of it that `shares` gives to test."""
 
-    shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    shares: Shares = (0.8, 0.1, 0.1)
     """Expected shares of documents in train, validation and test; with `held_out`, of train and validation."""
 
     seed: int = 0
@@ -61,8 +73,6 @@ class CorpusConfig(Config):
 
     @model_validator(mode="after")
     def _possible(self) -> "CorpusConfig":
-        if min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-9:
-            raise ValueError(f"shares must be non-negative and sum to 1, not {self.shares}")
         if self.held_out and not self.shares[0]:
             raise ValueError(f"of what the model was trained on some must go to train, not {self.shares}")
         return self

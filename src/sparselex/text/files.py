@@ -80,7 +80,7 @@ def _file(path: Path, name: str, how: Reading) -> Found:
         yield from READERS.get(ending_of(path), _plain)(path, name, how)
     except (OSError, ValueError, csv.Error, *CUT) as error:
         raise UserError(
-            f"The text file {path} cannot be read: {error}.",
+            f"The text file {path} cannot be read: {str(error).rstrip('.')}.",
             "UTF-8 text, a JSON list, JSON lines, CSV, TSV or Parquet, as it is or as .gz, .bz2 or .xz",
             "convert the file, or leave it out.",
         ) from None
@@ -205,6 +205,11 @@ READERS = {
     ".parquet": _parquet,
 }
 """Readers by the ending of a file's name; any other file is plain text."""
+
+
+def has_records(path: Path) -> bool:
+    """Whether a file is of a form that has records, or some file of a folder is."""
+    return any(ending_of(file) in READERS for _, file in text_files(path))
 
 
 def _records(values: Iterable[Any], path: Path, name: str, how: Reading) -> Found:

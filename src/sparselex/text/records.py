@@ -5,12 +5,15 @@ from typing import Any
 
 from sparselex.base.config import Config
 
+ALTERED = "documents that the tokenizer does not give back byte for byte"
+"""Those with characters that it has no tokens for, or that it writes in another way (small letters, NFC)."""
+
 
 class Left(Config):
-    """What was read with a text and left out of the corpus. In the corpus' notes."""
+    """What was read with a text and left out of the corpus, or altered in it. In the corpus' notes."""
 
     what: str
-    """What was left out, in the plural."""
+    """What was left out or altered, in the plural."""
 
     n: int
     """How many; of a text that was read in part, those that were met."""
@@ -21,8 +24,11 @@ class Left(Config):
     @classmethod
     def said(cls, notes: Mapping[str, Any]) -> str:
         """In words what the `notes` of a corpus say of it: empty where that is nothing."""
-        left = [cls.parse(values) for values in notes.get("skipped", [])]
-        return "skipped: " + ", ".join(f"{one.what} ({one.n:,})" for one in left) if left else ""
+        said = []
+        for kind in ("skipped", "altered"):
+            if found := [cls.parse(values) for values in notes.get(kind, [])]:
+                said.append(f"{kind}: " + ", ".join(f"{one.what} ({one.n:,})" for one in found))
+        return "; ".join(said)
 
 
 class Part(Config):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from sparselex.base.errors import UserError
 from sparselex.text.documents import Document, Documents, Skipped
-from sparselex.text.files import READERS, READING, Reading, file_documents
+from sparselex.text.files import READERS, READING, Reading, file_documents, has_records
 from sparselex.text.hub import dataset_documents
 from sparselex.text.mixture import Ingredient, Mixture, labels_of
 from sparselex.text.opening import COMPRESSED
@@ -29,7 +29,8 @@ def load_documents(
             `NAME`, `NAME:SPLIT` or `NAME:CONFIGURATION:SPLIT` of a Hugging Face dataset, streamed; several with their
             weights, `A@0.7+B@0.3`, are a mixture.
         text_field: field of a record that holds its text, its token ids or its messages, `a.b` for one inside another;
-            empty for the first of `fields.TEXT_FIELDS` that holds text, or `messages`.
+            empty for the first of `fields.TEXT_FIELDS` that holds text, or `messages`. In a mixture it is one of the
+            sources that have records.
         documents: whether a plain file is one document, or each of its lines.
 
     Empty texts, records that are broken or have none, and in a folder files that are none, are skipped and counted
@@ -40,7 +41,7 @@ def load_documents(
     if parts := parts_of(source):
         sources = [one for one, _ in parts]
         ingredients = [
-            Ingredient(one, weight, Documents(_named(label, _open(one, how)), one))
+            Ingredient(one, weight, Documents(_ingredient(label, one, how), one))
             for (one, weight), label in zip(parts, labels_of(sources), strict=True)
         ]
         return Mixture(ingredients)
@@ -58,9 +59,12 @@ def _has_choice(source: str) -> bool:
     return place is None or isinstance(place, Path)
 
 
-def _named(label: str, found: Iterator[Document | Skipped]) -> Iterator[Document | Skipped]:
-    """The same by names that no other source of a mixture has."""
-    for item in found:
+def _ingredient(label: str, source: str, how: Reading) -> Iterator[Document | Skipped]:
+    """What a source of a mixture holds, by names that no other one has; the field is one of those that have records."""
+    place = place_of(source)
+    if isinstance(place, Path) and not has_records(place):
+        how = how._replace(text_field="")
+    for item in _open(source, how):
         yield item._replace(name=f"{label}:{item.name}") if isinstance(item, Document) else item
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sparselex.base.progress import progress
@@ -42,6 +42,9 @@ class Taken(NamedTuple):
     skipped: dict[str, tuple[int, str]]
     """What was read and is not among them (`Documents.skipped`)."""
 
+    altered: list[str]
+    """Names of the documents whose tokens do not give their bytes back."""
+
     parts: list[Part]
     """What is of each source of a mixture."""
 
@@ -54,7 +57,7 @@ def take(
     spool: Spool,
 ) -> Taken:
     """Take as many of `documents` as `config` wants, their tokens into `spool`. Raises like `spans_of`."""
-    names, spans, room = list[str](), list[Spans](), _Room(config)
+    names, spans, room, altered = list[str](), list[Spans](), _Room(config), list[str]()
     copies = Copies(near=config.layout == "packed") if config.copies == "together" else None
     with progress("tokenize", config.n_tokens, "tokens") as bar:
         # Asked before as well: to read a document that is not taken is cheap, to tokenize it is not.
@@ -63,6 +66,7 @@ def take(
                 spans.append(spans_of(document, ids))
                 names.append(document.name)
                 spool.add(ids)
+                altered += [document.name] * (not _gives_back(document, ids, tokenizer))
                 room.took(document, len(ids))
                 if copies:
                     copies.add(document.text)
@@ -74,7 +78,7 @@ def take(
         raise documents.no_text()
     parts = documents.parts() if isinstance(documents, Mixture) else []
     groups = copies.groups().tolist() if copies else list(range(len(names)))
-    return Taken(names, spans, groups, copies.scale if copies else None, spool, documents.skipped, parts)
+    return Taken(names, spans, groups, copies.scale if copies else None, spool, documents.skipped, altered, parts)
 
 
 class _Room:
@@ -110,6 +114,12 @@ def _read(documents: Documents | Mixture, takes: Callable[[Document], bool], tok
         return _tokenized(documents, takes, tokenizer)
     streams = [_tokenized(one.documents, takes, tokenizer) for one in documents.ingredients]
     return documents.in_turns(streams, lambda pair: len(pair[1]))
+
+
+def _gives_back(document: Document, ids: Sequence[int], tokenizer: Tokenizer) -> bool:
+    """Whether its tokens are its text, byte for byte. Of a chat they are more, and ids have no other text."""
+    is_text = document.ids is None and document.messages is None
+    return not is_text or tokenizer.vocabulary.bytes_of(ids) == document.text.encode()
 
 
 def _tokenized(documents: Documents, takes: Callable[[Document], bool], tokenizer: Tokenizer) -> Iterator[Pair]:
