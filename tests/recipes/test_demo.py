@@ -1,17 +1,22 @@
 """What the demo says, how long it expects things to take, and what it makes of options when it is given again."""
 
 import shutil
+from typing import get_args
 
 import pytest
 
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.report import report
+from sparselex.recipes.demo import RECIPES, Demo
 from sparselex.recipes.run import Run
+from sparselex.recipes.stages import STAGES
+from sparselex.recipes.stages.evaluate import Evaluate
 from sparselex.recipes.stages.index import Index
-from sparselex.recipes.work.demo import _forecast
+from sparselex.recipes.stages.train import Train
+from sparselex.recipes.work.demo import Speed, _forecast, _tokens_per_second
 from tests.support.command import done, sparselex
 from tests.support.contents import contents
-from tests.support.small import write_documents
+from tests.support.small import TRAINING, write_documents
 
 
 @pytest.mark.slow
@@ -30,10 +35,21 @@ def test_the_forecast_of_an_index_follows_its_rows(small_workspace):
     run = Run.open(small_workspace)
     n_rows = len(run.corpus.row_ranges["train"])
     few, many, whole, default = (
-        _forecast(run, Index(**given), 1e9)
+        _forecast(run, Index(**given), Speed(1e9, 1e4, 1e4))
         for given in ({"train_rows": 1}, {"train_rows": n_rows // 2}, {"train_rows": None}, {})
     )
     assert few < many < whole == default, "this corpus is smaller than what is read of one"
+
+
+def test_the_forecast_counts_what_the_model_itself_takes(small_workspace):
+    """A model of many layers is slower than any dictionary: a forecast without it said seconds where minutes passed."""
+    run = Run.open(small_workspace)
+    fast, slow = Speed(1e12, 1e9, 1e9), Speed(1e12, 100.0, 50.0)
+    for stage in (Train(**TRAINING), Index(), Evaluate()):
+        assert _forecast(run, stage, slow) > 1_000 * _forecast(run, stage, fast)
+    n_train = run.n_training_tokens
+    assert _forecast(run, Train(**TRAINING), slow) == pytest.approx(TRAINING.get("n_tokens", n_train) / 100, rel=0.01)
+    assert all(speed > 100 for speed in _tokens_per_second(run))
 
 
 SMALL = ("--context", 64, "--tokens", 6_000, "--expansion", 0.125, "--k", 4)
@@ -125,3 +141,16 @@ def test_a_frozen_decoder_stands_among_the_controls_with_its_explanations(made, 
     before = contents(w)
     assert "everything is done already" in done("demo", w, "--frozen", "--no-serve").out
     assert contents(w) == before
+
+
+def test_a_recipe_stands_behind_what_is_given():
+    """Its options hold where none is given, its stages where a run is begun."""
+    demo = Demo.parse({"recipe": "smollm2", "n_tokens": 5_000}, "options")
+    config = demo.run_config()
+    assert (config.model.name, config.hook, config.text.n_tokens) == ("smollm2", "blocks.15.hook_resid_post", 5_000)
+    assert config.stages["index"] == {"train_rows": 800} and config.stages["train"]["expansion"] == 8.0
+    assert set(RECIPES) == set(get_args(Demo.model_fields["recipe"].annotation))
+    for recipe in RECIPES.values():
+        for verb, options in recipe.stages.items():
+            assert STAGES.get(verb).parse(options, "options").kept().items() >= options.items()
+    assert Demo().run_config().stages == Demo.parse({"recipe": "embedded"}, "options").run_config().stages

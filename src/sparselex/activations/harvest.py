@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from sparselex.activations.store import ActivationStore, shard_name
 from sparselex.base.config import Config
 from sparselex.base.files import FileEntry, read_json, write_file, write_json
 from sparselex.base.memory import keep_freed_memory
-from sparselex.base.progress import progress
+from sparselex.base.progress import Bar, progress
 from sparselex.base.sites import Sited, Sites
 from sparselex.base.staging import Staging, stage
 from sparselex.lm.subject import Readable
@@ -94,15 +95,25 @@ def _shards(reader: Reader, spans: list[range], config: HarvestConfig, staging: 
             kept = _finished_shard(number, staging)
             if kept is None:
                 before = reader.n_outliers
-                batch = reader.read(np.arange(rows.start, rows.stop))
+                batch = _read(reader, np.arange(rows.start, rows.stop), bar)
                 n_outliers = reader.n_outliers - before
                 if made and isinstance(made[-1], Future):
                     made[-1] = made[-1].result()
                 made.append(writer.submit(_write, batch, n_outliers, number, config, staging))
             else:
                 made.append(kept)
-            bar.advance(len(rows) * n_ctx)
+                bar.advance(len(rows) * n_ctx)
         return [shard.result() if isinstance(shard, Future) else shard for shard in made]
+
+
+def _read(reader: Reader, rows: NDArray[np.int64], bar: Bar) -> Batch:
+    """The rows of a shard; the bar moves with every pass of the model."""
+    parts = []
+    for start in range(0, len(rows), reader.batch_rows):
+        part = rows[start : start + reader.batch_rows]
+        parts.append(reader.read(part))
+        bar.advance(len(part) * reader.corpus.n_ctx)
+    return Batch.join(parts)
 
 
 def _finished_shard(number: int, staging: Staging) -> _Shard | None:
