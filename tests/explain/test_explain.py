@@ -148,7 +148,7 @@ def test_two_explainers_in_one_store_and_failures_that_are_counted(walk, tmp_pat
     walk()
     found = walk(explainer="moody", scorers=("exact", "length"))
     assert (found.n_explained, found.n_failed, found.n_unscored) == (1, 3, 1)
-    assert str(found) == "1 latents explained, 0 abstained, 3 failed, 1 scorings failed"
+    assert str(found) == "1 latents explained, 0 abstained, 3 failed, 1 scorings failed, 1 never active"
     store = ExplanationStore(tmp_path / "w" / "w.sqlite")
     assert [e.explainer for e in store.of_latent("planted", 0)] == ["moody", "rule"]
     assert store.search("planted", "Active") and store.search("planted", "gloom") == [0]

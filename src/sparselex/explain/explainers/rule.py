@@ -1,5 +1,7 @@
 """Rules found by search: no language model, and the words are the predictor."""
 
+import numpy as np
+
 from sparselex.base.config import Config
 from sparselex.base.figures import Failure
 from sparselex.explain.config import ExplainConfig
@@ -41,7 +43,9 @@ class RuleExplainer:
         return search(self._train, on_train, self._validation, on_validation)
 
     def _abstain(self, latent: int, f1: float, null_f1: float) -> Explanation:
-        reason = f"No short rule found: the best one reaches F1 {f1:.3f} on validation documents, not clearly above "
-        reason += f"its null {null_f1:.3f}."
+        ranks = self.validation.column(latent).ranks
+        seen = f"{len(ranks):,} tokens of {len(np.unique(self._validation.document[ranks])):,} documents"
+        reason = f"No short rule found: the best one reaches F1 {f1:.3f} on validation documents, where the latent is "
+        reason += f"active on {seen}: not beyond doubt above its null {null_f1:.3f}."
         title = "no short rule found"
         return Explanation(latent=latent, explainer="rule", status="abstained", text=reason, title=title)
