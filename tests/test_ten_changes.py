@@ -110,9 +110,9 @@ PAGE = Page("/how-many", build, label="how many")
 FAMILY = """
 from sparselex.lm.families import Family, Site
 
-BLOOM = Family("transformer.h", "transformer.ln_f", {
+CODEGEN = Family("transformer.h", "transformer.ln_f", {
     "hook_resid_post": Site("", "output"),
-    "mlp.hook_post": Site("mlp.dense_4h_to_h", "input"),
+    "mlp.hook_post": Site("mlp.fc_out", "input"),
 })
 """
 PACKAGES = {
@@ -121,7 +121,7 @@ PACKAGES = {
     "busy_stage": (STAGE, {"sparselex.stage": {"busy": "busy_stage:Busy"}}),
     "top_token": (EXPLAINER, {"sparselex.explainer": {"top_token": "top_token:TopToken"}}),
     "how_many": (PAGE, {"sparselex.page": {"how_many": "how_many:PAGE"}}),
-    "bloom_places": (FAMILY, {"sparselex.family": {"bloom": "bloom_places:BLOOM"}}),
+    "codegen_places": (FAMILY, {"sparselex.family": {"codegen": "codegen_places:CODEGEN"}}),
 }
 
 
@@ -216,9 +216,10 @@ def test_an_explainer(run):
 
 
 def test_a_model_family(installed):
-    size = {"vocab_size": 4096, "hidden_size": 24, "n_layer": 2, "n_head": 4}
-    bloom = transformers.BloomForCausalLM(transformers.BloomConfig(**size))
-    subject = TransformersModel(bloom, sparselex.load_model("embedded").tokenizer, sparselex.ModelConfig(name="bloom"))
+    size = {"vocab_size": 4096, "n_embd": 32, "n_layer": 2, "n_head": 4, "rotary_dim": 4, "n_positions": 64}
+    codegen = transformers.CodeGenForCausalLM(transformers.CodeGenConfig(**size))
+    chosen = sparselex.ModelConfig(name="codegen")
+    subject = TransformersModel(codegen, sparselex.load_model("embedded").tokenizer, chosen)
     assert [point.name for point in subject.hooks()][:2] == ["blocks.0.mlp.hook_post", "blocks.0.hook_resid_post"]
 
 

@@ -8,7 +8,7 @@ import sqlite3
 import pytest
 from starlette.testclient import TestClient
 
-from sparselex.base.artifacts import VERIFIED, read_manifest
+from sparselex.base.artifacts import MANIFEST, VERIFIED, read_manifest
 from sparselex.base.workspace import Workspace
 from sparselex.server.app import create_app
 from tests.support.command import done, sparselex
@@ -34,9 +34,11 @@ def listed(workspace):
 
 
 def flip(path):
-    """Change one bit in the middle of a file."""
+    """Change one bit in the middle of a file, of a manifest one of its id: what stands in the middle of that moves with
+    the paths it names, and a size there that is not the file's is told of the file."""
     data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
+    place = data.index(b'"id": "') + 10 if path.name == MANIFEST else len(data) // 2
+    data[place] ^= 1
     path.write_bytes(bytes(data))
 
 

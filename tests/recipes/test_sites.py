@@ -24,6 +24,7 @@ from sparselex.evaluate.core_figures import core_figures
 from sparselex.evaluate.moments import moments
 from sparselex.evaluate.report import write_report
 from sparselex.evaluate.subjects import Itself
+from sparselex.features.build import ranked_tokens
 from sparselex.features.stream import written_to_stream
 from sparselex.lm.config import ModelConfig
 from sparselex.lm.embedded import EMBEDDED
@@ -53,10 +54,11 @@ def reader_of(run):
 def assert_effects(run, rows, readout, label):
     """The index promotes the tokens that a direct product names, and says of which site."""
     index, logits = run.index, readout.logits(rows)
+    ranked = torch.from_numpy(ranked_tokens(run.corpus, 1))
     for latent in (0, len(rows) // 2, len(rows) - 1):
         found = index.record(latent)
         for effects, sign in ((found.logits_top, 1), (found.logits_bottom, -1)):
-            expected = sign * (sign * logits[latent]).topk(len(effects)).values
+            expected = sign * (sign * logits[latent, ranked]).topk(len(effects)).values
             torch.testing.assert_close(
                 torch.tensor([effect.value for effect in effects]), expected, rtol=1e-4, atol=1e-5
             )

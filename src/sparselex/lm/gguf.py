@@ -11,7 +11,7 @@ from platformdirs import user_cache_path
 
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
-from sparselex.base.files import checksum
+from sparselex.base.files import checksum, remove
 from sparselex.base.formats import plain
 from sparselex.base.staging import stage
 
@@ -42,7 +42,11 @@ def dequantised(path: Path) -> Path:
         if not staging.made:
             _check_packages()
             print(f"dequantising {plain(path.name)}: once, the result is kept in {plain(str(to))}", file=sys.stderr)
-            _write(path, staging.folder)
+            try:
+                _write(path, staging.folder)
+            except BaseException:  # of a file that cannot be read nothing is left
+                remove(staging.folder)
+                raise
             staging.finish()
     return to
 

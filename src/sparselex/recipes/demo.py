@@ -43,7 +43,12 @@ class Recipe(NamedTuple):
 RECIPES: dict[str, Recipe] = {
     "embedded": Recipe({}, {}),
     "smollm2": Recipe(
-        {"model": "smollm2", "hook": "blocks.15.hook_resid_post", "n_tokens": 1_000_000},
+        {
+            "model": "smollm2",
+            "hook": "blocks.15.hook_resid_post",
+            "n_tokens": 1_000_000,
+            "shares": (0.7, 0.05, 0.25),  # modules are long: fewer test documents would give no interval
+        },
         {
             "index": {"train_rows": 800},
             "evaluate": {"n_rows": 200, "moment_rows": 1024, "explained_rows": 400},
