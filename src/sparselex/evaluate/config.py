@@ -47,7 +47,7 @@ class EvaluateConfig(Config):
     """Which of them are explained as well, by the search for rules; left out, `neurons` and `pca`. Those whose
     directions overlap take minutes."""
 
-    explained_latents: Count = 256
+    explained_latents: Listed = 256
     """Directions of each that are drawn for that."""
 
     explained_rows: Count | None = None

@@ -84,30 +84,46 @@ def _among(index: FeatureIndex, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
 def _read(
     reader: Reader, index: FeatureIndex, drawn: Mapping[str, _Drawn], rows: NDArray[np.int64], counted: CountedTokens
 ) -> dict[str, Columns]:
-    found: dict[str, list[NDArray]] = {name: [] for name in drawn}
+    found: dict[str, list[_Entries]] = {name: [] for name in drawn}
+    places = {name: _places(one) for name, one in drawn.items()}
     n_active, is_counted = index.active_by_position, index.counted
     with progress("rules of controls", len(rows) * index.corpus.n_ctx, "tokens") as bar:
         for part in np.split(rows, np.arange(reader.batch_rows, len(rows), reader.batch_rows)):
             batch = reader.read(part)
             batch = batch.at(is_counted[batch.positions])
             as_sparse = torch.from_numpy(n_active[batch.positions].astype(np.int64))
-            for name, (control, numbers) in drawn.items():
+            for name, (control, _) in drawn.items():
                 codes = control.encode_as_sparse(target_of(batch).to(control.b_dec.device), as_sparse)
-                latents = codes.indices.cpu().numpy()
-                kept = np.isin(latents, numbers)
+                directions = places[name][codes.indices.cpu().numpy()]
+                kept = np.flatnonzero(directions >= 0)
                 positions = np.repeat(batch.positions, codes.indptr.diff().cpu().numpy())[kept]
-                sizes = np.abs(codes.values.cpu().numpy()[kept]).astype(np.float64)
-                found[name].append(np.stack([np.searchsorted(numbers, latents[kept]), positions, sizes]))
+                found[name].append(_Entries(directions[kept], positions, np.abs(codes.values.cpu().numpy()[kept])))
             bar.advance(len(part) * index.corpus.n_ctx)
-    return {name: _by_direction(np.concatenate(found[name], 1), len(drawn[name].numbers), counted) for name in drawn}
+    return {name: _by_direction(found.pop(name), len(drawn[name].numbers), counted) for name in drawn}
 
 
-def _by_direction(entries: NDArray, n: int, counted: CountedTokens) -> Columns:
-    """Columns of `n` directions from `[3, n_entries]` numbers, positions and sizes."""
-    entries = entries[:, np.lexsort(entries[1::-1])]
-    ends = np.searchsorted(entries[0], np.arange(n + 1))
-    ranks = np.searchsorted(counted.positions, entries[1])
-    return [Column(ranks[a:b], entries[2, a:b]) for a, b in pairwise(ends)]
+class _Entries(NamedTuple):
+    """Where directions are active, by position."""
+
+    directions: NDArray[np.int16]
+    positions: NDArray[np.int64]
+    sizes: NDArray[np.float32]
+
+
+def _places(drawn: _Drawn) -> NDArray[np.int16]:
+    """`[d_sae]`, which of those drawn a direction of the control is; -1 for the others."""
+    found = np.full(drawn.dictionary.d_sae, -1, dtype=np.int16)
+    found[drawn.numbers] = np.arange(len(drawn.numbers))
+    return found
+
+
+def _by_direction(parts: list[_Entries], n: int, counted: CountedTokens) -> Columns:
+    """Columns of `n` directions from entries, all of them by position."""
+    directions = np.concatenate([part.directions for part in parts])
+    order = np.argsort(directions, kind="stable")  # of so small numbers in one pass over their bytes
+    ranks = np.searchsorted(counted.positions, np.concatenate([part.positions for part in parts]))[order]
+    sizes = np.concatenate([part.sizes for part in parts])[order].astype(np.float64)
+    return [Column(ranks[a:b], sizes[a:b]) for a, b in pairwise(np.searchsorted(directions[order], np.arange(n + 1)))]
 
 
 def _figures(drawn: _Drawn, columns: Mapping[Split, Columns], tables: Mapping[Split, KeyTable]) -> list[Figure]:
