@@ -81,9 +81,21 @@ def measure(name: str, model: TransformersModel, hook: str, n_rows: int, n_round
     ]
 
 
+def named(name: str) -> list[Figure]:
+    """The ratios of a model called by name, in two precisions."""
+    found = []
+    for dtype in ("float32", "bfloat16"):
+        model = load_model(ModelConfig(name=name, dtype=dtype))
+        found += measure(f"{name}-{dtype}", model, f"blocks.{model.n_layers // 2}.hook_resid_post", 400, 3)
+    return found
+
+
 if __name__ == "__main__":
-    arguments = options(__doc__)
+    arguments = options(__doc__, model="measure this model instead, after its middle layer, in float32 and bfloat16")
     n_rounds = 3 if arguments.quick else 7
-    found = measure("gpt2-shape", gpt2_shaped(), "blocks.6.hook_resid_pre", 64 if arguments.quick else 320, 3)
-    found += measure("embedded", load_model("embedded"), "blocks.0.mlp.hook_post", 4000, n_rounds)
+    if arguments.model:
+        found = named(arguments.model)
+    else:
+        found = measure("gpt2-shape", gpt2_shaped(), "blocks.6.hook_resid_pre", 64 if arguments.quick else 320, 3)
+        found += measure("embedded", load_model("embedded"), "blocks.0.mlp.hook_post", 4000, n_rounds)
     show("harvest", found, arguments.json)
