@@ -172,6 +172,45 @@ def test_square_matrices_are_told_by_their_names(tmp_path):
         agree(import_dictionary(tmp_path / f"{number}.pt"), acts, D)
 
 
+def test_a_square_matrix_keeps_its_orientation_under_another_name(tmp_path):
+    """Which way it lies is told by the file's own name, whatever a person calls it; what was taken is said."""
+    W, D, b = numbers(D_IN, D_IN, seed=1), numbers(D_IN, D_IN, seed=2), numbers(D_IN, seed=3)
+    tensors = {
+        "enc_layer.weight": W.T.contiguous(),
+        "encoder.bias": b,
+        "decoder.weight": D.T.contiguous(),
+        "bias": B_DEC,
+    }
+    torch.save(tensors, tmp_path / "1.pt")
+    found = import_dictionary(tmp_path / "1.pt", names={"W_enc": "enc_layer.weight"})
+    agree(found, ((X - B_DEC) @ W + b).relu(), D)
+    assert "the rows of enc_layer.weight, which is square, are its latents" in stated(found)
+
+
+@pytest.mark.parametrize(
+    ("cfg", "options", "words"),
+    [
+        ({"activation": "gelu"}, {}, "activation is 'gelu', which no kind here has"),
+        ({"architecture": "gated", "dict_class": "AutoEncoderTopK"}, {}, "contradict each other"),
+        ({}, {"centred": "False"}, "centred is 'False', and neither true nor false"),
+        ({}, {"kind": "batchtopk", "threshold": float("nan")}, "no finite number"),
+    ],
+)
+def test_settings_that_mean_nothing_here_are_refused(tmp_path, cfg, options, words):
+    torch.save({"state_dict": ROWS, "cfg": cfg}, tmp_path / "1.pt")
+    kind = options.pop("kind", None)
+    with pytest.raises(UserError, match=words):
+        import_dictionary(tmp_path / "1.pt", kind=kind, options=options)
+
+
+def test_what_says_more_than_a_relu_is_taken(tmp_path):
+    torch.save(
+        {"state_dict": ROWS | {"W_dec": UNIT}, "cfg": {"activation": "relu", "architecture": "topk", "k": 4}},
+        tmp_path / "1.pt",
+    )
+    agree(import_dictionary(tmp_path / "1.pt"), top(PRE, PRE, 4), UNIT)
+
+
 def test_a_kind_that_the_person_names_is_read_whatever_lies_beside(tmp_path):
     (tmp_path / "cfg.json").write_text(json.dumps({"architecture": "lorsa"}))
     save_file(ROWS | {"W_dec": UNIT}, tmp_path / "sae_weights.safetensors")

@@ -113,6 +113,26 @@ def test_a_model_that_sees_later_tokens_is_refused(tmp_path):
         load_model(saved(tmp_path, bert()))
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        hf.LlamaConfig(**SMALL, is_causal=False),
+        hf.Gemma3TextConfig(**SMALL, head_dim=8, use_bidirectional_attention=True),
+    ],
+    ids=["is_causal", "use_bidirectional_attention"],
+)
+def test_a_known_family_that_is_told_to_see_them_is_refused(tmp_path, config):
+    with pytest.raises(UserError, match="sees later tokens"):
+        load_model(saved(tmp_path, config))
+
+
+def test_attention_that_there_is_not_is_told_of_attention(tmp_path):
+    folder = saved(tmp_path, hf.LlamaConfig(**SMALL))
+    with pytest.raises(UserError, match="cannot compute attention as 'nonsense'") as caught:
+        load_model(ModelConfig(name=str(folder), attention="nonsense"))
+    assert "--attention" in str(caught.value) and "network" not in str(caught.value)
+
+
 def test_a_decoder_of_the_same_architecture_is_not(tmp_path):
     assert load_model(saved(tmp_path, bert(is_decoder=True))).run(torch.arange(8)[None]).logits.shape == (1, 8, 1024)
 

@@ -156,10 +156,12 @@ def test_chats_are_written_by_the_template(tmp_path, field):
 
 def test_a_chat_that_the_template_refuses_is_skipped_and_counted(tmp_path):
     critic = [{"role": "critic", "content": "No."}]
-    path = lines(tmp_path / "a.jsonl", {"messages": CHAT}, {"messages": critic}, {"messages": [{"role": "user"}]})
+    half = [{"role": "us\ud800", "content": "Half a character in the name of the role."}]
+    chats = (CHAT, critic, [{"role": "user"}], half)
+    path = lines(tmp_path / "a.jsonl", *({"messages": chat} for chat in chats))
     corpus = corpus_of(load_documents(str(path)), tmp_path, CHATTING)
     assert {one["what"]: one["n"] for one in corpus.manifest.notes["skipped"]} == {
-        "chats that the template refuses": 1,
+        "chats that the template refuses": 2,
         "records without text": 1,
     }
     with pytest.raises(UserError, match=r"holds no text .*chats that the template refuses, the first: .*no critics"):

@@ -1,6 +1,7 @@
 """Tensors by themselves, of nobody's format: what each is, is told by its name and its shape, and what neither tells
 is said to be assumed."""
 
+import math
 from collections.abc import Mapping
 from reprlib import repr as shortened
 from typing import Any, NamedTuple
@@ -82,13 +83,17 @@ class _Parts(NamedTuple):
 
     assumed: list[str]
 
+    called: Mapping[str, str]
+    """What the file itself calls each, also where a person has given it another name."""
+
 
 def read_bare(files: Files) -> Found:
     """A dictionary out of nothing but tensors. The person may say its kind, fields that no file says (`k`, `threshold`,
     `centred`, `tied`), and which tensor is which; where that does not suffice, the `UserError` lists what was
     found and what each kind needs."""
     tensors, cfg = _opened(files)
-    parts = _Parts(_roles(tensors), [])
+    roles = _roles(tensors)
+    parts = _Parts(roles, [], {role: files.names.get(name, name) for role, name in roles.items()})
     weights = _weights(tensors, cfg, parts, transcoder=files.transcoder)
     kind = _kind(files, tensors, cfg, parts)
     weights = _centred(tensors, cfg, parts, kind, weights)
@@ -167,7 +172,7 @@ def _weights(tensors: Tensors, cfg: Mapping[str, Any], parts: _Parts, *, transco
         parts.assumed.append(f"the longer side of {names['W_enc']} are its {d_sae} latents")
     if d_sae not in W_enc.shape:
         raise _undecided(tensors, f"{names['W_enc']} has no side of {d_sae} latents", "--map W_enc=TENSOR")
-    if _rows_are_latents(names["W_enc"], W_enc, d_sae, reading=True):
+    if _rows_are_latents(parts, "W_enc", W_enc, d_sae):
         W_enc = W_enc.T
     d_in = W_enc.shape[0]
     W_dec = _decoder(tensors, cfg, parts, W_enc)
@@ -191,18 +196,21 @@ def _n_latents(tensors: Tensors, cfg: Mapping[str, Any], names: Mapping[str, str
     return given if isinstance(given, int) else None
 
 
-def _rows_are_latents(name: str, value: Tensor, d_sae: int, *, reading: bool) -> bool:
-    """Whether a matrix has a row for each latent. Of a square one the name tells: what a linear layer calls its
-    `weight` is `[out, in]`; other encoders are `[d_in, d_sae]` and decoders `[d_sae, d_out]`."""
+def _rows_are_latents(parts: _Parts, role: str, value: Tensor, d_sae: int) -> bool:
+    """Whether a matrix has a row for each latent. Of a square one the file's own name tells: what a linear layer calls
+    its `weight` is `[out, in]`; other encoders are `[d_in, d_sae]` and decoders `[d_sae, d_out]`."""
     if value.shape[0] != value.shape[1]:
         return value.shape[0] == d_sae
-    return (name.lower().endswith(".weight")) == reading
+    name = parts.called[role]
+    of_latents = name.lower().endswith(".weight") == (role == "W_enc")
+    parts.assumed.append(f"the {'rows' if of_latents else 'columns'} of {name}, which is square, are its latents")
+    return of_latents
 
 
 def _decoder(tensors: Tensors, cfg: Mapping[str, Any], parts: _Parts, W_enc: Tensor) -> Tensor:
     names, d_sae = parts.names, W_enc.shape[1]
     if "W_dec" not in names:
-        if not cfg.get("tied"):
+        if not _flag(tensors, cfg, "tied"):
             raise _undecided(
                 tensors,
                 "none of its tensors is known as a decoder",
@@ -212,16 +220,15 @@ def _decoder(tensors: Tensors, cfg: Mapping[str, Any], parts: _Parts, W_enc: Ten
     W_dec = tensors.take(names["W_dec"], -1, -1)
     if d_sae not in W_dec.shape:
         raise _undecided(tensors, f"{names['W_dec']} has no side of {d_sae} latents", "--map W_dec=TENSOR")
-    return W_dec if _rows_are_latents(names["W_dec"], W_dec, d_sae, reading=False) else W_dec.T
+    return W_dec if _rows_are_latents(parts, "W_dec", W_dec, d_sae) else W_dec.T
 
 
 def _kind(files: Files, tensors: Tensors, cfg: Mapping[str, Any], parts: _Parts) -> str:
     """The type: as the person says, as the settings say, or as what is there tells."""
     if files.kind:
         return files.kind
-    for name in _SAY_KIND:
-        if (kind := _KINDS.get(str(cfg.get(name)).lower())) is not None:
-            return kind
+    if said := _said(tensors, cfg):
+        return said
     names, k = parts.names, _k(tensors, cfg, parts)
     if "r_mag" in names and "b_mag" in names:
         return "gated"
@@ -242,6 +249,29 @@ def _kind(files: Files, tensors: Tensors, cfg: Mapping[str, Any], parts: _Parts)
     return "relu"
 
 
+def _said(tensors: Tensors, cfg: Mapping[str, Any]) -> str | None:
+    """The type that the settings name; what says the most, as `topk` does beside an activation `relu`. Raises
+    `UserError` where they name several, or an activation that is none of ours."""
+    given = {name: cfg[name] for name in _SAY_KIND if cfg.get(name) is not None}
+    kinds = {name: _KINDS.get(str(value).lower()) for name, value in given.items()}
+    for name, kind in kinds.items():
+        if kind is None and name.startswith("activation"):
+            raise _undecided(tensors, f"{name} is {shortened(given[name])}, which no kind here has", "--kind KIND")
+    found = {kind for kind in kinds.values() if kind} - {"relu"}
+    if len(found) > 1:
+        named = ", ".join(f"{name}={shortened(given[name])}" for name, kind in kinds.items() if kind)
+        raise _undecided(tensors, f"its settings contradict each other: {named}", "--kind KIND")
+    return next(iter(found), "relu" if "relu" in kinds.values() else None)
+
+
+def _flag(tensors: Tensors, cfg: Mapping[str, Any], name: str) -> bool | None:
+    """A setting that is true or false; a word such as `False` would be true."""
+    value = cfg.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise tensors.fault(f"{name} is {shortened(value)}, and neither true nor false")
+    return value
+
+
 def _k(tensors: Tensors, cfg: Mapping[str, Any], parts: _Parts) -> int | None:
     """How many latents are kept, by the person, the settings or a tensor."""
     said = next((cfg[name] for name in ("k", "top_k", "topk") if cfg.get(name) is not None), None)
@@ -259,7 +289,7 @@ def _centred(tensors: Tensors, cfg: Mapping[str, Any], parts: _Parts, kind: str,
     name = parts.names.get("b_dec", "")
     mean = tensors.take(parts.names["mean"], len(weights.W_enc)) if "mean" in parts.names else None
     if not weights.transcoder and name:
-        centred = cfg.get("centred")
+        centred = _flag(tensors, cfg, "centred")
         if centred is None:
             centred = _subtracts(name.lower(), parts, kind)
             parts.assumed.append(
@@ -309,6 +339,8 @@ def _threshold(kind: str, tensors: Tensors, cfg: Mapping[str, Any], parts: _Part
     if given is not None:
         if isinstance(given, bool) or not isinstance(given, int | float):
             raise tensors.fault(f"threshold is {shortened(given)}, which is no number")
+        if not math.isfinite(given):
+            raise tensors.fault(f"threshold is {shortened(given)}, which is no finite number")
         return torch.tensor(float(given))
     if "log_threshold" in names:
         return tensors.take(names["log_threshold"], d_sae).exp()

@@ -132,8 +132,10 @@ def _check_complete(config: ModelConfig, info: Mapping[str, Any]) -> None:
 @torch.no_grad()
 def _check_causal(config: ModelConfig, model: Any) -> None:
     """Raise `UserError` where what the model says of a token moves with a later one. Families that have names here are
-    known not to; of others the library loads encoders, too."""
-    if model.config.model_type in FAMILIES.names():
+    known not to unless their configuration says so; of others the library loads encoders, too."""
+    text = model.config.get_text_config()
+    told = getattr(text, "is_causal", True) is False or bool(getattr(text, "use_bidirectional_attention", False))
+    if model.config.model_type in FAMILIES.names() and not told:
         return
     tokens = torch.arange(8).repeat(2, 1)
     tokens[1, -1] = 0
@@ -205,6 +207,12 @@ def _reachable(where: str) -> bool:
 
 def _unloadable(config: ModelConfig, error: Exception) -> UserError:
     reason = " ".join(str(error).split()) or type(error).__name__
+    if config.attention and ("attn_implementation" in reason or config.attention in reason):
+        return UserError(
+            f"{config.name!r} cannot compute attention as {config.attention!r}: {reason[:600]}",
+            "a way that transformers has for it, such as eager or sdpa, with the packages that it takes",
+            "choose another --attention, or leave it out.",
+        )
     found = Path(config.name)
     kind = "folder" if found.is_dir() else "file" if found.suffix == GGUF else "name"
     return UserError(

@@ -71,13 +71,13 @@ class ModelTokenizer:
         message, are special tokens. Raises `UserError` for messages that the template refuses."""
         try:
             text = self._writer.apply_chat_template(list(messages), tokenize=False)
+            return self._chats.encode(str(text), add_special_tokens=False).ids
         except Exception as error:  # a door: a template is a program of the model's makers, and refuses as it likes
             raise UserError(
                 f"The chat template refuses these messages: {error}.",
                 f"roles and an order that it takes, not {', '.join(message['role'] for message in messages)}",
                 "correct the chat, or leave it out.",
             ) from None
-        return self._chats.encode(str(text), add_special_tokens=False).ids
 
 
 ROWS_BEGIN_WITH_BOS = "rows_begin_with_bos"
