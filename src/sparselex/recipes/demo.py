@@ -56,7 +56,7 @@ RECIPES: dict[str, Recipe] = {
     ),
 }
 """Recipes by their names. A model a hundred times as large reads a fifth of the text, and less of it in the stages that
-read it again, so that it too and its twin are through in an hour on two cores."""
+read it again: meant to be through, its twin too, in an hour on two cores."""
 
 
 class Demo(Reads):
