@@ -16,6 +16,11 @@ torch.set_num_threads(1)
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are never part of a test's name: gzip puts the time in them, and two workers would collect other tests."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real models and text beside the project; tests that need it skip where it is absent."""
