@@ -1,5 +1,6 @@
 """Text as people have it: a named field, token ids, chats, lines, configurations of datasets, and mixtures."""
 
+import gzip
 import json
 
 import numpy as np
@@ -99,6 +100,30 @@ def test_each_line_may_be_a_document(tmp_path):
 def test_a_source_of_its_own_knows_its_documents(how):
     with pytest.raises(UserError, match="'stdlib' was asked for with"):
         load_documents("stdlib", **how)
+
+
+@pytest.mark.parametrize("source", ["a.jsonl", "a.csv.gz", "sub", "sub@1+stdlib@2", "owner/dataset"])
+def test_lines_are_asked_for_of_plain_text_alone(tmp_path, monkeypatch, source):
+    """In a folder with some, records are documents as they are."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"text\none\n"))
+    for name in ("a.jsonl", "sub/b.jsonl"):
+        lines(tmp_path / name, {"text": "three\nfour"})
+    with pytest.raises(UserError, match="holds no plain text, and its lines were asked for") as refused:
+        load_documents(source, documents="line")
+    assert "leave --documents out" in str(refused.value)
+    (tmp_path / "sub/a.txt").write_text("one\ntwo\n")
+    assert texts("sub", documents="line") == ["one", "two", "three\nfour"]
+    with pytest.raises(UserError, match="does not exist"):
+        texts("./nowhere.txt", documents="line")
+
+
+def test_a_field_is_asked_for_of_a_mixture_that_has_one(tmp_path):
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("words")
+    with pytest.raises(UserError, match=r"no source of the mixture .* has records"):
+        load_documents(f"{tmp_path}/a.txt@1+{tmp_path}/b.txt@1", text_field="body")
 
 
 def test_plain_text_has_no_fields(tmp_path):

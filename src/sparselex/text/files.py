@@ -212,5 +212,10 @@ def has_records(path: Path) -> bool:
     return any(ending_of(file) in READERS for _, file in text_files(path))
 
 
+def has_plain(path: Path) -> bool:
+    """Whether a file is plain text by its name, or some file of a folder is."""
+    return any(ending_of(file) not in READERS for _, file in text_files(path))
+
+
 def _records(values: Iterable[Any], path: Path, name: str, how: Reading) -> Found:
     return documents_of(values, name, lambda number: f"{path}, record {number}", how.text_field)

@@ -12,6 +12,9 @@ SOURCES: Registry[TextSource] = Registry("source", {"stdlib": STDLIB})
 """Sources asked for as `NAME` or `NAME:REST`, before a file or a dataset of that name. Other packages add theirs as
 entry points `sparselex.source`."""
 
+Place = tuple[TextSource, str] | Path | None
+"""Where a source is to be found, as `place_of` tells it."""
+
 _PART = r"(.+?)@(\d+(?:\.\d+)?|\.\d+)"
 
 
@@ -30,7 +33,7 @@ def parts_of(source: str) -> list[tuple[str, float]]:
     return parts
 
 
-def place_of(source: str) -> tuple[TextSource, str] | Path | None:
+def place_of(source: str) -> Place:
     """Where `source` is to be found, in the order in which names are understood: the source that it asks for by name,
     with the rest behind the name; else the file or folder of that path; else None, a Hugging Face dataset."""
     name, _, rest = source.partition(":")
