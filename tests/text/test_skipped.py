@@ -100,6 +100,8 @@ def test_a_cell_may_be_long_and_have_lines_commas_and_quotes(tmp_path):
         ("a.csv", TABLE + b"3,\n\n4,a,b\n", STORIES, {"empty documents": 1, "records that cannot be read": 1}),
         ("a.csv", TABLE + b"3,\xff\n", STORIES, {"documents with half a character": 1}),
         ("a.csv", TABLE + b'3,"never closed\n', STORIES, {"records that cannot be read": 1}),
+        ("a.csv", TABLE + b'3,"never closed\n4,four\n5,five\n', STORIES, {"records that cannot be read": 3}),
+        ("a.csv", TABLE + b'3,"closed by\n4,"four"\n5,five\n', [*STORIES, "five"], {"records that cannot be read": 2}),
     ],
 )
 def test_what_is_empty_or_broken_is_skipped_and_counted(tmp_path, name, content, left, skipped):
@@ -168,6 +170,13 @@ def test_a_cut_archive_is_read_to_where_it_is_cut(tmp_path):
         ("a.jsonl", b'{"id": 1}\n' * 10**5, "So it is with 50 of 50 records"),
         ("a.csv", b"1,once upon a time\n2,there was\n", "its columns are '1', 'once upon a time'"),
         ("a.csv", b"text\n" + "caf\xe9\n".encode("latin-1") * 9, "half a character"),
+        (
+            "a.csv",
+            TABLE + b'3,"open\n' + b"4,four\n" * 9,
+            r"a quote opened in line 5 takes 10 lines.* So it is with 10 of 13",
+        ),
+        ("a.csv", b"text,text\na,b\n", "has 2 columns text; its columns are 'text', 'text'"),
+        ("a.csv", b"text,roles,roles\na,b,c\n", "has 2 columns roles"),
         ("a.csv", b"", "holds no text"),
         ("a.csv", b"text\n", "holds no text"),
         ("a.jsonl", b"\n\n", "holds no text"),
@@ -196,6 +205,14 @@ def test_what_is_no_text_is_refused_with_one_message(tmp_path, name, content, wo
 def test_a_table_without_its_column_names_those_there_are(tmp_path):
     with pytest.raises(UserError, match="no column of text; its columns are 'id', 'body'"):
         read(parquet(tmp_path / "a.parquet", id=[1], body=["words"]))
+
+
+def test_columns_of_one_name_that_are_not_read_may_be_there(tmp_path):
+    assert read(put(tmp_path / "a.csv", b"text,,\nstory,1,2\n")) == (["story"], {})
+    twice = pyarrow.Table.from_arrays([pyarrow.array(["a"]), pyarrow.array(["b"])], ["text", "text"])
+    pyarrow.parquet.write_table(twice, tmp_path / "b.parquet")
+    with pytest.raises(UserError, match="has 2 columns text"):
+        read(tmp_path / "b.parquet")
 
 
 def test_in_a_folder_what_is_no_text_is_skipped_and_counted(tmp_path):

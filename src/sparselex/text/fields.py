@@ -97,7 +97,8 @@ def document_of(value: Any, name: str, where: str, field: str = "") -> Document 
 
 
 def columns_of(there: Sequence[str], where: str, field: str = "") -> list[str]:
-    """The columns of a table that are read. Raises `UserError` naming those there are if none holds text."""
+    """The columns of a table that are read. Raises `UserError` naming those there are if none holds text, and where two
+    have the name of one that is read."""
     wanted = [field if field in there else field.partition(".")[0]] if field else [*TEXT_FIELDS, CHAT_FIELD]
     found = [name for name in wanted if name in there]
     if not found:
@@ -107,7 +108,14 @@ def columns_of(there: Sequence[str], where: str, field: str = "") -> list[str]:
             "name the column that holds the text, with --text-field on the command line; a table without names of its "
             "columns gets them in its first line.",
         )
-    return found + [ROLES_FIELD] * (ROLES_FIELD in there)
+    found += [ROLES_FIELD] * (ROLES_FIELD in there)
+    if twice := [name for name in found if there.count(name) > 1]:
+        raise UserError(
+            f"{where} has {there.count(twice[0])} columns {twice[0]}; its columns are {listed(there)}.",
+            "one column of each name that is read",
+            "rename or remove all but one, or name another column with --text-field on the command line.",
+        )
+    return found
 
 
 def listed(names: Sequence[Any]) -> str:

@@ -3,8 +3,9 @@
 import contextlib
 import csv
 import io
+import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -163,19 +164,27 @@ def _delimiter(path: Path, first: str) -> str:
     return "\t" if ending_of(path) == ".tsv" else ";" if ";" in first and "," not in first else ","
 
 
-def _rows(rows: Iterator[list[str]], header: list[str]) -> Iterator[Any]:
+def _rows(rows: Any, header: Sequence[str]) -> Iterator[Any]:
+    """The rows of a `csv.reader` behind the `header`. One that cannot be read stands for each line that it takes: a
+    quote that is never closed takes all that follow, and all of them are counted."""
     while True:
+        before = rows.line_num
         try:
             row = next(rows)
         except StopIteration:
             return
         except csv.Error as error:
-            yield Broken(str(error))
+            n_lines = rows.line_num - before
+            taken = f"; a quote opened in line {before + 1} takes {n_lines:,} lines into one cell" * (n_lines > 1)
+            yield from itertools.repeat(Broken(f"{error} in line {rows.line_num}{taken}"), n_lines)
             continue
-        if len(row) == len(header):
+        if len(row) != len(header):
+            if row:
+                yield Broken(f"it has {len(row)} cells, and the first line {len(header)}")
+        elif any("\0" in cell for cell in row):
+            yield Broken("it holds null bytes")
+        else:
             yield dict(zip(header, row, strict=True))
-        elif row:
-            yield Broken(f"it has {len(row)} cells, and the first line {len(header)}")
 
 
 def _parquet(path: Path, name: str, how: Reading) -> Found:
