@@ -193,6 +193,32 @@ def test_a_chat_that_the_template_refuses_is_skipped_and_counted(tmp_path):
         corpus_of(load_documents(str(lines(tmp_path / "b.jsonl", {"messages": critic}))), tmp_path / "b", CHATTING)
 
 
+CALL = [{"type": "function", "function": {"name": "weather", "arguments": {"city": "Bern"}}}]
+CALLING = TEMPLATE.replace("{{ message['content'] }}", "{{ message['content'] }}{{ message.get('tool_calls') or '' }}")
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+@pytest.mark.parametrize("content", ["", None, "Let me look."])
+def test_calls_of_tools_are_written_or_the_chat_is_skipped(tmp_path, form, content):
+    """Never left out in silence, whether the message has another content or none."""
+    chat = [CHAT[0], {"role": "assistant", "content": content, "tool_calls": CALL}]
+    path = tmp_path / f"a.{form}"
+    if form == "jsonl":
+        lines(path, {"messages": chat}, {"messages": CHAT})
+    else:
+        pyarrow.parquet.write_table(pyarrow.table({"messages": [chat, CHAT]}), path)
+    whole = corpus_of(load_documents(str(path)), tmp_path / "whole", tokenizer(template=CALLING))
+    said = [whole.vocabulary.decode(whole.document_tokens(n).tolist()) for n in range(whole.n_documents)]
+    assert len(said) == 2 and "weather" in said[0] and "Bern" in said[0] and "tool_calls" not in said[1]
+    assert (content or "") in said[0] and "None" not in said[0]
+    notes = corpus_of(load_documents(str(path)), tmp_path / "less", CHATTING).manifest.notes
+    assert notes["n_documents"]["train"] == 1
+    (skipped,) = notes["skipped"]
+    assert skipped["what"] == "chats that the template does not write whole" and "tool_calls" in skipped["first"]
+    first, second = load_documents(str(path))
+    assert json.dumps(CALL) in first.text and "weather" not in second.text
+
+
 def test_what_the_tokenizer_alters_is_counted(tmp_path):
     """It stays as the model knows it: in small letters, say, or with an unknown token for what it has no token for."""
     lower = tokenizer()

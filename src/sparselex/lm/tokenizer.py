@@ -66,7 +66,7 @@ class ModelTokenizer:
                 "use another text or another model.",
             ) from None
 
-    def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+    def encode_chat(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
         """Token ids of a chat as the tokenizer's template writes it; names of special tokens in it, also inside a
         message, are special tokens. Raises `UserError` for messages that the template refuses."""
         try:

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from sparselex.base.errors import UserError
 
-Message = Mapping[str, str]
-"""A message of a chat: its `role` and its `content`."""
+Message = Mapping[str, Any]
+"""A message of a chat: its `role`, its `content`, and what else its record has of it, such as `tool_calls`."""
 
 
 class Document(NamedTuple):

@@ -1,5 +1,6 @@
 """Records as documents: where in a record the text is, and what is done with records that have none."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ TEXT_FIELDS = ("text", "content", "story", "document")
 
 CHAT_FIELD = "messages"
 """Field of a record in which a chat is looked for, after these."""
+
+SAID_BESIDE = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
+"""Fields of a message in which it says something beside its content."""
 
 ROLES_FIELD = "roles"
 """Field of a record with named parts of its text."""
@@ -84,7 +88,7 @@ def document_of(value: Any, name: str, where: str, field: str = "") -> Document 
         if field and _is_ids(content):
             return Document(name, "", ids=content)
         if messages := _messages(content):
-            text = "\n".join(message["content"] for message in messages)
+            text = "\n".join(map(_all_said, messages))
             return _whole(Document(name, text, messages=messages), where)
     if any(content is None or content == [] for content in found.values()):
         return Skipped("empty documents", where)
@@ -145,19 +149,37 @@ def _is_ids(content: Any) -> bool:
     return isinstance(content, list) and bool(content) and all(type(item) is int for item in content)
 
 
-def _messages(content: Any) -> list[dict[str, str]]:
+def _messages(content: Any) -> list[dict[str, Any]]:
     """The messages of a chat; empty for anything else."""
     if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
         return []
-    messages = [{"role": item.get("role"), "content": _said(item.get("content"))} for item in content]
-    return messages if all(isinstance(part, str) for item in messages for part in item.values()) else []
+    messages = list(map(_message, content))
+    are_whole = all(isinstance(item[part], str) for item in messages for part in ("role", "content"))
+    return messages if are_whole else []
+
+
+def _message(item: dict[str, Any]) -> dict[str, Any]:
+    """A message without the fields that are empty in it, and with a content that is text where it has one or says all
+    it says beside it."""
+    more = {name: value for name, value in item.items() if value not in (None, "", [], {})}
+    content = _said(item.get("content"))
+    if content is None and any(name in more for name in SAID_BESIDE):
+        content = ""
+    return more | {"role": item.get("role"), "content": content}
+
+
+def _all_said(message: dict[str, Any]) -> str:
+    """What a message says, the calls of tools in it as JSON."""
+    beside = [message[name] for name in SAID_BESIDE if name in message]
+    told = [part if isinstance(part, str) else json.dumps(part, ensure_ascii=False, default=str) for part in beside]
+    return "\n".join([message["content"], *told])
 
 
 def _said(content: Any) -> Any:
     """What a message says: some have their text in parts, among them pictures."""
     if isinstance(content, list) and all(isinstance(part, dict) for part in content):
         parts = [part.get("text") for part in content]
-        return "".join(parts) if all(isinstance(part, str) for part in parts) else None
+        return "".join(parts) if all(isinstance(part, str) for part in parts) else False
     return content
 
 

@@ -4,10 +4,12 @@ What a tokenizer puts around a text is taken off again, for a corpus has its own
 tokenizer itself puts one there, and the end-of-text and padding behind it.
 """
 
+import contextlib
 from collections.abc import Sequence
 
 from sparselex.base.errors import UserError
-from sparselex.text.documents import Document, Skipped
+from sparselex.text.documents import Document, Message, Skipped
+from sparselex.text.fields import SAID_BESIDE
 from sparselex.text.tokenizer import ChatTokenizer, Tokenizer
 
 Pair = tuple[Document, list[int]]
@@ -28,8 +30,8 @@ def given_ids(document: Document, tokenizer: Tokenizer) -> Pair | Skipped:
 
 
 def chat_ids(document: Document, tokenizer: Tokenizer) -> Pair | Skipped:
-    """A chat as the tokenizer's template writes it; skipped where the template refuses it. Raises `UserError` for a
-    tokenizer without one."""
+    """A chat as the tokenizer's template writes it; skipped where the template refuses it or leaves out what is said in
+    it beside the contents. Raises `UserError` for a tokenizer without one."""
     if not (isinstance(tokenizer, ChatTokenizer) and tokenizer.has_chat_template):
         raise UserError(
             f"The document {document.name!r} is a chat, and the model's tokenizer has no chat template.",
@@ -40,7 +42,23 @@ def chat_ids(document: Document, tokenizer: Tokenizer) -> Pair | Skipped:
         ids = tokenizer.encode_chat(document.messages or ())
     except UserError as error:
         return Skipped("chats that the template refuses", f"{document.name}: {error.given}")
+    if left_out := _left_out(document.messages or (), ids, tokenizer):
+        words = f"{document.name}: it leaves out {', '.join(left_out)}"
+        return Skipped("chats that the template does not write whole", words)
     return _bare(document, ids, tokenizer, document.text)
+
+
+def _left_out(messages: Sequence[Message], ids: Sequence[int], tokenizer: ChatTokenizer) -> list[str]:
+    """What messages say beside their contents and a template has no words for: without it, their tokens `ids` are the
+    same."""
+    found = []
+    for name in SAID_BESIDE:
+        if not any(name in message for message in messages):
+            continue
+        without = [{key: value for key, value in message.items() if key != name} for message in messages]
+        with contextlib.suppress(UserError):  # refused without it: then it is of use
+            found += [name] * (tokenizer.encode_chat(without) == ids)
+    return found
 
 
 def _bare(document: Document, ids: Sequence[int], tokenizer: Tokenizer, text: str) -> Pair | Skipped:

@@ -1,7 +1,7 @@
 """What the text room asks of a tokenizer; the model adapter supplies it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from sparselex.base.vocabulary import Vocabulary
 
@@ -40,7 +40,7 @@ class ChatTokenizer(Protocol):
     has_chat_template: bool
     """Whether it does."""
 
-    def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+    def encode_chat(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
         """Token ids of a chat as the template writes it, the special ones among them. Raises `UserError` for messages
         that the template refuses."""
         ...
