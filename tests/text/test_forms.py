@@ -94,6 +94,9 @@ def test_each_line_may_be_a_document(tmp_path):
     long = tmp_path / "long.txt"
     long.write_text("word " * 10_000)
     assert texts(long, documents="line") == ["word " * 10_000]
+    long.write_bytes(b"\xef\xbb\xbf\xef\xbb\xbf" + b"word\n" * 2_000 + b"nu\0ll\n")
+    documents = load_documents(str(long), documents="line")
+    assert {one.text for one in documents} == {"word"} and documents.skipped["records that cannot be read"][0] == 1
 
 
 @pytest.mark.parametrize("how", [{"text_field": "body"}, {"documents": "line"}])

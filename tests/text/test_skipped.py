@@ -56,6 +56,9 @@ def parquet(path, **columns):
         ("a.csv", TABLE.replace(b",", b";")),
         ("a.tsv", TABLE.replace(b",", b"\t")),
         ("a.csv.gz", gzip.compress(TABLE)),
+        ("a.jsonl", b"\xef\xbb\xbf" * 2 + LINES),
+        ("a.csv", b"\xef\xbb\xbf" * 2 + TABLE),
+        ("a.txt", b"\xef\xbb\xbf" * 3 + b"story 0<|endoftext|>story 1<|endoftext|>story 2"),
         ("a.txt", b"\xef\xbb\xbfstory 0<|endoftext|>story 1<|endoftext|>story 2<|endoftext|>\n"),
     ],
 )
@@ -106,6 +109,14 @@ def test_a_cell_may_be_long_and_have_lines_commas_and_quotes(tmp_path):
 )
 def test_what_is_empty_or_broken_is_skipped_and_counted(tmp_path, name, content, left, skipped):
     assert read(put(tmp_path / name, content)) == (left, skipped)
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [("a.csv", b"text\n" + b"story\n" * 2_000, b"nu\0ll\n"), ("a.jsonl", b'"story"\n' * 2_000, b'"nu\0ll"\n')],
+)
+def test_a_null_byte_far_in_a_file_of_records_is_one_of_them(tmp_path, name, good, bad):
+    assert read(put(tmp_path / name, good + bad)) == (["story"] * 2_000, {"records that cannot be read": 1})
 
 
 def test_nulls_and_lists_in_a_column(tmp_path):
@@ -192,6 +203,10 @@ def test_a_cut_archive_is_read_to_where_it_is_cut(tmp_path):
         ("a.pdf", b"%PDF-1.7\n", "it is a PDF"),
         ("a.docx", b"PK\x03\x04...", "it is a zip archive"),
         ("a.txt", "words".encode("utf-16"), "it is UTF-16"),
+        ("a.txt", "words".encode("utf-32"), "it is UTF-32"),
+        ("a.txt", b"\0\0\xfe\xff" + "words".encode("utf-32-be"), "it is UTF-32"),
+        ("a.txt", b"words " * 2_000 + b"\0", "it holds null bytes"),
+        ("a.txt.gz", gzip.compress(b"words " * 2_000 + b"\0"), "it holds null bytes"),
         ("a.jsonl", json.dumps("words").encode("utf-16"), "it is UTF-16"),
         ("a.txt", gzip.compress(b"words"), "compressed with gzip under another name"),
         ("a.txt", "caf\xe9".encode("latin-1"), "cannot be read"),

@@ -17,7 +17,7 @@ from sparselex.base.reading import parse_json
 from sparselex.text.documents import Document, Skipped
 from sparselex.text.fields import Broken, columns_of, documents_of
 from sparselex.text.folders import named, text_files
-from sparselex.text.opening import CUT, Binary, ending_of, opened, opened_text, whole
+from sparselex.text.opening import CUT, Binary, ending_of, line_text, opened, opened_text, whole, whole_text
 
 PART_LENGTH = 8_000
 """Characters in a part of a long plain text given alone: it has no documents of its own, so it is cut at blank
@@ -98,7 +98,7 @@ def _plain(path: Path, name: str, how: Reading) -> Found:
         if how.documents == "line":
             yield from _records(map(_text_line, _lines(file)), path, name, how)
             return
-        parts = whole(file).decode().split("<|endoftext|>")
+        parts = whole_text(file).split("<|endoftext|>")
     if len(parts) == 1:
         yield Document(name, parts[0])
     else:  # a mark stands behind a document as well as between two
@@ -107,14 +107,14 @@ def _plain(path: Path, name: str, how: Reading) -> Found:
 
 def _text_line(line: bytes) -> Any:
     try:
-        return line.decode().rstrip("\r\n")
-    except UnicodeDecodeError as error:
+        return line_text(line)
+    except ValueError as error:
         return Broken(str(error))
 
 
 def _json(path: Path, name: str, how: Reading) -> Found:
     with opened_text(path) as file:
-        text = whole(file).decode()
+        text = whole_text(file)
     try:
         values = parse_json(text)
     except json.JSONDecodeError as error:

@@ -25,7 +25,12 @@ MOST = 2**31
 _HEAD = 8192
 """Bytes in which a null byte tells that a file is no text, as git has it."""
 
+_MARK = b"\xef\xbb\xbf"
+"""Mark of the byte order of UTF-8; files that were written one behind another have several."""
+
 _KINDS = {
+    b"\xff\xfe\0\0": "it is UTF-32, and not UTF-8",  # before UTF-16, whose mark it begins with
+    b"\0\0\xfe\xff": "it is UTF-32, and not UTF-8",
     b"\xff\xfe": "it is UTF-16, and not UTF-8",
     b"\xfe\xff": "it is UTF-16, and not UTF-8",
     b"PAR1": "it is Parquet under another name",
@@ -49,20 +54,44 @@ def opened(path: Path) -> Binary:
 
 
 def opened_text(path: Path) -> Binary:
-    """The same behind the mark of its byte order, if it begins with one. Raises `ValueError` for what is no text."""
+    """The same behind the marks of its byte order, if it begins with any. Raises `ValueError` for what is no text."""
     file = opened(path)
     try:
         head = file.read(_HEAD)
         for mark, said in _KINDS.items():
             if head.startswith(mark):
                 raise ValueError(said)
-        if b"\0" in head:
-            raise ValueError("it is no text: it holds null bytes")
-        file.seek(3 if head.startswith(b"\xef\xbb\xbf") else 0)
+        start = len(head) - len(_behind_marks(head))
+        _check_null(head)
+        file.seek(start)
     except BaseException:
         file.close()
         raise
     return file
+
+
+def whole_text(file: Binary) -> str:
+    """All text that is left. Raises `ValueError` for what is no UTF-8, for null bytes in it, and like `whole`."""
+    data = whole(file)
+    _check_null(data)
+    return data.decode()
+
+
+def line_text(line: bytes) -> str:
+    """A line without its end. Raises `ValueError` for what is no UTF-8, and for null bytes in it."""
+    _check_null(line)
+    return line.decode().rstrip("\r\n")
+
+
+def _check_null(data: bytes) -> None:
+    if b"\0" in data:
+        raise ValueError("it is no text: it holds null bytes")
+
+
+def _behind_marks(data: bytes) -> bytes:
+    while data.startswith(_MARK):
+        data = data.removeprefix(_MARK)
+    return data
 
 
 def whole(file: Binary) -> bytes:
