@@ -59,6 +59,13 @@ def test_a_stage_that_dies_leaves_nothing_visible_and_is_taken_up_again(tmp_path
         assert not (staging.folder / "data.bin").exists()
 
 
+def test_a_stage_that_nobody_takes_up_leaves_nothing_when_it_fails(tmp_path):
+    with pytest.raises(ZeroDivisionError), stage(tmp_path / "a", "toy", Small(), {}) as staging:
+        (staging.folder / "data.bin").write_bytes(b"abc")
+        raise ZeroDivisionError
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_artifact_is_replaced_whole(tmp_path):
     write(tmp_path / "a")
     write(tmp_path / "a", Small(size=4), content=b"abcd")

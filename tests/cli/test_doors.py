@@ -198,6 +198,26 @@ def test_a_run_that_cannot_be_begun(tmp_path, options, words):
     assert ended.code == 2 and words in ended.err and not (tmp_path / "w").exists()
 
 
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.txt", b"\xff\xfe", "it is UTF-16"),  # at the first document
+        ("a.jsonl", b'{"text": "a word"}\n', "None of the 1 documents fell into"),  # at the last
+        ("a.jsonl", b'{"text": "a word"}\n' * 200 + b"{\n" * 300, "So it is with 201 of 401"),
+    ],
+)
+def test_a_text_that_is_refused_leaves_nothing_behind(tmp_path, there, name, text, words):
+    """Neither a workspace nor the folders that it was to lie in, nor half a corpus; an empty folder stays empty."""
+    (tmp_path / name).write_bytes(text)
+    if there:
+        (tmp_path / "deep/w").mkdir(parents=True)
+    ended = sparselex("harvest", tmp_path / "deep/w", "--text", tmp_path / name)
+    assert ended.code == 2 and words in ended.err
+    before = {tmp_path / "deep", tmp_path / "deep/w"} if there else set()
+    assert {*tmp_path.rglob("*")} == before | {tmp_path / name}
+
+
 @pytest.mark.parametrize("name", ["kind", "expansion", "seed"])
 def test_a_sweep_of_nothing(small_workspace, name):
     ended = sparselex("sweep", small_workspace.path, f"--{name}", "none")

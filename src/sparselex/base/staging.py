@@ -3,7 +3,7 @@
 A stage writes into `.<name>.partial` beside its destination. When all files are there they are flushed to disk, listed
 with their checksums in `manifest.json`, and the folder is renamed: a half-written artifact is never visible. A stage
 that takes long finds its partial folder again when it was killed (same configuration and inputs), goes on, and says
-which files are the artifact's; any other begins with an empty folder.
+which files are the artifact's; any other begins with an empty folder, and leaves none when it fails.
 """
 
 import contextlib
@@ -127,7 +127,20 @@ def stage(
             if not staging.made:
                 _ask(to, key["config"])
                 _take_up(folder, key, resumes)
-            yield staging
+            with contextlib.nullcontext() if resumes else _nothing_left(folder):
+                yield staging
+
+
+@contextlib.contextmanager
+def _nothing_left(folder: Path) -> Iterator[None]:
+    """Take away what a stage that fails has written, if nobody would take it up: bad input leaves nothing half made."""
+    try:
+        yield
+    except BaseException:
+        if not (folder / MANIFEST).exists():  # else all is done but the renaming, which the next start does
+            with contextlib.suppress(OSError):
+                remove(folder)
+        raise
 
 
 @contextlib.contextmanager

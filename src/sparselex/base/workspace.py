@@ -19,7 +19,9 @@ LAYOUT = 2
 MAIN = "main"
 """The run that is meant where none is named."""
 
-_MARK = "sparselex.json"
+MARK = "sparselex.json"
+"""File by which a folder is known for a workspace."""
+
 _RUN = "run.json"
 _RUN_NAME = re.compile(RUN_NAME)
 
@@ -34,11 +36,11 @@ class Workspace:
 
     def __init__(self, path: str | Path):
         self.path = _whole(path)
-        mark = read_json(self.path / _MARK)
+        mark = read_json(self.path / MARK)
         if mark is None:
             raise UserError(
                 f"{self.path} is no sparselex workspace.",
-                f"a folder that holds {_MARK}",
+                f"a folder that holds {MARK}",
                 "check the path, or make one with `sparselex demo WORKSPACE` or `sparselex harvest WORKSPACE`.",
             )
         if (layout := mark.get("workspace") if isinstance(mark, dict) else mark) != LAYOUT:
@@ -51,7 +53,7 @@ class Workspace:
     def create(cls, path: str | Path) -> "Workspace":
         """Open the workspace at `path`, making it if the folder is missing or empty."""
         path = _whole(path)
-        if not (path / _MARK).is_file():
+        if not (path / MARK).is_file():
             if os.path.lexists(path) and not (path.is_dir() and all(map(is_aside, path.iterdir()))):
                 raise UserError(
                     f"{path} exists and is no sparselex workspace.",
@@ -59,7 +61,7 @@ class Workspace:
                     "choose another folder.",
                 )
             make_folder(path)
-            write_json(path / _MARK, {"workspace": LAYOUT})
+            write_json(path / MARK, {"workspace": LAYOUT})
         return cls(path)
 
     @property

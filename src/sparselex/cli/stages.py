@@ -8,7 +8,8 @@ from typing import Any
 
 import typer
 
-from sparselex.base.workspace import MAIN, Workspace
+from sparselex.base.files import remove
+from sparselex.base.workspace import MAIN, MARK, Workspace
 from sparselex.cli.making import command, flags, own
 from sparselex.cli.showing import print_json, show
 from sparselex.recipes.config import Beginning
@@ -69,13 +70,22 @@ def take(
 
 @contextlib.contextmanager
 def created(path: Path) -> Iterator[Workspace]:
-    """A workspace, made if need be; one that was made for a first stage that then failed is taken away again."""
-    existed = path.exists()
+    """A workspace, made if need be; one that was made for a first stage that then failed is taken away again, with the
+    folders that it was put in."""
+    existed, missing = (path / MARK).exists(), [one for one in (path, *path.parents) if not one.exists()]
     workspace = Workspace.create(path)
     try:
         yield workspace
     except BaseException:
-        if not existed and {entry.name for entry in path.iterdir()} <= {"sparselex.json"}:
-            (path / "sparselex.json").unlink()
-            path.rmdir()
+        if not existed and _is_empty(path):
+            for entry in path.iterdir():
+                remove(entry)
+            for one in missing:
+                with contextlib.suppress(OSError):  # another process may have put something there
+                    one.rmdir()
         raise
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether nothing lies in a workspace but its mark and folders without a file."""
+    return all(entry == path / MARK or (entry.is_dir() and not entry.is_symlink()) for entry in path.rglob("*"))
