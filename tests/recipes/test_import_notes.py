@@ -1,6 +1,8 @@
 """What an import says of the dictionary: what is measured on a few rows, what its files state, where they place it."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -111,6 +113,16 @@ def test_the_command_line_says_it_and_takes_what_no_file_says(tmp_path):
     assert "topk dictionary, 128 -> 256 latents, read as tensors, FVU" in said and "L0 40 on" in said
     assert "warning: recognised by names and shapes: W_enc = W_enc" in said
     assert "warning: assumed: b_dec is subtracted" in said
+
+
+def test_a_warning_is_printed_once(tmp_path):
+    """In a process of its own: the log of this one is the tests'."""
+    source = saelens(tmp_path / "d", {"temperature": 2}, W_dec=-PERFECT["W_dec"])
+    arguments = ["--text", text(tmp_path), "--context", "64", "--tokens", "20000", "--hook", OUT]
+    command = [sys.executable, "-m", "sparselex", "import", tmp_path / "w", source, *arguments]
+    ended = subprocess.run(command, capture_output=True, check=True, encoding="utf-8")
+    for words in ("temperature=2", "further away than the mean is", "more than one latent in 4 is active"):
+        assert (ended.stdout + ended.stderr).count(words) == 1 and words in ended.stdout
 
 
 @pytest.mark.parametrize(

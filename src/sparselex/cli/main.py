@@ -15,6 +15,7 @@ import typer
 from sparselex.base.errors import REFUSALS, UserError, no_memory, refusal
 from sparselex.base.formats import plain
 from sparselex.cli.verbs import Verbs
+from sparselex.recipes.stage import IN_LINE
 
 HELP = (
     "Turn a language model into a graded dictionary of its features.\n\n"
@@ -47,7 +48,10 @@ def options(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s: %(message)s")
+    log = logging.StreamHandler()
+    log.addFilter(lambda record: not hasattr(record, IN_LINE))
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(name)s: %(message)s", handlers=[log])
 
 
 def main(arguments: list[str] | None = None) -> None:

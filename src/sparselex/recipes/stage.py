@@ -13,6 +13,11 @@ Work = Callable[..., Any]
 """`(run, stage, **more)`: what a stage does. `run` is a `sparselex.Run`."""
 
 
+IN_LINE = "in_line"
+"""Attribute of a log record that the line of its stage says as well: the command line, which prints that, leaves it out
+of the log; whoever takes the stage from Python has the log alone."""
+
+
 class Stage(Config):
     """One verb of a run. A subclass is its configuration: its fields are the options, its docstring is the help. One
     that is a `Beginning` too may be the first of a run: its options also say what the run reads.

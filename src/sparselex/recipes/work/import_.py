@@ -20,6 +20,7 @@ from sparselex.dictionaries.trainable import TrainableDictionary
 from sparselex.evaluate.moments import target_of
 from sparselex.recipes.config import RunConfig
 from sparselex.recipes.run import Run
+from sparselex.recipes.stage import IN_LINE
 from sparselex.recipes.stages.import_ import Import
 from sparselex.text.splits import Split
 from sparselex.training.measure import fvu
@@ -88,11 +89,10 @@ def import_run(run: Run, stage: Import) -> None:
             return
         write_dictionary(read.dictionary, staging.folder, model_name=run.config.model.name, sites=run.sites)
         sample = sample_of(run, read.dictionary)
-        absurd = _absurd(sample, read.dictionary.d_sae)
-        for warning in absurd:  # whoever calls this from Python reads no line of the command
-            _log.warning("%s", warning)
         notes = _notes(run, read, asked=before.hook is not None)
-        notes["warnings"] += absurd
+        notes["warnings"] += _absurd(sample, read.dictionary.d_sae)
+        for warning in notes["warnings"]:
+            _log.warning("%s", warning, extra={IN_LINE: True})
         staging.finish(notes | {"sample": sample})
 
 
