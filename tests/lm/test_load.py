@@ -28,6 +28,9 @@ SMALL = {
 }
 
 
+GPT2 = hf.GPT2Config(vocab_size=1024, n_embd=24, n_layer=2, n_head=4, n_positions=32)
+
+
 def saved(folder, config, change=lambda tensors: None):
     """A checkpoint with random weights and the embedded model's tokenizer, its tensors changed by hand."""
     torch.manual_seed(0)
@@ -51,6 +54,11 @@ def misshapen(tensors):
     tensors["model.layers.0.mlp.up_proj.weight"] = torch.ones(41, 24)
 
 
+def more_bias(tensors):
+    """Named as GPT-2 named its masks, and a weight here: of the heads' outputs, say."""
+    tensors["model.layers.1.self_attn.bias"] = torch.ones(24)
+
+
 def no_head(tensors):
     del tensors["lm_head.weight"]
 
@@ -60,6 +68,7 @@ def no_head(tensors):
     [
         (less, r"missing: model\.layers\.1\.mlp\.up_proj\.weight"),
         (more, r"read by nothing: model\.layers\.1\.self_attn\.k_norm\.weight"),
+        (more_bias, r"read by nothing: model\.layers\.1\.self_attn\.bias\)"),
         (misshapen, r"of another shape: model\.layers\.0\.mlp\.up_proj\.weight \[41, 24\] for \[40, 24\]"),
         (no_head, r"missing: lm_head\.weight"),
     ],
@@ -79,6 +88,18 @@ def causal_masks(tensors):
     tensors["transformer.h.0.attn.masked_bias"] = torch.tensor(-1e4)
 
 
+def masks_without_the_models_name(tensors):
+    """As the checkpoint of OpenAI itself."""
+    causal_masks(tensors)
+    for name in list(tensors):
+        tensors[name.removeprefix("transformer.")] = tensors.pop(name)
+
+
+def masks_of_neo(tensors):
+    tensors["transformer.h.0.attn.attention.bias"] = torch.ones(1, 1, 32, 32).bool()
+    tensors["transformer.h.0.attn.attention.masked_bias"] = torch.tensor(-1e9)
+
+
 def masks_of_pythia(tensors):
     tensors["gpt_neox.layers.0.attention.bias"] = torch.ones(1, 1, 32, 32).bool()
     tensors["gpt_neox.layers.0.attention.masked_bias"] = torch.tensor(-1e4)
@@ -90,10 +111,18 @@ def masks_of_pythia(tensors):
     [
         (hf.LlamaConfig(**SMALL, tie_word_embeddings=True), lambda tensors: None),
         (hf.LlamaConfig(**SMALL), inverse_frequencies),
-        (hf.GPT2Config(vocab_size=1024, n_embd=24, n_layer=2, n_head=4, n_positions=32), causal_masks),
+        (GPT2, causal_masks),
+        (GPT2, masks_without_the_models_name),
+        (
+            hf.GPTNeoConfig(
+                vocab_size=1024, hidden_size=24, num_layers=2, num_heads=4, attention_types=[[["global"], 2]]
+            ),
+            masks_of_neo,
+        ),
+        (hf.GPTJConfig(vocab_size=1024, n_embd=24, n_layer=2, n_head=4, n_positions=32, rotary_dim=4), causal_masks),
         (hf.GPTNeoXConfig(**SMALL), masks_of_pythia),
     ],
-    ids=["tied", "inv_freq", "gpt2", "pythia"],
+    ids=["tied", "inv_freq", "gpt2", "gpt2 without a head", "gpt-neo", "gpt-j", "pythia"],
 )
 def test_what_is_tied_or_computed_anew_need_not_be_there_and_may_be(tmp_path, config, change):
     model = load_model(saved(tmp_path, config, change))

@@ -1,6 +1,5 @@
 """Load any Hugging Face causal language model by name, folder or configuration."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
 from sparselex.base.errors import UserError
 from sparselex.base.reading import regular
+from sparselex.lm.complete import check_complete
 from sparselex.lm.config import ModelConfig
 from sparselex.lm.families import FAMILIES
 from sparselex.lm.gguf import dequantised
@@ -22,12 +22,8 @@ from sparselex.lm.tokenizer import ModelTokenizer
 from sparselex.lm.twins import TWINS
 
 _HUB_TIMEOUT_S = 10
-_SHOWN = 4
 
 _READ_BY_VLLM = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
-
-_BUFFERS = ("attn.bias", "attention.bias", ".masked_bias", ".inv_freq", ".position_ids")
-"""How tensors end that older versions of transformers saved though each model computes them: masks and positions."""
 
 
 def load_model(config: ModelConfig | str) -> SubjectModel:
@@ -103,30 +99,12 @@ def _loaded(config: ModelConfig) -> tuple[Any, Any]:
         **chosen,
         **options,
     )
-    _check_complete(config, info)
+    check_complete(config.name, model, info)
     return model, transformers.AutoTokenizer.from_pretrained(where, **options)
 
 
 def _dtype(config: ModelConfig) -> Any:
     return config.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
-
-
-def _check_complete(config: ModelConfig, info: Mapping[str, Any]) -> None:
-    """Raise `UserError` where weights and architecture are not of each other: what lacks a tensor would get random
-    numbers in its place, and what nothing reads was learned for something."""
-    parts = {
-        "missing": info["missing_keys"],
-        "read by nothing": {key for key in info["unexpected_keys"] if not key.endswith(_BUFFERS)},
-        "of another shape": {f"{key} {[*given]} for {[*wanted]}" for key, given, wanted in info["mismatched_keys"]},
-    }
-    found = [f"{words}: {_named(sorted(keys))}" for words, keys in parts.items() if keys]
-    if found:
-        raise UserError(
-            f"The weights of {config.name!r} are not those of its architecture ({'; '.join(found)}).",
-            "a tensor for each weight of the model that config.json names, and no others",
-            "compare config.json with the weights' files: another architecture, a part of the checkpoint, or a head "
-            "that is not in it.",
-        )
 
 
 @torch.no_grad()
@@ -151,11 +129,6 @@ def _check_causal(config: ModelConfig, model: Any) -> None:
             "a causal language model, which predicts each token from those before it",
             "choose a decoder; an encoder such as BERT is none, whatever head it has.",
         )
-
-
-def _named(keys: Sequence[str]) -> str:
-    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-    return ", ".join(keys[:_SHOWN]) + more
 
 
 def check_device(name: str) -> None:
