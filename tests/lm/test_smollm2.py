@@ -112,6 +112,8 @@ def test_a_truncated_file_is_one_message(tmp_path, header):
     for name in ("cut", "odd", "empty", "missing"):
         ended = sparselex("hooks", tmp_path / f"{name}.gguf")
         assert ended.code == 2 and "cannot be loaded" in ended.err and "Traceback" not in ended.err, name
+        assert ended.err.startswith("error: ") and len(ended.err.splitlines()) == 3, "nothing before it, and no bars"
+    assert f"it ends inside its header, after {len(header):,} bytes" in sparselex("hooks", tmp_path / "cut.gguf").err
 
 
 def test_an_architecture_that_transformers_does_not_read_is_one_message(tmp_path, header):
@@ -121,6 +123,7 @@ def test_an_architecture_that_transformers_does_not_read_is_one_message(tmp_path
     (tmp_path / "other.gguf").write_bytes(FILE.read_bytes().replace(name, name[:-5] + b"lamma"))
     ended = sparselex("hooks", tmp_path / "other.gguf")
     assert ended.code == 2 and "lamma" in ended.err and "cannot be loaded" in ended.err
+    assert "dequantising" not in ended.err
 
 
 def test_without_its_package_the_command_that_installs_it_is_named(monkeypatch):

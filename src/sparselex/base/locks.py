@@ -3,7 +3,7 @@
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -11,14 +11,15 @@ from sparselex.base.errors import UserError
 
 
 @contextlib.contextmanager
-def lock(path: Path, purpose: str) -> Iterator[None]:
+def lock(path: Path, purpose: str, *, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold an advisory lock file; it is released by the system however the process ends.
 
-    Raises `UserError` at once when another process holds it.
+    While another process holds it, this one waits where there is an `on_wait`, which it calls before; else it raises
+    `UserError` at once.
     """
     while True:
         with open(path, "a+") as file:
-            _hold(file, purpose)
+            _hold(file, purpose, on_wait)
             if not _is_named(file, path):  # its holder has just taken it away: the next one has a file of its own
                 continue
             file.truncate(0)
@@ -32,10 +33,14 @@ def lock(path: Path, purpose: str) -> Iterator[None]:
             return
 
 
-def _hold(file: IO[str], purpose: str) -> None:
+def _hold(file: IO[str], purpose: str, on_wait: Callable[[], None] | None) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        if on_wait is not None:
+            on_wait()
+            fcntl.flock(file, fcntl.LOCK_EX)
+            return
         file.seek(0)
         raise UserError(
             f"Another sparselex process (pid {file.read().strip() or 'unknown'}) is {purpose}.",

@@ -96,13 +96,20 @@ def _as_read_back(to: Path, values: list[Any]) -> Any:
 
 @contextlib.contextmanager
 def stage(
-    to: Path | str, kind: str, config: Config, inputs: Mapping[str, str], *, resumes: bool = False
+    to: Path | str,
+    kind: str,
+    config: Config,
+    inputs: Mapping[str, str],
+    *,
+    resumes: bool = False,
+    on_wait: Callable[[], None] | None = None,
 ) -> Iterator[Staging]:
     """Open the stage that writes artifact `to`, or where it `resumes` take it up again; one process at a time.
 
     Where the artifact was made of this configuration and these inputs already, it is in `made`, and nothing is left to
-    do. Raises `UserError` when another process is writing the same artifact, when the disk is full, or when `to` exists
-    and is no artifact of ours (nothing of the user's is ever replaced).
+    do. While another process is writing the same artifact this one waits, where there is an `on_wait`, which it calls
+    before; else `UserError` is raised, as it is when the disk is full, or when `to` exists and is no artifact of ours
+    (nothing of the user's is ever replaced).
     """
     to = Path(to).absolute()
     folder, locked = _partial(to), to.with_name(f".{to.name}.lock")
@@ -121,7 +128,7 @@ def stage(
         )
     with _disk_errors(to):
         make_folder(to.parent)
-        with lock(locked, f"writing {to}"):
+        with lock(locked, f"writing {to}", on_wait=on_wait):
             _tidy(to)
             staging.made = finished(to, kind, config, inputs) or _complete(folder, to, key)
             if not staging.made:

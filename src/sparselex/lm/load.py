@@ -16,7 +16,7 @@ from sparselex.lm.families import FAMILIES
 from sparselex.lm.gguf import dequantised
 from sparselex.lm.homes.interp_engine import EngineModel, on_transformers, on_vllm, runs_vllm
 from sparselex.lm.homes.transformers import TransformersModel
-from sparselex.lm.named import GGUF, local
+from sparselex.lm.named import is_gguf, local
 from sparselex.lm.subject import SubjectModel
 from sparselex.lm.tokenizer import ModelTokenizer
 from sparselex.lm.twins import TWINS
@@ -55,7 +55,7 @@ def load_model(config: ModelConfig | str) -> SubjectModel:
 def _source(config: ModelConfig) -> tuple[str, dict[str, bool]]:
     """The folder or the hub's name of a model, and the options with which anything of it is read."""
     found = local(config.name)
-    if found is not None and found.suffix == GGUF and not found.is_dir():
+    if found is not None and is_gguf(found):
         found = dequantised(found)
     where = str(found or config.name)
     if found is not None:
@@ -187,7 +187,7 @@ def _unloadable(config: ModelConfig, error: Exception) -> UserError:
             "choose another --attention, or leave it out.",
         )
     found = Path(config.name)
-    kind = "folder" if found.is_dir() else "file" if found.suffix == GGUF else "name"
+    kind = "folder" if found.is_dir() else "file" if is_gguf(found) else "name"
     return UserError(
         f"The model {kind} {config.name!r} cannot be loaded: {reason[:600]}",
         "`embedded`, `embedded-b`, `smollm2`, a folder with config.json, weights and tokenizer, a GGUF file, or a "

@@ -7,8 +7,7 @@ from typing import NamedTuple
 from sparselex.base.errors import UserError
 from sparselex.lm.embedded import EMBEDDED
 
-GGUF = ".gguf"
-"""How the name of a file of llama.cpp's format ends."""
+_GGUF = ".gguf"
 
 
 class Packaged(NamedTuple):
@@ -30,6 +29,11 @@ PACKAGED: dict[str, Packaged] = {
 """Models of other packages, by the name that they have here."""
 
 
+def is_gguf(path: Path) -> bool:
+    """Whether a file is of llama.cpp's format by the ending of its name, in letters of any size."""
+    return path.suffix.lower() == _GGUF and not path.is_dir()
+
+
 def local(name: str) -> Path | None:
     """The folder or GGUF file of the model called `name`; None for what only a hub can have.
 
@@ -40,14 +44,14 @@ def local(name: str) -> Path | None:
     if name in PACKAGED:
         return _packaged(name)
     path = Path(name)
-    return path if path.is_dir() or path.suffix == GGUF else None
+    return path if path.is_dir() or is_gguf(path) else None
 
 
 def settled_model(name: str) -> str:
     """The name of a model as it is found from any folder: of a folder or file its whole path, any other as it is."""
     if name in EMBEDDED or name in PACKAGED:
         return name
-    return str(Path(name).absolute()) if Path(name).is_dir() or Path(name).suffix == GGUF else name
+    return str(Path(name).absolute()) if Path(name).is_dir() or is_gguf(Path(name)) else name
 
 
 def _packaged(name: str) -> Path:
