@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from tests.support.small import write_documents
 
 SIZES = ["--context", "64", "--tokens", "20000"]
 DICTIONARY = ["--expansion", "0.25", "--k", "4"]
+ENGINE = ["--engine", "interp-engine"]
 ENVIRONMENT = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
@@ -175,6 +177,27 @@ def test_controls_are_chosen_by_name(copy):
 def test_hooks_lists_names_and_widths():
     assert "512  blocks.0.mlp.hook_post" in done("hooks", "embedded").out
     assert {"name": "blocks.0.hook_mlp_out", "width": 128} in done("hooks", "embedded", "--json").json
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--device", "nowhere"], "The device 'nowhere' cannot be used"),
+        (["--engine", "nonsense"], "--engine: Input should be 'transformers' or 'interp-engine'"),
+        (["--attention", "nonsense"], "cannot compute attention as 'nonsense'"),
+        (["--model-dtype", "int8"], "--model-dtype: Input should be"),
+    ],
+)
+def test_hooks_loads_a_model_as_a_run_does(options, words):
+    ended = sparselex("hooks", "embedded", *options)
+    assert ended.code == 2 and words in ended.err
+
+
+def test_hooks_of_another_engine_or_precision():
+    done("hooks", "embedded", "--model-dtype", "bfloat16", "--attention", "eager", "--device", "cpu")
+    if find_spec("interp_engine"):
+        places = [{one["name"] for one in done("hooks", "embedded", "--json", *more).json} for more in ([], ENGINE)]
+        assert places[1] < places[0], "the engine has fewer"
 
 
 @pytest.mark.parametrize(
