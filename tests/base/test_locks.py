@@ -1,6 +1,7 @@
 """One process at a time, also at the moment when a lock is taken away."""
 
 import fcntl
+import threading
 
 import pytest
 
@@ -27,3 +28,18 @@ def test_a_lock_that_was_taken_away_while_it_was_waited_for_is_not_held(tmp_path
         with pytest.raises(UserError, match="is writing a"), lock(path, "writing a"):
             pass
     assert not path.exists()
+
+
+def test_who_waits_is_told_once_and_then_holds_it(tmp_path):
+    path, told, held = tmp_path / ".a.lock", threading.Event(), threading.Event()
+
+    def wait():
+        with lock(path, "writing a", on_wait=told.set):
+            held.set()
+
+    with lock(path, "writing a"):
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        assert told.wait(60) and not held.is_set()
+    waiting.join(60)
+    assert held.is_set() and not path.exists()

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -117,6 +118,18 @@ def test_a_file_without_one_of_its_tensors_is_refused(tmp_path, monkeypatch, cac
     with pytest.raises(UserError, match=r"missing: model\.layers\.1\.mlp\.up_proj\.weight"):
         load_model(str(tmp_path / "a.gguf"))
     assert not [path for path in cache.rglob("*") if path.is_file()]
+
+
+def test_tensors_that_the_library_passes_over_are_told(tmp_path, monkeypatch):
+    head = gguf.GGUFWriter.write_header_to_file
+
+    def with_factors(writer):
+        writer.add_tensor("rope_freqs.weight", np.ones(4, dtype=np.float32))
+        head(writer)
+
+    monkeypatch.setattr(gguf.GGUFWriter, "write_header_to_file", with_factors)
+    small_gguf(tmp_path / "a.gguf")
+    assert "warning: rope_freqs.weight of a.gguf is not read" in done("hooks", tmp_path / "a.gguf").err
 
 
 def test_a_cache_that_cannot_be_written_says_which_variable_names_another(file, cache):

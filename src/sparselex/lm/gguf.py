@@ -53,8 +53,10 @@ def dequantised(path: Path) -> Path:
         with stage(to, KIND, Dequantised(), {"file": sha256}, on_wait=tell) as staging:
             if not staging.made:
                 _check_packages()
-                _check_whole(path)
+                passed_over = _check_whole(path)
                 _write(path, staging.folder, to)
+                if passed_over:
+                    _say(f"warning: {', '.join(passed_over)} of {path.name} is not read: {_OTHER_POSITIONS}")
                 staging.finish()
     except UserError as error:
         if not isinstance(error.__cause__, OSError):
@@ -62,6 +64,8 @@ def dequantised(path: Path) -> Path:
         raise UserError(error.given, "a cache folder with room, in which you may write", _ELSEWHERE) from None
     return to
 
+
+_OTHER_POSITIONS = "rotary positions are not scaled by it, and numbers are a little other than llama.cpp's"
 
 _ELSEWHERE = (
     "free some space, or let the environment variable XDG_CACHE_HOME name another folder (without it the cache is "
@@ -87,26 +91,33 @@ def _say(words: str) -> None:
     print(plain(words), file=sys.stderr, flush=True)
 
 
-def _check_whole(path: Path) -> None:
-    """Raise `UserError` for a file that has not the bytes that its header promises."""
+def _check_whole(path: Path) -> list[str]:
+    """Raise `UserError` for a file that has not the bytes that its header promises; gives the names of the tensors in
+    it that transformers passes over."""
     from gguf import GGML_QUANT_SIZES
 
     there = path.stat().st_size
     try:
-        promised = read_header(path).promised(GGML_QUANT_SIZES)
+        header = read_header(path)
     except CutShort:
         found = f"it ends inside its header, after {there:,} bytes"
     except Unknown:  # what is wrong with it, if anything is, the reader says
-        return
+        return []
     else:
+        promised = header.promised(GGML_QUANT_SIZES)
         if promised is None or promised <= there:
-            return
+            return [tensor.name for tensor in header.tensors if tensor.name in _PASSED_OVER]
         found = f"its header promises {promised:,} bytes, and {there:,} are there"
     raise UserError(
         f"The model file {str(path)!r} cannot be loaded: {found}.",
         "a whole GGUF file",
         "copy or download it again.",
     )
+
+
+_PASSED_OVER = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
+"""Tensors by which llama.cpp scales rotary positions (Llama 3.1, Phi 3): transformers takes them from config.json, and
+from a GGUF file not at all."""
 
 
 def _check_packages() -> None:

@@ -23,6 +23,9 @@ _ALIGNED_TO = 32
 class Tensor(NamedTuple):
     """What the header says of a tensor."""
 
+    name: str
+    """Its name in llama.cpp."""
+
     n_values: int
     """How many numbers it has."""
 
@@ -90,11 +93,10 @@ def _header(at: "_Cursor") -> Header:
 
 
 def _tensor(at: "_Cursor") -> Tensor:
-    at.text()
-    n_values = 1
+    name, n_values = at.text().decode(errors="backslashreplace"), 1
     for _ in range(at.number("<I")):
         n_values *= at.number("<Q")
-    return Tensor(n_values, at.number("<I"), at.number("<Q"))
+    return Tensor(name, n_values, at.number("<I"), at.number("<Q"))
 
 
 class _Cursor:
