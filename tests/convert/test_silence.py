@@ -249,9 +249,16 @@ def test_what_openai_gives_its_activation_besides_is_named(tmp_path):
         (lambda d: theirs(d, "crosscoder_learning", {"dict_size": 7}), "dict_size is 7"),
         (lambda d: theirs(d, "circuit-tracer", {"activation": "jumprelu"}), "jumprelu, and it holds no threshold"),
         (lambda d: theirs(d, "circuit-tracer-clt", {"activation": "jumprelu"}), "and relu in the weights"),
+        (lambda d: bare(d, ROWS | {"threshold": THRESHOLD}, {"kind": "jumprelu", "threshold": 9.0}), "has others"),
+        (
+            lambda d: saelens(
+                d, {"finetuning_scaling_factor": True}, scaling_factor=2 * B_ENC, finetuning_scaling_factor=3 * B_ENC
+            ),
+            "factors of the activations twice, scaling_factor and finetuning_scaling_factor",
+        ),
         (lambda d: _two_files(d), "k stands there twice, and not the same"),
     ],
-    ids=range(16),
+    ids=range(18),
 )
 def test_what_stands_there_twice_and_differs_is_refused(write, words, tmp_path):
     source = write(tmp_path / "d")

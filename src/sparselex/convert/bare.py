@@ -300,7 +300,14 @@ def _dictionary(kind: str, tensors: Tensors, cfg: Settings, parts: _Parts, weigh
 def _threshold(kind: str, tensors: Tensors, cfg: Settings, parts: _Parts, d_sae: int) -> Tensor:
     names = parts.names
     if cfg.get("threshold") is not None:
-        return checked(torch.tensor(cfg.number("threshold", 0.0)), tensors, "threshold")
+        said = torch.tensor(cfg.number("threshold", 0.0))
+        kept = tensors.value(names["threshold"]) if "threshold" in names and "threshold" not in cfg.given else said
+        if bool((kept != said).any()):
+            raise tensors.fault(
+                f"threshold is {float(said):g} in the settings, and the tensor {names['threshold']!r} has others "
+                "(--option threshold=VALUE decides)"
+            )
+        return checked(said, tensors, "threshold")
     if "log_threshold" in names:
         return tensors.take(names["log_threshold"], d_sae).exp()
     if "threshold" not in names:

@@ -170,6 +170,8 @@ def _weights(cfg: Settings, tensors: Tensors, kind: str) -> Weights:
     finetuned = cfg.flag("finetuning_scaling_factor")
     if finetuned and not any(name in tensors for name in FACTORS):
         raise tensors.fault("its settings say finetuning_scaling_factor, and it holds no factors of the activations")
+    if all(name in tensors for name in FACTORS):
+        raise tensors.fault(f"it holds factors of the activations twice, {' and '.join(FACTORS)}")
     for name in FACTORS:
         if name in tensors:
             W_dec = W_dec * _finetuned(finetuned, tensors.take(name, d_sae), tensors)[:, None]
