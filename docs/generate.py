@@ -33,8 +33,10 @@ that was made from it. `--config FILE` and `run.json` write the same fields as J
 
 FOREIGN = """\
 What `sparselex import` does with each field of the settings, and with each tensor that is no weight, by format. `*`
-stands for any end of a name. A field or a tensor that is not listed is named in a warning, and left out; one that would
-change numbers in a way that is not read is refused, and `--option NAME=VALUE` takes another value in its place."""
+stands for any end of a name. A field or a tensor that is not listed is named in a warning, and left out; so is one that
+is used, where the type at hand has no use for it. One that would change numbers in a way that is not read is refused,
+and `--option NAME=VALUE` takes another value in its place. What a person gives with `--option` or `--map` is used, or
+refused, also where the files may say it and nothing comes of it."""
 
 RECORDS = "What is written to disk, printed by `--json` and shown as JSON by the browser, by room."
 
@@ -70,6 +72,7 @@ def _formats_page() -> str:
             "of no effect": _names(fields.harmless.split()),
             "tensors of no effect": _names(fields.tensors.split()),
         }
+        rows |= {f"of no effect in a file of {which}": _names(names.split()) for which, names in fields.idle.items()}
         told = "\n".join(f"- {what}: {which}" for what, which in rows.items() if which)
         parts += [f"## {name}", f"Told by {marks}.", told or "There are no settings."]
     return "\n\n".join(parts) + "\n"

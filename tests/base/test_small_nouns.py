@@ -1,12 +1,15 @@
 """Config, records, registry, workspace, seeds, vocabulary."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from pydantic import PositiveInt, ValidationError
 
+import sparselex
 from sparselex.base.config import Config
-from sparselex.base.errors import UserError
+from sparselex.base.errors import UserError, a
 from sparselex.base.figures import Figure, Figures
 from sparselex.base.registry import Registry
 from sparselex.base.seeds import derive
@@ -114,3 +117,18 @@ def test_vocabulary_survives_the_disk(tmp_path):
     loaded = Vocabulary.load(tmp_path.joinpath)
     assert [loaded.token_bytes(i) for i in range(5)] == [b"<s>", b"", "é".encode(), b"\xc3", b"\n"]
     assert loaded.special_ids == {0} and loaded.text(3) == "\\xc3" and loaded.decode([0, 2, 4]) == "é\n"
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [("int", "an int"), ("dict", "a dict"), ("index", "an index"), ("AbsTopK", "an AbsTopK"), ("uint8", "a uint8")],
+)
+def test_words_have_their_article(word, said):
+    assert a(word) == said
+
+
+def test_no_message_puts_an_article_before_a_word_that_it_does_not_know():
+    """Else one of them is `a int`."""
+    src = Path(sparselex.__file__).parent
+    found = [str(path.relative_to(src)) for path in src.rglob("*.py") if re.search(r"\b[Aa]n? \{", path.read_text())]
+    assert found == []

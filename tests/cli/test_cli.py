@@ -270,6 +270,7 @@ def test_hooks_of_another_engine_or_precision():
         (["explain", "{staged}", "--option", "depth=3"], "the options of the explainer 'rule', which has none"),
         (["index", "{staged}", "--train-rows", "0"], "--train-rows: Input should be greater than 0"),
         (["train", "{staged}", "--option", "bandwidth"], "has no name or no value"),
+        (["train", "{staged}", "--option", "k=4", "--option", "k=5"], "--option k is given twice"),
         (["train", "{staged}", "--kind", "jumprelu", "--option", "bandwith=3"], "did you mean bandwidth"),
         (["train", "{staged}", "--kind", "sae"], "one of batchtopk, topk, relu"),
         (["train", "{staged}", "--log-to", "mlflow"], "should be 'tensorboard' or 'wandb'"),

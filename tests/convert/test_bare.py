@@ -254,7 +254,7 @@ def test_an_encoder_alone_is_its_own_decoder_where_the_person_says_so(tmp_path):
         (ROWS, {"kind": "topk"}, r"read as topk, and nothing says k(?s:.*)--option k=32"),
         (ROWS, {"kind": "jumprelu"}, "read as jumprelu, and there is no threshold"),
         (ROWS, {"kind": "gated"}, "a gated one needs r_mag, b_mag"),
-        (ROWS, {"options": {"k": 2.5}}, "k is 2.5, which is no number of latents"),
+        (ROWS, {"options": {"k": 2.5}}, "k is 2.5, which is no whole number"),
         (ROWS, {"options": {"k": 99}}, "k is 99"),
         (ROWS, {"kind": "jumprelu", "options": {"threshold": "high"}}, "threshold is 'high', which is no number"),
         (ROWS, {"options": {"d_sae": 7}}, "d_sae is 7 in the settings and 24 in the weights"),

@@ -232,19 +232,23 @@ def test_numbers_of_a_kind_that_cannot_be_read(tmp_path):
     header = json.dumps({"W_enc": {"dtype": "F4", "shape": [8, 8], "data_offsets": [0, 32]}}).encode()
     folder = saelens(tmp_path / "a", {"architecture": "standard"})
     (folder / WEIGHTS).write_bytes(struct.pack("<Q", len(header)) + header + bytes(32))
-    refused(folder, "'W_enc' holds numbers of the kind torch.float4")
+    refused(folder, "'W_enc' holds numbers of the kind float4")
 
 
-def test_means_in_eight_bits_are_read(tmp_path):
-    means = {"activation_mean": torch.zeros(2, 3).to(torch.float8_e4m3fn), "activation_std": torch.ones(2, 3)}
+@pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.int8, torch.int64, torch.bool], ids=str)
+@pytest.mark.parametrize("name", ["activation_mean", "encoder.weight"])
+def test_weights_that_are_no_fractions_are_refused(kind, name, tmp_path):
+    """Quantised ones come with scales, which are not read; means are looked at before they are taken."""
+    means = {"activation_mean": torch.zeros(2, 3), "activation_std": torch.ones(2, 3)}
     tensors = CROSSCODER | means | {"activation_global_scale": torch.ones(2)}
-    found = import_dictionary(written(tmp_path / "d", "model.safetensors", tensors, {}, "config.json"))
-    assert found.dictionary.parts_in == (3, 3)
+    tensors[name] = tensors[name].to(kind)
+    told = f"tensor '{name}' holds numbers of the kind {str(kind).removeprefix('torch.')}, and weights are float16"
+    refused(written(tmp_path / "d", "model.safetensors", tensors, {}, "config.json"), told)
 
 
 def test_what_is_no_number_is_refused_at_the_door(tmp_path):
     torch.save(OPENAI | {"activation": "TopK", "activation_state_dict": {"k": torch.ones(3)}}, tmp_path / "7.pt")
-    refused(tmp_path / "7.pt", "cannot be read as a dictionary of openai: Boolean value of Tensor")
+    refused(tmp_path / "7.pt", r"k is tensor\(\[1., 1., 1.\]\), which is no whole number")
 
 
 @pytest.mark.parametrize("error", [RuntimeError("one\ntwo"), NotImplementedError("one"), MemoryError(), IndexError()])

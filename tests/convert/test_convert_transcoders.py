@@ -80,7 +80,7 @@ def test_saelens(kind, tmp_path):
         ({"architecture": "skip_transcoder"}, {}, "'W_skip' is missing"),
         ({"architecture": "skip_transcoder"}, {"W_skip": W_SKIP.T}, r"'W_skip' has shape \[8, 6\], not \[6, 8\]"),
         ({"architecture": "transcoder"}, {"W_skip": W_SKIP}, "'W_skip' has no place"),
-        ({"architecture": "transcoder", "d_out": 7}, {}, "d_out is 7 in cfg.json and 6 in the weights"),
+        ({"architecture": "transcoder", "d_out": 7}, {}, "d_out is 7 in the settings and 6 in the weights"),
         ({"architecture": "transcoder"}, {"b_dec": B_DEC}, r"'b_dec' has shape \[8\], not \[6\]"),
         ({"architecture": "jumprelu_transcoder"}, {}, "'threshold' is missing"),
         (

@@ -52,7 +52,7 @@ def test_factors_of_finetuning_multiply_activations(name, tmp_path):
     folder = saelens(tmp_path / "d", {"finetuning_scaling_factor": True}, **{name: FACTORS})
     rows = W_DEC * FACTORS[:, None]
     agree(import_dictionary(folder), PRE.relu(), rows)
-    with pytest.raises(UserError, match="its settings say finetuning_scaling_factor=false"):
+    with pytest.raises(UserError, match="its settings do not say finetuning_scaling_factor"):
         import_dictionary(saelens(tmp_path / "e", {"finetuning_scaling_factor": False}, **{name: FACTORS}))
 
 
@@ -99,7 +99,7 @@ def test_values_that_centring_leaves_are_read_as_they_are(hook, options, tmp_pat
             {"hook_name": "blocks.1.ln2.hook_normalized", "model_from_pretrained_kwargs": {"fold_ln": True}},
             "a model with fold_ln",
         ),
-        ({"model_from_pretrained_kwargs": 3}, "model_from_pretrained_kwargs are no table"),
+        ({"model_from_pretrained_kwargs": 3}, "model_from_pretrained_kwargs is 3, and no table"),
         ({"hook_name": "blocks.1.attn.hook_z", "hook_head_index": 1.5}, "hook_head_index is 1.5"),
         ({"hook_name": "blocks.0.hook_mlp_out+blocks.1.hook_mlp_out", "hook_head_index": 1}, "reads several places"),
         ({"normalize_activations": True}, "normalises its inputs"),
@@ -310,8 +310,8 @@ def test_a_field_with_another_value_than_we_read_is_refused(tmp_path):
         (_crosscoder, {"encoder_layers": [0]}, r"encoder_layers is \[0\], which changes numbers"),
         (_crosscoder, {"code_normalization": "SUM"}, "code_normalization is 'SUM', not one of"),
         (_llama_scope, {"use_encoder_bias": False}, "use_encoder_bias is False, which changes numbers"),
-        (_sparsify, {"num_latents": 7}, "num_latents is 7 in cfg.json and 24 in the weights"),
-        (_dictionary_learning, {"dict_size": 7}, "dict_size is 7 in config.json and 24 in the weights"),
+        (_sparsify, {"num_latents": 7}, "num_latents is 7 in the settings and 24 in the weights"),
+        (_dictionary_learning, {"dict_size": 7}, "dict_size is 7 in the settings and 24 in the weights"),
         (_llama_scope, {"d_sae": 7}, "d_sae is 7 in the settings and 24 in the weights"),
     ],
     ids=range(8),

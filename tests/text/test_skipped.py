@@ -132,7 +132,7 @@ def test_nulls_and_lists_in_a_column(tmp_path):
     ("column", "words"),
     [
         ([{"a": "x"}, None], "holds a dict as text"),
-        ([1, 2], "holds a int as text"),
+        ([1, 2], "holds an int as text"),
         (pyarrow.array([[("a", "x")]], pyarrow.map_(pyarrow.string(), pyarrow.string())), "holds a list as text"),
         (pyarrow.array([], pyarrow.string()), "holds no text"),
         ([None, None], "holds no text .2 empty documents"),

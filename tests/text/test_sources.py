@@ -146,7 +146,7 @@ def test_a_path_is_settled_and_a_name_is_not(tmp_path, monkeypatch):
     ("name", "content", "words"),
     [
         ("a.json", b"{", "cannot be read"),
-        ("a.json", b"[1]", "holds a int and no text"),
+        ("a.json", b"[1]", "holds an int and no text"),
         ("a.json", b'[{"id": 3}]', "holds the fields 'id' and no text(?s:.)*name the field"),
         ("a.json", b'[{"text": ["a"]}]', "holds a list as text and no text"),
         ("a.txt", b"\xff\xfe\x00", "cannot be read"),

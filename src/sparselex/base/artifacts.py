@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, Field
 
 from sparselex.base.config import Config
-from sparselex.base.errors import UserError
+from sparselex.base.errors import UserError, a
 from sparselex.base.files import FileEntry, checksum, fingerprint, look, read_json, remembered, write_json
 
 RecordT = TypeVar("RecordT", bound=Config)
@@ -85,7 +85,7 @@ def open_artifact(path: Path | str, kind: str) -> Manifest:
         )
     manifest = read_manifest(path)
     if manifest.kind != kind:
-        raise UserError(f"{path} is a {manifest.kind} artifact.", f"a {kind} artifact", "check the path.")
+        raise UserError(f"{path} is {a(manifest.kind)} artifact.", f"{a(kind)} artifact", "check the path.")
     for name, entry in manifest.files.items():
         size = (path / name).stat().st_size if (path / name).is_file() else None
         if size != entry.n_bytes:

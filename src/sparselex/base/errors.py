@@ -17,6 +17,17 @@ class UserError(Exception):
         self.todo = todo
 
 
+_SPOKEN_WITH_Y = ("uint", "uni", "use", "eu")
+"""Beginnings that are written with a vowel, and not spoken with one."""
+
+
+def a(word: str) -> str:
+    """The word with the article it has: `a dict`, `an int`."""
+    begins = word.lower()
+    vowel = begins.startswith(tuple("aeiou")) and not begins.startswith(_SPOKEN_WITH_Y)
+    return f"{'an' if vowel else 'a'} {word}"
+
+
 def no_memory(error: Exception) -> UserError | None:
     """What is said where memory ran out, which PyTorch tells by words alone; None for any other error."""
     if not isinstance(error, MemoryError) and "tried to allocate" not in str(error).lower():

@@ -129,7 +129,7 @@ def _read(values: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> dict[st
 def _value(value: Any, field: FieldInfo) -> Any:
     option, takes_none = option_of(field), NoneType in _parts(field.annotation)
     if option.pairs:
-        return _pairs(value)
+        return _pairs(option.name, value)
     if isinstance(value, list):
         items = [item.strip() for text in value for item in text.split(",")]
         return [] if items == [NOTHING] else items
@@ -138,15 +138,18 @@ def _value(value: Any, field: FieldInfo) -> Any:
     return json_of(Path(value), "a JSON file with the fields of a configuration") if option.json_file else value
 
 
-def _pairs(given: list[str]) -> dict[str, Any]:
-    """`NAME=VALUE` pairs as a dictionary; a value is read as JSON where it is JSON, else as text."""
+def _pairs(flag: str, given: list[str]) -> dict[str, Any]:
+    """`NAME=VALUE` pairs as a dictionary; a value is read as JSON where it is JSON, else as text. Raises `UserError`
+    for a name that is given twice."""
     found: dict[str, Any] = {}
     for text in given:
         name, sign, value = text.partition("=")
         if not sign or not name:
             raise UserError(
-                f"--option {text!r} has no name or no value.", "NAME=VALUE", "write for example --option bandwidth=0.3."
+                f"{flag} {text!r} has no name or no value.", "NAME=VALUE", f"write for example {flag} bandwidth=0.3."
             )
+        if name in found:
+            raise UserError(f"{flag} {name} is given twice.", "one value", "leave one of them out.")
         try:
             found[name] = parse_json(value)
         except ValueError:

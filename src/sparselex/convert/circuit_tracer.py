@@ -4,6 +4,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from sparselex.base.sites import Hook, Sites
 from sparselex.convert.fields import Fields
 from sparselex.convert.formats import Files, Format, Found
+from sparselex.convert.settings import Settings, count
 from sparselex.convert.tensors import Tensors, read_safetensors, write_safetensors
 from sparselex.convert.weights import Weights, plain_topk, to_jumprelu, to_relu, to_topk, unfit
 from sparselex.dictionaries.encoder import EncoderDictionary
@@ -49,7 +51,7 @@ def read_circuit_tracer(files: Files) -> Found:
         W_skip=tensors.take("W_skip", d_out, d_in) if "W_skip" in tensors else None,
     )
     found = Found(_dictionary(cfg, tensors, weights), str(cfg.get("model_name") or ""))
-    stated, warnings = FIELDS.review(files.options, cfg, tensors)
+    stated, warnings = FIELDS.review(cfg, tensors)
     return _at(found, [files.weights.stem.removeprefix("layer_")], cfg).noting(stated, *warnings)
 
 
@@ -62,6 +64,9 @@ def read_circuit_tracer_clt(files: Files) -> Found:
     if len(layers) < 2:
         raise first.fault("it is the only layer, and a cross-layer transcoder has two or more")
     jumps = "threshold_0" in first
+    said, expected = cfg.get("activation"), ("jumprelu", "jump_relu") if jumps else ("relu",)
+    if said is not None and said not in expected:
+        raise first.fault(f"its activation is {shortened(said)} in the settings and {expected[0]} in the weights")
     config = _clt_config(len(layers), *first.take("W_enc_0", -1, -1).shape, jumps=jumps)
     left: set[str] = set()
     read = [_read_layer(config, layer, files.folder, left) for layer in layers]
@@ -70,11 +75,9 @@ def read_circuit_tracer_clt(files: Files) -> Found:
     dictionary.load_state_dict(_state(read, jumps), assign=True)
     if jumps:  # compared with contributions here
         with torch.no_grad():
-            dictionary.threshold.clamp_min_(0).mul_(dictionary.row_sizes())
+            dictionary.threshold.mul_(dictionary.row_sizes())
     found = _at(Found(dictionary, str(cfg.get("model_name") or "")), layers, cfg)
-    stated, warnings = FIELDS.review(
-        files.options, cfg, Tensors(files.weights, dict.fromkeys(sorted(left), torch.zeros(())))
-    )
+    stated, warnings = FIELDS.review(cfg, Tensors(files.weights, dict.fromkeys(sorted(left), torch.zeros(()))))
     return found.noting(stated, *warnings)
 
 
@@ -82,7 +85,7 @@ CIRCUIT_TRACER = Format((CONFIG, "layer_*.safetensors"), read_circuit_tracer, fi
 CIRCUIT_TRACER_CLT = Format(("W_dec_0.safetensors", "W_enc_0.safetensors"), read_circuit_tracer_clt, fields=FIELDS)
 
 
-def _check_kind(cfg: dict[str, Any], tensors: Tensors, expected: str) -> None:
+def _check_kind(cfg: Settings, tensors: Tensors, expected: str) -> None:
     kind = str(cfg.get("model_kind") or expected)
     if kind != expected:
         raise tensors.fault(f"the kind {kind!r} is not {expected}")
@@ -114,7 +117,7 @@ def _read_layer(config: CrossLayerConfig, layer: int, folder: Path, left: set[st
         "b_dec": read.take(f"b_dec_{layer}", d),
     }
     if config.thresholds == "each":
-        tensors["threshold"] = read.take(f"threshold_{layer}", d_layer).double()
+        tensors["threshold"] = _open(read.take(f"threshold_{layer}", d_layer), read).double()
     else:
         read.refuse(f"threshold_{layer}")  # the first layer has none
     written = read_safetensors(folder / f"W_dec_{layer}.safetensors")
@@ -131,27 +134,37 @@ def _state(layers: Sequence[dict[str, Tensor]], jumps: bool) -> dict[str, Tensor
     return state | {"threshold": threshold, "part_scales": torch.ones(len(layers))}
 
 
-def _dictionary(cfg: dict[str, Any], tensors: Tensors, weights: Weights) -> EncoderDictionary:
+def _dictionary(cfg: Settings, tensors: Tensors, weights: Weights) -> EncoderDictionary:
     match cfg.get("activation"):
         case "topk":
-            return to_topk(weights, cfg.get("k"), tensors, by_contribution=False)
+            return to_topk(weights, count(cfg, tensors, "k"), tensors, by_contribution=False)
         case "relu":
             return to_relu(weights)
         case None | "jumprelu" | "jump_relu":  # told by the file
-            if "k" in tensors:
-                return to_topk(weights, int(tensors.take("k")), tensors, by_contribution=False)
+            if "k" in tensors and cfg.peek("activation") is None:
+                return to_topk(weights, count(cfg, tensors, "k"), tensors, by_contribution=False)
             if _THRESHOLD in tensors:
                 return to_jumprelu(weights, _threshold(tensors, len(weights.b_enc)))
-            return to_relu(weights)
+            if cfg.peek("activation") is None:
+                return to_relu(weights)
+            raise tensors.fault(f"its activation is {cfg['activation']}, and it holds no threshold")
     raise tensors.fault(f"the activation {cfg['activation']!r} is not one of relu, jumprelu, topk")
 
 
 def _threshold(tensors: Tensors, d_sae: int) -> Tensor:
     """One for each latent, or one for all."""
-    return tensors.take(_THRESHOLD) if tensors.is_scalar(_THRESHOLD) else tensors.take(_THRESHOLD, d_sae)
+    return _open(tensors.take(_THRESHOLD, *(() if tensors.is_scalar(_THRESHOLD) else (d_sae,))), tensors)
 
 
-def _at(found: Found, layers: Iterable[object], cfg: dict[str, Any]) -> Found:
+def _open(threshold: Tensor, tensors: Tensors) -> Tensor:
+    """The same thresholds. Raises `UserError` for one below 0: its project takes no ReLU besides, and lets what is
+    negative through."""
+    if bool((threshold < 0).any()):
+        raise tensors.fault("it has a threshold below 0, so that activations may be negative, which ours never are")
+    return threshold
+
+
+def _at(found: Found, layers: Iterable[object], cfg: Settings) -> Found:
     """The same at the sites that the settings name, in each of these layers."""
     layers, sites = list(layers), [cfg.get(f"feature_{side}_hook") for side in ("input", "output")]
     named = ["+".join(f"blocks.{layer}.{site}" for layer in layers) if site else "" for site in sites]

@@ -8,15 +8,15 @@ weights.
 """
 
 from reprlib import repr as shortened
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from sparselex.convert.fields import Fields
 from sparselex.convert.formats import Files, Format, Found
+from sparselex.convert.settings import Settings
 from sparselex.convert.tensors import Tensors
-from sparselex.convert.weights import Weights, to_jumprelu, to_relu
+from sparselex.convert.weights import Weights, checked, to_jumprelu, to_relu
 from sparselex.dictionaries.encoder import EncoderDictionary
 
 CROSSCODERS = ("CrossCoder", "BatchTopKCrossCoder")
@@ -32,11 +32,13 @@ _ROUNDING = 1e-8
 
 
 FIELDS = Fields(
-    used="dict_class code_normalization_alpha_* code_normalization lm_name submodule_name",
-    harmless="activation_dim dict_size num_layers same_init_for_all_layers norm_init_scale init_with_transpose k "
-    "activation_mean activation_std activation_global_scale target_rms trainer_class wandb_* device layer seed lr "
-    "steps *_steps *_step auxk_alpha threshold_beta top_k_aux l1_penalty mu use_mse_loss normalize_* "
-    "dict_class_kwargs pretrained_ae model_type",
+    used="dict_class code_normalization_alpha_sae code_normalization_alpha_cc code_normalization activation_dim "
+    "dict_size lm_name submodule_name",
+    harmless="num_layers same_init_for_all_layers norm_init_scale init_with_transpose k "
+    # What a site was normalised by is in the weights.
+    "activation_mean activation_std activation_global_scale target_rms normalize_activations trainer_class wandb_name "
+    "device layer seed lr steps warmup_steps resample_steps decay_start threshold_start_step auxk_alpha threshold_beta "
+    "top_k_aux l1_penalty mu use_mse_loss dict_class_kwargs pretrained_ae model_type",
     only={"encoder_layers": (None,), "latent_processor": (None,), "num_decoder_layers": (None,)},
     tensors="k threshold activation_global_scale target_rms",
 )
@@ -46,8 +48,9 @@ def read_crosscoder_learning(files: Files) -> Found:
     """As `push_to_hub` writes it: `model.safetensors`, and the class's arguments in `config.json`."""
     cfg, tensors = files.settings("config.json"), plain_names(files.tensors())
     dictionary = to_crosscoder(cfg, tensors)
-    stated, warnings = FIELDS.review(files.options, cfg, tensors)
-    return Found(dictionary).noting(stated, *warnings)
+    stated, warnings = FIELDS.review(cfg, tensors)
+    found = Found(dictionary, str(cfg.get("lm_name") or ""))
+    return found.at(str(cfg.get("submodule_name") or "")).noting(stated, *warnings)
 
 
 def plain_names(tensors: Tensors) -> Tensors:
@@ -55,7 +58,7 @@ def plain_names(tensors: Tensors) -> Tensors:
     return tensors.without(_COMPILED)
 
 
-def to_crosscoder(cfg: dict[str, Any], tensors: Tensors) -> EncoderDictionary:
+def to_crosscoder(cfg: Settings, tensors: Tensors) -> EncoderDictionary:
     """A ReLU or JumpReLU crosscoder. Raises `UserError` for latents that open at each site by themselves."""
     if "encoder.weight" not in tensors:
         raise tensors.another("it is no crosscoder of dictionary_learning: it holds no 'encoder.weight'")
@@ -63,6 +66,9 @@ def to_crosscoder(cfg: dict[str, Any], tensors: Tensors) -> EncoderDictionary:
         raise tensors.another(f"tensor 'encoder.weight' has shape {list(shape)}, not [any, any, any]")
     encoder = tensors.take("encoder.weight", -1, -1, -1)
     n, d, d_sae = encoder.shape
+    if (kind := cfg.get("dict_class") or CROSSCODERS[0]) not in CROSSCODERS:
+        raise tensors.fault(f"the class {shortened(kind)} is not one of {', '.join(CROSSCODERS)}")
+    cfg.sizes(activation_dim=d, dict_size=d_sae)
     if n < 2:
         raise tensors.fault("it reads one site, and a crosscoder has two or more")
     decoder = tensors.take("decoder.weight", n, d_sae, d)
@@ -81,15 +87,25 @@ def to_crosscoder(cfg: dict[str, Any], tensors: Tensors) -> EncoderDictionary:
         decoder, b_dec = decoder * back[:, None, None], b_dec * back[:, None] + mean
     W_enc, W_dec = encoder.flatten(0, 1), decoder.transpose(0, 1).flatten(1)
     weights = Weights(W_enc, b_enc, W_dec, b_dec.flatten(), part_scales=scales).uncentred()
-    return to_jumprelu(weights, tensors.take("threshold") / norms) if "threshold" in tensors else to_relu(weights)
+    if "threshold" not in tensors:
+        return to_relu(weights)
+    return to_jumprelu(weights, checked(tensors.take("threshold"), tensors, "threshold") / norms)
 
 
-def _norms(cfg: dict[str, Any], tensors: Tensors, decoder: Tensor) -> Tensor:
+def _norms(cfg: Settings, tensors: Tensors, decoder: Tensor) -> Tensor:
     """What an activation is multiplied by before it is compared with a threshold, `[d_sae]`."""
-    name = str(cfg.get("code_normalization") or "CROSSCODER").rpartition(".")[2].upper()
+    said = cfg.get("code_normalization")
+    name = str(said or "CROSSCODER").rpartition(".")[2].upper()
     if name not in _NORMS:
         raise tensors.fault(f"code_normalization is {shortened(name)}, not one of {', '.join(_NORMS)}")
-    kind = int(tensors.take("code_normalization_id")) if "code_normalization_id" in tensors else _NORMS[name]
+    kind = _NORMS[name]
+    if "code_normalization_id" in tensors:
+        kept = tensors.whole("code_normalization_id")
+        if kept != kind and said is not None and "code_normalization" not in cfg.given:
+            raise tensors.fault(f"code_normalization is {name} in the settings and {kept} in the weights")
+        kind = kind if "code_normalization" in cfg.given else kept
+    of_joint = cfg.number("code_normalization_alpha_sae", 1.0)
+    of_together = cfg.number("code_normalization_alpha_cc", 0.1)
     together, joint = decoder.norm(dim=-1).sum(0), decoder.norm(dim=(0, 2))
     match kind:
         case 1:
@@ -97,8 +113,6 @@ def _norms(cfg: dict[str, Any], tensors: Tensors, decoder: Tensor) -> Tensor:
         case 2:
             return joint
         case 3:
-            of_joint = float(cfg.get("code_normalization_alpha_sae", 1.0))
-            of_together = float(cfg.get("code_normalization_alpha_cc", 0.1))
             return of_joint * joint + of_together * together
         case 4:
             return torch.ones_like(joint)

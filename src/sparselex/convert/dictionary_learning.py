@@ -1,13 +1,12 @@
 """dictionary_learning: `ae.pt`, `config.json` with {"trainer": {...}}; columns where we have rows."""
 
-from typing import Any
-
 from sparselex.convert.crosscoder_learning import CROSSCODERS, plain_names, to_crosscoder
 from sparselex.convert.crosscoder_learning import FIELDS as OF_CROSSCODERS
 from sparselex.convert.fields import Fields
 from sparselex.convert.formats import Files, Format, Found
+from sparselex.convert.settings import Settings, count
 from sparselex.convert.tensors import Tensors
-from sparselex.convert.weights import Weights, to_gated, to_jumprelu, to_relu, to_topk
+from sparselex.convert.weights import Weights, checked, to_gated, to_jumprelu, to_relu, to_topk
 from sparselex.dictionaries.encoder import EncoderDictionary
 
 _CLASSES = (
@@ -24,33 +23,35 @@ _CLASSES = (
 FIELDS = Fields(
     used="dict_class k lm_name submodule_name activation_dim dict_size apply_b_dec_to_input",
     # Files are written with biases in the units of raw activations, whatever the factor was in training.
-    harmless="norm_factor layer trainer_class wandb_* device seed lr steps *_steps *_step decay_start *_start *_end "
-    "auxk_alpha threshold_beta top_k_aux group_* l1_penalty sparsity_* initial_sparsity_penalty n_sparsity_updates "
-    "target_l0 bandwidth resample_* warmup_*",
-    tensors="k threshold group_sizes",
+    harmless="norm_factor layer trainer_class wandb_name device seed lr steps warmup_steps sparsity_warmup_steps "
+    "resample_steps decay_start decay_end threshold_start_step auxk_alpha threshold_beta top_k_aux group_fractions "
+    "group_weights group_sizes l1_penalty sparsity_penalty sparsity_function initial_sparsity_penalty "
+    "n_sparsity_updates target_l0 bandwidth",
+    idle={
+        "AutoEncoderTopK": "threshold",
+        "BatchTopKSAE": "k",
+        "MatryoshkaBatchTopKSAE": "k group_sizes",
+    },
 )
 
 
 def read_dictionary_learning(files: Files) -> Found:
     """Raises `UserError` for a class that is not ours."""
     tensors, trainer = files.tensors(), files.settings("config.json", inside="trainer")
-    buffer = files.settings("config.json").get("buffer") or {}
     kind = str(trainer.get("dict_class") or "")
     model_name, place = str(trainer.get("lm_name") or ""), str(trainer.get("submodule_name") or "")
     if kind in CROSSCODERS:
         tensors = plain_names(tensors)
         crosscoder = to_crosscoder(trainer, tensors)
-        stated, warnings = OF_CROSSCODERS.review(files.options, trainer, tensors)
+        stated, warnings = OF_CROSSCODERS.review(trainer, tensors)
         return Found(crosscoder, model_name).at(place).noting(stated, *warnings)
     if kind not in _CLASSES:
         raise tensors.fault(f"the class {kind!r} is not one of {', '.join((*_CLASSES, *CROSSCODERS))}")
     dictionary = _dictionary(kind, trainer, tensors, _weights(kind, tensors))
-    for name, size in (("activation_dim", dictionary.d_in), ("dict_size", dictionary.d_sae)):
-        if trainer.get(name, size) != size:
-            raise tensors.fault(f"{name} is {trainer[name]} in config.json and {size} in the weights")
-    stated, warnings = FIELDS.review(files.options, trainer, tensors)
-    if isinstance(buffer, dict) and buffer.get("ctx_len"):
-        stated |= {"context_size": buffer["ctx_len"]}
+    trainer.sizes(activation_dim=dictionary.d_in, dict_size=dictionary.d_sae)
+    stated, warnings = FIELDS.review(trainer, tensors, kind)
+    if rows := files.settings("config.json").table("buffer").whole("ctx_len"):
+        stated |= {"context_size": rows}
     return Found(dictionary, model_name).at(place).noting(stated, *warnings)
 
 
@@ -66,7 +67,7 @@ def _weights(kind: str, tensors: Tensors) -> Weights:
     return Weights(W_enc, tensors.take(b_enc, d_sae), W_dec, tensors.take(b_dec, d_in))
 
 
-def _dictionary(kind: str, trainer: dict[str, Any], tensors: Tensors, weights: Weights) -> EncoderDictionary:
+def _dictionary(kind: str, trainer: Settings, tensors: Tensors, weights: Weights) -> EncoderDictionary:
     d_sae = len(weights.b_enc)
     match kind:
         case "AutoEncoder":
@@ -74,13 +75,13 @@ def _dictionary(kind: str, trainer: dict[str, Any], tensors: Tensors, weights: W
         case "AutoEncoderNew":  # reads x as it is
             return to_relu(weights.uncentred())
         case "AutoEncoderTopK":
-            return to_topk(weights, trainer.get("k") or int(tensors.take("k")), tensors, by_contribution=False)
+            return to_topk(weights, count(trainer, tensors, "k"), tensors, by_contribution=False)
         case "GatedAutoEncoder":
             return to_gated(weights, tensors.take("r_mag", d_sae), tensors.take("mag_bias", d_sae))
         case "JumpReluAutoEncoder":  # reads x as it is unless it was told to subtract b_dec
-            weights = weights if trainer.get("apply_b_dec_to_input") else weights.uncentred()
-            return to_jumprelu(weights, tensors.take("threshold", d_sae))
-    return to_jumprelu(weights, tensors.take("threshold"))
+            weights = weights if trainer.flag("apply_b_dec_to_input") else weights.uncentred()
+            return to_jumprelu(weights, checked(tensors.take("threshold", d_sae), tensors, "threshold"))
+    return to_jumprelu(weights, checked(tensors.take("threshold"), tensors, "threshold"))
 
 
 DICTIONARY_LEARNING = Format(("config.json", "ae.pt"), read_dictionary_learning, fields=FIELDS)

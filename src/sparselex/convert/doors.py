@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
+from reprlib import repr as shortened
 from typing import Any, NamedTuple
 
 import torch
@@ -19,12 +20,12 @@ from huggingface_hub import snapshot_download
 from pydantic import ValidationError
 
 from sparselex.base.config import first_complaint
-from sparselex.base.errors import UserError
+from sparselex.base.errors import UserError, a
 from sparselex.base.files import flush_all
 from sparselex.base.sites import Hook, Sites
-from sparselex.convert.fields import NOTHING
 from sparselex.convert.formats import Files, Format, Found
 from sparselex.convert.kinds import BareKind
+from sparselex.convert.settings import NOTHING, Settings
 from sparselex.convert.table import BARE_NAME, FORMATS, LAYOUTS
 from sparselex.convert.tensors import AnotherFormatError
 from sparselex.dictionaries.trainable import TrainableDictionary
@@ -93,18 +94,19 @@ def import_dictionary(
     numbers that are not finite.
     """
     path = _local(str(source))
-    asked = Files(path, path, transcoder, kind, dict(options), dict(names))
     fits = [_bare(path, str(source))] if kind else _recognise(path, str(source))
     others: list[UserError] = []
-    for name, files in fits:
+    for name, folder, weights in fits:
         try:
-            return _read(name, asked._replace(folder=files.folder, weights=files.weights))
+            # Anew for each: what one reader looked at, another may not.
+            given = Settings.by_person(weights, options), Settings.by_person(weights, names)
+            return _read(name, Files(folder, weights, transcoder, kind, *given))
         except AnotherFormatError as error:
             others.append(error)
         except UserError as error:
             # The reason why it is not what its name says comes first: it may be that, and damaged.
-            given = " ".join([*(other.given for other in others), error.given])
-            raise UserError(given, error.expected, error.todo) from None
+            said = " ".join([*(other.given for other in others), error.given])
+            raise UserError(said, error.expected, error.todo) from None
     raise others[-1]
 
 
@@ -129,8 +131,29 @@ def _read(name: str, files: Files) -> Imported:
             "weights of a size that float32 can square",
             "fetch it again, or scale the weights down.",
         )
+    _check_used(files, name, dictionary)
     places = found.hooks, found.target, found.said, found.said_target, found.named
     return Imported(dictionary, name, found.model_name, *places, found.stated, found.warnings)
+
+
+def _check_used(files: Files, name: str, dictionary: TrainableDictionary) -> None:
+    """Raise `UserError` for what a person gave and the reader had no use for: a dictionary would be another one than
+    they asked for."""
+    idle = [f"--option {option}={shortened(files.options.peek(option))}" for option in files.options.idle]
+    idle += [f"--map {new}={shortened(files.names.peek(new))}" for new in files.names.idle]
+    if idle:
+        raise UserError(
+            f"{idle[0]} changes nothing: {files.weights} was read as {a(type(dictionary).__name__)} of the format "
+            f"{name}, which does not use it.",
+            "fields and tensors that its reader uses",
+            "leave it out, or say with --kind what the tensors are.",
+        )
+    if files.transcoder and dictionary.is_autoencoder:
+        raise UserError(
+            "A target was named, and the dictionary reconstructs its own input.",
+            "no target, or a transcoder",
+            "leave --target out.",
+        )
 
 
 def export_dictionary(
@@ -181,9 +204,10 @@ def _in_one_line(error: Exception) -> str:
     return (said.splitlines() or [type(error).__name__])[0][:_LONGEST]
 
 
-def _recognise(path: Path, source: str) -> list[tuple[str, Files]]:
-    """The formats that a folder fits, or the folder that a file lies in, the likeliest first, with its weights. Those
-    of common names come last, and where another fits only for files that turn out not to be what their names say."""
+def _recognise(path: Path, source: str) -> list[tuple[str, Path, Path]]:
+    """The formats that a folder fits, or the folder that a file lies in, the likeliest first, with the folder and the
+    file of its weights. Those of common names come last, and where another fits only for files that turn out not to be
+    what their names say."""
     folder, formats = path if path.is_dir() else path.parent, dict[str, Format](FORMATS.items())
     fits = [name for name, form in formats.items() if all(_matches(folder, mark) for mark in form.marks)]
     own = [name for name in fits if not formats[name].last] or fits
@@ -193,10 +217,10 @@ def _recognise(path: Path, source: str) -> list[tuple[str, Files]]:
         raise _unknown_file(path, formats) if path.is_file() else _unknown_folder(source, formats)
     # Given up where there is a choice: it would hide what is wrong with the file that the others found.
     others = [name for name in fits if name not in own and formats[name].last and _is_one(path, formats[name])]
-    return [(name, _files(path, folder, formats[name])) for name in own + others]
+    return [(name, folder, _weights(path, folder, formats[name])) for name in own + others]
 
 
-def _bare(path: Path, source: str) -> tuple[str, Files]:
+def _bare(path: Path, source: str) -> tuple[str, Path, Path]:
     """Tensors by themselves, whatever lies beside them."""
     form: Format = FORMATS.get(BARE_NAME)
     folder = path if path.is_dir() else path.parent
@@ -204,19 +228,19 @@ def _bare(path: Path, source: str) -> tuple[str, Files]:
         raise _unknown_file(path, {BARE_NAME: form})
     if not _matches(folder, form.marks[-1]):
         raise _unknown_folder(source, {BARE_NAME: form})
-    return BARE_NAME, _files(path, folder, form)
+    return BARE_NAME, folder, _weights(path, folder, form)
 
 
 def _is_one(path: Path, form: Format) -> bool:
     return _is_of(path, form.marks[-1]) if path.is_file() else len(_matches(path, form.marks[-1])) == 1
 
 
-def _files(path: Path, folder: Path, form: Format) -> Files:
+def _weights(path: Path, folder: Path, form: Format) -> Path:
     mark = form.marks[-1]
     weights = [path] if path.is_file() and _is_of(path, mark) else _matches(folder, mark)
     if len(weights) > 1:
         raise UserError(f"{folder} holds {len(weights)} dictionaries.", "one", f"give the file, such as {weights[0]}.")
-    return Files(folder, weights[0])
+    return weights[0]
 
 
 def _unknown_file(path: Path, formats: Mapping[str, Format]) -> UserError:

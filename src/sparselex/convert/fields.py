@@ -3,16 +3,19 @@
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from reprlib import repr as shortened
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sparselex.base.errors import UserError
+from sparselex.convert.settings import NOTHING, Settings
 from sparselex.convert.tensors import Tensors, in_short
-
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 _MOST_NAMED, _LONGEST = 12, 200
 """Fields that are listed, and characters of what they state: a stranger wrote them."""
+
+_SAYS_NOTHING: tuple[Any, ...] = (None, False, 0, 0.0, "", [], {})
+
+_STATED = {"prepend_bos": bool, "context_size": int, "dataset": str}
+"""What of the text a file may state."""
 
 Reviewed = tuple[dict[str, Any], tuple[str, ...]]
 """What the settings state of the text, and sentences to be said."""
@@ -40,11 +43,17 @@ class Fields(NamedTuple):
     tensors: str = ""
     """Tensors that change no code and no reconstruction."""
 
-    def review(
-        self, given: Mapping[str, Any], cfg: Mapping[str, Any], tensors: Tensors
-    ) -> tuple[dict[str, Any], tuple[str, ...]]:
+    idle: Mapping[str, str] = NOTHING
+    """Settings and tensors that change nothing in dictionaries of one type, which others use: by what is to be said of
+    such a dictionary."""
+
+    def is_harmless(self, name: str) -> bool:
+        """Whether a setting changes no code and no reconstruction."""
+        return _matches(name, self.harmless.split())
+
+    def review(self, cfg: Settings, tensors: Tensors, *types: str) -> Reviewed:
         """What the settings state of the text, and a sentence on each that was left out; to be called when the reader
-        has taken what it uses. `given` are the fields that the person gave.
+        has taken what it uses. `types` are those of `idle` that the dictionary is of.
 
         Raises `UserError` for a value that changes numbers in a way that is not read, and for a field that the person
         gave and this format does not have.
@@ -57,24 +66,59 @@ class Fields(NamedTuple):
             for name, nothing in self.warned.items()
             if name in cfg and not _among(cfg[name], nothing)
         ]
-        known = [*f"{self.used} {self.harmless}".split(), *self.only, *self.warned, *self.stated]
-        unknown = [name for name in cfg if not _matches(name, known)]
-        if strange := [name for name in unknown if name in given]:
-            raise UserError(
-                f"--option {strange[0]} is no field of this format.",
-                "one of " + ", ".join(sorted(set(known))),
-                "correct the name, or leave it out.",
-            )
-        if unknown:
-            told = [f"{in_short(name)}={shortened(cfg[name])}" for name in unknown]
-            warnings.append(f"fields of the settings that are not known here were left out: {_listed(told)}")
-        if left := [name for name in tensors.left if not _matches(name, self.tensors.split())]:
+        idle = " ".join(self.idle.get(name, "") for name in types).split()
+        warnings += [*tensors.notes, *self._unknown(cfg), *self._unused(cfg, idle)]
+        if left := [name for name in tensors.left if not _matches(name, [*self.tensors.split(), *idle])]:
             warnings.append(
                 f"tensors that have no use here were left out: {_listed([in_short(name) for name in left])}"
             )
-        stated = {ours: cfg[name] for name, ours in self.stated.items() if isinstance(cfg.get(name), bool | int | str)}
-        short = {name: value[:_LONGEST] if isinstance(value, str) else value for name, value in stated.items()}
-        return short, tuple(warnings)
+        stated, told = self._stated(cfg)
+        return stated, (*warnings, *told)
+
+    def _unknown(self, cfg: Settings) -> list[str]:
+        known = [*f"{self.used} {self.harmless}".split(), *self.only, *self.warned, *self.stated]
+        unknown = [name for name in cfg if not _matches(name, known)]
+        if strange := [name for name in unknown if name in cfg.given]:
+            raise UserError(
+                f"--option {strange[0]} is no field of this format.",
+                "one of " + ", ".join(sorted({*self.used.split(), *self.only, *self.warned, *self.stated})),
+                "correct the name, or leave it out.",
+            )
+        if not unknown:
+            return []
+        return [f"fields of the settings that are not known here were left out: {_told(cfg, unknown)}"]
+
+    def _unused(self, cfg: Settings, idle: list[str]) -> list[str]:
+        """What the files say and a dictionary of this type does not have; what a person says so is refused at the
+        door."""
+        unused = [
+            name
+            for name in cfg
+            if _matches(name, self.used.split())
+            and name not in cfg.asked | cfg.given
+            and not _among(cfg.peek(name), _SAYS_NOTHING)
+            and not _matches(name, idle)
+        ]
+        if not unused:
+            return []
+        return [
+            f"fields of the settings without a use in a dictionary of this type were left out: {_told(cfg, unused)}"
+        ]
+
+    def _stated(self, cfg: Settings) -> Reviewed:
+        stated: dict[str, Any] = {}
+        told = []
+        for name, ours in self.stated.items():
+            value = cfg.get(name)
+            if isinstance(value, _STATED[ours]) and (ours == "prepend_bos" or not isinstance(value, bool)):
+                stated[ours] = value[:_LONGEST] if isinstance(value, str) else value
+            elif value is not None:
+                told.append(f"{name} is {shortened(value)}, which says nothing of the text")
+        return stated, tuple(told)
+
+
+def _told(cfg: Settings, names: list[str]) -> str:
+    return _listed([f"{in_short(name)}={shortened(cfg.peek(name))}" for name in names])
 
 
 def _among(value: Any, values: tuple[Any, ...]) -> bool:

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook, Sites, hooks_of
-from sparselex.convert.fields import NOTHING, Fields
+from sparselex.convert.fields import Fields
 from sparselex.convert.kinds import BareKind
 from sparselex.convert.places import place_here
+from sparselex.convert.settings import NOTHING, Settings
 from sparselex.convert.tensors import Tensors, read_settings, read_tensors
 from sparselex.dictionaries.trainable import TrainableDictionary
 
@@ -20,19 +21,21 @@ class Files(NamedTuple):
     weights: Path
     """The file with the tensors; settings lie beside it."""
 
-    transcoder: bool = False
+    transcoder: bool
     """Whether the person says that it writes another site than it reads."""
 
-    kind: BareKind | None = None
+    kind: BareKind | None
     """The type that the person says bare tensors are of."""
 
-    options: Mapping[str, Any] = NOTHING
-    """Fields that the person gives in place of those of the settings, or beside them."""
+    options: Settings
+    """Fields that the person gives in place of those of the settings, or beside them. One that no reader looks at is
+    refused at the door."""
 
-    names: Mapping[str, str] = NOTHING
-    """Tensors that the person calls by another name: the name that is looked for, and the one in the file."""
+    names: Settings
+    """Tensors that the person calls by another name: the name that is looked for, and the one in the file. So is one
+    that no reader asks for."""
 
-    def settings(self, name: str, *, inside: str = "", needed: bool = True) -> dict[str, Any]:
+    def settings(self, name: str, *, inside: str = "", needed: bool = True) -> Settings:
         """The settings in the file `name`, or in the table `inside` it, with what the person gives over them; nothing
         but that where they are not needed and there is no such file. Raises `UserError` for a file that is none."""
         path = self.folder / name
@@ -43,11 +46,15 @@ class Files(NamedTuple):
                 raise UserError(
                     f"{path} has no table {inside!r}.", "the settings as their project writes them", "fetch it again."
                 )
-        return values | dict(self.options)
+        return self.options.over(path, values)
 
     def tensors(self) -> Tensors:
         """The tensors of the weights' file, by the names that the person gives them."""
-        return read_tensors(self.weights).renamed(self.names)
+        return self.renamed(read_tensors(self.weights))
+
+    def renamed(self, tensors: Tensors) -> Tensors:
+        """The same by the names that the person gives them."""
+        return tensors.renamed({name: self.names.peek(name) for name in self.names}, self.names.asked)
 
 
 class Found(NamedTuple):

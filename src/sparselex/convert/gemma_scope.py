@@ -4,10 +4,12 @@ unscaled."""
 import re
 from reprlib import repr as shortened
 
+from torch import Tensor
+
 from sparselex.convert.fields import Fields
 from sparselex.convert.formats import Files, Format, Found
 from sparselex.convert.tensors import Tensors
-from sparselex.convert.weights import Weights, to_jumprelu
+from sparselex.convert.weights import Weights, checked, to_jumprelu
 
 FIELDS = Fields(
     used="architecture hf_hook_point_in hf_hook_point_out model_name affine_connection type",
@@ -31,8 +33,8 @@ def read_gemma_scope(files: Files) -> Found:
     tensors = files.tensors()
     names = {ours: ours for ours in ("W_enc", "b_enc", "W_dec", "b_dec")}
     weights = _weights(tensors, names, files.transcoder or kind == "transcoders")
-    dictionary = to_jumprelu(weights.uncentred(), tensors.take("threshold", len(weights.b_enc)))
-    stated, warnings = Fields().review(files.options, files.options, tensors)
+    dictionary = to_jumprelu(weights.uncentred(), _threshold(tensors, len(weights.b_enc)))
+    stated, warnings = Fields().review(files.options, tensors)
     hook = f"blocks.{layer[1]}.{_SITES[kind]}" if layer and kind in _SITES else ""
     return Found(dictionary).at(hook).noting(stated, *warnings)
 
@@ -50,7 +52,7 @@ def read_gemma_scope_2(files: Files) -> Found:
     skip, kind = "affine_skip_connection" in tensors, cfg.get("type") or "sae"
     if kind not in ("sae", "transcoder"):
         raise tensors.fault(f"the type {shortened(kind)} is not sae or transcoder")
-    if cfg.get("affine_connection") and not skip:
+    if cfg.flag("affine_connection") and not skip:
         raise tensors.fault("its settings say that it has an affine connection, and the weights have none")
     named = any(part.startswith("transcoder") for part in files.folder.absolute().parts[-2:])
     transcoder = files.transcoder or skip or named or kind == "transcoder" or (target != "" and target != hook)
@@ -59,8 +61,8 @@ def read_gemma_scope_2(files: Files) -> Found:
     if skip:
         shape = weights.W_enc.shape[0], weights.W_dec.shape[1]
         weights = weights._replace(W_skip=tensors.take("affine_skip_connection", *shape).T)
-    dictionary = to_jumprelu(weights.uncentred(), tensors.take("threshold", len(weights.b_enc)))
-    stated, warnings = FIELDS.review(files.options, cfg, tensors)
+    dictionary = to_jumprelu(weights.uncentred(), _threshold(tensors, len(weights.b_enc)))
+    stated, warnings = FIELDS.review(cfg, tensors)
     found = Found(dictionary, str(cfg.get("model_name") or ""))
     return found.at(hook, target if transcoder else "").noting(stated, *warnings)
 
@@ -74,6 +76,10 @@ def _weights(tensors: Tensors, names: dict[str, str], transcoder: bool) -> Weigh
         raise tensors.fault(f"it reads width {d_in} and writes width {d_out}: a transcoder, whose target must be named")
     b_enc, b_dec = tensors.take(names["b_enc"], d_sae), tensors.take(names["b_dec"], d_out)
     return Weights(W_enc, b_enc, W_dec, b_dec, transcoder=transcoder)
+
+
+def _threshold(tensors: Tensors, d_sae: int) -> Tensor:
+    return checked(tensors.take("threshold", d_sae), tensors, "threshold")
 
 
 GEMMA_SCOPE = Format(("params.npz",), read_gemma_scope)

@@ -2,16 +2,24 @@
 `pre_bias`."""
 
 from reprlib import repr as shortened
-from typing import Any
 
 from sparselex.convert.fields import Fields
 from sparselex.convert.formats import Files, Format, Found
+from sparselex.convert.settings import Settings
 from sparselex.convert.tensors import Tensors
 from sparselex.convert.weights import Weights, to_relu, to_topk
 from sparselex.dictionaries.encoder import EncoderDictionary
 
 FIELDS = Fields(used="activation activation_state_dict normalize", tensors="stats_last_nonzero")
 """Of what lies beside the tensors: there is no file of settings."""
+
+_STATE = Fields(used="k postact_fn")
+"""What `activation_state_dict` holds."""
+
+_OTHERS = ("k", "top_k", "topk", "cfg", "config", "architecture", "threshold", "log_threshold")
+"""What files of others have that call their biases likewise; here k stands in `activation_state_dict`."""
+
+_SETTINGS = ("config.json", "cfg.json")
 
 
 def read_openai(files: Files) -> Found:
@@ -22,10 +30,14 @@ def read_openai(files: Files) -> Found:
     there, is taken at its word.
     """
     tensors = files.tensors()
-    tensors.plain.update(files.options)
+    cfg = files.options.over(files.weights, tensors.plain)
     if "pre_bias" not in tensors or "latent_bias" not in tensors:
         raise tensors.another("it is not OpenAI's: it holds no 'pre_bias' and 'latent_bias'")
-    activation = tensors.plain.get("activation", "ReLU")
+    if others := [name for name in _OTHERS if name in cfg or name in tensors]:
+        raise tensors.another(f"it is not OpenAI's, whose files state no {others[0]} beside their tensors")
+    if beside := [name for name in _SETTINGS if (files.folder / name).is_file()]:
+        raise tensors.another(f"it is not OpenAI's, whose files have no {beside[0]} beside them")
+    activation = cfg.get("activation") or "ReLU"
     if activation not in ("ReLU", "TopK"):
         raise tensors.fault(f"the activation {shortened(activation)} is not ReLU or TopK")
     encoder = tensors.take("encoder.weight", -1, -1)
@@ -35,24 +47,28 @@ def read_openai(files: Files) -> Found:
         tensors.take("latent_bias", d_sae),
         tensors.take("decoder.weight", d_in, d_sae).T,
         tensors.take("pre_bias", d_in),
-        token_norm="layer" if _choice(tensors, "normalize", activation == "TopK") else "none",
+        token_norm="layer" if _normalises(cfg, tensors, activation == "TopK") else "none",
     )
     if activation == "ReLU":
-        return _found(files, tensors, to_relu(weights))
-    state = tensors.plain.get("activation_state_dict") or {}
+        return _found(cfg, tensors, to_relu(weights))
+    state = cfg.table("activation_state_dict")
     if state.get("postact_fn", "ReLU") != "ReLU":
         raise tensors.fault(f"the activation after TopK is {shortened(state['postact_fn'])}, not ReLU")
-    return _found(files, tensors, to_topk(weights, state.get("k"), tensors, by_contribution=False))
+    dictionary = to_topk(weights, state.whole("k"), tensors, by_contribution=False)
+    _, warnings = _STATE.review(state, Tensors(files.weights, {}))
+    return _found(cfg, tensors, dictionary).noting({}, *warnings)
 
 
-def _found(files: Files, tensors: Tensors, dictionary: EncoderDictionary) -> Found:
-    stated, warnings = FIELDS.review(files.options, tensors.plain, tensors)
+def _found(cfg: Settings, tensors: Tensors, dictionary: EncoderDictionary) -> Found:
+    stated, warnings = FIELDS.review(cfg, tensors)
     return Found(dictionary).noting(stated, *warnings)
 
 
-def _choice(tensors: Tensors, name: str, default: bool) -> bool:
-    value: Any = bool(tensors.take(name)) if name in tensors else tensors.plain.get(name, default)
-    return bool(value)
+def _normalises(cfg: Settings, tensors: Tensors, default: bool) -> bool:
+    """Whether it normalises each token, by the entry `normalize`, which may be a tensor."""
+    if "normalize" in tensors and "normalize" not in cfg.given:
+        return tensors.flag("normalize")
+    return cfg.flag("normalize", default)
 
 
 OPENAI = Format(("*.pt",), read_openai, fields=FIELDS, last=True)

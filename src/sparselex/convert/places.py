@@ -1,6 +1,11 @@
 """Places in a model as the files of other projects name them: by modules, or by words and a layer's number."""
 
 import re
+from reprlib import repr as shortened
+
+from sparselex.base.errors import UserError
+from sparselex.base.sites import Hook
+from sparselex.convert.settings import Settings
 
 _LAYERS = r"(?:model\.|language_model\.|transformer\.|gpt_neox\.|base_model\.|decoder\.)*(?:layers|h|blocks)\.(\d+)"
 """The list of blocks in the modules of models, by its path from any place above."""
@@ -35,6 +40,27 @@ def _one(name: str) -> str:
     if (match := re.fullmatch(r"(\w+?)_layer_?(\d+)", name)) and match[1] in _WORDS:
         return f"blocks.{match[2]}.{_WORDS[match[1]]}"
     return name
+
+
+def head_of(cfg: Settings, hook: str) -> int | None:
+    """The one head that is read at `hook`; None for all. Raises `UserError` for a number that is none, and where none
+    of our hooks or several are read."""
+    head = cfg.agreed("hook_head_index", "hook_point_head_index")
+    if head is None:
+        return None
+    if type(head) is not int or head < 0:
+        raise cfg.fault(f"hook_head_index is {shortened(head)}, which is no number of a head")
+    if "+" in hook:
+        raise cfg.fault(f"hook_head_index is {head}, and it reads several places ({hook})")
+    try:
+        named = Hook(hook).head
+    except UserError:
+        raise cfg.fault(
+            f"hook_head_index is {head}, and the place {shortened(hook)} is no hook that has heads"
+        ) from None
+    if named not in (None, head):
+        raise cfg.fault(f"hook_head_index is {head}, and the place is {hook}")
+    return head
 
 
 def module_paths(name: str) -> list[str]:

@@ -1,7 +1,6 @@
 """SAELens 6 and older: `cfg.json`, `sae_weights.safetensors`, rows as ours."""
 
 from pathlib import Path
-from reprlib import repr as shortened
 from typing import Any, NamedTuple
 
 import torch
@@ -9,10 +8,12 @@ from torch import Tensor
 
 from sparselex.base.files import write_json
 from sparselex.base.sites import Sites
-from sparselex.convert.fields import Fields
 from sparselex.convert.formats import Files, Format, Found
+from sparselex.convert.places import head_of
+from sparselex.convert.saelens_fields import ACTIVATION, FACTORS, FIELDS, MODEL_FIELDS
+from sparselex.convert.settings import Settings
 from sparselex.convert.tensors import Tensors, write_safetensors
-from sparselex.convert.weights import Weights, to_gated, to_jumprelu, to_relu, to_topk, unfit
+from sparselex.convert.weights import Weights, checked, to_gated, to_jumprelu, to_relu, to_topk, unfit
 from sparselex.dictionaries.encoder import EncoderDictionary
 from sparselex.dictionaries.files import (
     SAELENS_CONFIG,
@@ -47,35 +48,6 @@ _UNIT = 1e-6
 """Norms that differ from 1 by less are 1 but for rounding."""
 
 
-FIELDS = Fields(
-    used="architecture activation_fn activation_fn_str activation_fn_kwargs d_in d_out d_sae k apply_b_dec_to_input "
-    "normalize_activations reshape_activations rescale_acts_by_decoder_norm finetuning_scaling_factor metadata "
-    "residual_threshold max_iterations stop_on_duplicate_support model_name hook_name hook_point hook_name_out "
-    "hook_head_index hook_point_head_index model_from_pretrained_kwargs",
-    harmless="dtype device hook_layer hook_point_layer hook_layer_out hook_point_eval hook_eval hf_hook_name "
-    "sae_lens_version sae_lens_training_version neuronpedia_id model_class_name model_kwargs dataset_trust_remote_code "
-    "exclude_special_tokens disable_concat_sequences sequence_separator_token streaming is_dataset_tokenized "
-    "use_cached_activations cached_activations_path from_pretrained_path n_batches_in_buffer store_batch_size* "
-    "training_tokens finetuning_* b_dec_init_method expansion_factor normalize_sae_decoder noise_scale "
-    "decoder_orthogonal_init decoder_heuristic_init* decoder_init_norm init_encoder_as_decoder_transpose "
-    "act_store_device seed autocast* compile_* llm_* sae_compilation_mode train_batch_size* adam_beta* "
-    "mse_loss_normalization l1_* lp_norm l0_* scale_sparsity_penalty_by_decoder_norm lr lr_* n_restart_cycles "
-    "use_ghost_grads feature_sampling_* dead_feature_* n_eval_* eval_* log_* wandb_* run_name verbose resume "
-    "n_checkpoints checkpoint_path output_path save_path save_final_checkpoint jumprelu_* pre_act_loss_coefficient "
-    "aux_loss_coefficient use_sparse_activations topk_threshold_lr k_aux matryoshka_widths use_matryoshka_aux_loss "
-    "use_error_term total_training_samples logger",
-    warned={"seqpos_slice": (None, [None], [None, None])},
-    stated={"prepend_bos": "prepend_bos", "context_size": "context_size", "dataset_path": "dataset"},
-)
-
-_MODEL_FIELDS = Fields(
-    used="center_writing_weights fold_ln fold_value_biases refactor_factored_attn_matrices",
-    harmless="n_devices device device_map dtype torch_dtype center_unembed default_padding_side move_to_device "
-    "low_cpu_mem_usage trust_remote_code cache_dir local_files_only token first_n_layers attn_implementation",
-    warned={"checkpoint_index": (None,), "checkpoint_value": (None,), "revision": (None, "main")},
-)
-"""What TransformerLens is asked for when it loads the model (`model_from_pretrained_kwargs`)."""
-
 _IN_STREAM = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out")
 """Sites that hold what weights write into the residual stream, all of which `center_writing_weights` centres."""
 
@@ -90,13 +62,13 @@ _CHANGED_BY = {
 def read_saelens(files: Files) -> Found:
     """Raises `UserError` for an architecture that is not ours, and for inputs it changes in ways that are not in the
     weights."""
-    cfg, tensors = files.settings(SAELENS_CONFIG), files.tensors()
-    about = cfg | (cfg.get("metadata") or {}) | dict(files.options)
-    names = (about.get("model_name"), about.get("hook_name") or about.get("hook_point"), about.get("hook_name_out"))
-    model_name, hook, target = (str(name or "") for name in names)
+    top, tensors = files.settings(SAELENS_CONFIG), files.tensors()
+    about = cfg = top.beside(top.get("metadata"))
     kind = _kind(cfg, tensors)
-    target = target if kind in _TRANSCODERS else ""
-    place, place_out = name_here(hook, _head(about, hook, tensors)), name_here(target)
+    hook = str(about.agreed("hook_name", "hook_point") or "")
+    target = str(about.get("hook_name_out") or "") if kind in _TRANSCODERS else ""
+    model_name = str(about.get("model_name") or "")
+    place, place_out = name_here(hook, head_of(about, hook)), name_here(target)
     changed = _of_model(about, tensors, (place, place_out), transcoder=kind in _TRANSCODERS)
     if kind == "matching_pursuit":
         if changed.centred:
@@ -107,7 +79,7 @@ def read_saelens(files: Files) -> Found:
             _centred(_token_norm(cfg, tensors, kind), tensors) if changed.centred else _token_norm(cfg, tensors, kind)
         )
         dictionary = _dictionary(cfg, tensors, kind, _weights(cfg, tensors, kind)._replace(token_norm=norm))
-    stated, warnings = FIELDS.review(files.options, about, tensors)
+    stated, warnings = FIELDS.review(cfg, tensors, kind)
     found = Found(dictionary, model_name).at(place, place_out, named=(hook, target))
     return found.noting(stated, *changed.warnings, *warnings)
 
@@ -124,21 +96,19 @@ class _OfModel(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def _of_model(about: dict[str, Any], tensors: Tensors, places: tuple[str, str], *, transcoder: bool) -> _OfModel:
+def _of_model(about: Settings, tensors: Tensors, places: tuple[str, str], *, transcoder: bool) -> _OfModel:
     """Raises `UserError` for changes of the model that change the values at these places and cannot be made up for."""
-    kwargs = about.get("model_from_pretrained_kwargs") or {}
-    if not isinstance(kwargs, dict):
-        raise tensors.fault("its model_from_pretrained_kwargs are no table")
+    kwargs = about.table("model_from_pretrained_kwargs")
     sites = [
         name.partition(".")[2].partition(".")[2].partition(":")[0] for place in places for name in place.split("+")
     ]
     for name, changed in _CHANGED_BY.items():
-        if kwargs.get(name) and any(site in changed or "ln" in site for site in sites):
+        if kwargs.flag(name) and any(site in changed or "ln" in site for site in sites):
             raise tensors.fault(f"it was trained on a model with {name}, which changes the values of {places[0]}")
-    _, warnings = _MODEL_FIELDS.review({}, kwargs, Tensors(tensors.path, {}))
+    _, warnings = MODEL_FIELDS.review(kwargs, Tensors(tensors.path, {}))
     warnings = tuple(f"model_from_pretrained_kwargs: {warning}" for warning in warnings)
     inside = [site in _IN_STREAM for site in sites if site]
-    if not kwargs.get("center_writing_weights") or not (any(inside) or not places[0]):
+    if not kwargs.flag("center_writing_weights") or not (any(inside) or not places[0]):
         return _OfModel(False, warnings)
     if transcoder:
         raise tensors.fault("it is a transcoder on a stream that was centred (center_writing_weights)")
@@ -157,21 +127,9 @@ def _centred(norm: TokenNorm, tensors: Tensors) -> TokenNorm:
     return "mean" if norm == "none" else norm  # a layer norm takes the mean out itself
 
 
-def _head(about: dict[str, Any], hook: str, tensors: Tensors) -> int | None:
-    """The one head that is read. Raises `UserError` for a number that is none, and where a place has no heads."""
-    head = about.get("hook_head_index", about.get("hook_point_head_index"))
-    if head is None:
-        return None
-    if type(head) is not int or head < 0:
-        raise tensors.fault(f"hook_head_index is {shortened(head)}, which is no number of a head")
-    if "+" in hook:
-        raise tensors.fault(f"hook_head_index is {head}, and it reads several places ({hook})")
-    return head
-
-
-def _kind(cfg: dict[str, Any], tensors: Tensors) -> str:
+def _kind(cfg: Settings, tensors: Tensors) -> str:
     kind = str(cfg.get("architecture") or "standard")
-    activation = str(cfg.get("activation_fn_str") or cfg.get("activation_fn") or "relu")
+    activation = str(cfg.agreed("activation_fn_str", "activation_fn") or "relu")
     if kind == "temporal":
         raise tensors.fault(
             "the architecture 'temporal' predicts a token from those before it by attention, and our types code each "
@@ -179,14 +137,14 @@ def _kind(cfg: dict[str, Any], tensors: Tensors) -> str:
         )
     if kind not in _ARCHITECTURES:
         raise tensors.fault(f"the architecture {kind!r} is not one of {', '.join(_ARCHITECTURES)}")
-    if kind != "standard" or activation == "relu":
+    if activation in ("relu", kind):
         return kind
-    if activation == "topk":  # as versions before 6 say it
+    if activation == "topk" and kind == "standard":  # as versions before 6 say it
         return "topk"
-    raise tensors.fault(f"the activation {activation!r} is not relu or topk")
+    raise tensors.fault(f"the activation {activation!r} is not relu or topk, as the architecture {kind} would have it")
 
 
-def _token_norm(cfg: dict[str, Any], tensors: Tensors, kind: str) -> TokenNorm:
+def _token_norm(cfg: Settings, tensors: Tensors, kind: str) -> TokenNorm:
     """Raises `UserError` for other changes of the input, which are not in the weights."""
     if cfg.get("reshape_activations", "none") not in ("none", OF_HEADS, None):
         raise tensors.fault(f"it reshapes its inputs ({cfg['reshape_activations']}), which we do not do")
@@ -201,17 +159,22 @@ def _token_norm(cfg: dict[str, Any], tensors: Tensors, kind: str) -> TokenNorm:
     return ours
 
 
-def _weights(cfg: dict[str, Any], tensors: Tensors, kind: str) -> Weights:
+def _weights(cfg: Settings, tensors: Tensors, kind: str) -> Weights:
     """Weights as they lie there, whether or not inputs are centred."""
     transcoder = kind in _TRANSCODERS
     W_enc = tensors.take("W_enc", -1, -1)
     d_in, d_sae = W_enc.shape
     W_dec = tensors.take("W_dec", d_sae, -1 if transcoder else d_in)
     d_out = W_dec.shape[1]
-    _check_sizes(cfg, tensors, d_in=d_in, d_sae=d_sae, **({"d_out": d_out} if transcoder else {}))
-    for name in ("scaling_factor", "finetuning_scaling_factor"):  # before version 6: activations are multiplied by it
+    cfg.sizes(d_in=d_in, d_sae=d_sae, d_out=d_out)
+    finetuned = cfg.flag("finetuning_scaling_factor")
+    if finetuned and not any(name in tensors for name in FACTORS):
+        raise tensors.fault("its settings say finetuning_scaling_factor, and it holds no factors of the activations")
+    if all(name in tensors for name in FACTORS):
+        raise tensors.fault(f"it holds factors of the activations twice, {' and '.join(FACTORS)}")
+    for name in FACTORS:
         if name in tensors:
-            W_dec = W_dec * _finetuned(cfg, tensors.take(name, d_sae), tensors)[:, None]
+            W_dec = W_dec * _finetuned(finetuned, tensors.take(name, d_sae), tensors)[:, None]
     if "skip" not in kind:
         tensors.refuse("W_skip")
     return Weights(
@@ -224,46 +187,55 @@ def _weights(cfg: dict[str, Any], tensors: Tensors, kind: str) -> Weights:
     )
 
 
-def _finetuned(cfg: dict[str, Any], factors: Tensor, tensors: Tensors) -> Tensor:
-    """Factors of the activations. Its project refuses a file that has some and says that it has none."""
-    if cfg.get("finetuning_scaling_factor") is False and bool((factors != 1).any()):
-        raise tensors.fault("it holds factors of the activations, and its settings say finetuning_scaling_factor=false")
+def _finetuned(stated: bool, factors: Tensor, tensors: Tensors) -> Tensor:
+    """Factors of the activations. Its project refuses a file that has some and does not say so."""
+    if not stated and bool((factors != 1).any()):
+        raise tensors.fault(
+            "it holds factors of the activations, and its settings do not say finetuning_scaling_factor "
+            "(--option finetuning_scaling_factor=true takes them)"
+        )
     return factors
 
 
-def _check_sizes(cfg: dict[str, Any], tensors: Tensors, **sizes: int) -> None:
-    for name, size in sizes.items():
-        if cfg.get(name, size) != size:
-            raise tensors.fault(f"{name} is {cfg[name]} in cfg.json and {size} in the weights")
-
-
-def _dictionary(cfg: dict[str, Any], tensors: Tensors, kind: str, weights: Weights) -> EncoderDictionary:
+def _dictionary(cfg: Settings, tensors: Tensors, kind: str, weights: Weights) -> EncoderDictionary:
     d_sae = len(weights.b_enc)
     shift = torch.zeros(d_sae)
-    if not weights.transcoder and not cfg.get("apply_b_dec_to_input", True):
+    if not weights.transcoder and not cfg.flag("apply_b_dec_to_input", True):
         shift = weights.b_dec @ weights.W_enc
         weights = weights.uncentred()
     match _TRANSCODERS.get(kind, kind):
         case "standard":
             return to_relu(weights)
         case "jumprelu":
-            return to_jumprelu(weights, tensors.take("threshold", d_sae))
+            return to_jumprelu(weights, checked(tensors.take("threshold", d_sae), tensors, "threshold"))
         case "batchtopk" | "matryoshka_batchtopk":
-            cut = tensors.take("topk_threshold")
+            cut = checked(tensors.take("topk_threshold"), tensors, "topk_threshold")
             # Scores are contributions where activations are rescaled by decoder norms, else activations.
-            norms = weights.W_dec.norm(dim=-1) if cfg.get("rescale_acts_by_decoder_norm", True) else torch.ones(d_sae)
+            norms = weights.W_dec.norm(dim=-1) if cfg.flag("rescale_acts_by_decoder_norm", True) else torch.ones(d_sae)
             return to_jumprelu(weights, cut / norms)
         case "topk" | "abstopk":
-            k = cfg.get("k") or (cfg.get("activation_fn_kwargs") or {}).get("k")
-            by_contribution = cfg.get("rescale_acts_by_decoder_norm", False)
-            return to_topk(weights, k, tensors, by_contribution=by_contribution, signed=kind == "abstopk")
+            by_contribution = cfg.flag("rescale_acts_by_decoder_norm")
+            return to_topk(
+                weights, _k(cfg, tensors), tensors, by_contribution=by_contribution, signed=kind == "abstopk"
+            )
         case "gated":
             r_mag, b_mag = tensors.take("r_mag", d_sae), tensors.take("b_mag", d_sae)
             return to_gated(weights, r_mag, b_mag + r_mag.exp() * shift)
     raise AssertionError(f"{kind} has a name and no reader")
 
 
-def _matching_pursuit(cfg: dict[str, Any], tensors: Tensors) -> MatchingPursuit:
+def _k(cfg: Settings, tensors: Tensors) -> int | None:
+    """How many latents are kept, by the settings or what they give to the activation."""
+    kwargs = cfg.table("activation_fn_kwargs")
+    k, of_activation = cfg.whole("k"), kwargs.whole("k")
+    _, told = ACTIVATION.review(kwargs, Tensors(tensors.path, {}))
+    tensors.notes += [f"activation_fn_kwargs: {said}" for said in told]
+    if k and of_activation and k != of_activation and "k" not in cfg.given:
+        raise tensors.fault(f"k is {k} in the settings and {of_activation} in their activation_fn_kwargs")
+    return k or of_activation
+
+
+def _matching_pursuit(cfg: Settings, tensors: Tensors) -> MatchingPursuit:
     """Its steps take products with the rows as they are, and end by the length of what is left, in raw units."""
     if _token_norm(cfg, tensors, kind="matching_pursuit") != "none":
         raise tensors.fault(
@@ -271,23 +243,24 @@ def _matching_pursuit(cfg: dict[str, Any], tensors: Tensors) -> MatchingPursuit:
         )
     W_dec = tensors.take("W_dec", -1, -1)
     d_sae, d_in = W_dec.shape
-    _check_sizes(cfg, tensors, d_in=d_in, d_sae=d_sae)
+    cfg.sizes(d_in=d_in, d_sae=d_sae, d_out=d_in)
     norms = W_dec.norm(dim=-1)
-    n_steps = d_in if cfg.get("max_iterations") is None else int(cfg["max_iterations"])
+    most = cfg.whole("max_iterations")
+    n_steps = d_in if most is None else most
     if n_steps < 1:
         raise tensors.fault(f"max_iterations is {n_steps}")
     values = {
         "d_in": d_in,
         "d_sae": d_sae,
         "k": n_steps,
-        "stop_left": max(0.0, float(cfg.get("residual_threshold", 0.01))),
-        "stop_at_repeat": bool(cfg.get("stop_on_duplicate_support", True)),
+        "stop_left": max(0.0, cfg.number("residual_threshold", 0.01)),
+        "stop_at_repeat": cfg.flag("stop_on_duplicate_support", True),
         "step": "projection" if bool((norms - 1).abs().max() < _UNIT) else "product",
     }
     dictionary = MatchingPursuit(MatchingPursuitConfig.model_validate(values))
     with torch.no_grad():
         dictionary.W_dec.copy_(W_dec)
-        if cfg.get("apply_b_dec_to_input", True):  # else it is not added either
+        if cfg.flag("apply_b_dec_to_input", True):  # else it is not added either
             dictionary.b_dec.copy_(tensors.take("b_dec", d_in))
     return dictionary
 

@@ -24,18 +24,16 @@ FIELDS = Fields(
 def read_sparsify(files: Files) -> Found:
     """Raises `UserError` for another activation than topk, and for a skip connection past an autoencoder."""
     cfg, tensors = files.settings(SAELENS_CONFIG), files.tensors()
-    if cfg.get("activation", "topk") != "topk" or cfg.get("signed"):
+    if cfg.get("activation", "topk") != "topk" or cfg.flag("signed"):
         raise tensors.fault(f"the activation {cfg.get('activation', 'signed topk')!r} is not topk")
-    transcoder, skip = bool(cfg.get("transcode")), bool(cfg.get("skip_connection"))
+    transcoder, skip = cfg.flag("transcode"), cfg.flag("skip_connection")
     if skip and not transcoder:
         raise tensors.fault("it is an autoencoder with a skip connection, which may copy its input; ours have none")
     if not skip:
         tensors.refuse("W_skip")
     encoder = tensors.take("encoder.weight", -1, -1)
     d_sae, d_in = encoder.shape
-    for name, size in (("d_in", d_in), ("num_latents", d_sae)):
-        if cfg.get(name) not in (None, 0, size):  # without a number of latents there is the expansion
-            raise tensors.fault(f"{name} is {cfg[name]} in cfg.json and {size} in the weights")
+    cfg.sizes(d_in=d_in, num_latents=d_sae)
     weights = Weights(
         encoder.T,
         tensors.take("encoder.bias", d_sae),
@@ -44,8 +42,8 @@ def read_sparsify(files: Files) -> Found:
         transcoder=transcoder,
         W_skip=tensors.take("W_skip", d_in, d_in) if skip else None,
     )
-    dictionary = to_topk(weights, cfg.get("k"), tensors, by_contribution=False)
-    stated, warnings = FIELDS.review(files.options, cfg, tensors)
+    dictionary = to_topk(weights, cfg.whole("k"), tensors, by_contribution=False)
+    stated, warnings = FIELDS.review(cfg, tensors)
     return Found(dictionary).at(*_places(files.folder.name, transcoder)).noting(stated, *warnings)
 
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
-from sparselex.base.errors import UserError
+from sparselex.base.errors import UserError, a
 from sparselex.base.files import read_json
 from sparselex.base.reading import regular
 from sparselex.convert.pickles import RefusedError, check_pickles, check_unpacked
@@ -28,6 +28,9 @@ when they are packed, by half where each has the precision of another kind."""
 _MOST_NAMED, _LONGEST_NAME = 16, 40
 """Tensors of a file that are listed, and characters of their names."""
 
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""What weights are kept in."""
+
 _LONGEST = 300
 """Characters of a reason: what a file says of itself may be as long as the file."""
 
@@ -39,9 +42,13 @@ class AnotherFormatError(UserError):
 class Tensors:
     """Named tensors of one foreign file, each checked for presence, shape and finite numbers when it is taken."""
 
-    def __init__(self, path: Path, values: Mapping[str, Any]):
+    def __init__(self, path: Path, values: Mapping[str, Any], asked: set[str] | None = None):
+        """`asked` takes up the names of those that were asked for."""
         self.path = path
-        self._asked: set[str] = set()
+        self._asked: set[str] = set() if asked is None else asked
+        self.notes: list[str] = []
+        """What is to be said of numbers that were taken otherwise than they lie there."""
+
         self._values = {name: value for name, value in values.items() if isinstance(value, Tensor)}
         self.plain = {name: value for name, value in values.items() if not isinstance(value, Tensor)}
         """What lies beside the tensors: names, numbers, tables."""
@@ -54,21 +61,33 @@ class Tensors:
         return name in self and not self._values[name].ndim
 
     def without(self, prefix: str) -> "Tensors":
-        """The same with `prefix` taken off every name that begins with it."""
-        values = self._values | self.plain
-        return Tensors(self.path, {name.removeprefix(prefix): value for name, value in values.items()})
+        """The same with `prefix` taken off every name that begins with it. Raises `UserError` where two would then have
+        one name."""
+        values: dict[str, Any] = {}
+        for name, value in (self._values | self.plain).items():
+            short = name.removeprefix(prefix) if isinstance(name, str) else name
+            if short in values:
+                raise self.fault(f"it holds both {short} and {prefix}{short}, and without {prefix!r} they are one")
+            values[short] = value
+        return Tensors(self.path, values, self._asked)
 
-    def renamed(self, names: Mapping[str, str]) -> "Tensors":
-        """The same where the tensor `names[new]` is called `new`. Raises `UserError` for one that is not there."""
+    def renamed(self, names: Mapping[str, str], asked: set[str] | None = None) -> "Tensors":
+        """The same where the tensor `names[new]` is called `new`; one that had that name is `new of the file`. Those
+        that are asked for are told to `asked`. Raises `AnotherFormatError` for one that is not there: it may lie in a
+        table of the file, which another reader opens."""
         values = self._values | self.plain
         if missing := [old for old in names.values() if old not in self._values]:
-            raise UserError(
+            raise AnotherFormatError(
                 f"{self.path} holds no tensor {', '.join(missing)}.",
                 "one of " + self.found(),
                 "name one of these with --map NAME=TENSOR.",
             )
-        kept = {name: value for name, value in values.items() if name not in names.values()}
-        return Tensors(self.path, kept | {new: values[old] for new, old in names.items()})
+        kept = {
+            f"{name} of the file" if name in names else name: value
+            for name, value in values.items()
+            if name not in names.values()
+        }
+        return Tensors(self.path, kept | {new: values[old] for new, old in names.items()}, asked)
 
     def found(self) -> str:
         """What is there: names and shapes."""
@@ -91,16 +110,42 @@ class Tensors:
         return sorted(set(self._values) - self._asked)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of the tensor of that name."""
-        return tuple(self._numbers(name).shape)
+        """The shape of the tensor of that name, which does not count as asked for by that."""
+        return tuple(self._plain(name).shape)
+
+    def peek(self, name: str, *shape: int) -> Tensor:
+        """The tensor as `take` gives it, not counted as asked for."""
+        return self._checked(name, shape, self._floats(name))
 
     def is_finite(self, name: str) -> bool:
         """Whether there is a tensor of that name, without NaN and infinity."""
-        return name in self and bool(torch.isfinite(self._numbers(name)).all())
+        self._asked.add(name)
+        return name in self and bool(torch.isfinite(self._floats(name)).all())
 
     def take(self, name: str, *shape: int) -> Tensor:
-        """The tensor in float32, which is never empty; -1 in `shape` stands for any length."""
-        value = self._numbers(name)
+        """The tensor in float32, which is never empty; -1 in `shape` stands for any length. Raises `UserError` for one
+        whose numbers are no fractions as they lie there: whole ones and those of 8 bits are quantised, and what they
+        are to be multiplied by is not read."""
+        self._asked.add(name)
+        return self._checked(name, shape, self._floats(name))
+
+    def whole(self, name: str) -> int:
+        """The single whole number of that name. Raises `UserError` for one that is not kept as such."""
+        self._asked.add(name)
+        value = self._plain(name)
+        if value.numel() != 1 or value.is_floating_point() or value.dtype == torch.bool:
+            raise self.fault(f"tensor {name!r} of {_kind(value)} {list(value.shape)} is no single whole number")
+        return int(value)
+
+    def flag(self, name: str) -> bool:
+        """The single truth value of that name. Raises `UserError` for a number."""
+        self._asked.add(name)
+        value = self._plain(name)
+        if value.numel() != 1 or value.dtype != torch.bool:
+            raise self.fault(f"tensor {name!r} of {_kind(value)} {list(value.shape)} is neither true nor false")
+        return bool(value)
+
+    def _checked(self, name: str, shape: tuple[int, ...], value: Tensor) -> Tensor:
         if value.ndim != len(shape) or any(
             want not in (-1, have) for want, have in zip(shape, value.shape, strict=True)
         ):
@@ -112,18 +157,21 @@ class Tensors:
             raise self.fault(f"tensor {name!r} holds NaN or infinity")
         return value
 
-    def _numbers(self, name: str) -> Tensor:
-        """A tensor as it lies in the file, in float32."""
-        self._asked.add(name)
+    def _plain(self, name: str) -> Tensor:
+        """A tensor as it lies in the file."""
         if name not in self._values:
             raise self.fault(f"tensor {name!r} is missing (there are {', '.join(sorted(self._values)) or 'none'})")
         value = self._values[name]
         if not _is_plain(value, most_bytes(self.path)):
             raise self.fault(f"tensor {name!r} is no plain table of real numbers")
-        try:
-            return value.float()
-        except RuntimeError:
-            raise self.fault(f"tensor {name!r} holds numbers of the kind {value.dtype}") from None
+        return value
+
+    def _floats(self, name: str) -> Tensor:
+        value = self._plain(name)
+        if value.dtype not in _FLOATS:
+            kinds = ", ".join(_name(dtype) for dtype in _FLOATS)
+            raise self.fault(f"tensor {name!r} holds numbers of the kind {_kind(value)}, and weights are {kinds}")
+        return value.float()
 
     def refuse(self, name: str) -> None:
         """Raise where a tensor is there that we would have to leave out."""
@@ -133,12 +181,20 @@ class Tensors:
 
     def fault(self, reason: str) -> UserError:
         """The error that says why this file cannot be read."""
-        return _unreadable(self.path, reason)
+        return unreadable(self.path, reason)
 
     def another(self, reason: str) -> "AnotherFormatError":
         """The error that says why this file is of another format."""
-        error = _unreadable(self.path, reason)
+        error = unreadable(self.path, reason)
         return AnotherFormatError(error.given, error.expected, error.todo)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _kind(value: Tensor) -> str:
+    return _name(value.dtype)
 
 
 def _is_plain(value: Tensor, most: int) -> bool:
@@ -165,7 +221,8 @@ class _NoAliases(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-def _unreadable(path: Path, reason: str) -> UserError:
+def unreadable(path: Path, reason: str) -> UserError:
+    """The error that says why the file `path` cannot be read."""
     return UserError(
         f"{path} cannot be read as a dictionary: {' '.join(reason.split())[:_LONGEST]}.",
         "the file as its project writes it",
@@ -193,7 +250,7 @@ def read_safetensors(path: Path) -> Tensors:
     try:
         return Tensors(path, load_tensors(path))
     except (SafetensorError, OSError) as error:
-        raise _unreadable(path, str(error).splitlines()[0]) from None
+        raise unreadable(path, str(error).splitlines()[0]) from None
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -208,13 +265,13 @@ def read_pickle(path: Path) -> Tensors:
         with warnings.catch_warnings(action="ignore"):  # of pickle protocols: what cannot be read is refused below
             values = torch.load(path, map_location="cpu", weights_only=True)
     except RefusedError as error:
-        raise _unreadable(path, str(error)) from None
+        raise unreadable(path, str(error)) from None
     except Exception as error:
-        raise _unreadable(
+        raise unreadable(
             path, f"it is damaged or holds more than tensors, which is never executed ({type(error).__name__})"
         ) from None
     if not isinstance(values, dict):
-        raise _unreadable(path, f"it holds a {type(values).__name__}, not a table of tensors")
+        raise unreadable(path, f"it holds {a(type(values).__name__)}, not a table of tensors")
     return Tensors(path, values)
 
 
@@ -225,9 +282,9 @@ def read_numpy(path: Path) -> Tensors:
         with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
             return Tensors(path, {name: torch.from_numpy(file[name]) for name in file.files})
     except (OSError, ValueError, EOFError, TypeError) as error:
-        raise _unreadable(path, str(error).splitlines()[0]) from None
+        raise unreadable(path, str(error).splitlines()[0]) from None
     except Exception as error:  # zipfile's own kinds
-        raise _unreadable(path, type(error).__name__) from None
+        raise unreadable(path, type(error).__name__) from None
 
 
 def read_settings(path: Path) -> dict[str, Any]:

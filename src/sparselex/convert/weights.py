@@ -6,7 +6,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from sparselex.base.errors import UserError
+from sparselex.base.errors import UserError, a
 from sparselex.convert.tensors import Tensors
 from sparselex.dictionaries.encoder import EncoderDictionary
 from sparselex.dictionaries.kinds import TokenNorm
@@ -99,7 +99,8 @@ def to_relu(weights: Weights) -> ReLU:
 
 
 def to_jumprelu(weights: Weights, threshold: Tensor) -> JumpReLU:
-    """`threshold [d_sae]` or a scalar, compared with pre-activations."""
+    """`threshold [d_sae]` or a scalar, compared with pre-activations. No activation is negative here, so one below 0 is
+    0; `checked` says so of those of a file."""
     dictionary = JumpReLU(JumpReLUConfig(**weights.size))
     weights.fill(dictionary)
     with torch.no_grad():
@@ -108,14 +109,27 @@ def to_jumprelu(weights: Weights, threshold: Tensor) -> JumpReLU:
     return dictionary
 
 
-def to_topk(weights: Weights, k: Any, tensors: Tensors, *, by_contribution: bool, signed: bool = False) -> TopK:
+def checked(threshold: Tensor, tensors: Tensors, name: str) -> Tensor:
+    """The same thresholds, a scalar or one for each latent; where some are below 0 that is noted, for they count as 0
+    here and in a project that takes a ReLU besides, and one that was never learned is often so."""
+    below = int((threshold < 0).sum())
+    if below:
+        which = "" if not threshold.ndim else f" of {below} of {len(threshold)} latents"
+        tensors.notes.append(
+            f"{name}{which} is below 0 (lowest {float(threshold.min()):.4g}) and taken as 0, so that every positive "
+            "pre-activation is active there: it may never have been learned"
+        )
+    return threshold
+
+
+def to_topk(weights: Weights, k: int | None, tensors: Tensors, *, by_contribution: bool, signed: bool = False) -> TopK:
     """The k largest of `pre * |decoder row|`, or of `pre` alone; with `signed` the largest in size."""
     norms = weights.W_dec.norm(dim=-1)
     # One norm for all rows: both ranks are the same, and the first needs nothing more to be kept.
     by_contribution = by_contribution or float((norms / norms.mean() - 1).abs().max()) <= _EVEN
     if not by_contribution:
         weights = weights._replace(W_dec=_lifted(weights.W_dec, norms))
-    count = int(k or 0)
+    count = k or 0
     kind = AbsTopKConfig if signed else TopKConfig
     try:
         config = kind(**weights.size, k=count, rank_by="contribution" if by_contribution else "activation")
@@ -166,6 +180,9 @@ def unfit(dictionary: TrainableDictionary, layout: str) -> UserError:
         kind += " dictionary" if dictionary.is_autoencoder else " transcoder"
     elif dictionary.is_autoencoder:
         kind += " crosscoder"
+    said = a(kind)
     return UserError(
-        f"A {kind} has no place in the layout of {layout}.", "a type that it holds", "choose another layout."
+        f"{said[0].upper()}{said[1:]} has no place in the layout of {layout}.",
+        "a type that it holds",
+        "choose another layout.",
     )

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
 
-from sparselex.base.errors import UserError
+from sparselex.base.errors import UserError, a
 from sparselex.dictionaries.sparse.products import WHOLE, nth_largest
 
 _DIGIT_BITS = 11
@@ -291,7 +291,7 @@ def even_part(d_sae: int, n_blocks: int, ranks: Ranks, kind: str, dims: object) 
         return
     if not dims:
         raise UserError(
-            f"The latents of a {kind} dictionary cannot be divided among processes.",
+            f"The latents of {a(kind)} dictionary cannot be divided among processes.",
             "a type that says how its tensors are divided (`latent_dims`), such as batchtopk",
             "divide the data only.",
         )

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from sparselex.base.errors import UserError
+from sparselex.base.errors import UserError, a
 from sparselex.text.documents import HALVED, Document, Skipped, half_character
 from sparselex.text.opening import CUT
 
@@ -201,9 +201,9 @@ def _expected(field: str) -> str:
 
 def _shown(value: Any, found: dict[str, Any]) -> str:
     if not isinstance(value, dict):
-        return f"a {type(value).__name__}"
+        return a(type(value).__name__)
     name, content = next(iter(found.items()), ("", None))
-    return f"a {type(content).__name__} as {name}" if found else f"the fields {listed(list(value))}"
+    return f"{a(type(content).__name__)} as {name}" if found else f"the fields {listed(list(value))}"
 
 
 def _decoded(text: bytes) -> str:

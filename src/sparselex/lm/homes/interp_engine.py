@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparselex.base.errors import UserError
+from sparselex.base.errors import UserError, a
 from sparselex.base.files import checksum
 from sparselex.base.sites import Hook
 from sparselex.lm.config import ModelConfig
@@ -266,7 +266,7 @@ def on_vllm(folder: Path, tokenizer: ModelTokenizer, text_config: Any, config: M
     (its weights are drawn in this process), and for what vLLM cannot load."""
     if config.twin != "none":
         raise UserError(
-            f"A {config.twin} twin was asked for, and vLLM reads weights from files alone.",
+            f"What was asked for is {a(config.twin)} twin, and vLLM reads weights from files alone.",
             "the model itself",
             "leave --engine out for twins.",
         )
