@@ -58,12 +58,12 @@ class Reader:
     @cached_property
     def d_in(self) -> int:
         """Width of what is read."""
-        return sum(self.model.widths(self.sites.hooks))
+        return sum(map(self.model.width, self.sites.hooks))
 
     @cached_property
     def d_out(self) -> int | None:
         """Width of the target; None where there is none of its own."""
-        return sum(self.model.widths(self.sites.target)) if self.sites.target else None
+        return sum(map(self.model.width, self.sites.target)) if self.sites.target else None
 
     @cached_property
     def places(self) -> list[Place]:
