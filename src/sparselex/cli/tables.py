@@ -43,12 +43,12 @@ def print_report(found: Report, console: Console | None = None) -> None:
         beside = [f"{marks.get((figure.name, name), '')} {number(figure.controls.get(name))}".strip() for name in names]
         value = f"{number(figure.value, missing=NOT_MEASURED)} {figure.unit if figure.value is not None else ''}"
         table.add_row(figure.name, value.strip(), interval(figure), number(figure.null), *beside, f"{figure.n:,}")
-    console.print(table)
+    if found.figures:
+        console.print(table)
     if found.others:
         _say(console, f"• Other evaluated runs, no controls of this one: {', '.join(found.others)}.")
-    if found.stale:
-        words = "measured on another dictionary or index than the run has now"
-        _say(console, f"• Left out, {words}: {', '.join(found.stale)}.")
+    for name, why in found.stale.items():
+        _say(console, f"• Left out: {name}, {why}.")
 
 
 def print_diff(found: ModelDiff, console: Console | None = None) -> None:
