@@ -1,7 +1,10 @@
 """Where no bar can be drawn, a log says now and then that work goes on."""
 
+from types import SimpleNamespace
+
 import pytest
 
+from sparselex.base import pace
 from sparselex.base import progress as bars
 from sparselex.base.progress import progress
 
@@ -39,3 +42,35 @@ def test_short_work_says_nothing(capsys):
     with progress("train", 10, "tokens") as bar:
         bar.advance(10)
     assert capsys.readouterr().err == ""
+
+
+def test_what_is_fetched_first_has_a_time_left_before_anything_is_done(said, monkeypatch):
+    """Of all there is to do, by what fetching has taken; and behind each block that is fetched, of both."""
+    now = [0.0]
+    monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def passes(seconds):
+        now[0] += seconds
+
+    with progress("train", 10_000, "tokens") as bar:
+        for _ in range(2):
+            passes(1)
+            bar.fetched(500)
+        assert said().splitlines() == [
+            "train: 0 %, 500 tokens/s read, 0:00:19 left",
+            "train: 0 %, 500 tokens/s read, 0:00:18 left",
+        ]
+        passes(3)
+        bar.advance(1_000)  # a token now costs two milliseconds to fetch and three to learn from
+        passes(1)
+        bar.fetched(500)
+        assert said().splitlines() == [
+            "train: 10 %, 200 tokens/s, 0:00:45 left",
+            "train: 10 %, 200 tokens/s, 0:00:44 left",
+        ]
+
+
+def test_what_was_done_before_says_nothing_of_the_speed(said):
+    with progress("train", 100, "tokens", done=60) as bar:
+        bar.advance(20)
+    assert said() == "train: 80 %\n"

@@ -169,3 +169,27 @@ def test_the_stage_that_wrote_a_file_has_compared_it(whole, monkeypatch):
         assert sorted(json.loads((path.parent / VERIFIED).read_text())) == sorted(manifest.files)
         for name in manifest.files:
             artifacts.verified(path.parent, name, manifest)
+
+
+@pytest.mark.parametrize(("gone", "verb"), [("index", "index"), ("dictionary", "train")])
+def test_what_was_deleted_is_called_gone_with_the_command_that_makes_it_again(copy, gone, verb):
+    """Not: replaced by another."""
+    shutil.rmtree(copy / "runs" / "main" / gone)
+    for asked in ("explain", "evaluate"):
+        ended = sparselex(asked, copy)
+        assert ended.code == 2 and f"no {gone} yet" in ended.err and f"run `sparselex {verb}" in ended.err, ended.err
+    why = f"its {gone} is gone, and `sparselex {verb}` makes that again"
+    ended = done("report", copy)
+    for name in ("evaluation", "explanations"):
+        assert f"• Left out: {name}, {why}." in ended.out
+    assert "┃" not in ended.out, "no table of nothing"
+    assert dict.fromkeys(("evaluation", "explanations"), why) == done("report", copy, "--json").json["stale"]
+    client = TestClient(create_app(Workspace(copy)), base_url="http://127.0.0.1")
+    assert client.get("/index.json").json()["notices"] == [
+        f"Left out: {name}, {why}." for name in ("evaluation", "explanations")
+    ]
+    if gone == "index":
+        assert client.get("/runs/main/features").status_code == 404
+        assert "sparselex index" in client.get("/runs/main/features").text
+        done("index", copy)
+        assert done("report", copy, "--json").json["stale"] == {}, "the same index, of which all the others are"

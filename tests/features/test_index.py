@@ -5,7 +5,6 @@ import pyarrow.parquet
 import pytest
 import torch
 from fastapi.testclient import TestClient
-from transformers import AutoTokenizer
 
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.codes import Codes
@@ -13,13 +12,13 @@ from sparselex.dictionaries.files import load_dictionary
 from sparselex.features.build import build_index
 from sparselex.features.config import IndexConfig
 from sparselex.features.index import FeatureIndex
-from sparselex.lm.embedded import EMBEDDED
 from sparselex.lm.load import load_model
 from sparselex.recipes.run import Run
 from sparselex.server.app import create_app
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.splits import SPLITS
 from tests.support.small import small_run
+from tests.support.subjects import saved
 
 HOOK = "blocks.0.mlp.hook_post"
 
@@ -118,9 +117,7 @@ def test_rows_of_a_padded_unembedding_that_are_no_tokens_are_not_ranked(tmp_path
     model, n_vocab = source.hf, len(source.tokenizer.vocabulary)
     model.resize_token_embeddings(n_vocab + 128, mean_resizing=False)
     model.get_output_embeddings().weight.data[n_vocab:] = 50 * torch.randn(128, model.config.hidden_size)
-    model.save_pretrained(tmp_path / "padded")
-    AutoTokenizer.from_pretrained(EMBEDDED["embedded"]).save_pretrained(tmp_path / "padded")
-    run = small_run(tmp_path / "run", model=str(tmp_path / "padded"))
+    run = small_run(tmp_path / "run", model=saved(tmp_path / "padded", model))
     for verb in ("train", "index", "explain", "evaluate"):
         run.do(verb)
     assert len(run.corpus.vocabulary) == n_vocab < run.model.n_vocab

@@ -7,22 +7,34 @@ from sparselex.lm.config import ModelConfig
 from sparselex.lm.homes.transformers import TransformersModel
 from sparselex.lm.load import load_model
 
-SMALL = {
+SPECIAL = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+SMALL = SPECIAL | {
     "vocab_size": 50,
     "hidden_size": 24,
     "intermediate_size": 40,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "max_position_embeddings": 32,
-    "bos_token_id": 0,
-    "eos_token_id": 1,
-    "pad_token_id": 2,
 }
 SHARED_HEADS = SMALL | {"num_key_value_heads": 2, "head_dim": 8}
+OPT = {name: value for name, value in SMALL.items() if name != "intermediate_size"} | {
+    "ffn_dim": 40,
+    "word_embed_proj_dim": 24,
+    "dropout": 0.0,
+}
+OPT_350M = OPT | {"word_embed_proj_dim": 16, "do_layer_norm_before": False}
+GPT = {
+    "vocab_size": 50,
+    "n_embd": 24,
+    "n_layer": 2,
+    "n_head": 4,
+    "n_positions": 32,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+}
+MPT = {"vocab_size": 50, "d_model": 24, "n_layers": 2, "n_heads": 4, "max_seq_len": 32}
 HANDWRITTEN = {
-    "gpt2": hf.GPT2Config(
-        vocab_size=50, n_embd=24, n_layer=2, n_head=4, n_positions=32, bos_token_id=0, eos_token_id=1
-    ),
+    "gpt2": hf.GPT2Config(**GPT),
     "gpt_neox": hf.GPTNeoXConfig(**SMALL, rotary_pct=0.7, use_parallel_residual=True),
     "gpt_neox sequential": hf.GPTNeoXConfig(**SMALL, rotary_pct=1.0, use_parallel_residual=False),
     "llama": hf.LlamaConfig(**SHARED_HEADS),
@@ -41,27 +53,8 @@ HANDWRITTEN = {
         embedding_multiplier=3.0,
         attention_multiplier=0.2,
     ),
-    "opt": hf.OPTConfig(
-        vocab_size=50,
-        hidden_size=24,
-        ffn_dim=40,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=32,
-        word_embed_proj_dim=24,
-        pad_token_id=2,
-        dropout=0.0,
-    ),
-    "opt post-norm": hf.OPTConfig(
-        vocab_size=50,
-        hidden_size=24,
-        ffn_dim=40,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=32,
-        word_embed_proj_dim=24,
-        do_layer_norm_before=False,
-    ),
+    "opt": hf.OPTConfig(**OPT),
+    "opt post-norm": hf.OPTConfig(**OPT, do_layer_norm_before=False),
 }
 
 LINEAR = {
@@ -91,16 +84,6 @@ GEMMA4 = SHARED_HEADS | {
     "hidden_size_per_layer_input": 0,
     "num_kv_shared_layers": 0,
 }
-GPT = {
-    "vocab_size": 50,
-    "n_embd": 24,
-    "n_layer": 2,
-    "n_head": 4,
-    "n_positions": 32,
-    "bos_token_id": 0,
-    "eos_token_id": 1,
-}
-SPECIAL = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
 FALCON = SPECIAL | {"vocab_size": 50, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4}
 VISION = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
 
@@ -185,18 +168,7 @@ OTHERS = {
     "falcon": hf.FalconConfig(**FALCON, multi_query=True),
     "falcon groups": hf.FalconConfig(**FALCON, new_decoder_architecture=True, num_kv_heads=2),
     "falcon sequential": hf.FalconConfig(**FALCON, parallel_attn=False, multi_query=False, alibi=True, bias=True),
-    "opt-350m": hf.OPTConfig(
-        vocab_size=50,
-        hidden_size=24,
-        ffn_dim=40,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=32,
-        word_embed_proj_dim=16,
-        do_layer_norm_before=False,
-        pad_token_id=2,
-        dropout=0.0,
-    ),
+    "opt-350m": hf.OPTConfig(**OPT_350M),
     "mamba": hf.MambaConfig(**SPECIAL, vocab_size=50, hidden_size=24, num_hidden_layers=2, state_size=4),
     "mamba2": hf.Mamba2Config(
         **SPECIAL,
@@ -235,5 +207,5 @@ def build(name: str) -> TransformersModel:
 
 def mpt(n_layers):
     """A family that has no names here."""
-    config = hf.MptConfig(vocab_size=50, d_model=24, n_layers=n_layers, n_heads=4, max_seq_len=32)
+    config = hf.MptConfig(**MPT | {"n_layers": n_layers})
     return TransformersModel(hf.MptForCausalLM(config), load_model("embedded").tokenizer, ModelConfig(name="mpt"))

@@ -22,6 +22,7 @@ from sparselex.lm.subject import SubjectModel
 from sparselex.recipes.stages.harvest import Harvest
 from tests.lm.small_models import CONFIGS, TOKENS, build, mpt
 from tests.support.small import shards, small_run
+from tests.support.subjects import saved
 
 pytestmark = pytest.mark.skipif(find_spec("interp_engine") is None, reason="the package interp-engine is not installed")
 
@@ -134,11 +135,24 @@ def test_a_twin_and_logit_effects(engine):
     assert load_model(config).id == load_model(config.model_copy(update={"engine": "transformers"})).id != engine.id
 
 
-def test_rows_from_another_process_come_back_in_their_order(engine):
+@pytest.fixture(scope="module")
+def apart(engine):
+    """The engine's model as vLLM's is held: as though its weights were in another process."""
+    text_config = engine.held.hf.config.get_text_config()
+    return EngineModel(engine.engine, text_config, engine.tokenizer, engine.config, None, "apart")
+
+
+@pytest.mark.parametrize("home", ["engine", "apart"])
+def test_a_head_that_there_is_not_has_no_width(home, request):
+    model, hook = request.getfixturevalue(home), "blocks.0.attn.hook_z"
+    n_heads, d_head = model.per_head(hook)
+    assert model.width(f"{hook}:{n_heads - 1}") == d_head
+    with pytest.raises(UserError, match=f"has {n_heads} heads and none of number {n_heads}"):
+        model.width(f"{hook}:{n_heads}")
+
+
+def test_rows_from_another_process_come_back_in_their_order(engine, apart):
     """What vLLM is asked, of the engine's model in this process: a call for each row, all under way together."""
-    apart = EngineModel(
-        engine.engine, engine.held.hf.config.get_text_config(), engine.tokenizer, engine.config, None, "apart"
-    )
     tokens = torch.randint(0, 1000, (7, 20), generator=torch.Generator().manual_seed(0))
     tokens[1:, :10] = tokens[0, :10]
     hooks = [point.name for point in apart.hooks()]
@@ -191,10 +205,7 @@ def test_vllm_equals_transformers(name, tmp_path):
 
     Small models with random weights, saved and read from files; half precision is what its kernels are made for.
     """
-    made = build(name)
-    made.hf.save_pretrained(tmp_path)
-    hf.AutoTokenizer.from_pretrained(EMBEDDED["embedded"]).save_pretrained(tmp_path)
-    config = ModelConfig(name=str(tmp_path), device="cuda", dtype="bfloat16")
+    config = ModelConfig(name=saved(tmp_path, build(name).hf), device="cuda", dtype="bfloat16")
     ours, theirs = load_model(config), load_model(config.model_copy(update={"engine": "interp-engine"}))
     tokens = torch.randint(3, 50, (24, 30), generator=torch.Generator().manual_seed(0))
     tokens[1:12, :20] = tokens[0, :20]

@@ -8,34 +8,22 @@ from safetensors.torch import load_file, save_file
 from sparselex.base.errors import UserError
 from sparselex.lm import load
 from sparselex.lm.config import ModelConfig
-from sparselex.lm.embedded import EMBEDDED
 from sparselex.lm.load import load_model
 from sparselex.recipes.choice import TrainingChoice
 from sparselex.recipes.stages.train import Train
 from sparselex.recipes.work.choices import train_config
 from sparselex.recipes.work.train import train_run
+from tests.lm.small_models import CONFIGS, HANDWRITTEN, MPT, OPT_350M, SMALL
 from tests.support.small import small_run
+from tests.support.subjects import saved
 
-SMALL = {
-    "vocab_size": 1024,
-    "hidden_size": 24,
-    "intermediate_size": 40,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "bos_token_id": 0,
-    "eos_token_id": 1,
-    "pad_token_id": 2,
-}
+OF_TEXT = SMALL | {"vocab_size": 4096, "max_position_embeddings": 64}
+"""A model that the embedded one's tokens can be given to."""
 
 
-GPT2 = hf.GPT2Config(vocab_size=1024, n_embd=24, n_layer=2, n_head=4, n_positions=32)
-
-
-def saved(folder, config, change=lambda tensors: None):
-    """A checkpoint with random weights and the embedded model's tokenizer, its tensors changed by hand."""
-    torch.manual_seed(0)
-    hf.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    hf.AutoTokenizer.from_pretrained(EMBEDDED["embedded"]).save_pretrained(folder)
+def changed(folder, config, change):
+    """A checkpoint with random weights, its tensors changed by hand."""
+    saved(folder, config)
     tensors = load_file(folder / "model.safetensors")
     change(tensors)
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
@@ -75,7 +63,7 @@ def no_head(tensors):
 )
 def test_weights_that_are_not_those_of_the_architecture(tmp_path, change, words):
     with pytest.raises(UserError, match=words) as refused:
-        load_model(saved(tmp_path, hf.LlamaConfig(**SMALL, tie_word_embeddings=False), change))
+        load_model(changed(tmp_path, hf.LlamaConfig(**SMALL, tie_word_embeddings=False), change))
     assert len(str(refused.value).splitlines()) <= 4, "one message"
 
 
@@ -111,21 +99,16 @@ def masks_of_pythia(tensors):
     [
         (hf.LlamaConfig(**SMALL, tie_word_embeddings=True), lambda tensors: None),
         (hf.LlamaConfig(**SMALL), inverse_frequencies),
-        (GPT2, causal_masks),
-        (GPT2, masks_without_the_models_name),
-        (
-            hf.GPTNeoConfig(
-                vocab_size=1024, hidden_size=24, num_layers=2, num_heads=4, attention_types=[[["global"], 2]]
-            ),
-            masks_of_neo,
-        ),
-        (hf.GPTJConfig(vocab_size=1024, n_embd=24, n_layer=2, n_head=4, n_positions=32, rotary_dim=4), causal_masks),
+        (HANDWRITTEN["gpt2"], causal_masks),
+        (HANDWRITTEN["gpt2"], masks_without_the_models_name),
+        (CONFIGS["gpt_neo"], masks_of_neo),
+        (CONFIGS["gptj"], causal_masks),
         (hf.GPTNeoXConfig(**SMALL), masks_of_pythia),
     ],
     ids=["tied", "inv_freq", "gpt2", "gpt2 without a head", "gpt-neo", "gpt-j", "pythia"],
 )
 def test_what_is_tied_or_computed_anew_need_not_be_there_and_may_be(tmp_path, config, change):
-    model = load_model(saved(tmp_path, config, change))
+    model = load_model(changed(tmp_path, config, change))
     torch.manual_seed(0)
     made = hf.AutoModelForCausalLM.from_config(config)
     tokens = torch.arange(8)[None]
@@ -133,7 +116,7 @@ def test_what_is_tied_or_computed_anew_need_not_be_there_and_may_be(tmp_path, co
 
 
 def bert(**options):
-    return hf.BertConfig(**SMALL, max_position_embeddings=32, **options)
+    return hf.BertConfig(**SMALL, **options)
 
 
 def test_a_model_that_sees_later_tokens_is_refused(tmp_path):
@@ -163,7 +146,11 @@ def test_attention_that_there_is_not_is_told_of_attention(tmp_path):
 
 
 def test_a_decoder_of_the_same_architecture_is_not(tmp_path):
-    assert load_model(saved(tmp_path, bert(is_decoder=True))).run(torch.arange(8)[None]).logits.shape == (1, 8, 1024)
+    assert load_model(saved(tmp_path, bert(is_decoder=True))).run(torch.arange(8)[None]).logits.shape == (
+        1,
+        8,
+        SMALL["vocab_size"],
+    )
 
 
 @pytest.mark.slow
@@ -171,20 +158,8 @@ def test_a_decoder_of_the_same_architecture_is_not(tmp_path):
     ("config", "note"),
     [
         (hf.MambaConfig(vocab_size=4096, hidden_size=24, num_hidden_layers=2, state_size=4), "direct path"),
-        (
-            hf.OPTConfig(
-                vocab_size=4096,
-                hidden_size=24,
-                ffn_dim=40,
-                num_hidden_layers=2,
-                num_attention_heads=4,
-                max_position_embeddings=64,
-                word_embed_proj_dim=16,
-                do_layer_norm_before=False,
-            ),
-            "normalise the stream itself",
-        ),
-        (hf.MptConfig(vocab_size=4096, d_model=24, n_layers=2, n_heads=4, max_seq_len=64), "one linear step"),
+        (hf.OPTConfig(**OPT_350M | OF_TEXT), "normalise the stream itself"),
+        (hf.MptConfig(**MPT | {"vocab_size": 4096, "max_seq_len": 64}), "one linear step"),
     ],
     ids=["no heads", "no final norm", "no names"],
 )
@@ -203,7 +178,7 @@ def test_models_are_read_as_far_as_they_go(tmp_path, config, note):
 def test_a_padding_token_that_was_added_to_the_tokenizer_alone(tmp_path):
     """The embedding has no row for it: rows are padded with another special token, and every stage goes on."""
     (tmp_path / "model").mkdir()
-    name = saved(tmp_path / "model", hf.LlamaConfig(**SMALL | {"vocab_size": 4096}))
+    name = saved(tmp_path / "model", hf.LlamaConfig(**OF_TEXT))
     tokenizer = hf.AutoTokenizer.from_pretrained(name)
     tokenizer.add_special_tokens({"pad_token": "<pad of its own>"})
     tokenizer.save_pretrained(name)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXConfig
+from transformers import GPTNeoXConfig
 
 from sparselex.activations.live import Reader
 from sparselex.base.errors import UserError
@@ -27,7 +27,6 @@ from sparselex.evaluate.subjects import Itself
 from sparselex.features.build import ranked_tokens
 from sparselex.features.stream import written_to_stream
 from sparselex.lm.config import ModelConfig
-from sparselex.lm.embedded import EMBEDDED
 from sparselex.lm.load import load_model
 from sparselex.lm.pair import ModelPair
 from sparselex.recipes.choice import TrainingChoice
@@ -37,6 +36,7 @@ from sparselex.recipes.work.choices import train_config
 from sparselex.server.app import create_app
 from tests.support.command import done
 from tests.support.small import build_all, shards, values_of, write_documents
+from tests.support.subjects import saved
 
 IN, OUT = "blocks.0.hook_mlp_in", "blocks.0.hook_mlp_out"
 
@@ -219,8 +219,6 @@ def test_a_transcoder_has_as_many_sites_on_either_side(tmp_path):
 @pytest.fixture(scope="module")
 def three_layers(tmp_path_factory) -> str:
     """A model of three layers, drawn at random, with the embedded model's tokenizer."""
-    folder = tmp_path_factory.mktemp("three")
-    torch.manual_seed(0)
     config = GPTNeoXConfig(
         vocab_size=load_model("embedded").n_vocab,
         hidden_size=32,
@@ -230,9 +228,7 @@ def three_layers(tmp_path_factory) -> str:
         max_position_embeddings=64,
         initializer_range=0.2,
     )
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(EMBEDDED["embedded"]).save_pretrained(folder)
-    return str(folder)
+    return saved(tmp_path_factory.mktemp("three"), config)
 
 
 INS, OUTS = ("+".join(f"blocks.{layer}.{site}" for layer in range(3)) for site in ("hook_mlp_in", "hook_mlp_out"))
@@ -274,7 +270,7 @@ def test_a_cross_layer_transcoder_goes_through_every_stage(tmp_path, three_layer
 def test_logit_effects_are_of_the_last_site_that_writes_to_the_stream(three_layers, hook, last):
     """Last in the forward pass, wherever it is named; sites that do not write to the stream are passed over."""
     model, sites = load_model(three_layers), Sites.at(hook)
-    W_dec = torch.randn(5, sum(model.widths(sites.hooks)), generator=torch.Generator().manual_seed(0))
+    W_dec = torch.randn(5, sum(map(model.width, sites.hooks)), generator=torch.Generator().manual_seed(0))
     if last is None:
         with pytest.raises(UserError, match="None of the sites writes to the residual stream"):
             written_to_stream(model, W_dec, sites)

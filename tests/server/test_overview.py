@@ -81,8 +81,12 @@ def test_figures_of_another_dictionary_are_left_out_and_named(own):
     shutil.copytree(own.run("twin") / "dictionary", own.run("main") / "dictionary")
     write_report(own)
     page = overview(OpenWorkspace(own))
-    assert page.groups == [] and [notice.split()[0] for notice in page.notices] == ["evaluation", "explanations"]
-    assert "evaluation is left out" in page_of(own)
+    assert page.groups == [] and page.notices == [
+        "Left out: evaluation, of another dictionary than the run has now, and `sparselex evaluate` makes it again.",
+        "Left out: explanations, its index is of another dictionary than the run has now, and `sparselex index` makes "
+        "it again.",
+    ]
+    assert "Left out: evaluation" in page_of(own)
 
 
 def test_missing_parts_keep_their_place(own):

@@ -6,7 +6,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sparselex.activations.source import Batch, Units
+from sparselex.activations.source import Batch, Telling, Told, Units
 
 
 class DividedUnits:
@@ -29,6 +29,11 @@ class DividedUnits:
     def d_out(self) -> int | None:
         """Width of the target; None where there is none of its own."""
         return self._units.d_out
+
+    def tell(self, told: Told | None) -> None:
+        """Call `told` with what all processes have read together, as this one's share tells."""
+        if isinstance(self._units, Telling):
+            self._units.tell(told and (lambda n: told(n * dist.get_world_size())))
 
     def read(self, units: NDArray[np.int64]) -> Batch:
         """Activations of the chosen units, in the order given."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparselex.activations.masks import within_norm
-from sparselex.activations.source import Batch, check_finite
+from sparselex.activations.source import Batch, Told, check_finite
 from sparselex.base.errors import UserError
 from sparselex.base.memory import free_memory
 from sparselex.base.sites import Hook, Sites
@@ -54,16 +54,17 @@ class Reader:
         self.batch_rows = batch_rows or rows_at_once(model, corpus.n_ctx)
         self.n_outliers = 0
         self._seen: dict[bytes, Batch] = {}
+        self._told: Told | None = None
 
     @cached_property
     def d_in(self) -> int:
         """Width of what is read."""
-        return sum(self.model.widths(self.sites.hooks))
+        return sum(map(self.model.width, self.sites.hooks))
 
     @cached_property
     def d_out(self) -> int | None:
         """Width of the target; None where there is none of its own."""
-        return sum(self.model.widths(self.sites.target)) if self.sites.target else None
+        return sum(map(self.model.width, self.sites.target)) if self.sites.target else None
 
     @cached_property
     def places(self) -> list[Place]:
@@ -101,12 +102,21 @@ class Reader:
         return medians
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_seen": {}}  # for another process, which reads what it needs
+        # For another process, which reads what it needs and tells its own.
+        return self.__dict__ | {"_seen": {}, "_told": None}
+
+    def tell(self, told: Told | None) -> None:
+        """Call `told` after every forward pass of `read` with the tokens that it gave."""
+        self._told = told
 
     def read(self, rows: NDArray[np.int64]) -> Batch:
         """Activations of all text tokens in `rows`, in the order given. NaN and infinity are for the caller to
         refuse."""
-        parts = [self._read(rows[start : start + self.batch_rows]) for start in range(0, len(rows), self.batch_rows)]
+        parts = []
+        for start in range(0, len(rows), self.batch_rows):
+            parts.append(self._read(rows[start : start + self.batch_rows]))
+            if self._told:
+                self._told(len(parts[-1].positions))
         if not parts:
             none = None if self.d_out is None else torch.empty(0, self.d_out)
             return Batch(torch.empty(0, self.d_in), np.empty(0, dtype=np.int64), none)
@@ -214,6 +224,10 @@ class LiveUnits:
     def d_out(self) -> int | None:
         """Width of the target; None where there is none of its own."""
         return self._reader.d_out
+
+    def tell(self, told: Told | None) -> None:
+        """Call `told` after every forward pass with the tokens that it gave."""
+        self._reader.tell(told)
 
     def read(self, units: NDArray[np.int64]) -> Batch:
         """Activations of the chosen rows."""

@@ -16,11 +16,14 @@ import torch
 import torch.multiprocessing
 from numpy.typing import NDArray
 
-from sparselex.activations.source import Batch, Units
+from sparselex.activations.source import Batch, Telling, Told, Units
 from sparselex.base.errors import UserError
 from sparselex.base.memory import keep_freed_memory
 
 _END_TIMEOUT_S = 10
+
+_TELL_S = 1.0
+"""While a block is waited for, how far it is is told this often."""
 
 
 class PrefetchedUnits:
@@ -45,6 +48,9 @@ class PrefetchedUnits:
         self._asked: deque[NDArray[np.int64]] = deque()
         self._worker: tuple[BaseProcess, Connection] | None = None
         self._end: weakref.finalize | None = None
+        self._told: Told | None = None
+        # A count in shared memory and not messages: a pipe that nobody empties while a block is trained on fills up.
+        self._n_read, self._n_told = torch.zeros((), dtype=torch.int64), 0
 
     @property
     def d_in(self) -> int:
@@ -55,6 +61,11 @@ class PrefetchedUnits:
     def d_out(self) -> int | None:
         """Width of the target; None where there is none of its own."""
         return self._units.d_out
+
+    def tell(self, told: Told | None) -> None:
+        """Call `told` with the tokens that have been read there since it was last called, while a block is waited
+        for."""
+        self._told = told
 
     def read(self, units: NDArray[np.int64], then: Sequence[NDArray[np.int64]] = ()) -> Batch:
         """Activations of the chosen units; the first `ahead` choices of `then` are begun meanwhile.
@@ -69,10 +80,13 @@ class PrefetchedUnits:
             for choice in wanted[len(self._asked) :]:
                 pipe.send(choice)
                 self._asked.append(choice)
+            while not pipe.poll(_TELL_S):
+                self._tell()
             answer = pipe.recv()
         except (EOFError, ConnectionError, FileNotFoundError):  # the last: its socket for tensors is gone
             raise self._gone(process) from None
         self._asked.popleft()
+        self._tell()
         return _unpacked(answer)
 
     def positions(self, units: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -98,7 +112,7 @@ class PrefetchedUnits:
         try:
             # Not as an argument: what a process is started with goes through a pipe whose other end is open here as
             # well, and were the process dead already, writing more than the pipe holds would never end.
-            ours.send(self._units)
+            ours.send((self._units, self._n_read.share_memory_()))
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             self.close()
             raise UserError(
@@ -109,6 +123,12 @@ class PrefetchedUnits:
         except (EOFError, ConnectionError):
             raise self._gone(process) from None
         return self._worker
+
+    def _tell(self) -> None:
+        n = int(self._n_read)
+        if self._told and n > self._n_told:
+            self._told(n - self._n_told)
+        self._n_told = n
 
     def _forget(self, pipe: Connection) -> None:
         """Take and drop what was read ahead: somebody went to another position."""
@@ -166,7 +186,9 @@ def _serve(pipe: Connection, n_threads: int) -> None:
     torch.set_num_threads(n_threads)
     keep_freed_memory()
     try:
-        units = pipe.recv()
+        units, n_read = pipe.recv()
+        if isinstance(units, Telling):
+            units.tell(n_read.add_)
         while True:
             pipe.send(_answer(units, pipe.recv()))
     except (EOFError, BrokenPipeError, ConnectionResetError):

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparselex.activations.prefetch import PrefetchedUnits
-from sparselex.activations.source import Batch, EndOfData, Units
+from sparselex.activations.source import Batch, EndOfData, Telling, Told, Units
 from sparselex.base.errors import UserError
 from sparselex.base.seeds import generator
 
@@ -41,6 +41,11 @@ class ShuffledSource:
     def d_out(self) -> int | None:
         """Width of the target; None where there is none of its own."""
         return self.units.d_out
+
+    def tell(self, told: Told | None) -> None:
+        """Call `told` while a block is read, where the units take their time over it."""
+        if isinstance(self.units, Telling):
+            self.units.tell(told)
 
     def next_batch(self) -> Batch:
         """The next batch. Raises `EndOfData` after the last epoch."""

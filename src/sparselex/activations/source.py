@@ -1,6 +1,7 @@
 """What training asks of activations: batches, and a position that can be saved and restored."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -39,6 +40,32 @@ class Batch(NamedTuple):
             np.concatenate([part.positions for part in parts]),
             torch.cat(targets) if targets else None,
         )
+
+
+Told = Callable[[int], Any]
+"""Called with the number of tokens whose activations have just been read."""
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A source, or units, that takes its time and says while it reads how far it is."""
+
+    def tell(self, told: Told | None) -> None:
+        """Call `told` now and then while activations are read, from now on; with None nobody."""
+        ...
+
+
+@contextmanager
+def heard(source: Any, told: Told) -> Iterator[None]:
+    """While this is open, `told` is told what `source` reads, if it is `Telling`."""
+    if not isinstance(source, Telling):
+        yield
+        return
+    source.tell(told)
+    try:
+        yield
+    finally:
+        source.tell(None)
 
 
 class EndOfData(Exception):

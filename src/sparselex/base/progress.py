@@ -1,5 +1,6 @@
 """Progress bars for anything longer than two seconds."""
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -15,9 +16,10 @@ from rich.progress import (
     Task,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.text import Text
+
+from sparselex.base.pace import Pace
 
 FIRST_LINE_AFTER, SECONDS_BETWEEN_LINES = 10, 30
 """Where no bar can be drawn, a log tells with a line this often that work goes on, the first of them sooner: by then
@@ -25,14 +27,29 @@ there is a rate to tell."""
 
 
 class Bar:
-    """A running bar: `advance(n)` moves it, `show(loss=…)` sets the figures at its end."""
+    """A running bar: `advance(n)` moves it, `show(loss=…)` sets the figures at its end. Where units are fetched before
+    they are worked on, and that takes its time, `fetched(n)` says how far it is: the time left counts both."""
 
     def __init__(self, progress: Progress, task_id):
-        self._progress, self._task_id = progress, task_id
+        self._progress, self._task_id, self._pace = progress, task_id, Pace()
 
     def advance(self, n: float) -> None:
         """Move on by `n` units."""
         self._progress.advance(self._task_id, n)
+        self._pace.done(n)
+        self._tell()
+
+    def fetched(self, n: float) -> None:
+        """`n` units more are at hand, and the bar will move on by them later."""
+        self._pace.fetched(n)
+        self._tell()
+
+    def _tell(self) -> None:
+        if not self._pace.begun:
+            return
+        task = self._progress.tasks[0]
+        left = None if task.remaining is None else self._pace.left(task.remaining)
+        self._progress.update(self._task_id, speed=self._pace.speed, left=left)
 
     def show(self, **figures: float) -> None:
         """Print these figures beside the bar."""
@@ -47,8 +64,8 @@ class _Lines(Bar):
         super().__init__(progress, task_id)
         self._said_at = time.monotonic() + FIRST_LINE_AFTER - SECONDS_BETWEEN_LINES
 
-    def advance(self, n: float) -> None:
-        super().advance(n)
+    def _tell(self) -> None:
+        super()._tell()
         if time.monotonic() - self._said_at >= SECONDS_BETWEEN_LINES:
             self._said_at = time.monotonic()
             (task,) = self._progress.tasks
@@ -56,11 +73,20 @@ class _Lines(Bar):
 
 
 def _line(task: Task) -> str:
-    unit, left = task.fields["unit"], task.time_remaining
+    unit, speed, left = task.fields["unit"], _speed(task), _left(task)
     said = [f"{task.percentage:.0f} %" if task.total else f"{task.completed:,.0f} {unit}"]
-    said += [f"{task.speed:,.0f} {unit}/s"] if task.speed else []
+    said += [f"{speed:,.0f} {unit}/s" + ("" if task.completed else " read")] if speed else []
     said += [f"{timedelta(seconds=left)} left"] if left is not None else []
     return f"{task.description}: {', '.join(said)}"
+
+
+def _speed(task: Task) -> float | None:
+    return task.fields["speed"] or task.speed
+
+
+def _left(task: Task) -> float | None:
+    left = task.fields["left"]
+    return task.time_remaining if left is None else math.ceil(left)
 
 
 def steps(n: int, at_most: int) -> Iterator[int]:
@@ -70,15 +96,22 @@ def steps(n: int, at_most: int) -> Iterator[int]:
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
-        if not task.speed:
-            return Text("")
-        return Text(f"{task.speed:,.0f} {task.fields['unit']}/s")
+        speed = _speed(task)
+        return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed else "")
+
+
+class _Left(ProgressColumn):
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        left = _left(task)
+        return Text("-:--:--" if left is None else str(timedelta(seconds=left)), style="progress.remaining")
 
 
 @contextmanager
-def progress(verb: str, total: float | None, unit: str, *, shown: bool = True) -> Iterator[Bar]:
-    """A bar on standard error named `verb`, `total` units long; drawn live on a terminal, elsewhere a line now and
-    then. Unless it is to be shown there is neither."""
+def progress(verb: str, total: float | None, unit: str, *, done: int = 0, shown: bool = True) -> Iterator[Bar]:
+    """A bar on standard error named `verb`, `total` units long of which `done` are behind; drawn live on a terminal,
+    elsewhere a line now and then. Unless it is to be shown there is neither."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(24),
@@ -86,9 +119,10 @@ def progress(verb: str, total: float | None, unit: str, *, shown: bool = True) -
         _Rate(),
         TextColumn("{task.fields[figures]}"),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        _Left(),
     )
     console, is_drawn = Console(stderr=True), shown and sys.stderr.isatty()
     with Progress(*columns, console=console, disable=not is_drawn) as bars:
         kind = _Lines if shown and not is_drawn else Bar
-        yield kind(bars, bars.add_task(verb, total=total, unit=unit, figures=""))
+        task = bars.add_task(verb, total=total, completed=done, unit=unit, figures="", speed=None, left=None)
+        yield kind(bars, task)

@@ -1,16 +1,16 @@
 """Records as tables on the console."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from sparselex.atlas.records import NULLS, POINTS, LatentDifference, ModelDiff, SweepReport
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure
 from sparselex.base.formats import plain
+from sparselex.cli.wide import WideTable
 from sparselex.evaluate.records import Report, Verdict
 
 WIDTH = 160
@@ -37,18 +37,18 @@ def print_report(found: Report, console: Console | None = None) -> None:
         _say(console, f"• {verdict}")
     names = [name for name in found.controls if any(name in figure.controls for figure in found.figures)]
     title = f"{found.run}, beside its controls; ▲ better and ▼ worse than a control beyond doubt"
-    table = _table(title, ("figure", "value", "95 % interval", "null", *names, "n"))
+    table = WideTable(title, ("figure", "value", "95 % interval", "null", *names, "n"))
     marks = {(one.figure, one.control): MARKS[one.verdict] for one in found.comparisons}
     for figure in found.figures:
         beside = [f"{marks.get((figure.name, name), '')} {number(figure.controls.get(name))}".strip() for name in names]
         value = f"{number(figure.value, missing=NOT_MEASURED)} {figure.unit if figure.value is not None else ''}"
         table.add_row(figure.name, value.strip(), interval(figure), number(figure.null), *beside, f"{figure.n:,}")
-    console.print(table)
+    if found.figures:
+        console.print(table)
     if found.others:
         _say(console, f"• Other evaluated runs, no controls of this one: {', '.join(found.others)}.")
-    if found.stale:
-        words = "measured on another dictionary or index than the run has now"
-        _say(console, f"• Left out, {words}: {', '.join(found.stale)}.")
+    for name, why in found.stale.items():
+        _say(console, f"• Left out: {name}, {why}.")
 
 
 def print_diff(found: ModelDiff, console: Console | None = None) -> None:
@@ -58,7 +58,7 @@ def print_diff(found: ModelDiff, console: Console | None = None) -> None:
     a, b = found.models
     _say(console, f"a: {a}, b: {b}; {found.n_tokens:,} tokens of test documents")
     columns = ("class", "latents", "share", "95 % interval", "truly specific", "95 % interval")
-    table = _table("latents by class", columns)
+    table = WideTable("latents by class", columns)
     for name, n in found.n_latents.items():
         figures = by_name[f"diff/{name}_share"], by_name.get(f"diff/{name}_specific_share")
         table.add_row(name, f"{n:,}", *(cell for figure in figures for cell in _with_interval(figure)))
@@ -80,7 +80,7 @@ def print_sweep(found: SweepReport, console: Console | None = None) -> None:
     """Print the table of dictionaries, best first within a hook by L0, and the table of stability."""
     console = _console(console)
     columns = ("dictionary", "L0", "FVU", "loss recovered", "95 % interval", "CE increase", "dead", "n")
-    table = _table("sweep; ● on the Pareto front against L0", columns)
+    table = WideTable("sweep; ● on the Pareto front against L0", columns)
     for row in sorted(found.rows, key=lambda row: (row.hook, row.value("core/l0") or 0.0)):
         cells = [f"failed: {row.failure}"] if row.failure else _core_cells(row.figures, row.fronts)
         table.add_row(row.name, *cells)
@@ -115,28 +115,13 @@ def _say(console: Console, words: str) -> None:
     console.print(Text(plain(words)))
 
 
-class _Table(Table):
-    """Cells are text as it is: what stands there may come out of other people's files."""
-
-    def add_row(self, *cells: Any, **style: Any) -> None:
-        super().add_row(*(Text(plain(cell)) for cell in cells), **style)
-
-
-def _table(title: str, columns: Iterable[str]) -> Table:
-    """A table whose first column is text, and whose others are numbers."""
-    table = _Table(title=Text(plain(title), style="table.title"), title_justify="left")
-    for place, column in enumerate(columns):
-        table.add_column(Text(plain(column)), justify="right" if place else "left", overflow="fold")
-    return table
-
-
 def _with_interval(figure: Figure | None) -> tuple[str, str]:
     return ("", "") if figure is None else (number(figure.value, 3, NOT_MEASURED), interval(figure, ".3g"))
 
 
-def _most_specific(model: str, latents: Sequence[LatentDifference]) -> Table:
+def _most_specific(model: str, latents: Sequence[LatentDifference]) -> WideTable:
     columns = ("latent", "nu error", "nu reconstruction", "relative norm", "cosine", "n")
-    table = _table(f"most specific to {model}", columns)
+    table = WideTable(f"most specific to {model}", columns)
     for one in latents:
         values = one.nu_error, one.nu_reconstruction, one.relative_norm, one.cosine
         table.add_row(str(one.latent), *(f"{value:.3f}" for value in values), f"{one.n_active:,}")
@@ -157,8 +142,8 @@ def _core_cells(figures: Sequence[Figure], fronts: Sequence[str] = ()) -> list[s
     return [*shown, interval(recovered, ".3f"), *others, f"{recovered.n:,}"]
 
 
-def _stability(figures: Sequence[Figure]) -> Table:
-    table = _table("stability between seeds", ("figure", "value", "95 % interval", *NULLS.values(), "n"))
+def _stability(figures: Sequence[Figure]) -> WideTable:
+    table = WideTable("stability between seeds", ("figure", "value", "95 % interval", *NULLS.values(), "n"))
     for figure in figures:
         name = figure.name.removeprefix("stability/")
         if figure.value is None:

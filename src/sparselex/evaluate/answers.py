@@ -212,9 +212,7 @@ def _beyond_null(figure: Figure) -> str:
 
 def _not_measured(known: Known) -> Answer:
     missing = [f"{one.name}: {one.failure}" for one in known.found.figures if one.failure]
-    missing += [
-        f"{name}: what is there is of an earlier dictionary, index or explanation" for name in known.found.stale
-    ]
+    missing += [f"{name}: {why}" for name, why in known.found.stale.items()]
     if known.figure(_FVU) is None and not any(_FVU in one for one in missing):
         missing.append("reconstruction, what the model then does, and controls: `sparselex evaluate`")
     if not known.twins and not known.is_twin:

@@ -42,8 +42,8 @@ class Gathered(NamedTuple):
     asked_l0: float | None
     """Active latents of a token as they were asked for; None where that is not known."""
 
-    stale: list[str]
-    """Artifacts that were left out: they were measured on another dictionary or index than the run has now."""
+    stale: dict[str, str]
+    """Artifacts that were left out, and why: what they were measured on is gone, or is another now; and what to run."""
 
 
 def has_figures(workspace: Workspace, run: str) -> bool:
@@ -58,10 +58,12 @@ def gather(workspace: Workspace, run: str) -> Gathered:
     """
     artifacts = workspace.artifacts(run)
     measured = [name for name, manifest in artifacts.items() if FIGURES in manifest.files]
-    stale = [name for name in measured if not is_current(name, artifacts)]
+    # Of two stages that make the same, the one that an unfinished run still wants comes last, and so counts.
+    verbs = {card.makes: card.verb for card in sorted(workspace.card(run).stages, key=lambda card: card.expected)}
+    stale = {name: why for name in measured if (why := _why_stale(name, artifacts, verbs))}
     found = {name: Figures.read(workspace.run(run) / name) for name in measured if name not in stale}
-    if _EVALUATION in found and not _explains_now(artifacts):
-        stale.append(_EXPLAINED)
+    if _EVALUATION in found and (why := _changed(_EVALUATION, "explanations", artifacts, verbs)):
+        stale[_EXPLAINED] = why
         found[_EVALUATION] = _without(found[_EVALUATION], f"{_EXPLAINED}/")
     ordered = [found[name] for name in sorted(found, key=_place)]
     controls: dict[str, list[Figure]] = {}
@@ -78,7 +80,7 @@ def gather(workspace: Workspace, run: str) -> Gathered:
         stability=stability.pop(own, []),
         stable_elsewhere=list(stability),
         asked_l0=evaluation.notes.get("asked_l0") if evaluation else None,
-        stale=sorted(stale, key=_place),
+        stale={name: stale[name] for name in sorted(stale, key=_place)},
     )
 
 
@@ -100,20 +102,29 @@ def _stability(
     return found, next((row.name.rpartition("-s")[0] for row in alike), "")
 
 
-def is_current(name: str, artifacts: Mapping[str, Manifest]) -> bool:
-    """Whether an artifact of a run was made of the dictionary and the index that the run has now, and the index of that
-    dictionary."""
-    return all(
-        role in artifacts and artifacts[role].id == made_of and is_current(role, artifacts)
-        for role, made_of in artifacts[name].inputs.items()
-        if role in _MEASURED
-    )
+def _why_stale(name: str, artifacts: Mapping[str, Manifest], verbs: Mapping[str, str]) -> str:
+    """Why an artifact of a run is not of the dictionary and the index that the run has now, or the index not of that
+    dictionary; empty if all of them are."""
+    for role in _MEASURED:
+        if why := _changed(name, role, artifacts, verbs):
+            return why
+        if role in artifacts[name].inputs and (why := _why_stale(role, artifacts, verbs)):
+            return why if why.startswith("its ") else f"its {role} is {why}"
+    return ""
 
 
-def _explains_now(artifacts: Mapping[str, Manifest]) -> bool:
-    """Whether an evaluation is of the explanations that the run has now, or of none."""
-    explanations = artifacts[_EVALUATION].inputs.get("explanations")
-    return explanations is None or ("explanations" in artifacts and artifacts["explanations"].id == explanations)
+def _changed(name: str, role: str, artifacts: Mapping[str, Manifest], verbs: Mapping[str, str]) -> str:
+    """What became of one input of an artifact, and the command that mends it; empty where it is as it was, or is no
+    input of it."""
+    made_of = artifacts[name].inputs.get(role)
+    if made_of is None or (role in artifacts and artifacts[role].id == made_of):
+        return ""
+    is_gone = role not in artifacts
+    verb = verbs.get(role if is_gone else name)
+    mended = f"`sparselex {verb}` makes {'that' if is_gone else 'it'} again" if verb else "run the stage that makes it"
+    if is_gone:
+        return f"its {role} {'are' if role.endswith('s') else 'is'} gone, and {mended}"
+    return f"of {'other' if role.endswith('s') else 'another'} {role} than the run has now, and {mended}"
 
 
 def _without(figures: Figures, prefix: str) -> Figures:

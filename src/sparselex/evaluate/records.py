@@ -149,9 +149,9 @@ class Report(Config):
     cost: str = ""
     """What the run took: size of its dictionary, tokens it was trained on, tokens its latents were counted on."""
 
-    stale: list[str]
-    """Artifacts whose figures are left out, since they were measured on another dictionary or index than their run has
-    now; those of other runs with the run's name before them, as in `twin/evaluation`."""
+    stale: dict[str, str]
+    """Artifacts whose figures are left out, and why: the dictionary or the index that they were measured on is gone or
+    is another now, and what to run; those of other runs with the run's name before them, as in `twin/evaluation`."""
 
     inputs: dict[str, str] = {}
     """Ids of the artifacts that the evaluated runs had, by run and name, as in `main/evaluation`, what each run is a

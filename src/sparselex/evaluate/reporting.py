@@ -42,7 +42,11 @@ def made(workspace: Workspace, run: str, evaluated: Sequence[str], inputs: Mappi
         comparisons=compared,
         verdicts=verdicts(found[run], compared, who, has_twin=bool(twins) or is_twin),
         others={name: _values(found[name].figures) for name in evaluated if name not in (run, *twins)},
-        stale=[name if owner == run else f"{owner}/{name}" for owner, part in found.items() for name in part.stale],
+        stale={
+            name if owner == run else f"{owner}/{name}": why
+            for owner, part in found.items()
+            for name, why in part.stale.items()
+        },
         cost=_cost(workspace, run),
         inputs=dict(inputs),
     )

@@ -59,7 +59,7 @@ def build_index(
     with stage(to, "index", asked, inputs) as staging:
         if staging.made:
             return FeatureIndex(to, corpus)
-        check_reads(coder, sum(model.widths(sites.hooks)), f"Hook {'+'.join(sites.hooks)}")
+        check_reads(coder, sum(map(model.width, sites.hooks)), f"Hook {'+'.join(sites.hooks)}")
         keep_freed_memory()
         reader = Reader(model, corpus, sites, batch_rows=config.batch_rows)
         statistics = _walk(reader, coder, config, staging.folder)

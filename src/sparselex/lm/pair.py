@@ -45,10 +45,6 @@ class ModelPair:
         """Width of both models' values together."""
         return self.first.width(hook) + self.second.width(hook)
 
-    def widths(self, hooks: Sequence[str]) -> list[int]:
-        """`width` of each."""
-        return [self.width(hook) for hook in hooks]
-
     def places(self, hooks: Sequence[str]) -> list[Place]:
         """Of each hook the first model's site, then the second's."""
         return side_by_side((self.first, self.second), hooks)

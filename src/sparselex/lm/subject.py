@@ -148,10 +148,6 @@ class Readable(Protocol):
         """Width of the values at one hook. Raises `UserError` with the nearest names if there is no such place."""
         ...
 
-    def widths(self, hooks: Sequence[str]) -> list[int]:
-        """`width` of each."""
-        ...
-
     def places(self, hooks: Sequence[str]) -> list[Place]:
         """The single sites of these hooks, in the order in which their values stand side by side."""
         ...

@@ -113,7 +113,7 @@ class Run(RunFolder):
     def sites_at(self, hooks: Sequence[Hook]) -> Sites:
         """The run's sites with other hooks to be read. Raises like `sites`."""
         target = hooks_of(self.config.target) if self.config.target else ()
-        self.model.widths([*hooks, *target])
+        self.model.places([*hooks, *target])
         if target and (len(hooks) != len(target) or self.config.second_model):
             raise UserError(
                 f"A transcoder was asked for that reads {len(hooks)} sites and writes {len(target)}"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from sparselex.activations.source import ActivationSource, Batch, EndOfData, check_finite
+from sparselex.activations.source import ActivationSource, Batch, EndOfData, check_finite, heard
 from sparselex.base.errors import UserError
 from sparselex.base.memory import keep_freed_memory
 from sparselex.base.progress import progress
@@ -153,12 +153,12 @@ def _drawn(config: TrainConfig, ranks: Ranks) -> TrainableDictionary:
 def _walk(source: ActivationSource, trainers: Mapping[int, Trainer]) -> dict[int, UserError]:
     """Give every batch to all trainers until each has had its tokens; returns those that failed."""
     keep_freed_memory()
-    n_steps = _go_to_start(source, list(trainers.values()))
     waiting, failures = dict(trainers), dict[int, UserError]()
     shown = next(iter(trainers.values())).ranks.is_main
     most = max(trainer.config.n_tokens for trainer in trainers.values())
-    with progress("train", most, "tokens", shown=shown) as bar:
-        bar.advance(min(trainer.n_tokens for trainer in trainers.values()))
+    behind = min(trainer.n_tokens for trainer in trainers.values())
+    with progress("train", most, "tokens", done=behind, shown=shown) as bar, heard(source, bar.fetched):
+        n_steps = _go_to_start(source, list(trainers.values()))
         while waiting := {n: trainer for n, trainer in waiting.items() if n not in failures and not trainer.is_done}:
             batch = _next(source, list(waiting.values()), n_steps)
             for number, trainer in waiting.items():

@@ -22,11 +22,12 @@ from sparselex.base.errors import UserError, a
 from sparselex.base.files import checksum
 from sparselex.base.sites import Hook
 from sparselex.lm.config import ModelConfig
-from sparselex.lm.families import OF_HEADS, SITES
+from sparselex.lm.families import SITES
 from sparselex.lm.homes.transformers import TransformersModel, bytes_per_token
 from sparselex.lm.hookpoints import Location, of_head
 from sparselex.lm.subject import Edit, HookPoint, Pass, Place, Readout, Writes, side_by_side
 from sparselex.lm.tokenizer import ModelTokenizer
+from sparselex.lm.widths import Widths, check_ids
 
 POINTS = {
     "hook_resid_pre": "resid_pre",
@@ -74,39 +75,27 @@ class EngineModel:
         self.bytes_per_token: int = bytes_per_token(text_config, held.hf.dtype.itemsize if held else 2)
         self.device: torch.device = held.device if held else torch.device("cpu")  # rows come back from other processes
         self._kind: str = text_config.model_type
-        self._widths: dict[Hook, int] = {}
+        self._widths = Widths(self)
 
     def hooks(self) -> list[HookPoint]:
         """Every canonical hook point that the engine has of this model."""
-        return [HookPoint(hook, self.width(hook)) for hook in self._names]
+        return [HookPoint(hook, self.width(hook)) for hook in self.names]
 
     def width(self, hook: str) -> int:
         """Width of the values at `hook`: one token is run through the model to see."""
-        hook = Hook(hook)
-        if hook.head is not None:
-            self._address(hook)
-            return self.per_head(hook)[1]
-        if hook not in self._widths:
-            found = self.read(torch.zeros(1, 1, dtype=torch.long), self._names if hook in self._names else [hook])
-            self._widths |= {Hook(name): value.shape[-1] for name, value in found.items()}
-        return self._widths[hook]
-
-    def widths(self, hooks: Sequence[str]) -> list[int]:
-        """`width` of each."""
-        return [self.width(hook) for hook in hooks]
+        return self._widths.of(hook)
 
     def places(self, hooks: Sequence[str]) -> list[Place]:
         """These hooks, side by side in this order."""
         return side_by_side((self,), hooks)
 
     def per_head(self, hook: str) -> tuple[int, int]:
-        """Heads and width per head of a `attn.hook_q/k/v/z` site, in the order in which they are flattened."""
-        whole = Hook(hook).whole
-        if whole.site not in OF_HEADS:
-            todo = "choose such a site."
-            raise UserError(f"{str(hook)!r} is not divided into heads.", "attn.hook_q, _k, _v or _z", todo)
-        n_heads = self.engine.n_heads if whole.site in ("attn.hook_q", "attn.hook_z") else self.engine.n_kv_heads
-        return n_heads, self.width(whole) // n_heads
+        """Heads and width per head of an `attn.hook_q/k/v/z` site, in the order in which they are flattened."""
+        return self._widths.per_head(hook)
+
+    def n_heads(self, hook: Hook) -> int:
+        """Heads of such a site, as the engine counts them."""
+        return int(self.engine.n_heads if hook.site in ("attn.hook_q", "attn.hook_z") else self.engine.n_kv_heads)
 
     def read(self, tokens: Int[Tensor, "batch ctx"], hooks: Sequence[str]) -> dict[str, Float[Tensor, "batch ctx _"]]:
         """Values at each hook, the rows in the order of `tokens`."""
@@ -167,7 +156,8 @@ class EngineModel:
         return self.held
 
     @cached_property
-    def _names(self) -> list[Hook]:
+    def names(self) -> list[Hook]:
+        """The names of every canonical hook point."""
         # Of an architecture that has no names here, the engine finds its own way.
         every = (self.held.names if self.held else []) or [
             Hook(f"blocks.{layer}.{site}") for layer in range(self.n_layers) for site in SITES
@@ -200,22 +190,13 @@ class EngineModel:
         value = value.reshape(*tokens.shape, -1)
         if hook.head is None:
             return value
-        n_heads, d_head = self.per_head(hook)
-        if hook.head >= n_heads:
-            given = f"{str(hook)!r} has {n_heads} heads and none of number {hook.head}."
-            raise UserError(given, f"a head from 0 to {n_heads - 1}", "choose another head.")
-        piece = of_head(Location("", "output"), hook.head, d_head).piece
+        piece = of_head(Location("", "output"), hook.head, self.width(hook)).piece
         assert piece is not None
         return piece(value)
 
     def _captured(self, tokens: Tensor, addresses: Sequence[Any]) -> dict[Any, Tensor]:
         """`[batch * ctx, ...]` at each of these points."""
-        if tokens.numel() and (int(tokens.min()) < 0 or int(tokens.max()) >= self.n_vocab):
-            raise UserError(
-                f"Token ids run from {int(tokens.min())} to {int(tokens.max())}.",
-                f"ids from 0 to {self.n_vocab - 1}",
-                "use the corpus and the model of one tokenizer, every token of which has a row in the embedding.",
-            )
+        check_ids(tokens, self.n_vocab)
         if not addresses:
             return {}
         try:

@@ -15,12 +15,13 @@ from torch import Tensor
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook
 from sparselex.lm.config import ModelConfig
-from sparselex.lm.families import ADDED, OF_HEADS, READ_ONLY, Family
+from sparselex.lm.families import ADDED, READ_ONLY, Family
 from sparselex.lm.hookpoints import Location, family_of, locate, names, of_head
 from sparselex.lm.hooks import Visit
 from sparselex.lm.norms import linear
 from sparselex.lm.subject import Edit, HookPoint, Pass, Place, Readout, Writes, side_by_side
 from sparselex.lm.tokenizer import ModelTokenizer
+from sparselex.lm.widths import Widths, check_ids
 
 _OF_STREAM = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post")
 _FOUND_ANEW = ("_family", "_behind")
@@ -45,7 +46,7 @@ class TransformersModel:
         self.n_ctx: int = getattr(text, "max_position_embeddings", None) or 1 << 30
         self.device: torch.device = next(model.parameters()).device
         self.bytes_per_token: int = bytes_per_token(text, next(model.parameters()).dtype.itemsize)
-        self._widths: dict[Hook, int] = {}
+        self._widths = Widths(self)
         self._located: dict[Hook, Location] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -74,34 +75,21 @@ class TransformersModel:
 
     def width(self, hook: str) -> int:
         """Width of the values at `hook`: one token is run through the model to see."""
-        hook = Hook(hook)
-        if hook.head is not None:
-            self.resolve(hook)
-            return self.per_head(hook)[1]
-        if hook not in self._widths:
-            found = self.read(torch.zeros(1, 1, dtype=torch.long), self.names if hook in self.names else [hook])
-            self._widths |= {Hook(name): value.shape[-1] for name, value in found.items()}
-        return self._widths[hook]
-
-    def widths(self, hooks: Sequence[str]) -> list[int]:
-        """`width` of each."""
-        return [self.width(hook) for hook in hooks]
+        return self._widths.of(hook)
 
     def places(self, hooks: Sequence[str]) -> list[Place]:
         """These hooks, side by side in this order."""
         return side_by_side((self,), hooks)
 
     def per_head(self, hook: str) -> tuple[int, int]:
-        """Heads and width per head of a `attn.hook_q/k/v/z` site, in the order in which they are flattened."""
-        whole = Hook(hook).whole
-        if whole.site not in OF_HEADS:
-            todo = "choose such a site."
-            raise UserError(f"{str(hook)!r} is not divided into heads.", "attn.hook_q, _k, _v or _z", todo)
-        if whole.site in ("attn.hook_k", "attn.hook_v"):  # they may be fewer, and as wide as the queries
-            d_head = self.per_head(f"blocks.{whole.layer}.attn.hook_q")[1]
-            return self.width(whole) // d_head, d_head
-        n_heads = self.hf.config.get_text_config().num_attention_heads
-        return n_heads, self.width(whole) // n_heads
+        """Heads and width per head of an `attn.hook_q/k/v/z` site, in the order in which they are flattened."""
+        return self._widths.per_head(hook)
+
+    def n_heads(self, hook: Hook) -> int:
+        """Heads of such a site. Keys and values may have fewer than queries, and are as wide in each."""
+        if hook.site in ("attn.hook_k", "attn.hook_v"):
+            return self.width(hook) // self.per_head(f"blocks.{hook.layer}.attn.hook_q")[1]
+        return int(self.hf.config.get_text_config().num_attention_heads)
 
     def read(self, tokens: Int[Tensor, "batch ctx"], hooks: Sequence[str]) -> dict[str, Float[Tensor, "batch ctx _"]]:
         """Values at each hook, without gradients, by a pass that stops after the deepest of them."""
@@ -187,11 +175,7 @@ class TransformersModel:
         whole = locate(hook, self.hf, self._family, self.n_layers)
         if hook.head is None:
             return whole
-        n_heads, d_head = self.per_head(hook)
-        if hook.head >= n_heads:
-            given = f"{str(hook)!r} has {n_heads} heads and none of number {hook.head}."
-            raise UserError(given, f"a head from 0 to {n_heads - 1}", "choose another head.")
-        return of_head(whole, hook.head, d_head)
+        return of_head(whole, hook.head, self.width(hook))
 
     def _projection(self, family: Family, hook: Hook) -> Tensor:
         """How the values of a site are projected to the stream, `[width, d_model]`."""
@@ -273,12 +257,7 @@ class TransformersModel:
         )
 
     def _forward(self, tokens: Tensor) -> Any:
-        if tokens.numel() and (int(tokens.min()) < 0 or int(tokens.max()) >= self.n_vocab):
-            raise UserError(
-                f"Token ids run from {int(tokens.min())} to {int(tokens.max())}.",
-                f"ids from 0 to {self.n_vocab - 1}",
-                "use the corpus and the model of one tokenizer, every token of which has a row in the embedding.",
-            )
+        check_ids(tokens, self.n_vocab)
         # All ones: every token is read, padding too, which stands last and so is seen by no other.
         masks = {"attention_mask": torch.ones_like(tokens)} if self._takes_mask else {}
         return self.hf(input_ids=tokens, use_cache=False, **masks)

@@ -69,7 +69,7 @@ def _take(run: Run, stage: Stage, name: str, speed: Speed, replace: bool) -> Non
 def _forecast(run: Run, stage: Stage, speed: Speed) -> float | None:
     """Seconds that a stage will take, from what the model itself takes and the operations of encoding; the shares of
     the latter are measured in benchmarks."""
-    d_in, n_train = sum(run.model.widths(run.sites.hooks)), run.n_training_tokens
+    d_in, n_train = sum(map(run.model.width, run.sites.hooks)), run.n_training_tokens
     d_sae = round(d_in * run.config.stages["train"]["expansion"])
     encode_s = 2 * d_in * d_sae / speed.products
     n_ctx, read_s = run.corpus.n_ctx, 1 / speed.read

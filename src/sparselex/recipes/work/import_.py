@@ -109,7 +109,7 @@ def _place(run: Run, read: Imported, role: Literal["hook", "target"]) -> str | N
         return "+".join(hooks) or None
     for path in module_paths(said):
         try:
-            run.model.widths([hook := Hook(f"module:{path}")])
+            run.model.width(hook := Hook(f"module:{path}"))
         except UserError:
             continue
         return hook
@@ -129,7 +129,7 @@ def _check_named(run: Run, read: Imported, before: RunConfig) -> None:
             continue
         place = getattr(run.config, role)
         try:
-            run.model.widths(hooks_of(place))
+            run.model.places(hooks_of(place))
         except UserError:
             n, model = run.model.n_layers, run.config.model.name
             here = f" ({place} here)" if place != named else ""
@@ -252,7 +252,7 @@ def _check_target(run: Run, dictionary: TrainableDictionary) -> None:
             "a target",
             "name it with --target.",
         )
-    if (width := sum(run.model.widths(run.sites.target))) != dictionary.d_out:
+    if (width := sum(map(run.model.width, run.sites.target))) != dictionary.d_out:
         raise UserError(
             f"Hook {run.sites.names()['target']} has width {width}, and the dictionary writes width "
             f"{dictionary.d_out}.",

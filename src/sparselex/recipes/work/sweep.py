@@ -203,7 +203,7 @@ def _jobs(
     columns, medians, start, site = dict[Any, Columns](), dict[Any, list[float]](), 0, 0
     n_sites = sum(len(run.model.places(hooks)) for hooks in places)
     for hooks in places:
-        width, n = sum(run.model.widths(hooks)), len(run.model.places(hooks))
+        width, n = sum(map(run.model.width, hooks)), len(run.model.places(hooks))
         columns[hooks] = Columns(x=slice(start, start + width))
         medians[hooks] = notes["median_norms"][site : site + n] + notes["median_norms"][n_sites:]
         start, site = start + width, site + n

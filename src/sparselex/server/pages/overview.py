@@ -193,7 +193,7 @@ def _notices(opened: OpenWorkspace, written: Report | None) -> list[str]:
     if written is None:
         command = f"sparselex evaluate {opened.workspace.typed}"
         return [f"No figures yet: “{command}” measures them and writes the report."]
-    stale = [f"{kind} is left out: what it was measured on has been replaced since." for kind in written.stale]
+    stale = [f"Left out: {name}, {why}." for name, why in written.stale.items()]
     return [*filter(None, [not_as_written(opened, written)]), *stale]
 
 
