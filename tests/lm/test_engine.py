@@ -97,6 +97,22 @@ def test_modules_by_their_paths(engine):
     assert engine.width(hook) == 512
 
 
+def test_what_is_kept_gives_what_the_other_home_gives(engine):
+    """It runs whole every time, to the same end."""
+    ours, hook = load_model("embedded"), "blocks.0.hook_mlp_out"
+    tokens, rows = torch.arange(24).view(2, 12), torch.tensor([1, 0, 0])
+    found = [model.keep(tokens, hook) for model in (ours, engine)]
+    torch.testing.assert_close(found[1].values, found[0].values)
+    logits = [model.run(kept.of(rows, 5)).logits for model, kept in zip((ours, engine), found, strict=True)]
+    assert logits[1].shape == (3, 7, ours.n_vocab)
+    torch.testing.assert_close(logits[1], logits[0], rtol=1e-4, atol=1e-4)
+    last = [model.predict(model.extend(tokens).last.flatten(0, 1)) for model in (ours, engine)]
+    torch.testing.assert_close(last[1], last[0], rtol=1e-4, atol=1e-4)
+    assert engine.extend(tokens).past is None
+    with pytest.raises(UserError, match="the engine only reads"):
+        engine.last(found[1], {hook: torch.zeros_like})
+
+
 def test_an_architecture_that_has_no_names_here(hf_tokenizer):
     """The engine finds its places by what modules are called, and so it may have what our table lacks."""
     theirs = on_transformers(mpt(2), hf_tokenizer)

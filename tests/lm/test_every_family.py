@@ -58,7 +58,7 @@ def test_the_stream_is_that_of_the_library(subject):
 
 def test_logits_follow_from_what_the_unembedding_reads(subject):
     """Scaled and capped ones too, with an edit and without: nobody needs those of a whole batch."""
-    assert subject._behind is not None, "known of every family here"
+    assert subject.passes.behind is not None, "known of every family here"
     halved = {"blocks.1.hook_resid_pre": lambda x: x / 2}
     for edits in (None, halved):
         last = subject.last(TOKENS, edits)

@@ -43,35 +43,35 @@ class Visit:
         acts += [(locations[hook], self._keeping(hook, locations[hook], grad, stops)) for hook in self.read]
         with contextlib.ExitStack() as stack:
             for location, act in acts:
-                stack.enter_context(_hooked(model, location, act))
+                stack.enter_context(hooked(model, location, act))
             with contextlib.suppress(Stop):
                 yield
 
     def _changing(self, hook: Hook, location: Location) -> Act:
         def change(tensor: Tensor) -> Tensor:
             self.edited.add(hook)
-            return _with_value(location, tensor, self.edits[hook](self._value(location, tensor)), self.shape)
+            return with_value(location, tensor, self.edits[hook](self._value(location, tensor)), self.shape)
 
         return change
 
     def _keeping(self, hook: Hook, location: Location, grad: bool, stops: bool) -> Act:
         def keep(tensor: Tensor) -> Tensor | None:
-            value = self._value(location, tensor) if grad else _value(location, tensor, self.shape)
+            value = self._value(location, tensor) if grad else value_in(location, tensor, self.shape)
             if grad and not value.requires_grad:
                 value = value.detach().requires_grad_()
             self.values[hook] = value.clone() if location.overwritten and not grad else value
             if stops and len(self.values) == len(self.read):
                 raise Stop
-            return _with_value(location, tensor, value, self.shape) if grad else None  # a copy where it is overwritten
+            return with_value(location, tensor, value, self.shape) if grad else None  # a copy where it is overwritten
 
         return keep
 
     def _value(self, location: Location, tensor: Tensor) -> Tensor:
         """The value as something that writing into `tensor` does not change."""
-        return _value(location, tensor.clone() if location.in_place else tensor, self.shape)
+        return value_in(location, tensor.clone() if location.in_place else tensor, self.shape)
 
 
-def _value(location: Location, tensor: Tensor, shape: tuple[int, int]) -> Tensor:
+def value_in(location: Location, tensor: Tensor, shape: tuple[int, int]) -> Tensor:
     """The value `[batch, ctx, width]` inside the tensor that passes the module."""
     tensor = _by_token(tensor, shape, location)
     if location.scale != 1:
@@ -79,7 +79,7 @@ def _value(location: Location, tensor: Tensor, shape: tuple[int, int]) -> Tensor
     return (tensor if location.piece is None else location.piece(tensor)).flatten(2)
 
 
-def _with_value(location: Location, tensor: Tensor, new: Tensor, shape: tuple[int, int]) -> Tensor:
+def with_value(location: Location, tensor: Tensor, new: Tensor, shape: tuple[int, int]) -> Tensor:
     """The tensor with `new` in the place of the value."""
     if location.scale != 1:
         new = new / location.scale
@@ -107,7 +107,10 @@ def _by_token(tensor: Tensor, shape: tuple[int, int], location: Location) -> Ten
 
 
 @contextlib.contextmanager
-def _hooked(model: nn.Module, location: Location, act: Act) -> Iterator[None]:
+def hooked(model: nn.Module, location: Location, act: Act) -> Iterator[None]:
+    """While this is open, `act` sees what passes a place, and what it returns takes its place. Raises `UserError` in
+    the pass for a module that returns no tensor."""
+
     def before(module: nn.Module, args: tuple, kwargs: dict) -> tuple | None:
         if args:
             new = act(args[0])

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook
+from sparselex.lm.kept import Kept, Past
 from sparselex.lm.tokenizer import ModelTokenizer
 
 Edit = Callable[[Tensor], Tensor]
@@ -42,6 +43,17 @@ class Pass(NamedTuple):
             said = "The logits of a pass with logits=False were asked for."
             raise UserError(said, "a pass that goes through to the end", "leave logits=False out of `run`.")
         return self.predicted
+
+
+class Extended(NamedTuple):
+    """What a pass over tokens that follow others gave."""
+
+    last: Float[Tensor, "batch ctx d_last"]
+    """What the unembedding read of these tokens."""
+
+    past: Past | None
+    """Keys and values of all tokens so far; None of a model that keeps something else, which reads the whole text again
+    for every token."""
 
 
 class Place(NamedTuple):
@@ -163,14 +175,15 @@ class SubjectModel(Readable, Protocol):
 
     def run(
         self,
-        tokens: Int[Tensor, "batch ctx"],
+        tokens: Int[Tensor, "batch ctx"] | Kept,
         *,
         edits: Mapping[str, Edit] | None = None,
         read: Sequence[str] = (),
         grad: bool = False,
         logits: bool = True,
     ) -> Pass:
-        """One forward pass: the values of the hooks in `edits` replaced on the way, those of `read` kept.
+        """One forward pass: the values of the hooks in `edits` replaced on the way, those of `read` kept. Given what
+        was kept of a pass, only what lies behind is computed, and edits see the positions that are.
 
         A value read at an edited site, or after it, is the value after the edit. With `grad`, gradients flow through
         edits and from everything later into the values that were read (the weights have none). Without `logits` the
@@ -181,10 +194,22 @@ class SubjectModel(Readable, Protocol):
         ...
 
     def last(
-        self, tokens: Int[Tensor, "batch ctx"], edits: Mapping[str, Edit] | None = None
+        self, tokens: Int[Tensor, "batch ctx"] | Kept, edits: Mapping[str, Edit] | None = None
     ) -> Float[Tensor, "batch ctx d_last"]:
         """What the unembedding reads, with these edits made on the way and without gradients: the logits of tokens of
         one's choice follow by `predict`. Raises `UserError` like `run`."""
+        ...
+
+    def keep(self, tokens: Int[Tensor, "batch ctx"], hook: str) -> Kept:
+        """A pass over `tokens`, without edits or gradients, and what it leaves for later passes that change something
+        at `hook` or behind it. A model that cannot be taken up in the middle runs whole there, to the same end."""
+        ...
+
+    def extend(
+        self, tokens: Int[Tensor, "batch ctx"], past: Past | None = None, edits: Mapping[str, Edit] | None = None
+    ) -> Extended:
+        """A pass over tokens that follow those of `past`, without gradients; edits see the new tokens alone. Raises
+        `UserError` like `run`."""
         ...
 
     def predict(self, last: Float[Tensor, "n d_last"]) -> Float[Tensor, "n n_vocab"]:

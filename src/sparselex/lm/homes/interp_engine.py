@@ -25,7 +25,8 @@ from sparselex.lm.config import ModelConfig
 from sparselex.lm.families import SITES
 from sparselex.lm.homes.transformers import TransformersModel, bytes_per_token
 from sparselex.lm.hookpoints import Location, of_head
-from sparselex.lm.subject import Edit, HookPoint, Pass, Place, Readout, Writes, side_by_side
+from sparselex.lm.kept import Kept, Past
+from sparselex.lm.subject import Edit, Extended, HookPoint, Pass, Place, Readout, Writes, side_by_side
 from sparselex.lm.tokenizer import ModelTokenizer
 from sparselex.lm.widths import Widths, check_ids
 
@@ -105,7 +106,7 @@ class EngineModel:
 
     def run(
         self,
-        tokens: Int[Tensor, "batch ctx"],
+        tokens: Int[Tensor, "batch ctx"] | Kept,
         *,
         edits: Mapping[str, Edit] | None = None,
         read: Sequence[str] = (),
@@ -119,18 +120,32 @@ class EngineModel:
                 "a model that transformers runs: the engine only reads",
                 "run `sparselex harvest WORKSPACE --engine transformers`, then this again: what was made stays.",
             )
+        since = tokens.since if isinstance(tokens, Kept) else 0
+        whole = tokens.tokens if isinstance(tokens, Kept) else tokens
         last = f"blocks.{self.n_layers - 1}.hook_resid_post"
-        found = self.read(tokens, [*read, last] if logits else read)
-        predicted = self._decoded(found[Hook(last)]) if logits else None
-        return Pass(predicted, {hook: found[Hook(hook)] for hook in read})
+        found = self.read(whole, [*read, last] if logits else read)
+        predicted = self._decoded(found[Hook(last)])[:, since:] if logits else None
+        return Pass(predicted, {hook: found[Hook(hook)][:, since:] for hook in read})
 
     def last(
-        self, tokens: Int[Tensor, "batch ctx"], edits: Mapping[str, Edit] | None = None
+        self, tokens: Int[Tensor, "batch ctx"] | Kept, edits: Mapping[str, Edit] | None = None
     ) -> Float[Tensor, "batch ctx d_last"]:
         """What is behind the last block: the engine takes it through norm and unembedding. Raises `UserError` for
         edits."""
         hook = f"blocks.{self.n_layers - 1}.hook_resid_post"
         return self.run(tokens, edits=edits, read=[hook], logits=False).values[hook]
+
+    def keep(self, tokens: Int[Tensor, "batch ctx"], hook: str) -> Kept:
+        """A pass and what it read: the engine is not taken up in the middle, so later passes run whole."""
+        end = f"blocks.{self.n_layers - 1}.hook_resid_post"
+        found = self.read(tokens, [hook, end])
+        return Kept(Hook(hook), tokens, found[Hook(hook)], found[Hook(end)])
+
+    def extend(
+        self, tokens: Int[Tensor, "batch ctx"], past: Past | None = None, edits: Mapping[str, Edit] | None = None
+    ) -> Extended:
+        """A pass over a whole text: the engine hands out no keys and values. Raises `UserError` for edits."""
+        return Extended(self.last(tokens, edits), None)
 
     def predict(self, last: Float[Tensor, "n d_last"]) -> Float[Tensor, "n n_vocab"]:
         """The logits of what `last` gave."""

@@ -1,9 +1,8 @@
 """Subject models that Hugging Face's transformers runs."""
 
 import hashlib
-import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from operator import attrgetter
 from typing import Any
@@ -15,16 +14,17 @@ from torch import Tensor
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook
 from sparselex.lm.config import ModelConfig
-from sparselex.lm.families import ADDED, READ_ONLY, Family
+from sparselex.lm.families import ADDED, Family
+from sparselex.lm.homes.passes import Passes
 from sparselex.lm.hookpoints import Location, family_of, locate, names, of_head
-from sparselex.lm.hooks import Visit
+from sparselex.lm.kept import Kept, Past
 from sparselex.lm.norms import linear
-from sparselex.lm.subject import Edit, HookPoint, Pass, Place, Readout, Writes, side_by_side
+from sparselex.lm.subject import Edit, Extended, HookPoint, Pass, Place, Readout, Writes, side_by_side
 from sparselex.lm.tokenizer import ModelTokenizer
-from sparselex.lm.widths import Widths, check_ids
+from sparselex.lm.widths import Widths
 
 _OF_STREAM = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post")
-_FOUND_ANEW = ("_family", "_behind")
+_FOUND_ANEW = ("_family", "passes")
 _PROJECTED = ("attn.hook_z", "mlp.hook_post")
 
 
@@ -95,9 +95,14 @@ class TransformersModel:
         """Values at each hook, without gradients, by a pass that stops after the deepest of them."""
         return self.run(tokens, read=hooks, logits=False).values
 
+    @cached_property
+    def passes(self) -> Passes:
+        """How it is run."""
+        return Passes(self.hf, self._family, self.resolve, self.name)
+
     def run(
         self,
-        tokens: Int[Tensor, "batch ctx"],
+        tokens: Int[Tensor, "batch ctx"] | Kept,
         *,
         edits: Mapping[str, Edit] | None = None,
         read: Sequence[str] = (),
@@ -105,38 +110,28 @@ class TransformersModel:
         logits: bool = True,
     ) -> Pass:
         """One forward pass with these edits and readings, as `SubjectModel.run` says."""
-        changed = {Hook(hook): edit for hook, edit in (edits or {}).items()}
-        visit = Visit(changed, [Hook(hook) for hook in read], (tokens.shape[0], tokens.shape[1]))
-        if not (logits or visit.read):
-            return Pass(None, {})
-        locations = {hook: self.resolve(hook) for hook in (*visit.edits, *visit.read)}
-        for hook in visit.edits:
-            if hook.site in READ_ONLY:
-                said = f"{str(hook)!r} can be read and not edited: the experts are chosen beside it."
-                raise UserError(said, "a site that something later reads", "edit hook_mlp_in or hook_mlp_out.")
-        given = None
-        with torch.set_grad_enabled(grad), visit.of(self.hf, locations, grad=grad, stops=not logits):
-            given = self._forward(tokens.to(self.device)).logits
-        # A pass that was stopped has been at everything that is read, and edits further down mean nothing to it.
-        if given is not None and visit.missed:
-            raise self._unreached(visit.missed)
-        return Pass(given if logits else None, visit.values)
+        return self.passes.run(tokens, edits=edits or {}, read=read, grad=grad, logits=logits)
 
     def last(
-        self, tokens: Int[Tensor, "batch ctx"], edits: Mapping[str, Edit] | None = None
+        self, tokens: Int[Tensor, "batch ctx"] | Kept, edits: Mapping[str, Edit] | None = None
     ) -> Float[Tensor, "batch ctx d_last"]:
         """What the unembedding reads, as `SubjectModel.last` says; the logits themselves where what comes behind the
         unembedding is not known."""
-        if self._behind is None:
-            return self.run(tokens, edits=edits).logits
-        return self._into_unembedding(tokens, edits)
+        return self.passes.last(tokens, edits or {})
 
     def predict(self, last: Float[Tensor, "n d_last"]) -> Float[Tensor, "n n_vocab"]:
         """The logits of what `last` gave."""
-        if self._behind is None:
-            return last
-        with torch.no_grad():
-            return self._behind(self.hf.get_output_embeddings()(last))
+        return self.passes.predict(last)
+
+    def keep(self, tokens: Int[Tensor, "batch ctx"], hook: str) -> Kept:
+        """A pass over `tokens` for later ones that begin at `hook`, as `SubjectModel.keep` says."""
+        return self.passes.keep(tokens, Hook(hook))
+
+    def extend(
+        self, tokens: Int[Tensor, "batch ctx"], past: Past | None = None, edits: Mapping[str, Edit] | None = None
+    ) -> Extended:
+        """A pass over tokens that follow others, as `SubjectModel.extend` says."""
+        return self.passes.extend(tokens, past, edits or {})
 
     def writes(self, hook: str) -> Writes:
         """How the values at `hook` come into the residual stream. Raises `UserError` for a site that does not write to
@@ -216,55 +211,6 @@ class TransformersModel:
             )
         norm = linear(self.hf.get_submodule(self._family.final_norm), self.d_model)
         return norm.before(unembed) * self._family.logit_scale(self.hf.config.get_text_config())
-
-    @torch.no_grad()
-    def _into_unembedding(self, tokens: Tensor, edits: Mapping[str, Edit] | None = None) -> Tensor:
-        changed = {Hook(hook): edit for hook, edit in (edits or {}).items()}
-        unembedding = self.hf.get_output_embeddings()
-        name = next(name for name, module in self.hf.named_modules() if module is unembedding)
-        read = Hook(f"module:{name}")
-        visit = Visit(changed, [read], (tokens.shape[0], tokens.shape[1]))
-        locations = {hook: self.resolve(hook) for hook in changed} | {read: Location(name, "input")}
-        with visit.of(self.hf, locations, grad=False, stops=True):
-            self._forward(tokens.to(self.device))
-        if visit.missed:
-            raise self._unreached(visit.missed)
-        return visit.values[read]
-
-    @cached_property
-    def _behind(self) -> Callable[[Tensor], Tensor] | None:
-        """What the model does with the numbers that its unembedding gives, tried on a few tokens; None where it is
-        something that is not known here."""
-        if self.hf.get_output_embeddings() is None:
-            return None
-        tokens = torch.arange(min(4, self.n_vocab))[None]
-        config = self.hf.config.get_text_config()
-        scale = self._family.logit_scale(config) if self._family else 1.0
-        cap = getattr(config, "final_logit_softcapping", None)
-        with torch.no_grad():
-            logits = self._forward(tokens.to(self.device)).logits
-            given = self.hf.get_output_embeddings()(self._into_unembedding(tokens))
-        kinds: list[Callable[[Tensor], Tensor]] = [lambda x: x, lambda x: scale * x]
-        if cap:
-            kinds.append(lambda x: cap * torch.tanh(scale * x / cap))
-        return next((kind for kind in kinds if torch.allclose(kind(given), logits, rtol=1e-4, atol=1e-4)), None)
-
-    def _unreached(self, missed: Sequence[str]) -> UserError:
-        return UserError(
-            f"The forward pass of {self.name} never reaches {', '.join(missed)}.",
-            "a module that runs in every forward pass",
-            "choose another module path.",
-        )
-
-    def _forward(self, tokens: Tensor) -> Any:
-        check_ids(tokens, self.n_vocab)
-        # All ones: every token is read, padding too, which stands last and so is seen by no other.
-        masks = {"attention_mask": torch.ones_like(tokens)} if self._takes_mask else {}
-        return self.hf(input_ids=tokens, use_cache=False, **masks)
-
-    @cached_property
-    def _takes_mask(self) -> bool:
-        return "attention_mask" in inspect.signature(self.hf.forward).parameters
 
 
 def bytes_per_token(config: Any, itemsize: int) -> int:
