@@ -26,7 +26,7 @@ FIGURES = {
 
 def told(figures=FIGURES, compared=(), *, twins=("twin",), is_twin=False, frozen=False, stability=(), values=None):
     found = [figure(name, value, null=0.19 if name.endswith("f1_of_all") else None) for name, value in figures.items()]
-    gathered = Gathered(found, {}, None, list(stability), [], None, [])
+    gathered = Gathered(found, {}, None, list(stability), [], None, {})
     beside = {} if values is None else values
     for one in compared:
         beside.setdefault(one.control, {})[one.figure] = figures[one.figure] - one.difference

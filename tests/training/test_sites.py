@@ -9,7 +9,8 @@ from sparselex.activations.source import Batch
 from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Sites
-from sparselex.causal.splice import divergences, log_probabilities, replaced
+from sparselex.causal.edits import EVERYWHERE, bound, put
+from sparselex.causal.predictions import divergences, log_probabilities
 from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.lm.load import load_model
 from sparselex.training.adam import Adam
@@ -163,8 +164,10 @@ def test_a_term_of_the_loss_can_run_the_model(small_index, tmp_path):
         tokens = reader.tokens(rows)
         here = torch.zeros(len(rows), corpus.n_ctx, dtype=torch.bool)
         here[np.searchsorted(rows, step.positions // corpus.n_ctx), step.positions % corpus.n_ctx] = True
-        x_hat = step.x_hat / scale
-        spliced = model.run(tokens, edits={hook: replaced(lambda _: x_hat, here)}, grad=True).logits
+        whole = torch.zeros(*here.shape, step.x_hat.shape[1]).index_put(
+            (here.nonzero()[:, 0], here.nonzero()[:, 1]), step.x_hat / scale
+        )
+        spliced = model.run(tokens, edits=bound(put(hook, whole, EVERYWHERE.within(here))), grad=True).logits
         kl = divergences(log_probabilities(model.run(tokens).logits), log_probabilities(spliced))[:, :-1].mean()
         before = torch.autograd.grad(kl, [step.dictionary.W_dec, step.dictionary.W_enc], retain_graph=True)
         seen.append((float(kl.detach()), *(float(g.abs().max()) for g in before)))

@@ -5,7 +5,6 @@ Kept by document in float64, because the intervals draw documents again.
 """
 
 from collections.abc import Mapping
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +15,8 @@ from torch import Tensor
 from sparselex.activations.live import Reader
 from sparselex.activations.source import Batch
 from sparselex.base.progress import progress
-from sparselex.causal.splice import Replace, compared, replaced, to_constant
+from sparselex.causal.edits import EVERYWHERE, bound, put
+from sparselex.causal.predictions import compared
 from sparselex.evaluate.metrics import OF_PREDICTIONS, SiteSums, token_columns
 from sparselex.evaluate.moments import target_of
 from sparselex.evaluate.subjects import Reconstructed, Subject
@@ -137,23 +137,27 @@ def _predictions(
     place: Place, rows: _Rows, mean: Tensor, reconstructions: Mapping[str, Reconstructed]
 ) -> dict[str, dict[str, Tensor]]:
     """`OF_PREDICTIONS` of every prediction that counts, with each reconstruction in the site's place, and at its `mean`
-    under `AT_MEAN`."""
-    chosen = torch.from_numpy(rows.predicted)
+    under `AT_MEAN`.
 
-    def given(replace: Replace | None) -> Tensor:
-        edits = None if replace is None else {str(place.hook): replaced(replace, rows.counted)}
-        last = place.model.last(rows.tokens, edits)
+    Only counted positions are changed. BOS, padding and norm outliers keep their own values: a dictionary was never
+    shown them, and a broken attention sink would swamp every figure.
+    """
+    chosen, where = torch.from_numpy(rows.predicted), EVERYWHERE.within(rows.counted)
+    kept = place.model.keep(rows.tokens, place.hook)
+
+    def predicting(last: Tensor) -> Tensor:
         return last[:, :-1][chosen.to(last.device)]
 
-    others = {AT_MEAN: given(to_constant(mean)), _AT_ZERO: given(torch.zeros_like)}
+    def given(values: float | Tensor) -> Tensor:
+        return predicting(place.model.last(kept, bound(put(place.hook, values, where))))
+
+    others = {AT_MEAN: given(mean), _AT_ZERO: given(0.0)}
     for name, (x_hat, _) in reconstructions.items():
-        others[name] = given(partial(_put, x_hat[:, place.columns]))
-    loss, found = compared(place.model, given(None), others, rows.tokens[:, 1:][chosen])
+        there = x_hat.new_zeros(*rows.counted.shape, place.width)
+        there[rows.counted] = x_hat[:, place.columns]
+        others[name] = given(there)
+    loss, found = compared(place.model, predicting(kept.last), others, rows.tokens[:, 1:][chosen])
     at_mean, at_zero = found[AT_MEAN], found.pop(_AT_ZERO)
     shared = {"n_predicted": torch.ones_like(loss), "ce": loss, "ce_zero": at_zero.loss}
     shared |= {"ce_mean": at_mean.loss, "kl_mean": at_mean.divergence}
     return {name: shared | {"ce_spliced": one.loss, "kl": one.divergence} for name, one in found.items()}
-
-
-def _put(values: Tensor, there: Tensor) -> Tensor:
-    return values.to(there)

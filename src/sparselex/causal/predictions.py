@@ -1,21 +1,14 @@
-"""Splices: run the model with a site's values replaced, and compare what it predicts.
+"""What a model predicts, and how much of that is lost."""
 
-Only counted positions are replaced. BOS, padding and norm outliers keep their own values: a dictionary was never shown
-them, and a broken attention sink would swamp every figure.
-"""
-
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparselex.lm.subject import Edit, SubjectModel
-
-Replace = Callable[[Tensor], Tensor]
-"""`[n, d]` values in, `[n, d]` values out."""
+from sparselex.lm.subject import SubjectModel
 
 _LOGITS = 2**24
 """Logits that are held at a time, 64 MiB in float32: of a vocabulary of fifty thousand those of some hundred tokens."""
@@ -29,22 +22,6 @@ class Predicted(NamedTuple):
 
     divergence: Float[Tensor, " n"]
     """KL divergence of these predictions from the reference's, nats; never below 0 but for rounding."""
-
-
-def replaced(replace: Replace, counted: Bool[Tensor, "batch ctx"]) -> Edit:
-    """The edit that puts `replace(values)`, computed in float32, in place of values at counted positions only."""
-
-    def edit(value: Tensor) -> Tensor:
-        new = value.clone()
-        new[counted] = replace(value[counted].float()).to(value)
-        return new
-
-    return edit
-
-
-def to_constant(vector: Float[Tensor, " d"]) -> Replace:
-    """Replace every value by one vector: zero ablation, mean ablation."""
-    return lambda x: vector.to(x).expand_as(x)
 
 
 def compared(

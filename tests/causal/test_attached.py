@@ -1,0 +1,75 @@
+"""A dictionary attached to a Hugging Face model sees what it would see, and edits what it would edit, in any call."""
+
+import pytest
+import torch
+
+from sparselex.base.errors import UserError
+from sparselex.causal.attached import attach
+from sparselex.causal.edits import ablate, add, since, steer
+from sparselex.causal.generate import generate
+from sparselex.causal.latents import Latents
+from sparselex.dictionaries.trainable import new_dictionary
+from sparselex.dictionaries.types.topk import TopKConfig
+from tests.lm.small_models import build
+
+TOKENS = torch.randint(3, 50, (2, 5), generator=torch.Generator().manual_seed(0))
+HOOK = "blocks.0.hook_resid_post"
+
+
+@pytest.fixture(scope="module", params=["llama", "gpt2"])
+def model(request):
+    return build(request.param)
+
+
+@pytest.fixture(scope="module")
+def dictionary():
+    return new_dictionary(TopKConfig(d_in=24, d_sae=48, k=4), torch.Generator().manual_seed(1))
+
+
+def test_the_latents_of_every_token(model, dictionary):
+    """Of a whole text, and of one generated token by token, whose last token nothing read."""
+    with attach(model.hf, dictionary, HOOK) as watched:
+        model.hf(input_ids=TOKENS)
+        text = model.hf.generate(TOKENS, max_new_tokens=6, do_sample=False, eos_token_id=None, pad_token_id=2)
+    assert text[:, :11].equal(generate(model, TOKENS, 6))
+    expected = dictionary.encode(model.read(text[:, :-1], [HOOK])[HOOK].flatten(0, 1)).view(2, 10, -1)
+    for latent in (int(expected[0, -1].argmax()), int(expected[1, 0].argmax())):
+        torch.testing.assert_close(watched.activations(latent), expected[..., latent], rtol=1e-4, atol=1e-5)
+    assert [call.start for call in watched.calls] == [0, 0, *range(5, 10)]
+    model.hf(input_ids=TOKENS)
+    assert len(watched.calls) == 7, "nothing is left on the model"
+
+
+def test_edits_in_its_own_generate(model, dictionary):
+    latents = Latents.of(dictionary, model, HOOK)
+    for edits in (
+        steer(latents, 5, 30.0),
+        ablate(latents, torch.tensor([3, 4]), since(2)) + add("blocks.1.hook_mlp_out", torch.ones(24), 9.0, since(6)),
+    ):
+        with attach(model.hf, dictionary, HOOK, edits=edits):
+            text = model.hf.generate(TOKENS, max_new_tokens=6, do_sample=False, eos_token_id=None, pad_token_id=2)
+        assert text.equal(generate(model, TOKENS, 6, edits=edits))
+
+
+def test_edits_may_be_exchanged(model, dictionary):
+    latents = Latents.of(dictionary, model, HOOK)
+    plain = model.run(TOKENS).logits
+    with attach(model.hf, dictionary, HOOK) as watched, torch.no_grad():
+        torch.testing.assert_close(model.hf(input_ids=TOKENS).logits, plain)
+        watched.edits = list(steer(latents, 5, 30.0))
+        assert (model.hf(input_ids=TOKENS).logits - plain).abs().max() > 0.01
+
+
+def test_what_does_not_fit_is_refused(model, dictionary):
+    with pytest.raises(UserError, match="to a TransformersModel"), attach(model, dictionary, HOOK):
+        pass
+    with (
+        pytest.raises(UserError, match="Unknown hook"),
+        attach(model.hf, dictionary, "blocks.9.hook_resid_post"),
+    ):
+        pass
+    with pytest.raises(UserError, match="width"), attach(model.hf, dictionary, "blocks.0.mlp.hook_post"):
+        model.hf(input_ids=TOKENS)
+    with pytest.raises(UserError, match="was not called"), attach(model.hf, dictionary, HOOK) as watched:
+        watched.activations(0)
+    model.hf(input_ids=TOKENS)

@@ -1,0 +1,169 @@
+"""Edits equal those made by hand in a forward pass written by hand; batched ones equal single ones; nothing is changed
+by steering by 0 or by splicing a dictionary that reconstructs perfectly."""
+
+import pytest
+import torch
+
+from sparselex.base.errors import UserError
+from sparselex.causal.edits import EVERYWHERE, ablate, add, at, bound, clamp, put, scale, since, splice, steer
+from sparselex.causal.latents import Latents
+from sparselex.causal.variants import variants
+from sparselex.dictionaries.trainable import new_dictionary
+from sparselex.dictionaries.types.topk import TopKConfig
+from sparselex.lm.load import load_model
+
+HOOK = "blocks.0.hook_mlp_out"
+TOKENS = torch.randint(1, 4096, (3, 12), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("embedded")
+
+
+@pytest.fixture(scope="module")
+def latents(model):
+    dictionary = new_dictionary(TopKConfig(d_in=128, d_sae=256, k=8), torch.Generator().manual_seed(1))
+    return Latents.of(dictionary, model, HOOK)
+
+
+def by_hand(model, change):
+    """The embedded model's logits, its stream and MLP computed step by step, `change` [3, 12, 128] -> the same made of
+    what the MLP gives."""
+    hf = model.hf
+    layer = hf.gpt_neox.layers[0]
+    stream = hf.gpt_neox.embed_in(TOKENS)
+    rotary = hf.gpt_neox.rotary_emb(stream, torch.arange(12)[None])
+    attended = layer.attention(layer.input_layernorm(stream), None, position_embeddings=rotary)[0]
+    parallel = hf.config.use_parallel_residual
+    read = stream if parallel else stream + attended
+    written = change(layer.mlp(layer.post_attention_layernorm(read)))
+    return hf.get_output_embeddings()(hf.gpt_neox.final_layer_norm(stream + attended + written))
+
+
+def under(model, edits):
+    return model.run(TOKENS, edits=bound(edits)).logits
+
+
+def everywhere_and_some():
+    """Each way to say where, and the same as a mask."""
+    mask = torch.zeros(3, 12, dtype=torch.bool)
+    yield "everywhere", EVERYWHERE, ~mask
+    one = mask.clone()
+    one[:, 4] = True
+    yield "one position", at(4), one
+    own = mask.clone()
+    own[[0, 1, 2, 0, 1, 2], [3, 0, 11, 5, 5, 5]] = True
+    yield "positions of each row", at(torch.tensor([3, 0, 11]), 5), own
+    yield (
+        "none in one row",
+        at(torch.tensor([3, -1, 11])),
+        mask.index_put((torch.tensor([0, 2]), torch.tensor([3, 11])), torch.tensor(True)),
+    )
+    yield "from one on", since(7), (torch.arange(12) >= 7).expand(3, -1)
+    yield "from its own on", since(torch.tensor([1, 12, 6])), torch.arange(12) >= torch.tensor([[1], [12], [6]])
+    chosen = torch.rand(3, 12, generator=torch.Generator().manual_seed(2)) < 0.5
+    yield "within a mask", since(2).within(chosen), chosen & (torch.arange(12) >= 2)
+
+
+PLACES = list(everywhere_and_some())
+
+
+@pytest.mark.parametrize(("where", "mask"), [place[1:] for place in PLACES], ids=[place[0] for place in PLACES])
+def test_edits_are_what_is_written_by_hand(model, latents, where, mask):
+    W_dec, encode = latents.dictionary.W_dec.detach(), latents.dictionary.encode
+    act = lambda x, n: (
+        encode(x.flatten(0, 1)).view(3, 12, -1).gather(-1, torch.as_tensor(n).view(-1, 1, 1).expand(3, 12, 1))
+    )
+    numbers = torch.tensor([3, 250, 17])
+    rows, amounts = W_dec[numbers][:, None], torch.tensor([2.0, -1.0, 5.0])
+    there = torch.randn(3, 12, 128, generator=torch.Generator().manual_seed(4))
+    cases = {
+        "zero": (put(HOOK, 0.0, where), lambda x: 0 * x),
+        "mean": (put(HOOK, there[0, 0], where), lambda x: there[0, 0].expand_as(x)),
+        "patch": (put(HOOK, there, where), lambda x: there),
+        "add": (add(HOOK, there[0, 0], 0.5, where), lambda x: x + 0.5 * there[0, 0]),
+        "add of each row": (
+            add(HOOK, there[:, 0], amounts, where),
+            lambda x: x + amounts[:, None, None] * there[:, :1],
+        ),
+        "splice": (splice(latents, where), lambda x: latents.dictionary(x.flatten(0, 1)).view_as(x)),
+        "ablate": (ablate(latents, 17, where), lambda x: x - act(x, 17) * W_dec[17]),
+        "ablate of each row": (ablate(latents, numbers, where), lambda x: x - act(x, numbers) * rows),
+        "to the mean": (ablate(latents, 17, where, to=0.7), lambda x: x + (0.7 - act(x, 17)) * W_dec[17]),
+        "clamp": (
+            clamp(latents, numbers, amounts, where),
+            lambda x: x + (amounts[:, None, None] - act(x, numbers)) * rows,
+        ),
+        "scale": (scale(latents, numbers, 3.0, where), lambda x: x + 2 * act(x, numbers) * rows),
+        "steer": (steer(latents, numbers, amounts, where), lambda x: x + amounts[:, None, None] * rows),
+        "two": (
+            steer(latents, 5, 1.0, where) + scale(latents, 17, 0.0, where),
+            lambda x: (x + W_dec[5]) - act(x + W_dec[5], 17) * W_dec[17],
+        ),
+    }
+    with torch.no_grad():
+        for name, (edits, change) in cases.items():
+            expected = by_hand(model, lambda x, change=change: torch.where(mask[..., None], change(x), x))
+            torch.testing.assert_close(under(model, edits), expected, rtol=1e-4, atol=1e-4, msg=name)
+
+
+def test_nothing_is_changed_by_nothing(model, latents):
+    plain = model.run(TOKENS).logits
+    for edits in (
+        steer(latents, 3, 0.0),
+        splice(latents, error=True),
+        scale(latents, 3, 1.0),
+        put(HOOK, model.read(TOKENS, [HOOK])[HOOK]),
+    ):
+        torch.testing.assert_close(under(model, edits), plain)
+
+
+def test_known_activations_are_those_of_the_undisturbed_model(model, latents):
+    kept = model.keep(TOKENS, HOOK)
+    acts = latents.dictionary.encode(kept.values.flatten(0, 1)).view(3, 12, -1)
+    for how, known in (
+        (ablate(latents, 17), ablate(latents, 17, known=acts[..., 17])),
+        (scale(latents, 4, 3.0), scale(latents, 4, 3.0, known=acts[..., 4])),
+    ):
+        torch.testing.assert_close(under(model, how), under(model, known), rtol=1e-4, atol=1e-5)
+
+
+def test_many_in_one_batch_are_each_alone(model, latents):
+    """Rows in any order, as often as one likes, each with its own latent, strength and position."""
+    chance = torch.Generator().manual_seed(5)
+    n = 40
+    rows, numbers = torch.randint(0, 3, (n,), generator=chance), torch.randint(0, 256, (n,), generator=chance)
+    places = torch.randint(-1, 12, (n,), generator=chance)
+    by = torch.randn(n, generator=chance)
+    edits = steer(latents, numbers, by, at(places)) + ablate(latents, numbers.flip(0), at(places))
+    seen = torch.zeros(n, dtype=torch.bool)
+    for some in variants(model, model.keep(TOKENS, HOOK), rows, edits):
+        for number, last in zip(some.numbers.tolist(), some.last, strict=True):
+            place, own = int(places[number]), torch.tensor([number])
+            alone = bound([edit.of(own) for edit in edits])
+            torch.testing.assert_close(
+                last, model.last(TOKENS[rows[own]], alone)[0, some.since :], rtol=1e-4, atol=1e-5
+            )
+            by_numbers = steer(latents, int(numbers[number]), float(by[number]), at(place))
+            by_numbers += ablate(latents, int(numbers.flip(0)[number]), at(place))
+            assert some.since <= place
+            same = model.last(TOKENS[rows[own]], bound(by_numbers))[0, some.since :]
+            torch.testing.assert_close(last, same, rtol=1e-4, atol=1e-5)
+            seen[number] = True
+    assert seen.equal(places >= 0)
+
+
+def test_what_does_not_fit_is_refused(model, latents):
+    with pytest.raises(UserError, match=r"(?s)Latent 256 was asked for\..*a latent from 0 to 255"):
+        ablate(latents, 256)
+    with pytest.raises(UserError, match="Latent -1 "):
+        steer(latents, torch.tensor([0, -1]), 1.0)
+    with pytest.raises(UserError, match="An edit of 2 rows was put on 3"):
+        under(model, put(HOOK, 0.0, at(torch.tensor([1, 2]))))
+    with pytest.raises(UserError, match="A mask of 5 tokens was put on rows of 12"):
+        under(model, put(HOOK, 0.0, EVERYWHERE.within(torch.ones(1, 5, dtype=torch.bool))))
+    with pytest.raises(UserError, match="has width 512, and the dictionary reads width 128"):
+        Latents.of(latents.dictionary, model, "blocks.0.mlp.hook_post")
+    with pytest.raises(UserError, match="Unknown hook"):
+        under(model, put("blocks.1.hook_resid_post", 0.0))
