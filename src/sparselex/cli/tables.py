@@ -24,7 +24,7 @@ MARKS: dict[Verdict, str] = {"better": "▲", "worse": "▼", "undecided": ""}
 
 def print_report(found: Report, console: Console | None = None) -> None:
     """Print the questions with their answers, the verdicts, the table of figures, and what was left out."""
-    console = _console(console)
+    console = console_of(console)
     for answer in found.answers:
         console.print(Text(plain(answer.question), style="bold"), Text(plain(answer.answer)))
         for line in answer.evidence:
@@ -53,7 +53,7 @@ def print_report(found: Report, console: Console | None = None) -> None:
 
 def print_diff(found: ModelDiff, console: Console | None = None) -> None:
     """Print the classes of a comparison of two models, and the latents that are most specific to either."""
-    console = _console(console)
+    console = console_of(console)
     by_name = {figure.name: figure for figure in found.figures}
     a, b = found.models
     _say(console, f"a: {a}, b: {b}; {found.n_tokens:,} tokens of test documents")
@@ -78,7 +78,7 @@ def print_diff(found: ModelDiff, console: Console | None = None) -> None:
 
 def print_sweep(found: SweepReport, console: Console | None = None) -> None:
     """Print the table of dictionaries, best first within a hook by L0, and the table of stability."""
-    console = _console(console)
+    console = console_of(console)
     columns = ("dictionary", "L0", "FVU", "loss recovered", "95 % interval", "CE increase", "dead", "n")
     table = WideTable("sweep; ● on the Pareto front against L0", columns)
     for row in sorted(found.rows, key=lambda row: (row.hook, row.value("core/l0") or 0.0)):
@@ -104,7 +104,8 @@ def interval(figure: Figure, form: str = ".4g") -> str:
     return f"{figure.ci_low:{form}} … {figure.ci_high:{form}}" if known else ""
 
 
-def _console(console: Console | None) -> Console:
+def console_of(console: Console | None = None) -> Console:
+    """A console, or the one that is there; what is no terminal is as wide as `WIDTH`."""
     console = console or Console()
     if not console.is_terminal:
         console.width = WIDTH

@@ -6,6 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxtyping import Int
+from torch import Tensor
+
 from sparselex.activations.live import LiveUnits, Reader
 from sparselex.activations.mixing import mixing
 from sparselex.activations.shuffle import ShuffledSource
@@ -17,17 +20,22 @@ from sparselex.base.registry import found
 from sparselex.base.runs import RunCard
 from sparselex.base.sites import Hook, Sites, hooks_of
 from sparselex.base.staging import guarded
+from sparselex.causal.edits import Edits
+from sparselex.causal.generate import generate
+from sparselex.causal.latents import Latents
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.dictionaries.trainable import TrainableDictionary
 from sparselex.features.index import FeatureIndex
 from sparselex.lm.load import float64_device, load_model
 from sparselex.lm.pair import ModelPair
-from sparselex.lm.subject import Readable
+from sparselex.lm.subject import Readable, SubjectModel
 from sparselex.recipes.folder import TICKETS, RunFolder, stage_cards
+from sparselex.recipes.prompts import EditsOf, Prompts, TextLatents
 from sparselex.recipes.stage import Stage
 from sparselex.text.build import build_corpus, text_of
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.identity import text_id, text_stamp
+from sparselex.text.layouts import bos_of
 from sparselex.text.sources import load_documents
 
 BLOCK_TOKENS = 131_072
@@ -159,6 +167,43 @@ class Run(RunFolder):
         """The run's dictionary, where the model is or beside it. Raises `UserError` if there is none."""
         self.manifest("dictionary")
         return load_dictionary(self.folder / "dictionary").to(float64_device(self.config.model.device))
+
+    @cached_property
+    def prompts(self) -> Prompts:
+        """The run's model and dictionary for text that a person types, with BOS by the rule of its corpus.
+
+        Raises `UserError` for a run without a dictionary, and for one that reads two models.
+        """
+        if not isinstance(self.model, SubjectModel):
+            raise UserError(
+                f"Run {self.name!r} reads two models side by side.",
+                "a run of one model",
+                "name another run: a text is put to one model.",
+            )
+        latents = Latents.of(self.dictionary, self.model, self.sites)
+        return Prompts(self.model, latents, bos_of(self.model.tokenizer, self.config.text))
+
+    @property
+    def edits(self) -> EditsOf:
+        """Edits of the run's latents: `run.edits.steer(17, by=4.0)`. Raises like `prompts`."""
+        return self.prompts.edits
+
+    def tokens(self, text: str) -> Int[Tensor, "1 ctx"]:
+        """A text as the run's corpus has it, BOS first where its rows have one. Raises like `prompts`, and for a text
+        without tokens or longer than the model reads."""
+        return self.prompts.tokens(text)
+
+    def latents(self, text: str, n: int = 5) -> TextLatents:
+        """The `n` most active latents at each token of a text; printed, a line for each token. Raises like `tokens`."""
+        return self.prompts.top(text, n)
+
+    def generate(
+        self, text: str, n_new: int = 40, *, edits: Edits = (), temperature: float = 0.0, seed: int = 0
+    ) -> str:
+        """What the model writes behind a text, under edits. Raises like `tokens` and `causal.generate.generate`."""
+        row = self.tokens(text)
+        written = generate(self.prompts.model, row, n_new, edits=edits, temperature=temperature, seed=seed)
+        return self.model.tokenizer.vocabulary.decode(written[0, row.shape[1] :].tolist())
 
     @property
     def index(self) -> FeatureIndex:

@@ -1,0 +1,39 @@
+"""What a model does on a prompt, printed."""
+
+from rich.text import Text
+
+from sparselex.base.formats import plain
+from sparselex.cli.tables import console_of
+from sparselex.cli.wide import WideTable
+from sparselex.recipes.prompts import Ablated, Changed, Steered
+
+
+def print_ablated(found: Ablated) -> None:
+    """Print a line for each token of the prompt, and what the model predicts next with and without the latent."""
+    table = WideTable(
+        f"without latent {found.latent}; KL and loss are of the token that comes next, nats",
+        ("token", "activation", "KL", "loss rises by", "changes most"),
+    )
+    for token in found.tokens:
+        rise = "" if token.loss is None else f"{token.loss:+.3g}"
+        changed = _said(token.changed[0]) if token.kl > 0 and token.changed else ""
+        table.add_row(f"{token.position} {token.text!r}", f"{token.activation:.3g}", f"{token.kl:.3g}", rise, changed)
+    console = console_of()
+    console.print(table)
+    last = found.tokens[-1]
+    if last.kl > 0:
+        console.print(Text(plain(f"behind the prompt: {'; '.join(map(_said, last.changed))}")))
+
+
+def print_steered(found: Steered) -> None:
+    """Print both texts, one under the other, and by how much was steered."""
+    console = console_of()
+    for name, text in (("plain", found.plain), ("steered", found.steered)):
+        console.print(Text(name, style="bold"))
+        console.print(Text(plain(found.prompt), style="dim"), Text(plain(text)), sep="")
+    by = ", ".join(f"{one:.4g}" for one in found.by)
+    console.print(Text(f"steered by {by}; mean KL of the prompt's predictions {found.kl:.3g} nats", style="dim"))
+
+
+def _said(changed: Changed) -> str:
+    return f"{changed.text!r} {changed.before:.3f} → {changed.after:.3f}"

@@ -1,0 +1,179 @@
+"""A run's dictionary on text that a person types, as a library and from the command line."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from sparselex.base.errors import UserError
+from sparselex.causal.edits import bound, since
+from sparselex.cli.main import main
+from sparselex.recipes.run import Run
+
+TEXT = "def function_1(self, value):\n    return"
+
+
+@pytest.fixture(scope="module")
+def run(small_workspace):
+    return Run.open(small_workspace)
+
+
+@pytest.fixture(scope="module")
+def codes(run):
+    """Activations of every latent at every token of the text."""
+    values = run.model.read(run.tokens(TEXT), run.sites.hooks)[run.sites.hooks[0]][0]
+    with torch.no_grad():
+        return run.dictionary.encode(values)
+
+
+def test_tokens_are_those_of_a_row_of_the_corpus(run):
+    row = run.corpus.tokens[run.corpus.row_ranges["train"].start]
+    text = run.model.tokenizer.vocabulary.decode(row[1:20].tolist())
+    found = run.tokens(text)
+    assert found[0, 0] == run.corpus.bos_id and found.shape[0] == 1
+    assert run.model.tokenizer.vocabulary.decode(found[0].tolist()) == text
+
+
+def test_the_latents_of_a_text(run, codes):
+    found = run.latents(TEXT, 3)
+    assert [token.token for token in found.tokens] == run.tokens(TEXT)[0].tolist()
+    assert found.tokens[0].latents == [] and found.tokens[0].n_active == 0, "a dictionary was never shown BOS"
+    for token in found.tokens[1:]:
+        best = codes[token.position].topk(3)
+        assert [one.activation for one in token.latents] == pytest.approx([v for v in best.values.tolist() if v > 0])
+        assert [one.latent for one in token.latents] == best.indices[best.values > 0].tolist()
+        assert token.n_active == int((codes[token.position] > 0).sum())
+    lines, first = str(found).splitlines(), found.tokens[1]
+    assert len(lines) == len(found.tokens)
+    assert f"{first.text!r}" in lines[1] and f"{first.latents[0].latent}:" in lines[1]
+
+
+def strongest(codes):
+    return int(codes[1:].amax(0).argmax())
+
+
+def test_what_the_model_predicts_without_a_latent(run, codes):
+    """Against the slow obvious version."""
+    latent, row = strongest(codes), run.tokens(TEXT)
+    found = run.prompts.ablated(TEXT, latent)
+    acts = codes[:, latent].clone()
+    acts[0] = 0
+    hook = run.sites.hooks[0]
+    direction = run.dictionary.W_dec.detach()[latent]
+    without = run.model.run(row, edits={hook: lambda x: x - acts[:, None] * direction}).logits[0].double()
+    p, q = run.model.run(row).logits[0].double().log_softmax(-1), without.log_softmax(-1)
+    kl = (p.exp() * (p - q)).sum(-1)
+    assert [token.kl for token in found.tokens] == pytest.approx(kl.tolist(), abs=1e-6)
+    assert max(token.kl for token in found.tokens) > 1e-4
+    targets = row[0, 1:]
+    rises = (p - q)[:-1].gather(-1, targets[:, None])[:, 0]
+    assert [token.loss for token in found.tokens[:-1]] == pytest.approx(rises.tolist(), abs=1e-5)
+    assert found.tokens[-1].loss is None
+    place = max(range(1, len(kl)), key=lambda one: kl[one])
+    change = (q.exp() - p.exp())[place].abs()
+    assert found.tokens[place].changed[0].token == int(change.argmax())
+    assert found.tokens[place].activation == pytest.approx(float(codes[place, latent]))
+
+
+def test_the_text_that_is_written_under_edits(run, codes):
+    latent, row = strongest(codes), run.tokens(TEXT)
+    edits = run.edits.steer(latent, 40.0)
+    text = row
+    for _ in range(6):
+        logits = run.model.run(text, edits=bound(edits)).logits
+        text = torch.cat([text, logits[:, -1].argmax(-1, keepdim=True)], dim=1)
+    expected = run.model.tokenizer.vocabulary.decode(text[0, row.shape[1] :].tolist())
+    assert run.generate(TEXT, 6, edits=edits) == expected
+    assert run.generate(TEXT, 6) == run.prompts.steered(TEXT, {latent: 40.0}, n_new=6).plain
+    assert run.prompts.steered(TEXT, {latent: 40.0}, n_new=6).steered == expected
+    for none in (run.edits.splice(error=True), run.edits.scale(latent, 1.0), run.edits.clamp(latent, 3.0, since(99))):
+        assert run.generate(TEXT, 6, edits=none) == run.generate(TEXT, 6)
+    assert run.edits.ablate(latent)[0].where.tokens(1, 0, 3).tolist() == [[False, True, True]]
+
+
+@pytest.mark.parametrize("target", [0.05, 0.5])
+def test_steered_to_a_divergence(run, codes, target):
+    by = {strongest(codes): 1.0, 3: -0.5}
+    found = run.prompts.steered(TEXT, by, kl=target, n_new=2)
+    assert found.kl == pytest.approx(target, rel=0.02)
+    row = run.tokens(TEXT)
+    edits = sum((run.edits.steer(latent, found.by[n]) for n, latent in enumerate(by)), start=())
+    p, q = (run.model.run(row, edits=one).logits[0].log_softmax(-1) for one in (None, bound(edits)))
+    assert float((p.exp() * (p - q)).sum(-1)[1:].mean()) == pytest.approx(found.kl, rel=1e-3)
+
+
+def printed(capsys, words):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert not ended.value.code
+    return capsys.readouterr().out
+
+
+def test_from_the_command_line(run, codes, capsys, tmp_path):
+    latent, folder = strongest(codes), str(run.workspace.path)
+    largest = run.index.record(latent).statistics["train"].max
+    found = json.loads(
+        printed(
+            capsys,
+            ["steer", folder, "--latent", str(latent), "--strength", "3", "--prompt", TEXT, "--tokens", "5", "--json"],
+        )
+    )
+    assert found["by"] == pytest.approx([3 * largest])
+    assert found["steered"] == run.prompts.steered(TEXT, {latent: 3 * largest}, n_new=5).steered
+    said = printed(capsys, ["steer", folder, "--latent", str(latent), "--prompt", TEXT, "--tokens", "5"])
+    assert "plain" in said and "steered" in said and "KL" in said
+    hook = run.sites.hooks[0]
+    vector = torch.randn(run.model.width(hook), generator=torch.Generator().manual_seed(0))
+    np.save(tmp_path / "v.npy", vector.numpy())
+    save_file({"v": vector}, tmp_path / "v.safetensors")
+    texts = []
+    for name in ("v.npy", "v.safetensors"):
+        texts.append(
+            json.loads(
+                printed(
+                    capsys,
+                    ["steer", folder, "--direction", str(tmp_path / name), "--prompt", TEXT, "--tokens", "5", "--json"],
+                )
+            )
+        )
+    assert texts[0] == texts[1]
+    norm = run.model.read(run.tokens(TEXT), [hook])[hook][0, 1:].norm(dim=-1).mean()
+    assert texts[0]["kl"] == pytest.approx(run.prompts.steered(TEXT, 2 * norm * vector / vector.norm(), n_new=1).kl)
+    assert (
+        json.loads(printed(capsys, ["ablate", folder, "--latent", str(latent), "--prompt", TEXT, "--json"]))
+        == run.prompts.ablated(TEXT, latent).to_json()
+    )
+    assert "KL" in printed(capsys, ["ablate", folder, "--latent", str(latent), "--prompt", TEXT])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--latent", "99999", "--prompt", "x"], "a latent from 0 to"),
+        (["--latent", "-1", "--prompt", "x"], "a latent from 0 to"),
+        (["--prompt", "x"], "Neither a latent nor a direction"),
+        (["--latent", "1", "--prompt", ""], "has no tokens"),
+        (["--latent", "1", "--prompt", "x " * 5000], "The prompt has"),
+        (["--latent", "1", "--prompt", "x", "--strength", "inf"], "without finite logits"),
+        (["--latent", "1", "--prompt", "x", "--strength", "1", "--strength", "2"], "2 strengths were given for 1"),
+        (["--latent", "1", "--prompt", "x", "--kl", "1e9"], "No strength reaches"),
+        (["--latent", "1", "--prompt", "x", "--kl", "0"], "a number above 0"),
+        (["--latent", "1", "--prompt", "x", "--tokens", "100000"], "at most"),
+        (["--latent", "1", "--prompt", "x", "--run", "nobody"], "nobody"),
+        (["--direction", "there.npy", "--prompt", "x"], "cannot be read"),
+    ],
+)
+def test_what_cannot_be_steered_is_one_message(run, capsys, words, said):
+    with pytest.raises(SystemExit) as ended:
+        main(["steer", str(run.workspace.path), *words])
+    assert ended.value.code == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_two_models_have_no_text(run, monkeypatch):
+    monkeypatch.setitem(run.__dict__, "model", object())
+    run.__dict__.pop("prompts", None)
+    with pytest.raises(UserError, match="reads two models side by side"):
+        run.latents(TEXT)
