@@ -90,7 +90,7 @@ def test_with_too_few_documents_values_are_said_and_no_verdict():
     """A dictionary that is worse than every control by value is not told that nothing was measured."""
     few = {"units": "documents", "n_units": 15, "n_effective": 14.2, "ci_low": None, "ci_high": None}
     found = [figure(name, value, better="lower", **few) for name, value in FIGURES.items()]
-    gathered = Gathered(found, {}, None, [], [], None, [])
+    gathered = Gathered(found, {}, None, [], [], None, {})
     values = {"pca": {"core/fvu": 0.1}, "neurons": {"core/fvu": 0.4}, "token_lookup": {"explained/fvu": 0.5}}
     said = [one.answer for one in answers(Known(gathered, [], (), False, False, values))]
     why = "15 documents that count as 14.2 of one size are too few for a verdict (40 are needed)"
