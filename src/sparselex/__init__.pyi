@@ -12,6 +12,10 @@ from sparselex.base.sites import Hook as Hook
 from sparselex.base.sites import Mask as Mask
 from sparselex.base.sites import Sites as Sites
 from sparselex.base.workspace import Workspace as Workspace
+from sparselex.causal.attached import attach as attach
+from sparselex.causal.attribution import attributions as attributions
+from sparselex.causal.generate import generate as generate
+from sparselex.causal.latents import Latents as Latents
 from sparselex.convert.doors import export_dictionary as export_dictionary
 from sparselex.convert.doors import import_dictionary as import_dictionary
 from sparselex.dictionaries.files import load_dictionary as load_dictionary
