@@ -33,6 +33,9 @@ def check_dictionary(dictionary: Dictionary, n_tokens: int = 64, seed: int = 0) 
         _close(dictionary(x), whole, "forward is decode after encode, and what bypasses the latents")
         assert whole.shape == (n_tokens, dictionary.d_out), "reconstructions are [n, d_out]"
         _close(dictionary.decode(torch.zeros_like(acts[:1])), dictionary.b_dec[None], "no latent decodes to b_dec")
+        rows = x.view(2, n_tokens // 2, -1)
+        _close(dictionary.encode(rows), acts.view(2, n_tokens // 2, -1), "tokens may stand in rows")
+        _close(dictionary(rows), whole.view(2, n_tokens // 2, -1), "tokens may stand in rows")
         halves = torch.cat([dictionary.encode(part) for part in x.split(n_tokens // 2)])
         _close(halves, acts, "a token's code does not depend on its batch")
         assert dictionary.W_dec.shape == (dictionary.d_sae, dictionary.d_out), "W_dec is [d_sae, d_out]"

@@ -1,7 +1,9 @@
 """What every dictionary offers to those who read it."""
 
+import functools
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -10,6 +12,19 @@ from sparselex.dictionaries.coder import check_reads
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.config import DictionaryConfig
 from sparselex.dictionaries.sparse.products import decode_at
+
+ByToken = Callable[[Any, Tensor], Tensor]
+"""A method that takes tokens and gives something of each."""
+
+
+def by_token(method: ByToken) -> ByToken:
+    """The method for tokens that stand in rows too, `[..., d]` in and `[..., e]` out."""
+
+    @functools.wraps(method)
+    def whole(self: Any, x: Tensor) -> Tensor:
+        return method(self, x) if x.ndim == 2 else method(self, x.reshape(-1, x.shape[-1])).unflatten(0, x.shape[:-1])
+
+    return whole
 
 
 class Dictionary(nn.Module, ABC):
@@ -30,8 +45,8 @@ class Dictionary(nn.Module, ABC):
     """Whether activations may be negative: one latent then serves a direction and its opposite."""
 
     @abstractmethod
-    def encode(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
-        """Activations of all latents; most are 0."""
+    def encode(self, x: Float[Tensor, "*n d_in"]) -> Float[Tensor, "*n d_sae"]:
+        """Activations of all latents; most are 0. A type that thinks of `[n, d_in]` alone puts `by_token` on it."""
 
     def encode_sparse(self, x: Float[Tensor, "n d_in"]) -> Codes:
         """The active latents only. Equal to `encode`, in less memory where the type allows."""
@@ -42,7 +57,7 @@ class Dictionary(nn.Module, ABC):
         a control can be as sparse as what it is held against; else those of `encode_sparse`."""
         return self.encode_sparse(x)
 
-    def decode(self, acts: Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_out"]:
+    def decode(self, acts: Float[Tensor, "*n d_sae"]) -> Float[Tensor, "*n d_out"]:
         """Reconstruction from all latents."""
         return acts @ self.W_dec + self.b_dec
 
@@ -63,7 +78,8 @@ class Dictionary(nn.Module, ABC):
         """What reaches the target past the latents, or None where nothing does."""
         return None
 
-    def forward(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_out"]:
+    @by_token
+    def forward(self, x: Float[Tensor, "*n d_in"]) -> Float[Tensor, "*n d_out"]:
         """Reconstruction of the target of `x`, which is `x` itself for an autoencoder."""
         return self.reconstruct(x, self.encode_sparse(x))
 

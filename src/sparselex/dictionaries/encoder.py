@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.config import EncoderConfig
+from sparselex.dictionaries.dictionary import by_token
 from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.sparse.products import Scorer
 from sparselex.dictionaries.token_norm import normalised
@@ -98,7 +99,8 @@ class EncoderDictionary(TrainableDictionary):
         return Codes.from_dense(self.code(x))
 
     @final
-    def encode(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
+    @by_token
+    def encode(self, x: Float[Tensor, "*n d_in"]) -> Float[Tensor, "*n d_sae"]:
         if not self._normalises:
             return self.code(x)
         token = normalised(x, self.config.token_norm)

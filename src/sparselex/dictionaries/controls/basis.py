@@ -12,7 +12,7 @@ from torch.nn import functional
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.config import DictionaryConfig
-from sparselex.dictionaries.dictionary import Dictionary
+from sparselex.dictionaries.dictionary import Dictionary, by_token
 from sparselex.dictionaries.vectors import unit_rows
 
 _CHUNK_NUMBERS = 2**25
@@ -68,7 +68,8 @@ class Basis(Dictionary):
         self.register_buffer("W_dec", directions.contiguous())
         self.register_buffer("b_dec", mean)
 
-    def encode(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
+    @by_token
+    def encode(self, x: Float[Tensor, "*n d_in"]) -> Float[Tensor, "*n d_sae"]:
         if self.config.code == "largest":
             return self._largest(x, self._as_configured(x))
         places, values = self._code(x, self._as_configured(x))

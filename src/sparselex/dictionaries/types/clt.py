@@ -13,6 +13,7 @@ from sparselex.base.bounds import Amount, Count
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.config import DictionaryConfig, check_k
+from sparselex.dictionaries.dictionary import by_token
 from sparselex.dictionaries.kinds import Gradients, SelectionDtype
 from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.sparse.layered import LayeredScores
@@ -183,7 +184,8 @@ class CrossLayerTranscoder(TrainableDictionary):
             norms.append(F.pad(sites, (0, 0, layer, 0)))
         return torch.cat(norms, dim=-1) * self.part_scales[:, None]
 
-    def encode(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
+    @by_token
+    def encode(self, x: Float[Tensor, "*n d_in"]) -> Float[Tensor, "*n d_sae"]:
         pre = torch.cat(list(self._pre_acts(x)), dim=-1)
         return torch.where(pre > self._cut(), pre, 0)
 
@@ -194,7 +196,7 @@ class CrossLayerTranscoder(TrainableDictionary):
             parts.append(Codes.from_pairs(rows, indices, pre[rows, indices], len(x), self.n_in_layer))
         return Codes.side_by_side(parts)
 
-    def decode(self, acts: Float[Tensor, "n d_sae"]) -> Float[Tensor, "n d_out"]:
+    def decode(self, acts: Float[Tensor, "*n d_sae"]) -> Float[Tensor, "*n d_out"]:
         parts = zip(acts.split(self.n_in_layer, dim=-1), self.W_write, strict=True)
         return self._summed(part @ rows for part, rows in parts) + self.b_dec
 
@@ -282,6 +284,6 @@ class CrossLayerTranscoder(TrainableDictionary):
         rest: Tensor | None = None
         for width, part in zip(self.parts_out, parts, strict=True):
             rest = part if rest is None else rest + part
-            own, rest = rest.split((width, rest.shape[1] - width), dim=-1)  # no later layer writes here
+            own, rest = rest.split((width, rest.shape[-1] - width), dim=-1)  # no later layer writes here
             done.append(own)
         return torch.cat(done, dim=-1)

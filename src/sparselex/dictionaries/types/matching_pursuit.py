@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.config import DictionaryConfig
+from sparselex.dictionaries.dictionary import by_token
 from sparselex.dictionaries.kinds import Gradients
 from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.sparse.products import bag_sums
@@ -112,7 +113,8 @@ class MatchingPursuit(TrainableDictionary):
         self.register_buffer("gains", torch.ones(self.d_sae) if config.step == "product" else None)
         self.register_buffer("left", torch.tensor(config.stop_left) if config.stop_left else None)
 
-    def encode(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
+    @by_token
+    def encode(self, x: Float[Tensor, "*n d_in"]) -> Float[Tensor, "*n d_sae"]:
         return self.encode_sparse(x).dense()
 
     def encode_sparse(self, x: Float[Tensor, "n d_in"]) -> Codes:
