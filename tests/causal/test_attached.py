@@ -5,7 +5,7 @@ import torch
 
 from sparselex.base.errors import UserError
 from sparselex.causal.attached import attach
-from sparselex.causal.edits import ablate, add, since, steer
+from sparselex.causal.edits import ablate, add, at, bound, put, since, steer
 from sparselex.causal.generate import generate
 from sparselex.causal.latents import Latents
 from sparselex.dictionaries.trainable import new_dictionary
@@ -51,6 +51,64 @@ def test_edits_in_its_own_generate(model, dictionary):
         assert text.equal(generate(model, TOKENS, 6, edits=edits))
 
 
+def test_one_head_is_one_head(model, dictionary):
+    for hook in ("blocks.0.attn.hook_z:1", "blocks.1.attn.hook_v:1"):
+        edits = put(hook, 0.0)
+        with attach(model.hf, dictionary, HOOK, edits=edits), torch.no_grad():
+            found = model.hf(input_ids=TOKENS).logits
+        torch.testing.assert_close(found, model.run(TOKENS, edits=bound(edits)).logits)
+    with (
+        pytest.raises(UserError, match="none of number 7"),
+        attach(model.hf, dictionary, HOOK, edits=put("blocks.0.attn.hook_z:7", 0.0)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", ["llama", "mamba"])
+def test_positions_are_the_texts_in_other_caches(name, dictionary):
+    """A static cache counts while it is written, and a recurrence's does not say."""
+    model = build(name)
+    options = {"cache_implementation": "static"} if name == "llama" else {}
+    edits = put(HOOK, 0.3, at(0, 6, 8))
+    with attach(model.hf, dictionary, HOOK, edits=edits) as watched:
+        options |= {"max_new_tokens": 6, "do_sample": False, "eos_token_id": None, "pad_token_id": 2}
+        text = model.hf.generate(TOKENS, **options)
+    assert text.equal(generate(model, TOKENS, 6, edits=edits))
+    assert [call.start for call in watched.calls] == [0, *range(5, 10)]
+    assert watched.activations(0).shape == (2, 10)
+
+
+def test_padding_in_front_is_not_counted(model, dictionary):
+    """A row that is padded writes what it writes alone."""
+    edits = put(HOOK, 0.3, at(1, 6))
+    options = {"max_new_tokens": 5, "do_sample": False, "eos_token_id": None, "pad_token_id": 2}
+    padded = torch.cat([torch.full((1, 3), 2), TOKENS[:1, :4]], dim=1)
+    tokens = torch.cat([torch.cat([TOKENS[1:], TOKENS[1:, :2]], dim=1), padded])
+    mask = torch.ones_like(tokens)
+    mask[1, :3] = 0
+    with attach(model.hf, dictionary, HOOK, edits=edits) as watched:
+        found = model.hf.generate(tokens, attention_mask=mask, **options)
+        alone = model.hf.generate(TOKENS[:1, :4], attention_mask=torch.ones(1, 4, dtype=torch.long), **options)
+    assert found[1, 7:].equal(alone[0, 4:])
+    assert watched.calls[0].padded == (0, 3)
+
+
+def test_drafts_that_are_rejected_are_read_again(dictionary):
+    model = build("llama")
+    with attach(model.hf, dictionary, HOOK) as watched:
+        options = {"max_new_tokens": 10, "do_sample": False, "eos_token_id": None, "pad_token_id": 2}
+        text = model.hf.generate(TOKENS[:1].repeat(1, 2), prompt_lookup_num_tokens=3, **options)
+    expected = dictionary.encode(model.read(text, [HOOK])[HOOK])
+    found = watched.activations(int(expected[0, -3].argmax()))
+    n = min(found.shape[1], text.shape[1] - 1)
+    torch.testing.assert_close(found[:, :n], expected[:, :n, int(expected[0, -3].argmax())], rtol=1e-4, atol=1e-5)
+    past = model.hf(input_ids=TOKENS[:1], use_cache=True).past_key_values
+    with attach(model.hf, dictionary, HOOK) as watched:
+        model.hf(input_ids=TOKENS[:1, :2], past_key_values=past)
+    with pytest.raises(UserError, match="from its beginning"):
+        watched.activations(0)
+
+
 def test_edits_may_be_exchanged(model, dictionary):
     latents = Latents.of(dictionary, model, HOOK)
     plain = model.run(TOKENS).logits
@@ -70,6 +128,6 @@ def test_what_does_not_fit_is_refused(model, dictionary):
         pass
     with pytest.raises(UserError, match="width"), attach(model.hf, dictionary, "blocks.0.mlp.hook_post"):
         model.hf(input_ids=TOKENS)
-    with pytest.raises(UserError, match="was not called"), attach(model.hf, dictionary, HOOK) as watched:
+    with pytest.raises(UserError, match="was not called with a text"), attach(model.hf, dictionary, HOOK) as watched:
         watched.activations(0)
     model.hf(input_ids=TOKENS)

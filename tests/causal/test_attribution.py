@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from sparselex.base.errors import UserError
 from sparselex.causal.attribution import attributions
 from sparselex.causal.edits import ablate, at, bound
 from sparselex.causal.latents import Latents
@@ -71,6 +72,16 @@ def test_integrated_gradients_add_up():
     sums = {steps: float(codes.values.sum()) for steps, codes in found.items()}
     assert sums[64] == pytest.approx(float(whole), rel=1e-3)
     assert abs(sums[0] - float(whole)) > 10 * abs(sums[64] - float(whole))
+
+
+def test_what_is_no_attribution_is_refused():
+    model = build("llama")
+    latents = latents_at(model, LAST)
+    with pytest.raises(UserError, match="A pass kept at"):
+        attributions(model, model.keep(TOKENS, "blocks.0.hook_resid_pre"), latents, difference)
+    for metric in (lambda logits: logits[:, -1, 0], lambda logits: torch.tensor(1.0)):
+        with pytest.raises(UserError, match="The metric gave the shape"):
+            attributions(model, model.keep(TOKENS, LAST), latents, metric)
 
 
 def test_only_counted_tokens_have_any():

@@ -1,6 +1,9 @@
 """Edits equal those made by hand in a forward pass written by hand; batched ones equal single ones; nothing is changed
 by steering by 0 or by splicing a dictionary that reconstructs perfectly."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -163,7 +166,31 @@ def test_what_does_not_fit_is_refused(model, latents):
         under(model, put(HOOK, 0.0, at(torch.tensor([1, 2]))))
     with pytest.raises(UserError, match="A mask of 5 tokens was put on rows of 12"):
         under(model, put(HOOK, 0.0, EVERYWHERE.within(torch.ones(1, 5, dtype=torch.bool))))
+    for edits in (
+        steer(latents, torch.tensor([3, 4]), 1.0),
+        steer(latents, 3, torch.ones(4)),
+        put(HOOK, torch.ones(2, 128)),
+    ):
+        with pytest.raises(UserError, match="was put on 3 rows"):
+            under(model, edits)
+    with pytest.raises(UserError, match="of width 127 was put on"):
+        under(model, add(HOOK, torch.ones(127)))
+    with pytest.raises(UserError, match="leaves values too large"):
+        under(model, add(HOOK, torch.ones(128), 1e25))
+    with pytest.raises(UserError, match="Known activations of the shape"):
+        ablate(latents, 3, known=torch.ones(12))
+    for named in (lambda: at(-2), lambda: since(-1)):
+        with pytest.raises(UserError, match="count from the first token"):
+            named()
     with pytest.raises(UserError, match="has width 512, and the dictionary reads width 128"):
         Latents.of(latents.dictionary, model, "blocks.0.mlp.hook_post")
     with pytest.raises(UserError, match="Unknown hook"):
         under(model, put("blocks.1.hook_resid_post", 0.0))
+
+
+def test_edits_that_are_not_bound_are_told():
+    """In a process of its own: in this one the types of arguments are checked before anything is looked at."""
+    code = "import torch; from sparselex import load_model; from sparselex.causal.edits import put\n"
+    code += "load_model('embedded').run(torch.tensor([[1, 2]]), edits=put('blocks.0.hook_mlp_out', 0.0))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr
+    assert "UserError: A tuple of edits was given" in said and "edits=bound(edits)" in said

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import transformers as hf
 
 from sparselex.base.errors import UserError
 from sparselex.causal.edits import add, at, bound, put, since, steer
@@ -9,7 +10,9 @@ from sparselex.causal.generate import generate
 from sparselex.causal.latents import Latents
 from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.topk import TopKConfig
-from tests.lm.small_models import build
+from sparselex.lm.config import ModelConfig
+from sparselex.lm.homes.transformers import TransformersModel
+from tests.lm.small_models import SMALL, build
 
 TOKENS = torch.randint(3, 50, (3, 5), generator=torch.Generator().manual_seed(0))
 HOOK = "blocks.0.hook_resid_post"
@@ -41,6 +44,20 @@ def cases(model):
 def test_with_the_cache_as_without(model):
     for edits in cases(model):
         assert generate(model, TOKENS, 8, edits=edits).equal(slowly(model, TOKENS, 8, edits))
+
+
+def test_positions_that_change_with_the_length_of_the_text():
+    """Keys kept of a short text are not those of a long one: each token is written after reading all of it."""
+    rope = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 3, "long_factor": [9.0] * 3}
+    rope["original_max_position_embeddings"] = 9
+    torch.manual_seed(0)
+    config = hf.Phi3Config(
+        **SMALL | {"num_key_value_heads": 2, "original_max_position_embeddings": 9}, rope_parameters=rope
+    )
+    tokenizer = build("llama").tokenizer
+    model = TransformersModel(hf.Phi3ForCausalLM(config), tokenizer, ModelConfig(name="phi3"))
+    assert generate(model, TOKENS, 10).equal(slowly(model, TOKENS, 10, ()))
+    assert model.extend(TOKENS).past is None
 
 
 def test_what_a_row_draws_is_its_own():
@@ -79,8 +96,15 @@ def test_what_cannot_be_written_is_refused():
     assert latents == ()
     with pytest.raises(UserError, match="at most 32 in all"):
         generate(model, TOKENS, 28)
+    for by in (float("inf"), 1e30):  # of 1e30 a norm would make zeros, and text of them
+        with pytest.raises(UserError, match="leaves values too large"):
+            generate(model, TOKENS, 2, edits=add(HOOK, torch.ones(24), by))
+    model.hf.lm_head.weight.data[0] = torch.inf
     with pytest.raises(UserError, match="without finite logits"):
-        generate(model, TOKENS, 2, edits=add(HOOK, torch.ones(24), float("inf")))
+        generate(model, TOKENS, 2)
+    model = build("llama")
+    with pytest.raises(UserError, match="2 seeds were given for 3 rows"):
+        generate(model, TOKENS, 2, seed=[1, 2])
     with pytest.raises(UserError, match="A prompt of no tokens"):
         generate(model, TOKENS[:, :0], 2)
     for wrong in ({"n_new": 0}, {"n_new": 1, "temperature": -1.0}, {"n_new": 1, "top_p": 0.0}):

@@ -15,7 +15,8 @@ import pytest
 from sparselex.base.artifacts import read_manifest
 from sparselex.base.errors import UserError
 from sparselex.base.formats import plain
-from sparselex.cli import tables
+from sparselex.cli.tables import console_of
+from sparselex.cli.wide import WideTable
 from sparselex.recipes.demo import Demo
 from sparselex.recipes.stages import STAGES
 from sparselex.training.config import TrainConfig
@@ -72,9 +73,9 @@ def test_what_a_terminal_would_obey_is_written_out(failing):
 
 
 def test_tables_show_names_as_they_are(capsys):
-    table = tables._table(ESCAPES, ("latent", ESCAPES))
+    table = WideTable(ESCAPES, ("latent", ESCAPES))
     table.add_row("[red]1", ESCAPES)
-    tables._console(None).print(table)
+    console_of().print(table)
     shown = capsys.readouterr().out
     assert "\x1b" not in shown and "[red]1" in shown and "[bold]x[/nonsense]" in shown and "\u202e" not in shown
 

@@ -1,6 +1,8 @@
 """A pass that is kept and taken up again gives what the whole pass gives: of every family, at every site, in depth and
 in position."""
 
+import threading
+
 import pytest
 import torch
 
@@ -89,6 +91,65 @@ def test_gradients_reach_the_values_where_a_pass_was_taken_up(subject):
     torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-4)
 
 
+def test_rows_of_as_many_tokens_as_there_are_heads(subject):
+    """Weights of attention `[batch, heads, ctx, ctx]` look there like something of each token."""
+    config = subject.hf.config.get_text_config()
+    heads = {getattr(config, "num_attention_heads", None), getattr(config, "num_key_value_heads", None)} - {None}
+    for n in heads:
+        tokens = TOKENS[:, :n]
+        for site in ("hook_mlp_out", "attn.hook_z", "hook_resid_post"):
+            hook = Hook(f"blocks.1.{site}")
+            if hook not in [point.name for point in subject.hooks()] or n < 2:
+                continue
+            kept = subject.keep(tokens, hook)
+            again = subject.last(kept.of(torch.tensor([1, 0]), 1), {hook: lambda x: x.flip(-1)})
+            whole = {hook: lambda x: torch.cat([x[:, :1], x[:, 1:].flip(-1)], dim=1)}
+            torch.testing.assert_close(again, subject.last(tokens[[1, 0]], whole)[:, 1:], rtol=1e-4, atol=2e-5)
+
+
+def test_places_that_are_one_modules_input_are_edited_in_the_order_of_the_pass():
+    """What the MLP reads is read of the stream behind the edit there, whatever comes first in a dictionary."""
+    subject = build("olmo2")
+    twice, zeros = (lambda x: 2 * x), torch.zeros_like
+    both = {"blocks.0.hook_mlp_in": zeros, "blocks.0.hook_resid_mid": twice}
+    found = subject.run(TOKENS, edits=both).logits
+    torch.testing.assert_close(found, subject.run(TOKENS, edits=dict(reversed(both.items()))).logits)
+    seen = subject.run(TOKENS, edits={"blocks.0.hook_mlp_in": zeros}, read=["blocks.0.hook_resid_mid"]).values
+    torch.testing.assert_close(
+        seen["blocks.0.hook_resid_mid"], subject.read(TOKENS, ["blocks.0.hook_resid_mid"])["blocks.0.hook_resid_mid"]
+    )
+
+
+def test_the_unembedding_by_its_path_is_what_it_gives():
+    subject = build("llama")
+    hook = "module:lm_head"
+    assert subject.width(hook) == 50
+    seen = subject.run(TOKENS, edits={hook: torch.ones_like}, read=[hook])
+    assert bool((seen.logits == 1).all()) and bool((seen.values[hook] == 1).all())
+    torch.testing.assert_close(
+        subject.predict(subject.last(TOKENS).flatten(0, 1)), subject.run(TOKENS).logits.flatten(0, 1)
+    )
+
+
+def test_passes_of_several_threads_come_one_after_another():
+    subject = build("llama")
+    edits = {"blocks.0.hook_resid_post": torch.zeros_like}
+    expected = {True: subject.last(TOKENS, edits), False: subject.last(TOKENS)}
+    found = {True: [], False: []}
+
+    def work(edited):
+        for _ in range(30):
+            found[edited].append(subject.last(TOKENS, edits if edited else None))
+
+    threads = [threading.Thread(target=work, args=(edited,)) for edited in (True, False)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for edited, every in found.items():
+        assert len(every) == 30 and all(torch.equal(one, expected[edited]) for one in every)
+
+
 def test_several_edits_behind_one_another():
     subject = build("llama")
     kept = subject.keep(TOKENS, "blocks.0.attn.hook_z")
@@ -106,6 +167,13 @@ def test_what_lies_before_is_refused():
         subject.run(kept, edits={"blocks.1.hook_resid_pre": torch.zeros_like})
     with pytest.raises(UserError, match="hook_resid_post' lies before"):
         subject.run(kept, read=["blocks.0.hook_resid_post"])
+    for before in ("module:model.embed_tokens", "blocks.1.hook_mlp_in", "module:model.layers.1.self_attn"):
+        with pytest.raises(UserError, match="lies before"):
+            subject.run(kept, edits={before: torch.zeros_like})
+    inside = subject.keep(TOKENS, "module:model.layers.1.mlp.up_proj")
+    with pytest.raises(UserError, match="lies before"):
+        subject.run(inside, edits={"blocks.1.hook_mlp_in": torch.zeros_like})
+    subject.run(kept, edits={"module:model.norm": lambda x: 2 * x, "module:lm_head": lambda x: 2 * x})
     with pytest.raises(UserError, match="Position 7 of rows of 7 tokens"):
         kept.of(torch.tensor([0]), 7)
 

@@ -8,8 +8,10 @@ import torch
 from safetensors.torch import save_file
 
 from sparselex.base.errors import UserError
-from sparselex.causal.edits import bound, since
+from sparselex.causal.edits import bound, since, steer
+from sparselex.causal.generate import generate
 from sparselex.cli.main import main
+from sparselex.recipes.prompts import Prompts
 from sparselex.recipes.run import Run
 
 TEXT = "def function_1(self, value):\n    return"
@@ -156,13 +158,17 @@ def test_from_the_command_line(run, codes, capsys, tmp_path):
         (["--prompt", "x"], "Neither a latent nor a direction"),
         (["--latent", "1", "--prompt", ""], "has no tokens"),
         (["--latent", "1", "--prompt", "x " * 5000], "The prompt has"),
-        (["--latent", "1", "--prompt", "x", "--strength", "inf"], "without finite logits"),
+        (["--latent", "1", "--prompt", "x", "--strength", "inf"], "leaves values too large"),
+        (["--latent", "1", "--prompt", "x", "--strength", "0"], "Nothing was to be added"),
+        (["--latent", "1", "--prompt", "x", "--strength", "1,x"], "'x' was given as a strength"),
+        (["--latent", "1", "--latent", "2", "--prompt", "x", "--strength", "1,2,3"], "3 strengths were given for 2"),
+        (["--latent", "1", "--latent", "1", "--prompt", "x"], "Latent 1 was named twice"),
         (["--latent", "1", "--prompt", "x", "--strength", "1", "--strength", "2"], "2 strengths were given for 1"),
         (["--latent", "1", "--prompt", "x", "--kl", "1e9"], "No strength reaches"),
         (["--latent", "1", "--prompt", "x", "--kl", "0"], "a number above 0"),
         (["--latent", "1", "--prompt", "x", "--tokens", "100000"], "at most"),
         (["--latent", "1", "--prompt", "x", "--run", "nobody"], "nobody"),
-        (["--direction", "there.npy", "--prompt", "x"], "cannot be read"),
+        (["--direction", "there.npy", "--prompt", "x"], "is not there"),
     ],
 )
 def test_what_cannot_be_steered_is_one_message(run, capsys, words, said):
@@ -170,6 +176,43 @@ def test_what_cannot_be_steered_is_one_message(run, capsys, words, said):
         main(["steer", str(run.workspace.path), *words])
     assert ended.value.code == 2
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_tokens_that_a_dictionary_is_not_shown_are_left_alone(run, codes):
+    """An attention sink among them: not told, not ablated, not steered, not counted in a divergence."""
+    row = run.tokens(TEXT)
+    latent = int(codes[1:].amax(0).argmax())
+    place = int(codes[1:, latent].argmax()) + 1
+    counted = torch.arange(row.shape[1]) != place
+    prompts = Prompts(run.prompts.model, run.prompts.latents, run.prompts.bos_id, lambda values: counted)
+    told = prompts.top(TEXT).tokens[place]
+    assert not told.counted and told.latents == [] and told.n_active == 0
+    assert "left out" in str(prompts.top(TEXT)).splitlines()[place]
+    assert prompts.ablated(TEXT, latent).tokens[place].activation == 0
+    assert prompts.ablated(TEXT, latent).tokens[place].kl == pytest.approx(0, abs=1e-6)  # one layer: of its own alone
+    where = since(1).within(counted[None])
+    p, q = (
+        run.model.run(row, edits=one).logits[0].log_softmax(-1)
+        for one in (None, bound(steer(prompts.latents, latent, 9.0, where)))
+    )
+    kl = (p.exp() * (p - q)).sum(-1)[1:][counted[1:]].mean()
+    found = prompts.steered(TEXT, {latent: 9.0}, n_new=3)
+    assert found.kl == pytest.approx(float(kl), rel=1e-3)
+    every = torch.cat([counted, torch.ones(9, dtype=torch.bool)])[None]
+    steering = steer(prompts.latents, latent, 9.0, since(1).within(every))
+    assert found.steered == run.model.tokenizer.vocabulary.decode(
+        generate(run.model, row, 3, edits=steering)[0, row.shape[1] :].tolist()
+    )
+    with pytest.raises(UserError, match="has no token that a dictionary is shown"):
+        Prompts(
+            prompts.model, prompts.latents, prompts.bos_id, lambda x: torch.zeros(len(x), dtype=torch.bool)
+        ).steered(TEXT, {latent: 1.0}, kl=0.5)
+
+
+@pytest.mark.parametrize("text", [["a", "b"], b"abc", None])
+def test_what_is_no_text_is_refused(run, text):
+    with pytest.raises(UserError, match="one text at a time"):
+        run.tokens(text)
 
 
 def test_two_models_have_no_text(run, monkeypatch):

@@ -10,14 +10,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sparselex.base.errors import UserError
+from sparselex.base.errors import UserError, a
 from sparselex.base.sites import Hook
 from sparselex.causal.edits import Edit, bound
 from sparselex.causal.latents import Latents
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import Dictionary
-from sparselex.lm.hookpoints import family_of, locate
-from sparselex.lm.hooks import hooked, value_in, with_value
+from sparselex.lm.hookpoints import Location, family_of, locate, of_head
+from sparselex.lm.hooks import Act, hooked, turn_of, value_in, with_value
 
 
 class Call(NamedTuple):
@@ -25,6 +25,9 @@ class Call(NamedTuple):
 
     start: int
     """Position of its first token: those before it are in the call's cache."""
+
+    padded: tuple[int, ...]
+    """Tokens of each row that are padding in front of the text."""
 
     shape: tuple[int, int]
     """Rows and tokens."""
@@ -51,61 +54,124 @@ class Attached:
 
     def activations(self, latent: int) -> Float[Tensor, "batch ctx"]:
         """One latent's activations at every token since the last call that began a text: the prompt and what was
-        generated, but for the last token, which nothing read. Raises `UserError` before any call, and for a latent
-        that does not exist."""
+        generated, but for the last token, which nothing read. What a later call reads again, as speculative decoding
+        does with tokens that it rejects, takes the place of what was read before.
+
+        Raises `UserError` before any call, for a latent that does not exist, where the text began in a cache that was
+        made before, and where rows did not stay the same; beams that change places cannot be told, so of beam search
+        `calls` are to be read one by one.
+        """
         self.latents.checked(latent)
-        if not self.calls:
-            raise UserError("The model was not called.", "a call while the dictionary is attached", "call the model.")
-        begin = max(number for number, call in enumerate(self.calls) if call.start == 0)
-        return torch.cat([call.activations(latent) for call in self.calls[begin:]], dim=1)
+        begins = [number for number, call in enumerate(self.calls) if call.start == 0]
+        if not begins:
+            raise UserError(
+                "The model was not called with a text from its beginning.",
+                "a call without a cache that was made before",
+                "call the model while the dictionary is attached, or read `calls`.",
+            )
+        since = self.calls[begins[-1] :]
+        if len({call.shape[0] for call in since}) > 1:
+            raise UserError(
+                "Calls of one text had different numbers of rows.", "the same rows in each", "read `calls` one by one."
+            )
+        found = since[0].activations(latent)
+        for call in since[1:]:
+            found = torch.cat([found[:, : call.start], call.activations(latent)], dim=1)
+        return found
 
 
 @contextlib.contextmanager
 def attach(model: Any, dictionary: Dictionary, hook: str, *, edits: Sequence[Edit] = ()) -> Iterator[Attached]:
     """While this is open, a Hugging Face causal language model is read by `dictionary` at `hook`, and edits are made in
-    each of its calls. The model itself is not changed.
+    each of its calls. The model itself is not changed; only one thread may call it.
 
     Edits of the hooks named at the start may be exchanged on the way: what `watched.edits` holds is made in the next
-    call. Positions count from the first token of a text. Raises `UserError` for a hook that the model has not, and for
-    a dictionary of another width.
+    call. Positions count from the first token of a text, behind padding in front of it that the attention mask names.
+    Raises `UserError` for a hook that the model has not, and for a dictionary of another width.
     """
     place = Hook(hook)
     config = getattr(model, "config", None)
     if config is None or not hasattr(config, "get_text_config"):
         raise UserError(
-            f"A dictionary was to be attached to a {type(model).__name__}.",
+            f"A dictionary was to be attached to {a(type(model).__name__)}.",
             "a causal language model of transformers",
             "for a model of `sparselex.load_model` attach to its `.hf`, or use `run` and `generate` with edits.",
         )
-    family, n_layers = family_of(model), config.get_text_config().num_hidden_layers
     hooks = list(dict.fromkeys([place, *(Hook(edit.hook) for edit in edits)]))
-    locations = {at: locate(at, model, family, n_layers) for at in hooks}
+    locations = {at: _located(at, model) for at in hooks}
     watched = Attached(Latents(dictionary, (place,), {place: slice(0, dictionary.d_out)}), edits)
-    start, shape = 0, (0, 0)
+    start, shape, padded = 0, (0, 0), torch.zeros(0, dtype=torch.long)
 
     def begin(_: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-        nonlocal start, shape
+        nonlocal start, shape, padded
         given = [args[0] if args else None, kwargs.get("input_ids"), kwargs.get("inputs_embeds")]
         tokens = next(one for one in given if one is not None)
-        past = kwargs.get("past_key_values")
-        start, shape = (0 if past is None else past.get_seq_length()), (tokens.shape[0], tokens.shape[1])
+        shape, before = (tokens.shape[0], tokens.shape[1]), start + shape[1]
+        start = _n_before(kwargs, before)
+        if start == 0 or len(padded) != shape[0]:
+            padded = _n_padded(kwargs.get("attention_mask"), shape[0])
 
     def read(tensor: Tensor) -> None:
         values = value_in(locations[place], tensor, shape).detach().float()
         dictionary.check_width(values.shape[-1], str(place))
         with torch.no_grad():
-            watched.calls.append(Call(start, shape, dictionary.encode_sparse(values.flatten(0, 1))))
+            codes = dictionary.encode_sparse(values.flatten(0, 1))
+        watched.calls.append(Call(start, tuple(padded.tolist()), shape, codes))
 
     def change(at: Hook, tensor: Tensor) -> Tensor | None:
         here = [edit for edit in watched.edits if edit.hook == at]
         if not here:
             return None
         value = value_in(locations[at], tensor.clone() if locations[at].in_place else tensor, shape)
-        return with_value(locations[at], tensor, bound(here, start)[at](value), shape)
+        return with_value(locations[at], tensor, bound(here, start - padded)[at](value), shape)
 
+    acts: list[tuple[tuple[int, bool], Hook, Act]]
+    acts = [(turn_of(place, is_read=False), place, read)]  # its value before any edit there
+    acts += [(turn_of(at, is_read=True), at, partial(change, at)) for at in hooks]
     with contextlib.ExitStack() as stack:
         stack.callback(model.register_forward_pre_hook(begin, with_kwargs=True).remove)
-        stack.enter_context(hooked(model, locations[place], read))
-        for at in hooks:
-            stack.enter_context(hooked(model, locations[at], partial(change, at)))
+        for _, at, act in sorted(acts, key=lambda one: one[0]):
+            stack.enter_context(hooked(model, locations[at], act))
         yield watched
+
+
+def _n_before(kwargs: dict[str, Any], counted: int) -> int:
+    """Tokens that are in a call's cache; `counted` are those seen so far, for caches that do not say."""
+    if (past := kwargs.get("past_key_values")) is not None:
+        return int(past.get_seq_length())  # a number: of some caches it is a tensor that grows during the pass
+    position = kwargs.get("cache_position")
+    if kwargs.get("cache_params") is None or (position is not None and int(position[0]) == 0):
+        return 0
+    return counted
+
+
+def _n_padded(mask: Tensor | None, n_rows: int) -> Tensor:
+    """Tokens of each row in front of the first that the attention mask names."""
+    if mask is None or mask.ndim != 2:
+        return torch.zeros(n_rows, dtype=torch.long)
+    return (mask.cumsum(-1) == 0).sum(-1).cpu()
+
+
+def _located(hook: Hook, model: Any) -> Location:
+    """Where a hook's value passes, of one head where one is meant."""
+    config = model.config.get_text_config()
+    family, n_layers = family_of(model), config.num_hidden_layers
+    whole = locate(hook, model, family, n_layers)
+    if hook.head is None:
+        return whole
+    d_head = _width(model, locate(Hook(f"blocks.{hook.layer}.attn.hook_q"), model, family, n_layers))
+    d_head //= config.num_attention_heads
+    n_heads = _width(model, whole) // d_head
+    if hook.head >= n_heads:
+        given = f"{str(hook)!r} has {n_heads} heads and none of number {hook.head}."
+        raise UserError(given, f"a head from 0 to {n_heads - 1}", "choose another head.")
+    return of_head(whole, hook.head, d_head)
+
+
+@torch.no_grad()
+def _width(model: Any, location: Location) -> int:
+    """Width of a value: one token is run through the model to see."""
+    found = list[int]()
+    with hooked(model, location, lambda tensor: found.append(value_in(location, tensor, (1, 1)).shape[-1])):
+        model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=model.device), use_cache=False)
+    return found[0]

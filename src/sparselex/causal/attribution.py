@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sparselex.base.errors import UserError
 from sparselex.causal.latents import Latents
 from sparselex.dictionaries.codes import Codes
 from sparselex.lm.kept import Kept
@@ -38,6 +39,12 @@ def attributions(
     latents, the dictionary's error kept. Raises `UserError` for a dictionary of several sites.
     """
     latents.check_reads_what_it_writes("attributed to")
+    if kept.hook != latents.hook or kept.since:
+        raise UserError(
+            f"A pass kept at {kept.hook}, from position {kept.since} on, was given for a dictionary of {latents.hook}.",
+            "a whole pass kept at the dictionary's own site",
+            f"use `model.keep(tokens, {str(latents.hook)!r})`.",
+        )
     values = kept.values.float()
     flat = values.flatten(0, 1)
     with torch.no_grad():
@@ -60,4 +67,11 @@ def attributions(
 def _gradient(model: SubjectModel, kept: Kept, values: Tensor, metric: Metric) -> Tensor:
     hook = kept.hook
     seen = model.run(kept, edits={hook: lambda x: values.to(x)}, read=[hook], grad=True)
-    return torch.autograd.grad(metric(seen.logits.float()), seen.values[hook])[0]
+    one = metric(seen.logits.float())
+    if one.ndim or not one.requires_grad:
+        raise UserError(
+            f"The metric gave the shape {[*one.shape]}{'' if one.requires_grad else ', and no gradient'}.",
+            "one number made of the logits",
+            "sum over rows, or choose one, by operations of torch.",
+        )
+    return torch.autograd.grad(one, seen.values[hook])[0]

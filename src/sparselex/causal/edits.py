@@ -47,9 +47,9 @@ class Where:
         """Those of them that are in a mask too."""
         return replace(self, mask=mask if self.mask is None else self.mask & mask)
 
-    def tokens(self, n_rows: int, start: int, stop: int) -> Bool[Tensor, "batch n_positions"]:
-        """Which of the positions from `start` to before `stop` are changed. Raises `UserError` where rows or tokens are
-        not as many as those it was made for."""
+    def tokens(self, n_rows: int, start: int | Tensor, n: int) -> Bool[Tensor, "batch n_positions"]:
+        """Which of `n` positions from `start` on are changed; `start` may be one of each row, and below 0 where rows
+        are padded in front. Raises `UserError` where rows or tokens are not as many as those it was made for."""
         for part in (self.positions, self.since, self.mask):
             if part is not None and len(part) not in (1, n_rows):
                 raise UserError(
@@ -57,17 +57,18 @@ class Where:
                     "one entry for each row, or one for all",
                     "give as many positions as there are rows.",
                 )
-        places = torch.arange(start, stop)
-        found = torch.ones(1, stop - start, dtype=torch.bool)
+        places = torch.as_tensor(start).cpu().reshape(-1, 1) + torch.arange(n)
+        found = places >= 0
         if self.positions is not None:
-            found = (self.positions.cpu()[:, :, None] == places).any(1)
+            found = found & (self.positions.cpu()[:, :, None] == places[:, None]).any(1)
         elif self.since is not None:
-            found = places >= self.since.cpu()[:, None]
+            found = found & (places >= self.since.cpu()[:, None])
         if self.mask is not None:
-            if stop > self.mask.shape[1]:
-                said = f"A mask of {self.mask.shape[1]} tokens was put on rows of {stop}."
+            if places.numel() and int(places.max()) >= self.mask.shape[1]:
+                said = f"A mask of {self.mask.shape[1]} tokens was put on rows of {int(places.max()) + 1}."
                 raise UserError(said, "one entry for each token", "give a mask of the rows that are run.")
-            found = found & self.mask.cpu()[:, start:stop]
+            mask = self.mask.cpu().expand(max(len(self.mask), len(places)), -1)
+            found = found & mask.gather(1, places.clamp_min(0).expand(len(mask), -1))
         return found.expand(n_rows, -1)
 
     def first(self, n_rows: int, n_ctx: int) -> Int[Tensor, " batch"]:
@@ -82,6 +83,8 @@ EVERYWHERE = Where()
 
 def at(*positions: int | Tensor) -> Where:
     """These positions, each the same for all rows (a number) or one of each row (`[batch]`)."""
+    for position in positions:
+        _check_position(position)
     columns = [torch.as_tensor(position).reshape(-1) for position in positions]
     n_rows = max(len(column) for column in columns)
     return Where(positions=torch.stack([column.expand(n_rows) for column in columns], dim=1))
@@ -89,7 +92,17 @@ def at(*positions: int | Tensor) -> Where:
 
 def since(position: int | Tensor) -> Where:
     """From this position on, the same for all rows (a number) or one of each row (`[batch]`)."""
+    _check_position(position)
     return Where(since=torch.as_tensor(position).reshape(-1))
+
+
+def _check_position(position: int | Tensor) -> None:
+    if not isinstance(position, Tensor) and position < 0:
+        raise UserError(
+            f"Position {position} was named.",
+            "a position from 0 on",
+            "count from the first token; the last one of a row is the row's length less 1.",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +120,23 @@ class Edit(ABC):
         self, values: Float[Tensor, "n d"], rows: Int[Tensor, " n"], positions: Int[Tensor, " n"]
     ) -> Float[Tensor, "n d"]:
         """What takes the place of values at these rows and positions; float32."""
+
+    def check(self, n_rows: int, width: int) -> None:
+        """Raise `UserError` if something in it is of another number of rows, or of another width."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor) and len(value) not in (1, n_rows):
+                raise UserError(
+                    f"An edit with {len(value)} {field.name} was put on {n_rows} rows.",
+                    "one entry for each row, or one for all",
+                    "give as many as there are rows.",
+                )
+            if isinstance(value, Tensor) and value.ndim == 3 and value.shape[2] not in (1, width):
+                raise UserError(
+                    f"An edit with {field.name} of width {value.shape[2]} was put on {self.hook}, of width {width}.",
+                    f"vectors of width {width}",
+                    "give vectors of the place that is edited.",
+                )
 
     def of(self, rows: Int[Tensor, " n"]) -> "Edit":
         """The same of these rows, in this order and as often as they are named."""
@@ -214,8 +244,9 @@ def ablate(
 ) -> Edits:
     """A latent's activation set to zero or to `to` (its mean, say). `number` is a latent, or one for each row.
 
-    Of the undisturbed model the activation may be `known`, `[batch, ctx]` or of one token a row `[batch]`: nothing is
-    encoded then, and latents that read and write different sites, or several, can be ablated too.
+    Of the undisturbed model the activation may be `known`, `[batch, ctx]`: nothing is encoded then, and latents that
+    read and write different sites, or several, can be ablated too. Several latents ablated one after another without
+    that are each read after the edits before it.
     """
     return _of_latent(latents, number, where, to, known, times=False)
 
@@ -239,21 +270,31 @@ def steer(latents: Latents, number: int | Tensor, by: Amount, where: Where = EVE
     return _along(latents, latents.checked(number), _amounts(by), where)
 
 
-def bound(edits: Sequence[Edit], start: int = 0) -> dict[str, Change]:
-    """What a model takes, in a pass whose first position is `start`: by hook, the edits there in their order, computed
-    in float32."""
+def bound(edits: Sequence[Edit], start: int | Tensor = 0) -> dict[str, Change]:
+    """What a model takes, in a pass whose first position is `start` (or that of each row): by hook, the edits there in
+    their order, computed in float32."""
     by_hook: dict[str, list[Edit]] = {}
     for edit in edits:
         by_hook.setdefault(edit.hook, []).append(edit)
     return {hook: _all_at(there, start) for hook, there in by_hook.items()}
 
 
-def _all_at(edits: Sequence[Edit], start: int) -> Change:
+def _all_at(edits: Sequence[Edit], start: int | Tensor) -> Change:
     def change(value: Tensor) -> Tensor:
         new, (n_rows, n) = value.clone(), value.shape[:2]
+        first = torch.as_tensor(start).to(value.device).expand(n_rows)
         for edit in edits:
-            rows, places = edit.where.tokens(n_rows, start, start + n).to(value.device).nonzero(as_tuple=True)
-            new[rows, places] = edit.change(new[rows, places].float(), rows, places + start).to(value)
+            edit.check(n_rows, value.shape[-1])
+            rows, places = edit.where.tokens(n_rows, start, n).to(value.device).nonzero(as_tuple=True)
+            made = edit.change(new[rows, places].float(), rows, places + first[rows]).to(value)
+            # A norm that squares them would make something of what is no number any more.
+            if not bool(torch.isfinite(made.detach().square().sum())):
+                raise UserError(
+                    f"An edit at {edit.hook} leaves values too large for {value.dtype}, or none.",
+                    "values at which the model still computes: whose squares are finite numbers",
+                    "edit by less.",
+                )
+            new[rows, places] = made
         return new
 
     return change
@@ -264,7 +305,13 @@ def _of_latent(
 ) -> Edits:
     numbers, amounts = latents.checked(number), _amounts(to)
     if known is not None:
-        old = _amounts(known)
+        if known.ndim != 2:
+            raise UserError(
+                f"Known activations of the shape {[*known.shape]} were given.",
+                "[batch, ctx], one for each token of each row",
+                "give `acts[None]` where there is one row.",
+            )
+        old = known.float()
         return _along(latents, numbers, (amounts - 1) * old if times else amounts - old, where)
     latents.check_reads_what_it_writes("edited by its own activation, which is not known,")
     return (OfLatent(hook=latents.hook, where=where, latents=latents, number=numbers, to=amounts, times=times),)

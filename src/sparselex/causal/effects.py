@@ -39,13 +39,16 @@ def effects(model: SubjectModel, kept: Kept, edits: Sequence[Edit], *, n_shown: 
 
     Raises `UserError` for edits that leave no finite logits, and for more rows than one.
     """
-    if len(kept.tokens) != 1:
-        raise UserError(f"{len(kept.tokens)} rows were given.", "one row of tokens", "measure one at a time.")
+    if len(kept.tokens) != 1 or kept.since or n_shown < 1:
+        raise UserError(
+            f"{len(kept.tokens)} rows from position {kept.since} on were given, and {n_shown} tokens to be shown.",
+            "one whole row, and at least one token to show",
+            "measure one row at a time.",
+        )
     p = log_probabilities(model.predict(kept.last[0]))
     q = log_probabilities(model.predict(model.last(kept, bound(edits))[0]))
     check_finite(q)
-    n_vocab = min(n_shown, p.shape[-1])
-    changed = (q.exp() - p.exp()).abs().topk(n_vocab, dim=-1).indices
+    changed = (q.exp() - p.exp()).abs().topk(min(n_shown, p.shape[-1]), dim=-1).indices
     targets = kept.tokens[0, 1:].to(p.device)
     return Effects(
         divergences(p, q).clamp_min(0),

@@ -36,7 +36,11 @@ def generate(
     finite logits.
     """
     _check(model, tokens, n_new, temperature, top_p)
-    seeds = [seed] * len(tokens) if isinstance(seed, int) else seed
+    seeds = [seed] * len(tokens) if isinstance(seed, int) else list(seed)
+    if len(seeds) != len(tokens):
+        raise UserError(
+            f"{len(seeds)} seeds were given for {len(tokens)} rows.", "one seed, or one for each row", "give as many."
+        )
     chance = [torch.Generator().manual_seed(one) for one in seeds]
     done = torch.zeros(len(tokens), dtype=torch.bool)
     past, new, start = None, tokens, 0

@@ -69,7 +69,7 @@ class Latents:
                 f"A dictionary that reads {'+'.join(self.read)} and writes {'+'.join(self.written)} was to be {what} "
                 "on the way.",
                 "an autoencoder of one site, or activations of the undisturbed model",
-                "give `known` activations, from `causal.latents.Latents.encode` of what the model gives there.",
+                "give `known` activations, encoded from what the model gives there.",
             )
 
     def checked(self, number: int | Tensor) -> Int[Tensor, " batch"]:

@@ -20,6 +20,8 @@ def print_ablated(found: Ablated) -> None:
         table.add_row(f"{token.position} {token.text!r}", f"{token.activation:.3g}", f"{token.kl:.3g}", rise, changed)
     console = console_of()
     console.print(table)
+    if not any(token.activation for token in found.tokens):
+        console.print(Text(f"latent {found.latent} is active at none of these tokens: nothing was taken away."))
     last = found.tokens[-1]
     if last.kl > 0:
         console.print(Text(plain(f"behind the prompt: {'; '.join(map(_said, last.changed))}")))

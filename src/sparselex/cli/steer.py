@@ -19,7 +19,7 @@ def steer(
         typer.Option("--direction", metavar="FILE", help="A direction instead: a vector in .npy or .safetensors."),
     ] = None,
     strength: Annotated[
-        list[float] | None,
+        list[str] | None,
         typer.Option(
             "--strength",
             help="How much is added: of a latent in multiples of its largest activation in the training split, of a "
@@ -41,9 +41,9 @@ def steer(
     """Print what the model writes behind a prompt, plain and steered, by the same chance."""
     from sparselex.cli.prompts import print_steered
     from sparselex.recipes.run import Run
-    from sparselex.recipes.work.steer import amounts
+    from sparselex.recipes.work.steer import amounts, numbers
 
     opened = Run.open(workspace, run)
-    by = amounts(opened, latent or [], direction, strength or [2.0], prompt)
+    by = amounts(opened, latent or [], direction, numbers(strength or ["2"]), prompt)
     found = opened.prompts.steered(prompt, by, kl=kl, n_new=n_new, temperature=temperature, top_p=top_p, seed=seed)
     print_json(found.to_json()) if json else print_steered(found)

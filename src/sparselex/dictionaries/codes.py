@@ -84,6 +84,9 @@ class Codes:
         values = torch.cat([part.values for part in parts])[order]
         return cls.from_pairs(rows, indices, values, len(parts[0]), starts[-1])
 
+    def __repr__(self) -> str:
+        return f"Codes({len(self):,} tokens, {len(self.indices):,} active of {self.d_sae:,} latents)"
+
     def __len__(self) -> int:
         return len(self.indptr) - 1
 

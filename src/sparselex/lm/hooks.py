@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook
+from sparselex.lm.families import SITES
 from sparselex.lm.hookpoints import Location
 from sparselex.lm.subject import Edit
 
@@ -34,16 +35,20 @@ class Visit:
 
     @contextlib.contextmanager
     def of(self, model: nn.Module, locations: Mapping[Hook, Location], *, grad: bool, stops: bool) -> Iterator[None]:
-        """Put the hooks on while this is open, edits before readings: what is read is what an edit left.
+        """Put the hooks on while this is open, edits before readings: what is read is what an edit left. Where several
+        places are one module's input, as the stream and what the MLP reads of it, they come in the order of the pass.
 
         With `grad` a value read is put back as the tensor that the rest of the pass uses, so that gradients reach it;
         with `stops` the pass ends as soon as everything has been read.
         """
-        acts = [(locations[hook], self._changing(hook, locations[hook])) for hook in self.edits]
-        acts += [(locations[hook], self._keeping(hook, locations[hook], grad, stops)) for hook in self.read]
+        edits, readings = list(self.edits), list(self.read)
+        ordered = [(turn_of(hook, is_read=False), hook, self._changing(hook, locations[hook])) for hook in edits]
+        ordered += [
+            (turn_of(hook, is_read=True), hook, self._keeping(hook, locations[hook], grad, stops)) for hook in readings
+        ]
         with contextlib.ExitStack() as stack:
-            for location, act in acts:
-                stack.enter_context(hooked(model, location, act))
+            for _, hook, act in sorted(ordered, key=lambda one: one[0]):  # stable: else as they were given
+                stack.enter_context(hooked(model, locations[hook], act))
             with contextlib.suppress(Stop):
                 yield
 
@@ -69,6 +74,14 @@ class Visit:
     def _value(self, location: Location, tensor: Tensor) -> Tensor:
         """The value as something that writing into `tensor` does not change."""
         return value_in(location, tensor.clone() if location.in_place else tensor, self.shape)
+
+
+def turn_of(hook: Hook, *, is_read: bool) -> tuple[int, bool]:
+    """Where a hook's turn is among those of one module: canonical ones in the order of the pass, each edited before it
+    is read; modules by their paths are edited first and read last."""
+    if hook.is_module:
+        return (len(SITES) if is_read else -1), is_read
+    return (SITES.index(hook.site) if hook.site in SITES else 0), is_read
 
 
 def value_in(location: Location, tensor: Tensor, shape: tuple[int, int]) -> Tensor:

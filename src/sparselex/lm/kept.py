@@ -6,7 +6,8 @@ tokens (`TransformersModel.keep`), and one that cannot runs whole.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -69,6 +70,12 @@ class Kept:
     block: int | None = None
     """The block that the hook is in; None where that is not known."""
 
+    layers: str = ""
+    """Dotted path of the blocks."""
+
+    ends: tuple[str, ...] = ()
+    """Modules behind the blocks."""
+
     skipped: tuple[str, ...] = ()
     """Blocks before those, which hand on what they are given."""
 
@@ -103,32 +110,50 @@ class Kept:
         return self.tokens.shape[0], self.tokens.shape[1] - self.since
 
     def check(self, locations: Mapping[Hook, Location]) -> None:
-        """Raise `UserError` if one of these places lies in what is not computed again."""
+        """Raise `UserError` if one of these places lies, or may lie, in what is not computed again."""
         for hook, location in locations.items():
-            if hook.whole != self.hook.whole and (self._is_before(hook) or self._is_done(location.path)):
+            if self.finished and hook.whole != self.hook.whole and not self._is_behind(hook, location):
                 raise UserError(
                     f"{str(hook)!r} lies before {str(self.hook)!r}, from which on the model runs again.",
                     "a hook at that place or behind it",
                     "keep the pass at the earliest hook that is read or edited.",
                 )
 
-    def _is_before(self, hook: Hook) -> bool:
-        if hook.layer is None or self.block is None:
+    def _is_behind(self, hook: Hook, location: Location) -> bool:
+        if any(location.path == done or location.path.startswith(f"{done}.") for done in self.done):
             return False
-        if hook.layer != self.block:
-            return hook.layer < self.block
-        return SITES.index(hook.site) < (1 if self.hook.is_module else SITES.index(self.hook.site))
+        inside = re.match(re.escape(self.layers) + r"\.(\d+)\b", location.path)
+        if inside is None:  # of modules outside of the blocks those at the end alone
+            return location.path in self.ends
+        if int(inside[1]) != self.block:
+            return int(inside[1]) > (self.block or 0)
+        if hook.is_module:  # what a module gives that had not finished comes behind
+            return True
+        if self.hook.is_module:
+            return location.side == "output"
+        return SITES.index(hook.site) >= SITES.index(self.hook.site)
 
-    def _is_done(self, path: str) -> bool:
-        return any(path == done or path.startswith(f"{done}.") for done in (*self.finished, *self.skipped))
+    @property
+    def done(self) -> tuple[str, ...]:
+        """Modules that are not run again."""
+        return (*self.finished, *self.skipped)
 
 
 @contextlib.contextmanager
 def recording(
-    model: nn.Module, layers: str, layer: int, location: Location, shape: tuple[int, int]
+    model: nn.Module,
+    layers: str,
+    layer: int,
+    location: Location,
+    shape: tuple[int, int],
+    known: Collection[str] | None = None,
 ) -> Iterator[dict[str, list[Any]]]:
-    """While this is open, what the modules gave that finish before a place in a block, largest first: a module inside
-    another that has finished is left out. The dictionary is filled when it closes."""
+    """While this is open, what the modules gave that finish before a place in a block: of each token something. A
+    module inside another that has finished is left out. The dictionary is filled when it closes.
+
+    `known` are the modules of which it is known that they give something of each token; without it the shape tells,
+    which a row of as many tokens as there are heads deceives.
+    """
     found: dict[str, list[Any]] = {}
     given: dict[str, list[Any]] = {}
     reached = False
@@ -155,6 +180,7 @@ def recording(
         stack.callback(put(reach).remove)
         yield found
     whole = {path: outputs for path, outputs in given.items() if all(one is not None for one in outputs)}
+    whole = {path: outputs for path, outputs in whole.items() if known is None or path in known}
     inside = lambda path: any(path.startswith(f"{other}.") for other in whole)
     found.update({path: outputs for path, outputs in whole.items() if not inside(path)})
 
@@ -168,12 +194,9 @@ def taken_up(model: nn.Module, kept: Kept) -> Iterator[None]:
             cut = [_since(one, before, kept.since) for one in outputs]
             stack.enter_context(_forward(model.get_submodule(path), cut))
         for path in kept.skipped:
-            stack.enter_context(_forward(model.get_submodule(path), None, as_tuple=_gives_tuple(kept)))
+            last = kept.finished[f"{kept.layers}.{len(kept.skipped)}"]
+            stack.enter_context(_forward(model.get_submodule(path), None, as_tuple=isinstance(last[0], tuple)))
         yield
-
-
-def _gives_tuple(kept: Kept) -> bool:
-    return any(isinstance(outputs[0], tuple) for outputs in kept.finished.values())
 
 
 @contextlib.contextmanager
@@ -199,12 +222,12 @@ def _forward(module: nn.Module, outputs: Sequence[Any] | None, *, as_tuple: bool
 
 
 def _kept(output: Any, shape: tuple[int, int]) -> Any | None:
-    """A copy, for what follows may write into it; None for what is not of tokens."""
-    if isinstance(output, Tensor):
-        return output.detach().clone() if _by_token(output, shape) else None
-    if isinstance(output, tuple) and output and isinstance(output[0], Tensor) and _by_token(output[0], shape):
-        return tuple(_kept(one, shape) if isinstance(one, Tensor) else None for one in output)
-    return None
+    """A copy, for what follows may write into it; None for what is not of tokens. Of a tuple the first is kept: what
+    else there is are weights of attention and the like, which nothing reads."""
+    if isinstance(output, tuple) and output:
+        first = _kept(output[0], shape)
+        return None if first is None else (first, *(None for _ in output[1:]))
+    return output.detach().clone() if isinstance(output, Tensor) and _by_token(output, shape) else None
 
 
 def _by_token(tensor: Tensor, shape: tuple[int, int]) -> bool:

@@ -2,16 +2,19 @@
 them, and what it writes when it is steered."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 
 from sparselex.base.config import Config
-from sparselex.base.errors import UserError
+from sparselex.base.errors import UserError, a
 from sparselex.base.formats import plain
+from sparselex.base.sites import Hook
 from sparselex.causal import edits
 from sparselex.causal.edits import Amount, Edits, Where, since
 from sparselex.causal.effects import effects
@@ -19,6 +22,7 @@ from sparselex.causal.generate import generate
 from sparselex.causal.latents import Latents
 from sparselex.causal.predictions import divergences, log_probabilities
 from sparselex.causal.variants import variants
+from sparselex.lm.families import SITES
 from sparselex.lm.subject import SubjectModel
 
 
@@ -77,6 +81,10 @@ class TokenLatents(Config):
     n_active: int
     """How many are active in all."""
 
+    counted: bool
+    """Whether a dictionary is shown such a token: not BOS, and none whose norm is far from all others (an attention
+    sink, as the first token of a text often is)."""
+
 
 class TextLatents(Config):
     """The latents of a text; printed, a line for each token."""
@@ -87,7 +95,8 @@ class TextLatents(Config):
     def __str__(self) -> str:
         width = max((len(repr(token.text)) for token in self.tokens), default=0)
         return "\n".join(
-            f"{token.position:>4} {plain(repr(token.text)):<{width}}  {token.n_active:>4} active  "
+            f"{token.position:>4} {plain(repr(token.text)):<{width}}  "
+            + (f"{token.n_active:>4} active  " if token.counted else "left out, as in training")
             + "  ".join(f"{one.latent}: {one.activation:.3g}" for one in token.latents)
             for token in self.tokens
         )
@@ -119,7 +128,8 @@ class AblatedToken(Config):
     """What the token stands for."""
 
     activation: float
-    """The latent's activation there, which is what the ablation takes away."""
+    """The latent's activation there, which is what the ablation takes away; 0 where nothing is, because a dictionary is
+    shown no such token."""
 
     kl: float = Field(ge=0)
     """KL divergence of the model's next prediction without the latent from that with it, nats."""
@@ -157,20 +167,35 @@ class Steered(Config):
     """What was added to each latent's activation, or how many times each direction was."""
 
     kl: float
-    """Mean KL divergence of the predictions at the prompt's tokens under the steering from those without it, nats."""
+    """Mean KL divergence of the predictions at the prompt's tokens that are steered from those without it, nats."""
 
 
 class Prompts:
-    """A model and a dictionary of it, for text that a person types."""
+    """A model and a dictionary of it, for text that a person types.
 
-    def __init__(self, model: SubjectModel, latents: Latents, bos_id: int | None):
-        """`bos_id` is what a row begins with, None for nothing."""
-        self.model, self.latents, self.bos_id = model, latents, bos_id
+    Tokens that a dictionary is never shown are left as they are, and none of their latents is told: BOS, and those
+    whose norm at what is read is far from all others. Of such attention sinks codes are thousands of latents at
+    hundreds of times their size.
+    """
+
+    def __init__(
+        self,
+        model: SubjectModel,
+        latents: Latents,
+        bos_id: int | None,
+        within: Callable[[Float[Tensor, "n d_in"]], Bool[Tensor, " n"]],
+    ):
+        """`bos_id` is what a row begins with, None for nothing; `within` says of values whether they are of a size that
+        the dictionary is shown."""
+        self.model, self.latents, self.bos_id, self._within = model, latents, bos_id, within
+        self.where: Where = since(0 if bos_id is None else 1)
         self.edits = EditsOf(latents, self.where)
 
     def tokens(self, text: str) -> Int[Tensor, "1 ctx"]:
-        """A text as a corpus has it, BOS first where rows have one. Raises `UserError` for a text without
-        tokens, and for one longer than the model reads."""
+        """A text as a row of a corpus, BOS first where rows have one. Raises `UserError` for a text without tokens, and
+        for one longer than the model reads."""
+        if not isinstance(text, str):
+            raise UserError(f"{a(type(text).__name__)} was given.".capitalize(), "a text", "give one text at a time.")
         ids = self.model.tokenizer.encode_batch([text])[0]
         if not ids:
             raise UserError("The prompt has no tokens.", "a text", "write something.")
@@ -183,37 +208,52 @@ class Prompts:
             )
         return torch.tensor([row])
 
-    @property
-    def where(self) -> Where:
-        """All tokens but BOS, which a dictionary was never shown."""
-        return since(0 if self.bos_id is None else 1)
-
     def top(self, text: str, n: int = 5) -> TextLatents:
         """The latents of a text, the `n` most active of each token. Raises `UserError` like `tokens`."""
+        if n < 1:
+            raise UserError(f"The {n} most active latents were asked for.", "a number from 1", "ask for 5, say.")
         row = self.tokens(text)
-        codes = self.latents.dictionary.encode_sparse(self._read(row))
+        values, counted = self._read(row)
+        with torch.no_grad():
+            codes = self.latents.dictionary.encode_sparse(values)
         found = []
         for position, token in enumerate(row[0].tolist()):
-            entries = slice(int(codes.indptr[position]), int(codes.indptr[position + 1]))
-            values, numbers = codes.values[entries].detach(), codes.indices[entries]
-            best = values.abs().argsort(descending=True, stable=True)[:n].tolist()
-            shown = [] if token == self.bos_id else best
-            active = [Active(latent=int(numbers[one]), activation=float(values[one])) for one in shown]
-            n_active = 0 if token == self.bos_id else len(values)
+            is_counted = bool(counted[0, position])
+            entries = slice(int(codes.indptr[position]), int(codes.indptr[position + 1 if is_counted else position]))
+            sizes, numbers = codes.values[entries], codes.indices[entries]
+            best = sizes.abs().argsort(descending=True, stable=True)[:n].tolist()
             found.append(
-                TokenLatents(position=position, token=token, text=self._text(token), latents=active, n_active=n_active)
+                TokenLatents(
+                    position=position,
+                    token=token,
+                    text=self._text(token),
+                    latents=[Active(latent=int(numbers[one]), activation=float(sizes[one])) for one in best],
+                    n_active=len(sizes),
+                    counted=is_counted,
+                )
             )
         return TextLatents(tokens=found)
 
-    def ablated(self, text: str, latent: int, *, n_shown: int = 5) -> Ablated:
-        """What the model predicts without a latent, whose activation is taken away at every token of a text. Raises
-        `UserError` like `tokens`, and for a latent that does not exist."""
+    def mean_norm(self, text: str) -> float:
+        """Mean norm of what is at the place that the dictionary writes to, over the counted tokens of a text; over all
+        of them where none is counted."""
         row = self.tokens(text)
-        acts = self._activations(row, int(self.latents.checked(latent)))
+        counted = self._read(row)[1][0]
+        norms = self.model.read(row, [self.latents.hook])[self.latents.hook][0].float().norm(dim=-1)
+        return float(norms[counted].mean() if bool(counted.any()) else norms.mean())
+
+    def ablated(self, text: str, latent: int, *, n_shown: int = 5) -> Ablated:
+        """What the model predicts without a latent, whose activation is taken away at every token that is counted.
+        Raises `UserError` like `tokens`, and for a latent that does not exist."""
+        row, number = self.tokens(text), int(self.latents.checked(latent))
+        values, counted = self._read(row)
+        with torch.no_grad():
+            acts = self.latents.activations(values, torch.full((len(values),), number))[None] * counted
         kept = self.model.keep(row, self._earliest)
-        found = effects(self.model, kept, edits.ablate(self.latents, latent, self.where, known=acts), n_shown=n_shown)
+        made = edits.ablate(self.latents, number, self.where.within(counted), known=acts)
+        found = effects(self.model, kept, made, n_shown=n_shown)
         return Ablated(
-            latent=latent,
+            latent=number,
             tokens=[
                 AblatedToken(
                     position=position,
@@ -232,6 +272,21 @@ class Prompts:
             ],
         )
 
+    def generate(
+        self,
+        text: str,
+        n_new: int = 40,
+        *,
+        edits: Edits = (),
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> str:
+        """What the model writes behind a text, under edits: those made by `Prompts.edits` without saying where at the
+        tokens of the text that are counted and at all that are written. Raises like `tokens` and
+        `causal.generate.generate`."""
+        return self._written(self.tokens(text), n_new, edits, temperature, top_p, seed)[0]
+
     def steered(
         self,
         text: str,
@@ -243,46 +298,49 @@ class Prompts:
         top_p: float = 1.0,
         seed: int = 0,
     ) -> Steered:
-        """What the model writes behind a text, plain and steered from the first token on, BOS excepted.
+        """What the model writes behind a text, plain and steered, from the first token that is counted on.
 
-        `by` says how much is added to the activation of each latent, or is a direction `[d]` at the place that the
-        dictionary writes to. With `kl` all of it is multiplied by a number at which the predictions at the prompt's
-        tokens have this mean KL divergence, nats.
+        `by` says how much is added to the activation of each latent, in units of that activation, or is a direction
+        `[d]` at the place that the dictionary writes to. With `kl` all of it is multiplied by a number at which the
+        predictions at the prompt's counted tokens have this mean KL divergence, nats.
 
-        Raises `UserError` like `tokens` and `causal.generate.generate`, and for a `kl` that no strength reaches.
+        Raises `UserError` like `tokens` and `causal.generate.generate`, where nothing is to be added, for a `kl` that
+        no strength reaches, and for one of a text of which no token is counted.
         """
+        if not (bool(by.any()) if isinstance(by, Tensor) else any(by.values())):
+            raise UserError("Nothing was to be added.", "an amount that is not 0", "name a latent and how much.")
         row = self.tokens(text)
         factor = 1.0 if kl is None else self._factor(row, by, kl)
-        amounts = torch.tensor([0.0, factor])
-        written = generate(
-            self.model,
-            row.expand(2, -1),
-            n_new,
-            edits=self._steering(by, amounts),
-            temperature=temperature,
-            top_p=top_p,
-            seed=seed,
-            stop=[] if self.model.tokenizer.eos_id is None else [self.model.tokenizer.eos_id],
-        )
-        before, after = (self.model.tokenizer.vocabulary.decode(new.tolist()) for new in written[:, row.shape[1] :])
-        own = [1.0] if isinstance(by, Tensor) else list(by.values())
+        made = self._steering(by, torch.tensor([0.0, factor]))
+        before, after = self._written(row.expand(2, -1), n_new, made, temperature, top_p, seed)
         divergence = self._divergences(row, by, torch.tensor([factor]))[0]
+        own = [1.0] if isinstance(by, Tensor) else list(by.values())
         return Steered(
             prompt=text, plain=before, steered=after, by=[factor * one for one in own], kl=max(0.0, float(divergence))
         )
 
     @property
-    def _earliest(self) -> str:
-        return min(self.latents.written, key=lambda hook: hook.layer or 0)
+    def _earliest(self) -> Hook:
+        sites = ("", *SITES)
+        place = lambda hook: (hook.layer or 0, sites.index(hook.site) if hook.site in sites else 0)
+        return min(self.latents.written, key=place)
 
-    def _read(self, row: Tensor) -> Tensor:
+    def _read(self, row: Tensor) -> tuple[Tensor, Tensor]:
+        """What the dictionary reads, `[ctx, d_in]`, and which tokens it is shown, `[1, ctx]`."""
         found = self.model.read(row, self.latents.read)
-        return torch.cat([found[hook] for hook in self.latents.read], dim=-1)[0].float()
+        values = torch.cat([found[hook] for hook in self.latents.read], dim=-1)[0].float()
+        return values, self.where.tokens(1, 0, row.shape[1]) & self._within(values)[None]
 
-    def _activations(self, row: Tensor, latent: int) -> Tensor:
-        values = self._read(row)
-        with torch.no_grad():
-            return self.latents.activations(values, torch.full((len(values),), latent))[None]
+    def _written(
+        self, rows: Tensor, n_new: int, made: Edits, temperature: float, top_p: float, seed: int
+    ) -> tuple[str, ...]:
+        counted = self._read(rows[:1])[1]
+        every = torch.cat([counted, torch.ones(1, max(0, n_new), dtype=torch.bool)], dim=1)
+        here = [replace(one, where=self.where.within(every)) if one.where is self.where else one for one in made]
+        end = self.model.tokenizer.eos_id
+        options: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "seed": seed}
+        written = generate(self.model, rows, n_new, edits=here, stop=[] if end is None else [end], **options)
+        return tuple(self.model.tokenizer.vocabulary.decode(new.tolist()) for new in written[:, rows.shape[1] :])
 
     def _steering(self, by: Mapping[int, float] | Tensor, amounts: Tensor) -> Edits:
         if isinstance(by, Tensor):
@@ -291,32 +349,41 @@ class Prompts:
         return sum(made, start=())
 
     def _divergences(self, row: Tensor, by: Mapping[int, float] | Tensor, factors: Tensor) -> Tensor:
-        """Mean KL over the prompt's tokens at each of these multiples."""
+        """Mean KL over the prompt's counted tokens at each of these multiples; 0 of a prompt that has none."""
+        counted = self._read(row)[1][0]
+        found = torch.zeros(len(factors))
+        if not bool(counted.any()):
+            return found
         kept = self.model.keep(row, self._earliest)
         p = log_probabilities(self.model.predict(kept.last[0]))
-        found = torch.zeros(len(factors))
         every = torch.zeros(len(factors), dtype=torch.long)
-        for some in variants(self.model, kept, every, self._steering(by, factors)):
+        made = [replace(one, where=self.where.within(counted[None])) for one in self._steering(by, factors)]
+        for some in variants(self.model, kept, every, made):
             for number, last in zip(some.numbers.tolist(), some.last, strict=True):
                 q = log_probabilities(self.model.predict(last))
-                found[number] = divergences(p[some.since :], q).mean()
+                found[number] = divergences(p[some.since :], q)[counted[some.since :]].mean()
         return found
 
     def _factor(self, row: Tensor, by: Mapping[int, float] | Tensor, kl: float) -> float:
         """The smallest multiple at which the divergence is `kl`: between the two of a grid that it lies between, halved
         until it is met within a hundredth."""
-        if not kl > 0:
+        if not 0 < kl < math.inf:
             raise UserError(f"A KL divergence of {kl} was asked for.", "a number above 0", "ask for 0.5, say.")
-        grid = torch.logspace(-3, 2, 21)
+        if not bool(self._read(row)[1].any()):
+            raise UserError(
+                "The prompt has no token that a dictionary is shown: the first of a text is an attention sink here.",
+                "a prompt of some words",
+                "write more, or name a --strength.",
+            )
+        grid = torch.logspace(-3, 5, 33)
         found = self._divergences(row, by, grid)
         reached = (found >= kl).nonzero()
         if not len(reached):
-            finite = found[torch.isfinite(found)]
             raise UserError(
-                f"No strength reaches a KL divergence of {kl:g}: a hundred times as much gives "
-                f"{float(finite.max()) if len(finite) else math.nan:.3g}.",
+                f"No strength reaches a KL divergence of {kl:g}: the largest that was found is "
+                f"{max(0.0, float(found[torch.isfinite(found)].max())):.3g}.",
                 "a divergence that the direction reaches",
-                "ask for less, or choose another latent: this one does little here.",
+                "ask for less, or choose another latent.",
             )
         high = int(reached[0])
         low_at, high_at = (float(grid[high - 1]) if high else 0.0), float(grid[high])

@@ -6,10 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxtyping import Int
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sparselex.activations.live import LiveUnits, Reader
+from sparselex.activations.masks import within_norm
 from sparselex.activations.mixing import mixing
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.activations.source import Units
@@ -21,7 +23,6 @@ from sparselex.base.runs import RunCard
 from sparselex.base.sites import Hook, Sites, hooks_of
 from sparselex.base.staging import guarded
 from sparselex.causal.edits import Edits
-from sparselex.causal.generate import generate
 from sparselex.causal.latents import Latents
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.dictionaries.trainable import TrainableDictionary
@@ -181,7 +182,15 @@ class Run(RunFolder):
                 "name another run: a text is put to one model.",
             )
         latents = Latents.of(self.dictionary, self.model, self.sites)
-        return Prompts(self.model, latents, bos_of(self.model.tokenizer, self.config.text))
+        bos_id = bos_of(self.model.tokenizer, self.config.text)
+        return Prompts(self.model, latents, bos_id, self._within)
+
+    def _within(self, values: Float[Tensor, "n d_in"]) -> Bool[Tensor, " n"]:
+        """Whether the norms of what is read are near those of other tokens, by the run's mask."""
+        places = self.reader.places
+        norms = torch.stack([values[:, place.columns].norm(dim=-1) for place in places], dim=-1)
+        medians = self.reader.median_norms[: len(places)]
+        return torch.from_numpy(within_norm(norms, medians, self.sites.mask))
 
     @property
     def edits(self) -> EditsOf:
@@ -201,9 +210,7 @@ class Run(RunFolder):
         self, text: str, n_new: int = 40, *, edits: Edits = (), temperature: float = 0.0, seed: int = 0
     ) -> str:
         """What the model writes behind a text, under edits. Raises like `tokens` and `causal.generate.generate`."""
-        row = self.tokens(text)
-        written = generate(self.prompts.model, row, n_new, edits=edits, temperature=temperature, seed=seed)
-        return self.model.tokenizer.vocabulary.decode(written[0, row.shape[1] :].tolist())
+        return self.prompts.generate(text, n_new, edits=edits, temperature=temperature, seed=seed)
 
     @property
     def index(self) -> FeatureIndex:

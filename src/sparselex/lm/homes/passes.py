@@ -2,11 +2,12 @@
 
 import inspect
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -14,7 +15,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from sparselex.base.errors import UserError
+from sparselex.base.errors import UserError, a
 from sparselex.base.sites import Hook
 from sparselex.lm.families import READ_ONLY, Family
 from sparselex.lm.hookpoints import Location
@@ -34,7 +35,8 @@ class Passes:
         self.n_layers: int = text.num_hidden_layers
         self.n_vocab: int = text.vocab_size
         self.device: torch.device = next(hf.parameters()).device
-        self._taken_up_at: dict[Hook, tuple[bool, bool]] = {}
+        self._taken_up_at: dict[Hook, _TakenUp] = {}
+        self._one_at_a_time = threading.RLock()
 
     def run(
         self, tokens: Tensor | Kept, *, edits: Mapping[str, Edit], read: Sequence[str], grad: bool, logits: bool
@@ -68,18 +70,20 @@ class Passes:
     def keep(self, tokens: Int[Tensor, "batch ctx"], hook: Hook) -> Kept:
         """A pass for later ones that begin at `hook`. Whether this model can be taken up there, in depth and in
         position, is tried once, on a few tokens."""
-        if hook.whole not in self._taken_up_at:
-            depth = self._is_equal_from(self._few, hook, depth=True, position=False)
-            position = self._remembers and self._is_equal_from(self._few, hook, depth=depth, position=True)
-            self._taken_up_at[hook.whole] = depth, position
-        depth, position = self._taken_up_at[hook.whole]
-        return self._kept(tokens, hook, depth=depth, position=position)
+        with self._one_at_a_time:
+            if hook.whole not in self._taken_up_at:
+                self._taken_up_at[hook.whole] = self._tried(hook)
+            return self._kept(tokens, hook, self._taken_up_at[hook.whole])
 
     @cached_property
     def _end(self) -> Hook:
-        """The unembedding: what it reads."""
+        """What the unembedding reads, by a name that no module has: that of the module means what it gives."""
+        return Hook(f"module:what {self._unembedding} reads")
+
+    @cached_property
+    def _unembedding(self) -> str:
         unembedding = self.hf.get_output_embeddings()
-        return Hook("module:" + next(name for name, module in self.hf.named_modules() if module is unembedding))
+        return next(name for name, module in self.hf.named_modules() if module is unembedding)
 
     def _passed(
         self,
@@ -93,9 +97,16 @@ class Passes:
         keeps: bool = False,
     ) -> tuple[Pass, Past | None]:
         """One forward pass, of what is kept only what lies behind it; keys and values where they are wanted and the
-        model has such. What is read of the unembedding is its input."""
+        model has such. Passes of several threads come one after another: hooks are the whole model's."""
+        if not isinstance(edits, Mapping):
+            raise UserError(
+                f"{a(type(edits).__name__)} of edits was given.".capitalize(),
+                "a function for each hook",
+                "write `edits=bound(edits)`, from sparselex.causal.edits.",
+            )
         changed, wanted = {Hook(hook): edit for hook, edit in edits.items()}, [Hook(hook) for hook in read]
-        ends = {self._end: Location(self._end.site, "input")} if self._ends_in(wanted) else {}
+        to_end = self.hf.get_output_embeddings() is not None and self._end in wanted
+        ends = {self._end: Location(self._unembedding, "input")} if to_end else {}
         locations = {hook: self.resolve(hook) for hook in (*changed, *wanted) if hook not in ends} | ends
         for hook in changed:
             if hook.site in READ_ONLY:
@@ -113,7 +124,7 @@ class Passes:
         visit = Visit({hook: _behind(left, edit) for hook, edit in changed.items()}, wanted, shape)
         given, cache = None, _cache(past) if past is not None or keeps else None
         again = nullcontext() if kept is None else taken_up(self.hf, kept)
-        with visit.of(self.hf, locations, grad=grad, stops=stops), again:
+        with self._one_at_a_time, visit.of(self.hf, locations, grad=grad, stops=stops), again:
             given = self._forward(tokens.to(self.device), cache, past.n_tokens if past else 0)
         # A pass that was stopped has been at everything that is read, and edits further down mean nothing to it.
         if (given is not None or ends) and visit.missed:
@@ -123,22 +134,20 @@ class Passes:
         logits = None if given is None or stops else given[:, left:]
         return Pass(logits, values), _past(cache, self.n_layers) if cache is not None and keeps else None
 
-    def _kept(self, tokens: Tensor, hook: Hook, *, depth: bool, position: bool) -> Kept:
+    def _kept(self, tokens: Tensor, hook: Hook, at: "_TakenUp") -> Kept:
         block, read = self._block_of(hook), [hook] if self.behind is None else [hook, self._end]
         layers = self.family.layers if self.family else ""
         watch: Any = nullcontext({})
-        if depth and block is not None:
-            watch = recording(self.hf, layers, block, self.resolve(hook), (tokens.shape[0], tokens.shape[1]))
+        if at.depth and block is not None:
+            shape = (tokens.shape[0], tokens.shape[1])
+            watch = recording(self.hf, layers, block, self.resolve(hook), shape, at.by_token)
         with watch as finished:
-            seen, past = self._passed(tokens, {}, read, stops=self.behind is not None, keeps=position)
+            seen, past = self._passed(tokens, {}, read, stops=self.behind is not None, keeps=at.position)
         skipped = tuple(f"{layers}.{layer}" for layer in range(block - 1)) if finished and block else ()
         last = seen.logits if self.behind is None else seen.values[self._end]
-        return Kept(hook, tokens, seen.values[hook], last, 0, finished, block, skipped, past)
-
-    def _ends_in(self, read: Sequence[Hook]) -> bool:
-        return (
-            any(hook.is_module for hook in read) and self.hf.get_output_embeddings() is not None and self._end in read
-        )
+        ends = () if self.family is None else (self.family.final_norm, self._unembedding)
+        values = seen.values[hook]
+        return Kept(hook, tokens, values, last, 0, finished, block, layers, ends, skipped, past)
 
     def _block_of(self, hook: Hook) -> int | None:
         """The block that a place is in; None outside of the blocks, and where it is not known where they are."""
@@ -147,15 +156,32 @@ class Passes:
         found = re.match(re.escape(self.family.layers) + r"\.(\d+)\b", hook.site)
         return None if found is None else int(found[1])
 
-    @property
-    def _few(self) -> Int[Tensor, "2 ctx"]:
-        """Tokens to try something on."""
-        return torch.arange(12).remainder(self.n_vocab).view(2, -1)
+    def _tried(self, hook: Hook) -> "_TakenUp":
+        """How the model can be taken up at a hook. Which modules give something of each token is what rows of two
+        lengths agree in: as many tokens as heads would deceive one of them."""
+        depth, position = self._block_of(hook) is not None, self._remembers
+        by_token = frozenset[str]()
+        if depth:
+            try:
+                first, second = (self._kept(few, hook, _TakenUp(True, False)) for few in self._few)
+                by_token = frozenset(first.finished) & frozenset(second.finished)
+                depth = self._is_equal_from(hook, _TakenUp(True, False, by_token))
+            except Exception:  # a door: a model that is not made for it may fail in any way, and runs whole then
+                depth = False
+        position = position and self._is_equal_from(hook, _TakenUp(depth, True, by_token))
+        return _TakenUp(depth, position, by_token)
+
+    @cached_property
+    def _few(self) -> tuple[Tensor, Tensor]:
+        """Tokens to try something on, in rows of two lengths."""
+        return tuple(torch.arange(2 * n).remainder(self.n_vocab).view(2, n) for n in (7, 5))  # type: ignore[return-value]
 
     @cached_property
     def _remembers(self) -> bool:
         """Whether keys and values are all that a token sees of those before it, tried on a few."""
-        few, end = self._few, [self._end] if self.behind is not None else []
+        if _changes_with_length(self.hf.config.get_text_config()):
+            return False
+        few, end = self._few[0], [self._end] if self.behind is not None else []
         try:
             first, past = self._passed(few[:, :4], {}, end, stops=bool(end), keeps=True)
             found = self._passed(few[:, 4:], {}, end, stops=bool(end), past=past)[0] if past else None
@@ -165,25 +191,21 @@ class Passes:
         last = lambda seen: seen.values[end[0]] if end else seen.logits
         return found is not None and _is_equal(torch.cat([last(first), last(found)], dim=1), whole)
 
-    def _is_equal_from(self, tokens: Tensor, hook: Hook, *, depth: bool, position: bool) -> bool:
+    @torch.no_grad()
+    def _is_equal_from(self, hook: Hook, at: "_TakenUp") -> bool:
         """Whether the model, taken up at `hook`, gives what it gives when it runs whole, with an edit there."""
-        if depth and self._block_of(hook) is None:
-            return False
-        since = tokens.shape[1] // 2 if position else 0
+        tokens = self._few[0]
+        since = 3 if at.position else 0
         edit = lambda x: torch.cat([x[:, :since], x[:, since:].flip(-1)], 1)
         edits: dict[str, Edit] = {} if hook.site in READ_ONLY else {hook: edit}
         try:
-            kept = self._kept(tokens, hook, depth=depth, position=position)
-            if depth and not kept.finished and self._block_of(hook) != 0:
+            kept = self._kept(tokens, hook, at)
+            if (at.depth and not kept.finished and kept.block != 0) or (at.position and kept.past is None):
                 return False
-            if position and kept.past is None:
-                return False
-            again = kept.of(torch.tensor([1, 0, 0]), since)
-            found = self.last(again, {hook: lambda x: x.flip(-1)} if edits else {})
+            found = self.last(kept.of(torch.tensor([1, 0, 0]), since), {hook: lambda x: x.flip(-1)} if edits else {})
         except Exception:  # a door: a model that is not made for it may fail in any way, and runs whole then
             return False
-        expected = self.last(tokens[[1, 0, 0]], edits)[:, since:]
-        return _is_equal(found, expected)
+        return _is_equal(found, self.last(tokens[[1, 0, 0]], edits)[:, since:])
 
     @cached_property
     def behind(self) -> Callable[[Tensor], Tensor] | None:
@@ -223,10 +245,31 @@ class Passes:
         return "attention_mask" in inspect.signature(self.hf.forward).parameters
 
 
+class _TakenUp(NamedTuple):
+    """How a model can be taken up at a hook."""
+
+    depth: bool
+    """Modules that had finished need not run again."""
+
+    position: bool
+    """Nor do tokens before the first that is changed."""
+
+    by_token: frozenset[str] | None = None
+    """The modules that give something of each token; None where that is being found out."""
+
+
 def _is_equal(found: Tensor, expected: Tensor) -> bool:
     """Whether they differ by no more than rounding does on its way through a model."""
-    bound = 32 * torch.finfo(found.dtype).eps ** 0.75
+    bound = min(0.03, 32 * torch.finfo(found.dtype).eps ** 0.75)
     return bool((found.float() - expected.float()).norm() <= bound * expected.float().norm())
+
+
+def _changes_with_length(config: Any) -> bool:
+    """Whether rotary positions are others in a longer text, so that keys kept of a shorter one are not its."""
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    every = [rope, *(part for part in rope.values() if isinstance(part, dict))]
+    kinds = {part.get("rope_type", part.get("type")) for part in every}
+    return bool(kinds & {"longrope", "dynamic", "su"})
 
 
 def _behind(left: int, edit: Edit) -> Edit:

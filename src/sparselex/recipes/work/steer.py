@@ -34,14 +34,28 @@ def amounts(
             "one for all, or one for each latent",
             "give --strength once, or as often as --latent.",
         )
+    if twice := [latent for latent in latents if list(latents).count(latent) > 1]:
+        raise UserError(f"Latent {twice[0]} was named twice.", "each latent once", "add its strengths up.")
     if direction is not None:
         return _vector(run, direction, prompt) * strengths[0]
     every = list(strengths) * len(latents) if len(strengths) == 1 else list(strengths)
     return {latent: strength * _largest(run, latent) for latent, strength in zip(latents, every, strict=True)}
 
 
+def numbers(given: Sequence[str]) -> list[float]:
+    """Numbers that are repeated or separated by commas. Raises `UserError` for what is none."""
+    found = list[float]()
+    for word in ",".join(given).split(","):
+        try:
+            found.append(float(word))
+        except ValueError:
+            raise UserError(f"{word!r} was given as a strength.", "a number", "write 2, or 1.5,-2.") from None
+    return found
+
+
 def _largest(run: Run, latent: int) -> float:
     run.prompts.latents.checked(latent)
+    run.manifest("index")  # missing, it says which command makes it
     largest = run.index.record(latent).statistics["train"].max
     if not largest:
         raise UserError(
@@ -56,14 +70,15 @@ def _vector(run: Run, path: Path, prompt: str) -> Tensor:
     found = _read(path).float().flatten()
     prompts = run.prompts
     width = run.model.width(prompts.latents.hook)
-    if len(found) != width or not bool(torch.isfinite(found).all()) or not bool(found.any()):
+    wrong = f"{int((~torch.isfinite(found)).sum())} of them not finite" if not torch.isfinite(found).all() else ""
+    wrong = wrong or ("" if found.any() else "all of them 0")
+    if len(found) != width or wrong:
         raise UserError(
-            f"{path} holds {len(found)} numbers.",
+            f"{path} holds {len(found)} numbers{wrong and ', '}{wrong}.",
             f"{width} finite ones that are not all 0: a direction at {prompts.latents.hook}",
             "give a direction of the place that the dictionary writes to.",
         )
-    there = run.model.read(prompts.tokens(prompt), [prompts.latents.hook])[prompts.latents.hook][0]
-    return found / found.norm() * float(there[int(prompts.bos_id is not None) :].float().norm(dim=-1).mean())
+    return found / found.norm() * prompts.mean_norm(prompt)
 
 
 def _read(path: Path) -> Tensor:
@@ -71,9 +86,14 @@ def _read(path: Path) -> Tensor:
         if path.suffix == ".npy":
             return torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float32))
         tensors = load_file(path)
-    except (OSError, ValueError, SafetensorError) as error:
+    except FileNotFoundError:
+        raise UserError(f"{path} is not there.", "a file with a direction", "check the path.") from None
+    except (OSError, ValueError, EOFError, SafetensorError):
+        form = "numbers in the form of NumPy" if path.suffix == ".npy" else "tensors in the form of safetensors"
         raise UserError(
-            f"{path} cannot be read: {error}", "a vector in .npy or .safetensors", "write the direction to such a file."
+            f"{path} cannot be read: it holds no {form}.",
+            "a vector in .npy or .safetensors",
+            "write it by `numpy.save` or `safetensors.torch.save_file`.",
         ) from None
     if len(tensors) != 1:
         raise UserError(f"{path} holds {len(tensors)} tensors.", "one vector", "write the direction alone to a file.")
