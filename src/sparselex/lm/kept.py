@@ -101,13 +101,9 @@ class Kept:
             last=self.last[there],
             since=since,
             finished={path: [_rows(one, shape, there) for one in given] for path, given in self.finished.items()},
-            past=None if self.past is None else self.past.of(there, self.past.n_tokens),
+            # From the first position on nothing is looked back at, and copies would cost what they weigh.
+            past=None if self.past is None or not since else self.past.of(there, self.past.n_tokens),
         )
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows, and positions that later passes compute."""
-        return self.tokens.shape[0], self.tokens.shape[1] - self.since
 
     def check(self, locations: Mapping[Hook, Location]) -> None:
         """Raise `UserError` if one of these places lies, or may lie, in what is not computed again."""
