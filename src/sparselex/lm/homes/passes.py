@@ -174,7 +174,8 @@ class Passes:
     @cached_property
     def _few(self) -> tuple[Tensor, Tensor]:
         """Tokens to try something on, in rows of two lengths."""
-        return tuple(torch.arange(2 * n).remainder(self.n_vocab).view(2, n) for n in (7, 5))  # type: ignore[return-value]
+        first, second = (torch.arange(2 * n).remainder(self.n_vocab).view(2, n) for n in (7, 5))
+        return first, second
 
     @cached_property
     def _remembers(self) -> bool:
