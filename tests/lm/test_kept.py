@@ -150,6 +150,13 @@ def test_passes_of_several_threads_come_one_after_another():
         assert len(every) == 30 and all(torch.equal(one, expected[edited]) for one in every)
 
 
+def test_without_keys_and_values():
+    subject = build("llama")
+    kept = subject.keep(TOKENS, "blocks.1.hook_resid_pre", positions=False)
+    assert kept.past is None and kept.finished
+    torch.testing.assert_close(*edited(subject, kept, "blocks.1.hook_resid_pre", 4), rtol=1e-4, atol=2e-5)
+
+
 def test_several_edits_behind_one_another():
     subject = build("llama")
     kept = subject.keep(TOKENS, "blocks.0.attn.hook_z")

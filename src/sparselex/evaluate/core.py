@@ -143,7 +143,7 @@ def _predictions(
     shown them, and a broken attention sink would swamp every figure.
     """
     chosen, where = torch.from_numpy(rows.predicted), EVERYWHERE.within(rows.counted)
-    kept = place.model.keep(rows.tokens, place.hook)
+    kept = place.model.keep(rows.tokens, place.hook, positions=False)
 
     def predicting(last: Tensor) -> Tensor:
         return last[:, :-1][chosen.to(last.device)]

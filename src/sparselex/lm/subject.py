@@ -200,9 +200,10 @@ class SubjectModel(Readable, Protocol):
         one's choice follow by `predict`. Raises `UserError` like `run`."""
         ...
 
-    def keep(self, tokens: Int[Tensor, "batch ctx"], hook: str) -> Kept:
+    def keep(self, tokens: Int[Tensor, "batch ctx"], hook: str, *, positions: bool = True) -> Kept:
         """A pass over `tokens`, without edits or gradients, and what it leaves for later passes that change something
-        at `hook` or behind it. A model that cannot be taken up in the middle runs whole there, to the same end."""
+        at `hook` or behind it. A model that cannot be taken up in the middle runs whole there, to the same end. Without
+        `positions` no keys and values are kept, for those that change every token anyhow."""
         ...
 
     def extend(

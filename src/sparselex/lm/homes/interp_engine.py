@@ -135,7 +135,7 @@ class EngineModel:
         hook = f"blocks.{self.n_layers - 1}.hook_resid_post"
         return self.run(tokens, edits=edits, read=[hook], logits=False).values[hook]
 
-    def keep(self, tokens: Int[Tensor, "batch ctx"], hook: str) -> Kept:
+    def keep(self, tokens: Int[Tensor, "batch ctx"], hook: str, *, positions: bool = True) -> Kept:
         """A pass and what it read: the engine is not taken up in the middle, so later passes run whole."""
         end = f"blocks.{self.n_layers - 1}.hook_resid_post"
         found = self.read(tokens, [hook, end])

@@ -67,13 +67,14 @@ class Passes:
         return Extended(seen.values[self._end] if ends else seen.logits, now)
 
     @torch.no_grad()
-    def keep(self, tokens: Int[Tensor, "batch ctx"], hook: Hook) -> Kept:
+    def keep(self, tokens: Int[Tensor, "batch ctx"], hook: Hook, *, positions: bool) -> Kept:
         """A pass for later ones that begin at `hook`. Whether this model can be taken up there, in depth and in
         position, is tried once, on a few tokens."""
         with self._one_at_a_time:
             if hook.whole not in self._taken_up_at:
                 self._taken_up_at[hook.whole] = self._tried(hook)
-            return self._kept(tokens, hook, self._taken_up_at[hook.whole])
+            at = self._taken_up_at[hook.whole]
+            return self._kept(tokens, hook, at if positions else at._replace(position=False))
 
     @cached_property
     def _end(self) -> Hook:

@@ -123,9 +123,9 @@ class TransformersModel:
         """The logits of what `last` gave."""
         return self.passes.predict(last)
 
-    def keep(self, tokens: Int[Tensor, "batch ctx"], hook: str) -> Kept:
+    def keep(self, tokens: Int[Tensor, "batch ctx"], hook: str, *, positions: bool = True) -> Kept:
         """A pass over `tokens` for later ones that begin at `hook`, as `SubjectModel.keep` says."""
-        return self.passes.keep(tokens, Hook(hook))
+        return self.passes.keep(tokens, Hook(hook), positions=positions)
 
     def extend(
         self, tokens: Int[Tensor, "batch ctx"], past: Past | None = None, edits: Mapping[str, Edit] | None = None
