@@ -17,7 +17,7 @@ from sparselex.base.formats import plain
 from sparselex.base.sites import Hook
 from sparselex.causal import edits
 from sparselex.causal.edits import Amount, Edits, Where, since
-from sparselex.causal.effects import effects
+from sparselex.causal.effects import check_finite, effects
 from sparselex.causal.generate import generate
 from sparselex.causal.latents import Latents
 from sparselex.causal.predictions import divergences, log_probabilities
@@ -314,6 +314,7 @@ class Prompts:
         made = self._steering(by, torch.tensor([0.0, factor]))
         before, after = self._written(row.expand(2, -1), n_new, made, temperature, top_p, seed)
         divergence = self._divergences(row, by, torch.tensor([factor]))[0]
+        check_finite(divergence[None])
         own = [1.0] if isinstance(by, Tensor) else list(by.values())
         return Steered(
             prompt=text, plain=before, steered=after, by=[factor * one for one in own], kl=max(0.0, float(divergence))

@@ -1,6 +1,7 @@
 """Forward passes of a model of transformers: whole, from the middle of one that was kept, behind tokens read before."""
 
 import inspect
+import logging
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,8 @@ from sparselex.lm.hooks import Visit
 from sparselex.lm.kept import Kept, Past, recording, taken_up
 from sparselex.lm.subject import Edit, Extended, Pass
 from sparselex.lm.widths import check_ids
+
+_log = logging.getLogger(__name__)
 
 
 class Passes:
@@ -167,10 +170,15 @@ class Passes:
                 first, second = (self._kept(few, hook, _TakenUp(True, False)) for few in self._few)
                 by_token = frozenset(first.finished) & frozenset(second.finished)
                 depth = self._is_equal_from(hook, _TakenUp(True, False, by_token))
-            except Exception:  # a door: a model that is not made for it may fail in any way, and runs whole then
+            except Exception as error:  # a door: a model that is not made for it may fail in any way, and runs whole
+                self._tell(hook, error)
                 depth = False
         position = position and self._is_equal_from(hook, _TakenUp(depth, True, by_token))
         return _TakenUp(depth, position, by_token)
+
+    def _tell(self, what: str, error: Exception) -> None:
+        """Say under `--verbose` why the model runs whole: a fault of ours would hide behind it else."""
+        _log.info("%s runs whole at %s: %s: %s", self.name, what, type(error).__name__, error)
 
     @cached_property
     def _few(self) -> tuple[Tensor, Tensor]:
@@ -187,7 +195,8 @@ class Passes:
         try:
             first, past = self._passed(few[:, :4], {}, end, stops=bool(end), keeps=True)
             found = self._passed(few[:, 4:], {}, end, stops=bool(end), past=past)[0] if past else None
-        except Exception:  # a door: a model that keeps something else may fail in any way
+        except Exception as error:  # a door: a model that keeps something else may fail in any way
+            self._tell("keys and values", error)
             return False
         whole = self.last(few, {})
         last = lambda seen: seen.values[end[0]] if end else seen.logits
@@ -205,7 +214,8 @@ class Passes:
             if (at.depth and not kept.finished and kept.block != 0) or (at.position and kept.past is None):
                 return False
             found = self.last(kept.of(torch.tensor([1, 0, 0]), since), {hook: lambda x: x.flip(-1)} if edits else {})
-        except Exception:  # a door: a model that is not made for it may fail in any way, and runs whole then
+        except Exception as error:  # a door: a model that is not made for it may fail in any way, and runs whole then
+            self._tell(hook, error)
             return False
         return _is_equal(found, self.last(tokens[[1, 0, 0]], edits)[:, since:])
 
