@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -233,3 +234,21 @@ def heavy_parts() -> dict[str, list[str]]:
 @pytest.mark.parametrize("door", DOORS)
 def test_reading_doors_never_import_torch(door, heavy_parts):
     assert heavy_parts[door] == []
+
+
+def test_a_package_of_an_extra_is_untyped_to_the_type_checker():
+    """The linter runs where no extra is installed: what one of them brings has to look the same there as everywhere."""
+    project = tomllib.loads((SRC.parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    untyped = {
+        module.split(".")[0] for override in project["tool"]["mypy"]["overrides"] for module in override["module"]
+    }
+    required = {re.split(r"[^\w-]", line)[0].replace("-", "_").lower() for line in project["project"]["dependencies"]}
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in SRC.rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    imported = {alias.name.split(".")[0] for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {
+        (node.module or "").split(".")[0] for node in nodes if isinstance(node, ast.ImportFrom) if not node.level
+    }
+    brought = {"sparselex", "starlette", "yaml", "pydantic_core", "markupsafe"}  # the last four by names of others
+    assert imported - required - brought - sys.stdlib_module_names <= untyped
+    assert {"gguf", "datasets", "sklearn"} <= imported - required
