@@ -152,7 +152,9 @@ def _classes() -> Iterator[type[BaseModel]]:
     for path, node in found:
         if node.name in known - {"Config"} and not node.name.startswith("_"):
             module = ".".join(path.relative_to(SRC).with_suffix("").parts)
-            yield getattr(importlib.import_module(module), node.name)
+            cls = getattr(importlib.import_module(module), node.name)
+            if issubclass(cls, BaseModel):  # other classes may have the names of these
+                yield cls
 
 
 def _divided(classes: list[type[BaseModel]]) -> tuple[list[type[BaseModel]], list[type[BaseModel]]]:

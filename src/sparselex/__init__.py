@@ -39,6 +39,7 @@ _PUBLIC = {
     "generate": "sparselex.causal.generate",
     "ExplainConfig": "sparselex.explain.config",
     "EvaluateConfig": "sparselex.evaluate.config",
+    "EffectsConfig": "sparselex.evaluate.effects.config",
     "DiffConfig": "sparselex.atlas.config",
     "report": "sparselex.evaluate.report",
     "Run": "sparselex.recipes.run",

@@ -23,6 +23,7 @@ from sparselex.dictionaries.types.batchtopk import BatchTopKConfig as BatchTopKC
 from sparselex.dictionaries.types.relu import ReLUConfig as ReLUConfig
 from sparselex.dictionaries.types.topk import TopKConfig as TopKConfig
 from sparselex.evaluate.config import EvaluateConfig as EvaluateConfig
+from sparselex.evaluate.effects.config import EffectsConfig as EffectsConfig
 from sparselex.evaluate.report import report as report
 from sparselex.explain.config import ExplainConfig as ExplainConfig
 from sparselex.features.build import build_index as build_index

@@ -1,4 +1,4 @@
-"""Five questions, answered in words made from figures."""
+"""Six questions, answered in words made from figures."""
 
 from sparselex.base.figures import Figure
 from sparselex.evaluate.answers import Known, answers
@@ -51,7 +51,7 @@ def test_a_dictionary_that_is_better_is_said_to_be():
         against("explained/fvu", "pair_lookup", 0.5, "worse"),
         against("explain/rule/own_share", "twin", 0.83, "worse"),
     ]
-    by_question, (reconstructs, works, explains, stable, missing) = told(compared=compared)
+    by_question, (reconstructs, works, uses, explains, stable, missing) = told(compared=compared)
     assert reconstructs.split(". ") == [
         "Yes, better than pca, neurons",
         "On random weights the same recipe reconstructs better still (twin).",
@@ -66,7 +66,7 @@ def test_a_dictionary_that_is_better_is_said_to_be():
         "Beyond a lookup of the token: yes. Beyond one of it and the token before: no, worse. Beyond another latent's: "
         "for 39.0 % of latents (twin, on random weights, 83.0 %)."
     )
-    assert stable == "Not measured." and missing.startswith("3 ")
+    assert uses == stable == "Not measured." and missing.startswith("3 ")
 
 
 def test_one_that_loses_or_is_undecided_is_not():
@@ -80,10 +80,10 @@ def test_one_that_loses_or_is_undecided_is_not():
     assert said[0] == "Worse than pca; Better than neurons; Undecided against covariance."
     assert said[1].endswith("is recovered. Worse than pca.")
     lookup = [against("explained/loss_recovered_mean", "token_lookup", 0.6, "worse")]
-    assert told(compared=lookup)[1][2].startswith("Beyond a lookup of the token: no, worse by loss recovered.")
+    assert told(compared=lookup)[1][3].startswith("Beyond a lookup of the token: no, worse by loss recovered.")
     both = [*lookup, against("explained/fvu", "token_lookup", 0.7, "better")]
     words = "Beyond a lookup of the token: no, worse by loss recovered, yes by FVU."
-    assert told(compared=both)[1][2].startswith(words)
+    assert told(compared=both)[1][3].startswith(words)
 
 
 def test_with_too_few_documents_values_are_said_and_no_verdict():
@@ -103,14 +103,37 @@ def test_what_has_no_value_is_said_with_its_reason():
     by_question, said = told(figures, compared)
     assert said[1] == "Not told as a share."
     assert by_question["Does the model still work?"].evidence[0] == "why not"
-    assert said[2].startswith("Beyond a lookup of the token: no, worse. ")
+    assert said[3].startswith("Beyond a lookup of the token: no, worse. ")
     missing = by_question["What was not measured?"].evidence
     assert missing[:2] == ["explained/loss_recovered_mean: why not", "core/loss_recovered_mean: why not"]
     by_question, nothing = told({}, twins=())
-    assert nothing[:4] == ["Not measured."] * 4 and nothing[4] == "6 things."
+    assert nothing[:5] == ["Not measured."] * 5 and nothing[5] == "6 things."
     assert any("`sparselex evaluate`" in line for line in by_question["What was not measured?"].evidence)
     worse = told(FIGURES | {"core/loss_recovered_mean": -2.3})[1][1]
     assert worse == "It is worse than with the site at its mean."
+
+
+def test_whether_the_model_uses_features_is_told_against_chance():
+    def told_of(value, **about):
+        causal = figure("causal/used_share", value, null=0.05, better="higher", **about)
+        gathered = Gathered([causal], {}, None, [], [], None, {})
+        values = {"neurons": {"causal/used_share": 0.01}, "twin": {"causal/used_share": 0.04}}
+        of = {"figure": "causal/used_share", "control": "neurons", "verdict": "better", "paired": False}
+        one = Comparison(difference=0.1, low=0.0, high=0.2, p=0.0, **of)
+        found = answers(Known(gathered, [one], ("twin",), False, False, values))
+        return found[2], found[5]
+
+    beyond, missing = told_of(0.16)
+    assert beyond.question == "Does the model use its features?"
+    assert beyond.answer == (
+        "More than chance gives: for 16.0 % of latents the predictions change by more without it than by random "
+        "directions of its size (5.00 % would by chance). Better than neurons."
+    )
+    assert beyond.evidence[0].endswith("; 5.00 % would by chance; against neurons 0.01000 (better than it)")
+    assert beyond.evidence[1].endswith("on a model of random weights: twin 0.04000")
+    assert not any("uses each feature" in line for line in missing.evidence)
+    assert told_of(0.055)[0].answer.startswith("Not beyond chance: for 5.50 %")
+    assert told_of(0.01)[0].answer.startswith("Fewer than chance gives: for 1.00 %")
 
 
 def test_controls_that_are_there_are_not_missed():
@@ -120,6 +143,6 @@ def test_controls_that_are_there_are_not_missed():
     missing = told(frozen=True, stability=[of(0.4)])[0]
     assert len(missing["What was not measured?"].evidence) == 1
     assert missing["Is it stable?"].answer == "Two seeds share more than two samples of activations do."
-    assert told(stability=[of(0.305)])[1][3] == "Undecided."
-    assert told(stability=[of(0.4), of(0.2)])[1][3].startswith("By some measure two seeds share less")
-    assert told(stability=[of(1.0, ci_low=None, ci_high=None)])[1][3] == "Undecided."
+    assert told(stability=[of(0.305)])[1][4] == "Undecided."
+    assert told(stability=[of(0.4), of(0.2)])[1][4].startswith("By some measure two seeds share less")
+    assert told(stability=[of(1.0, ci_low=None, ci_high=None)])[1][4] == "Undecided."

@@ -38,7 +38,7 @@ def moments_of(x):
 def made(names, *, d_sae=20, k=3, n_steps=4):
     x = sample()
     moments = moments_of(x)
-    return control_dictionaries(names, moments, lambda: x, d_sae=d_sae, k=k, n_steps=n_steps)
+    return control_dictionaries(names, moments.mean, moments.covariance, lambda: x, d_sae=d_sae, k=k, n_steps=n_steps)
 
 
 @pytest.mark.parametrize("name", CONTROLS.names())
@@ -73,9 +73,11 @@ def test_only_what_needs_the_sample_reads_it():
     def refuse():
         raise AssertionError("read")
 
-    assert len(control_dictionaries(["pca", "random", "covariance"], moments, refuse, d_sae=20, k=3, n_steps=4)) == 3
+    assert (
+        len(control_dictionaries(["pca", "random", "covariance"], *moments[:2], refuse, d_sae=20, k=3, n_steps=4)) == 3
+    )
     with pytest.raises(AssertionError, match="read"):
-        control_dictionaries(["kmeans"], moments, refuse, d_sae=20, k=3, n_steps=4)
+        control_dictionaries(["kmeans"], *moments[:2], refuse, d_sae=20, k=3, n_steps=4)
 
 
 def test_neurons_that_are_not_kept_are_at_their_mean_over_just_these_tokens():

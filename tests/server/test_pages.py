@@ -2,16 +2,21 @@
 
 import importlib
 import pkgutil
+import shutil
 
 import pytest
+from fastapi.testclient import TestClient
 
 from sparselex.base.config import Config
 from sparselex.base.figures import Failure
+from sparselex.base.workspace import Workspace
 from sparselex.features.printing import visible
 from sparselex.features.records import Example
 from sparselex.features.tokens import TokenTexts
 from sparselex.features.windows import Windows
+from sparselex.recipes.run import Run
 from sparselex.server import pages, rendering
+from sparselex.server.app import create_app
 from sparselex.server.navigation import Navigation
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.pages import feature as feature_page
@@ -237,6 +242,29 @@ def drawn(record, page, opened) -> str:
     """A record as its page."""
     place = rendering.Place(page.path)
     return rendering.Rendering(Navigation([], opened)).show(record, page.template, place).body.decode()
+
+
+def test_effects_stand_on_the_page_and_in_the_list(workspace, small_index, tmp_path):
+    """Of the latents that were measured; of an index that is gone nothing is shown."""
+    copy = Workspace(shutil.copytree(workspace.path, tmp_path / "w"))
+    run = Run.open(copy)
+    run.do("effects", latents=8, n_rows=24, controls=(), n_silent=2)
+    client = TestClient(create_app(copy), base_url="http://127.0.0.1")
+    rows = client.get("/runs/main/features.json", params={"sort": "effect"}).json()["rows"]
+    measured = [row for row in rows if row["effect"] is not None]
+    assert len(measured) == 8 and rows[:8] == measured and all(row["used"] in (True, False) for row in measured)
+    assert [row["effect"] for row in measured] == sorted((row["effect"] for row in measured), reverse=True)
+    page = client.get(f"/runs/main/features/{measured[0]['latent']}.json").json()["effects"]
+    assert page["summary"]["effect"] == measured[0]["effect"] and page["shown"]
+    for place in page["shown"]:
+        assert place["example"]["document"] and place["kl"] >= 0 and len(place["changed"]) == 5
+    html = client.get(f"/runs/main/features/{measured[0]['latent']}").text
+    assert "What changes without it" in html and "where it is silent, added" in html
+    unmeasured = next(row["latent"] for row in rows if row["effect"] is None)
+    assert "sparselex effects" in client.get(f"/runs/main/features/{unmeasured}").text
+    assert client.get(f"/runs/twin/features/{unmeasured}.json").json()["effects"] is None
+    run.do("index", n_top=3, replace=True)
+    assert client.get("/runs/main/features.json").json()["has_effects"] is False
 
 
 def test_search_sort_and_pages(client, small_index):

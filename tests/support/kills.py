@@ -51,6 +51,7 @@ VERBS = {
     "index": Verb(["index", "{w}"], after="train"),
     "explain": Verb(["explain", "{w}"], after="index"),
     "evaluate": Verb(["evaluate", "{w}", "--controls", "pca", *ROWS], after="explain"),
+    "effects": Verb(["effects", "{w}", "--latents", "8", "--n-rows", "8", "--batch-rows", "4"], after="index"),
     "report": Verb(["report", "{w}"], after="evaluate"),
     "sweep": Verb(
         ["sweep", "{w}", "--kind", "topk", "--k", "2", *SMALL, "--rows", "8", "--moment-rows", "8"], after="train"

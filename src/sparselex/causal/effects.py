@@ -14,7 +14,7 @@ from sparselex.lm.kept import Kept
 from sparselex.lm.subject import SubjectModel
 
 
-class Effects(NamedTuple):
+class RowEffects(NamedTuple):
     """Of one row of tokens; each entry is about the prediction that is made at that token, of the next one."""
 
     divergence: Float[Tensor, " ctx"]
@@ -34,7 +34,7 @@ class Effects(NamedTuple):
 
 
 @torch.no_grad()
-def effects(model: SubjectModel, kept: Kept, edits: Sequence[Edit], *, n_shown: int = 5) -> Effects:
+def effects(model: SubjectModel, kept: Kept, edits: Sequence[Edit], *, n_shown: int = 5) -> RowEffects:
     """The effects of edits of one row, a pass over which was kept at the earliest hook that is edited.
 
     Raises `UserError` for edits that leave no finite logits, and for more rows than one.
@@ -50,7 +50,7 @@ def effects(model: SubjectModel, kept: Kept, edits: Sequence[Edit], *, n_shown: 
     check_finite(q)
     changed = (q.exp() - p.exp()).abs().topk(min(n_shown, p.shape[-1]), dim=-1).indices
     targets = kept.tokens[0, 1:].to(p.device)
-    return Effects(
+    return RowEffects(
         divergences(p, q).clamp_min(0),
         losses(q[:-1], targets) - losses(p[:-1], targets),
         changed,

@@ -9,6 +9,7 @@ from torch import Tensor
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook, Sites
 from sparselex.dictionaries.dictionary import Dictionary
+from sparselex.lm.families import SITES
 from sparselex.lm.subject import Readable
 
 
@@ -56,6 +57,13 @@ class Latents:
     def hook(self) -> Hook:
         """The one place that is read and written; the first of those that are written, where there are several."""
         return self.written[0]
+
+    @property
+    def earliest(self) -> Hook:
+        """The first of those places that a pass reaches: where passes are kept of which all of them are edited."""
+        sites = ("", *SITES)
+        place = lambda hook: (hook.layer or 0, sites.index(hook.site) if hook.site in sites else 0)
+        return min(self.written, key=place)
 
     @property
     def reads_what_it_writes(self) -> bool:

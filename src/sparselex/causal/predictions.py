@@ -50,6 +50,73 @@ def compared(
     return loss, found
 
 
+class Changes(NamedTuple):
+    """What several versions of each of some predictions are like beside the prediction itself."""
+
+    divergence: Float[Tensor, "n m"]
+    """KL divergence of each version from the prediction itself, nats; never below 0."""
+
+    loss: Float[Tensor, "n m"]
+    """How much the cross-entropy of what comes rises, nats."""
+
+    tokens: Int[Tensor, "n m n_shown"]
+    """The tokens whose probabilities change most."""
+
+    before: Float[Tensor, "n m n_shown"]
+    """These."""
+
+    after: Float[Tensor, "n m n_shown"]
+    """And in the version."""
+
+
+def changes(
+    model: SubjectModel,
+    reference: Float[Tensor, "n d"],
+    versions: Float[Tensor, "n m d"],
+    targets: Int[Tensor, " n"],
+    n_shown: int = 0,
+) -> Changes:
+    """`m` versions of each of `n` predictions beside the prediction itself, all given by what the model's unembedding
+    reads.
+
+    With p the probabilities and δ the differences of the logits from their mean under p, the divergence is `log(1 +
+    Σ p (exp(δ) - 1 - δ))`: a sum of what is never negative, so that a small divergence is no difference of large
+    numbers, and logits are gone through once.
+    """
+    z = model.predict(reference).float()
+    p = z.double().softmax(-1).float()  # an error in the seventh digit would be multiplied by exp(δ)
+    n, m = versions.shape[:2]
+    delta = model.predict(versions.flatten(0, 1)).float().view(n, m, -1) - z[:, None]
+    delta -= torch.bmm(delta, p[:, :, None])
+    gain = torch.expm1(delta)
+    there = delta.gather(-1, targets.to(z.device)[:, None, None].expand(-1, m, 1))[:, :, 0]
+    more = torch.bmm(gain - delta, p[:, :, None])
+    divergence = torch.log1p(more)[:, :, 0]
+    if not bool(torch.isfinite(divergence).all()):  # a token was so rare that its gain has no number
+        return _changes_by_logarithms(model, z, versions, targets, n_shown)
+    tokens = torch.zeros(n, m, 0, dtype=torch.long, device=z.device)
+    if n_shown:
+        tokens = ((gain - more).abs_() * p[:, None]).topk(n_shown, dim=-1).indices
+    before = p[:, None].expand(-1, m, -1).gather(-1, tokens)
+    after = before * (1 + gain.gather(-1, tokens)) / (1 + more)
+    return Changes(divergence.clamp_min_(0), divergence - there, tokens, before, after)
+
+
+def _changes_by_logarithms(model: SubjectModel, z: Tensor, versions: Tensor, targets: Tensor, n_shown: int) -> Changes:
+    n, m = versions.shape[:2]
+    p = log_probabilities(z)[:, None].expand(-1, m, -1)
+    q = log_probabilities(model.predict(versions.flatten(0, 1))).view(n, m, -1)
+    at = targets.to(z.device)[:, None, None].expand(-1, m, 1)
+    tokens = (q.exp() - p.exp()).abs().topk(n_shown, dim=-1).indices
+    return Changes(
+        divergences(p, q).clamp_min(0),
+        (p - q).gather(-1, at)[:, :, 0],
+        tokens,
+        p.gather(-1, tokens).exp(),
+        q.gather(-1, tokens).exp(),
+    )
+
+
 def log_probabilities(logits: Float[Tensor, "*n n_vocab"]) -> Float[Tensor, "*n n_vocab"]:
     """Of every token, in float32."""
     return F.log_softmax(logits.float(), dim=-1)

@@ -1,4 +1,4 @@
-"""The five questions that come first, answered in words made from figures, each with its evidence."""
+"""The six questions that come first, answered in words made from figures, each with its evidence."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from sparselex.evaluate.gathered import Gathered
 from sparselex.evaluate.records import Answer, Comparison, Verdict
 
 _FVU, _RECOVERED, _EXPLAINED = "core/fvu", "core/loss_recovered_mean", "explained/loss_recovered_mean"
+_USED = "causal/used_share"
 _OF_EXPLAINED = {_EXPLAINED: "loss recovered", "explained/fvu": "FVU"}
 
 
@@ -56,7 +57,7 @@ class Known(NamedTuple):
 
 def answers(known: Known) -> list[Answer]:
     """One for each question, in their order."""
-    return [_reconstructs(known), _works(known), _explains(known), _stable(known), _not_measured(known)]
+    return [_reconstructs(known), _works(known), _uses(known), _explains(known), _stable(known), _not_measured(known)]
 
 
 def _reconstructs(known: Known) -> Answer:
@@ -137,6 +138,30 @@ def _works(known: Known) -> Answer:
             f"cross-entropy {number(loss.value)} nats a token, {_said(increase, 'higher by', ' nats')} with it"
         )
     return Answer(question=question, answer=answer, evidence=evidence)
+
+
+def _uses(known: Known) -> Answer:
+    question, share = "Does the model use its features?", known.figure(_USED)
+    if share is None:
+        todo = ["`sparselex effects` ablates each of them where it is active"]
+        return Answer(question=question, answer="Not measured.", evidence=known.failed(_USED) or todo)
+    by_chance = f"{percent(share.null or 0.0)} would by chance"
+    told = {"beyond": "More than chance gives:", "below": "Fewer than chance gives:", "": "Not beyond chance:"}
+    said = [
+        f"{told[_beyond_null(share)]} for {percent(share.value or 0.0)} of latents the predictions change by more "
+        f"without it than by random directions of its size ({by_chance})."
+    ]
+    if controls := known.beside(_USED, random=False):
+        against = _against(known, share, controls).removeprefix("Yes, ")
+        said.append(f"{against[:1].upper()}{against[1:]}")
+    evidence = _lines(known, share, "share of latents whose ablation exceeds random directions", more=f"; {by_chance}")
+    if specific := known.figure("causal/specific_share"):
+        words = "share whose ablation exceeds their own direction added where they are silent"
+        evidence += _lines(known, specific, words, more=f"; {percent(specific.null or 0.0)} would by chance")
+    if effect := known.figure("causal/effect"):
+        null = "" if effect.null is None else f"; random directions {number(effect.null)}"
+        evidence += _lines(known, effect, "median effect, nats of KL divergence", more=null)
+    return Answer(question=question, answer=" ".join(said), evidence=evidence)
 
 
 def _explains(known: Known) -> Answer:
@@ -223,7 +248,8 @@ def _not_measured(known: Known) -> Answer:
         missing.append("what the explanations themselves recover of the model: `sparselex explain`, then `evaluate`")
     if not known.frozen:
         missing.append("a control that learns less, a dictionary whose decoder stays frozen at random: `demo --frozen`")
-    missing.append("whether the model uses a feature: no figure here is of an intervention on single features")
+    if known.figure(_USED) is None and not any("causal/" in one for one in missing):
+        missing.append("whether the model uses each feature: `sparselex effects`")
     return Answer(question="What was not measured?", answer=_things(len(missing)), evidence=missing)
 
 

@@ -24,18 +24,25 @@ def made_from(name: str, moments: Moments, controls: Mapping[str, Dictionary]) -
 
 
 def control_dictionaries(
-    names: Sequence[str], moments: Moments, sample: Callable[[], Tensor], *, d_sae: int, k: int, n_steps: int
+    names: Sequence[str],
+    mean: Tensor,
+    covariance: Tensor,
+    sample: Callable[[], Tensor],
+    *,
+    d_sae: int,
+    k: int,
+    n_steps: int,
 ) -> dict[str, Dictionary]:
     """The named controls with `k` active latents (or as many as there are dimensions) where they are not told how many
     a token has.
 
     Overcomplete ones have `d_sae` directions and draw them from a fixed seed. `sample` gives the activations `[n,
-    d_in]` that `moments` were taken from; only some controls ask for them. Raises `UserError` where a control cannot be
-    made.
+    d_in]` that `mean` and `covariance` were taken from; only some controls ask for them. Raises `UserError` where a
+    control cannot be made.
     """
     found: dict[str, Dictionary] = {}
     for name in names:
         generator = torch.Generator().manual_seed(derive(0, "control", name))
-        given = Given(moments.mean, moments.covariance, sample, d_sae, min(k, len(moments.mean)), generator, n_steps)
+        given = Given(mean, covariance, sample, d_sae, min(k, len(mean)), generator, n_steps)
         found[name] = CONTROLS.get(name)(given)
     return found

@@ -68,7 +68,8 @@ def evaluate(
         k = max(1, round(float(index.table["test_n_active"].sum()) / max(1, index.n_tokens["test"])))
         controls = control_dictionaries(
             config.controls,
-            at,
+            at.mean,
+            at.covariance,
             lambda: training_sample(reader, config.moment_rows),
             d_sae=dictionary.d_sae,
             k=k,

@@ -129,7 +129,7 @@ class Report(Config):
     """The run whose figures these are."""
 
     answers: list[Answer] = []
-    """Five questions, each with its answer and the figures behind it."""
+    """Six questions, each with its answer and the figures behind it."""
 
     figures: list[Figure]
     """Its figures, each with those of its controls: the runs that are twins of it, then control dictionaries."""

@@ -105,6 +105,39 @@ class Kept:
             past=None if self.past is None or not since else self.past.of(there, self.past.n_tokens),
         )
 
+    def until(self, stop: int) -> "Kept":
+        """The same without the tokens from `stop` on, which no token before them sees."""
+        shape = (self.tokens.shape[0], self.tokens.shape[1])
+        cut = lambda tensor: tensor[:, :stop] if tuple(tensor.shape[:2]) == shape else _cut(tensor, shape, stop)
+        return replace(
+            self,
+            tokens=self.tokens[:, :stop],
+            values=self.values[:, :stop],
+            last=self.last[:, :stop],
+            finished={path: [_each(one, cut) for one in given] for path, given in self.finished.items()},
+            past=None if self.past is None else self.past.of(None, stop),
+        )
+
+    def apart(self, rows: Int[Tensor, " n"], positions: Int[Tensor, " n"]) -> "Kept":
+        """Single tokens, each as a row of its own: what later passes make of them is right only where nothing behind
+        the hook looks at other tokens, or asks where in its row a token stands."""
+        shape, flat = (self.tokens.shape[0], self.tokens.shape[1]), rows * self.tokens.shape[1] + positions
+
+        def chosen(tensor: Tensor) -> Tensor:
+            by_row = tuple(tensor.shape[:2]) == shape
+            one = (tensor.flatten(0, 1) if by_row else tensor)[flat.to(tensor.device)]
+            return one[:, None] if by_row else one
+
+        return replace(
+            self,
+            tokens=chosen(self.tokens),
+            values=chosen(self.values),
+            last=chosen(self.last),
+            since=0,
+            finished={path: [_each(one, chosen) for one in given] for path, given in self.finished.items()},
+            past=None,
+        )
+
     def check(self, locations: Mapping[Hook, Location]) -> None:
         """Raise `UserError` if one of these places lies, or may lie, in what is not computed again."""
         for hook, location in locations.items():
@@ -243,6 +276,10 @@ def _rows(output: Any, shape: tuple[int, int], rows: Tensor) -> Any:
         return tensor.unflatten(0, shape)[rows].flatten(0, 1)
 
     return _each(output, chosen)
+
+
+def _cut(tensor: Tensor, shape: tuple[int, int], stop: int) -> Tensor:
+    return tensor.unflatten(0, shape)[:, :stop].flatten(0, 1)
 
 
 def _since(output: Any, shape: tuple[int, int], since: int) -> Any:

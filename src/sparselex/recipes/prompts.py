@@ -14,7 +14,6 @@ from torch import Tensor
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError, a
 from sparselex.base.formats import plain
-from sparselex.base.sites import Hook
 from sparselex.causal import edits
 from sparselex.causal.edits import Amount, Edits, Where, since
 from sparselex.causal.effects import check_finite, effects
@@ -22,7 +21,6 @@ from sparselex.causal.generate import generate
 from sparselex.causal.latents import Latents
 from sparselex.causal.predictions import divergences, log_probabilities
 from sparselex.causal.variants import variants
-from sparselex.lm.families import SITES
 from sparselex.lm.subject import SubjectModel
 
 
@@ -249,7 +247,7 @@ class Prompts:
         values, counted = self._read(row)
         with torch.no_grad():
             acts = self.latents.activations(values, torch.full((len(values),), number))[None] * counted
-        kept = self.model.keep(row, self._earliest)
+        kept = self.model.keep(row, self.latents.earliest)
         made = edits.ablate(self.latents, number, self.where.within(counted), known=acts)
         found = effects(self.model, kept, made, n_shown=n_shown)
         return Ablated(
@@ -320,12 +318,6 @@ class Prompts:
             prompt=text, plain=before, steered=after, by=[factor * one for one in own], kl=max(0.0, float(divergence))
         )
 
-    @property
-    def _earliest(self) -> Hook:
-        sites = ("", *SITES)
-        place = lambda hook: (hook.layer or 0, sites.index(hook.site) if hook.site in sites else 0)
-        return min(self.latents.written, key=place)
-
     def _read(self, row: Tensor) -> tuple[Tensor, Tensor]:
         """What the dictionary reads, `[ctx, d_in]`, and which tokens it is shown, `[1, ctx]`."""
         found = self.model.read(row, self.latents.read)
@@ -355,7 +347,7 @@ class Prompts:
         found = torch.zeros(len(factors))
         if not bool(counted.any()):
             return found
-        kept = self.model.keep(row, self._earliest)
+        kept = self.model.keep(row, self.latents.earliest)
         p = log_probabilities(self.model.predict(kept.last[0]))
         every = torch.zeros(len(factors), dtype=torch.long)
         made = [replace(one, where=self.where.within(counted[None])) for one in self._steering(by, factors)]

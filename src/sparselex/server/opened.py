@@ -12,6 +12,8 @@ from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.runs import RunCard
 from sparselex.base.workspace import Workspace
+from sparselex.evaluate.effects.records import KIND as EFFECTS
+from sparselex.evaluate.effects.records import EffectsIndex
 from sparselex.features.index import FeatureIndex
 from sparselex.features.tokens import TokenTexts
 from sparselex.server.explained import Explained
@@ -55,6 +57,7 @@ class OpenWorkspace:
         self.workspace = workspace
         self.explained = Explained(workspace.database)
         self._cards: dict[str, tuple[Stamp, RunCard]] = {}
+        self._effects: dict[str, tuple[Stamp, EffectsIndex]] = {}
         self._indexes: dict[str, tuple[tuple[Stamp, ...], OpenIndex]] = {}
 
     def card(self, run: str) -> RunCard:
@@ -97,6 +100,18 @@ class OpenWorkspace:
         if run not in self._indexes or self._indexes[run][0] != stamps:
             self._indexes[run] = (stamps, OpenIndex(FeatureIndex(path, TokenCorpus(corpus))))
         return self._indexes[run][1]
+
+    def effects(self, run: str) -> EffectsIndex | None:
+        """What the model does without each latent of a run; None where that was not measured, or of another index than
+        the run has now. Raises like `index`."""
+        path = self.workspace.run(run) / EFFECTS
+        if not self.has(run, EFFECTS):
+            return None
+        now = stamp(path / MANIFEST)
+        if run not in self._effects or self._effects[run][0] != now:
+            self._effects[run] = (now, EffectsIndex(path))
+        found = self._effects[run][1]
+        return found if found.manifest.inputs.get("index") == self.index(run).index.id else None
 
     def has(self, run: str, kind: str) -> bool:
         """Whether a run has a finished artifact of that kind."""

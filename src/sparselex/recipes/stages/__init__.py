@@ -19,6 +19,7 @@ STAGES: "Registry[type[Stage]]" = Registry(
         "index": "sparselex.recipes.stages.index:Index",
         "explain": "sparselex.recipes.stages.explain:Explain",
         "evaluate": "sparselex.recipes.stages.evaluate:Evaluate",
+        "effects": "sparselex.recipes.stages.effects:Effects",
         "diff": "sparselex.recipes.stages.diff:Diff",
         "export": "sparselex.recipes.stages.export:Export",
     },

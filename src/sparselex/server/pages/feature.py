@@ -15,6 +15,7 @@ from sparselex.features.windows import ExampleView, Windows
 from sparselex.server.explained import title_of
 from sparselex.server.opened import OpenIndex, OpenWorkspace
 from sparselex.server.page import TEMPLATES, NoSuchPage, Page, PageRecord
+from sparselex.server.pages.effects import EffectsView, effects_view
 from sparselex.server.pages.features import flags_of
 from sparselex.server.pages.parts import ExplanationView, explanations
 from sparselex.text.splits import Split
@@ -122,6 +123,9 @@ class FeaturePage(PageRecord):
     logits_note: str
     """What the logit effects are, or why there are none."""
 
+    effects: EffectsView | None
+    """What the model does without it; None where that was not measured."""
+
     neighbours: list[NeighbourView]
     """Nearest decoder directions."""
 
@@ -169,6 +173,7 @@ def feature(opened: OpenWorkspace, run: str, latent: Latent) -> FeaturePage:
         logits_top=_tokens(found.texts, record.logits_top),
         logits_bottom=_tokens(found.texts, record.logits_bottom),
         logits_note=index.manifest.notes["logits"],
+        effects=effects_view(opened.effects(run), latent, windows, found.texts),
         neighbours=_neighbours(opened, index, record),
         provenance=_provenance(found),
     )

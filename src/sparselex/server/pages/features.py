@@ -9,13 +9,14 @@ from pydantic import PositiveInt, StringConstraints
 
 from sparselex.base.config import Config
 from sparselex.base.runs import RunCard
+from sparselex.evaluate.effects.records import EffectsIndex
 from sparselex.features.index import FeatureIndex
 from sparselex.server.explained import Entries, first_metric, score_of
 from sparselex.server.opened import OpenIndex, OpenWorkspace
 from sparselex.server.page import TEMPLATES, Elsewhere, Page, PageRecord
 from sparselex.server.pages.parts import EntryView, entry
 
-Sort = Literal["latent", "score", "density", "max"]
+Sort = Literal["latent", "score", "effect", "density", "max"]
 """Columns that the list can be sorted by."""
 
 PER_PAGE = 50
@@ -33,6 +34,12 @@ class FeatureRow(Config):
 
     explanations: list[EntryView]
     """What is said of it, by explainer; the first is the one that is sorted by."""
+
+    effect: float | None
+    """What the model's predictions change without it, mean KL divergence in nats; None where that was not measured."""
+
+    used: bool | None
+    """Whether that is more than by random directions of its size."""
 
     density: float
     """Share of counted tokens on which it is active."""
@@ -58,6 +65,9 @@ class FeaturesPage(PageRecord):
 
     metric: str
     """The measure among the scores that is sorted by; empty where nothing is scored."""
+
+    has_effects: bool
+    """Whether it was measured what the model does without single latents."""
 
     n_found: int
     """Latents that fit the search."""
@@ -91,18 +101,19 @@ def features(
 ) -> FeaturesPage:
     """One page of the list; a number beyond the last page is the last one's, since lists grow shorter."""
     found, descending = opened.index(run), order != "asc"
-    index, entries = found.index, opened.explained.entries(found.index)
+    index, entries, effects = found.index, opened.explained.entries(found.index), opened.effects(run)
     query = "".join(char for char in q if char.isprintable()).strip()
     latents = _matching(opened, found, query)
-    latents = latents[_order(index, entries, latents, sort, descending)]
+    latents = latents[_order(index, entries, effects, latents, sort, descending)]
     n_pages = max(1, -(-len(latents) // PER_PAGE))
     page = min(page, n_pages)
     shown = latents[(page - 1) * PER_PAGE : page * PER_PAGE].tolist()
     return FeaturesPage(
         title=f"{run}: features",
         run=opened.card(run),
-        rows=[_row(found, entries, latent) for latent in shown],
+        rows=[_row(found, entries, effects, latent) for latent in shown],
         metric=first_metric(entries),
+        has_effects=effects is not None,
         n_found=len(latents),
         n_latents=index.d_sae,
         page=page,
@@ -147,23 +158,33 @@ def _matching(opened: OpenWorkspace, found: OpenIndex, query: str) -> NDArray[np
 
 
 def _order(
-    index: FeatureIndex, entries: Entries, latents: NDArray[np.int64], sort: Sort, descending: bool
+    index: FeatureIndex,
+    entries: Entries,
+    effects: EffectsIndex | None,
+    latents: NDArray[np.int64],
+    sort: Sort,
+    descending: bool,
 ) -> NDArray[np.int64]:
     """Places of `latents` in order; what has no value comes last either way."""
     if sort == "latent":
         values = latents.astype(float)
     elif sort == "score":
         values = np.array([score_of(entries, latent) for latent in latents.tolist()], dtype=float)
+    elif sort == "effect":
+        values = np.full(len(latents), np.nan) if effects is None else effects.by_latent("effect", index.d_sae)[latents]
     else:
         values = np.abs(index.table[sort][latents].astype(float))
     return np.lexsort((latents, np.nan_to_num(-values if descending else values, nan=np.inf)))
 
 
-def _row(found: OpenIndex, entries: Entries, latent: int) -> FeatureRow:
+def _row(found: OpenIndex, entries: Entries, effects: EffectsIndex | None, latent: int) -> FeatureRow:
     table, token = found.index.table, int(found.top_tokens[latent])
+    measured = effects.row(latent) if effects else None
     return FeatureRow(
         latent=latent,
         explanations=[entry(one) for one in entries.get(latent, ())],
+        effect=measured["effect"] if measured else None,
+        used=bool(measured["used"]) if measured else None,
         density=float(table["density"][latent]),
         max=float(table["max"][latent]),
         top_token="" if token < 0 else found.texts.label(token),

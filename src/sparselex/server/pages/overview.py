@@ -103,7 +103,7 @@ class OverviewPage(PageRecord):
     """The run whose figures are reported; empty if nothing is reported yet."""
 
     answers: list[Answer]
-    """Five questions about that run, each with its answer and the figures behind it."""
+    """Six questions about that run, each with its answer and the figures behind it."""
 
     cost: str
     """What that run took."""

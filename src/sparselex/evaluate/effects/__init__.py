@@ -1,0 +1,1 @@
+"""Does the model use a feature? The exact effects of ablating each, beside two nulls."""
