@@ -8,11 +8,13 @@ from typing import Any
 
 import typer
 
+from sparselex.base.workspace import MAIN
 from sparselex.cli.making import command, flags, own
 from sparselex.cli.showing import show
 from sparselex.cli.stages import created
 from sparselex.evaluate.report import write_report
 from sparselex.recipes.demo import Demo, plans
+from sparselex.recipes.stages.effects import Effects
 
 FOLDER = own("workspace", Path, typer.Argument(metavar="[WORKSPACE]", help="The workspace folder."), Path("workspace"))
 
@@ -29,6 +31,8 @@ def act(values: dict[str, Any], *, workspace: Path) -> None:
 
             take_all(found, replace=demo.replace)
     show(write_report(opened), "")
+    if not opened.has(MAIN, Effects.makes):
+        print(f"\nWhether the model uses each feature (two minutes): {_command()} effects {opened.typed}")
     if demo.serve:
         from sparselex.server.app import serve
 
