@@ -62,6 +62,44 @@ def pieces(corpus: TokenRows, texts: TokenTexts, positions: Sequence[int]) -> li
     return [_piece(texts, near, *each) for near, each in zip(tokens.tolist(), numbers.tolist(), strict=True)]
 
 
+class Passage(NamedTuple):
+    """The text around one position: all of its row that is of its document, or all of the document."""
+
+    document: int
+    """Number of the document."""
+
+    positions: NDArray[np.int64]
+    """Positions of its tokens, ascending; row heads and separators between them are left out."""
+
+    cut_before: bool
+    """Whether the document goes on before them."""
+
+    cut_after: bool
+    """Whether it goes on behind them."""
+
+
+def passage(corpus: TokenRows, position: int, *, whole: bool, most: int = 20_000) -> Passage:
+    """What stands around a position in its row, or in the whole document, of which at most about `most` tokens are
+    taken, those nearest to it. Raises `UserError` like `pieces`."""
+    (row,), (column,) = np.divmod(_checked(corpus, [position]), corpus.n_ctx)
+    owner = int(corpus.documents[row, column])
+    if owner < 0:  # a row head or padding has no text of its own
+        return Passage(owner, np.array([position]), False, False)
+    most_rows = max(1, most // (2 * corpus.n_ctx)) if whole else 0
+    first, last = int(row), int(row)
+    while first > max(0, row - most_rows) and owner in corpus.documents[first - 1]:
+        first -= 1
+    while last < min(corpus.n_rows - 1, row + most_rows) and owner in corpus.documents[last + 1]:
+        last += 1
+    inside = np.asarray(corpus.documents[first : last + 1]).reshape(-1) == owner
+    return Passage(
+        owner,
+        first * corpus.n_ctx + np.flatnonzero(inside),
+        first > 0 and owner in corpus.documents[first - 1],
+        last + 1 < corpus.n_rows and owner in corpus.documents[last + 1],
+    )
+
+
 def _piece(texts: TokenTexts, tokens: list[int], owner: int, begun: int, at: int, first: int, end: int) -> Piece:
     """The piece around place `at` of `tokens`, the first of which stands at position `begun`, in a document from
     `first` to `end`; up to three tokens further out rather than inside a character."""

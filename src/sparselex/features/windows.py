@@ -11,7 +11,7 @@ from pydantic import SkipValidation, field_serializer
 from sparselex.base.config import Config
 from sparselex.base.formats import number
 from sparselex.features.index import FeatureIndex
-from sparselex.features.pieces import Piece, pieces
+from sparselex.features.pieces import Piece, passage, pieces
 from sparselex.features.printing import shown, shown_silent
 from sparselex.features.records import Example
 from sparselex.features.tokens import TokenTexts
@@ -96,6 +96,29 @@ class Windows:
             )
             for example, piece, active in zip(examples, found, self._active_in(found), strict=True)
         ]
+
+    def whole(self, example: Example, *, document: bool = False) -> ExampleView:
+        """The example in the whole of its row that is of its document, or in the whole document (of a very long one the
+        part around it). Raises `UserError` for one that is not in the corpus."""
+        found = passage(self.corpus, example.position, whole=document)
+        tokens = np.asarray(self.corpus.tokens).reshape(-1)[found.positions].tolist()
+        there = np.searchsorted(found.positions, self.positions).clip(max=len(found.positions) - 1)
+        here = np.flatnonzero(found.positions[there] == self.positions)
+        active = dict(zip(there[here].tolist(), self.values[here].tolist(), strict=True))
+        return ExampleView(
+            position=example.position,
+            document=self.corpus.names[found.document] if found.document >= 0 else "",
+            value=example.value,
+            spans=self._spans(tokens, active, int(np.searchsorted(found.positions, example.position))),
+            cut_before=found.cut_before,
+            cut_after=found.cut_after,
+        )
+
+    def at(self, position: int) -> Example:
+        """What lies at a position, active or not."""
+        place = int(np.searchsorted(self.positions, position))
+        is_active = place < len(self.positions) and int(self.positions[place]) == position
+        return Example(position=position, value=float(self.values[place]) if is_active else 0.0)
 
     def _active_in(self, found: Sequence[Piece]) -> Iterator[dict[int, float]]:
         """For each piece, the activations of its tokens that have one, by their place in it."""

@@ -31,6 +31,7 @@ PAGES: Registry[Page] = Registry(
         "features": "sparselex.server.pages.features:PAGE",
         "random": "sparselex.server.pages.features:RANDOM",
         "feature": "sparselex.server.pages.feature:PAGE",
+        "place": "sparselex.server.pages.place:PAGE",
         "about": "sparselex.server.pages.about:PAGE",
     },
 )

@@ -12,14 +12,15 @@ from sparselex.server.charts import Bar
 _CUT = '<span class="cut">…</span>'
 
 
-def examples(views: Iterable[ExampleView]) -> Markup:
-    """Examples, one behind the other, as items of a list."""
-    return Markup("".join(map(_example, views)))
+def examples(views: Iterable[ExampleView], feature: str = "") -> Markup:
+    """Examples, one behind the other, as items of a list; with links to all the text around them where the address of
+    their `feature` is given."""
+    return Markup("".join(_example(view, feature=feature) for view in views))
 
 
-def example(view: ExampleView, words: str) -> Markup:
+def example(view: ExampleView, words: str, feature: str = "") -> Markup:
     """One example; in place of its value stand `words`."""
-    return Markup(_example(view, words))
+    return Markup(_example(view, words, feature))
 
 
 def bars(found: Iterable[Bar]) -> Markup:
@@ -32,22 +33,31 @@ def _bar(bar: Bar) -> str:
     return f"<rect {place}><title>{escape(bar.label)}</title></rect>"
 
 
-def _example(view: ExampleView, words: str = "") -> str:
+def _example(view: ExampleView, words: str = "", feature: str = "") -> str:
     before, after = _CUT if view.cut_before else "", _CUT if view.cut_after else ""
+    place = f"at {view.position}"
+    if feature:
+        address = f"{feature}/at/{view.position}"
+        place = f'<a class="whole-text" href="{escape(address)}" title="All the text around it">{place}</a>'
     return (
         f'<li data-value="{view.value}">\n'
         f'<p class="tokens" dir="auto">{before}{"".join(map(_span, view.spans))}{after}</p>\n'
         f'<p class="source"><b>{escape(words or number(view.value, 3))}</b> {escape(view.document)} '
-        f'<span class="position">at {view.position}</span></p>\n'
+        f'<span class="position">{place}</span></p>\n'
         "</li>\n"
     )
+
+
+_DIGITS = "01123456789"
+"""Digit of each level of heat: activations in ten steps, as labels are made from and judged by; 0 is silence alone."""
 
 
 def _span(span: Span) -> str:
     if not (span.level or span.peak):
         return escape(span.text)
     heat, place = f" h{span.level}" if span.level else "", ' peak" tabindex="0' if span.peak else '" tabindex="-1'
-    return f'<span class="t{heat}{place}" data-detail="{escape(span.detail)}">{escape(span.text)}</span>'
+    digit = f' data-digit="{_DIGITS[span.level]}"' if span.level else ' data-digit="0"'
+    return f'<span class="t{heat}{place}"{digit} data-detail="{escape(span.detail)}">{escape(span.text)}</span>'
 
 
 def prose(text: str) -> Markup:

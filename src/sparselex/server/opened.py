@@ -44,10 +44,13 @@ class OpenIndex:
         vocabulary = self.index.corpus.vocabulary
         return [vocabulary.text(token).lower() for token in range(len(vocabulary))]
 
+    def tokens_with(self, words: str) -> list[int]:
+        """Tokens whose text contains `words`, upper and lower case alike."""
+        return [token for token, text in enumerate(self.token_texts) if words.lower() in text]
+
     def with_top_token(self, words: str) -> NDArray[np.int64]:
         """Latents whose top token contains `words`, upper and lower case alike."""
-        tokens = [token for token, text in enumerate(self.token_texts) if words.lower() in text]
-        return np.flatnonzero(np.isin(self.top_tokens, tokens))
+        return np.flatnonzero(np.isin(self.top_tokens, self.tokens_with(words)))
 
 
 class OpenWorkspace:

@@ -2,14 +2,16 @@
 
 from typing import Annotated
 
-from pydantic import BeforeValidator
+import numpy as np
+from pydantic import BeforeValidator, StringConstraints
 
+from sparselex.base.bounds import Seed
 from sparselex.base.config import Config
 from sparselex.base.formats import count
 from sparselex.base.runs import RunCard
 from sparselex.base.sites import Sites
 from sparselex.features.index import FeatureIndex
-from sparselex.features.records import FeatureRecord, Histogram, SplitStatistics, TokenEffect
+from sparselex.features.records import Example, FeatureRecord, Histogram, SplitStatistics, TokenEffect
 from sparselex.features.tokens import TokenTexts
 from sparselex.features.windows import ExampleView, Windows
 from sparselex.server.explained import title_of
@@ -19,6 +21,11 @@ from sparselex.server.pages.effects import EffectsView, effects_view
 from sparselex.server.pages.features import flags_of
 from sparselex.server.pages.parts import ExplanationView, explanations
 from sparselex.text.splits import Split
+
+N_SHOWN = 12
+"""Examples of a kind that the reader chooses."""
+
+_SHORT = StringConstraints(max_length=100)
 
 
 class IntervalView(Config):
@@ -111,6 +118,21 @@ class FeaturePage(PageRecord):
     top: list[ExampleView]
     """Largest training activations."""
 
+    seed: int
+    """What the random examples were drawn by."""
+
+    random: list[ExampleView]
+    """Training examples drawn at random from all places at which it is active, at most one a row."""
+
+    token: str
+    """Text that a token must contain, as the reader asked; empty if nothing was asked."""
+
+    containing: list[ExampleView]
+    """The largest training activations on such tokens, at most one a row."""
+
+    n_containing: int
+    """How often it is active on such tokens in the training split."""
+
     intervals: list[IntervalView]
     """Random training examples by range."""
 
@@ -144,13 +166,21 @@ def _number(written: object) -> object:
 Latent = Annotated[int, BeforeValidator(_number)]
 
 
-def feature(opened: OpenWorkspace, run: str, latent: Latent) -> FeaturePage:
+def checked_latent(found: OpenIndex, run: str, latent: int) -> None:
+    """Raise `NoSuchPage` for a number that is no latent of the run."""
+    if not 0 <= latent < found.index.d_sae:
+        expected = f"a number from 0 to {found.index.d_sae - 1}"
+        raise NoSuchPage(f"There is no latent {latent} in run {run!r}.", expected, "choose one of these.")
+
+
+def feature(
+    opened: OpenWorkspace, run: str, latent: Latent, seed: Seed = 0, token: Annotated[str, _SHORT] = ""
+) -> FeaturePage:
     """Everything about one feature. Raises `NoSuchPage` for a number that is no latent of the run."""
     found = opened.index(run)
     index = found.index
-    if not 0 <= latent < index.d_sae:
-        expected = f"a number from 0 to {index.d_sae - 1}"
-        raise NoSuchPage(f"There is no latent {latent} in run {run!r}.", expected, "choose one of these.")
+    checked_latent(found, run, latent)
+    containing, n_containing = _containing(found, latent, token)
     record, windows = index.record(latent), Windows(index, latent, found.texts)
     return FeaturePage(
         title=f"{run} / {latent}",
@@ -169,6 +199,11 @@ def feature(opened: OpenWorkspace, run: str, latent: Latent) -> FeaturePage:
         statistics=record.statistics,
         histogram=record.histogram,
         top=windows.views(record.top),
+        seed=seed,
+        random=windows.views(index.examples(latent, "train", N_SHOWN, seed)),
+        token=token,
+        containing=windows.views(containing),
+        n_containing=n_containing,
         intervals=_intervals(record, windows),
         logits_top=_tokens(found.texts, record.logits_top),
         logits_bottom=_tokens(found.texts, record.logits_bottom),
@@ -180,6 +215,25 @@ def feature(opened: OpenWorkspace, run: str, latent: Latent) -> FeaturePage:
 
 
 PAGE = Page(path="/runs/{run}/features/{latent}", build=feature, template=TEMPLATES / "feature.html")
+
+
+def _containing(found: OpenIndex, latent: int, words: str) -> tuple[list[Example], int]:
+    """The largest training activations of a latent on tokens whose text contains these words, upper and lower case
+    alike, at most one a row; and on how many it is active."""
+    if not words:
+        return [], 0
+    positions, values = found.index.split_column(latent, "train")
+    tokens = np.asarray(found.index.corpus.tokens).reshape(-1)[positions]
+    there = np.isin(tokens, found.tokens_with(words))
+    positions, values = positions[there], values[there]
+    order = np.argsort(-np.abs(values), kind="stable")
+    rows = positions[order] // found.index.corpus.n_ctx
+    first = np.sort(np.unique(rows, return_index=True)[1])[:N_SHOWN]
+    chosen = order[first]
+    examples = [
+        Example(position=int(p), value=float(v)) for p, v in zip(positions[chosen], values[chosen], strict=True)
+    ]
+    return examples, len(positions)
 
 
 def _intervals(record: FeatureRecord, windows: Windows) -> list[IntervalView]:

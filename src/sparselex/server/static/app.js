@@ -1,7 +1,7 @@
 // @ts-check
 // What the pages do beyond links and forms; without it they lose nothing that is written on them.
 import { followKeys } from "./keys.js";
-import { markExamples, walkTokens } from "./examples.js";
+import { markExamples, openRanges, openTexts, showDigits, walkTokens } from "./examples.js";
 
 const root = document.documentElement;
 
@@ -15,3 +15,6 @@ document.getElementById("theme")?.addEventListener("click", () => {
 followKeys();
 markExamples();
 walkTokens();
+showDigits();
+openTexts();
+openRanges();

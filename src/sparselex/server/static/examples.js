@@ -1,6 +1,7 @@
 // @ts-check
 // Examples: the histogram shows where the pointed one lies; arrow keys go from one active token to the next;
-// the details of a token open towards the middle of the window.
+// the details of a token open towards the middle of the window. Activations can be shown as digits; a position opens
+// all the text around it in place; a bar of the histogram opens the examples of its range.
 
 export function markExamples() {
   const histogram = document.getElementById("histogram");
@@ -36,4 +37,62 @@ export function walkTokens() {
       next.focus();
     }
   });
+}
+
+const DIGITS = "digits";
+
+export function showDigits() {
+  const button = document.getElementById("digits");
+  if (!button) return;
+  const asked = new URLSearchParams(location.search).get("digits");
+  const show = (/** @type {boolean} */ on) => {
+    document.body.classList.toggle(DIGITS, on);
+    button.setAttribute("aria-pressed", String(on));
+  };
+  show(asked === null ? localStorage.getItem(DIGITS) === "1" : asked === "1");
+  button.addEventListener("click", () => {
+    const on = !document.body.classList.contains(DIGITS);
+    localStorage.setItem(DIGITS, on ? "1" : "0");
+    show(on);
+  });
+}
+
+export function openTexts() {
+  document.addEventListener("click", async (event) => {
+    const link = event.target instanceof Element ? event.target.closest("a.whole-text") : null;
+    const example = link?.closest("li");
+    if (!(link instanceof HTMLAnchorElement) || !example || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    try {
+      const answer = await fetch(link.href);
+      if (!answer.ok) throw new Error(String(answer.status));
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const tokens = page.querySelector(".examples .tokens");
+      if (!tokens) throw new Error("no text");
+      example.querySelector(".tokens")?.replaceWith(document.adoptNode(tokens));
+      example.classList.add("opened");
+      link.classList.remove("whole-text"); // a second click follows it: there is the document
+    } catch {
+      location.assign(link.href);
+    }
+  });
+}
+
+export function openRanges() {
+  const ranges = [...document.querySelectorAll("details.interval")];
+  const bars = document.querySelectorAll("#histogram .series rect");
+  const histogram = document.getElementById("histogram");
+  if (!histogram || !ranges.length) return;
+  const { left, right, largest } = histogram.dataset;
+  for (const bar of bars) {
+    const middle = Number(bar.getAttribute("x")) + Number(bar.getAttribute("width")) / 2;
+    const size = ((middle - Number(left)) / (Number(right) - Number(left))) * Number(largest);
+    const range = ranges.find((one) => size > Number(one.getAttribute("data-low")) && size <= Number(one.getAttribute("data-high")));
+    if (!(range instanceof HTMLDetailsElement)) continue;
+    bar.classList.add("leads");
+    bar.addEventListener("click", () => {
+      range.open = true;
+      range.scrollIntoView({ block: "nearest" });
+    });
+  }
 }

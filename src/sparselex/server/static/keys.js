@@ -1,5 +1,6 @@
 // @ts-check
-// Keys of the pages: / goes to the search of the page or else of its run; j, k and r follow the links to other features.
+// Keys of the pages: / goes to the search of the page or else of its run; j, k and r follow the links to other features;
+// q shows activations as digits.
 
 /** @type {Record<string, string>} */
 const LINKS = { j: "next", k: "previous", r: "random" };
@@ -9,6 +10,7 @@ export function followKeys() {
     const writing = event.target instanceof HTMLInputElement;
     if (event.ctrlKey || event.metaKey || event.altKey || writing) return;
     if (event.key === "/") search(event);
+    if (event.key === "q") document.getElementById("digits")?.click();
     const link = document.getElementById(LINKS[event.key] ?? "");
     if (link instanceof HTMLAnchorElement) link.click();
   });
