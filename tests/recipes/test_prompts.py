@@ -184,7 +184,7 @@ def test_tokens_that_a_dictionary_is_not_shown_are_left_alone(run, codes):
     latent = int(codes[1:].amax(0).argmax())
     place = int(codes[1:, latent].argmax()) + 1
     counted = torch.arange(row.shape[1]) != place
-    prompts = Prompts(run.prompts.model, run.prompts.latents, run.prompts.bos_id, lambda values: counted)
+    prompts = Prompts(run.prompts.model, run.prompts.latents, run.prompts.bos, lambda values: counted)
     told = prompts.top(TEXT).tokens[place]
     assert not told.counted and told.latents == [] and told.n_active == 0
     assert "left out" in str(prompts.top(TEXT)).splitlines()[place]
@@ -204,15 +204,9 @@ def test_tokens_that_a_dictionary_is_not_shown_are_left_alone(run, codes):
         generate(run.model, row, 3, edits=steering)[0, row.shape[1] :].tolist()
     )
     with pytest.raises(UserError, match="has no token that a dictionary is shown"):
-        Prompts(
-            prompts.model, prompts.latents, prompts.bos_id, lambda x: torch.zeros(len(x), dtype=torch.bool)
-        ).steered(TEXT, {latent: 1.0}, kl=0.5)
-
-
-@pytest.mark.parametrize("text", [["a", "b"], b"abc", None])
-def test_what_is_no_text_is_refused(run, text):
-    with pytest.raises(UserError, match="one text at a time"):
-        run.tokens(text)
+        Prompts(prompts.model, prompts.latents, prompts.bos, lambda x: torch.zeros(len(x), dtype=torch.bool)).steered(
+            TEXT, {latent: 1.0}, kl=0.5
+        )
 
 
 def test_two_models_have_no_text(run, monkeypatch):

@@ -11,8 +11,9 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 
+from sparselex.base.bos import Bos, bos_of
 from sparselex.base.config import Config
-from sparselex.base.errors import UserError, a
+from sparselex.base.errors import UserError
 from sparselex.base.formats import plain
 from sparselex.base.sites import Hook
 from sparselex.causal import edits
@@ -182,31 +183,19 @@ class Prompts:
         self,
         model: SubjectModel,
         latents: Latents,
-        bos_id: int | None,
+        bos: Bos,
         within: Callable[[Float[Tensor, "n d_in"]], Bool[Tensor, " n"]],
     ):
-        """`bos_id` is what a row begins with, None for nothing; `within` says of values whether they are of a size that
+        """`bos` is the rule by which a row begins with the BOS; `within` says of values whether they are of a size that
         the dictionary is shown."""
-        self.model, self.latents, self.bos_id, self._within = model, latents, bos_id, within
-        self.where: Where = since(0 if bos_id is None else 1)
+        self.model, self.latents, self.bos, self._within = model, latents, bos, within
+        self.where: Where = since(0 if bos_of(model.tokenizer, bos) is None else 1)
         self.edits = EditsOf(latents, self.where)
 
     def tokens(self, text: str) -> Int[Tensor, "1 ctx"]:
         """A text as a row of a corpus, BOS first where rows have one. Raises `UserError` for a text without tokens, and
         for one longer than the model reads."""
-        if not isinstance(text, str):
-            raise UserError(f"{a(type(text).__name__)} was given.".capitalize(), "a text", "give one text at a time.")
-        ids = self.model.tokenizer.encode_batch([text])[0]
-        if not ids:
-            raise UserError("The prompt has no tokens.", "a text", "write something.")
-        row = [*([] if self.bos_id is None else [self.bos_id]), *ids]
-        if len(row) > self.model.n_ctx:
-            raise UserError(
-                f"The prompt has {len(row)} tokens.",
-                f"at most {self.model.n_ctx}, which is what {self.model.name} reads",
-                "shorten it.",
-            )
-        return torch.tensor([row])
+        return self.model.tokens(text, bos=self.bos)
 
     def top(self, text: str, n: int = 5) -> TextLatents:
         """The latents of a text, the `n` most active of each token. Raises `UserError` like `tokens`."""

@@ -36,7 +36,6 @@ from sparselex.recipes.stage import Stage
 from sparselex.text.build import build_corpus, text_of
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.identity import text_id, text_stamp
-from sparselex.text.layouts import bos_of
 from sparselex.text.sources import load_documents
 
 BLOCK_TOKENS = 131_072
@@ -182,8 +181,7 @@ class Run(RunFolder):
                 "name another run: a text is put to one model.",
             )
         latents = Latents.of(self.dictionary, self.model, self.sites)
-        bos_id = bos_of(self.model.tokenizer, self.config.text)
-        return Prompts(self.model, latents, bos_id, self._within)
+        return Prompts(self.model, latents, self.config.text.bos, self._within)
 
     def _within(self, values: Float[Tensor, "n d_in"]) -> Bool[Tensor, " n"]:
         """Whether the norms of what is read are near those of other tokens, by the run's mask."""
