@@ -5,9 +5,10 @@ import torch
 
 from sparselex.base.errors import UserError
 from sparselex.causal.attached import attach
-from sparselex.causal.edits import ablate, add, at, bound, put, since, steer
+from sparselex.causal.edits import ablate, add, bound, put, steer
 from sparselex.causal.generate import generate
 from sparselex.causal.latents import Latents
+from sparselex.causal.where import at, since
 from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.topk import TopKConfig
 from tests.lm.small_models import build

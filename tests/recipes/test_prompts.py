@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from sparselex.base.errors import UserError
-from sparselex.causal.edits import bound, since, steer
+from sparselex.causal.edits import bound, steer
 from sparselex.causal.generate import generate
+from sparselex.causal.where import since
 from sparselex.cli.main import main
 from sparselex.recipes.prompts import Prompts
 from sparselex.recipes.run import Run
@@ -90,7 +91,11 @@ def test_the_text_that_is_written_under_edits(run, codes):
     assert run.generate(TEXT, 6, edits=edits) == expected
     assert run.generate(TEXT, 6) == run.prompts.steered(TEXT, {latent: 40.0}, n_new=6).plain
     assert run.prompts.steered(TEXT, {latent: 40.0}, n_new=6).steered == expected
-    for none in (run.edits.splice(error=True), run.edits.scale(latent, 1.0), run.edits.clamp(latent, 3.0, since(99))):
+    for none in (
+        run.edits.splice(error=True),
+        run.edits.scale(latent, 1.0),
+        run.edits.clamp(latent, 3.0, since(row.shape[1] + 5)),
+    ):
         assert run.generate(TEXT, 6, edits=none) == run.generate(TEXT, 6)
     assert run.edits.ablate(latent)[0].where.tokens(1, 0, 3).tolist() == [[False, True, True]]
 

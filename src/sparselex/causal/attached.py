@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from sparselex.base.errors import UserError, a
 from sparselex.base.sites import Hook
-from sparselex.causal.edits import Edit, bound
+from sparselex.causal.edits import bound
+from sparselex.causal.kinds import Edit
 from sparselex.causal.latents import Latents
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import Dictionary
@@ -100,6 +101,7 @@ def attach(model: Any, dictionary: Dictionary, hook: str, *, edits: Sequence[Edi
     hooks = list(dict.fromkeys([place, *(Hook(edit.hook) for edit in edits)]))
     locations = {at: _located(at, model) for at in hooks}
     watched = Attached(Latents(dictionary, (place,), {place: slice(0, dictionary.d_out)}), edits)
+    n_ctx = getattr(config.get_text_config(), "max_position_embeddings", None) or 1 << 30
     start, shape, padded = 0, (0, 0), torch.zeros(0, dtype=torch.long)
 
     def begin(_: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
@@ -123,7 +125,7 @@ def attach(model: Any, dictionary: Dictionary, hook: str, *, edits: Sequence[Edi
         if not here:
             return None
         value = value_in(locations[at], tensor.clone() if locations[at].in_place else tensor, shape)
-        return with_value(locations[at], tensor, bound(here, start - padded)[at](value), shape)
+        return with_value(locations[at], tensor, bound(here, start - padded, until=n_ctx)[at](value), shape)
 
     acts: list[tuple[tuple[int, bool], Hook, Act]]
     acts = [(turn_of(place, is_read=False), place, read)]  # its value before any edit there

@@ -17,12 +17,13 @@ from sparselex.base.errors import UserError
 from sparselex.base.formats import plain
 from sparselex.base.sites import Hook
 from sparselex.causal import edits
-from sparselex.causal.edits import Amount, Edits, Where, since
+from sparselex.causal.edits import Amount, Edits
 from sparselex.causal.effects import check_finite, effects
 from sparselex.causal.generate import generate
 from sparselex.causal.latents import Latents
 from sparselex.causal.predictions import divergences, log_probabilities
 from sparselex.causal.variants import variants
+from sparselex.causal.where import Where, since
 from sparselex.lm.families import SITES
 from sparselex.lm.subject import SubjectModel
 
