@@ -140,6 +140,10 @@ def test_several_latents_at_once_are_made_from_one_encoding(model):
     """In any order, wherever each of them is, against what is written by hand; a latent that is edited again at a token
     is edited behind the others. A ReLU dictionary, so that one latent's ablation changes other activations."""
     dictionary = new_dictionary(ReLUConfig(d_in=128, d_sae=64, l1=0.1), torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        dictionary.b_enc += 1  # active nearly everywhere ...
+        dictionary.W_dec += 0.3  # ... and along directions that have much in common
+        dictionary.W_enc += 0.3
     latents, chance = Latents.of(dictionary, model, HOOK), torch.Generator().manual_seed(3)
     W_dec = dictionary.W_dec.detach()
     mask = torch.rand(3, 12, generator=chance) < 0.5
