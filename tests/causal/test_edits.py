@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sparselex.base.errors import UserError
-from sparselex.causal.edits import ablate, add, bound, clamp, put, scale, splice, steer
+from sparselex.causal.edits import ablate, add, bound, clamp, put, resampled, scale, splice, steer
 from sparselex.causal.generate import generate
 from sparselex.causal.latents import Latents
 from sparselex.causal.variants import variants
@@ -134,6 +134,25 @@ def test_known_activations_are_those_of_the_undisturbed_model(model, latents):
         (scale(latents, 4, 3.0), scale(latents, 4, 3.0, known=acts[..., 4])),
     ):
         torch.testing.assert_close(under(model, how), under(model, known), rtol=1e-4, atol=1e-5)
+
+
+def test_values_of_other_tokens(model, latents):
+    """Drawn with putting back, evenly, by each row's own seed; what a token gets does not hang on how many follow."""
+    values = model.read(TOKENS, [HOOK])[HOOK].flatten(0, 1)
+    drawn = resampled(values, 12, [7, 8, 7])
+    picked = [torch.randint(36, (12,), generator=torch.Generator().manual_seed(seed)) for seed in (7, 8, 7)]
+    assert drawn.equal(values[torch.stack(picked)]) and resampled(values, 30, 7)[0, :12].equal(drawn[0])
+    with torch.no_grad():
+        expected = by_hand(model, lambda x: drawn)
+        torch.testing.assert_close(under(model, put(HOOK, drawn)), expected, rtol=1e-4, atol=1e-4)
+        acts = latents.dictionary.encode(values)[:, 17]
+        to, W_dec = resampled(acts, 12, [1, 2, 3]), latents.dictionary.W_dec
+        expected = by_hand(model, lambda x: x + (to - latents.dictionary.encode(x)[..., 17])[..., None] * W_dec[17])
+        torch.testing.assert_close(under(model, ablate(latents, 17, to=to)), expected, rtol=1e-4, atol=1e-4)
+    many = torch.bincount(resampled(torch.arange(4.0), 4000)[0].long())
+    assert float(((many - 1000) ** 2 / 1000).sum()) < 17  # chi square of 3 degrees: 1 in 1,000
+    with pytest.raises(UserError, match="were given to draw from"):
+        resampled(torch.zeros(0), 3)
 
 
 def test_several_latents_at_once_are_made_from_one_encoding(model):

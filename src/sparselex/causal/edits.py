@@ -40,7 +40,7 @@ def splice(latents: Latents, where: Where = EVERYWHERE, *, error: bool = False) 
 def put(hook: str, values: float | Tensor, where: Where = EVERYWHERE) -> Edits:
     """Values in the place of what is there: a number for all (0 ablates the site to zero), a vector `[d]` (its mean
     ablates it to the mean), one for each row `[batch, d]`, or values of another run `[batch, ctx, d]` (a patch, or what
-    resampling drew)."""
+    `resampled` drew)."""
     whole = torch.as_tensor(values, dtype=None if isinstance(values, Tensor) else torch.float32)
     return (Put(hook=Hook(hook), where=where, values=_vectors(whole)),)
 
@@ -53,13 +53,31 @@ def add(hook: str, direction: Tensor, by: Amount = 1.0, where: Where = EVERYWHER
 def ablate(
     latents: Latents, number: int | Tensor, where: Where = EVERYWHERE, *, to: Amount = 0.0, known: Tensor | None = None
 ) -> Edits:
-    """A latent's activation set to zero or to `to` (its mean, say). `number` is a latent, or one for each row.
+    """A latent's activation set to zero or to `to`: its mean, say, or what `resampled` drew of its activations at other
+    tokens. `number` is a latent, or one for each row.
 
     Of the undisturbed model the activation may be `known`, `[batch, ctx]`: nothing is encoded then, and latents that
     read and write different sites, or several, can be ablated too. Several latents ablated one after another without
     that are each read after the edits before it.
     """
     return _of_latent(latents, number, where, to, known, times=False)
+
+
+def resampled(
+    values: Float[Tensor, "n ..."], n_tokens: int, seed: int | Sequence[int] = 0
+) -> Float[Tensor, "batch {n_tokens} ..."]:
+    """Of values at `n` tokens one for each of the first `n_tokens` tokens of a row, drawn with putting back: of a site
+    `[n, d]` for `put`, of a latent `[n]` for `ablate(to=...)`. A row draws by `seed`, all by one or each by its own;
+    what a token gets does not hang on how many follow. Raises `UserError` where there is nothing to draw from."""
+    if not len(values) or values.ndim > 2:
+        raise UserError(
+            f"Values of the shape {[*values.shape]} were given to draw from.",
+            "[n] activations or [n, d] vectors, of one token at least",
+            "flatten rows: `acts.flatten()`, or `values.flatten(0, 1)`.",
+        )
+    seeds = [seed] if isinstance(seed, int) else seed
+    drawn = [torch.randint(len(values), (n_tokens,), generator=torch.Generator().manual_seed(one)) for one in seeds]
+    return values[torch.stack(drawn).to(values.device)]
 
 
 def clamp(

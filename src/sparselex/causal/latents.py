@@ -69,8 +69,9 @@ class Latents:
             raise UserError(
                 f"A dictionary that reads {'+'.join(self.read)} and writes {'+'.join(self.written)} was to be {what} "
                 "on the way.",
-                "an autoencoder of one site, or activations of the undisturbed model",
-                "give `known` activations, encoded from what the model gives there.",
+                "an autoencoder of one site, which is read where it is written: what others read is elsewhere, or "
+                "not all there yet",
+                "edit by activations of the undisturbed model: `text=` in `run.edits`, `known=` in `causal.edits`.",
             )
 
     def checked(self, number: int | Tensor) -> Int[Tensor, " batch"]:

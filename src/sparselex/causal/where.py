@@ -26,6 +26,16 @@ class Where:
     mask: Bool[Tensor, "#batch #ctx"] | None = None
     """Tokens that may be changed at all; None for every one, those that are generated too."""
 
+    @classmethod
+    def of_mask(cls, mask: Bool[Tensor, "batch ctx"]) -> "Where":
+        """The tokens of a mask, and none behind it in rows that become longer."""
+        return cls(positions=torch.where(mask, torch.arange(mask.shape[1]).to(mask.device), _NONE))
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows it was made for; 1 where it serves all."""
+        return max((len(part) for part in (self.positions, self.since, self.mask) if part is not None), default=1)
+
     def of(self, rows: Int[Tensor, " n"]) -> "Where":
         """The same of these rows."""
         return Where(
