@@ -89,6 +89,15 @@ def no_others(latent):
     raise AssertionError(f"the activations of latent {latent} elsewhere were asked for")
 
 
+def test_nothing_but_the_prompt_is_read(run):
+    """The norms by which attention sinks are told are those noted in training, to the last bit: measured anew for each
+    command, they took longer than all that was asked for."""
+    again = Run.open(run.workspace)
+    assert again.latents(TEXT).tokens
+    assert "reader" not in vars(again)
+    assert again.manifest("dictionary").notes["median_norms"] == again.reader.median_norms.tolist()
+
+
 @pytest.mark.parametrize("to", ["zero", "mean", "resample", 0.7])
 def test_a_latent_at_other_activations(run, codes, capsys, to):
     """Against the slow obvious version: its mean, and draws that come from its activations at training tokens."""

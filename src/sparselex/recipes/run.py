@@ -187,10 +187,12 @@ class Run(RunFolder):
 
     def _within(self, values: Float[Tensor, "n d_in"]) -> Bool[Tensor, " n"]:
         """Whether the norms of what is read are near those of other tokens, by the run's mask."""
-        places = self.reader.places
+        places = self.model.places(self.sites.hooks)
         norms = torch.stack([values[:, place.columns].norm(dim=-1) for place in places], dim=-1)
-        medians = self.reader.median_norms[: len(places)]
-        return torch.from_numpy(within_norm(norms, medians, self.sites.mask))
+        # As they were when the dictionary was trained; to measure them again takes a pass over thousands of tokens.
+        noted = self.manifest("dictionary").notes.get("median_norms")
+        medians = self.reader.median_norms if noted is None else torch.tensor(noted)
+        return torch.from_numpy(within_norm(norms, medians[: len(places)], self.sites.mask))
 
     def _activations(self, latent: int) -> Float[Tensor, " n"]:
         """Activations of a latent at the counted tokens of the training split, those where it is active first. Raises
