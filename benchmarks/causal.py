@@ -16,9 +16,10 @@ from benchmarks.ratios import interleaved, options, ratio, show
 from sparselex.base.figures import Figure
 from sparselex.base.memory import keep_freed_memory
 from sparselex.causal.attribution import attributions
-from sparselex.causal.edits import ablate, add, at, bound
+from sparselex.causal.edits import ablate, add, bound
 from sparselex.causal.latents import Latents
 from sparselex.causal.variants import variants
+from sparselex.causal.where import at
 from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.topk import TopKConfig
 from sparselex.lm.config import ModelConfig

@@ -7,8 +7,9 @@ import transformers as hf
 
 from sparselex.base.sites import Hook
 from sparselex.causal.additions import Additions, can_be_apart, followed
-from sparselex.causal.edits import add, at, bound
+from sparselex.causal.edits import add, bound
 from sparselex.causal.predictions import changes
+from sparselex.causal.where import at
 from sparselex.lm.load import load_model
 from tests.support.subjects import saved
 

@@ -1,15 +1,21 @@
 """A dictionary attached to a Hugging Face model sees what it would see, and edits what it would edit, in any call."""
 
+import threading
+
 import pytest
 import torch
 
 from sparselex.base.errors import UserError
+from sparselex.base.sites import Hook
 from sparselex.causal.attached import attach
-from sparselex.causal.edits import ablate, add, at, bound, put, since, steer
+from sparselex.causal.edits import ablate, add, bound, put, steer
 from sparselex.causal.generate import generate
+from sparselex.causal.kinds import Through
 from sparselex.causal.latents import Latents
+from sparselex.causal.where import at, since
 from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.topk import TopKConfig
+from sparselex.lm.load import load_model
 from tests.lm.small_models import build
 
 TOKENS = torch.randint(3, 50, (2, 5), generator=torch.Generator().manual_seed(0))
@@ -107,6 +113,83 @@ def test_drafts_that_are_rejected_are_read_again(dictionary):
         model.hf(input_ids=TOKENS[:1, :2], past_key_values=past)
     with pytest.raises(UserError, match="from its beginning"):
         watched.activations(0)
+
+
+BEAMS = {"max_new_tokens": 8, "num_beams": 2, "do_sample": False, "eos_token_id": None, "pad_token_id": 2}
+
+
+def test_beams_are_edited_and_their_latents_are_not_mixed_up(model, dictionary):
+    """Rows of a beam search change places from call to call: they were put together as if they had not."""
+    direction = torch.randn(24, generator=torch.Generator().manual_seed(4))
+    both = torch.stack([9 * direction, -9 * direction])
+    block = model.hf.get_submodule("model.layers.0" if hasattr(model.hf, "model") else "transformer.h.0")
+
+    def by_hand(rows):
+        more = rows.repeat_interleave(2, 0)[:, None]
+        add_to = lambda out: (out[0] + more, *out[1:]) if isinstance(out, tuple) else out + more
+        handle = block.register_forward_hook(lambda module, args, out: add_to(out))
+        text = model.hf.generate(TOKENS, **BEAMS)
+        handle.remove()
+        return text
+
+    for edits, rows in (
+        (add(HOOK, 9 * direction), both[[0, 0]]),
+        (add(HOOK, both.repeat_interleave(2, 0)), both),
+    ):
+        with attach(model.hf, dictionary, HOOK, edits=edits):
+            assert model.hf.generate(TOKENS, **BEAMS).equal(by_hand(rows))
+    refused = pytest.raises(UserError, match="An edit with 2 directions was put on 4 rows")
+    with refused, attach(model.hf, dictionary, HOOK, edits=add(HOOK, both)):
+        model.hf.generate(TOKENS, **BEAMS)
+    with attach(model.hf, dictionary, HOOK) as watched:
+        text = model.hf.generate(TOKENS, **BEAMS)
+        with pytest.raises(UserError, match=r"(?s)changed places.*num_beams=1.*call the model on the text"):
+            watched.activations(0)
+        assert {call.shape[0] for call in watched.calls} == {4}
+        model.hf(input_ids=text)
+        expected = dictionary.encode(model.read(text, [HOOK])[HOOK].flatten(0, 1)).view(2, 13, -1)
+        latent = int(expected[0, -1].argmax())
+        torch.testing.assert_close(watched.activations(latent), expected[..., latent], rtol=1e-4, atol=1e-5)
+        past = model.hf(input_ids=TOKENS, use_cache=True).past_key_values
+        model.hf(input_ids=TOKENS[:, :1], past_key_values=past)
+        assert "reorder_cache" in vars(past)
+    assert "reorder_cache" not in vars(past), "nothing is left on the cache"
+
+
+def test_the_embedded_models_beams(dictionary):
+    embedded, place = load_model("embedded"), "blocks.0.hook_mlp_out"
+    wide = new_dictionary(TopKConfig(d_in=128, d_sae=48, k=4), torch.Generator().manual_seed(1))
+    row = embedded.tokens("def function_1(self")
+    with attach(embedded.hf, wide, place, edits=add(place, torch.zeros(128))) as watched:
+        text = embedded.hf.generate(row, **BEAMS | {"pad_token_id": 0})
+        with pytest.raises(UserError, match="changed places"):
+            watched.activations(0)
+    assert text.equal(embedded.hf.generate(row, **BEAMS | {"pad_token_id": 0}))
+
+
+def test_one_thread_at_a_time(dictionary):
+    """A second thread in the middle of a call would be read as if it were the first."""
+    model, inside, go_on = build("llama"), threading.Event(), threading.Event()
+
+    def wait(x):
+        inside.set()
+        go_on.wait(30)
+        return x
+
+    with attach(model.hf, dictionary, HOOK, edits=[Through(hook=Hook(HOOK), function=wait)]) as watched:
+        other = threading.Thread(target=lambda: model.hf(input_ids=TOKENS))
+        other.start()
+        assert inside.wait(30)
+        with pytest.raises(UserError, match="Two threads called a model"):
+            model.hf(input_ids=TOKENS)
+        go_on.set()
+        other.join()
+        model.hf(input_ids=TOKENS)
+        assert len(watched.calls) == 2
+        with pytest.raises(UserError, match="width"), attach(model.hf, dictionary, "blocks.0.mlp.hook_post"):
+            model.hf(input_ids=TOKENS)
+        model.hf(input_ids=TOKENS)
+        assert len(watched.calls) == 3
 
 
 def test_edits_may_be_exchanged(model, dictionary):

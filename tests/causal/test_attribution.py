@@ -5,8 +5,9 @@ import torch
 
 from sparselex.base.errors import UserError
 from sparselex.causal.attribution import attributions
-from sparselex.causal.edits import ablate, at, bound
+from sparselex.causal.edits import ablate, bound
 from sparselex.causal.latents import Latents
+from sparselex.causal.where import at
 from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.topk import TopKConfig
 from tests.lm.small_models import build

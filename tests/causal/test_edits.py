@@ -3,15 +3,19 @@ by steering by 0 or by splicing a dictionary that reconstructs perfectly."""
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
 from sparselex.base.errors import UserError
-from sparselex.causal.edits import EVERYWHERE, ablate, add, at, bound, clamp, put, scale, since, splice, steer
+from sparselex.causal.edits import ablate, add, bound, clamp, put, resampled, scale, splice, steer
+from sparselex.causal.generate import generate
 from sparselex.causal.latents import Latents
 from sparselex.causal.variants import variants
+from sparselex.causal.where import EVERYWHERE, at, since
 from sparselex.dictionaries.trainable import new_dictionary
+from sparselex.dictionaries.types.relu import ReLUConfig
 from sparselex.dictionaries.types.topk import TopKConfig
 from sparselex.lm.load import load_model
 
@@ -132,6 +136,65 @@ def test_known_activations_are_those_of_the_undisturbed_model(model, latents):
         torch.testing.assert_close(under(model, how), under(model, known), rtol=1e-4, atol=1e-5)
 
 
+def test_values_of_other_tokens(model, latents):
+    """Drawn with putting back, evenly, by each row's own seed; what a token gets does not hang on how many follow."""
+    values = model.read(TOKENS, [HOOK])[HOOK].flatten(0, 1)
+    drawn = resampled(values, 12, [7, 8, 7])
+    picked = [torch.randint(36, (12,), generator=torch.Generator().manual_seed(seed)) for seed in (7, 8, 7)]
+    assert drawn.equal(values[torch.stack(picked)]) and resampled(values, 30, 7)[0, :12].equal(drawn[0])
+    with torch.no_grad():
+        expected = by_hand(model, lambda x: drawn)
+        torch.testing.assert_close(under(model, put(HOOK, drawn)), expected, rtol=1e-4, atol=1e-4)
+        acts = latents.dictionary.encode(values)[:, 17]
+        to, W_dec = resampled(acts, 12, [1, 2, 3]), latents.dictionary.W_dec
+        expected = by_hand(model, lambda x: x + (to - latents.dictionary.encode(x)[..., 17])[..., None] * W_dec[17])
+        torch.testing.assert_close(under(model, ablate(latents, 17, to=to)), expected, rtol=1e-4, atol=1e-4)
+    many = torch.bincount(resampled(torch.arange(4.0), 4000)[0].long())
+    assert float(((many - 1000) ** 2 / 1000).sum()) < 17  # chi square of 3 degrees: 1 in 1,000
+    with pytest.raises(UserError, match="were given to draw from"):
+        resampled(torch.zeros(0), 3)
+
+
+def test_several_latents_at_once_are_made_from_one_encoding(model):
+    """In any order, wherever each of them is, against what is written by hand; a latent that is edited again at a token
+    is edited behind the others. A ReLU dictionary, so that one latent's ablation changes other activations."""
+    dictionary = new_dictionary(ReLUConfig(d_in=128, d_sae=64, l1=0.1), torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        dictionary.b_enc += 1  # active nearly everywhere ...
+        dictionary.W_dec += 0.3  # ... and along directions that have much in common
+        dictionary.W_enc += 0.3
+    latents, chance = Latents.of(dictionary, model, HOOK), torch.Generator().manual_seed(3)
+    W_dec = dictionary.W_dec.detach()
+    mask = torch.rand(3, 12, generator=chance) < 0.5
+    numbers, amounts = torch.tensor([40, 41, 42]), torch.rand(3, 12, generator=chance)
+    parts = [
+        ablate(latents, 3, EVERYWHERE),
+        clamp(latents, 17, 2.0, at(4, 7)),
+        scale(latents, numbers, 3.0, since(2).within(mask)),
+        ablate(latents, 5, to=amounts),
+    ]
+
+    def change(x):
+        with torch.no_grad():
+            acts, new = dictionary.encode(x), x.clone()
+        new -= acts[..., 3, None] * W_dec[3]
+        new[:, [4, 7]] += (2 - acts[:, [4, 7], 17, None]) * W_dec[17]
+        scaled = 2 * torch.stack([acts[row, :, number] for row, number in enumerate(numbers)])[..., None]
+        new += torch.where((mask & (torch.arange(12) >= 2))[..., None], scaled * W_dec[numbers][:, None], 0)
+        return new + (amounts - acts[..., 5])[..., None] * W_dec[5]
+
+    with torch.no_grad():
+        expected = by_hand(model, change)
+        for order in ([0, 1, 2, 3], [3, 1, 0, 2], [2, 3, 1, 0]):
+            edits = sum((parts[number] for number in order), start=())
+            torch.testing.assert_close(under(model, edits), expected, rtol=1e-4, atol=1e-4)
+        again = parts[0] + parts[3] + clamp(latents, 3, 1.0)
+        encode = lambda x, n: dictionary.encode(x)[..., n, None]
+        first = lambda x: x - encode(x, 3) * W_dec[3] + (amounts[..., None] - encode(x, 5)) * W_dec[5]
+        behind = lambda x: first(x) + (1 - encode(first(x), 3)) * W_dec[3]
+        torch.testing.assert_close(under(model, again), by_hand(model, behind), rtol=1e-4, atol=1e-4)
+
+
 def test_many_in_one_batch_are_each_alone(model, latents):
     """Rows in any order, as often as one likes, each with its own latent, strength and position."""
     chance = torch.Generator().manual_seed(5)
@@ -179,13 +242,56 @@ def test_what_does_not_fit_is_refused(model, latents):
         under(model, add(HOOK, torch.ones(128), 1e25))
     with pytest.raises(UserError, match="Known activations of the shape"):
         ablate(latents, 3, known=torch.ones(12))
-    for named in (lambda: at(-2), lambda: since(-1)):
-        with pytest.raises(UserError, match="count from the first token"):
-            named()
     with pytest.raises(UserError, match="has width 512, and the dictionary reads width 128"):
         Latents.of(latents.dictionary, model, "blocks.0.mlp.hook_post")
     with pytest.raises(UserError, match="Unknown hook"):
         under(model, put("blocks.1.hook_resid_post", 0.0))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: at(-1), "Position -1 was named"),
+        (lambda: at(torch.tensor([3, -2, 1])), "Position -2 was named"),
+        (lambda: since(-1), "Position -1 was named"),
+        (lambda: since(torch.tensor([-1, 2, 2])), "Position -1 was named"),
+        (lambda: at(), "No position was named"),
+        (lambda: at(torch.tensor([1.0])), "torch.float32 were given"),
+        (lambda: at(torch.tensor([1, 2]), torch.tensor([1, 2, 3])), "Positions of 2 and of 3 rows"),
+        (lambda: at(12), "Rows of 12 tokens were to be edited at position 12"),
+        (lambda: at(3, torch.tensor([-1, 99, 2])), "edited at position 99"),
+        (lambda: since(13), "Rows of 12 tokens were to be edited from position 13"),
+        (lambda: since(torch.tensor([1, 99, 2])), "edited from position 99"),
+    ],
+)
+def test_positions_that_rows_have_not_are_refused(model, make, said):
+    """They did nothing, and said nothing."""
+    with pytest.raises(UserError, match=said):
+        under(model, put(HOOK, 0.0, make()))
+    kept = model.keep(TOKENS, HOOK)
+    with pytest.raises(UserError, match=said):
+        next(variants(model, kept, torch.arange(3), put(HOOK, 0.0, make())))
+
+
+def test_positions_of_other_passes(model, latents):
+    """Behind what was read before, in front of what is read later, and in rows that are longer than what is given."""
+    kept = model.keep(TOKENS, HOOK).of(torch.arange(3), 5)
+    with pytest.raises(UserError, match=r"position 3, and what is run of them begins at 5\.\n.*from 5 to 11"):
+        model.last(kept, bound(put(HOOK, 0.0, at(3)), 5))
+    torch.testing.assert_close(under(model, put(HOOK, 0.0, since(12))), model.run(TOKENS).logits)
+    edits = put(HOOK, 0.0, at(14))
+    torch.testing.assert_close(model.run(TOKENS, edits=bound(edits, until=15)).logits, model.run(TOKENS).logits)
+    assert generate(model, TOKENS, 4, edits=edits).shape == (3, 16)
+    with pytest.raises(UserError, match="Rows of 14 tokens were to be edited at position 14"):
+        generate(model, TOKENS, 3, edits=edits)
+    for short in (
+        put(HOOK, torch.ones(3, 5, 128)),
+        steer(latents, 3, torch.ones(1, 5)),
+        ablate(latents, 3, to=torch.ones(3, 5)),
+    ):
+        with pytest.raises(UserError, match="of 5 tokens was put on position 11"):
+            under(model, short)
+        assert under(model, [replace(edit, where=at(4)) for edit in short]).shape[1] == 12
 
 
 def test_edits_that_are_not_bound_are_told():

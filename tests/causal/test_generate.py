@@ -5,9 +5,10 @@ import torch
 import transformers as hf
 
 from sparselex.base.errors import UserError
-from sparselex.causal.edits import add, at, bound, put, since, steer
+from sparselex.causal.edits import add, bound, put, steer
 from sparselex.causal.generate import generate
 from sparselex.causal.latents import Latents
+from sparselex.causal.where import at, since
 from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.topk import TopKConfig
 from sparselex.lm.config import ModelConfig
@@ -25,8 +26,9 @@ def model(request):
 
 def slowly(model, tokens, n_new, edits):
     """The likeliest token, from the whole text each time."""
+    until = tokens.shape[1] + n_new
     for _ in range(n_new):
-        logits = model.run(tokens, edits=bound(edits)).logits[:, -1]
+        logits = model.run(tokens, edits=bound(edits, until=until)).logits[:, -1]
         tokens = torch.cat([tokens, logits.argmax(-1, keepdim=True)], dim=1)
     return tokens
 

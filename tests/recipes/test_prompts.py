@@ -8,9 +8,15 @@ import torch
 from safetensors.torch import save_file
 
 from sparselex.base.errors import UserError
-from sparselex.causal.edits import bound, since, steer
+from sparselex.base.sites import Sites
+from sparselex.causal.edits import bound, steer
 from sparselex.causal.generate import generate
+from sparselex.causal.latents import Latents
+from sparselex.causal.where import since
 from sparselex.cli.main import main
+from sparselex.dictionaries.trainable import new_dictionary
+from sparselex.dictionaries.types.topk import TopKConfig
+from sparselex.lm.load import load_model
 from sparselex.recipes.prompts import Prompts
 from sparselex.recipes.run import Run
 
@@ -79,6 +85,62 @@ def test_what_the_model_predicts_without_a_latent(run, codes):
     assert found.tokens[place].activation == pytest.approx(float(codes[place, latent]))
 
 
+def no_others(latent):
+    raise AssertionError(f"the activations of latent {latent} elsewhere were asked for")
+
+
+def test_nothing_but_the_prompt_is_read(run):
+    """The norms by which attention sinks are told are those noted in training, to the last bit: measured anew for each
+    command, they took longer than all that was asked for."""
+    again = Run.open(run.workspace)
+    assert again.latents(TEXT).tokens
+    assert "reader" not in vars(again)
+    assert again.manifest("dictionary").notes["median_norms"] == again.reader.median_norms.tolist()
+
+
+@pytest.mark.parametrize("to", ["zero", "mean", "resample", 0.7])
+def test_a_latent_at_other_activations(run, codes, capsys, to):
+    """Against the slow obvious version: its mean, and draws that come from its activations at training tokens."""
+    latent, row, hook = strongest(codes), run.tokens(TEXT), run.sites.hooks[0]
+    found = run.prompts.ablated(TEXT, latent, to=to, seed=3)
+    column, statistics = run.index.split_column(latent, "train")[1], run.index.record(latent).statistics["train"]
+    after = torch.tensor([token.to for token in found.tokens])
+    assert after[0] == 0, "BOS is left alone"
+    if to == "resample":
+        every = np.concatenate([column, np.zeros(statistics.n_tokens - len(column), dtype=np.float32)])
+        draws = torch.randint(len(every), (run.model.n_ctx,), generator=torch.Generator().manual_seed(3))
+        assert after[1:].numpy() == pytest.approx(every[draws[1 : len(after)]])
+        three, four = (run.edits.amount(latent, to, seed) for seed in (3, 4))
+        assert three.count_nonzero() and not three.equal(four)
+    else:
+        expected = {"zero": 0.0, "mean": statistics.mean}.get(to, to)
+        assert after[1:].tolist() == pytest.approx([expected] * (len(after) - 1), rel=1e-5)
+    more = after - codes[:, latent]
+    more[0] = 0
+    direction = run.dictionary.W_dec.detach()[latent]
+    changed = run.model.run(row, edits={hook: lambda x: x + more[:, None] * direction}).logits[0].double()
+    p, q = run.model.run(row).logits[0].double().log_softmax(-1), changed.log_softmax(-1)
+    assert [token.kl for token in found.tokens] == pytest.approx((p.exp() * (p - q)).sum(-1).tolist(), abs=1e-6)
+    edits = run.edits.ablate(latent, to=to, seed=3)
+    torch.testing.assert_close(run.model.run(row, edits=bound(edits)).logits[0].double(), changed, rtol=1e-4, atol=1e-4)
+    if isinstance(to, str):
+        words = ["ablate", str(run.workspace.path), "--latent", str(latent), "--prompt", TEXT, "--seed", "3"]
+        words += ["--to", to]
+        assert json.loads(printed(capsys, [*words, "--json"])) == found.to_json()
+        assert ("becomes" in printed(capsys, words)) == bool(after.any())
+
+
+def test_each_row_has_its_own_latent_at_other_tokens(run, codes):
+    latents = torch.tensor([strongest(codes), 3])
+    for to in ("mean", "resample"):
+        both = run.edits.amount(latents, to, 5)
+        alone = [run.edits.amount(int(one), to, 5) for one in latents]
+        assert both.equal(torch.cat(alone)) and len(both) == 2
+    assert run.edits.amount(3, "resample", [5, 6]).shape[0] == 2
+    with pytest.raises(UserError, match="zero, mean or resample"):
+        run.edits.ablate(3, to="median")
+
+
 def test_the_text_that_is_written_under_edits(run, codes):
     latent, row = strongest(codes), run.tokens(TEXT)
     edits = run.edits.steer(latent, 40.0)
@@ -90,7 +152,11 @@ def test_the_text_that_is_written_under_edits(run, codes):
     assert run.generate(TEXT, 6, edits=edits) == expected
     assert run.generate(TEXT, 6) == run.prompts.steered(TEXT, {latent: 40.0}, n_new=6).plain
     assert run.prompts.steered(TEXT, {latent: 40.0}, n_new=6).steered == expected
-    for none in (run.edits.splice(error=True), run.edits.scale(latent, 1.0), run.edits.clamp(latent, 3.0, since(99))):
+    for none in (
+        run.edits.splice(error=True),
+        run.edits.scale(latent, 1.0),
+        run.edits.clamp(latent, 3.0, since(row.shape[1] + 5)),
+    ):
         assert run.generate(TEXT, 6, edits=none) == run.generate(TEXT, 6)
     assert run.edits.ablate(latent)[0].where.tokens(1, 0, 3).tolist() == [[False, True, True]]
 
@@ -184,7 +250,7 @@ def test_tokens_that_a_dictionary_is_not_shown_are_left_alone(run, codes):
     latent = int(codes[1:].amax(0).argmax())
     place = int(codes[1:, latent].argmax()) + 1
     counted = torch.arange(row.shape[1]) != place
-    prompts = Prompts(run.prompts.model, run.prompts.latents, run.prompts.bos_id, lambda values: counted)
+    prompts = Prompts(run.prompts.model, run.prompts.latents, run.prompts.bos, lambda values: counted, no_others)
     told = prompts.top(TEXT).tokens[place]
     assert not told.counted and told.latents == [] and told.n_active == 0
     assert "left out" in str(prompts.top(TEXT)).splitlines()[place]
@@ -205,14 +271,8 @@ def test_tokens_that_a_dictionary_is_not_shown_are_left_alone(run, codes):
     )
     with pytest.raises(UserError, match="has no token that a dictionary is shown"):
         Prompts(
-            prompts.model, prompts.latents, prompts.bos_id, lambda x: torch.zeros(len(x), dtype=torch.bool)
+            prompts.model, prompts.latents, prompts.bos, lambda x: torch.zeros(len(x), dtype=torch.bool), no_others
         ).steered(TEXT, {latent: 1.0}, kl=0.5)
-
-
-@pytest.mark.parametrize("text", [["a", "b"], b"abc", None])
-def test_what_is_no_text_is_refused(run, text):
-    with pytest.raises(UserError, match="one text at a time"):
-        run.tokens(text)
 
 
 def test_two_models_have_no_text(run, monkeypatch):
@@ -220,3 +280,63 @@ def test_two_models_have_no_text(run, monkeypatch):
     run.__dict__.pop("prompts", None)
     with pytest.raises(UserError, match="reads two models side by side"):
         run.latents(TEXT)
+
+
+SITES = {
+    "a crosscoder": Sites.at("blocks.0.hook_mlp_out+blocks.0.hook_resid_post"),
+    "a transcoder": Sites.at("blocks.0.hook_mlp_in", "blocks.0.hook_mlp_out"),
+    "a cross-layer transcoder": Sites.at(
+        "blocks.0.hook_resid_pre+blocks.0.hook_mlp_in", "blocks.0.hook_attn_out+blocks.0.hook_mlp_out"
+    ),
+}
+
+
+@pytest.mark.parametrize("sites", SITES.values(), ids=SITES.keys())
+def test_latents_of_several_sites_are_edited_by_what_they_are_on_a_text(sites):
+    """Where activations cannot be read on the way, by those of the undisturbed model; against the slow obvious version,
+    at the counted tokens alone, on the text and in what is written behind it."""
+    model = load_model("embedded")
+    width = model.d_model * len(sites.hooks)
+    config = TopKConfig(d_in=width, d_out=width if sites.target else None, d_sae=64, k=8)
+    dictionary = new_dictionary(config, torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        dictionary.W_dec.normal_(generator=torch.Generator().manual_seed(2))
+    latents = Latents.of(dictionary, model, sites)
+    text = TEXT
+    row = model.tokens(text)
+    counted = torch.arange(row.shape[1]) % 3 != 1
+    prompts = Prompts(model, latents, "auto", lambda values: counted, no_others)
+    found = model.read(row, sites.hooks)
+    with torch.no_grad():
+        acts = dictionary.encode(torch.cat([found[hook] for hook in sites.hooks], dim=-1))[0]
+    counted = counted & prompts.where.tokens(1, 0, row.shape[1])[0]
+    latent = int((acts * counted[:, None]).amax(0).argmax())
+    own, columns = acts[:, latent], model.d_model
+
+    def by_hand(more):
+        rows = {
+            hook: dictionary.W_dec.detach()[latent, n * columns : (n + 1) * columns]
+            for n, hook in enumerate(sites.written)
+        }
+        along = (more * counted)[:, None]
+        return {hook: lambda x, one=one: x + along * one for hook, one in rows.items()}
+
+    for made, more in (
+        (prompts.edits.ablate(latent, text=text), -own),
+        (prompts.edits.ablate(latent, to=2.0, text=text), 2 - own),
+        (prompts.edits.clamp(latent, 9.0, text=text), 9 - own),
+        (prompts.edits.scale(latent, 3.0, text=text), 2 * own),
+        (prompts.edits.scale(latent, 3.0, since(4), text=text), 2 * own * (torch.arange(len(own)) >= 4)),
+    ):
+        expected = model.run(row, edits=by_hand(more)).logits
+        torch.testing.assert_close(model.run(row, edits=bound(made)).logits, expected, rtol=1e-4, atol=1e-4)
+    made = prompts.edits.clamp(latent, 60.0, text=text)
+    first = int(model.run(row, edits=by_hand(60 - own)).logits[0, -1].argmax())
+    assert int(generate(model, row, 4, edits=made)[0, row.shape[1]]) == first
+    assert prompts.generate(text, 4, edits=made) != prompts.generate(text, 4)
+    with pytest.raises(UserError, match=r"(?s)on the way.*`text=` in `run.edits`"):
+        prompts.edits.scale(latent, 3.0)
+    kl = prompts.ablated(text, latent).tokens
+    p, q = (model.run(row, edits=one).logits[0].double().log_softmax(-1) for one in ({}, by_hand(-own)))
+    expected = (p.exp() * (p - q)).sum(-1).tolist()
+    assert [token.kl for token in kl] == pytest.approx(expected, rel=1e-5, abs=1e-6)

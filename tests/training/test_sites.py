@@ -9,8 +9,9 @@ from sparselex.activations.source import Batch
 from sparselex.activations.synthetic import MixtureConfig, SparseMixture
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Sites
-from sparselex.causal.edits import EVERYWHERE, bound, put
+from sparselex.causal.edits import bound, put
 from sparselex.causal.predictions import divergences, log_probabilities
+from sparselex.causal.where import EVERYWHERE
 from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.lm.load import load_model
 from sparselex.training.adam import Adam

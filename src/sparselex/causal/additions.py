@@ -9,8 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparselex.base.sites import Hook
-from sparselex.causal.edits import Edits, add, at, bound
+from sparselex.causal.edits import Edits, add, bound
 from sparselex.causal.variants import variants
+from sparselex.causal.where import at
 from sparselex.lm.kept import Kept
 from sparselex.lm.subject import SubjectModel
 

@@ -2,6 +2,7 @@
 token are read, and edits of them are made."""
 
 import contextlib
+import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 
 from sparselex.base.errors import UserError, a
 from sparselex.base.sites import Hook
-from sparselex.causal.edits import Edit, bound
+from sparselex.causal.edits import bound
+from sparselex.causal.kinds import Edit
 from sparselex.causal.latents import Latents
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import Dictionary
@@ -51,6 +53,8 @@ class Attached:
         self.latents, self.edits = latents, list(edits)
         self.calls: list[Call] = []
         """Each call of the model, in order."""
+        self.has_moved = False
+        """Whether rows of the last text were given other places between its calls, as beams are."""
 
     def activations(self, latent: int) -> Float[Tensor, "batch ctx"]:
         """One latent's activations at every token since the last call that began a text: the prompt and what was
@@ -58,8 +62,8 @@ class Attached:
         does with tokens that it rejects, takes the place of what was read before.
 
         Raises `UserError` before any call, for a latent that does not exist, where the text began in a cache that was
-        made before, and where rows did not stay the same; beams that change places cannot be told, so of beam search
-        `calls` are to be read one by one.
+        made before, and where rows did not stay the same: in beam search they change places, and what is written may
+        have been in none of them at the end.
         """
         self.latents.checked(latent)
         begins = [number for number, call in enumerate(self.calls) if call.start == 0]
@@ -68,6 +72,13 @@ class Attached:
                 "The model was not called with a text from its beginning.",
                 "a call without a cache that was made before",
                 "call the model while the dictionary is attached, or read `calls`.",
+            )
+        if self.has_moved:
+            raise UserError(
+                "Rows changed places between the calls of one text, as beams do.",
+                "rows that stay, as without beams (num_beams=1)",
+                "call the model on the text that was written while the dictionary is attached, and ask again; or read "
+                "`calls` one by one.",
             )
         since = self.calls[begins[-1] :]
         if len({call.shape[0] for call in since}) > 1:
@@ -83,11 +94,13 @@ class Attached:
 @contextlib.contextmanager
 def attach(model: Any, dictionary: Dictionary, hook: str, *, edits: Sequence[Edit] = ()) -> Iterator[Attached]:
     """While this is open, a Hugging Face causal language model is read by `dictionary` at `hook`, and edits are made in
-    each of its calls. The model itself is not changed; only one thread may call it.
+    each of its calls. The model itself is not changed; one thread at a time may call it.
 
     Edits of the hooks named at the start may be exchanged on the way: what `watched.edits` holds is made in the next
     call. Positions count from the first token of a text, behind padding in front of it that the attention mask names.
-    Raises `UserError` for a hook that the model has not, and for a dictionary of another width.
+    Of beam search each beam is a row: an edit serves all, or has an entry for each beam of each row.
+    Raises `UserError` for a hook that the model has not, for a dictionary of another width, and in a thread that calls
+    the model while another does.
     """
     place = Hook(hook)
     config = getattr(model, "config", None)
@@ -100,16 +113,46 @@ def attach(model: Any, dictionary: Dictionary, hook: str, *, edits: Sequence[Edi
     hooks = list(dict.fromkeys([place, *(Hook(edit.hook) for edit in edits)]))
     locations = {at: _located(at, model) for at in hooks}
     watched = Attached(Latents(dictionary, (place,), {place: slice(0, dictionary.d_out)}), edits)
+    n_ctx = getattr(config.get_text_config(), "max_position_embeddings", None) or 1 << 30
+    caller: int | None = None
     start, shape, padded = 0, (0, 0), torch.zeros(0, dtype=torch.long)
 
     def begin(_: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-        nonlocal start, shape, padded
+        nonlocal start, shape, padded, caller
+        if caller not in (None, threading.get_ident()):
+            raise UserError(
+                "Two threads called a model to which a dictionary is attached.",
+                "one call at a time: values and edits are those of the whole model",
+                "let one thread call it, or guard the calls by a lock.",
+            )
+        caller = threading.get_ident()
         given = [args[0] if args else None, kwargs.get("input_ids"), kwargs.get("inputs_embeds")]
         tokens = next(one for one in given if one is not None)
         shape, before = (tokens.shape[0], tokens.shape[1]), start + shape[1]
         start = _n_before(kwargs, before)
         if start == 0 or len(padded) != shape[0]:
             padded = _n_padded(kwargs.get("attention_mask"), shape[0])
+        if start == 0:
+            watched.has_moved = False
+        note_moves(kwargs.get("past_key_values", kwargs.get("cache_params")))
+
+    def end(*_: Any) -> None:
+        nonlocal caller
+        if caller == threading.get_ident():
+            caller = None
+
+    def note_moves(cache: Any) -> None:
+        """Beam search tells its cache alone that rows change places."""
+        if not hasattr(cache, "reorder_cache") or "reorder_cache" in vars(cache):
+            return
+        before = cache.reorder_cache
+
+        def moved(order: Tensor) -> None:
+            watched.has_moved = True
+            before(order)
+
+        cache.reorder_cache = moved
+        stack.callback(vars(cache).pop, "reorder_cache", None)
 
     def read(tensor: Tensor) -> None:
         values = value_in(locations[place], tensor, shape).detach().float()
@@ -123,13 +166,14 @@ def attach(model: Any, dictionary: Dictionary, hook: str, *, edits: Sequence[Edi
         if not here:
             return None
         value = value_in(locations[at], tensor.clone() if locations[at].in_place else tensor, shape)
-        return with_value(locations[at], tensor, bound(here, start - padded)[at](value), shape)
+        return with_value(locations[at], tensor, bound(here, start - padded, until=n_ctx)[at](value), shape)
 
     acts: list[tuple[tuple[int, bool], Hook, Act]]
     acts = [(turn_of(place, is_read=False), place, read)]  # its value before any edit there
     acts += [(turn_of(at, is_read=True), at, partial(change, at)) for at in hooks]
     with contextlib.ExitStack() as stack:
         stack.callback(model.register_forward_pre_hook(begin, with_kwargs=True).remove)
+        stack.callback(model.register_forward_hook(end, always_call=True).remove)
         for _, at, act in sorted(acts, key=lambda one: one[0]):
             stack.enter_context(hooked(model, locations[at], act))
         yield watched

@@ -5,213 +5,24 @@ has one entry for each, so that each row of a batch can have a change of its own
 or a single entry that serves all.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook
+from sparselex.causal.kinds import Add, Edit, OfLatent, Put, Through
 from sparselex.causal.latents import Latents
+from sparselex.causal.where import EVERYWHERE, Where
 from sparselex.lm.subject import Edit as Change
 
-Edits = tuple["Edit", ...]
-"""Several edits, made in this order."""
+Edits = tuple[Edit, ...]
+"""Several edits, made in this order (`bound` says which at once)."""
 
 Amount = float | Tensor
 """A number for all; `[batch]`, one for each row; or `[batch, ctx]`, one for each token of each row."""
-
-
-@dataclass(frozen=True)
-class Where:
-    """Tokens of each row. Positions count from 0, the row's first token (BOS, where there is one)."""
-
-    positions: Int[Tensor, "#batch n"] | None = None
-    """These; -1 stands for none. None for all from `since` on."""
-
-    since: Int[Tensor, " #batch"] | None = None
-    """The first of all others; None for all of them."""
-
-    mask: Bool[Tensor, "#batch #ctx"] | None = None
-    """Tokens that may be changed at all; None for every one, those that are generated too."""
-
-    def of(self, rows: Int[Tensor, " n"]) -> "Where":
-        """The same of these rows."""
-        return Where(*(None if part is None else _of(part, rows) for part in (self.positions, self.since, self.mask)))
-
-    def within(self, mask: Bool[Tensor, "#batch #ctx"]) -> "Where":
-        """Those of them that are in a mask too."""
-        return replace(self, mask=mask if self.mask is None else self.mask & mask)
-
-    def tokens(self, n_rows: int, start: int | Tensor, n: int) -> Bool[Tensor, "batch n_positions"]:
-        """Which of `n` positions from `start` on are changed; `start` may be one of each row, and below 0 where rows
-        are padded in front. Raises `UserError` where rows or tokens are not as many as those it was made for."""
-        for part in (self.positions, self.since, self.mask):
-            if part is not None and len(part) not in (1, n_rows):
-                raise UserError(
-                    f"An edit of {len(part)} rows was put on {n_rows}.",
-                    "one entry for each row, or one for all",
-                    "give as many positions as there are rows.",
-                )
-        places = torch.as_tensor(start).cpu().reshape(-1, 1) + torch.arange(n)
-        found = places >= 0
-        if self.positions is not None:
-            found = found & (self.positions.cpu()[:, :, None] == places[:, None]).any(1)
-        elif self.since is not None:
-            found = found & (places >= self.since.cpu()[:, None])
-        if self.mask is not None:
-            if places.numel() and int(places.max()) >= self.mask.shape[1]:
-                said = f"A mask of {self.mask.shape[1]} tokens was put on rows of {int(places.max()) + 1}."
-                raise UserError(said, "one entry for each token", "give a mask of the rows that are run.")
-            mask = self.mask.cpu().expand(max(len(self.mask), len(places)), -1)
-            found = found & mask.gather(1, places.clamp_min(0).expand(len(mask), -1))
-        return found.expand(n_rows, -1)
-
-    def first(self, n_rows: int, n_ctx: int) -> Int[Tensor, " batch"]:
-        """The first token of each row that is changed; `n_ctx` where none is."""
-        found = self.tokens(n_rows, 0, n_ctx)
-        return torch.where(found.any(1), found.int().argmax(1), n_ctx)
-
-
-EVERYWHERE = Where()
-"""All tokens of all rows."""
-
-
-def at(*positions: int | Tensor) -> Where:
-    """These positions, each the same for all rows (a number) or one of each row (`[batch]`)."""
-    for position in positions:
-        _check_position(position)
-    columns = [torch.as_tensor(position).reshape(-1) for position in positions]
-    n_rows = max(len(column) for column in columns)
-    return Where(positions=torch.stack([column.expand(n_rows) for column in columns], dim=1))
-
-
-def since(position: int | Tensor) -> Where:
-    """From this position on, the same for all rows (a number) or one of each row (`[batch]`)."""
-    _check_position(position)
-    return Where(since=torch.as_tensor(position).reshape(-1))
-
-
-def _check_position(position: int | Tensor) -> None:
-    if not isinstance(position, Tensor) and position < 0:
-        raise UserError(
-            f"Position {position} was named.",
-            "a position from 0 on",
-            "count from the first token; the last one of a row is the row's length less 1.",
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Edit(ABC):
-    """A change of the values at one hook."""
-
-    hook: Hook
-    """The site."""
-
-    where: Where = EVERYWHERE
-    """The tokens."""
-
-    @abstractmethod
-    def change(
-        self, values: Float[Tensor, "n d"], rows: Int[Tensor, " n"], positions: Int[Tensor, " n"]
-    ) -> Float[Tensor, "n d"]:
-        """What takes the place of values at these rows and positions; float32."""
-
-    def check(self, n_rows: int, width: int) -> None:
-        """Raise `UserError` if something in it is of another number of rows, or of another width."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Tensor) and len(value) not in (1, n_rows):
-                raise UserError(
-                    f"An edit with {len(value)} {field.name} was put on {n_rows} rows.",
-                    "one entry for each row, or one for all",
-                    "give as many as there are rows.",
-                )
-            if isinstance(value, Tensor) and value.ndim == 3 and value.shape[2] not in (1, width):
-                raise UserError(
-                    f"An edit with {field.name} of width {value.shape[2]} was put on {self.hook}, of width {width}.",
-                    f"vectors of width {width}",
-                    "give vectors of the place that is edited.",
-                )
-
-    def of(self, rows: Int[Tensor, " n"]) -> "Edit":
-        """The same of these rows, in this order and as often as they are named."""
-        own = {field.name: getattr(self, field.name) for field in fields(self)}
-        cut: dict[str, Any] = {name: _of(value, rows) for name, value in own.items() if isinstance(value, Tensor)}
-        return replace(self, where=self.where.of(rows), **cut)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Put(Edit):
-    """Values that take the place of what is there."""
-
-    values: Float[Tensor, "#batch #ctx d"]
-    """Of each row and token; one entry serves all."""
-
-    def change(
-        self, values: Float[Tensor, "n d"], rows: Int[Tensor, " n"], positions: Int[Tensor, " n"]
-    ) -> Float[Tensor, "n d"]:
-        return _entries(self.values, rows, positions).to(values).expand_as(values)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Add(Edit):
-    """Something added to what is there."""
-
-    directions: Float[Tensor, "#batch #ctx d"]
-    """Of each row and token; one entry serves all."""
-
-    by: Float[Tensor, "#batch #ctx"]
-    """How many times."""
-
-    def change(
-        self, values: Float[Tensor, "n d"], rows: Int[Tensor, " n"], positions: Int[Tensor, " n"]
-    ) -> Float[Tensor, "n d"]:
-        by = _entries(self.by, rows, positions).to(values)
-        return values + by[:, None] * _entries(self.directions, rows, positions).to(values)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Through(Edit):
-    """What a function makes of each value, such as the reconstruction of it."""
-
-    function: Callable[[Tensor], Tensor]
-    """`[n, d]` values in, `[n, d]` out."""
-
-    def change(
-        self, values: Float[Tensor, "n d"], rows: Int[Tensor, " n"], positions: Int[Tensor, " n"]
-    ) -> Float[Tensor, "n d"]:
-        return self.function(values)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OfLatent(Edit):
-    """Another activation of one latent in each row, all else kept, the dictionary's error too: what is added to a value
-    is the latent's direction, times how much its activation changes."""
-
-    latents: Latents
-    """Whose activation."""
-
-    number: Int[Tensor, " #batch"]
-    """Which latent of it, in each row."""
-
-    to: Float[Tensor, "#batch #ctx"]
-    """The activation that it gets, or with `times` what it is multiplied by."""
-
-    times: bool = False
-    """Whether `to` is a factor."""
-
-    def change(
-        self, values: Float[Tensor, "n d"], rows: Int[Tensor, " n"], positions: Int[Tensor, " n"]
-    ) -> Float[Tensor, "n d"]:
-        number, to = _entries(self.number, rows), _entries(self.to, rows, positions).to(values)
-        old = self.latents.activations(values, number)
-        more = (to - 1) * old if self.times else to - old
-        return values + more[:, None] * self.latents.rows(number, self.hook).to(values)
 
 
 def splice(latents: Latents, where: Where = EVERYWHERE, *, error: bool = False) -> Edits:
@@ -229,7 +40,7 @@ def splice(latents: Latents, where: Where = EVERYWHERE, *, error: bool = False) 
 def put(hook: str, values: float | Tensor, where: Where = EVERYWHERE) -> Edits:
     """Values in the place of what is there: a number for all (0 ablates the site to zero), a vector `[d]` (its mean
     ablates it to the mean), one for each row `[batch, d]`, or values of another run `[batch, ctx, d]` (a patch, or what
-    resampling drew)."""
+    `resampled` drew)."""
     whole = torch.as_tensor(values, dtype=None if isinstance(values, Tensor) else torch.float32)
     return (Put(hook=Hook(hook), where=where, values=_vectors(whole)),)
 
@@ -242,13 +53,31 @@ def add(hook: str, direction: Tensor, by: Amount = 1.0, where: Where = EVERYWHER
 def ablate(
     latents: Latents, number: int | Tensor, where: Where = EVERYWHERE, *, to: Amount = 0.0, known: Tensor | None = None
 ) -> Edits:
-    """A latent's activation set to zero or to `to` (its mean, say). `number` is a latent, or one for each row.
+    """A latent's activation set to zero or to `to`: its mean, say, or what `resampled` drew of its activations at other
+    tokens. `number` is a latent, or one for each row.
 
     Of the undisturbed model the activation may be `known`, `[batch, ctx]`: nothing is encoded then, and latents that
     read and write different sites, or several, can be ablated too. Several latents ablated one after another without
     that are each read after the edits before it.
     """
     return _of_latent(latents, number, where, to, known, times=False)
+
+
+def resampled(
+    values: Float[Tensor, "n ..."], n_tokens: int, seed: int | Sequence[int] = 0
+) -> Float[Tensor, "batch {n_tokens} ..."]:
+    """Of values at `n` tokens one for each of the first `n_tokens` tokens of a row, drawn with putting back: of a site
+    `[n, d]` for `put`, of a latent `[n]` for `ablate(to=...)`. A row draws by `seed`, all by one or each by its own;
+    what a token gets does not hang on how many follow. Raises `UserError` where there is nothing to draw from."""
+    if not len(values) or values.ndim > 2:
+        raise UserError(
+            f"Values of the shape {[*values.shape]} were given to draw from.",
+            "[n] activations or [n, d] vectors, of one token at least",
+            "flatten rows: `acts.flatten()`, or `values.flatten(0, 1)`.",
+        )
+    seeds = [seed] if isinstance(seed, int) else seed
+    drawn = [torch.randint(len(values), (n_tokens,), generator=torch.Generator().manual_seed(one)) for one in seeds]
+    return values[torch.stack(drawn).to(values.device)]
 
 
 def clamp(
@@ -270,27 +99,37 @@ def steer(latents: Latents, number: int | Tensor, by: Amount, where: Where = EVE
     return _along(latents, latents.checked(number), _amounts(by), where)
 
 
-def bound(edits: Sequence[Edit], start: int | Tensor = 0) -> dict[str, Change]:
+def bound(edits: Sequence[Edit], start: int | Tensor = 0, *, until: int | None = None) -> dict[str, Change]:
     """What a model takes, in a pass whose first position is `start` (or that of each row): by hook, the edits there in
-    their order, computed in float32."""
+    their order, computed in float32.
+
+    Edits of activations of one dictionary that follow each other are made at once, from what the latents were before
+    all of them, whatever their order: of several latents, and of one latent that is edited but once at a token.
+    `until` is how many tokens the rows have once later passes have read theirs; without it this pass is all there is,
+    and edits at a position that it does not compute are refused.
+    """
     by_hook: dict[str, list[Edit]] = {}
     for edit in edits:
         by_hook.setdefault(edit.hook, []).append(edit)
-    return {hook: _all_at(there, start) for hook, there in by_hook.items()}
+    return {hook: _all_at(there, start, until) for hook, there in by_hook.items()}
 
 
-def _all_at(edits: Sequence[Edit], start: int | Tensor) -> Change:
+def _all_at(edits: Sequence[Edit], start: int | Tensor, until: int | None) -> Change:
     def change(value: Tensor) -> Tensor:
         new, (n_rows, n) = value.clone(), value.shape[:2]
         first = torch.as_tensor(start).to(value.device).expand(n_rows)
-        for edit in edits:
-            edit.check(n_rows, value.shape[-1])
-            rows, places = edit.where.tokens(n_rows, start, n).to(value.device).nonzero(as_tuple=True)
-            made = edit.change(new[rows, places].float(), rows, places + first[rows]).to(value)
+        masks = [edit.where.tokens(n_rows, start, n, until).to(value.device) for edit in edits]
+        for edit, mask in zip(edits, masks, strict=True):
+            rows, places = mask.nonzero(as_tuple=True)
+            edit.check(n_rows, value.shape[-1], int((places + first[rows]).max()) if len(rows) else 0)
+        for together, masked in _at_once(edits, masks):
+            rows, places = torch.stack(masked).any(0).nonzero(as_tuple=True)
+            here = [mask[rows, places] for mask in masked]
+            made = _made(together, here, new[rows, places].float(), rows, places + first[rows]).to(value)
             # A norm that squares them would make something of what is no number any more.
             if not bool(torch.isfinite(made.detach().square().sum())):
                 raise UserError(
-                    f"An edit at {edit.hook} leaves values too large for {value.dtype}, or none.",
+                    f"An edit at {edits[0].hook} leaves values too large for {value.dtype}, or none.",
                     "values at which the model still computes: whose squares are finite numbers",
                     "edit by less.",
                 )
@@ -298,6 +137,44 @@ def _all_at(edits: Sequence[Edit], start: int | Tensor) -> Change:
         return new
 
     return change
+
+
+def _at_once(edits: Sequence[Edit], masks: Sequence[Tensor]) -> Iterator[tuple[list[Edit], list[Tensor]]]:
+    """The edits in their order, those together that are made from one encoding, with the tokens of each."""
+    found, masked = list[Edit](), list[Tensor]()
+    for edit, mask in zip(edits, masks, strict=True):
+        if found and not all(_apart(edit, mask, *other) for other in zip(found, masked, strict=True)):
+            yield found, masked
+            found, masked = [], []
+        found.append(edit)
+        masked.append(mask)
+    if found:
+        yield found, masked
+
+
+def _apart(edit: Edit, mask: Tensor, other: Edit, others: Tensor) -> bool:
+    """Whether two edits may be made from one encoding: both of latents of one dictionary, of another latent or at other
+    tokens."""
+    if not (isinstance(edit, OfLatent) and isinstance(other, OfLatent)):
+        return False
+    if edit.latents.dictionary is not other.latents.dictionary:
+        return False
+    same = (edit.number.cpu() == other.number.cpu())[:, None].to(mask.device)
+    return not bool((same & mask & others).any())
+
+
+def _made(edits: Sequence[Edit], here: Sequence[Tensor], values: Tensor, rows: Tensor, positions: Tensor) -> Tensor:
+    """What edits that are made at once leave of values, each of those that it is `here` about."""
+    if len(edits) == 1:
+        return edits[0].change(values, rows, positions)
+    of_latents = [edit for edit in edits if isinstance(edit, OfLatent)]
+    latents, new = of_latents[0].latents, values
+    codes = latents.dictionary.encode_sparse(values)
+    for edit, chosen in zip(of_latents, here, strict=True):
+        own = chosen.nonzero()[:, 0]
+        old = latents.of_codes(codes, edit.numbers(rows)).to(values)[own]
+        new = new.index_add(0, own, edit.added(old, rows[own], positions[own]))
+    return new
 
 
 def _of_latent(
@@ -334,16 +211,3 @@ def _vectors(values: Tensor) -> Float[Tensor, "#batch #ctx d"]:
 def _amounts(amount: Amount) -> Float[Tensor, "#batch #ctx"]:
     whole = torch.as_tensor(amount, dtype=torch.float32)
     return whole.reshape(-1, 1) if whole.ndim < 2 else whole
-
-
-def _of(part: Tensor, rows: Tensor) -> Tensor:
-    return part if len(part) == 1 else part[rows.to(part.device)]
-
-
-def _entries(part: Tensor, rows: Tensor, positions: Tensor | None = None) -> Tensor:
-    """The entries of rows, and of positions; a dimension of one entry serves all."""
-    part = part.to(rows.device)
-    rows = rows if len(part) > 1 else torch.zeros_like(rows)
-    if positions is None:
-        return part[rows]
-    return part[rows, positions if part.shape[1] > 1 else torch.zeros_like(positions)]

@@ -8,7 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparselex.base.errors import UserError
-from sparselex.causal.edits import Edit, bound
+from sparselex.causal.edits import bound
+from sparselex.causal.kinds import Edit
 from sparselex.causal.predictions import divergences, log_probabilities, losses
 from sparselex.lm.kept import Kept
 from sparselex.lm.subject import SubjectModel

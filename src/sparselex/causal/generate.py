@@ -7,8 +7,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparselex.base.errors import UserError
-from sparselex.causal.edits import Edit, bound
+from sparselex.causal.edits import bound
 from sparselex.causal.effects import check_finite
+from sparselex.causal.kinds import Edit
 from sparselex.lm.subject import SubjectModel
 
 
@@ -44,8 +45,9 @@ def generate(
     chance = [torch.Generator().manual_seed(one) for one in seeds]
     done = torch.zeros(len(tokens), dtype=torch.bool)
     past, new, start = None, tokens, 0
+    n_read = tokens.shape[1] + n_new - 1  # the last token is written and not read
     for _ in range(n_new):
-        seen = model.extend(new, past, bound(edits, start))
+        seen = model.extend(new, past, bound(edits, start, until=n_read))
         chosen = _next(model.predict(seen.last[:, -1]).float().cpu(), temperature, top_p, chance)
         chosen = torch.where(done, tokens[:, -1], chosen)
         done |= torch.isin(chosen, torch.tensor([*stop], dtype=chosen.dtype))

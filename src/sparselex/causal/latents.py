@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook, Sites
+from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.lm.families import SITES
 from sparselex.lm.subject import Readable
@@ -76,8 +77,9 @@ class Latents:
             raise UserError(
                 f"A dictionary that reads {'+'.join(self.read)} and writes {'+'.join(self.written)} was to be {what} "
                 "on the way.",
-                "an autoencoder of one site, or activations of the undisturbed model",
-                "give `known` activations, encoded from what the model gives there.",
+                "an autoencoder of one site, which is read where it is written: what others read is elsewhere, or "
+                "not all there yet",
+                "edit by activations of the undisturbed model: `text=` in `run.edits`, `known=` in `causal.edits`.",
             )
 
     def checked(self, number: int | Tensor) -> Int[Tensor, " batch"]:
@@ -99,6 +101,9 @@ class Latents:
 
     def activations(self, values: Float[Tensor, "n d_in"], number: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The activation of one latent in each row, of what is read there."""
-        codes = self.dictionary.encode_sparse(values)
+        return self.of_codes(self.dictionary.encode_sparse(values), number).to(values)
+
+    def of_codes(self, codes: Codes, number: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """The activation of one latent in each row of codes."""
         wanted = codes.indices == number.to(codes.indices.device)[codes.rows]
-        return values.new_zeros(len(values)).index_add(0, codes.rows[wanted], codes.values[wanted].to(values))
+        return codes.values.new_zeros(len(codes)).index_add(0, codes.rows[wanted], codes.values[wanted])

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparselex.causal.edits import Edit, bound
+from sparselex.causal.edits import bound
+from sparselex.causal.kinds import Edit
 from sparselex.lm.kept import Kept
 from sparselex.lm.subject import SubjectModel
 

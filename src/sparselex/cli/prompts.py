@@ -5,22 +5,26 @@ from rich.text import Text
 from sparselex.base.formats import plain
 from sparselex.cli.tables import console_of
 from sparselex.cli.wide import WideTable
-from sparselex.recipes.prompts import Ablated, Changed, Steered
+from sparselex.recipes.prompt_records import Ablated, Changed, Steered
 
 
 def print_ablated(found: Ablated) -> None:
     """Print a line for each token of the prompt, and what the model predicts next with and without the latent."""
+    is_zero = not any(token.to for token in found.tokens)
     table = WideTable(
-        f"without latent {found.latent}; KL and loss are of the token that comes next, nats",
-        ("token", "activation", "KL", "loss rises by", "changes most"),
+        f"{'without' if is_zero else 'another activation of'} latent {found.latent}; KL and loss are of the token that "
+        "comes next, nats",
+        ("token", "activation", *([] if is_zero else ["becomes"]), "KL", "loss rises by", "changes most"),
     )
     for token in found.tokens:
         rise = "" if token.loss is None else f"{token.loss:+.3g}"
         changed = _said(token.changed[0]) if token.kl > 0 and token.changed else ""
-        table.add_row(f"{token.position} {token.text!r}", f"{token.activation:.3g}", f"{token.kl:.3g}", rise, changed)
+        becomes = [] if is_zero else [f"{token.to:.3g}"]
+        said = (f"{token.activation:.3g}", *becomes, f"{token.kl:.3g}", rise, changed)
+        table.add_row(f"{token.position} {token.text!r}", *said)
     console = console_of()
     console.print(table)
-    if not any(token.activation for token in found.tokens):
+    if not any(token.activation or token.to for token in found.tokens):
         console.print(Text(f"latent {found.latent} is active at none of these tokens: nothing was taken away."))
     last = found.tokens[-1]
     if last.kl > 0:

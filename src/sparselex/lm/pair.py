@@ -7,7 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sparselex.base.bos import Bos
 from sparselex.base.errors import UserError
+from sparselex.lm.rows import row_of
 from sparselex.lm.subject import HookPoint, Place, SubjectModel, side_by_side
 
 
@@ -48,6 +50,10 @@ class ModelPair:
     def places(self, hooks: Sequence[str]) -> list[Place]:
         """Of each hook the first model's site, then the second's."""
         return side_by_side((self.first, self.second), hooks)
+
+    def tokens(self, text: str, *, bos: Bos = "auto") -> Int[Tensor, "1 ctx"]:
+        """A text as a row of a corpus, as `Readable.tokens` says."""
+        return row_of(text, self.tokenizer, self.n_ctx, self.name, bos)
 
     def read(self, tokens: Int[Tensor, "batch ctx"], hooks: Sequence[str]) -> dict[str, Float[Tensor, "batch ctx _"]]:
         """Values at each hook, the first model's before the second's."""

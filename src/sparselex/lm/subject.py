@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sparselex.base.bos import Bos
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook
 from sparselex.lm.kept import Kept, Past
@@ -162,6 +163,15 @@ class Readable(Protocol):
 
     def places(self, hooks: Sequence[str]) -> list[Place]:
         """The single sites of these hooks, in the order in which their values stand side by side."""
+        ...
+
+    def tokens(self, text: str, *, bos: Bos = "auto") -> Int[Tensor, "1 ctx"]:
+        """A text as a row of a corpus whose `CorpusConfig.bos` is the same: BOS first where the tokenizer itself begins
+        a text with it (`auto`), where it has one (`always`), or `never`. Names of special tokens in it are ordinary
+        text.
+
+        Raises `UserError` for a text without tokens, and for one longer than the model reads.
+        """
         ...
 
     def read(self, tokens: Int[Tensor, "batch ctx"], hooks: Sequence[str]) -> dict[str, Float[Tensor, "batch ctx _"]]:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from sparselex.base.bos import Bos
 from sparselex.base.bounds import RowTokens, Seed, Tokens
 from sparselex.base.config import Config
 from sparselex.base.runs import RunName
@@ -171,7 +172,7 @@ class Reads(Config):
     n_ctx: Annotated[RowTokens, Option("--context")] = 128
     """Tokens in a row of the corpus."""
 
-    bos: Literal["auto", "always", "never"] = "auto"
+    bos: Bos = "auto"
     """Whether every row begins with the tokenizer's token for that: auto where the tokenizer itself begins a text with
     it, always, or never."""
 

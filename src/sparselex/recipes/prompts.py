@@ -8,164 +8,21 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import Field
 from torch import Tensor
 
-from sparselex.base.config import Config
-from sparselex.base.errors import UserError, a
-from sparselex.base.formats import plain
+from sparselex.base.bos import Bos, bos_of
+from sparselex.base.errors import UserError
 from sparselex.causal import edits
-from sparselex.causal.edits import Amount, Edits, Where, since
+from sparselex.causal.edits import Edits
 from sparselex.causal.effects import check_finite, effects
 from sparselex.causal.generate import generate
 from sparselex.causal.latents import Latents
 from sparselex.causal.predictions import divergences, log_probabilities
 from sparselex.causal.variants import variants
+from sparselex.causal.where import Where, since
 from sparselex.lm.subject import SubjectModel
-
-
-class EditsOf:
-    """Edits of one dictionary's latents, at all tokens of a text but BOS unless it is said where."""
-
-    def __init__(self, latents: Latents, where: Where):
-        self.latents, self._where = latents, where
-
-    def ablate(self, latent: int | Tensor, where: Where | None = None, *, to: Amount = 0.0) -> Edits:
-        """Its activation set to zero or to `to`, as `causal.edits.ablate`."""
-        return edits.ablate(self.latents, latent, where or self._where, to=to)
-
-    def clamp(self, latent: int | Tensor, to: Amount, where: Where | None = None) -> Edits:
-        """Its activation set to `to` whether it is active or not, as `causal.edits.clamp`."""
-        return edits.clamp(self.latents, latent, to, where or self._where)
-
-    def scale(self, latent: int | Tensor, by: Amount, where: Where | None = None) -> Edits:
-        """Its activation multiplied by `by`, as `causal.edits.scale`."""
-        return edits.scale(self.latents, latent, by, where or self._where)
-
-    def steer(self, latent: int | Tensor, by: Amount, where: Where | None = None) -> Edits:
-        """Its direction added, as by `by` more of its activation, as `causal.edits.steer`."""
-        return edits.steer(self.latents, latent, by, where or self._where)
-
-    def splice(self, where: Where | None = None, *, error: bool = False) -> Edits:
-        """The dictionary's reconstruction, as `causal.edits.splice`."""
-        return edits.splice(self.latents, where or self._where, error=error)
-
-
-class Active(Config):
-    """A latent at a token."""
-
-    latent: int
-    """Its number."""
-
-    activation: float
-    """How active it is there."""
-
-
-class TokenLatents(Config):
-    """One token of a text."""
-
-    position: int
-    """Counted from 0, the first token (BOS, where there is one)."""
-
-    token: int
-    """Its id."""
-
-    text: str
-    """What it stands for."""
-
-    latents: list[Active]
-    """The latents that are most active there, most active first."""
-
-    n_active: int
-    """How many are active in all."""
-
-    counted: bool
-    """Whether a dictionary is shown such a token: not BOS, and none whose norm is far from all others (an attention
-    sink, as the first token of a text often is)."""
-
-
-class TextLatents(Config):
-    """The latents of a text; printed, a line for each token."""
-
-    tokens: list[TokenLatents]
-    """Token by token."""
-
-    def __str__(self) -> str:
-        width = max((len(repr(token.text)) for token in self.tokens), default=0)
-        return "\n".join(
-            f"{token.position:>4} {plain(repr(token.text)):<{width}}  "
-            + (f"{token.n_active:>4} active  " if token.counted else "left out, as in training")
-            + "  ".join(f"{one.latent}: {one.activation:.3g}" for one in token.latents)
-            for token in self.tokens
-        )
-
-
-class Changed(Config):
-    """A token whose probability an edit changes."""
-
-    token: int
-    """Its id."""
-
-    text: str
-    """What it stands for."""
-
-    before: float
-    """Its probability without the edit."""
-
-    after: float
-    """And with it."""
-
-
-class AblatedToken(Config):
-    """What an ablation does at one token of a prompt."""
-
-    position: int
-    """Counted from 0, the first token (BOS, where there is one)."""
-
-    text: str
-    """What the token stands for."""
-
-    activation: float
-    """The latent's activation there, which is what the ablation takes away; 0 where nothing is, because a dictionary is
-    shown no such token."""
-
-    kl: float = Field(ge=0)
-    """KL divergence of the model's next prediction without the latent from that with it, nats."""
-
-    loss: float | None
-    """How much the cross-entropy of the token that comes next rises, nats; None at the last token."""
-
-    changed: list[Changed]
-    """The next tokens whose probabilities change most."""
-
-
-class Ablated(Config):
-    """What a model does without a latent, on one prompt."""
-
-    latent: int
-    """Its number."""
-
-    tokens: list[AblatedToken]
-    """Token by token."""
-
-
-class Steered(Config):
-    """What a model writes plain and steered."""
-
-    prompt: str
-    """What it goes on from."""
-
-    plain: str
-    """What it writes by itself."""
-
-    steered: str
-    """What it writes when it is steered, by the same chance."""
-
-    by: list[float]
-    """What was added to each latent's activation, or how many times each direction was."""
-
-    kl: float
-    """Mean KL divergence of the predictions at the prompt's tokens that are steered from those without it, nats."""
+from sparselex.recipes.edits_of import EditsOf, Usual
+from sparselex.recipes.prompt_records import Ablated, AblatedToken, Active, Changed, Steered, TextLatents, TokenLatents
 
 
 class Prompts:
@@ -180,31 +37,20 @@ class Prompts:
         self,
         model: SubjectModel,
         latents: Latents,
-        bos_id: int | None,
+        bos: Bos,
         within: Callable[[Float[Tensor, "n d_in"]], Bool[Tensor, " n"]],
+        others: Callable[[int], Float[Tensor, " n"]],
     ):
-        """`bos_id` is what a row begins with, None for nothing; `within` says of values whether they are of a size that
-        the dictionary is shown."""
-        self.model, self.latents, self.bos_id, self._within = model, latents, bos_id, within
-        self.where: Where = since(0 if bos_id is None else 1)
-        self.edits = EditsOf(latents, self.where)
+        """`bos` is the rule by which a row begins with the BOS; `within` says of values whether they are of a size that
+        the dictionary is shown, `others` gives a latent's activations at the counted tokens of the training split."""
+        self.model, self.latents, self.bos, self._within = model, latents, bos, within
+        self.where: Where = since(0 if bos_of(model.tokenizer, bos) is None else 1)
+        self.edits = EditsOf(latents, self.where, model.n_ctx, lambda text: self._read(self.tokens(text)), others)
 
     def tokens(self, text: str) -> Int[Tensor, "1 ctx"]:
         """A text as a row of a corpus, BOS first where rows have one. Raises `UserError` for a text without tokens, and
         for one longer than the model reads."""
-        if not isinstance(text, str):
-            raise UserError(f"{a(type(text).__name__)} was given.".capitalize(), "a text", "give one text at a time.")
-        ids = self.model.tokenizer.encode_batch([text])[0]
-        if not ids:
-            raise UserError("The prompt has no tokens.", "a text", "write something.")
-        row = [*([] if self.bos_id is None else [self.bos_id]), *ids]
-        if len(row) > self.model.n_ctx:
-            raise UserError(
-                f"The prompt has {len(row)} tokens.",
-                f"at most {self.model.n_ctx}, which is what {self.model.name} reads",
-                "shorten it.",
-            )
-        return torch.tensor([row])
+        return self.model.tokens(text, bos=self.bos)
 
     def top(self, text: str, n: int = 5) -> TextLatents:
         """The latents of a text, the `n` most active of each token. Raises `UserError` like `tokens`."""
@@ -240,15 +86,18 @@ class Prompts:
         norms = self.model.read(row, [self.latents.hook])[self.latents.hook][0].float().norm(dim=-1)
         return float(norms[counted].mean() if bool(counted.any()) else norms.mean())
 
-    def ablated(self, text: str, latent: int, *, n_shown: int = 5) -> Ablated:
-        """What the model predicts without a latent, whose activation is taken away at every token that is counted.
-        Raises `UserError` like `tokens`, and for a latent that does not exist."""
+    def ablated(self, text: str, latent: int, *, to: float | Usual = 0.0, seed: int = 0, n_shown: int = 5) -> Ablated:
+        """What the model predicts without a latent, whose activation is set to 0, or to something else as
+        `EditsOf.ablate` says, at every token that is counted. Raises `UserError` like `tokens` and `EditsOf.amount`,
+        and for a latent that does not exist."""
         row, number = self.tokens(text), int(self.latents.checked(latent))
         values, counted = self._read(row)
         with torch.no_grad():
             acts = self.latents.activations(values, torch.full((len(values),), number))[None] * counted
+        amount = torch.as_tensor(self.edits.amount(number, to, seed), dtype=torch.float32).reshape(1, -1)
+        after = amount[:, : acts.shape[1]].to(acts) * counted
         kept = self.model.keep(row, self.latents.earliest)
-        made = edits.ablate(self.latents, number, self.where.within(counted), known=acts)
+        made = edits.ablate(self.latents, number, self.where.within(counted), to=after, known=acts)
         found = effects(self.model, kept, made, n_shown=n_shown)
         return Ablated(
             latent=number,
@@ -257,6 +106,7 @@ class Prompts:
                     position=position,
                     text=self._text(token),
                     activation=float(acts[0, position]),
+                    to=float(after[0, position]),
                     kl=float(found.divergence[position]),
                     loss=float(found.loss[position]) if position < len(found.loss) else None,
                     changed=[

@@ -30,13 +30,14 @@ from sparselex.features.index import FeatureIndex
 from sparselex.lm.load import float64_device, load_model
 from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import Readable, SubjectModel
+from sparselex.recipes.edits_of import EditsOf
 from sparselex.recipes.folder import TICKETS, RunFolder, stage_cards
-from sparselex.recipes.prompts import EditsOf, Prompts, TextLatents
+from sparselex.recipes.prompt_records import TextLatents
+from sparselex.recipes.prompts import Prompts
 from sparselex.recipes.stage import Stage
 from sparselex.text.build import build_corpus, text_of
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.identity import text_id, text_stamp
-from sparselex.text.layouts import bos_of
 from sparselex.text.sources import load_documents
 
 BLOCK_TOKENS = 131_072
@@ -182,15 +183,26 @@ class Run(RunFolder):
                 "name another run: a text is put to one model.",
             )
         latents = Latents.of(self.dictionary, self.model, self.sites)
-        bos_id = bos_of(self.model.tokenizer, self.config.text)
-        return Prompts(self.model, latents, bos_id, self._within)
+        return Prompts(self.model, latents, self.config.text.bos, self._within, self._activations)
 
     def _within(self, values: Float[Tensor, "n d_in"]) -> Bool[Tensor, " n"]:
         """Whether the norms of what is read are near those of other tokens, by the run's mask."""
-        places = self.reader.places
+        places = self.model.places(self.sites.hooks)
         norms = torch.stack([values[:, place.columns].norm(dim=-1) for place in places], dim=-1)
-        medians = self.reader.median_norms[: len(places)]
-        return torch.from_numpy(within_norm(norms, medians, self.sites.mask))
+        # As they were when the dictionary was trained; to measure them again takes a pass over thousands of tokens.
+        noted = self.manifest("dictionary").notes.get("median_norms")
+        medians = self.reader.median_norms if noted is None else torch.tensor(noted)
+        return torch.from_numpy(within_norm(norms, medians[: len(places)], self.sites.mask))
+
+    def _activations(self, latent: int) -> Float[Tensor, " n"]:
+        """Activations of a latent at the counted tokens of the training split, those where it is active first. Raises
+        `UserError` where there is no index."""
+        self.manifest("index")  # missing, it says which command makes it
+        index = self.index
+        values = index.split_column(latent, "train")[1]
+        found = torch.zeros(index.n_tokens["train"])
+        found[: len(values)] = torch.tensor(values)
+        return found
 
     @property
     def edits(self) -> EditsOf:

@@ -48,8 +48,8 @@ def _example(view: ExampleView, words: str = "", feature: str = "") -> str:
     )
 
 
-_DIGITS = "01123456789"
-"""Digit of each level of heat: activations in ten steps, as labels are made from and judged by; 0 is silence alone."""
+_DIGITS = "01234567899"
+"""Digit of each level of heat: steps of a tenth of the largest activation, the two uppermost as one; 0 is silence alone."""
 
 
 def _span(span: Span) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sparselex.base.artifacts import MANIFEST, open_artifact
+from sparselex.base.bos import bos_of
 from sparselex.base.errors import UserError
 from sparselex.base.files import fingerprint, write_json
 from sparselex.base.staging import finished, stage
@@ -15,7 +16,7 @@ from sparselex.text.config import CorpusConfig
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.division import division
 from sparselex.text.documents import Document, Documents, Skipped
-from sparselex.text.layouts import LAYOUTS, Layout, RowFiles, bos_of, join
+from sparselex.text.layouts import LAYOUTS, Layout, RowFiles, join
 from sparselex.text.mixture import Mixture
 from sparselex.text.records import ALTERED, Left
 from sparselex.text.roles import Spans, role_table
@@ -73,7 +74,7 @@ def _inputs(tokenizer: Tokenizer, text_id: str) -> dict[str, str]:
 
 
 def _write(documents: Documents | Mixture, tokenizer: Tokenizer, config: CorpusConfig, folder: Path) -> dict[str, Any]:
-    bos_id = bos_of(tokenizer, config)
+    bos_id = bos_of(tokenizer, config.bos)
     with contextlib.ExitStack() as stack:
         opened = {split: RowFiles(folder, split, tokenizer, config.n_ctx, bos_id) for split in SPLITS}
         for rows in opened.values():

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from sparselex.base.bos import Bos
 from sparselex.base.bounds import RowTokens, Seed, Tokens
 from sparselex.base.config import Config
 
@@ -46,7 +47,7 @@ class CorpusConfig(Config):
     n_ctx: RowTokens = 128
     """Tokens in a row, BOS included where there is one."""
 
-    bos: Literal["auto", "always", "never"] = "auto"
+    bos: Bos = "auto"
     """Whether every row begins with the tokenizer's BOS: `auto` where the tokenizer itself begins a text with it,
     `always` where it has one, or `never`."""
 

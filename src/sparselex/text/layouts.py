@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparselex.base.errors import UserError
-from sparselex.text.config import CorpusConfig
 from sparselex.text.documents import Document
 from sparselex.text.roles import Spans, token_spans
 from sparselex.text.splits import Split
@@ -17,12 +16,6 @@ from sparselex.text.tokenizer import Tokenizer
 
 Ids = NDArray[np.unsignedinteger[Any]]
 """Token ids of one document."""
-
-
-def bos_of(tokenizer: Tokenizer, config: CorpusConfig) -> int | None:
-    """The token with which every row of a corpus begins; None where rows begin with text."""
-    is_wanted = {"auto": tokenizer.adds_bos, "always": True, "never": False}[config.bos]
-    return tokenizer.bos_id if is_wanted else None
 
 
 class RowFiles:

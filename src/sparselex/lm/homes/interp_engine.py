@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sparselex.base.bos import Bos
 from sparselex.base.errors import UserError, a
 from sparselex.base.files import checksum
 from sparselex.base.sites import Hook
@@ -26,6 +27,7 @@ from sparselex.lm.families import SITES
 from sparselex.lm.homes.transformers import TransformersModel, bytes_per_token
 from sparselex.lm.hookpoints import Location, of_head
 from sparselex.lm.kept import Kept, Past
+from sparselex.lm.rows import row_of
 from sparselex.lm.subject import Edit, Extended, HookPoint, Pass, Place, Readout, Writes, side_by_side
 from sparselex.lm.tokenizer import ModelTokenizer
 from sparselex.lm.widths import Widths, check_ids
@@ -97,6 +99,10 @@ class EngineModel:
     def n_heads(self, hook: Hook) -> int:
         """Heads of such a site, as the engine counts them."""
         return int(self.engine.n_heads if hook.site in ("attn.hook_q", "attn.hook_z") else self.engine.n_kv_heads)
+
+    def tokens(self, text: str, *, bos: Bos = "auto") -> Int[Tensor, "1 ctx"]:
+        """A text as a row of a corpus, as `Readable.tokens` says."""
+        return row_of(text, self.tokenizer, self.n_ctx, self.name, bos)
 
     def read(self, tokens: Int[Tensor, "batch ctx"], hooks: Sequence[str]) -> dict[str, Float[Tensor, "batch ctx _"]]:
         """Values at each hook, the rows in the order of `tokens`."""

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sparselex.base.bos import Bos
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook
 from sparselex.lm.config import ModelConfig
@@ -19,6 +20,7 @@ from sparselex.lm.homes.passes import Passes
 from sparselex.lm.hookpoints import Location, family_of, locate, names, of_head
 from sparselex.lm.kept import Kept, Past
 from sparselex.lm.norms import linear
+from sparselex.lm.rows import row_of
 from sparselex.lm.subject import Edit, Extended, HookPoint, Pass, Place, Readout, Writes, side_by_side
 from sparselex.lm.tokenizer import ModelTokenizer
 from sparselex.lm.widths import Widths
@@ -90,6 +92,10 @@ class TransformersModel:
         if hook.site in ("attn.hook_k", "attn.hook_v"):
             return self.width(hook) // self.per_head(f"blocks.{hook.layer}.attn.hook_q")[1]
         return int(self.hf.config.get_text_config().num_attention_heads)
+
+    def tokens(self, text: str, *, bos: Bos = "auto") -> Int[Tensor, "1 ctx"]:
+        """A text as a row of a corpus, as `Readable.tokens` says."""
+        return row_of(text, self.tokenizer, self.n_ctx, self.name, bos)
 
     def read(self, tokens: Int[Tensor, "batch ctx"], hooks: Sequence[str]) -> dict[str, Float[Tensor, "batch ctx _"]]:
         """Values at each hook, without gradients, by a pass that stops after the deepest of them."""
