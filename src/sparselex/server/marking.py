@@ -49,7 +49,7 @@ def _example(view: ExampleView, words: str = "", feature: str = "") -> str:
 
 
 _DIGITS = "01234567899"
-"""Digit of each level of heat: steps of a tenth of the largest activation, the two uppermost as one; 0 is silence alone."""
+"""Digit of each level of heat: steps of a tenth of the largest activation, the upper two as one; 0 is silence alone."""
 
 
 def _span(span: Span) -> str:
