@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 import shutil
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
@@ -265,6 +266,70 @@ def test_effects_stand_on_the_page_and_in_the_list(workspace, small_index, tmp_p
     assert client.get(f"/runs/twin/features/{unmeasured}.json").json()["effects"] is None
     run.do("index", n_top=3, replace=True)
     assert client.get("/runs/main/features.json").json()["has_effects"] is False
+
+
+def test_a_place_shows_all_the_text_around_it(client, small_index):
+    """All of the row that is of the document, and the whole document, token by token as the corpus has them."""
+    latent = int(small_index.table["n_active"].argmax())
+    corpus = small_index.corpus
+    position = small_index.record(latent).top[0].position
+    row, column = divmod(position, corpus.n_ctx)
+    owner = corpus.documents[row, column]
+    for whole, mask in (("row", corpus.documents[row] == owner), ("document", corpus.documents[:] == owner)):
+        tokens = (corpus.tokens[row] if whole == "row" else corpus.tokens[:])[mask].tolist()
+        page = client.get(f"/runs/main/features/{latent}/at/{position}.json", params={"whole": whole}).json()
+        active = dict(zip(*(column.tolist() for column in small_index.column(latent)), strict=True))
+        positions = np.flatnonzero((corpus.documents[:] == owner).reshape(-1))
+        inside = (positions if whole == "document" else positions[positions // corpus.n_ctx == row]).tolist()
+        assert len(inside) == len(tokens)
+        assert "".join(span["text"] for span in page["example"]["spans"]).count("\ufffd") == 0
+        assert len([p for p in inside if p in active]) >= page["n_active"] > 0
+        assert sum(span["peak"] for span in page["example"]["spans"]) == 1
+        assert page["example"]["value"] == pytest.approx(active[position])
+        cut = page["example"]["cut_before"] or page["example"]["cut_after"]
+        assert cut == (whole == "row" and bool((np.delete(corpus.documents[:], row, 0) == owner).any()))
+    html = client.get(f"/runs/main/features/{latent}").text
+    assert f'href="/runs/main/features/{latent}/at/{position}"' in html
+    assert client.get(f"/runs/main/features/{latent}/at/{10**9}").status_code == 404
+    assert client.get(f"/runs/main/features/{10**6}/at/3").status_code == 404
+    assert client.get(f"/runs/main/features/{latent}/at/-1").status_code == 400
+
+
+def test_examples_are_chosen_by_the_reader(client, small_index):
+    latent = int(small_index.table["n_active"].argmax())
+    get = lambda **options: client.get(f"/runs/main/features/{latent}.json", params=options).json()
+    first, again, other = get(seed=1)["random"], get(seed=1)["random"], get(seed=2)["random"]
+    assert first == again != other and len(first) == 12
+    tokens, acts = np.asarray(small_index.corpus.tokens).reshape(-1), small_index.split_column(latent, "train")
+    word = small_index.corpus.vocabulary.text(int(tokens[acts[0][0]])).strip().upper()
+    page = get(token=word)
+    among = [word.lower() in small_index.corpus.vocabulary.text(int(tokens[p])).lower() for p in acts[0]]
+    assert page["n_containing"] == sum(among) and page["containing"]
+    best = max(abs(float(value)) for value, chosen in zip(acts[1], among, strict=True) if chosen)
+    assert abs(page["containing"][0]["value"]) == pytest.approx(best)
+    assert get(token="no such token")["containing"] == [] == get()["containing"]
+    assert client.get(f"/runs/main/features/{latent}", params={"token": "x" * 200}).status_code == 400
+
+
+@pytest.mark.slow
+def test_text_opens_in_place_digits_are_shown_and_bars_lead_to_their_range(browser, address, small_index):
+    latent = int(small_index.table["n_active"].argmax())
+    page = browser.new_page()
+    page.goto(f"{address}/runs/main/features/{latent}")
+    link = page.locator(".evidence a.whole-text").first
+    before = page.locator(".evidence .tokens").first.inner_text()
+    link.click()
+    page.wait_for_selector(".evidence li.opened")
+    assert len(page.locator(".evidence .tokens").first.inner_text()) >= len(before)
+    page.keyboard.press("q")
+    assert page.locator("#digits").get_attribute("aria-pressed") == "true"
+    digit = page.evaluate("getComputedStyle(document.querySelector('.evidence .peak'), '::before').content")
+    assert digit.strip('"') in list("0123456789")
+    page.reload()
+    assert page.locator("#digits").get_attribute("aria-pressed") == "true"
+    page.locator("#histogram rect.leads").last.click()
+    assert page.locator("details.interval[open]").count() == 1
+    page.close()
 
 
 def test_search_sort_and_pages(client, small_index):
