@@ -20,7 +20,7 @@ def model():
 @pytest.mark.parametrize("at_once", [1, 5, 100])
 def test_losses_and_divergences_equal_those_of_whole_logits(model, monkeypatch, at_once):
     """However few tokens have their logits at a time."""
-    monkeypatch.setattr(predictions, "_LOGITS", at_once * model.n_vocab)
+    monkeypatch.setattr(predictions, "AT_ONCE", at_once * model.n_vocab)
     targets = TOKENS[:, 1:].flatten()
     there = {"zero": torch.zeros_like, "half": lambda x: x / 2}
     last = {name: model.last(TOKENS, {HOOK: way})[:, :-1].flatten(0, 1) for name, way in there.items()}

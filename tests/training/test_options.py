@@ -122,6 +122,8 @@ REFUSED = {"archetypal": {"d_out": {"d_out": 32}, "skip": {"skip": True, "d_out"
 NOT_HERE = {
     "dictionary": "a configuration of its own, above",
     "checkpoint_tokens": "how much is done again after a kill: the bytes are the same, see below",
+    "finish": "trained on rows of a model, in test_finish",
+    "finish_share": "likewise",
     "device": "where it is computed: a machine without a GPU has one",
 }
 

@@ -194,15 +194,20 @@ def test_what_cannot_be_divided_is_refused(root):
     assert "193 latents cannot be divided evenly" in odd
 
 
+FINISH = ("--finish", "kl", "--finish-share", "0.5")
+
+
 @pytest.mark.slow
-def test_the_command_line_under_torchrun(tmp_path):
-    """A live run whose model is read by both processes, each its share of every block, equals the run of one."""
+@pytest.mark.parametrize(("options", "divided"), [((), ()), (FINISH, ()), (FINISH, ("--divide-latents", "2"))])
+def test_the_command_line_under_torchrun(tmp_path, options, divided):
+    """A live run whose model is read by both processes, each its share of every block, equals the run of one; in a
+    finish each runs its rows, or both the same."""
     text = write_documents(tmp_path / "text")
     for name in ("one", "two"):
         run = Run.create(Workspace.create(tmp_path / name), "main", small_config(text))
         assert run.corpus.n_rows
         run.keep()
-    arguments = ["train", "--expansion", "0.5", "--k", "8", "--tokens", "20000", "--selection", "float32"]
+    arguments = ["--expansion", "0.5", "--k", "8", "--tokens", "20000", "--selection", "float32", *options]
     command = {
         "one": ["-m", "sparselex"],
         "two": [
@@ -218,7 +223,7 @@ def test_the_command_line_under_torchrun(tmp_path):
     }
     for name, start in command.items():
         done = subprocess.run(
-            [sys.executable, *start, *arguments[:1], str(tmp_path / name), *arguments[1:]],
+            [sys.executable, *start, "train", str(tmp_path / name), *arguments, *(divided if name == "two" else ())],
             capture_output=True,
             text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"},

@@ -31,12 +31,12 @@ _PASS_BYTES = 2**30
 """Memory that a forward pass may have in use."""
 
 
-def rows_at_once(model: Readable, n_ctx: int) -> int:
+def rows_at_once(model: Readable, n_ctx: int, *, blocks: int = 1) -> int:
     """Rows in a forward pass where nobody says how many: those that a gibibyte holds, or a quarter of what memory is
-    free where that is less; 32 at most."""
+    free where that is less; 32 at most. For gradients what `blocks` blocks computed is held at a time."""
     free = free_memory() if model.device.type == "cpu" else None
     room = _PASS_BYTES if free is None else min(_PASS_BYTES, free // 4)
-    return max(1, min(_MOST_ROWS, room // (model.bytes_per_token * n_ctx)))
+    return max(1, min(_MOST_ROWS, room // (model.bytes_per_token * n_ctx * blocks)))
 
 
 class Reader:

@@ -31,6 +31,9 @@ Drawn = Annotated[int, Field(gt=0, le=100)]
 Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """A weight or a rate."""
 
+LastShare = Annotated[float, Field(gt=0, lt=1)]
+"""A part of a whole behind another part of it: neither all nor nothing."""
+
 Expansion = Annotated[float, Field(gt=0, le=2**20)]
 """Latents for each dimension that is read."""
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sparselex.lm.subject import SubjectModel
 
-_LOGITS = 2**24
+AT_ONCE = 2**24
 """Logits that are held at a time, 64 MiB in float32: of a vocabulary of fifty thousand those of some hundred tokens."""
 
 
@@ -40,8 +40,8 @@ def compared(
     loss = torch.empty(n, device=device)
     found = {name: Predicted(torch.empty(n, device=device), torch.empty(n, device=device)) for name in others}
     targets = targets.to(device)
-    for start in range(0, n, max(1, _LOGITS // model.n_vocab)):
-        here = slice(start, start + max(1, _LOGITS // model.n_vocab))
+    for start in range(0, n, max(1, AT_ONCE // model.n_vocab)):
+        here = slice(start, start + max(1, AT_ONCE // model.n_vocab))
         p = log_probabilities(model.predict(reference[here]))
         loss[here] = losses(p, targets[here])
         for name, last in others.items():

@@ -117,6 +117,14 @@ class EncoderDictionary(TrainableDictionary):
     def training_tokens(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_in"]:
         return normalised(x, self.config.token_norm).x
 
+    def raw_reconstruction(
+        self, x_hat: Float[Tensor, "n d_out"], x: Float[Tensor, "n d_in"]
+    ) -> Float[Tensor, "n d_out"]:
+        if self.config.token_norm == "none":
+            return x_hat
+        token = normalised(x, self.config.token_norm)
+        return x_hat * token.size + token.shift
+
     def pre_acts(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         """`(x - centre) @ W_enc + b_enc`; of a token that is normalised already."""
         bias = self.b_enc - self.centre @ self.W_enc if self.is_autoencoder else self.b_enc

@@ -38,6 +38,10 @@ class TrainableDictionary(Dictionary):
     """The dimension along which each tensor is divided when processes share the latents, a list of tensors under its
     own name; empty where they cannot."""
 
+    pressure: float = 1.0
+    """What a type multiplies the coefficient of its sparsity by, where it has one: training moves it when L0 is to
+    stay where it is. A type that aims at a number of latents needs none."""
+
     ranks: Ranks = ALONE
     """The processes that train this dictionary together. Those that share the latents each make their own: `d_sae` is
     their number here, and `config.d_sae` that of all."""
@@ -55,6 +59,12 @@ class TrainableDictionary(Dictionary):
     def training_tokens(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_in"]:
         """Raw tokens as training reads and, in an autoencoder, reconstructs them, before they are scaled."""
         return x
+
+    def raw_reconstruction(
+        self, x_hat: Float[Tensor, "n d_out"], x: Float[Tensor, "n d_in"]
+    ) -> Float[Tensor, "n d_out"]:
+        """What `x_hat`, a reconstruction of `training_tokens(x)` whose scale was taken out again, is in raw values."""
+        return x_hat
 
     @property
     def parts_in(self) -> tuple[int, ...]:

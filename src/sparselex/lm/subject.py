@@ -204,10 +204,10 @@ class SubjectModel(Readable, Protocol):
         ...
 
     def last(
-        self, tokens: Int[Tensor, "batch ctx"] | Kept, edits: Mapping[str, Edit] | None = None
+        self, tokens: Int[Tensor, "batch ctx"] | Kept, edits: Mapping[str, Edit] | None = None, *, grad: bool = False
     ) -> Float[Tensor, "batch ctx d_last"]:
-        """What the unembedding reads, with these edits made on the way and without gradients: the logits of tokens of
-        one's choice follow by `predict`. Raises `UserError` like `run`."""
+        """What the unembedding reads, with these edits made on the way: the logits of tokens of one's choice follow by
+        `predict`. With `grad`, gradients flow back through it into the edits. Raises `UserError` like `run`."""
         ...
 
     def keep(self, tokens: Int[Tensor, "batch ctx"], hook: str, *, positions: bool = True) -> Kept:
@@ -223,8 +223,8 @@ class SubjectModel(Readable, Protocol):
         `UserError` like `run`."""
         ...
 
-    def predict(self, last: Float[Tensor, "n d_last"]) -> Float[Tensor, "n n_vocab"]:
-        """The logits of what `last` gave."""
+    def predict(self, last: Float[Tensor, "n d_last"], *, grad: bool = False) -> Float[Tensor, "n n_vocab"]:
+        """The logits of what `last` gave; gradients flow back into it with `grad`."""
         ...
 
     def writes(self, hook: str) -> Writes:

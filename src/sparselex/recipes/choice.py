@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from sparselex.base.bounds import Amount, Count, Expansion, Seed, Tokens
+from sparselex.base.bounds import Amount, Count, Expansion, LastShare, Seed, Tokens
 from sparselex.base.config import Config
-from sparselex.dictionaries.kinds import Frozen, Kind, SelectionDtype
+from sparselex.dictionaries.kinds import Finish, Frozen, Kind, SelectionDtype
 from sparselex.recipes.option import Option
 
 
@@ -31,6 +31,13 @@ class TrainingChoice(Config):
 
     selection: SelectionDtype | None = None
     """Precision in which training chooses latents, for the types that choose. Left out, the fastest on this machine."""
+
+    finish: Finish = "nothing"
+    """What the last tokens are trained on: `kl`, half on reconstruction and half on what the model's predictions lose
+    by it, at the same L0. Runs the model, also where activations are on disk."""
+
+    finish_share: LastShare = 0.1
+    """Share of the tokens that the finish takes, where there is one."""
 
     frozen: Frozen = "nothing"
     """What never learns, for controls: `decoder`, `soft_decoder` (rows stay near their first direction) or

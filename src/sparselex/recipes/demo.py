@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from sparselex.base.bounds import Count, Expansion, Seed
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import MAIN, Workspace
+from sparselex.dictionaries.kinds import Finish
 from sparselex.recipes.choice import TrainingChoice
 from sparselex.recipes.config import Beginning, Reads, RunConfig, frozen_of, twin_of
 from sparselex.recipes.folder import RunFolder, differences
@@ -76,6 +77,9 @@ class Demo(Reads):
     seed: Seed = 0
     """Seed of the dictionary."""
 
+    finish: Finish = "nothing"
+    """What the last tenth of training is on: `kl`, half on what the model's predictions lose by the reconstruction."""
+
     twin: bool = True
     """Also run the random-weight control."""
 
@@ -103,7 +107,7 @@ class Demo(Reads):
     def run_config(self, kept: RunConfig | None = None) -> RunConfig:
         """What the demo's run reads and trains: in what was given as the demo says, in all else as an earlier one
         `kept` it. Raises `UserError` where a value is impossible."""
-        training = {"expansion": self.expansion, "k": self.k, "seed": self.seed}
+        training = {"expansion": self.expansion, "k": self.k, "finish": self.finish, "seed": self.seed}
         if kept is None:
             stages = {verb: dict(options) for verb, options in RECIPES[self.recipe].stages.items()}
             return super().run_config().with_stages(stages | {"train": training})
@@ -184,5 +188,5 @@ def _training(config: RunConfig) -> dict[str, Any]:
     kept: Mapping[str, Any] = config.stages.get("train", {})
     choice = {name: kept[name] for name in TrainingChoice.model_fields if name in kept}
     values = TrainingChoice.parse(choice | {"k": choice.get("k") or _LATENTS}, "the options of train").to_json()
-    before = {name: "" if name in ("expansion", "k", "seed") else "train " for name in values}
+    before = {name: "" if name in ("expansion", "k", "finish", "seed") else "train " for name in values}
     return {before[name] + flag_of(name, TrainingChoice.model_fields[name]): value for name, value in values.items()}

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim.adam import adam
 
 from sparselex.dictionaries.sparse.products import kernels_for
+from sparselex.dictionaries.trainable import TrainableDictionary
 from sparselex.training.decoder import normalise, project_out
 
 
@@ -97,6 +98,19 @@ class Adam(torch.optim.Adam):
         self._n_steps[counter] += 1
         counter += 1
         return self._n_steps[counter]
+
+
+def groups_of(dictionary: TrainableDictionary) -> list[dict[str, Any]]:
+    """Parameters by their learning rate relative to the others', and by whether they are kept at unit rows (`W_dec`
+    alone, the first of all)."""
+    groups: dict[tuple[float, bool], list[Tensor]] = {}
+    for name, parameter in dictionary.named_parameters():
+        is_unit = name == "W_dec" and dictionary.unit_decoder
+        groups.setdefault((dictionary.lr_factors.get(name, 1.0), not is_unit), []).append(parameter)
+    return [
+        {"params": groups[factor, is_free], "factor": factor, "unit_rows": not is_free}
+        for factor, is_free in sorted(groups)
+    ]
 
 
 def _moments(state: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import Field, FiniteFloat, PositiveFloat, field_validator
 
-from sparselex.base.bounds import Amount, Count, Listed, Seed, Tokens
+from sparselex.base.bounds import Amount, Count, LastShare, Listed, Seed, Tokens
 from sparselex.base.config import Config
 from sparselex.dictionaries.config import DictionaryConfig
-from sparselex.dictionaries.kinds import Frozen, Gradients
+from sparselex.dictionaries.kinds import Finish, Frozen, Gradients
 from sparselex.dictionaries.table import AnyDictionaryConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -56,6 +56,13 @@ class TrainConfig(Config):
     """How codes are decoded and weight gradients summed: the sparse way, the dense way (equal up to rounding), the
     sparse way reading inputs and rows rounded to bfloat16, or (auto) whichever of the first two is faster."""
 
+    finish: Finish = "nothing"
+    """What the last tokens are trained on. `kl`: half on reconstruction, half on the KL divergence of the model's
+    predictions with the reconstruction in its place, which needs the model; L0 stays what it was before."""
+
+    finish_share: LastShare = 0.1
+    """Share of the tokens that the finish takes, where there is one."""
+
     frozen: Frozen = "nothing"
     """What stays as it was drawn, for controls: `decoder`, `soft_decoder` (rows stay within `frozen_cosine` of their
     first direction) or `encoder`."""
@@ -94,3 +101,9 @@ class TrainConfig(Config):
     def n_steps(self) -> int:
         """Steps that `n_tokens` are expected to take; schedules are laid out over it."""
         return max(1, round(self.n_tokens / self.batch_size))
+
+    @property
+    def n_tokens_before_finish(self) -> int:
+        """Tokens after which the finish begins; all of them where there is none."""
+        share = 0.0 if self.finish == "nothing" else self.finish_share
+        return self.n_tokens - round(share * self.n_tokens)

@@ -11,7 +11,7 @@ def peak_lr(d_sae: int, n_steps: int) -> float:
     return 2e-4 * (2**14 / d_sae) ** 0.5 * min(5.0, max(1.0, (40_000 / n_steps) ** 0.5))
 
 
-def lr_factor(step: int, n_steps: int, *, warmup_steps: int, decay_share: float) -> float:
+def lr_factor(step: int | float, n_steps: int, *, warmup_steps: int, decay_share: float) -> float:
     """Linear warm-up, plateau, linear decay to zero over the last `decay_share` of the steps."""
     up = (step + 1) / warmup_steps if warmup_steps else 1.0
     down = (n_steps - step) / (decay_share * n_steps) if decay_share else 1.0

@@ -8,10 +8,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from sparselex.activations.source import ActivationSource, Batch, EndOfData, check_finite, heard
+from sparselex.activations.source import ActivationSource, Batch
 from sparselex.base.errors import UserError
-from sparselex.base.memory import keep_freed_memory
-from sparselex.base.progress import progress
 from sparselex.base.seeds import derive
 from sparselex.base.sites import Sites
 from sparselex.base.staging import Staging, finished, stage, watched
@@ -20,12 +18,14 @@ from sparselex.dictionaries.kinds import DICTIONARIES
 from sparselex.dictionaries.ranks import ALONE, Ranks, even_part
 from sparselex.dictionaries.table import kind_of
 from sparselex.dictionaries.trainable import TrainableDictionary, new_dictionary
-from sparselex.training.calibrate import Columns, sample
+from sparselex.training.calibrate import Columns
 from sparselex.training.checkpoint import whole_dictionary
 from sparselex.training.config import TrainConfig
 from sparselex.training.log import LOG, Observer
 from sparselex.training.room import check_room
+from sparselex.training.rows import LiveRows
 from sparselex.training.trainer import Term, Trainer
+from sparselex.training.walk import walk
 
 
 class Job(NamedTuple):
@@ -63,6 +63,7 @@ def train(
     notes: Mapping[str, Any] | None = None,
     model_name: str = "",
     sites: Sites | None = None,
+    live: LiveRows | None = None,
     terms: Sequence[Term] = (),
     observers: Sequence[Observer] = (),
     ranks: Ranks = ALONE,
@@ -81,15 +82,19 @@ def train(
         notes: what is known of the source; kept in the manifest beside what training measures itself.
         model_name: written into the SAELens configuration.
         sites: where the activations were read; likewise.
+        live: rows and their model, for a finish (`config.finish`).
         terms: further terms of the loss, functions of a `Step`; name what decides them in `inputs`.
         observers: called with every line of the log.
         ranks: the processes that train together, each of which calls this with the same arguments and the same source.
 
-    Raises `UserError` for a width mismatch; for a source that ends too early and for NaN or infinite activations (the
-    state before the batch is saved: with the source mended, training goes on from there); and when training diverges.
+    Raises `UserError` for a width mismatch; for a finish without `live`, or at sites that cannot be edited; for a
+    source that ends too early and for NaN or infinite activations (the state before the batch is saved: with the source
+    mended, training goes on from there); and when training diverges.
     """
     job = Job(config, Path(to), inputs, model_name=model_name, sites=sites, notes=notes or {})
-    (found,) = train_many(source, [job], validation=validation, terms=terms, observers=[observers], ranks=ranks)
+    (found,) = train_many(
+        source, [job], validation=validation, live=live, terms=terms, observers=[observers], ranks=ranks
+    )
     if isinstance(found, UserError):
         raise found
     return found
@@ -100,6 +105,7 @@ def train_many(
     jobs: Sequence[Job],
     *,
     validation: Batch | None = None,
+    live: LiveRows | None = None,
     terms: Sequence[Term] = (),
     observers: Sequence[Sequence[Observer]] = (),
     ranks: Ranks = ALONE,
@@ -114,6 +120,7 @@ def train_many(
     _check_folders(jobs)
     for job in jobs:
         _check_width(source, job)
+        _check_finish(source, job, live)
     check_room([job.config for job in jobs if not _is_made(job)], ranks)
     with ExitStack() as stack:
         trainers: dict[int, Trainer] = {}
@@ -127,10 +134,11 @@ def train_many(
                 staging,
                 columns=job.columns,
                 validation=validation,
+                places=live.places if live else (),
                 terms=terms,
                 observers=observers[number] if observers else (),
             )
-        failures = _walk(source, trainers) if trainers else {}
+        failures = walk(source, live, trainers) if trainers else {}
         for number, trainer in trainers.items():
             if number not in failures:
                 _finish(trainer, jobs[number])
@@ -150,76 +158,6 @@ def _drawn(config: TrainConfig, ranks: Ranks) -> TrainableDictionary:
     return new_dictionary(config.dictionary, generator, ranks)
 
 
-def _walk(source: ActivationSource, trainers: Mapping[int, Trainer]) -> dict[int, UserError]:
-    """Give every batch to all trainers until each has had its tokens; returns those that failed."""
-    keep_freed_memory()
-    waiting, failures = dict(trainers), dict[int, UserError]()
-    shown = next(iter(trainers.values())).ranks.is_main
-    most = max(trainer.config.n_tokens for trainer in trainers.values())
-    behind = min(trainer.n_tokens for trainer in trainers.values())
-    with progress("train", most, "tokens", done=behind, shown=shown) as bar, heard(source, bar.fetched):
-        n_steps = _go_to_start(source, list(trainers.values()))
-        while waiting := {n: trainer for n, trainer in waiting.items() if n not in failures and not trainer.is_done}:
-            batch = _next(source, list(waiting.values()), n_steps)
-            for number, trainer in waiting.items():
-                if trainer.n_steps > n_steps:  # its checkpoint is ahead of the others'
-                    continue
-                if error := _step(trainer, batch, source):
-                    failures[number] = error
-                else:
-                    bar.show(**trainer.shown)
-            n_steps += 1
-            bar.advance(len(batch.positions))
-    return failures
-
-
-def _step(trainer: Trainer, batch: Batch, source: ActivationSource) -> UserError | None:
-    """Let one trainer learn from a batch, and save it where that is due; returns why it diverged, if it did."""
-    try:
-        trainer.step(batch)
-    except UserError as error:
-        return error
-    if trainer.is_due_for_saving:
-        trainer.save(source.state())
-    return None
-
-
-def _go_to_start(source: ActivationSource, trainers: Sequence[Trainer]) -> int:
-    """Prepare new trainers, move the source to where the one furthest behind stands, and return its number of steps."""
-    fresh = [trainer for trainer in trainers if trainer.source_state is None]
-    if fresh:
-        most = max(trainer.config.calibration_batches for trainer in fresh)
-        first = sample(source, most, max(trainer.config.n_tokens for trainer in fresh))
-        for trainer in fresh:
-            trainer.prepare(first)
-        return 0
-    behind = min(trainers, key=lambda trainer: trainer.n_steps)
-    assert behind.source_state is not None
-    source.load_state(behind.source_state)
-    return behind.n_steps
-
-
-def _next(source: ActivationSource, trainers: Sequence[Trainer], n_steps: int) -> Batch:
-    """The next batch. Where there is none to train on, the state before it is saved first."""
-    before = source.state()
-    try:
-        batch = source.next_batch()
-        check_finite(batch, f"Batch {n_steps + 1}")
-        return batch
-    except (EndOfData, UserError) as error:
-        for trainer in trainers:
-            if trainer.n_steps == n_steps:
-                trainer.save(before)
-        if isinstance(error, UserError):
-            raise
-        most = max(trainers, key=lambda trainer: trainer.config.n_tokens)
-        raise UserError(
-            f"The activations ended after {most.n_tokens:,} tokens, and training was to take {most.config.n_tokens:,}.",
-            "a source with at least that many tokens",
-            "lower n_tokens, or let the source run for more epochs.",
-        ) from None
-
-
 def _finish(trainer: Trainer, job: Job) -> None:
     n_dead = torch.tensor(len(trainer.silence.dead), device=trainer.config.device)
     dictionary, n_dead = whole_dictionary(trainer.dictionary), trainer.ranks.over_latents(n_dead)
@@ -235,6 +173,8 @@ def _finish(trainer: Trainer, job: Job) -> None:
         "n_tokens": trainer.n_tokens,
         "n_dead": int(n_dead),
     }
+    if trainer.n_finish_steps:
+        measured["finish"] = {"n_steps": trainer.n_finish_steps, "n_tokens": trainer.n_finish_tokens}
     if (held_out := trainer.log.last("validation_fvu")) is not None:
         measured["held_out"] = {
             "l0": held_out["validation_l0"],
@@ -270,6 +210,26 @@ def _check_folders(jobs: Sequence[Job]) -> None:
             "a folder for each",
             "leave out what is asked for twice.",
         )
+
+
+def _check_finish(source: ActivationSource, job: Job, live: LiveRows | None) -> None:
+    """Raise `UserError` for a finish without a model, with one that is read at other sites, and at sites that cannot be
+    edited."""
+    if job.config.finish == "nothing":
+        return
+    if live is None:
+        raise UserError(
+            f"finish={job.config.finish!r} trains on what the model predicts, and only activations were given.",
+            "rows of text and the model that the activations are of, as `live`",
+            "give `LiveRows(reader, batch_size=..., seed=...)`, or leave the finish out.",
+        )
+    if (live.d_in, live.d_out) != (source.d_in, source.d_out):
+        raise UserError(
+            f"The finish reads widths {live.d_in} and {live.d_out}, the source {source.d_in} and {source.d_out}.",
+            "the same sites of the same model",
+            "give a reader of the sites that the activations were read at.",
+        )
+    live.check()
 
 
 def _check_width(source: ActivationSource, job: Job) -> None:

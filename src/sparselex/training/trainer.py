@@ -10,21 +10,24 @@ import torch
 from torch import Tensor
 
 from sparselex.activations.source import Batch
-from sparselex.base.errors import UserError
 from sparselex.base.seeds import derive
 from sparselex.base.staging import Staging
+from sparselex.causal.spliced import Places, places_in
 from sparselex.dictionaries.trainable import TrainableDictionary
-from sparselex.training.adam import Adam
+from sparselex.training.adam import Adam, groups_of
 from sparselex.training.calibrate import Columns, scaled, scales
 from sparselex.training.checkpoint import load_checkpoint, save_checkpoint
 from sparselex.training.config import TrainConfig
 from sparselex.training.dead import Silence
+from sparselex.training.diverged import check_step, check_weights
+from sparselex.training.finish import Finish, raw
 from sparselex.training.frozen import Freeze
 from sparselex.training.leaves import Leaves
 from sparselex.training.log import Observer, TrainingLog
 from sparselex.training.measure import held_out_figures, step_figures
 from sparselex.training.objectives import auxk, penalty, reconstruction
 from sparselex.training.resample import resample
+from sparselex.training.rows import LiveBatch, n_tokens_of
 from sparselex.training.schedules import lr_factor, peak_lr
 from sparselex.training.step import Step
 
@@ -57,6 +60,7 @@ class Trainer:
         staging: the stage that it is written to.
         columns: the part of the stream that it reads and reconstructs.
         validation: held-out activations.
+        places: the sites of all that the stream reconstructs, where there is a finish.
         terms: further terms of the loss.
         observers: called with every line of the log.
     """
@@ -69,6 +73,7 @@ class Trainer:
         *,
         columns: Columns | None = None,
         validation: Batch | None = None,
+        places: Places = (),
         terms: Sequence[Term] = (),
         observers: Sequence[Observer] = (),
     ):
@@ -77,9 +82,14 @@ class Trainer:
         self.columns, self.terms, self._validation = columns or Columns(), terms, validation
         self.freeze = Freeze(self.dictionary, config.frozen, config.frozen_cosine)
         self.lr = config.lr or peak_lr(config.dictionary.d_sae, config.n_steps)
-        self.optimiser = Adam(_groups(self.dictionary), lr=self.lr)
+        self.optimiser = Adam(groups_of(self.dictionary), lr=self.lr)
         self.silence = Silence(self.dictionary.d_sae, config.dead_after_tokens, torch.device(config.device))
         self.n_steps = self.n_tokens = self._saved_tokens = 0
+        self.n_finish_steps = self.n_finish_tokens = 0
+        self.finish: Finish | None = None
+        if config.finish != "nothing":
+            self.finish = Finish(self.dictionary)
+            self._places = places_in(places, self.columns.x if dictionary.is_autoencoder else self.columns.target)
         self.x_scales, self.target_scales = tuple[float, ...](), tuple[float, ...]()
         self._warned, self.shown = False, dict[str, float]()
         self.log = TrainingLog(staging.folder, observers, writes=self.ranks.is_main)
@@ -92,6 +102,11 @@ class Trainer:
     def is_done(self) -> bool:
         """Whether all tokens have been trained on."""
         return self.n_tokens >= self.config.n_tokens
+
+    @property
+    def is_before_finish(self) -> bool:
+        """Whether tokens are left that come before the finish, or all of them where there is none."""
+        return self.n_tokens < self.config.n_tokens_before_finish
 
     @property
     def n_validation_tokens(self) -> int:
@@ -117,16 +132,18 @@ class Trainer:
         self.freeze.after_step()  # starting values may have been taken from the data
         self.log.begin()
 
-    def step(self, batch: Batch) -> None:
-        """One batch, of which this process takes its share: codes, loss, gradients, Adam."""
-        n, ranks = len(batch.positions), self.ranks
-        if ranks.n_data > 1:
+    def step(self, batch: Batch | LiveBatch) -> None:
+        """One batch: codes, loss, gradients, Adam. Of one that all processes have, this one takes its share."""
+        n, live, ranks = n_tokens_of(batch), None, self.ranks
+        if isinstance(batch, LiveBatch):
+            live, batch = batch, batch.batch
+        elif ranks.n_data > 1:
             batch = batch.at(np.array_split(np.arange(n), ranks.n_data)[ranks.data])
         leaves = Leaves()
         step = self._coded(batch)
-        loss = self._loss(step, leaves)
+        loss = self._loss(step, self._error(step, batch, live), leaves)
         norm = self._differentiate(loss.value, leaves, weight=len(step.x) * ranks.n_data / n)
-        self._check_finite(loss.value.item(), norm.item())
+        check_step(self.n_steps + 1, loss.value.item(), norm.item(), self.lr, self.log.path)
         self._set_rates()
         self.optimiser.clipped_step(norm, self.config.clip)
         self.silence.update(step.codes, ranks)
@@ -134,10 +151,12 @@ class Trainer:
             generator = torch.Generator().manual_seed(derive(self.config.seed, "resample", self.n_steps))
             self.silence.n_tokens[resample(step, self.optimiser, generator)] = 0
         self.freeze.after_step()
+        if live is not None:
+            self.n_finish_steps, self.n_finish_tokens = self.n_finish_steps + 1, self.n_finish_tokens + n
         self.n_steps += 1
         self.n_tokens += n
         if self.is_done:
-            self._check_weights()
+            check_weights(self.dictionary, self.lr, self.log.path)
         self._report(step, loss.reported)
 
     def save(self, source_state: dict[str, Any]) -> None:
@@ -151,6 +170,9 @@ class Trainer:
             "source": source_state,
             "x_scales": self.x_scales,
             "target_scales": self.target_scales,
+            "n_finish_steps": self.n_finish_steps,
+            "n_finish_tokens": self.n_finish_tokens,
+            "finish": self.finish and self.finish.state(),
         }
         save_checkpoint(self.staging.folder, self.dictionary, self.optimiser, self.silence, progress, self.ranks)
 
@@ -158,6 +180,9 @@ class Trainer:
         self.n_steps, self.n_tokens = saved["n_steps"], saved["n_tokens"]
         self._saved_tokens, self.source_state = self.n_tokens, saved["source"]
         self.x_scales, self.target_scales = tuple(saved["x_scales"]), tuple(saved["target_scales"])
+        self.n_finish_steps, self.n_finish_tokens = saved["n_finish_steps"], saved["n_finish_tokens"]
+        if self.finish is not None:
+            self.finish.load_state(saved["finish"])
         self.log.cut(self.n_steps)
 
     def _tokens(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
@@ -177,15 +202,27 @@ class Trainer:
         dead = self.silence.dead
         codes = dictionary.training_codes(x, gradients=gradients)
         x_hat, past = dictionary.training_decode(codes, gradients=gradients), dictionary.bypass(x)
-        whole, progress = x_hat if past is None else x_hat + past, self.n_steps / self.config.n_steps
+        whole, progress = x_hat if past is None else x_hat + past, self._n_steps_due / self.config.n_steps
         return Step(dictionary, x, target, codes, whole, dead, progress, past, batch.positions)
 
-    def _loss(self, step: Step, leaves: Leaves) -> Loss:
+    def _error(self, step: Step, batch: Batch, live: LiveBatch | None) -> Tensor:
+        """How far the reconstruction is off; in the finish, what the model loses by it counts as much."""
+        error = reconstruction(step)
+        if self.finish is None:
+            return error
+        if live is None:
+            self.finish.note_l0(step)
+            return error
+        self.finish.steer(step)
+        x_hat = raw(step, self.columns.take(batch, self.dictionary.is_autoencoder)[0], self.target_scales)
+        return self.finish.loss(step, error, live, x_hat, self._places)
+
+    def _loss(self, step: Step, error: Tensor, leaves: Leaves) -> Loss:
         config = self.config
         k_aux = config.k_aux or max(1, self.dictionary.aux_width // 2)
         aux = auxk(step, alpha=config.auxk_alpha, k_aux=k_aux, share=config.auxk_share, select=leaves.select)
         own = penalty(step)
-        loss = reconstruction(step) + own + aux
+        loss = error + own + aux
         for term in self.terms:
             loss = loss + term(step)
         return Loss(loss, loss.detach() - own.detach() + self.ranks.over_latents(own.detach()))
@@ -218,32 +255,19 @@ class Trainer:
                 squares[self.dictionary.latent_dim(name) is not None] += parameter.grad.square().sum()
         return (squares[0] + self.ranks.over_latents(squares[1])).sqrt()
 
-    def _check_finite(self, loss: float, gradient_norm: float) -> None:
-        # Before Adam's step: one such gradient would turn every weight into NaN, and a BatchTopK dictionary of NaN
-        # selects nothing and reports a finite loss from then on.
-        if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
-            raise UserError(
-                f"Training diverged at step {self.n_steps + 1}: loss {loss:.4g}, gradient norm {gradient_norm:.4g}.",
-                "a finite loss and gradient",
-                f"lower the learning rate (its peak is {self.lr:.3g}); the log so far is {self.log.path}.",
-            )
-
-    def _check_weights(self) -> None:
-        # Behind the last step no loss would show what it did.
-        bad = [name for name, tensor in self.dictionary.state_dict().items() if not torch.isfinite(tensor).all()]
-        if bad:
-            raise UserError(
-                f"Training diverged in its last step: {', '.join(bad)} hold numbers that are not finite.",
-                "finite weights",
-                f"lower the learning rate (its peak is {self.lr:.3g}); the log so far is {self.log.path}.",
-            )
-
     def _set_rates(self) -> None:
         config = self.config
         warmup_steps = min(1000, math.ceil(config.warmup_share * config.n_steps))
-        factor = lr_factor(self.n_steps, config.n_steps, warmup_steps=warmup_steps, decay_share=config.decay_share)
+        factor = lr_factor(self._n_steps_due, config.n_steps, warmup_steps=warmup_steps, decay_share=config.decay_share)
         for group in self.optimiser.param_groups:
             group["lr"] = self.lr * max(factor, 0.0) * group["factor"]
+
+    @property
+    def _n_steps_due(self) -> float:
+        """Where schedules stand. In the finish batches may be of another size: tokens tell."""
+        if self.is_before_finish or self.finish is None:
+            return float(self.n_steps)
+        return self.n_tokens / self.config.n_tokens * self.config.n_steps
 
     def _is_due_for_resampling(self) -> bool:
         n = self.config.n_steps
@@ -253,11 +277,11 @@ class Trainer:
         """Lines of the log that are due after this step."""
         config, at = self.config, {"step": self.n_steps, "n_tokens": self.n_tokens}
         if self.n_steps % config.log_steps == 1 or config.log_steps == 1:
-            found = step_figures(step, loss)
+            found = step_figures(step, loss) | (self.finish.shown if self.finish else {})
             self.log.write(at | found)
             self._warn(found["dead_share"])
-            names = {"loss": "loss", "l0": "L0", "fvu": "FVU", "dead_share": "dead"}
-            self.shown |= {shown: found[name] for name, shown in names.items()}
+            names = {"loss": "loss", "l0": "L0", "fvu": "FVU", "dead_share": "dead", "kl": "KL"}
+            self.shown |= {shown: found[name] for name, shown in names.items() if name in found}
         if self._validation is not None and (self.n_steps % config.validation_steps == 0 or self.is_done):
             found = held_out_figures(self.dictionary, *self._scaled(*self._tokens(self._validation)))
             self.log.write(at | found)
@@ -280,16 +304,3 @@ class Trainer:
             100 * dead_share,
             f"{self.n_tokens:,}",
         )
-
-
-def _groups(dictionary: TrainableDictionary) -> list[dict[str, Any]]:
-    """Parameters by their learning rate relative to the others', and by whether they are kept at unit rows (`W_dec`
-    alone, the first of all)."""
-    groups: dict[tuple[float, bool], list[Tensor]] = {}
-    for name, parameter in dictionary.named_parameters():
-        is_unit = name == "W_dec" and dictionary.unit_decoder
-        groups.setdefault((dictionary.lr_factors.get(name, 1.0), not is_unit), []).append(parameter)
-    return [
-        {"params": groups[factor, is_free], "factor": factor, "unit_rows": not is_free}
-        for factor, is_free in sorted(groups)
-    ]

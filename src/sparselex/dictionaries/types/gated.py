@@ -73,7 +73,7 @@ class Gated(EncoderDictionary):
         sizes = gates.values * self.row_sizes().detach()[gates.indices]
         here = decode_at(gates, self.W_dec.detach(), torch.zeros_like(self.b_dec))
         x_hat = self.ranks.over_latents(here) + self.b_dec.detach()
-        weight = self.config.l1 * warmed(progress, self.config.warmup_share)
+        weight = self.config.l1 * self.pressure * warmed(progress, self.config.warmup_share)
         error = self.ranks.share_of((x_hat - target.detach()).square().sum())
         return (weight * sizes.sum() + error) / len(target)
 

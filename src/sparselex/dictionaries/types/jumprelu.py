@@ -108,9 +108,9 @@ class JumpReLU(EncoderDictionary):
         weight = config.weight * warmed(progress, config.warmup_share)
         if config.sparsity == "tanh":
             sizes = codes.values * self.row_sizes()[codes.indices]
-            return weight * (4 * sizes).tanh().sum() / n
+            return weight * self.pressure * (4 * sizes).tanh().sum() / n
         if config.sparsity == "l0":
-            return weight * codes.gate.values.sum() / n
+            return weight * self.pressure * codes.gate.values.sum() / n
         l0 = self.ranks.mean_over_all(codes.gate.values.sum() / n)
         return self.ranks.share_of(weight * self.d_in * (l0 / config.target_l0 - 1).square())
 

@@ -65,7 +65,8 @@ class PAnneal(PositiveDictionary):
         powers = (sizes + _SMALL) ** self.p(progress)
         together = self.ranks.total(torch.stack([sizes.sum(), powers.sum()]).detach())
         scale = together[0] / together[1].clamp_min(_SMALL)
-        return self.config.l1 * warmed(progress, self.config.warmup_share) * scale * powers.sum() / len(target)
+        weight = self.config.l1 * self.pressure * warmed(progress, self.config.warmup_share)
+        return weight * scale * powers.sum() / len(target)
 
 
 _SMALL = 1e-3

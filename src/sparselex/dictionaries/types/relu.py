@@ -68,7 +68,8 @@ class ReLU(PositiveDictionary):
     def penalty(self, codes: Codes, target: Float[Tensor, "n d_out"], progress: float) -> Float[Tensor, ""]:
         """`l1 * sum_i act_i |W_dec_i|`, or without the norm in the convention of 2023."""
         sizes = codes.values if self.unit_decoder else codes.values * self.row_sizes()[codes.indices]
-        return self.config.l1 * warmed(progress, self.config.warmup_share) * sizes.sum() / len(target)
+        weight = self.config.l1 * self.pressure * warmed(progress, self.config.warmup_share)
+        return weight * sizes.sum() / len(target)
 
 
 def warmed(progress: float, share: float) -> float:

@@ -134,12 +134,12 @@ class EngineModel:
         return Pass(predicted, {hook: found[Hook(hook)][:, since:] for hook in read})
 
     def last(
-        self, tokens: Int[Tensor, "batch ctx"] | Kept, edits: Mapping[str, Edit] | None = None
+        self, tokens: Int[Tensor, "batch ctx"] | Kept, edits: Mapping[str, Edit] | None = None, *, grad: bool = False
     ) -> Float[Tensor, "batch ctx d_last"]:
-        """What is behind the last block: the engine takes it through norm and unembedding. Raises `UserError` for
-        edits."""
+        """What is behind the last block: the engine takes it through norm and unembedding. Raises `UserError` for edits
+        and gradients."""
         hook = f"blocks.{self.n_layers - 1}.hook_resid_post"
-        return self.run(tokens, edits=edits, read=[hook], logits=False).values[hook]
+        return self.run(tokens, edits=edits, read=[hook], grad=grad, logits=False).values[hook]
 
     def keep(self, tokens: Int[Tensor, "batch ctx"], hook: str, *, positions: bool = True) -> Kept:
         """A pass and what it read: the engine is not taken up in the middle, so later passes run whole."""
@@ -153,8 +153,8 @@ class EngineModel:
         """A pass over a whole text: the engine hands out no keys and values. Raises `UserError` for edits."""
         return Extended(self.last(tokens, edits), None)
 
-    def predict(self, last: Float[Tensor, "n d_last"]) -> Float[Tensor, "n n_vocab"]:
-        """The logits of what `last` gave."""
+    def predict(self, last: Float[Tensor, "n d_last"], *, grad: bool = False) -> Float[Tensor, "n n_vocab"]:
+        """The logits of what `last` gave, which has no gradients."""
         return self._decoded(last[None])[0]
 
     def writes(self, hook: str) -> Writes:

@@ -50,17 +50,19 @@ class Passes:
         with torch.set_grad_enabled(grad):
             return self._passed(tokens, edits, read, grad=grad, stops=not logits)[0]
 
-    @torch.no_grad()
-    def last(self, tokens: Tensor | Kept, edits: Mapping[str, Edit]) -> Float[Tensor, "batch ctx d_last"]:
+    def last(
+        self, tokens: Tensor | Kept, edits: Mapping[str, Edit], *, grad: bool
+    ) -> Float[Tensor, "batch ctx d_last"]:
         """What the unembedding reads; the logits where what comes behind it is not known."""
-        if self.behind is None:
-            return self._passed(tokens, edits, [])[0].logits
-        return self._passed(tokens, edits, [self._end], stops=True)[0].values[self._end]
+        ends = [] if self.behind is None else [self._end]
+        with torch.set_grad_enabled(grad):
+            seen = self._passed(tokens, edits, ends, grad=grad, stops=bool(ends))[0]
+        return seen.values[self._end] if ends else seen.logits
 
-    @torch.no_grad()
-    def predict(self, last: Float[Tensor, "n d_last"]) -> Float[Tensor, "n n_vocab"]:
+    def predict(self, last: Float[Tensor, "n d_last"], *, grad: bool) -> Float[Tensor, "n n_vocab"]:
         """The logits of what `last` gave."""
-        return last if self.behind is None else self.behind(self.hf.get_output_embeddings()(last))
+        with torch.set_grad_enabled(grad):
+            return last if self.behind is None else self.behind(self.hf.get_output_embeddings()(last))
 
     @torch.no_grad()
     def extend(self, tokens: Tensor, past: Past | None, edits: Mapping[str, Edit]) -> Extended:
@@ -198,7 +200,7 @@ class Passes:
         except Exception as error:  # a door: a model that keeps something else may fail in any way
             self._tell("keys and values", error)
             return False
-        whole = self.last(few, {})
+        whole = self.last(few, {}, grad=False)
         last = lambda seen: seen.values[end[0]] if end else seen.logits
         return found is not None and _is_equal(torch.cat([last(first), last(found)], dim=1), whole)
 
@@ -213,11 +215,12 @@ class Passes:
             kept = self._kept(tokens, hook, at)
             if (at.depth and not kept.finished and kept.block != 0) or (at.position and kept.past is None):
                 return False
-            found = self.last(kept.of(torch.tensor([1, 0, 0]), since), {hook: lambda x: x.flip(-1)} if edits else {})
+            again = kept.of(torch.tensor([1, 0, 0]), since)
+            found = self.last(again, {hook: lambda x: x.flip(-1)} if edits else {}, grad=False)
         except Exception as error:  # a door: a model that is not made for it may fail in any way, and runs whole then
             self._tell(hook, error)
             return False
-        return _is_equal(found, self.last(tokens[[1, 0, 0]], edits)[:, since:])
+        return _is_equal(found, self.last(tokens[[1, 0, 0]], edits, grad=False)[:, since:])
 
     @cached_property
     def behind(self) -> Callable[[Tensor], Tensor] | None:

@@ -119,15 +119,15 @@ class TransformersModel:
         return self.passes.run(tokens, edits=edits or {}, read=read, grad=grad, logits=logits)
 
     def last(
-        self, tokens: Int[Tensor, "batch ctx"] | Kept, edits: Mapping[str, Edit] | None = None
+        self, tokens: Int[Tensor, "batch ctx"] | Kept, edits: Mapping[str, Edit] | None = None, *, grad: bool = False
     ) -> Float[Tensor, "batch ctx d_last"]:
         """What the unembedding reads, as `SubjectModel.last` says; the logits themselves where what comes behind the
         unembedding is not known."""
-        return self.passes.last(tokens, edits or {})
+        return self.passes.last(tokens, edits or {}, grad=grad)
 
-    def predict(self, last: Float[Tensor, "n d_last"]) -> Float[Tensor, "n n_vocab"]:
-        """The logits of what `last` gave."""
-        return self.passes.predict(last)
+    def predict(self, last: Float[Tensor, "n d_last"], *, grad: bool = False) -> Float[Tensor, "n n_vocab"]:
+        """The logits of what `last` gave; gradients flow back into it with `grad`."""
+        return self.passes.predict(last, grad=grad)
 
     def keep(self, tokens: Int[Tensor, "batch ctx"], hook: str, *, positions: bool = True) -> Kept:
         """A pass over `tokens` for later ones that begin at `hook`, as `SubjectModel.keep` says."""

@@ -7,8 +7,8 @@ from pydantic import Field
 from sparselex.activations.config import Prefetch
 from sparselex.atlas.records import SWEEP, SweepReport
 from sparselex.base.artifacts import record_of
-from sparselex.base.bounds import Amount, Count, Expansion, Seed, Tokens
-from sparselex.dictionaries.kinds import Kind, SelectionDtype
+from sparselex.base.bounds import Amount, Count, Expansion, LastShare, Seed, Tokens
+from sparselex.dictionaries.kinds import Finish, Kind, SelectionDtype
 from sparselex.recipes.option import Option
 from sparselex.recipes.stage import Stage
 
@@ -52,6 +52,13 @@ class Sweep(Stage):
 
     selection: SelectionDtype | None = None
     """Precision in which latents are chosen, for the types that choose. Left out, the fastest on this machine."""
+
+    finish: Finish = "nothing"
+    """What the last tokens are trained on: `kl`, half on reconstruction and half on what the model's predictions lose
+    by it, at the same L0."""
+
+    finish_share: LastShare = 0.1
+    """Share of the tokens that the finish takes, where there is one."""
 
     options: Annotated[dict[str, Any], Option("--option", pairs=True)] = Field(default_factory=dict)
     """Another field of the types' configurations; may be repeated; each goes to the types that have it."""

@@ -63,6 +63,8 @@ def trained(manifest: Manifest) -> str:
     said = [f"{config['kind']} dictionary, {config['d_in']} -> {config['d_sae']} latents"]
     if "n_tokens" in notes:
         said.append(f"{notes['n_tokens']:,} tokens in {notes['n_steps']:,} steps")
+    if (finish := notes.get("finish")) is not None:
+        said.append(f"the last {finish['n_tokens']:,} of them on what the model predicts too")
     if (held_out := notes.get("held_out")) is not None:
         where = f"{held_out['n_tokens']:,} tokens of validation documents"
         asked = config.get("k")

@@ -21,7 +21,7 @@ CHECKPOINT_TOKENS = 500_000
 OF_SOME_TYPES = ("k", "l1", "selection", "skip")
 """Choices that only some types of dictionary have."""
 
-_CHOSEN = ("n_tokens", "seed", "frozen")
+_CHOSEN = ("n_tokens", "seed", "finish", "finish_share", "frozen")
 """Fields of a training configuration that a choice has by itself, beside the dictionary."""
 
 
@@ -39,6 +39,8 @@ def train_config(run: Run, choice: TrainingChoice, hooks: Sequence[Hook] | None 
         "n_tokens": n_tokens,
         "seed": choice.seed,
         "device": float64_device(run.config.model.device),
+        "finish": choice.finish,
+        "finish_share": choice.finish_share,
         "frozen": choice.frozen,
         # Below some thousand steps more of them are worth more than larger ones (docs/lab-log.md).
         "batch_size": 2048 if n_tokens < 20_000_000 else 4096,

@@ -26,6 +26,7 @@ from sparselex.recipes.work.choices import OF_SOME_TYPES, check_fit, choice_of, 
 from sparselex.training.calibrate import Columns
 from sparselex.training.config import TrainConfig
 from sparselex.training.room import check_room
+from sparselex.training.rows import LiveRows
 from sparselex.training.train import Job, train_many
 
 DEFAULT_KS = (16, 32, 64)
@@ -73,7 +74,7 @@ def sweep_run(run: Run, stage: Sweep) -> None:
     with reading_ahead(units, stage.prefetch) as feed:
         source = ShuffledSource(feed, batch_size=configs[0].batch_size, block_tokens=BLOCK_TOKENS, seed=0)
         jobs = _jobs(run, places, members, configs, run.notes_on(source, reader))
-        trained = train_many(source, jobs)
+        trained = train_many(source, jobs, live=_live(run, reader, configs[0]))
     _report(run, stage, places, members, jobs, trained)
 
 
@@ -120,6 +121,8 @@ def _choices(stage: Sweep, kind: str, expansion: float) -> Iterator[TrainingChoi
         "kind": kind,
         "expansion": expansion,
         "n_tokens": stage.n_tokens,
+        "finish": stage.finish,
+        "finish_share": stage.finish_share,
         "selection": stage.selection if "selection" in takes else None,
         "options": {name: value for name, value in stage.options.items() if name in own_fields(kind)},
     }
@@ -177,6 +180,13 @@ def _slug(hook: str) -> str:
 def _places(run: Run, stage: Sweep) -> list[tuple[Hook, ...]]:
     """What each group of dictionaries reads."""
     return [hooks_of(hook) for hook in stage.hooks] or [run.sites.hooks]
+
+
+def _live(run: Run, reader: Reader | None, config: TrainConfig) -> LiveRows | None:
+    """Rows for the finish, the same for all dictionaries."""
+    if config.finish == "nothing":
+        return None
+    return LiveRows(run.reader if reader is None else reader, batch_size=config.batch_size, seed=0)
 
 
 def _sites(run: Run, places: Sequence[tuple[Hook, ...]]) -> Sites:

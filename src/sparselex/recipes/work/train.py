@@ -20,6 +20,7 @@ from sparselex.training.config import TrainConfig
 from sparselex.training.log import Observer
 from sparselex.training.loggers import logs
 from sparselex.training.room import check_room
+from sparselex.training.rows import LiveRows
 from sparselex.training.train import check_together, train
 
 VALIDATION_ROWS = 32
@@ -80,11 +81,13 @@ def configured(run: Run, stage: Train) -> TrainConfig:
 
 
 def _train(run: Run, stage: Train, config: TrainConfig, observers: Sequence[Observer], ranks: Ranks) -> None:
-    units = run.units()
+    units, has_finish = run.units(), config.finish != "nothing"
     if not (ranks.is_alone or run.is_cached):
         units = DividedUnits(units)
     with reading_ahead(units, stage.prefetch) as feed:
         source = ShuffledSource(feed, batch_size=config.batch_size, block_tokens=BLOCK_TOKENS, seed=config.seed)
+        # From shards too the model runs: what it predicts is on no disk.
+        live = LiveRows(run.reader, batch_size=config.batch_size, seed=config.seed, ranks=ranks) if has_finish else None
         train(
             source,
             config,
@@ -94,6 +97,7 @@ def _train(run: Run, stage: Train, config: TrainConfig, observers: Sequence[Obse
             notes=run.notes_on(source),
             model_name=run.config.model.name,
             sites=run.sites,
+            live=live,
             observers=observers,
             ranks=ranks,
         )

@@ -1,0 +1,99 @@
+"""The finish of a training: its last tokens on reconstruction and on what the model loses by it, together.
+
+Karvonen 2025, arXiv:2503.17272: on the last few per cent of tokens the two, weighted by their running sizes, close a
+good part of the gap in cross-entropy. Ours differs in what is held: the learning rate goes on falling as it would
+without, and L0 stays.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sparselex.causal.spliced import Places, divergence
+from sparselex.dictionaries.trainable import TrainableDictionary
+from sparselex.training.calibrate import scaled
+from sparselex.training.rows import LiveBatch
+from sparselex.training.step import Step
+
+_RATES = {"reconstruction": 0.05, "kl": 0.05, "l0": 0.2}
+"""Share of each running mean that a new step is. L0 is steered by, and a slow mean would be steered past."""
+
+_AT_ONCE, _IN_TIME = 2.0, 0.2
+"""By how much the logarithm of the pressure moves with the relative excess of L0: as long as it lasts, and for each
+step that it has lasted."""
+
+
+class Finish:
+    """What the finish of one dictionary has of its own: where it splices, the running sizes of both parts of its loss,
+    and the L0 that it holds."""
+
+    def __init__(self, dictionary: TrainableDictionary):
+        self._dictionary = dictionary
+        self.sizes: dict[str, float] = {}
+        """Running means, of all processes: `reconstruction`, `kl` and `l0`."""
+
+        self.l0: float | None = None
+        """What L0 was when the finish began; None before that."""
+
+        self._excess = 0.0
+        self.shown: dict[str, float] = {}
+        """Figures of the last step for the log."""
+
+    def state(self) -> dict[str, Any]:
+        """All that decides the next step, as JSON values."""
+        return {"sizes": self.sizes, "l0": self.l0, "excess": self._excess, "pressure": self._dictionary.pressure}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up what `state` gave."""
+        self.sizes, self.l0, self._excess = dict(state["sizes"]), state["l0"], state["excess"]
+        self._dictionary.pressure = state["pressure"]
+
+    def note_l0(self, step: Step) -> None:
+        """Count the active latents of a step before the finish."""
+        self._note("l0", _l0(step))
+
+    def steer(self, step: Step) -> None:
+        """Move the pressure of a type that has a coefficient, so that L0 stays what it was."""
+        now = _l0(step)
+        self.l0 = self.sizes.get("l0", now) if self.l0 is None else self.l0
+        excess = self._note("l0", now) / max(self.l0, 1e-3) - 1
+        self._excess += excess
+        self._dictionary.pressure = math.exp(max(-3.0, min(3.0, _AT_ONCE * excess + _IN_TIME * self._excess)))
+
+    def loss(self, step: Step, error: Tensor, live: LiveBatch, x_hat: Tensor, places: Places) -> Tensor:
+        """Half the reconstruction's `error` and half the divergence of the predictions, brought to the same size: so
+        the whole weighs against penalties what it weighed before.
+
+        `x_hat` is the reconstruction in raw values, `places` where it stands. The weight is a running quotient, through
+        which no gradient goes.
+        """
+        ranks, n_here = step.dictionary.ranks, max(1, len(step.x))
+        kl = divergence(live.rows, places, x_hat).to(error)
+        total = ranks.over_data(torch.stack([error.detach() * n_here, kl.detach()]).double()).tolist()
+        mean_error, mean_kl = total[0] / live.n_tokens, total[1] / max(1, live.n_predicted)
+        weight = self._note("reconstruction", mean_error) / max(self._note("kl", mean_kl), 1e-12)
+        self.shown = {"kl": mean_kl, "kl_weight": weight / 2}
+        # Gradients of processes are averaged by their tokens, and a mean over predictions is none over tokens.
+        share = live.n_tokens / n_here / max(1, live.n_predicted)
+        return (error + weight * share * kl) / 2
+
+    def _note(self, name: str, value: float) -> float:
+        before = self.sizes.get(name, value)
+        self.sizes[name] = before + _RATES[name] * (value - before)
+        return self.sizes[name]
+
+
+def _l0(step: Step) -> float:
+    """Active latents of a token, over all processes."""
+    ranks = step.dictionary.ranks
+    n = ranks.over_data(torch.tensor(len(step.x), device=step.x.device))
+    return int(ranks.total(step.codes.values.count_nonzero())) / max(1, int(n))
+
+
+def raw(step: Step, x: Tensor, scales: Sequence[float]) -> Tensor:
+    """The reconstruction of the raw tokens `x` in raw values, the `scales` of its sites taken out."""
+    whole = scaled(step.x_hat, step.dictionary.parts_out, [1 / one for one in scales])
+    return step.dictionary.raw_reconstruction(whole, x)
