@@ -20,7 +20,9 @@ from sparselex.causal.predictions import compared
 from sparselex.evaluate.metrics import OF_PREDICTIONS, SiteSums, token_columns
 from sparselex.evaluate.moments import target_of
 from sparselex.evaluate.subjects import Reconstructed, Subject
+from sparselex.lm.kept import Kept
 from sparselex.lm.subject import Place
+from sparselex.text.rows import positions_in
 
 AT_MEAN = "at its mean"
 """Name of the null among the sums."""
@@ -84,13 +86,15 @@ class _Sums:
 
     def add(self, rows: NDArray[np.int64]) -> None:
         """Add some rows of the corpus."""
-        read, n = self._read(rows), len(self._documents)
+        kept = self._kept(rows)
+        read, n = self._read(rows, kept), len(self._documents)
         reconstructions = self._reconstructions(read.batch)
         for number, place in enumerate(self._places):
             target = target_of(read.batch)[:, place.columns]
             of_target = torch.zeros(n, target.shape[1], dtype=torch.float64)
             of_target.index_add_(0, torch.from_numpy(read.owner), target.double())
-            predictions = _predictions(place, read, self._mean[place.columns], reconstructions)
+            at_place = kept or place.model.keep(read.tokens, place.hook, positions=False)
+            predictions = _predictions(place, at_place, read, self._mean[place.columns], reconstructions)
             everywhere = self._mean.expand(len(target), -1)
             at_mean = {AT_MEAN: Reconstructed(everywhere, torch.zeros(len(target), dtype=torch.float64))}
             for name, (x_hat, l0) in (reconstructions | at_mean).items():
@@ -112,9 +116,21 @@ class _Sums:
         found = {name: np.zeros(n) for name in ("n", *self._columns, *OF_PREDICTIONS)}
         return found | {"x": np.zeros((n, width))}
 
-    def _read(self, rows: NDArray[np.int64]) -> _Rows:
+    def _kept(self, rows: NDArray[np.int64]) -> Kept | None:
+        """The undisturbed pass, where what it gives at the one place that is written is all that is read."""
+        if self._reader.sites.target or len(self._places) > 1:
+            return None
+        (place,) = self._places
+        return place.model.keep(self._reader.tokens(rows), place.hook, positions=False)
+
+    def _read(self, rows: NDArray[np.int64], kept: Kept | None) -> _Rows:
         owners = np.asarray(self._reader.corpus.documents[rows])
-        text, everywhere = owners >= 0, self._reader.values(rows)
+        if kept is None:
+            everywhere = self._reader.values(rows)
+        else:
+            values = kept.values.flatten(0, 1).to("cpu", torch.float32)
+            everywhere = Batch(values, positions_in(rows, self._reader.corpus.n_ctx))
+        text = owners >= 0
         counted = text & self._reader.keeps(everywhere).reshape(text.shape)
         predicted = text[:, 1:]
         return _Rows(
@@ -134,7 +150,7 @@ class _Sums:
 
 
 def _predictions(
-    place: Place, rows: _Rows, mean: Tensor, reconstructions: Mapping[str, Reconstructed]
+    place: Place, kept: Kept, rows: _Rows, mean: Tensor, reconstructions: Mapping[str, Reconstructed]
 ) -> dict[str, dict[str, Tensor]]:
     """`OF_PREDICTIONS` of every prediction that counts, with each reconstruction in the site's place, and at its `mean`
     under `AT_MEAN`.
@@ -143,7 +159,6 @@ def _predictions(
     shown them, and a broken attention sink would swamp every figure.
     """
     chosen, where = torch.from_numpy(rows.predicted), EVERYWHERE.within(rows.counted)
-    kept = place.model.keep(rows.tokens, place.hook, positions=False)
 
     def predicting(last: Tensor) -> Tensor:
         return last[:, :-1][chosen.to(last.device)]
