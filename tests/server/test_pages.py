@@ -332,6 +332,49 @@ def test_text_opens_in_place_digits_are_shown_and_bars_lead_to_their_range(brows
     page.close()
 
 
+def test_conditions_narrow_the_list(client, small_index):
+    """Each against the whole list, record by record; what is no condition is looked for as it stands."""
+
+    def get(q, **options):
+        first = client.get("/runs/main/features.json", params={"q": q} | options).json()
+        found = list(first["rows"])
+        for n in range(2, first["n_pages"] + 1):
+            found += client.get("/runs/main/features.json", params={"q": q, "page": n} | options).json()["rows"]
+        return found
+
+    score = lambda row: (row["explanations"] or [{"headlines": []}])[0]["headlines"]
+    every = get("", sort="latent", order="asc")
+    assert len(every) == small_index.d_sae
+    for q, holds in {
+        "density<0.01": lambda row: row["density"] < 0.01,
+        "max>=2.5 density>0.001": lambda row: abs(row["max"]) >= 2.5 and row["density"] > 0.001,
+        "score>0.5": lambda row: bool(score(row)) and score(row)[0]["value"] > 0.5,
+        "effect>0": lambda row: False,  # not measured here
+        "latent<=17": lambda row: row["latent"] <= 17,
+        "is:dead": lambda row: "dead" in row["flags"],
+        "not:dead is:single-token": lambda row: "dead" not in row["flags"] and "single-token" in row["flags"],
+        "is:explained": lambda row: bool(row["explanations"]) and row["explanations"][0]["status"] == "explained",
+    }.items():
+        found = get(q, sort="latent", order="asc")
+        assert [row["latent"] for row in found] == [row["latent"] for row in every if holds(row)], q
+    words = {row["latent"] for row in get("return")}
+    assert {row["latent"] for row in get("return density<0.01")} == {
+        row["latent"] for row in every if row["latent"] in words and row["density"] < 0.01
+    }
+    assert get("x<3") == get("x<3 ") and get("nonsense<3") == []
+
+
+def test_a_feature_of_one_token_is_said_to_be(client, small_index):
+    tokens = np.asarray(small_index.corpus.tokens).reshape(-1)
+    flagged = 0
+    for latent in range(0, small_index.d_sae, 5):
+        top = [int(tokens[example.position]) for example in small_index.record(latent).top]
+        flags = client.get(f"/runs/main/features/{latent}.json").json()["flags"]
+        assert ("single-token" in flags) == (len(top) >= 5 and len(set(top)) == 1)
+        flagged += "single-token" in flags
+    assert flagged
+
+
 def test_search_sort_and_pages(client, small_index):
     def get(**options):
         return client.get("/runs/main/features.json", params=options).json()

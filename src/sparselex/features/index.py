@@ -134,6 +134,11 @@ class FeatureIndex:
             columns |= {f"{split}_{name}": array[number] for name, array in statistics.items()}
         return columns
 
+    @property
+    def all_top_positions(self) -> NDArray[np.int64]:
+        """`[d_sae, n_top]`, positions of each latent's largest training activations; -1 where there are fewer."""
+        return self._top[0]
+
     @cached_property
     def top_positions(self) -> NDArray[np.int64]:
         """`[d_sae]`, position of each latent's largest training activation; -1 where there is none."""

@@ -92,7 +92,7 @@ class FeaturePage(PageRecord):
     """The latent after, around the end."""
 
     flags: list[str]
-    """dead, dense."""
+    """dead, dense, single-token (it is most active on one token, again and again)."""
 
     dead: bool
     """Never active on the counted tokens."""
@@ -190,7 +190,7 @@ def feature(
         latent=latent,
         previous=(latent - 1) % index.d_sae,
         next=(latent + 1) % index.d_sae,
-        flags=flags_of(index, latent),
+        flags=flags_of(found, latent),
         dead=record.dead,
         density=record.density,
         max=float(index.table["max"][latent]),

@@ -1,7 +1,7 @@
 """`/runs/<run>/features`: the list, sorted and searched, and the door to any of it."""
 
 import random
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +10,11 @@ from pydantic import PositiveInt, StringConstraints
 from sparselex.base.config import Config
 from sparselex.base.runs import RunCard
 from sparselex.evaluate.effects.records import EffectsIndex
-from sparselex.features.index import FeatureIndex
 from sparselex.server.explained import Entries, first_metric, score_of
 from sparselex.server.opened import OpenIndex, OpenWorkspace
 from sparselex.server.page import TEMPLATES, Elsewhere, Page, PageRecord
 from sparselex.server.pages.parts import EntryView, entry
+from sparselex.server.pages.query import Query, parsed
 
 Sort = Literal["latent", "score", "effect", "density", "max"]
 """Columns that the list can be sorted by."""
@@ -51,7 +51,7 @@ class FeatureRow(Config):
     """Token of its largest training activation."""
 
     flags: list[str]
-    """dead, dense."""
+    """dead, dense, single-token (it is most active on one token, again and again)."""
 
 
 class FeaturesPage(PageRecord):
@@ -82,7 +82,8 @@ class FeaturesPage(PageRecord):
     """Number of pages."""
 
     query: str
-    """The search: words of explanations or tokens, or a latent's number."""
+    """The search: words of explanations or tokens, or a latent's number, and conditions such as `density<0.01` or
+    `is:used`."""
 
     sort: Sort
     """Column of the order."""
@@ -103,8 +104,9 @@ def features(
     found, descending = opened.index(run), order != "asc"
     index, entries, effects = found.index, opened.explained.entries(found.index), opened.effects(run)
     query = "".join(char for char in q if char.isprintable()).strip()
-    latents = _matching(opened, found, query)
-    latents = latents[_order(index, entries, effects, latents, sort, descending)]
+    columns = Columns(found, entries, effects)
+    latents = _matching(opened, found, columns, parsed(query))
+    latents = latents[_order(columns.of(sort), latents, descending)]
     n_pages = max(1, -(-len(latents) // PER_PAGE))
     page = min(page, n_pages)
     shown = latents[(page - 1) * PER_PAGE : page * PER_PAGE].tolist()
@@ -140,40 +142,73 @@ PAGE = Page(
 RANDOM = Page(path="/runs/{run}/features/random", build=random_feature)
 
 
-def flags_of(index: FeatureIndex, latent: int) -> list[str]:
-    """What is unusual about how often a latent is active."""
-    density = float(index.table["density"][latent])
-    return [name for name, is_so in (("dead", density == 0), ("dense", density > DENSE_ABOVE)) if is_so]
+class Columns(NamedTuple):
+    """What all latents have in each column of the list."""
+
+    found: OpenIndex
+    entries: Entries
+    effects: EffectsIndex | None
+
+    def of(self, name: str) -> NDArray[np.float64]:
+        """`[d_sae]`; NaN for what is not known."""
+        index = self.found.index
+        if name == "latent":
+            return np.arange(index.d_sae).astype(float)
+        if name == "score":
+            return np.array([score_of(self.entries, latent) for latent in range(index.d_sae)], dtype=float)
+        if name == "effect":
+            return self._of_effects("effect")
+        return np.abs(index.table[name].astype(float))
+
+    def flag(self, name: str) -> NDArray[np.bool_]:
+        """`[d_sae]`, whether each is so."""
+        density = self.found.index.table["density"]
+        match name:
+            case "dead":
+                return density == 0
+            case "dense":
+                return density > DENSE_ABOVE
+            case "single-token":
+                return self.found.single_token
+            case "used":
+                return self._of_effects("used") == 1
+        said = np.zeros(len(density), dtype=bool)
+        said[[latent for latent, found in self.entries.items() if found and found[0].status == "explained"]] = True
+        return said
+
+    def _of_effects(self, name: str) -> NDArray[np.float64]:
+        d_sae = self.found.index.d_sae
+        return np.full(d_sae, np.nan) if self.effects is None else self.effects.by_latent(name, d_sae)
 
 
-def _matching(opened: OpenWorkspace, found: OpenIndex, query: str) -> NDArray[np.int64]:
-    """The latent of a number; for any other words, latents by explanation or by top token."""
-    d_sae = found.index.d_sae
-    if not query:
-        return np.arange(d_sae)
-    if query.isascii() and query.isdecimal():
-        return np.array([int(query)] if int(query) < d_sae else [], dtype=np.int64)
-    explained = opened.explained.search(found.index, query)
-    return np.array(sorted({*explained, *found.with_top_token(query).tolist()}), dtype=np.int64)
+def flags_of(found: OpenIndex, latent: int) -> list[str]:
+    """What is unusual about when a latent is active."""
+    density = float(found.index.table["density"][latent])
+    is_so = {"dead": density == 0, "dense": density > DENSE_ABOVE, "single-token": bool(found.single_token[latent])}
+    return [name for name, so in is_so.items() if so]
 
 
-def _order(
-    index: FeatureIndex,
-    entries: Entries,
-    effects: EffectsIndex | None,
-    latents: NDArray[np.int64],
-    sort: Sort,
-    descending: bool,
-) -> NDArray[np.int64]:
-    """Places of `latents` in order; what has no value comes last either way."""
-    if sort == "latent":
-        values = latents.astype(float)
-    elif sort == "score":
-        values = np.array([score_of(entries, latent) for latent in latents.tolist()], dtype=float)
-    elif sort == "effect":
-        values = np.full(len(latents), np.nan) if effects is None else effects.by_latent("effect", index.d_sae)[latents]
+def _matching(opened: OpenWorkspace, found: OpenIndex, columns: Columns, query: Query) -> NDArray[np.int64]:
+    """The latent of a number; for any other words, latents by explanation or by top token; of these, those of which all
+    conditions hold."""
+    d_sae, words = found.index.d_sae, query.words
+    if not words:
+        latents = np.arange(d_sae)
+    elif words.isascii() and words.isdecimal():
+        latents = np.array([int(words)] if int(words) < d_sae else [], dtype=np.int64)
     else:
-        values = np.abs(index.table[sort][latents].astype(float))
+        explained = opened.explained.search(found.index, words)
+        latents = np.array(sorted({*explained, *found.with_top_token(words).tolist()}), dtype=np.int64)
+    for condition in query.conditions:
+        latents = latents[condition.holds(columns.of(condition.column)[latents])]
+    for name, wanted in query.flags.items():
+        latents = latents[columns.flag(name)[latents] == wanted]
+    return latents
+
+
+def _order(column: NDArray[np.float64], latents: NDArray[np.int64], descending: bool) -> NDArray[np.int64]:
+    """Places of `latents` in order; what has no value comes last either way."""
+    values = column[latents]
     return np.lexsort((latents, np.nan_to_num(-values if descending else values, nan=np.inf)))
 
 
@@ -188,5 +223,5 @@ def _row(found: OpenIndex, entries: Entries, effects: EffectsIndex | None, laten
         density=float(table["density"][latent]),
         max=float(table["max"][latent]),
         top_token="" if token < 0 else found.texts.label(token),
-        flags=flags_of(found.index, latent),
+        flags=flags_of(found, latent),
     )
