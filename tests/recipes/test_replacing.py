@@ -5,6 +5,7 @@ import pytest
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.recipes.config import new_run
+from sparselex.recipes.folder import differences
 from sparselex.recipes.run import Run
 from tests.support.command import done, sparselex
 from tests.support.contents import contents
@@ -115,3 +116,13 @@ def test_shards_that_come_later_do_not_replace_a_dictionary(tmp_path):
     again = sparselex("train", run.workspace.path)
     assert again.code == 2 and "other activations" in again.err
     assert Run.open(run.workspace).manifest("dictionary").id == first
+
+
+def test_options_that_a_later_version_brought_are_named():
+    """An artifact of an earlier version is not told to be made with "other options"."""
+    assert differences({"k": 1}, {"k": 1, "train": {"finish": "nothing"}}) == (
+        "no train.finish",
+        "train.finish='nothing'",
+    )
+    assert differences({"k": 1}, {"k": 2, "finish": "kl"}) == ("k=1", "k=2")
+    assert differences({"k": 1}, {"k": 1}) is None

@@ -38,11 +38,13 @@ def _read_by(config: RunConfig) -> dict[str, Any]:
 
 def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, str] | None:
     """The values in which two configurations differ, in words, those of the one and those of the other; None where
-    there are none. Of configurations of two kinds only what both have is named."""
+    there are none. Of configurations of two kinds only what both have is named, and where that is equal what is new."""
     flat = _flat(was), _flat(now)
     if flat[0] == flat[1]:
         return None
     other = [name for name in flat[0].keys() & flat[1].keys() if flat[0][name] != flat[1][name]]
+    if not other and (new := sorted(flat[1].keys() - flat[0].keys())):  # options that came with a later version
+        return f"no {', no '.join(new)}", ", ".join(f"{name}={flat[1][name]!r}" for name in new)
     kept, told = (", ".join(f"{name}={values[name]!r}" for name in sorted(other)) for values in flat)
     return kept or "other options", told or "these"
 
