@@ -7,6 +7,7 @@ import pytest
 
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.report import report
+from sparselex.recipes.config import new_run
 from sparselex.recipes.demo import RECIPES, Demo
 from sparselex.recipes.run import Run
 from sparselex.recipes.stages import STAGES
@@ -110,7 +111,7 @@ def test_a_twin_that_was_made_otherwise_than_the_run_is_refused(made, tmp_path):
 def test_a_default_that_is_written_out_is_no_other_option(text, tmp_path):
     sizes = ("--text", text, "--context", 64, "--tokens", 6_000, "--expansion", 0.25, "--no-twin", "--no-serve")
     done("demo", tmp_path / "w", *sizes)
-    done("demo", tmp_path / "w", "--k", 32, "--no-twin", "--no-serve")
+    done("demo", tmp_path / "w", "--k", 30, "--no-twin", "--no-serve")
 
 
 @pytest.mark.slow
@@ -154,3 +155,15 @@ def test_a_recipe_stands_behind_what_is_given():
         for verb, options in recipe.stages.items():
             assert STAGES.get(verb).parse(options, "options").kept().items() >= options.items()
     assert Demo().run_config().stages == Demo.parse({"recipe": "embedded"}, "options").run_config().stages
+
+
+def test_a_demo_of_a_version_without_a_finish_goes_on_without(text):
+    """What is left out is as the workspace has it: an option that it does not know was not taken."""
+    kept = new_run("embedded", str(text)).with_stage("train", {"k": 8, "expansion": 2.0})
+    train = Demo().run_config(kept).stages["train"]
+    assert (train["finish"], train["k"], train["expansion"]) == ("nothing", 8, 2.0)
+    assert Demo(finish="kl").run_config(kept).stages["train"]["finish"] == "kl"
+    new = Demo().run_config().stages["train"]
+    assert (new["finish"], new["k"]) == ("kl", 30)
+    real = Demo(recipe="smollm2").run_config().stages["train"]
+    assert (real["finish"], real["k"]) == ("nothing", 32)

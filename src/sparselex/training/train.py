@@ -229,7 +229,10 @@ def _check_finish(source: ActivationSource, job: Job, live: LiveRows | None) -> 
             "the same sites of the same model",
             "give a reader of the sites that the activations were read at.",
         )
-    live.check()
+    try:
+        live.check()
+    except UserError as error:  # what the model says of edits says nothing of a finish
+        raise UserError(error.given, error.expected, f"{error.todo.rstrip('.')}; or train without a finish.") from None
 
 
 def _check_width(source: ActivationSource, job: Job) -> None:

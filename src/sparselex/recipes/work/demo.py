@@ -77,7 +77,9 @@ def _forecast(run: Run, stage: Stage, speed: Speed) -> float | None:
         case Train(choice=choice):
             fast = fastest_selection(float64_device(run.config.model.device)) == "bfloat16"
             n_tokens = choice.n_tokens or n_train
-            return ((1.3 if fast else 2.6) * encode_s + (0 if run.is_cached else read_s)) * n_tokens
+            seconds = ((1.3 if fast else 2.6) * encode_s + (0 if run.is_cached else read_s)) * n_tokens
+            n_finish = 0 if choice.finish == "nothing" else choice.finish_share * n_tokens
+            return seconds + _PASSES_OF_FINISH * n_finish / speed.whole
         case Index(train_rows=rows):
             n_read = n_train if rows is None else min(n_train, rows * n_ctx)
             return (1.5 * encode_s + read_s) * (run.corpus.n_rows * n_ctx - n_train + n_read)
@@ -89,6 +91,9 @@ def _forecast(run: Run, stage: Stage, speed: Speed) -> float | None:
             return min(moment_rows * n_ctx, n_train) * read_s + n_judged * n_passes / speed.whole
     return None
 
+
+_PASSES_OF_FINISH = 3
+"""Of every row: the model as it is, with the reconstruction, and back."""
 
 _PASSES_OF_EVALUATE = 8
 """Of every row: the model as it is, with the site at its mean, at zero, reconstructed, explained, looked up in two
