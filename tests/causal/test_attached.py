@@ -133,6 +133,18 @@ def test_calls_that_say_too_little_are_refused(dictionary, given, error, said):
         model.hf(**{"input_ids": TOKENS} | given)
 
 
+@pytest.mark.parametrize("hook", ["blocks.0.mlp.hook_router_logits", "module:model.layers.0.mlp.gate"])
+def test_a_router_that_nothing_reads_is_not_edited(dictionary, hook):
+    """By its module's name, and by either name where a dictionary is attached, an edit changed nothing silently."""
+    model = build("mixtral")
+    edits = put(hook, 5.0)
+    with pytest.raises(UserError, match="can be read and not edited"):
+        model.run(TOKENS, edits=bound(edits))
+    with pytest.raises(UserError, match="can be read and not edited"), attach(model.hf, dictionary, HOOK, edits=edits):
+        pass
+    model.run(TOKENS, edits=bound(put("module:model.layers.0.mlp", 5.0)))
+
+
 def test_drafts_that_are_rejected_are_read_again(dictionary):
     model = build("llama")
     with attach(model.hf, dictionary, HOOK) as watched:

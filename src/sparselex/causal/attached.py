@@ -18,7 +18,7 @@ from sparselex.causal.kinds import Edit
 from sparselex.causal.latents import Latents
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import Dictionary
-from sparselex.lm.hookpoints import Location, family_of, locate, of_head
+from sparselex.lm.hookpoints import Location, check_editable, family_of, locate, of_head
 from sparselex.lm.hooks import Act, hooked, turn_of, value_in, with_value
 
 
@@ -112,6 +112,9 @@ def attach(model: Any, dictionary: Dictionary, hook: str, *, edits: Sequence[Edi
         )
     hooks = list(dict.fromkeys([place, *(Hook(edit.hook) for edit in edits)]))
     locations = {at: _located(at, model) for at in hooks}
+    family = family_of(model)
+    for edit in edits:
+        check_editable(Hook(edit.hook), family)
     watched = Attached(Latents(dictionary, (place,), {place: slice(0, dictionary.d_out)}), edits)
     n_ctx = getattr(config.get_text_config(), "max_position_embeddings", None) or 1 << 30
     caller: int | None = None
@@ -168,6 +171,7 @@ def attach(model: Any, dictionary: Dictionary, hook: str, *, edits: Sequence[Edi
         here = [edit for edit in watched.edits if edit.hook == at]
         if not here:
             return None
+        check_editable(at, family)
         value = value_in(locations[at], tensor.clone() if locations[at].in_place else tensor, shape)
         return with_value(locations[at], tensor, bound(here, start - padded, until=n_ctx)[at](value), shape)
 
