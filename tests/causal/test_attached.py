@@ -84,10 +84,15 @@ def test_positions_are_the_texts_in_other_caches(name, dictionary):
     assert watched.activations(0).shape == (2, 10)
 
 
-def test_padding_in_front_is_not_counted(model, dictionary):
-    """A row that is padded writes what it writes alone."""
-    edits = put(HOOK, 0.3, at(1, 6))
+@pytest.mark.parametrize("cache", ["dynamic", "static"])
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2"])
+def test_padding_in_front_is_not_counted(name, cache, dictionary):
+    """A row that is padded writes what it writes alone. A cache of fixed size has masks of queries and keys instead of
+    one of tokens, by kinds of layer where they differ: positions were those of the padded row there, or all failed."""
+    model, direction = build(name), 9 * torch.randn(24, generator=torch.Generator().manual_seed(4))
+    edits = add(HOOK, direction, where=at(1, 6))
     options = {"max_new_tokens": 5, "do_sample": False, "eos_token_id": None, "pad_token_id": 2}
+    options |= {"output_logits": True, "return_dict_in_generate": True, "cache_implementation": cache}
     padded = torch.cat([torch.full((1, 3), 2), TOKENS[:1, :4]], dim=1)
     tokens = torch.cat([torch.cat([TOKENS[1:], TOKENS[1:, :2]], dim=1), padded])
     mask = torch.ones_like(tokens)
@@ -95,8 +100,49 @@ def test_padding_in_front_is_not_counted(model, dictionary):
     with attach(model.hf, dictionary, HOOK, edits=edits) as watched:
         found = model.hf.generate(tokens, attention_mask=mask, **options)
         alone = model.hf.generate(TOKENS[:1, :4], attention_mask=torch.ones(1, 4, dtype=torch.long), **options)
-    assert found[1, 7:].equal(alone[0, 4:])
+    for one, other in zip(found.logits, alone.logits, strict=True):
+        torch.testing.assert_close(one[1], other[0], rtol=1e-4, atol=1e-5)
     assert watched.calls[0].padded == (0, 3)
+
+
+def test_padding_is_that_of_the_text_that_goes_on(dictionary):
+    """Of a call that goes on from a cache of its own the mask tells it: it was that of the text before."""
+    model = build("llama")
+    mask = torch.ones_like(TOKENS)
+    mask[1, :2] = 0
+    past = model.hf(input_ids=TOKENS[:, :4], use_cache=True).past_key_values
+    edits = add(HOOK, torch.randn(24, generator=torch.Generator().manual_seed(4)), where=at(4))
+    with attach(model.hf, dictionary, HOOK, edits=edits) as watched, torch.no_grad():
+        model.hf(input_ids=TOKENS, attention_mask=mask)
+        found = model.hf(input_ids=TOKENS[:, 4:], past_key_values=past, attention_mask=torch.ones_like(TOKENS)).logits
+    assert [call.padded for call in watched.calls] == [(0, 2), (0, 0)]
+    torch.testing.assert_close(found, model.run(TOKENS, edits=bound(edits)).logits[:, 4:], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "said"),
+    [
+        ({"attention_mask": torch.ones(2, 5, 5)}, UserError, r"mask of shape \[2, 5, 5\]"),
+        ({"attention_mask": {"full_attention": "causal"}}, UserError, "mask str"),
+        ({"input_ids": None}, ValueError, "input_ids or inputs_embeds"),
+    ],
+)
+def test_calls_that_say_too_little_are_refused(dictionary, given, error, said):
+    model = build("llama")
+    with attach(model.hf, dictionary, HOOK), pytest.raises(error, match=said):
+        model.hf(**{"input_ids": TOKENS} | given)
+
+
+@pytest.mark.parametrize("hook", ["blocks.0.mlp.hook_router_logits", "module:model.layers.0.mlp.gate"])
+def test_a_router_that_nothing_reads_is_not_edited(dictionary, hook):
+    """By its module's name, and by either name where a dictionary is attached, an edit changed nothing silently."""
+    model = build("mixtral")
+    edits = put(hook, 5.0)
+    with pytest.raises(UserError, match="can be read and not edited"):
+        model.run(TOKENS, edits=bound(edits))
+    with pytest.raises(UserError, match="can be read and not edited"), attach(model.hf, dictionary, HOOK, edits=edits):
+        pass
+    model.run(TOKENS, edits=bound(put("module:model.layers.0.mlp", 5.0)))
 
 
 def test_drafts_that_are_rejected_are_read_again(dictionary):

@@ -21,7 +21,7 @@ from sparselex.evaluate.effects.measured import AtPlaces, measured
 from sparselex.evaluate.effects.nulls import Directions
 from sparselex.evaluate.effects.places import RANDOM, SILENT, Places
 from sparselex.evaluate.effects.records import COLUMNS, EffectsIndex
-from sparselex.evaluate.effects.tables import Measured, larger, table, used
+from sparselex.evaluate.effects.tables import Grid, Measured, _dose, larger, table, used
 from sparselex.evaluate.moments import training_sample
 from sparselex.lm.load import load_model
 from sparselex.lm.pair import ModelPair
@@ -202,6 +202,20 @@ def test_the_dose_is_a_rank_correlation(found):
             continue
         sizes, sums = [abs(p.value) for p in places], [p.kl + p.kl_later for p in places]
         assert one.summary["dose"] == pytest.approx(spearmanr(sizes, sums).statistic, abs=1e-6)
+
+
+def test_places_of_one_effect_are_of_one_rank():
+    """Divergences below rounding are 0: a latent without any effect had a dose of 1, as places come by activation."""
+    strengths = np.array(
+        [[1, 2, 3, 4, 5], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5], [1, 1, 2, np.nan, 3], [1, 2, np.nan, 3, 4.0]]
+    )
+    sums = np.array([[0, 0, 0, 0, 0], [0, 0, 0, 0, 1], [1, 0, 0, 0, 0], [3, 1, 2, np.nan, 2], [5, 6, np.nan, 7, 9.0]])
+    groups = np.zeros(sums.shape, dtype=int)
+    found = _dose(Grid(strengths, groups), Grid(sums, groups))
+    assert np.isnan(found[0])
+    for row in range(1, len(sums)):
+        known = np.isfinite(sums[row])
+        assert found[row] == pytest.approx(spearmanr(strengths[row][known], sums[row][known]).statistic, abs=1e-12)
 
 
 def test_directions_have_the_covariance_of_the_sample():

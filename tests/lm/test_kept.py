@@ -202,3 +202,18 @@ def test_in_half_precision(dtype):
     assert kept.finished and kept.past is not None
     again, whole = edited(subject, kept, hook, 4)
     assert (again - whole).norm() < 0.02 * whole.norm()
+
+
+def test_hooks_of_ones_own_act_once():
+    """A person's hook on a block that is not run again was in what was kept, and acted on it a second time."""
+    model, hook = build("llama"), "blocks.0.hook_resid_post"
+    tokens = torch.arange(3, 17).view(2, 7)
+    model.keep(tokens, hook)
+    more = torch.randn(24, generator=torch.Generator().manual_seed(0))
+    own = model.hf.model.layers[0].register_forward_hook(
+        lambda _, args, given: (given[0] + more, *given[1:]) if isinstance(given, tuple) else given + more
+    )
+    kept, plain = model.keep(tokens, hook), model.run(tokens).logits
+    torch.testing.assert_close(model.run(kept).logits, plain, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model.run(kept.of(torch.tensor([1]), 3)).logits, plain[1:, 3:], rtol=1e-4, atol=1e-5)
+    own.remove()

@@ -3,7 +3,7 @@ token are read, and edits of them are made."""
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from sparselex.causal.kinds import Edit
 from sparselex.causal.latents import Latents
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import Dictionary
-from sparselex.lm.hookpoints import Location, family_of, locate, of_head
+from sparselex.lm.hookpoints import Location, check_editable, family_of, locate, of_head
 from sparselex.lm.hooks import Act, hooked, turn_of, value_in, with_value
 
 
@@ -112,6 +112,9 @@ def attach(model: Any, dictionary: Dictionary, hook: str, *, edits: Sequence[Edi
         )
     hooks = list(dict.fromkeys([place, *(Hook(edit.hook) for edit in edits)]))
     locations = {at: _located(at, model) for at in hooks}
+    family = family_of(model)
+    for edit in edits:
+        check_editable(Hook(edit.hook), family)
     watched = Attached(Latents(dictionary, (place,), {place: slice(0, dictionary.d_out)}), edits)
     n_ctx = getattr(config.get_text_config(), "max_position_embeddings", None) or 1 << 30
     caller: int | None = None
@@ -127,11 +130,14 @@ def attach(model: Any, dictionary: Dictionary, hook: str, *, edits: Sequence[Edi
             )
         caller = threading.get_ident()
         given = [args[0] if args else None, kwargs.get("input_ids"), kwargs.get("inputs_embeds")]
-        tokens = next(one for one in given if one is not None)
+        tokens = next((one for one in given if one is not None), None)
+        if tokens is None:
+            return  # the model says itself what it is to be called with
         shape, before = (tokens.shape[0], tokens.shape[1]), start + shape[1]
         start = _n_before(kwargs, before)
-        if start == 0 or len(padded) != shape[0]:
-            padded = _n_padded(kwargs.get("attention_mask"), shape[0])
+        mask = kwargs.get("attention_mask")
+        if start == 0 or len(padded) != shape[0] or _names_all(mask, start + shape[1]):
+            padded = _n_padded(mask, shape[0])
         if start == 0:
             watched.has_moved = False
         note_moves(kwargs.get("past_key_values", kwargs.get("cache_params")))
@@ -165,6 +171,7 @@ def attach(model: Any, dictionary: Dictionary, hook: str, *, edits: Sequence[Edi
         here = [edit for edit in watched.edits if edit.hook == at]
         if not here:
             return None
+        check_editable(at, family)
         value = value_in(locations[at], tensor.clone() if locations[at].in_place else tensor, shape)
         return with_value(locations[at], tensor, bound(here, start - padded, until=n_ctx)[at](value), shape)
 
@@ -189,11 +196,32 @@ def _n_before(kwargs: dict[str, Any], counted: int) -> int:
     return counted
 
 
-def _n_padded(mask: Tensor | None, n_rows: int) -> Tensor:
-    """Tokens of each row in front of the first that the attention mask names."""
-    if mask is None or mask.ndim != 2:
+def _names_all(mask: Any, n_tokens: int) -> bool:
+    """Whether a mask is of these tokens of each row, those in the call's cache too: a call may go on from any cache."""
+    return isinstance(mask, Tensor) and mask.ndim == 2 and mask.shape[1] == n_tokens
+
+
+def _n_padded(mask: Any, n_rows: int) -> Tensor:
+    """Tokens of each row in front of the first that the attention mask names.
+
+    A cache of fixed size has masks of queries and keys made before the call, `[batch, heads, ctx, n_keys]`, and several
+    by name where layers differ: a token that does not see itself is padding. Raises `UserError` for any other mask.
+    """
+    if isinstance(mask, Mapping):
+        mask = next((one for one in mask.values() if one is not None), None)
+    if mask is None:
         return torch.zeros(n_rows, dtype=torch.long)
-    return (mask.cumsum(-1) == 0).sum(-1).cpu()
+    if not isinstance(mask, Tensor) or mask.ndim not in (2, 4):
+        given = f"of shape {[*mask.shape]}" if isinstance(mask, Tensor) else type(mask).__name__
+        raise UserError(
+            f"An attention mask {given} was given to a model to which a dictionary is attached.",
+            "a tensor [batch, ctx], or [batch, heads, ctx, n_keys]: by it positions are counted behind padding",
+            "call the model with such a mask, or with another attention (attn_implementation='sdpa').",
+        )
+    if mask.ndim == 4:  # what is added to scores is 0 where something is seen
+        seen = mask == 0 if mask.is_floating_point() else mask != 0
+        mask = seen[:, 0].diagonal(dim1=-2, dim2=-1)
+    return (mask.cumsum(-1) == 0).sum(-1).expand(n_rows).cpu()
 
 
 def _located(hook: Hook, model: Any) -> Location:

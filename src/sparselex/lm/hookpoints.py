@@ -1,6 +1,7 @@
 """From a hook to the module that it means, in one model."""
 
 import difflib
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal, NamedTuple
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook
-from sparselex.lm.families import ADDED, FAMILIES, SITES, Family, Site
+from sparselex.lm.families import ADDED, FAMILIES, READ_ONLY, SITES, Family, Site
 
 Piece = Callable[[Tensor], Tensor]
 """A view into the tensor that passes through a module, `[batch, ctx, ...]`."""
@@ -98,6 +99,19 @@ def locate(hook: Hook, model: Any, family: Family | None, n_layers: int) -> Loca
         piece=None if part is None else lambda x: part(x, config),
         scale=family.residual_scale(config) if hook.site in ADDED else 1.0,
     )
+
+
+def check_editable(hook: Hook, family: Family | None) -> None:
+    """Raise `UserError` for a site that nothing reads, by its name or as the module that gives it: an edit there would
+    change nothing and say nothing."""
+    router = hook.site in READ_ONLY
+    if hook.is_module and family is not None:
+        inside = re.fullmatch(re.escape(family.layers) + r"\.\d+\.(.+)", hook.site)
+        paths = [path for site in READ_ONLY if site in family.sites for path in family.sites[site].path.split("|")]
+        router = inside is not None and inside[1] in paths
+    if router:
+        said = f"{str(hook)!r} can be read and not edited: the experts are chosen beside it."
+        raise UserError(said, "a site that something later reads", "edit hook_mlp_in or hook_mlp_out.")
 
 
 def of_head(location: Location, head: int, d_head: int) -> Location:

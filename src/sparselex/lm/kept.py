@@ -203,7 +203,8 @@ def recording(
     watched += [f"{block}.{name}".rstrip(".") for name, _ in model.get_submodule(block).named_modules()]
     with contextlib.ExitStack() as stack:
         for path in watched:
-            stack.callback(model.get_submodule(path).register_forward_hook(keep(path)).remove)
+            # Before a person's own hooks: those act again on what the module is made to give.
+            stack.callback(model.get_submodule(path).register_forward_hook(keep(path), prepend=True).remove)
         site = model.get_submodule(location.path)
         put = site.register_forward_pre_hook if location.side == "input" else site.register_forward_hook
         stack.callback(put(reach).remove)

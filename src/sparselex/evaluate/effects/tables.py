@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
+from scipy.stats import rankdata
 
 from sparselex.base.intervals import Floats, effective_units, even_groups
 from sparselex.evaluate.effects.config import LEVEL
@@ -135,11 +136,9 @@ def _half_width(values: Floats) -> Floats:
 
 
 def _dose(sizes: Grid, effects: Grid) -> Floats:
-    """Rank correlation of both in each row; NaN with fewer than three places."""
-    ranks = []
-    for values in (np.abs(sizes.values), effects.values):
-        rank = np.argsort(np.argsort(np.where(np.isfinite(values), values, np.inf), axis=1), axis=1).astype(float)
-        ranks.append(np.where(np.isfinite(values), rank, np.nan))
+    """Rank correlation of both in each row, equal values of one rank (their mean); NaN with fewer than three places,
+    and where all sizes or all effects are one: of a latent without any effect nothing is correlated."""
+    ranks = [rankdata(values, axis=1, nan_policy="omit") for values in (np.abs(sizes.values), effects.values)]
     n = np.isfinite(ranks[0]).sum(1)
     one, other = (rank - mean(rank)[:, None] for rank in ranks)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -19,7 +19,7 @@ from transformers.cache_utils import DynamicLayer
 from sparselex.base.errors import UserError, a
 from sparselex.base.sites import Hook
 from sparselex.lm.families import READ_ONLY, Family
-from sparselex.lm.hookpoints import Location
+from sparselex.lm.hookpoints import Location, check_editable
 from sparselex.lm.hooks import Visit
 from sparselex.lm.kept import Kept, Past, recording, taken_up
 from sparselex.lm.subject import Edit, Extended, Pass
@@ -115,9 +115,7 @@ class Passes:
         ends = {self._end: Location(self._unembedding, "input")} if to_end else {}
         locations = {hook: self.resolve(hook) for hook in (*changed, *wanted) if hook not in ends} | ends
         for hook in changed:
-            if hook.site in READ_ONLY:
-                said = f"{str(hook)!r} can be read and not edited: the experts are chosen beside it."
-                raise UserError(said, "a site that something later reads", "edit hook_mlp_in or hook_mlp_out.")
+            check_editable(hook, self.family)
         kept, left = None, 0  # positions that run and are not asked for
         if isinstance(tokens, Kept):
             kept = tokens
