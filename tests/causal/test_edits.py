@@ -153,6 +153,8 @@ def test_values_of_other_tokens(model, latents):
     assert float(((many - 1000) ** 2 / 1000).sum()) < 17  # chi square of 3 degrees: 1 in 1,000
     with pytest.raises(UserError, match="were given to draw from"):
         resampled(torch.zeros(0), 3)
+    with pytest.raises(UserError, match="was given as a seed"):
+        resampled(torch.ones(4), 3, [1, 10**30])
 
 
 def test_several_latents_at_once_are_made_from_one_encoding(model):
@@ -223,6 +225,8 @@ def test_many_in_one_batch_are_each_alone(model, latents):
 def test_what_does_not_fit_is_refused(model, latents):
     with pytest.raises(UserError, match=r"(?s)Latent 256 was asked for\..*a latent from 0 to 255"):
         ablate(latents, 256)
+    with pytest.raises(UserError, match=f"Latent {10**30} was asked for"):
+        steer(latents, 10**30, 1.0)
     with pytest.raises(UserError, match="Latent -1 "):
         steer(latents, torch.tensor([0, -1]), 1.0)
     with pytest.raises(UserError, match="An edit of 2 rows was put on 3"):

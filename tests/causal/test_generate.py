@@ -1,5 +1,7 @@
 """What a model writes with the cache is what it writes without, under edits too; chance is seeded row by row."""
 
+import math
+
 import pytest
 import torch
 import transformers as hf
@@ -109,6 +111,10 @@ def test_what_cannot_be_written_is_refused():
         generate(model, TOKENS, 2, seed=[1, 2])
     with pytest.raises(UserError, match="A prompt of no tokens"):
         generate(model, TOKENS[:, :0], 2)
-    for wrong in ({"n_new": 0}, {"n_new": 1, "temperature": -1.0}, {"n_new": 1, "top_p": 0.0}):
-        with pytest.raises(UserError, match="at least 1 token, a temperature from 0"):
+    temperatures = [{"n_new": 1, "temperature": one} for one in (-1.0, math.nan, math.inf)]
+    for wrong in ({"n_new": 0}, *temperatures, {"n_new": 1, "top_p": 0.0}, {"n_new": 1, "top_p": math.nan}):
+        with pytest.raises(UserError, match="at least 1 token, a finite temperature from 0"):
             generate(model, TOKENS, **wrong)
+    for seed in (-1, 10**30):
+        with pytest.raises(UserError, match=f"{seed} was given as a seed"):
+            generate(model, TOKENS, 2, seed=seed)

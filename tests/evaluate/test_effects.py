@@ -191,6 +191,22 @@ def test_statistics_of_rows_are_those_of_scipy():
         assert is_larger == (p <= 0.05 and len(known(ones[row])) >= 3)
     effect, directions = rng.random(30), rng.random((19, 30))
     assert used(effect, directions).tolist() == (effect > directions.max(0)).tolist()
+    assert not used(np.full(3, np.nan), np.full((19, 3), np.nan)).any()  # no place, nothing that is exceeded
+
+
+def test_a_latent_of_one_document_is_not_counted_without_it():
+    """Shares without a group of documents are over the latents that are still measured then."""
+    places = Places(
+        np.arange(60) // 3, np.full(60, RANDOM), np.arange(60) * 64, np.ones(60, dtype=np.float32)
+    )  # twenty latents, each in three rows
+    config = EffectsConfig()
+    none, effect = AtPlaces.none(60, config, 100), np.ones(60, dtype=np.float32)
+    effects = none._replace(kl=effect, directions=np.full((60, 19), 2.0, np.float32))  # none is used
+    groups = np.arange(60) // 3  # and each in documents of its own
+    found = Measured(np.arange(20), places, effects, groups, 60.0)
+    share = causal_figures(found, config, "twenty")[0]
+    assert share.value == 0 and share.n == 20
+    assert share.se == 0  # no document moves it: the share is 0 without any of them
 
 
 def test_the_dose_is_a_rank_correlation(found):

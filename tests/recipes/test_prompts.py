@@ -83,6 +83,8 @@ def test_what_the_model_predicts_without_a_latent(run, codes):
     change = (q.exp() - p.exp())[place].abs()
     assert found.tokens[place].changed[0].token == int(change.argmax())
     assert found.tokens[place].activation == pytest.approx(float(codes[place, latent]))
+    with pytest.raises(UserError, match="0 tokens were to be shown"):
+        run.prompts.ablated(TEXT, latent, n_shown=0)
 
 
 def no_others(latent):
@@ -221,6 +223,9 @@ def test_from_the_command_line(run, codes, capsys, tmp_path):
     [
         (["--latent", "99999", "--prompt", "x"], "a latent from 0 to"),
         (["--latent", "-1", "--prompt", "x"], "a latent from 0 to"),
+        (["--latent", "9" * 30, "--prompt", "x"], "a latent from 0 to"),
+        (["--latent", "1", "--prompt", "x", "--seed", "9" * 30], "was given as a seed"),
+        (["--latent", "1", "--prompt", "x", "--temperature", "nan"], "a finite temperature"),
         (["--prompt", "x"], "Neither a latent nor a direction"),
         (["--latent", "1", "--prompt", ""], "has no tokens"),
         (["--latent", "1", "--prompt", "x " * 5000], "The prompt has"),

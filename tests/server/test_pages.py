@@ -147,6 +147,27 @@ def test_active_tokens_by_keyboard(browser, address, latent_with_markup):
 
 
 @pytest.mark.slow
+def test_arrows_go_past_what_is_folded_away_and_through_a_text_that_opened(browser, address, small_index):
+    latent = int(small_index.table["n_active"].argmax())
+    tab = browser.new_page()
+    tab.goto(f"{address}/runs/main/features/{latent}")
+    opened = tab.locator(".evidence ol.examples > li").nth(1)
+    opened.locator("a.whole-text").click()
+    tab.wait_for_selector(".evidence li.opened")
+    tab.locator("details.interval").last.evaluate("one => { one.open = true; }")
+    seen = tab.locator(".t").all()
+    visible = [place for place, token in enumerate(seen) if token.is_visible()]
+    assert len(visible) < len(seen)
+    seen[visible[0]].focus()
+    gone_to = []
+    for _ in visible[1:]:
+        tab.keyboard.press("ArrowRight")
+        gone_to.append(tab.evaluate("[...document.querySelectorAll('.t')].indexOf(document.activeElement)"))
+    assert gone_to == visible[1:]
+    tab.close()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 400])
 @pytest.mark.parametrize("page", PAGES)
 def test_a_narrow_window_needs_no_sideways_scrolling(browser, address, latent_with_markup, page, width):
@@ -292,7 +313,9 @@ def test_a_place_shows_all_the_text_around_it(client, small_index):
     assert f'href="/runs/main/features/{latent}/at/{position}"' in html
     assert client.get(f"/runs/main/features/{latent}/at/{10**9}").status_code == 404
     assert client.get(f"/runs/main/features/{10**6}/at/3").status_code == 404
-    assert client.get(f"/runs/main/features/{latent}/at/-1").status_code == 400
+    for one in ("-1", f"0{position}", f"+{position}", "1_0", "x", "9" * 5000):  # a place has one address
+        assert client.get(f"/runs/main/features/{latent}/at/{one}").status_code == 404
+    assert client.get(f"/runs/main/features/{latent}.json", params={"seed": 2**32 - 1}).json()["next_seed"] == 0
 
 
 def test_examples_are_chosen_by_the_reader(client, small_index):

@@ -4,7 +4,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+SEEDS = 2**32
+"""How many seeds there are."""
+
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 """A seed that every library takes that draws numbers."""
 
 Tokens = Annotated[int, Field(gt=0, le=10**15)]

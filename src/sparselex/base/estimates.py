@@ -134,7 +134,11 @@ def mean_figure(
     if each.dtype == bool:
         found = share_interval(int(each.sum()), n)
         se = float(np.sqrt(found.value * (1 - found.value) / max(1, n)))
-        without = None if apart is None or not n else np.asarray(apart.without).mean(axis=1)
+        without = None
+        if apart is not None and n:
+            with warnings.catch_warnings():  # as for medians
+                warnings.simplefilter("ignore", RuntimeWarning)
+                without = np.nanmean(apart.without, axis=1)
         said = f"score interval over {over}"
         found, spread, words = _of_groups(found, (n, n, se, over), without, apart, f"{words}; 95 % {said}", share=True)
         return _figure(name, found, words, spread, NOT_FINITE, about)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sparselex.base.errors import UserError
+from sparselex.base.seeds import checked
 from sparselex.base.sites import Hook
 from sparselex.causal.kinds import Add, Edit, OfLatent, Put, Through
 from sparselex.causal.latents import Latents
@@ -68,7 +69,8 @@ def resampled(
 ) -> Float[Tensor, "batch {n_tokens} ..."]:
     """Of values at `n` tokens one for each of the first `n_tokens` tokens of a row, drawn with putting back: of a site
     `[n, d]` for `put`, of a latent `[n]` for `ablate(to=...)`. A row draws by `seed`, all by one or each by its own;
-    what a token gets does not hang on how many follow. Raises `UserError` where there is nothing to draw from."""
+    what a token gets does not hang on how many follow. Raises `UserError` where there is nothing to draw from, and
+    for a seed that is none."""
     if not len(values) or values.ndim > 2:
         raise UserError(
             f"Values of the shape {[*values.shape]} were given to draw from.",
@@ -76,7 +78,8 @@ def resampled(
             "flatten rows: `acts.flatten()`, or `values.flatten(0, 1)`.",
         )
     seeds = [seed] if isinstance(seed, int) else seed
-    drawn = [torch.randint(len(values), (n_tokens,), generator=torch.Generator().manual_seed(one)) for one in seeds]
+    chance = [torch.Generator().manual_seed(checked(one)) for one in seeds]
+    drawn = [torch.randint(len(values), (n_tokens,), generator=one) for one in chance]
     return values[torch.stack(drawn).to(values.device)]
 
 

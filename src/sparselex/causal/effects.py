@@ -38,14 +38,16 @@ class RowEffects(NamedTuple):
 def effects(model: SubjectModel, kept: Kept, edits: Sequence[Edit], *, n_shown: int = 5) -> RowEffects:
     """The effects of edits of one row, a pass over which was kept at the earliest hook that is edited.
 
-    Raises `UserError` for edits that leave no finite logits, and for more rows than one.
+    Raises `UserError` for edits that leave no finite logits, for more rows than one, and for no token to be shown.
     """
-    if len(kept.tokens) != 1 or kept.since or n_shown < 1:
+    if len(kept.tokens) != 1 or kept.since:
         raise UserError(
-            f"{len(kept.tokens)} rows from position {kept.since} on were given, and {n_shown} tokens to be shown.",
-            "one whole row, and at least one token to show",
+            f"{len(kept.tokens)} rows from position {kept.since} on were given.",
+            "one whole row",
             "measure one row at a time.",
         )
+    if n_shown < 1:
+        raise UserError(f"{n_shown} tokens were to be shown.", "at least one", "ask for 5, say.")
     p = log_probabilities(model.predict(kept.last[0]))
     q = log_probabilities(model.predict(model.last(kept, bound(edits))[0]))
     check_finite(q)

@@ -1,5 +1,6 @@
 """Text that a model writes under edits: token by token, each computed once."""
 
+import math
 from collections.abc import Collection, Sequence
 
 import torch
@@ -7,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparselex.base.errors import UserError
+from sparselex.base.seeds import checked
 from sparselex.causal.edits import bound
 from sparselex.causal.effects import check_finite
 from sparselex.causal.kinds import Edit
@@ -42,7 +44,7 @@ def generate(
         raise UserError(
             f"{len(seeds)} seeds were given for {len(tokens)} rows.", "one seed, or one for each row", "give as many."
         )
-    chance = [torch.Generator().manual_seed(one) for one in seeds]
+    chance = [torch.Generator().manual_seed(checked(one)) for one in seeds]
     done = torch.zeros(len(tokens), dtype=torch.bool)
     past, new, start = None, tokens, 0
     n_read = tokens.shape[1] + n_new - 1  # the last token is written and not read
@@ -78,10 +80,10 @@ def _next(
 def _check(model: SubjectModel, tokens: Tensor, n_new: int, temperature: float, top_p: float) -> None:
     if not tokens.shape[1]:
         raise UserError("A prompt of no tokens was given.", "at least one token", "write something to go on from.")
-    if n_new < 1 or temperature < 0 or not 0 < top_p <= 1:
+    if n_new < 1 or not 0 <= temperature < math.inf or not 0 < top_p <= 1:
         raise UserError(
             f"{n_new} new tokens at temperature {temperature} and top_p {top_p} were asked for.",
-            "at least 1 token, a temperature from 0, and top_p above 0 and at most 1",
+            "at least 1 token, a finite temperature from 0, and top_p above 0 and at most 1",
             "choose such numbers.",
         )
     if tokens.shape[1] + n_new > model.n_ctx:

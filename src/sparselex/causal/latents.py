@@ -84,8 +84,11 @@ class Latents:
 
     def checked(self, number: int | Tensor) -> Int[Tensor, " batch"]:
         """A latent or one of each row, `[1]` or `[batch]`. Raises `UserError` for one that does not exist."""
-        numbers = torch.as_tensor(number).reshape(-1)
-        wrong = [int(one) for one in numbers if not 0 <= int(one) < self.dictionary.d_sae]
+        if isinstance(number, int) and number.bit_length() > 63:  # more than a tensor holds
+            wrong, numbers = [number], torch.zeros(1, dtype=torch.long)
+        else:
+            numbers = torch.as_tensor(number).reshape(-1)
+            wrong = [int(one) for one in numbers if not 0 <= int(one) < self.dictionary.d_sae]
         if wrong or numbers.is_floating_point() or numbers.dtype is torch.bool:
             raise UserError(
                 f"Latent {wrong[0] if wrong else number} was asked for.",

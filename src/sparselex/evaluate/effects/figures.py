@@ -98,7 +98,13 @@ class _About(NamedTuple):
     def share(
         self, name: str, flags: NDArray[np.bool_], words: str, without: Callable[[int], NDArray[np.bool_]]
     ) -> Figure:
-        apart = self._apart(lambda group: without(group).astype(np.float64), np.ones(len(flags), dtype=bool))
+        at_random = self.found.grid(RANDOM, self.found.effects.total)
+
+        def told(group: int) -> Floats:
+            """NaN for a latent that has no place without these documents: it is no latent that is not used."""
+            return np.where(np.isfinite(at_random.without(group)).any(1), without(group), np.nan)
+
+        apart = self._apart(told, np.ones(len(flags), dtype=bool))
         said: dict[str, Any] = {"over": "latents", "empty": NO_LATENTS, "null": LEVEL, "better": "higher"}
         return mean_figure(f"causal/{name}", flags, f"share of {self.of} {words}", apart=apart, **said)
 

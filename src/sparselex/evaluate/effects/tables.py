@@ -107,8 +107,8 @@ def mean(values: Floats) -> Floats:
 def used(effect: Floats, directions: Floats) -> NDArray[np.bool_]:
     """Whether each latent's effect is among the largest 5 % of its own and those of its random directions
     `[n_directions, n_latents]`, each of which would be as likely to be there if the latent were one of them (a Monte
-    Carlo test; Barnard 1963)."""
-    return (1 + (directions >= effect).sum(0)) / (1 + len(directions)) <= LEVEL + 1e-9
+    Carlo test; Barnard 1963). Never where nothing was measured."""
+    return np.isfinite(effect) & ((1 + (directions >= effect).sum(0)) / (1 + len(directions)) <= LEVEL + 1e-9)
 
 
 def larger(ones: Floats, others: Floats) -> NDArray[np.bool_]:

@@ -5,7 +5,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import BeforeValidator, StringConstraints
 
-from sparselex.base.bounds import Seed
+from sparselex.base.bounds import SEEDS, Seed
 from sparselex.base.config import Config
 from sparselex.base.formats import count
 from sparselex.base.runs import RunCard
@@ -121,6 +121,9 @@ class FeaturePage(PageRecord):
     seed: int
     """What the random examples were drawn by."""
 
+    next_seed: int
+    """What another sample is drawn by, around the end."""
+
     random: list[ExampleView]
     """Training examples drawn at random from all places at which it is active, at most one a row."""
 
@@ -155,15 +158,20 @@ class FeaturePage(PageRecord):
     """Ids of everything it was made from."""
 
 
-def _number(written: object) -> object:
-    """A latent's number as addresses write it: one feature has one address."""
-    text = str(written)
-    if not (text.isascii() and text.isdecimal() and len(text) <= 9 and str(int(text)) == text):
-        raise NoSuchPage(f"{text[:40]!r} is no latent.", "a number", "choose one from the list of features.")
-    return written
+def numbered(what: str, most: int) -> BeforeValidator:
+    """A number of at most so many digits as addresses write it, so that one thing has one address. Raises `NoSuchPage`
+    for anything else; `what` says of what it is the number."""
+
+    def number(written: object) -> object:
+        text = str(written)
+        if not (text.isascii() and text.isdecimal() and len(text) <= most and str(int(text)) == text):
+            raise NoSuchPage(f"{text[:40]!r} is no {what}.", "a number", "choose one from the list of features.")
+        return written
+
+    return BeforeValidator(number)
 
 
-Latent = Annotated[int, BeforeValidator(_number)]
+Latent = Annotated[int, numbered("latent", 9)]
 
 
 def checked_latent(found: OpenIndex, run: str, latent: int) -> None:
@@ -200,6 +208,7 @@ def feature(
         histogram=record.histogram,
         top=windows.views(record.top),
         seed=seed,
+        next_seed=(seed + 1) % SEEDS,
         random=windows.views(index.examples(latent, "train", N_SHOWN, seed)),
         token=token,
         containing=windows.views(containing),

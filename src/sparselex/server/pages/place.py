@@ -2,13 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
-
 from sparselex.base.runs import RunCard
 from sparselex.features.windows import ExampleView, Windows
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, NoSuchPage, Page, PageRecord
-from sparselex.server.pages.feature import Latent, checked_latent
+from sparselex.server.pages.feature import Latent, checked_latent, numbered
 
 Whole = Literal["row", "document"]
 """How much of the text is shown."""
@@ -40,7 +38,7 @@ def place(
     opened: OpenWorkspace,
     run: str,
     latent: Latent,
-    position: Annotated[int, Field(ge=0)],
+    position: Annotated[int, numbered("position of the corpus", 15)],
     whole: Whole = "row",
 ) -> PlacePage:
     """One place with all the text around it. Raises `NoSuchPage` for a latent or a position that there is not."""

@@ -8,7 +8,7 @@ export function markExamples() {
   const marker = document.getElementById("marker");
   if (!histogram || !marker) return;
   const { left, right, largest } = histogram.dataset;
-  for (const example of document.querySelectorAll(".examples li")) {
+  for (const example of document.querySelectorAll(".examples li[data-value]")) {
     const show = () => {
       const share = Math.abs(Number(example.getAttribute("data-value"))) / Number(largest);
       const x = String(Number(left) + share * (Number(right) - Number(left)));
@@ -22,16 +22,18 @@ export function markExamples() {
 }
 
 export function walkTokens() {
-  const tokens = [...document.querySelectorAll(".t")];
-  for (const token of tokens) {
-    const turn = () => token.classList.toggle("left-wards", token.getBoundingClientRect().left > innerWidth / 2);
-    token.addEventListener("pointerenter", turn);
-    token.addEventListener("focus", turn);
-  }
+  const turn = (/** @type {Event} */ event) => {
+    const token = event.target instanceof Element ? event.target.closest(".t") : null;
+    token?.classList.toggle("left-wards", token.getBoundingClientRect().left > innerWidth / 2);
+  };
+  document.addEventListener("pointerover", turn);
+  document.addEventListener("focusin", turn);
   document.addEventListener("keydown", (event) => {
-    const place = tokens.indexOf(/** @type {Element} */ (event.target));
     const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
-    const next = place >= 0 && step ? tokens[place + step] : null;
+    if (!step || !(event.target instanceof Element) || !event.target.matches(".t")) return;
+    // Looked up each time: texts open in place, and what is folded away cannot be gone to.
+    const tokens = [...document.querySelectorAll(".t")].filter((token) => token.checkVisibility());
+    const next = tokens[tokens.indexOf(event.target) + step];
     if (next instanceof HTMLElement) {
       event.preventDefault();
       next.focus();
