@@ -249,6 +249,26 @@ def test_what_cannot_be_steered_is_one_message(run, capsys, words, said):
     assert said in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (np.ones((64, 2), np.float32), "of the shape [64, 2]"),
+        (np.ones(128, np.complex64), "type complex64"),
+        (np.array(3.0), "of the shape []"),
+        (np.array(["a"] * 128), "no numbers in the form of NumPy"),
+        (np.ones(7), "holds 7 numbers"),
+        (np.full(128, np.nan), "128 of them not finite"),
+    ],
+    ids=["table", "complex", "number", "words", "short", "nan"],
+)
+def test_a_file_that_holds_no_direction_is_one_message(run, tmp_path, capsys, values, said):
+    np.save(tmp_path / "direction.npy", values)
+    with pytest.raises(SystemExit) as ended:
+        main(["steer", str(run.workspace.path), "--direction", str(tmp_path / "direction.npy"), "--prompt", "x = 1"])
+    assert ended.value.code == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
 def test_tokens_that_a_dictionary_is_not_shown_are_left_alone(run, codes):
     """An attention sink among them: not told, not ablated, not steered, not counted in a divergence."""
     row = run.tokens(TEXT)

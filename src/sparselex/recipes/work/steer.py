@@ -67,9 +67,15 @@ def _largest(run: Run, latent: int) -> float:
 
 
 def _vector(run: Run, path: Path, prompt: str) -> Tensor:
-    found = _read(path).float().flatten()
-    prompts = run.prompts
+    there, prompts = _read(path), run.prompts
     width = run.model.width(prompts.latents.hook)
+    if there.ndim != 1 or there.is_complex():
+        raise UserError(
+            f"{path} holds numbers of the shape {[*there.shape]} and type {str(there.dtype).removeprefix('torch.')}.",
+            f"one vector of {width} real numbers",
+            "write the direction alone to a file: a table of several would be taken for one.",
+        )
+    found = there.float()
     wrong = f"{int((~torch.isfinite(found)).sum())} of them not finite" if not torch.isfinite(found).all() else ""
     wrong = wrong or ("" if found.any() else "all of them 0")
     if len(found) != width or wrong:
@@ -84,11 +90,11 @@ def _vector(run: Run, path: Path, prompt: str) -> Tensor:
 def _read(path: Path) -> Tensor:
     try:
         if path.suffix == ".npy":
-            return torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float32))
+            return torch.from_numpy(np.load(path, allow_pickle=False))
         tensors = load_file(path)
     except FileNotFoundError:
         raise UserError(f"{path} is not there.", "a file with a direction", "check the path.") from None
-    except (OSError, ValueError, EOFError, SafetensorError):
+    except (OSError, ValueError, TypeError, EOFError, SafetensorError):
         form = "numbers in the form of NumPy" if path.suffix == ".npy" else "tensors in the form of safetensors"
         raise UserError(
             f"{path} cannot be read: it holds no {form}.",
