@@ -1,10 +1,13 @@
 """Pages: each is its JSON made visible, opened in a real browser in both themes."""
 
 import importlib
+import io
 import pkgutil
 import shutil
 
 import numpy as np
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
 from fastapi.testclient import TestClient
 
@@ -385,6 +388,26 @@ def test_conditions_narrow_the_list(client, small_index):
         row["latent"] for row in every if row["latent"] in words and row["density"] < 0.01
     }
     assert get("x<3") == get("x<3 ") and get("nonsense<3") == []
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_the_list_as_a_file_is_the_list(client, form):
+    options = {"q": "density<0.05 not:dead", "sort": "max", "order": "asc"}
+    answer = client.get("/runs/main/features/download", params=options | {"form": form})
+    assert answer.status_code == 200 and f"main-features.{form}" in answer.headers["content-disposition"]
+    read = {"csv": pyarrow.csv.read_csv, "parquet": pyarrow.parquet.read_table}[form]
+    rows = read(io.BytesIO(answer.content)).to_pylist()
+    first = client.get("/runs/main/features.json", params=options).json()
+    assert len(rows) == first["n_found"] > len(first["rows"])
+    for row, shown in zip(rows, first["rows"], strict=False):
+        assert row["latent"] == shown["latent"] and row["density"] == pytest.approx(shown["density"])
+        said = shown["explanations"][0] if shown["explanations"] else None
+        assert (row["explanation"] or None) == (said and said["title"])
+        heads = said["headlines"] if said else []
+        assert row["score"] == (pytest.approx(heads[0]["value"]) if heads else None)
+        assert row["single_token"] == ("single-token" in shown["flags"]) and row["used"] is None
+    assert client.get("/runs/main/features/download", params={"form": "exe"}).status_code == 400
+    assert client.get("/runs/nobody/features/download").status_code == 404
 
 
 def test_a_feature_of_one_token_is_said_to_be(client, small_index):

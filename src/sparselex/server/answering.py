@@ -30,6 +30,7 @@ PAGES: Registry[Page] = Registry(
         "overview": "sparselex.server.pages.overview:PAGE",
         "features": "sparselex.server.pages.features:PAGE",
         "random": "sparselex.server.pages.features:RANDOM",
+        "download": "sparselex.server.pages.download:PAGE",
         "feature": "sparselex.server.pages.feature:PAGE",
         "place": "sparselex.server.pages.place:PAGE",
         "about": "sparselex.server.pages.about:PAGE",

@@ -28,6 +28,19 @@ class Elsewhere(NamedTuple):
     address: str
 
 
+class Download(NamedTuple):
+    """What a builder returns in place of a record to give the reader a file."""
+
+    name: str
+    """Name of the file."""
+
+    content: bytes
+    """What is in it."""
+
+    media_type: str
+    """What kind of file that is."""
+
+
 class NoSuchPage(UserError):
     """The address names nothing that is here. Any other `UserError` means that something here is damaged."""
 
@@ -39,7 +52,7 @@ class Page:
     path: str
     """Address, its parameters in braces: `/runs/{run}/features/{latent}`."""
 
-    build: Callable[..., PageRecord | Elsewhere]
+    build: Callable[..., PageRecord | Elsewhere | Download]
     """Makes the record. Called with the open workspace, then by name with the parameters of the path and, where it has
     more (they need a type and a default), with what stands behind the `?`; words that fit no type never arrive."""
 

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sparselex.base import formats
 from sparselex.server import charts, marking
 from sparselex.server.navigation import Navigation
-from sparselex.server.page import TEMPLATES, Elsewhere, PageRecord
+from sparselex.server.page import TEMPLATES, Download, Elsewhere, PageRecord
 
 HEADERS = {
     "content-security-policy": (
@@ -106,12 +106,17 @@ class Rendering:
         self._templates.filters |= FILTERS
         self._templates.tests["record"] = lambda value: isinstance(value, BaseModel)
 
-    def show(self, found: PageRecord | Elsewhere, template: Path | None, place: Place, status: int = 200) -> Response:
+    def show(
+        self, found: PageRecord | Elsewhere | Download, template: Path | None, place: Place, status: int = 200
+    ) -> Response:
         """What a builder found, in the form that the address asks for."""
         path, query = place.path, f"?{place.query}" if place.query else ""
         as_json = path.endswith(".json")
         if isinstance(found, Elsewhere):
             return RedirectResponse(found.address + ".json" * as_json, status_code=302)
+        if isinstance(found, Download):
+            named = {"content-disposition": f'attachment; filename="{found.name}"'}
+            return Response(found.content, status_code=status, media_type=found.media_type, headers=named)
         if as_json:
             return Response(_json(found), status_code=status, media_type="application/json")
         twin = ("/index.json" if path == "/" else f"{path}.json") + query

@@ -19,6 +19,9 @@ from sparselex.server.pages.query import Query, parsed
 Sort = Literal["latent", "score", "effect", "density", "max"]
 """Columns that the list can be sorted by."""
 
+Order = Literal["asc", "desc"]
+"""Which end of a column comes first."""
+
 PER_PAGE = 50
 DENSE_ABOVE = 0.1
 """Density above which a latent is called dense."""
@@ -97,32 +100,28 @@ def features(
     run: str,
     q: Words = "",
     sort: Sort = "score",
-    order: Literal["asc", "desc"] = "desc",
+    order: Order = "desc",
     page: PositiveInt = 1,
 ) -> FeaturesPage:
     """One page of the list; a number beyond the last page is the last one's, since lists grow shorter."""
-    found, descending = opened.index(run), order != "asc"
-    index, entries, effects = found.index, opened.explained.entries(found.index), opened.effects(run)
-    query = "".join(char for char in q if char.isprintable()).strip()
-    columns = Columns(found, entries, effects)
-    latents = _matching(opened, found, columns, parsed(query))
-    latents = latents[_order(columns.of(sort), latents, descending)]
+    found = search(opened, run, q, sort, order)
+    columns, latents = found.columns, found.latents
     n_pages = max(1, -(-len(latents) // PER_PAGE))
     page = min(page, n_pages)
     shown = latents[(page - 1) * PER_PAGE : page * PER_PAGE].tolist()
     return FeaturesPage(
         title=f"{run}: features",
         run=opened.card(run),
-        rows=[_row(found, entries, effects, latent) for latent in shown],
-        metric=first_metric(entries),
-        has_effects=effects is not None,
+        rows=[_row(*columns, latent) for latent in shown],
+        metric=first_metric(columns.entries),
+        has_effects=columns.effects is not None,
         n_found=len(latents),
-        n_latents=index.d_sae,
+        n_latents=columns.found.index.d_sae,
         page=page,
         n_pages=n_pages,
-        query=query,
+        query=found.query,
         sort=sort,
-        descending=descending,
+        descending=order != "asc",
     )
 
 
@@ -179,6 +178,28 @@ class Columns(NamedTuple):
     def _of_effects(self, name: str) -> NDArray[np.float64]:
         d_sae = self.found.index.d_sae
         return np.full(d_sae, np.nan) if self.effects is None else self.effects.by_latent(name, d_sae)
+
+
+class Found(NamedTuple):
+    """What a search has found."""
+
+    columns: Columns
+    """What all latents have."""
+
+    latents: NDArray[np.int64]
+    """Those that fit, in order."""
+
+    query: str
+    """What was looked for."""
+
+
+def search(opened: OpenWorkspace, run: str, q: str, sort: Sort, order: Order) -> Found:
+    """The latents that fit a search, in order. Raises like `OpenWorkspace.index`."""
+    found = opened.index(run)
+    columns = Columns(found, opened.explained.entries(found.index), opened.effects(run))
+    query = "".join(char for char in q if char.isprintable()).strip()
+    latents = _matching(opened, found, columns, parsed(query))
+    return Found(columns, latents[_order(columns.of(sort), latents, order != "asc")], query)
 
 
 def flags_of(found: OpenIndex, latent: int) -> list[str]:
