@@ -4,6 +4,7 @@ import json
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 
 import pytest
@@ -31,6 +32,28 @@ def test_a_free_port_is_found_and_printed(workspace, host):
             url = line.split(" at ")[1].split()[0]
             with urllib.request.urlopen(f"{url}/index.json", timeout=10) as answer:
                 assert json.load(answer)["workspace"] == "workspace"
+        finally:
+            process.terminate()
+
+
+def test_other_machines_need_the_token_that_is_printed(workspace):
+    command = [sys.executable, "-m", "sparselex", "serve", str(workspace.path), "--host", "0.0.0.0", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            line = next(line for line in process.stdout if "http://" in line)
+            address, token = line.split(" at ")[1].split()[0].split("/?token=")
+            address = address.replace("0.0.0.0", "127.0.0.1")
+            assert len(token) >= 32
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(f"{address}/index.json", timeout=10)
+            assert refused.value.code == 401
+            refused.value.close()
+            browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+            with browser.open(f"{address}/index.json?token={token}", timeout=10) as answer:
+                assert json.load(answer)["workspace"] == "workspace" and "token" not in answer.url
+            with browser.open(f"{address}/index.json", timeout=10) as answer:
+                assert answer.status == 200
         finally:
             process.terminate()
 

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from sparselex.server import strangers
 from sparselex.server.app import create_app
-from sparselex.server.strangers import host_of
+from sparselex.server.strangers import host_of, is_loopback
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,41 @@ def test_a_client_that_asks_again_and_again_is_not(address, monkeypatch):
         assert answer.status == 200 and answer.read()
         time.sleep(0.15)
     connection.close()
+
+
+@pytest.fixture
+def guarded(workspace):
+    return TestClient(create_app(workspace, token="a-token"), base_url="http://127.0.0.1", follow_redirects=False)
+
+
+def test_without_the_token_nothing_is_told(guarded):
+    for path in ("/", "/index.json", "/static/app.js", "/runs/main/features/1.json", "/no/such/page"):
+        for more in ({}, {"token": ""}, {"token": "a-toke"}, {"token": "ä"}):
+            answer = guarded.get(path, params=more)
+            assert answer.status_code == 401 and "set-cookie" not in answer.headers
+            assert "?token=" in answer.text and "a-token" not in answer.text
+    guarded.cookies.set("sparselex-token-80", "another")
+    assert guarded.get("/").status_code == 401
+
+
+def test_the_token_is_told_once_and_then_a_cookie_is_enough(guarded):
+    told = guarded.get("/runs/main/features", params={"token": "a-token", "q": "x & y", "sort": "max"})
+    assert told.status_code == 303 and told.headers["location"] == "/runs/main/features?q=x+%26+y&sort=max"
+    cookie = told.headers["set-cookie"]
+    assert "HttpOnly" in cookie and "SameSite=strict" in cookie
+    assert guarded.get(told.headers["location"]).status_code == 200
+    assert guarded.get("/static/app.js").status_code == 200
+
+
+def test_a_redirect_stays_on_this_host(guarded):
+    answer = guarded.get("http://127.0.0.1//evil.example/?token=a-token")
+    assert answer.headers["location"].startswith("/evil.example")
+    assert guarded.get("/", params={"token": "a-token"}, headers={"host": "evil.example"}).status_code == 421
+
+
+@pytest.mark.parametrize(
+    ("host", "alone"),
+    [("127.0.0.1", True), ("localhost", True), ("::1", True), ("127.0.0.5", True), ("0.0.0.0", False), ("::", False)],
+)
+def test_which_addresses_are_of_this_machine_alone(host, alone):
+    assert is_loopback(host) is alone

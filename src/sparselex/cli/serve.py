@@ -9,12 +9,20 @@ import typer
 def serve(
     workspace: Annotated[Path, typer.Argument(metavar="WORKSPACE", help="The workspace folder.")],
     host: Annotated[
-        str, typer.Option("--host", help="Address to listen on; by default this machine only.")
+        str,
+        typer.Option(
+            "--host",
+            help="Address to listen on; by default this machine only. Others are answered with the token that is "
+            "printed.",
+        ),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 8321,
+    to_all: Annotated[
+        bool, typer.Option("--to-all", help="Answer everybody who reaches the address, without a token.")
+    ] = False,
 ) -> None:
     """Browse a workspace: overview, feature list, a page for every feature."""
     from sparselex.base.workspace import Workspace
     from sparselex.server.app import serve as serve_pages
 
-    serve_pages(Workspace(workspace), host=host, port=port)
+    serve_pages(Workspace(workspace), host=host, port=port, to_all=to_all)

@@ -3,6 +3,7 @@
 import gc
 import inspect
 import os
+import secrets
 import socket
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ from sparselex.base.workspace import Workspace
 from sparselex.server.answering import Answering, Asked
 from sparselex.server.page import NoSuchPage, Page
 from sparselex.server.rendering import HEADERS, Place, Rendering, SafeHeaders
-from sparselex.server.strangers import Impatient, KnownHosts
+from sparselex.server.strangers import Impatient, KnownHosts, Token, is_loopback
 
 STATIC = Path(__file__).parent / "static"
 """Where static files lie."""
@@ -31,14 +32,18 @@ SWITCH_S = 5e-4
 """Seconds after which a thread that runs lets another have the interpreter."""
 
 
-def create_app(workspace: Workspace, *, host: str = "127.0.0.1", n_helpers: int = 0) -> FastAPI:
+def create_app(
+    workspace: Workspace, *, host: str = "127.0.0.1", n_helpers: int = 0, token: str | None = None
+) -> FastAPI:
     """The application over one workspace, for requests to `host` or this machine, with so many processes beside this
-    one for when many ask at once. It reads; nothing it does changes an artifact.
+    one for when many ask at once. With a `token`, for those who know it. It reads; nothing it does changes an artifact.
 
     Raises `UserError` if a page of another package cannot be loaded.
     """
     app = FastAPI(title="sparselex", docs_url=None, redoc_url=None, openapi_url=None)
     answering = Answering(workspace, n_helpers)
+    if token is not None:
+        app.add_middleware(Token, token=token)
     app.add_middleware(KnownHosts, host=host)
     app.add_middleware(SafeHeaders)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
@@ -89,14 +94,20 @@ def _add_errors(app: FastAPI, rendering: Rendering) -> None:
         return answer
 
 
-def serve(workspace: Workspace, *, host: str = "127.0.0.1", port: int = 8321) -> None:
+def serve(workspace: Workspace, *, host: str = "127.0.0.1", port: int = 8321, to_all: bool = False) -> None:
     """Serve a workspace until interrupted; prints the address once it answers. Port 0 takes any free one.
+
+    At an address that other machines reach, only those are answered who open it with the token that is printed with
+    it, drawn anew at each start; or `to_all` who reach it.
 
     Raises `UserError` if the address cannot be used.
     """
-    app, listener = create_app(workspace, host=host, n_helpers=_n_helpers()), _listen(host, port)
+    token = None if to_all or is_loopback(host) else secrets.token_urlsafe(24)
+    listener = _listen(host, port)
+    app = create_app(workspace, host=host, n_helpers=_n_helpers(), token=token)
     shown = f"[{host}]" if ":" in host else host
-    print(f"\nsparselex is at http://{shown}:{listener.getsockname()[1]}  (stop with Ctrl-C)", flush=True)
+    address = f"http://{shown}:{listener.getsockname()[1]}" + (f"/?token={token}" if token else "")
+    print(f"\nsparselex is at {address}  (stop with Ctrl-C)", flush=True)
     # Without this, every few dozen pages wait 12 ms while the garbage collector walks over all imported modules.
     gc.freeze()
     # A helper's answer would else wait 5 ms, twice, until a page that is drawn here lets go of the interpreter.

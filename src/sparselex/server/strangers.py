@@ -2,10 +2,13 @@
 
 import asyncio
 import ipaddress
+import secrets
 import socket
 from typing import Any
+from urllib.parse import quote, urlencode
 
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -38,6 +41,55 @@ class KnownHosts:
         address it goes by any address too: what it must not go by is a name that is not its own."""
         name = host_of(given)
         return name in self.names or (self.is_open and _is_address(name))
+
+
+class Token:
+    """Lets in who was told a token: once as `?token=` behind an address, from then on by a cookie of that browser.
+
+    A browser sends the cookie with requests of this site's own pages alone. The address is then another, without the
+    token, so that it is neither copied with a link nor kept in a history.
+    """
+
+    def __init__(self, app: ASGIApp, token: str):
+        self.app, self.token = app, token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request = Request(scope)
+        cookie = f"{COOKIE}-{_port_of(request)}"  # cookies are shared by all ports of a host
+        if _is(request.cookies.get(cookie, ""), self.token):
+            await self.app(scope, receive, send)
+            return
+        if not _is(request.query_params.get("token", ""), self.token):
+            words = "This server wants its token: open the address that it printed, which ends in ?token=…\n"
+            await PlainTextResponse(words, status_code=401)(scope, receive, send)
+            return
+        # A path of two slashes would be another host's address.
+        query = urlencode([pair for pair in request.query_params.multi_items() if pair[0] != "token"])
+        address = quote("/" + request.url.path.lstrip("/")) + (f"?{query}" if query else "")
+        answer = RedirectResponse(address, status_code=303)
+        answer.set_cookie(cookie, self.token, httponly=True, samesite="strict")
+        await answer(scope, receive, send)
+
+
+COOKIE = "sparselex-token"
+"""Beginning of the cookie's name; the port follows."""
+
+
+def _is(given: str, token: str) -> bool:
+    """Whether two texts are equal, in a time that does not tell how far they are."""
+    return secrets.compare_digest(given.encode(), token.encode())
+
+
+def _port_of(request: Request) -> int:
+    return request.url.port or 80
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host to listen at is reached from this machine alone."""
+    return host.lower() in LOOPBACK or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
 def host_of(given: str) -> str:
