@@ -21,9 +21,11 @@ class Other(NamedTuple):
 
 
 BEFORE = {"demo": Other("sparselex.cli.demo:demo", "sparselex.recipes.demo:Demo")}
-AFTER = {
-    name: Other(f"sparselex.cli.{name}:{name}") for name in ("use", "ablate", "steer", "report", "serve", "check")
-} | {"hooks": Other("sparselex.cli.hooks:hooks", "sparselex.cli.hooks:HooksConfig")}
+_PLAIN = ("use", "ablate", "steer", "report", "serve", "gallery", "check")
+
+AFTER = {name: Other(f"sparselex.cli.{name}:{name}") for name in _PLAIN} | {
+    "hooks": Other("sparselex.cli.hooks:hooks", "sparselex.cli.hooks:HooksConfig")
+}
 """What stands before and after the stages."""
 
 OTHERS = BEFORE | AFTER

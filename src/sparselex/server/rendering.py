@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -123,6 +123,10 @@ class Rendering:
         page = self._templates.get_template(str(template or PLAIN))
         text = page.render(page=found, twin=twin, path=path, run=place.run)
         return HTMLResponse(text.encode(errors="backslashreplace"), status_code=status)
+
+    def draw(self, template: str, **words: Any) -> str:
+        """One of our templates, with these words."""
+        return self._templates.get_template(template).render(**words)
 
     def error(self, place: Place, status: int, message: str, todo: str = "go back to the overview.") -> Response:
         """A plain sentence in place of a page."""
