@@ -276,6 +276,30 @@ def test_stopped_within_it_goes_on_to_the_same_bytes(small_workspace, small_inde
     }
 
 
+def test_taken_up_with_fewer_rows_at_a_time(small_workspace, small_index, model, found, tmp_path, monkeypatch):
+    """Less memory is free than at the first start: what that has left is of other rows."""
+    from sparselex.evaluate.effects import effects as module
+
+    made = []
+
+    def once(*arguments):
+        made.append(1)
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        return measured(*arguments)
+
+    monkeypatch.setattr(module, "measured", once)
+    dictionary = load_dictionary(small_workspace.run("main") / "dictionary")
+    config, sizes = FEW.model_copy(update={"batch_rows": None}), iter([8, 5])
+    monkeypatch.setattr("sparselex.activations.live.rows_at_once", lambda *_, **__: next(sizes))
+    given = (model, dictionary, small_index, small_index.sites, config, tmp_path / "effects")
+    with pytest.raises(KeyboardInterrupt):
+        effects(*given, inputs={})
+    again = effects(*given, inputs={})
+    for name, column in found.table.items():
+        np.testing.assert_allclose(again.table[name].astype(float), column.astype(float), rtol=1e-3, atol=1e-6)
+
+
 def test_two_models_are_refused(small_workspace, small_index, model, tmp_path):
     dictionary = load_dictionary(small_workspace.run("main") / "dictionary")
     with pytest.raises(UserError, match="two models"):

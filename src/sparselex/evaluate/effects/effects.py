@@ -14,7 +14,7 @@ from torch import Tensor
 from sparselex.activations.live import Reader
 from sparselex.base.errors import UserError
 from sparselex.base.figures import FIGURES, Figures
-from sparselex.base.files import make_folder, write_file
+from sparselex.base.files import fingerprint, make_folder, write_file
 from sparselex.base.memory import keep_freed_memory
 from sparselex.base.progress import progress
 from sparselex.base.sites import Sited, Sites
@@ -119,8 +119,9 @@ def _walk(
     with progress("effects", total, "places") as bar:
         for name, subject in subjects.items():
             whole = AtPlaces.none(len(subject.places.latent), config, model.n_vocab)
-            for number, part in enumerate(_parts(subject.places, reader)):
-                path = folder / _PARTS / f"{name}-{number}.npz"
+            for part in _parts(subject.places, reader):
+                # With less memory free a later start takes fewer rows at a time: a part is told by what is in it.
+                path = folder / _PARTS / f"{name}-{fingerprint(part.tolist())}.npz"
                 if not path.exists():
                     here = measured(reader, model, subject.latents, subject.places.of(part), directions, config)
                     _keep(here, path)
