@@ -106,7 +106,9 @@ def test_the_table_says_what_the_places_say(found):
     assert set(found.table) == set(COLUMNS) and found.of(10**6) is None
     dense = found.by_latent("effect", 10**4)
     assert np.flatnonzero(np.isfinite(dense)).tolist() == found.table["latent"].tolist()
-    rows = pyarrow.parquet.read_table(found.path / "effects.parquet").to_pylist()
+    written = pyarrow.parquet.read_table(found.path / "effects.parquet")
+    assert written.schema.metadata[b"dose"].decode() == COLUMNS["dose"]
+    rows = written.to_pylist()
     assert [row["latent"] for row in rows] == found.table["latent"].tolist()
 
 

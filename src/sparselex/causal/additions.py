@@ -1,6 +1,7 @@
 """What a model makes of something added at single tokens: thousands of such versions of a few rows, each followed for
 some tokens."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from sparselex.causal.variants import variants
 from sparselex.causal.where import at
 from sparselex.lm.kept import Kept
 from sparselex.lm.subject import SubjectModel
+
+_log = logging.getLogger(__name__)
 
 _APART = 4096
 """Tokens in a pass where each is a row of its own."""
@@ -86,14 +89,15 @@ def can_be_apart(model: SubjectModel, kept: Kept, hooks: tuple[Hook, ...]) -> bo
     if len(positions) < 2:
         return False
     rows = torch.zeros(len(positions), dtype=torch.long)
-    sizes = {hook: kept.values[:1].float().norm(dim=-1).mean().cpu() for hook in hooks}
-    vectors = {hook: torch.ones(len(rows), model.width(hook)) for hook in hooks}
-    vectors = {hook: _FAR * sizes[hook] * ones / ones.shape[1] ** 0.5 for hook, ones in vectors.items()}
+    size = _FAR * float(kept.values[:1].float().norm(dim=-1).mean())
+    widths = {hook: model.width(hook) for hook in hooks}
+    vectors = {hook: torch.full((len(rows), width), size / width**0.5) for hook, width in widths.items()}
     additions = Additions(rows, positions, vectors)
     try:
         alone = _apart(model, kept, additions)[:, 0]
         whole = model.last(kept.of(rows), bound(additions.edits(positions)))
-    except Exception:  # a door: a model that is not made for rows of one token may fail in any way
+    except Exception as error:  # a door: a model that is not made for rows of one token may fail in any way
+        _log.info("%s runs whole rows: %s: %s", model.name, type(error).__name__, error)
         return False
     there = whole[torch.arange(len(rows)), positions]
     behind = torch.arange(n_ctx) > positions[:, None]

@@ -26,7 +26,7 @@ from sparselex.evaluate.effects.figures import causal_figures
 from sparselex.evaluate.effects.measured import AtPlaces, measured
 from sparselex.evaluate.effects.nulls import Directions
 from sparselex.evaluate.effects.places import Places
-from sparselex.evaluate.effects.records import KIND, TABLE, EffectsIndex
+from sparselex.evaluate.effects.records import COLUMNS, KIND, TABLE, EffectsIndex
 from sparselex.evaluate.effects.subjects import Subject, of_controls, of_dictionary
 from sparselex.evaluate.effects.tables import Measured, table
 from sparselex.evaluate.moments import training_sample
@@ -149,7 +149,8 @@ def _keep(found: AtPlaces, path: Path) -> None:
 
 def _write(found: Measured, folder: Path) -> list[str]:
     """The table of latents, and a file for each column of the places; gives their names."""
-    pyarrow.parquet.write_table(pyarrow.table(table(found)), folder / TABLE)
+    # What each column is stands in the file, for whoever reads it elsewhere.
+    pyarrow.parquet.write_table(pyarrow.table(table(found)).replace_schema_metadata(COLUMNS), folder / TABLE)
     columns = found.places._asdict() | found.effects._asdict()
     columns["latent"], columns["kind"] = columns["latent"].astype(np.int32), columns["kind"].astype(np.int8)
     for name, column in columns.items():

@@ -13,7 +13,7 @@ from sparselex.evaluate.effects.config import LEVEL, EffectsConfig
 from sparselex.evaluate.effects.places import RANDOM, SILENT, TOP
 from sparselex.evaluate.effects.tables import Measured, larger, mean, table, used
 
-NO_LATENTS = "no latent was active on the counted tokens of these test documents"
+_NO_LATENTS = "no latent was active on the counted tokens of these test documents"
 
 _TINY = 1e-30
 """Instead of a null of 0, which a direction has that nothing reads."""
@@ -105,7 +105,7 @@ class _About(NamedTuple):
             return np.where(np.isfinite(at_random.without(group)).any(1), without(group), np.nan)
 
         apart = self._apart(told, np.ones(len(flags), dtype=bool))
-        said: dict[str, Any] = {"over": "latents", "empty": NO_LATENTS, "null": LEVEL, "better": "higher"}
+        said: dict[str, Any] = {"over": "latents", "empty": _NO_LATENTS, "null": LEVEL, "better": "higher"}
         return mean_figure(f"causal/{name}", flags, f"share of {self.of} {words}", apart=apart, **said)
 
     def median(
@@ -129,7 +129,7 @@ class _About(NamedTuple):
             null=null,
             unit=unit,
             better=better,
-            empty=NO_LATENTS,
+            empty=_NO_LATENTS,
         )
 
     def _apart(self, without: Callable[[int], Floats], known: NDArray[np.bool_]) -> Apart | None:
@@ -159,5 +159,5 @@ def _later_share(found: Measured, config: EffectsConfig, of: str) -> Figure:
         least=LEAST_DOCUMENTS,
         share=True,
         n=int(here.sum()),
-        empty=NO_LATENTS,
+        empty=_NO_LATENTS,
     ).figure

@@ -40,7 +40,7 @@ COLUMNS = {
     "specific": "whether the effects at its own places are larger than at silent ones (rank test, one side, 5 %)",
     "dose": "rank correlation of activation and effect over its ranges of activation",
 }
-"""What the table holds."""
+"""What the table holds, as its metadata say too."""
 
 
 class Changed(Config):
