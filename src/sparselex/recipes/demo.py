@@ -76,7 +76,7 @@ class Demo(Reads):
     """Latents per activation dimension."""
 
     k: Count | None = None
-    """Latents active per token. Left out, 30: on held-out documents that is an L0 of 31 (with the recipe `smollm2`
+    """Latents active per token. Left out, 30: on held-out documents that is an L0 below 32 (with the recipe `smollm2`
     32)."""
 
     seed: Seed = 0
