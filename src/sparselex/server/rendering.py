@@ -47,7 +47,7 @@ class Place(NamedTuple):
     """Where a reader is."""
 
     path: str
-    """Path of the address, as it was asked for."""
+    """Path of the address within the workspace, as it was asked for."""
 
     query: str = ""
     """What stands behind its `?`."""
@@ -55,10 +55,15 @@ class Place(NamedTuple):
     run: str = ""
     """The run whose page it is; empty where it is none's."""
 
+    root: str = ""
+    """What stands in front of every path of this workspace in an address: empty where it has the server to itself."""
+
     @classmethod
     def of(cls, request: Request) -> "Place":
         """Where a request leads."""
-        return cls(request.url.path, request.url.query, request.path_params.get("run", ""))
+        root = request.scope.get("root_path", "").rstrip("/")
+        path = request.url.path.removeprefix(root) or "/"
+        return cls(path, request.url.query, request.path_params.get("run", ""), root)
 
 
 class ErrorPage(PageRecord):
@@ -113,7 +118,7 @@ class Rendering:
         path, query = place.path, f"?{place.query}" if place.query else ""
         as_json = path.endswith(".json")
         if isinstance(found, Elsewhere):
-            return RedirectResponse(found.address + ".json" * as_json, status_code=302)
+            return RedirectResponse(place.root + found.address + ".json" * as_json, status_code=302)
         if isinstance(found, Download):
             named = {"content-disposition": f'attachment; filename="{found.name}"'}
             return Response(found.content, status_code=status, media_type=found.media_type, headers=named)
@@ -121,7 +126,7 @@ class Rendering:
             return Response(_json(found), status_code=status, media_type="application/json")
         twin = ("/index.json" if path == "/" else f"{path}.json") + query
         page = self._templates.get_template(str(template or PLAIN))
-        text = page.render(page=found, twin=twin, path=path, run=place.run)
+        text = page.render(page=found, twin=twin, path=path, run=place.run, root=place.root)
         return HTMLResponse(text.encode(errors="backslashreplace"), status_code=status)
 
     def draw(self, template: str, **words: Any) -> str:
