@@ -121,7 +121,7 @@ def _by_direction(parts: list[_Entries], n: int, counted: CountedTokens) -> Colu
     """Columns of `n` directions from entries, all of them by position."""
     directions = np.concatenate([part.directions for part in parts])
     order = np.argsort(directions, kind="stable")  # of so small numbers in one pass over their bytes
-    ranks = np.searchsorted(counted.positions, np.concatenate([part.positions for part in parts]))[order]
+    ranks = counted.ranks_of(np.concatenate([part.positions for part in parts]))[order]
     sizes = np.concatenate([part.sizes for part in parts])[order].astype(np.float64)
     return [Column(ranks[a:b], sizes[a:b]) for a, b in pairwise(np.searchsorted(directions[order], np.arange(n + 1)))]
 

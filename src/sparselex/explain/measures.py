@@ -53,7 +53,7 @@ def confusion(rule: Rule, table: KeyTable, column: Column) -> Confusion:
     """Hits, tokens called active, and active tokens, by document."""
     ranks = np.concatenate([table.ranks(rule.kind, key) for key in rule.table])
     n = table.n_documents
-    hit = _is_in(ranks, column.ranks)
+    hit = _active(column, table.n)[ranks]
     return Confusion(
         np.bincount(table.document[ranks[hit]], minlength=n),
         np.bincount(table.document[ranks], minlength=n),
@@ -74,9 +74,8 @@ class Sums:
         ranks = np.concatenate(parts)
         level = np.repeat(level_of_key[1:], [len(part) for part in parts])
         value = np.zeros(len(ranks))
-        place = np.searchsorted(column.ranks, ranks).clip(max=max(0, len(column.ranks) - 1))
-        hit = _is_in(ranks, column.ranks)
-        value[hit] = column.values[place[hit]]
+        hit = _active(column, table.n)[ranks]
+        value[hit] = column.values[np.searchsorted(column.ranks, ranks[hit])]
         cell = table.document[ranks] * m + level
         self.tokens, self.active, self.mass = (
             np.bincount(cell, weight, n * m).reshape(n, m).astype(float) for weight in (None, hit, value)
@@ -145,7 +144,8 @@ def _correlation(levels: Floats, tokens: Floats, mass: Floats, square: Values) -
     return cross / np.sqrt(spread_p * (square - sum_a**2 / n))
 
 
-def _is_in(ranks: NDArray[np.int64], ascending: NDArray[np.int64]) -> NDArray[np.bool_]:
-    if not len(ascending):
-        return np.zeros(len(ranks), dtype=bool)
-    return ascending[np.searchsorted(ascending, ranks).clip(max=len(ascending) - 1)] == ranks
+def _active(column: Column, n: int) -> NDArray[np.bool_]:
+    """`[n]`, whether a latent is active on each token."""
+    found = np.zeros(n, dtype=bool)
+    found[column.ranks] = True
+    return found

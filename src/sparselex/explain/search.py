@@ -52,15 +52,14 @@ def ranked_keys(kind: Kind, train: KeyTable, column: Column) -> tuple[NDArray[np
     Keys are ranked by how often the latent is active on them. Those that matter are few: only the `MOST_KEYS` with the
     most active tokens, weighted by that share, are ranked at all.
     """
-    keys, group = np.unique(train.keys[kind][column.ranks], return_inverse=True)
-    if not len(keys):
-        return keys, np.empty(0)
-    n_active, mass = np.bincount(group), np.bincount(group, column.values)
-    # Counting a key in a large corpus is the slow part, and a key with few of the active tokens can add little: the
-    # rest are not looked at.
+    coded = train.coded[kind]
+    codes, n_active, mass = _by_code(coded.codes[column.ranks], column.values)
+    if not len(codes):
+        return np.empty(0, dtype=np.int64), np.empty(0)
+    # A key with few of the active tokens can add little: the rest are not looked at.
     often = np.argsort(-n_active, kind="stable")[: 16 * MOST_KEYS]
-    keys, n_active, mass = keys[often], n_active[often], mass[often]
-    n = train.counts(kind, keys)
+    codes, n_active, mass = codes[often], n_active[often], mass[often]
+    keys, n = coded.distinct[codes], coded.n_of[codes]
     # A key seen once and active once is no evidence of a share of 1: one more token is imagined, at the latent's base
     # rate.
     share = (n_active + len(column.ranks) / train.n) / (n + 1)
@@ -71,10 +70,21 @@ def ranked_keys(kind: Kind, train: KeyTable, column: Column) -> tuple[NDArray[np
     return keys[order], (mass / n)[order]
 
 
+def _by_code(codes: NDArray[np.int32], values: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    """The codes that there are, ascending, how often each is there, and the sum of the values at it."""
+    # Sorted with their places in one word: sorting words is ten times as quick as finding their order.
+    words = np.sort((codes.astype(np.int64) << 32) | np.arange(len(codes)))
+    found, places = words >> 32, words & 0xFFFFFFFF
+    new = np.ones(len(found), dtype=bool)
+    new[1:] = found[1:] != found[:-1]
+    group: NDArray[np.int64] = new.cumsum() - 1
+    mass = np.asarray(np.bincount(group, values[places]), dtype=np.float64)
+    return found[new], np.bincount(group).astype(np.int64), mass
+
+
 def _f1_by_size(kind: Kind, keys: NDArray[np.int64], table: KeyTable, column: Column) -> Floats:
     """F1 of the rules that name the first 1, 2, 3 … keys."""
-    active = np.sort(table.keys[kind][column.ranks])
-    hits = np.searchsorted(active, keys, "right") - np.searchsorted(active, keys, "left")
+    hits = table.n_active(kind, keys, column.ranks)
     total = table.counts(kind, keys).cumsum() + len(column.ranks)
     return 2 * hits.cumsum() / np.maximum(total, 1)
 

@@ -42,14 +42,19 @@ class CountedTokens:
         start, stop = rows.start * corpus.n_ctx, rows.stop * corpus.n_ctx
         local = np.flatnonzero(counted[start:stop])
         owners = np.asarray(corpus.documents[rows.start : rows.stop]).reshape(-1)[local]
-        self.positions = start + local
+        self.positions, self._start = start + local, start
         self.n_vocab = len(corpus.vocabulary)
         self.tokens, self.previous = tokens_at(corpus, self.positions)
         self.documents = np.unique(owners, return_inverse=True)[1]
         self.n_documents = int(self.documents.max()) + 1 if len(local) else 0
+        self._n_before = np.cumsum(counted[start:stop], dtype=np.int32)
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    def ranks_of(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Ranks of the counted tokens at `positions`."""
+        return self._n_before[positions - self._start].astype(np.int64) - 1
 
     @cached_property
     def per_document(self) -> NDArray[np.int64]:
@@ -74,11 +79,12 @@ class Column(NamedTuple):
         return Column(self.ranks, np.abs(self.values))
 
     def shifted(self, by: int, n: int) -> "Column":
-        """The same activations moved `by` tokens on, around the end of the `n`: all of their own structure, none of the
+        """The same activations moved `by` of `n` tokens on, around the end: all of their own structure, none of the
         tokens'."""
-        ranks = (self.ranks + by) % n
-        order = np.argsort(ranks)
-        return Column(ranks[order], self.values[order])
+        # What is moved over the end comes first: the order is known, and need not be found.
+        over = int(np.searchsorted(self.ranks, n - by))
+        ranks = np.concatenate([self.ranks[over:] + (by - n), self.ranks[:over] + by])
+        return Column(ranks, np.concatenate([self.values[over:], self.values[:over]]))
 
     def silent(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Ranks of the silent tokens that these numbers count: 0 is the first token that is not among `ranks`."""

@@ -90,8 +90,7 @@ class FeatureIndex:
     def counted_column(self, latent: int, split: Split) -> Column:
         """Ranks among the counted tokens of a split at which `latent` is active, and its activations there."""
         positions, values = self.split_column(latent, split)
-        ranks = np.searchsorted(self.counted_tokens(split).positions, positions)
-        return Column(ranks, values.astype(np.float64))
+        return Column(self.counted_tokens(split).ranks_of(positions), values.astype(np.float64))
 
     def examples(self, latent: int, split: Split, n: int, seed: int | None = None) -> list[Example]:
         """`n` places of a split at which `latent` is active, at most one a row: the largest activations or, with a
