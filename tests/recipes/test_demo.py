@@ -7,6 +7,7 @@ import pytest
 
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.report import report
+from sparselex.recipes.choice import TrainingChoice
 from sparselex.recipes.config import new_run
 from sparselex.recipes.demo import RECIPES, Demo
 from sparselex.recipes.run import Run
@@ -14,6 +15,7 @@ from sparselex.recipes.stages import STAGES
 from sparselex.recipes.stages.evaluate import Evaluate
 from sparselex.recipes.stages.index import Index
 from sparselex.recipes.stages.train import Train
+from sparselex.recipes.work.choices import train_config
 from sparselex.recipes.work.demo import Speed, _forecast, _tokens_per_second
 from tests.support.command import done, sparselex
 from tests.support.contents import contents
@@ -142,6 +144,22 @@ def test_a_frozen_decoder_stands_among_the_controls_with_its_explanations(made, 
     before = contents(w)
     assert "everything is done already" in done("demo", w, "--frozen", "--no-serve").out
     assert contents(w) == before
+
+
+def test_passes_are_of_the_training_documents_and_yield_to_a_number_of_tokens(small_workspace):
+    run = Run.open(small_workspace)
+    n = run.n_training_tokens
+    for given, expected in (
+        ({}, n),
+        ({"passes": 0.5}, n / 2),
+        ({"passes": 3}, 3 * n),
+        ({"passes": 3, "n_tokens": 7}, 7),
+    ):
+        choice = TrainingChoice(expansion=0.125, k=4, **given)
+        assert train_config(run, choice).n_tokens == pytest.approx(expected, abs=1)
+    demo = Demo().run_config().stages["train"], Demo(passes=2.0).run_config().stages["train"]
+    assert [train["passes"] for train in demo] == [0.7, 2.0]
+    assert Demo(recipe="smollm2").run_config().stages["train"]["passes"] == 1.0
 
 
 def test_a_recipe_stands_behind_what_is_given():

@@ -27,7 +27,10 @@ class TrainingChoice(Config):
     """Weight of the L1 penalty (relu, gated, panneal). Left out, the default of the type."""
 
     n_tokens: Annotated[Tokens | None, Option("--tokens")] = None
-    """Tokens to train on, passing over the training documents as often as needed. Left out, one pass."""
+    """Tokens to train on, passing over the training documents as often as needed. Left out, by `passes`."""
+
+    passes: Amount = 1.0
+    """Passes over the training documents, or the part of one, where the tokens are not given."""
 
     selection: SelectionDtype | None = None
     """Precision in which training chooses latents, for the types that choose. Left out, the fastest on this machine."""
@@ -55,3 +58,7 @@ class TrainingChoice(Config):
     settings: Annotated[dict[str, Any], Option(hidden=True)] = Field(default_factory=dict)
     """Other fields of the training configuration (`TrainConfig`), by name, where a person or a finished training
     decided them."""
+
+    def tokens_of(self, n_training: int) -> int:
+        """Tokens to train on where the training documents have `n_training`."""
+        return self.n_tokens or max(1, round(self.passes * n_training))

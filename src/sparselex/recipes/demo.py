@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from sparselex.base.bounds import Count, Expansion, Seed
+from sparselex.base.bounds import Amount, Count, Expansion, Seed
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import MAIN, Workspace
 from sparselex.dictionaries.kinds import Finish
@@ -33,6 +33,9 @@ _LATENTS = 32
 _K = {"embedded": 30, "smollm2": _LATENTS}
 """The same by recipe."""
 
+_PASSES = {"embedded": 0.7, "smollm2": 1.0}
+"""Passes over the training documents by recipe: what the demo's time allows, and what it costs in the lab log."""
+
 
 class Recipe(NamedTuple):
     """What a demo on another model takes in place of its own defaults."""
@@ -45,7 +48,7 @@ class Recipe(NamedTuple):
 
 
 RECIPES: dict[str, Recipe] = {
-    "embedded": Recipe({}, {}),
+    "embedded": Recipe({}, {"index": {"train_rows": 6_000}}),
     "smollm2": Recipe(
         {
             "model": "smollm2",
@@ -78,6 +81,9 @@ class Demo(Reads):
     k: Count | None = None
     """Latents active per token. Left out, 30: on held-out documents that is an L0 below 32 (with the recipe `smollm2`
     32)."""
+
+    passes: Amount | None = None
+    """Passes over the training documents, or the part of one. Left out, 0.7 (with the recipe `smollm2` 1)."""
 
     seed: Seed = 0
     """Seed of the dictionary."""
@@ -116,7 +122,8 @@ class Demo(Reads):
         """What the demo's run reads and trains: in what was given as the demo says, in all else as an earlier one
         `kept` it. Raises `UserError` where a value is impossible."""
         k = self.k or _K[self.recipe]
-        training = {"expansion": self.expansion, "k": k, "finish": self.finish, "seed": self.seed}
+        passes = self.passes or _PASSES[self.recipe]
+        training = {"expansion": self.expansion, "k": k, "passes": passes, "finish": self.finish, "seed": self.seed}
         if kept is None:
             stages = {verb: dict(options) for verb, options in RECIPES[self.recipe].stages.items()}
             return super().run_config().with_stages(stages | {"train": training})
@@ -199,5 +206,5 @@ def _training(config: RunConfig) -> dict[str, Any]:
     kept: Mapping[str, Any] = config.stages.get("train", {})
     choice = {name: kept[name] for name in TrainingChoice.model_fields if name in kept}
     values = TrainingChoice.parse(choice | {"k": choice.get("k") or _LATENTS}, "the options of train").to_json()
-    before = {name: "" if name in ("expansion", "k", "finish", "seed") else "train " for name in values}
+    before = {name: "" if name in ("expansion", "k", "passes", "finish", "seed") else "train " for name in values}
     return {before[name] + flag_of(name, TrainingChoice.model_fields[name]): value for name, value in values.items()}

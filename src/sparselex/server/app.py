@@ -28,6 +28,9 @@ STATIC = Path(__file__).parent / "static"
 
 MOST_HELPERS = 3
 
+WAITING = 128
+"""Connections that may wait to be answered."""
+
 SWITCH_S = 5e-4
 """Seconds after which a thread that runs lets another have the interpreter."""
 
@@ -103,16 +106,28 @@ def serve(workspace: Workspace, *, host: str = "127.0.0.1", port: int = 8321, to
     Raises `UserError` if the address cannot be used.
     """
     token = None if to_all or is_loopback(host) else secrets.token_urlsafe(24)
-    listener = _listen(host, port)
-    app = create_app(workspace, host=host, n_helpers=_n_helpers(), token=token)
+    listener = bound(host, port)
+    app = create_app(workspace, host=host, n_helpers=n_helpers(), token=token)
+    # Listening before the address is printed: whoever follows it at once waits instead of being refused.
+    listen(listener)
+    say_address(host, listener, f"/?token={token}" if token else "")
+    quick_server_of(app).run(sockets=[listener])
+
+
+def say_address(host: str, listener: socket.socket, behind: str = "") -> None:
+    """Print where a server is to be found."""
     shown = f"[{host}]" if ":" in host else host
-    address = f"http://{shown}:{listener.getsockname()[1]}" + (f"/?token={token}" if token else "")
+    address = f"http://{shown}:{listener.getsockname()[1]}{behind}"
     print(f"\nsparselex is at {address}  (stop with Ctrl-C)", flush=True)
+
+
+def quick_server_of(app: FastAPI) -> uvicorn.Server:
+    """What serves the application over sockets, in a process that does nothing else."""
     # Without this, every few dozen pages wait 12 ms while the garbage collector walks over all imported modules.
     gc.freeze()
     # A helper's answer would else wait 5 ms, twice, until a page that is drawn here lets go of the interpreter.
     sys.setswitchinterval(SWITCH_S)
-    server_of(app).run(sockets=[listener])
+    return server_of(app)
 
 
 def server_of(app: FastAPI) -> uvicorn.Server:
@@ -120,13 +135,14 @@ def server_of(app: FastAPI) -> uvicorn.Server:
     return uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False, http=Impatient))
 
 
-def _n_helpers() -> int:
+def n_helpers() -> int:
     """A helper for each further core that this process may use; a few serve a whole team."""
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(n_cores - 1, MOST_HELPERS)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def bound(host: str, port: int) -> socket.socket:
+    """A socket at an address, which does not listen yet. Raises `UserError` if the address cannot be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol is named because asyncio switches Nagle's delay (40 ms an answer) off only where it is.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -135,13 +151,24 @@ def _listen(host: str, port: int) -> socket.socket:
         if not host:  # which would be every address
             raise UnicodeError("no host was named")
         listener.bind((host, port))
-        # Listening before the address is printed: whoever follows it at once waits instead of being refused.
-        listener.listen(128)
     except (OSError, UnicodeError, TypeError) as error:  # the last two of what can be no name of a host
         listener.close()
-        raise UserError(
-            f"Port {port} on {host!r} cannot be used: {getattr(error, 'strerror', None) or error}.",
-            "a free port on an address of this machine",
-            "choose another with --port, or --port 0 for any free one.",
-        ) from None
+        raise _unusable(host, port, error) from None
     return listener
+
+
+def listen(listener: socket.socket) -> None:
+    """Let a bound socket be connected to. Raises `UserError` if somebody else has begun to listen there since."""
+    try:
+        listener.listen(WAITING)
+    except OSError as error:
+        host, port = listener.getsockname()[:2]
+        raise _unusable(host, port, error) from None
+
+
+def _unusable(host: str, port: int, error: Exception) -> UserError:
+    return UserError(
+        f"Port {port} on {host!r} cannot be used: {getattr(error, 'strerror', None) or error}.",
+        "a free port on an address of this machine",
+        "choose another with --port, or --port 0 for any free one.",
+    )

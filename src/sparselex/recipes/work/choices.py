@@ -33,7 +33,7 @@ def train_config(run: Run, choice: TrainingChoice, hooks: Sequence[Hook] | None 
     check_choice(choice, has_target=run.config.target is not None)
     sites = run.sites if hooks is None else run.sites_at(hooks)
     dictionary = _dictionary(run, choice, sites)  # what does not fit is refused before text is read
-    n_tokens = choice.n_tokens or run.n_training_tokens
+    n_tokens = choice.tokens_of(run.n_training_tokens)
     values = {
         "dictionary": dictionary,
         "n_tokens": n_tokens,

@@ -36,8 +36,11 @@ class Speed(NamedTuple):
     """Tokens a second that it predicts what follows."""
 
 
-def take_all(plans: Sequence[Plan], *, replace: bool = False) -> None:
-    """Take every stage that is not done. Raises `UserError` like the stages."""
+def take_all(
+    plans: Sequence[Plan], *, replace: bool = False, taken: Callable[[str, Stage], None] = lambda run, stage: None
+) -> None:
+    """Take every stage that is not done; `taken` is called with the name of the run and each stage that is done, then
+    or before. Raises `UserError` like the stages."""
     runs = [Run(plan.folder.workspace, plan.folder.name, plan.folder.config) for plan in plans]
     _introduce(runs[0])
     speed = Speed(_products_per_second(), *_tokens_per_second(runs[0]))
@@ -48,6 +51,7 @@ def take_all(plans: Sequence[Plan], *, replace: bool = False) -> None:
                 _say(f"{name}: {stage.verb} is done already")
             else:
                 _take(run, stage, name, speed, replace)
+            taken(run.name, stage)
 
 
 def _introduce(run: Run) -> None:
@@ -76,7 +80,7 @@ def _forecast(run: Run, stage: Stage, speed: Speed) -> float | None:
     match stage:
         case Train(choice=choice):
             fast = fastest_selection(float64_device(run.config.model.device)) == "bfloat16"
-            n_tokens = choice.n_tokens or n_train
+            n_tokens = choice.tokens_of(n_train)
             seconds = ((1.3 if fast else 2.6) * encode_s + (0 if run.is_cached else read_s)) * n_tokens
             n_finish = 0 if choice.finish == "nothing" else choice.finish_share * n_tokens
             return seconds + _PASSES_OF_FINISH * n_finish / speed.whole
