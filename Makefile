@@ -6,8 +6,8 @@ READY_TO_TEST := .venv/.ready-to-test
 READY_FOR_DOCS := .venv/.ready-for-docs
 READY_FOR_SMOLLM2 := .venv/.ready-for-smollm2
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
-# Two workers, each file on one of them: fixtures that take seconds are made once for a file.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+# Two workers, each file on one of them: fixtures that take seconds are made once for a file. The order is that of tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 WORKSPACE ?= workspace$(if $(MODEL),-$(MODEL))
 
 .PHONY: demo smollm2 quick test lint docs bench clean

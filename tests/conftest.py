@@ -16,6 +16,26 @@ torch.set_num_threads(1)
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 
 
+LONGEST = (
+    "cli/test_stops.py",
+    "recipes/test_finish.py",
+    "recipes/test_divided.py",
+    "cli/test_kills.py",
+    "lm/test_smollm2.py",
+    "recipes/test_sites.py",
+    "recipes/test_run.py",
+    "server/test_pages.py",
+    "training/test_training.py",
+)
+"""Files that take longest, which come first: else one worker would sit idle while the other is at the last of them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, all else as it was found."""
+    places = {str(Path(__file__).parent / name): place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(str(item.path), len(LONGEST)))
+
+
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Bytes are never part of a test's name: gzip puts the time in them, and two workers would collect other tests."""
     return argname if isinstance(val, bytes) else None
