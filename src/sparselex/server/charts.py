@@ -5,7 +5,7 @@ import math
 from typing import NamedTuple
 
 from sparselex.atlas.records import SweepRow
-from sparselex.base.formats import count, number, percent
+from sparselex.base.formats import count, fixed, number, percent
 from sparselex.evaluate.records import DensityHistogram
 from sparselex.features.records import Histogram
 
@@ -81,9 +81,12 @@ class _Axis(NamedTuple):
         """Place on the vertical axis."""
         return round(_y((value - self.low) / (self.high - self.low)), 1)
 
-    def marks(self) -> list[float]:
-        """Five values at equal distances."""
-        return [self.low + i * (self.high - self.low) / 4 for i in range(5)]
+    def marks(self) -> list[Tick]:
+        """Two to five round values at equal distances up the vertical axis."""
+        step = _step(self.high - self.low)
+        places = max(0, -math.floor(math.log10(step)))
+        found = range(math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9) + 1)
+        return [Tick(self.up(n * step), fixed(n * step, places)) for n in found]
 
 
 def activations(histogram: Histogram) -> Chart:
@@ -124,8 +127,8 @@ def sparsity_against(rows: list[SweepRow], name: str) -> Scatter | None:
     return Scatter(
         points=points,
         front="M" + "L".join(f"{x} {y}" for x, y in best) if len(best) > 1 else "",
-        x_ticks=[Tick(x_axis.across(mark), number(10**mark, 2)) for mark in x_axis.marks()],
-        y_ticks=[Tick(y_axis.up(mark), number(mark, 2)) for mark in y_axis.marks()],
+        x_ticks=[Tick(x_axis.across(mark), number(10**mark, 2)) for mark in _round_powers(*x_axis)],
+        y_ticks=y_axis.marks(),
     )
 
 
@@ -166,10 +169,24 @@ _POWERS = {
 }
 
 
+def _step(span: float) -> float:
+    """A round distance that fits two to five times into `span`."""
+    power: float = 10.0 ** math.floor(math.log10(span))
+    return next(s * power for s in (0.2, 0.5, 1, 2, 5) if span / (s * power) < 5.5)
+
+
+def _round_powers(low: float, high: float) -> list[float]:
+    """Logarithms of round values between two logarithms: 10, 20, 50; of more of them where few lie there."""
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    found = [p + math.log10(digit) for p in powers for digit in (1, 2, 5)]
+    if sum(low <= mark <= high for mark in found) < 3:
+        found = [p + math.log10(digit) for p in powers for digit in (1, 1.5, 2, 3, 4, 5, 6, 8)]
+    return [mark for mark in found if low <= mark <= high]
+
+
 def _round_steps(top: float) -> list[float]:
     """Two to five round values up to `top`."""
-    power = 10 ** math.floor(math.log10(top))
-    step = next(s * power for s in (0.2, 0.5, 1, 2, 5) if top / (s * power) < 5.5)
+    step = _step(top)
     return [n * step for n in range(1, int(top / step + 1e-9) + 1)]
 
 

@@ -1,6 +1,7 @@
 """Examples and bars as HTML. By hand and not by a template: a page has hundreds of them, and a template's words around
 each would cost more than all the rest of the page."""
 
+import re
 from collections.abc import Iterable
 
 from markupsafe import Markup, escape
@@ -58,6 +59,14 @@ def _span(span: Span) -> str:
     heat, place = f" h{span.level}" if span.level else "", ' peak" tabindex="0' if span.peak else '" tabindex="-1'
     digit = f' data-digit="{_DIGITS[span.level]}"' if span.level else ' data-digit="0"'
     return f'<span class="t{heat}{place}"{digit} data-detail="{escape(span.detail)}">{escape(span.text)}</span>'
+
+
+def breakable(name: str) -> Markup:
+    """A path or a name whose lines may break behind its parts, and not inside of them."""
+    return Markup(_BEHIND.sub(r"\g<0><wbr>", str(escape(name))))
+
+
+_BEHIND = re.compile(r"[/._:+-]+(?=\w)")
 
 
 def prose(text: str) -> Markup:

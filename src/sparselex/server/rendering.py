@@ -37,6 +37,7 @@ FILTERS = {
     "percent": formats.percent,
     "pretty": formats.pretty,
     "bars": marking.bars,
+    "breakable": marking.breakable,
     "example": marking.example,
     "examples": marking.examples,
     "prose": marking.prose,

@@ -1,5 +1,6 @@
 // @ts-check
 // What the pages do beyond links and forms; without it they lose nothing that is written on them.
+import { showHelp } from "./help.js";
 import { followKeys } from "./keys.js";
 import { markExamples, openRanges, openTexts, showDigits, walkTokens } from "./examples.js";
 
@@ -13,6 +14,7 @@ document.getElementById("theme")?.addEventListener("click", () => {
 });
 
 followKeys();
+showHelp();
 markExamples();
 walkTokens();
 showDigits();

@@ -1,14 +1,14 @@
 // @ts-check
 // Keys of the pages: / goes to the search of the page or else of its run; j, k and r follow the links to other features;
 // q shows activations as digits.
+import { isWriting } from "./writing.js";
 
 /** @type {Record<string, string>} */
 const LINKS = { j: "next", k: "previous", r: "random" };
 
 export function followKeys() {
   document.addEventListener("keydown", (event) => {
-    const writing = event.target instanceof HTMLInputElement;
-    if (event.ctrlKey || event.metaKey || event.altKey || writing) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || isWriting(event)) return;
     if (event.key === "/") search(event);
     if (event.key === "q") document.getElementById("digits")?.click();
     const link = document.getElementById(LINKS[event.key] ?? "");
