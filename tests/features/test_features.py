@@ -1,16 +1,23 @@
 """The index against slow, obvious versions: statistics, histograms, intervals, examples, columns."""
 
+from collections import Counter
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sparselex.features import chunks
+from sparselex.features.chunks import ChunkFiles, Read, planned
+from sparselex.features.config import IndexConfig
 from sparselex.features.directions import logit_effects, neighbours
-from sparselex.features.examples import Entries, best_of_rows, bin_of, histograms, interval_examples, top
-from sparselex.features.latents import ColumnWriter, groups
-from sparselex.features.stats import LatentStatistics
+from sparselex.features.examples import Entries, best_of_rows, bin_of, histograms, interval_examples, tally, top
+from sparselex.features.latents import Columns, ColumnWriter, groups
+from sparselex.features.stats import LOG_BINS, log_counts, log_edge, log_histograms, statistics
 from sparselex.text.splits import SPLITS
+from tests.support.planted import without_bos
 
 N_CTX = 8
 
@@ -32,23 +39,49 @@ def entries_of(acts):
 
 
 @pytest.mark.parametrize("signed", [False, True])
-def test_statistics_of_batches_equal_a_dense_pass(signed):
+def test_statistics_of_columns_equal_a_dense_pass(signed):
     acts = sparse(np.random.default_rng(0), signed=signed)
+    parts = {"train": acts[:100], "validation": acts[100:100], "test": acts[100:]}
+    counts = np.stack([(part != 0).sum(0) for part in parts.values()])
+    found = statistics(entries_of(acts), counts)
+    for number, part in enumerate(parts.values()):
+        dense = part.astype(np.float64)
+        assert np.array_equal(found["n_active"][:, number], (part != 0).sum(0))
+        assert np.allclose(found["sum"][:, number], dense.sum(0))
+        assert np.allclose(found["sum_square"][:, number], (dense**2).sum(0))
+        assert np.allclose(np.abs(found["max"][:, number]), np.abs(dense).max(0, initial=0))
+        assert not len(part) or all(found["max"][latent, number] in {0, *part[:, latent]} for latent in range(7))
 
-    def counted(*parts):
-        statistics = LatentStatistics(acts.shape[1])
-        for part in parts:
-            rows, latents = np.nonzero(part)
-            statistics.update("validation", len(part), latents, part[rows, latents])
-        return statistics
 
-    dense = acts.astype(np.float64)
-    extremes = dense[np.abs(dense).argmax(0), np.arange(7)]
-    for statistics in (counted(acts), counted(acts[:70], acts[70:])):
-        found, s = statistics.finish(), SPLITS.index("validation")
-        assert np.array_equal(found["n_active"][s], (acts != 0).sum(0)) and found["n_active"][0].sum() == 0
-        assert np.allclose(found["mean"][s], dense.mean(0)) and np.allclose(found["mean_square"][s], (dense**2).mean(0))
-        assert np.allclose(np.abs(found["max"][s]), np.abs(extremes)) and statistics.n_tokens.tolist() == [0, 160, 0]
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.floats(2.0**-60, 2.0**60, width=32), min_size=1), st.integers(-40, 40))
+def test_log_spaced_bins_equal_a_slow_count_also_at_edges(sizes, edge):
+    edges = log_edge(np.arange(180, 320))
+    values = np.array([*sizes, *edges[edge + 60 : edge + 62]], dtype=np.float32)
+    entries = Entries(np.arange(len(values)) % 2, np.arange(len(values)), values)
+    entries = entries.take(np.argsort(entries.latent, kind="stable"))
+    parts = [log_counts(Entries(np.zeros(len(v), dtype=int), np.arange(len(v)), v), 1) for v in (values, values[:1])]
+    counts, edges = log_histograms([*parts, log_counts(entries.take(np.zeros(0, dtype=int)), 3)])
+    assert counts.shape == (5, len(edges) - 1) and len(edges) <= LOG_BINS + 1 and edges[0] == 0
+    slow = [sum(low < value <= high for value in values) for low, high in pairwise(edges)]
+    assert counts[0].tolist() == slow and counts[1].sum() == 1 and counts[2:].sum() == 0
+    assert np.allclose(edges[2:] / edges[1:-1], np.sqrt(2))
+    assert np.array_equal(log_counts(entries, 2).counts.sum(0), log_counts(entries._replace(latent=0), 1).counts[0])
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10_000), st.integers(1, 6))
+def test_tokens_are_counted_as_a_slow_count_has_them(seed, n):
+    rng = np.random.default_rng(seed)
+    acts, tokens = sparse(rng), rng.integers(0, 9, 160)
+    entries = entries_of(acts)
+    found = tally(entries, tokens[entries.position], 7, 9, n)
+    for latent in range(7):
+        slow = Counter(tokens[np.flatnonzero(acts[:, latent])].tolist())
+        best = sorted(slow.items(), key=lambda item: (-item[1], item[0]))[:n]
+        assert list(zip(found.token[latent].tolist(), found.n[latent].tolist(), strict=True)) == best + [(-1, 0)] * (
+            n - len(best)
+        )
 
 
 @settings(deadline=None, max_examples=50)
@@ -123,22 +156,39 @@ def test_examples_drawn_are_not_always_the_same_kind():
     assert abs(mean - 2000) < 4 * 4000 / np.sqrt(12 * 1000)  # uniform over the corpus, not its beginning
 
 
-def test_columns_written_in_chunks_equal_the_dense_codes(tmp_path, monkeypatch):
-    from sparselex.features import latents
-
-    monkeypatch.setattr(latents, "CHUNK", 50)
-    acts = sparse(np.random.default_rng(3))
-    writer = ColumnWriter(tmp_path, 7, 160)
-    for start in range(0, 160, 16):
-        rows, latent = np.nonzero(acts[start : start + 16])
-        writer.add(latent, rows + start, acts[rows + start, latent])
-    writer.finish()
+def test_columns_of_chunks_equal_the_dense_codes(tmp_path, monkeypatch):
+    monkeypatch.setattr(chunks, "FEWEST_TOKENS", 3 * N_CTX)
+    acts, corpus = sparse(np.random.default_rng(3)), without_bos()
+    corpus.n_rows, corpus.n_ctx, corpus.row_ranges = 20, N_CTX, dict(zip(SPLITS, RANGES, strict=True))
+    files = ChunkFiles(tmp_path / "chunks", planned(corpus, IndexConfig(), 3), 7, corpus)
+    (tmp_path / "chunks").mkdir()
+    for chunk in files.chunks:
+        assert not files.has(chunk)
+        positions = [row * N_CTX + np.arange(1, N_CTX) for row in chunk.rows]
+        batches = []
+        for part in positions:
+            rows, latents = np.nonzero(acts[part])
+            batches.append((np.searchsorted(rows, range(len(part) + 1)), latents, acts[part][rows, latents]))
+        files.write(chunk, Read(positions, batches, n_outliers=chunk.number))
+        assert files.has(chunk) and files.counts(chunk)["n_outliers"] == chunk.number
+    acts[::N_CTX] = 0  # never counted
+    columns, seen = Columns(files), []
+    with ColumnWriter(tmp_path, columns.indptr, files.dtype) as writer:
+        for group in groups(columns.indptr, 50):
+            entries, counts = columns.group(group)
+            writer.write(entries)
+            seen.append(counts)
+    by_split = [(acts[rows.start * N_CTX : rows.stop * N_CTX] != 0).sum(0) for rows in RANGES]
+    assert len(files.chunks) == 8 and len(seen) > 3 and np.array_equal(np.concatenate(seen, axis=1), by_split)
+    assert sorted(np.concatenate(list(files.counted()))) == [p for p in range(160) if p % N_CTX]
     indptr, positions, values = (np.load(tmp_path / f"{name}.npy") for name in ("indptr", "positions", "values"))
     for latent in range(7):
         span = slice(indptr[latent], indptr[latent + 1])
         assert np.array_equal(positions[span], np.flatnonzero(acts[:, latent]))
         assert np.array_equal(values[span], acts[positions[span], latent])
-    assert not list(tmp_path.glob("chunk-*"))
+
+
+RANGES = (range(11), range(11, 12), range(12, 20))
 
 
 @settings(deadline=None, max_examples=60)

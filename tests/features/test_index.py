@@ -1,5 +1,8 @@
 """The whole index on a real run: what it holds is what the dictionary says, and nothing masked is in it."""
 
+from collections import Counter
+from itertools import pairwise
+
 import numpy as np
 import pyarrow.parquet
 import pytest
@@ -49,6 +52,40 @@ def test_every_column_equals_the_dense_codes(small_workspace, small_index):
         np.testing.assert_allclose(
             small_index.table[f"{split}_mean"], part.sum(0, dtype=float) / n, rtol=1e-4, atol=1e-6
         )
+
+
+def test_what_a_record_says_equals_a_slow_count(small_workspace, small_index):
+    """Tokens, both histograms, and examples drawn at random, of values as the columns have them."""
+    corpus, n_counted = small_index.corpus, int(small_index.counted.sum())
+    flat = np.asarray(corpus.tokens).reshape(-1).astype(int)
+    base = np.bincount(flat[small_index.counted], minlength=len(corpus.vocabulary)) / n_counted
+    n_train = corpus.row_ranges["train"].stop * corpus.n_ctx
+    for latent in range(small_index.d_sae):
+        record, (positions, values) = small_index.record(latent), small_index.column(latent)
+        assert small_index.counted[positions].all()
+        slow = Counter(flat[positions].tolist())
+        assert [(t.token, t.n) for t in record.tokens] == sorted(slow.items(), key=lambda t: (-t[1], t[0]))[:5]
+        for found in record.tokens:
+            assert found.share == found.n / len(positions) and found.base == pytest.approx(base[found.token])
+        one = len(positions) >= 5 and max(slow.values(), default=0) >= 0.9 * len(positions)
+        assert small_index.single_token[latent] == one
+        if record.dead:
+            assert record.histogram is record.log_histogram is None and not record.random
+            continue
+        for histogram in (record.histogram, record.log_histogram):
+            slow = [int(((values > low) & (values <= high)).sum()) for low, high in pairwise(histogram.edges)]
+            assert histogram.counts == slow and sum(slow) == len(positions)
+        drawn, train = [example.position for example in record.random], positions[positions < n_train]
+        assert len(drawn) == min(20, len({*(train // corpus.n_ctx)})) == len({p // corpus.n_ctx for p in drawn})
+        assert {*drawn} <= {*train} and small_index.column(latent)[1].dtype == np.float32
+        at = dict(zip(positions.tolist(), values.tolist(), strict=True))
+        assert all(at[example.position] == example.value for example in record.random)
+
+
+def test_a_record_takes_less_than_three_kilobytes(small_index):
+    beside = ("positions.npy", "values.npy", "counted.npy", "token-counts.npy")  # by entry, token and vocabulary
+    sizes = {path.name: path.stat().st_size for path in small_index.path.iterdir()}
+    assert sum(size for name, size in sizes.items() if name not in beside) < 3000 * small_index.d_sae
 
 
 def test_examples_come_from_training_documents_only(small_index):

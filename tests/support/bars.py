@@ -6,6 +6,8 @@ from types import ModuleType
 
 import pytest
 
+from sparselex.base import progress
+
 
 class Bars(list[list[int]]):
     """The total of each bar and where it stood in the end, in the order in which they were drawn."""
@@ -16,15 +18,15 @@ class Bars(list[list[int]]):
         bars = cls()
 
         @contextmanager
-        def progress(verb: str, total: int, unit: str) -> Iterator[Bar]:
+        def drawn(verb: str, total: int, unit: str, **_: object) -> Iterator[Bar]:
             bars.append([total, 0])
             yield Bar(bars[-1])
 
-        patch.setattr(module, "progress", progress)
+        patch.setattr(module, "progress", drawn)
         return bars
 
 
-class Bar:
+class Bar(progress.Bar):
     """Adds up what it is moved on by."""
 
     def __init__(self, seen: list[int]):

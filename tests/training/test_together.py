@@ -137,7 +137,7 @@ def connections(monkeypatch):
 def test_connections_are_closed_when_a_process_that_trained_ends(connections):
     done, at_exit = connections
     for _ in range(2):
-        with Ranks.while_training():
+        with Ranks.connected():
             assert done == ["opened"] and not at_exit
     (close,) = at_exit
     close()
@@ -147,11 +147,11 @@ def test_connections_are_closed_when_a_process_that_trained_ends(connections):
 def test_connections_stay_after_an_error_and_where_others_opened_them(connections):
     done, at_exit = connections
     done.append("opened")  # by somebody else
-    with Ranks.while_training():
+    with Ranks.connected():
         pass
     assert done == ["opened"] and not at_exit
     done.clear()
-    with pytest.raises(ValueError), Ranks.while_training():
+    with pytest.raises(ValueError), Ranks.connected():
         raise ValueError
     assert done == ["opened"] and not at_exit
 

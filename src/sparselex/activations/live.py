@@ -129,11 +129,15 @@ class Reader:
         infinity.
         """
         for split in splits:
-            rows = spread(self.corpus.row_ranges[split], most_rows)
-            for start in range(0, len(rows), self.batch_rows):
-                batch = self._read(rows[start : start + self.batch_rows])
-                check_finite(batch, f"What the model gives at {'+'.join(self.sites.hooks)} in the {split} split")
-                yield batch
+            yield from self.checked(spread(self.corpus.row_ranges[split], most_rows), split)
+
+    def checked(self, rows: NDArray[np.int64], split: Split) -> Iterator[Batch]:
+        """All text tokens in `rows` of one split, `batch_rows` rows at a time. Raises `UserError` for NaN and
+        infinity."""
+        for start in range(0, len(rows), self.batch_rows):
+            batch = self._read(rows[start : start + self.batch_rows])
+            check_finite(batch, f"What the model gives at {'+'.join(self.sites.hooks)} in the {split} split")
+            yield batch
 
     def positions(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Positions of all text tokens in `rows`, norm outliers among them."""

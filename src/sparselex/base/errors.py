@@ -17,6 +17,10 @@ class UserError(Exception):
         self.todo = todo
 
 
+class ElsewhereError(UserError):
+    """Raised in a process that works together with others when one of them has ended, which has said why itself."""
+
+
 _SPOKEN_WITH_Y = ("uint", "uni", "use", "eu")
 """Beginnings that are written with a vowel, and not spoken with one."""
 

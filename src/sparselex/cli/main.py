@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from sparselex.base.errors import REFUSALS, UserError, no_memory, refusal
+from sparselex.base.errors import REFUSALS, ElsewhereError, UserError, no_memory, refusal
 from sparselex.base.formats import plain
 from sparselex.cli.verbs import Verbs
 from sparselex.recipes.stage import IN_LINE
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         _take(arguments)
     except UserError as error:
-        _end(f"error: {error}", 2)
+        _end(f"error: {error}" if _speaks(error) else "", 2)
     except KeyboardInterrupt:
         _end("\nstopped; finished work is kept, run the same command again to go on.", 130)
     except BrokenPipeError:  # whoever read has read enough: no finding, and no end of the work
@@ -93,8 +93,19 @@ def _take(arguments: list[str] | None) -> None:
         raise
 
 
+def _speaks(error: UserError) -> bool:
+    """Whether it is for this one of several processes to tell an error: what concerns all is told by the first, before
+    they are connected by the first of each machine."""
+    if isinstance(error, ElsewhereError):
+        return os.environ.get("RANK", "0") == "0"
+    distributed = sys.modules.get("torch.distributed")
+    is_connected = distributed is not None and distributed.is_available() and distributed.is_initialized()
+    return is_connected or os.environ.get("LOCAL_RANK", "0") == "0"
+
+
 def _end(words: str, code: int) -> NoReturn:
-    print(plain(words), file=sys.stderr)
+    if words:
+        print(plain(words), file=sys.stderr)
     sys.exit(code)
 
 

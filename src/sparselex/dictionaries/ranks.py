@@ -6,9 +6,10 @@ share the latents. A process alone is a grid of one, for which every function he
 
 import atexit
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from datetime import timedelta
+from typing import Any, ClassVar, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -17,8 +18,12 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
 
-from sparselex.base.errors import UserError, a
+from sparselex.base.errors import ElsewhereError, UserError, a
 from sparselex.dictionaries.sparse.products import WHOLE, nth_largest
+
+T = TypeVar("T")
+
+_LONGEST_WAIT = timedelta(days=7)
 
 _DIGIT_BITS = 11
 """Bits of a number that one histogram settles: three rounds of 2,048 counts find a float32 exactly."""
@@ -51,13 +56,16 @@ class Ranks:
         if n == 1:
             return ALONE
         if not dist.is_initialized():
-            dist.init_process_group("cpu:gloo,cuda:nccl" if device != "cpu" else "gloo")
+            if device != "cpu":
+                dist.init_process_group("cpu:gloo,cuda:nccl")
+            else:  # one may be hours behind the others; that one has died the connection tells at once
+                dist.init_process_group("gloo", timeout=_LONGEST_WAIT)
         kind = "cuda" if device != "cpu" else "cpu"
         return cls(init_device_mesh(kind, (n // n_latents, n_latents), mesh_dim_names=("data", "latents")))
 
     @classmethod
     @contextmanager
-    def while_training(cls, n_latents: int = 1, device: str = "cpu") -> "Iterator[Ranks]":
+    def connected(cls, n_latents: int = 1, device: str = "cpu") -> "Iterator[Ranks]":
         """`from_environment` for as long as a `with` lasts. Raises like it.
 
         Connections that were opened for it last as long as the process, which may train again and cannot open them
@@ -91,9 +99,29 @@ class Ranks:
         return self.data == self.latents == 0
 
     def wait(self) -> None:
-        """Go on when all processes have come this far."""
-        if not self.is_alone:
+        """Go on when all processes have come this far. Raises `ElsewhereError` when one of them has ended."""
+        if self.is_alone:
+            return
+        try:
             dist.barrier()
+        except RuntimeError as error:  # which is all that the library below says of a closed connection
+            raise ElsewhereError(
+                f"Another of the {self.n_data * self.n_latents} processes has ended.",
+                "all of them, until the work is done",
+                "see what it said, then run the same command again: finished work is kept.",
+            ) from error
+
+    def begin(self, prepare: Callable[[], T]) -> T:
+        """What `prepare` gives, when all processes have it. A `UserError` that it raises in all of them is raised as
+        such in the main one alone, which tells it, and as `ElsewhereError` in the others."""
+        try:
+            found = prepare()
+        except UserError:
+            if not self.is_main:
+                self.wait()
+            raise
+        self.wait()
+        return found
 
     def total(self, value: Tensor) -> Tensor:
         """Sum over all processes, without gradients."""

@@ -1,8 +1,11 @@
 """Build the feature index: one pass over the data for all latents."""
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow
@@ -10,25 +13,28 @@ import pyarrow.parquet
 import torch
 from numpy.typing import NDArray
 
-from sparselex.activations.live import Reader
+from sparselex.activations.live import Reader, rows_at_once
 from sparselex.activations.masks import special_counts
 from sparselex.base.errors import UserError
+from sparselex.base.files import read_json, remove, write_json
 from sparselex.base.memory import keep_freed_memory
-from sparselex.base.progress import progress, steps
+from sparselex.base.progress import Bar, progress, steps
 from sparselex.base.sites import Sited, Sites
-from sparselex.base.staging import stage
+from sparselex.base.staging import Staging, stage, watched
 from sparselex.dictionaries.coder import Coder, check_reads, device_of
 from sparselex.dictionaries.dictionary import Dictionary
+from sparselex.dictionaries.ranks import ALONE, Ranks
+from sparselex.features.chunks import Chunk, ChunkFiles, Read, planned
 from sparselex.features.config import IndexConfig
 from sparselex.features.directions import logit_effects, neighbours
-from sparselex.features.examples import Entries, histograms, interval_examples, top
 from sparselex.features.index import FeatureIndex
-from sparselex.features.latents import ColumnWriter, groups
-from sparselex.features.stats import LatentStatistics
+from sparselex.features.latents import MOST_ENTRIES, Columns, ColumnWriter, groups, joined
+from sparselex.features.measured import Measured, measured
+from sparselex.features.stats import log_histograms
 from sparselex.features.stream import written_to_stream
 from sparselex.lm.subject import Readable
-from sparselex.text.rows import TokenRows, split_positions
-from sparselex.text.splits import SPLITS, Split
+from sparselex.text.rows import TokenRows
+from sparselex.text.splits import SPLITS
 
 DIRECT_PATH = (
     "direct path through the residual stream; later layers and the final norm's scale are left out, so that the order "
@@ -40,6 +46,22 @@ NO_DIRECTIONS = "What was indexed codes activations and has no directions of its
 """Why an index has neither logit effects nor neighbours, as it notes it."""
 
 
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+_CHUNKS, _BEGUN = ".chunks", "begun.json"
+
+
+class Totals(NamedTuple):
+    """Sums over all that was read."""
+
+    n_tokens: NDArray[np.int64]
+    """`[n_splits]`, tokens counted."""
+
+    n_outliers: int
+    """Tokens left out for their norm."""
+
+
 def build_index(
     model: Readable,
     coder: Coder,
@@ -49,116 +71,174 @@ def build_index(
     to: Path | str,
     *,
     inputs: Mapping[str, str],
+    ranks: Ranks = ALONE,
 ) -> FeatureIndex:
     """Read all splits once through `model` at `sites` and code them with `coder`, and write the index to `to`.
 
-    `inputs` names the ids of model, dictionary and corpus. A killed build starts again and ends in the same bytes.
-    Raises `UserError` when the coder reads another width than the hooks give.
+    `inputs` names the ids of model, dictionary and corpus; `ranks` are the processes that build it together, each of
+    which calls this with the same arguments and reads its share of the rows. Killed at any moment and run again, by as
+    many processes or others, a build goes on after the last chunk of rows and ends in the same bytes. Raises
+    `UserError` when the coder reads another width than the hooks give.
     """
     to, asked = Path(to), Sited(sites=sites, options=config)
-    with stage(to, "index", asked, inputs) as staging:
-        if staging.made:
-            return FeatureIndex(to, corpus)
+    if ranks.is_main:
         check_reads(coder, sum(map(model.width, sites.hooks)), f"Hook {'+'.join(sites.hooks)}")
-        keep_freed_memory()
-        reader = Reader(model, corpus, sites, batch_rows=config.batch_rows)
-        statistics = _walk(reader, coder, config, staging.folder)
-        _write_examples(staging.folder, statistics, corpus, config)
-        limits = _write_directions(staging.folder, model, coder, sites, config, corpus)
-        _write_table(staging.folder, statistics)
-        staging.finish(_notes(reader, statistics) | limits)
+    with _staged(to, asked, inputs, ranks) as staging:
+        if not staging.made:
+            keep_freed_memory()
+            reader = Reader(model, corpus, sites, batch_rows=_batch_rows(staging, config, model, corpus, ranks))
+            files = _walk(reader, coder, config, staging.folder / _CHUNKS, ranks)
+            if ranks.is_main:
+                _begin_anew(staging.folder)
+                totals = _write_evidence(staging.folder, files, corpus, config)
+                limits = _write_directions(staging.folder, model, coder, sites, config, corpus)
+                staging.finish(_notes(reader, coder, totals) | limits)
+        ranks.wait()
     return FeatureIndex(to, corpus)
 
 
-def _notes(reader: Reader, statistics: LatentStatistics) -> dict[str, Any]:
-    n_tokens = {split: int(n) for split, n in zip(SPLITS, statistics.n_tokens, strict=True)}
+@contextmanager
+def _staged(to: Path, asked: Sited, inputs: Mapping[str, str], ranks: Ranks) -> Iterator[Staging]:
+    """The stage of an index: the first process opens it, the others write chunks into its folder."""
+    if not ranks.is_main:
+        ranks.wait()
+        yield watched(to, "index", asked, inputs)
+        return
+    with stage(to, "index", asked, inputs, resumes=True) as staging:
+        ranks.wait()
+        yield staging
+
+
+def _batch_rows(staging: Staging, config: IndexConfig, model: Readable, corpus: TokenRows, ranks: Ranks) -> int:
+    """Rows in a forward pass: as many as when the build began, since the last digits of what a model gives depend on
+    it."""
+    path = staging.folder / _CHUNKS / _BEGUN
+    if ranks.is_main and read_json(path) is None:
+        path.parent.mkdir(exist_ok=True)
+        write_json(path, config.batch_rows or rows_at_once(model, corpus.n_ctx))
+    ranks.wait()
+    return int(read_json(path) or 1)
+
+
+def _begin_anew(folder: Path) -> None:
+    """Take away what an earlier start has written behind the chunks: it may be half of a file."""
+    for path in folder.glob("*.npy"):
+        remove(path)
+
+
+def _notes(reader: Reader, coder: Coder, totals: Totals) -> dict[str, Any]:
     return {
-        "n_tokens": n_tokens,
-        "d_sae": statistics.d_sae,
-        "masks": special_counts(reader.corpus, SPLITS) | {"norm_outlier": reader.n_outliers},
+        "n_tokens": {split: int(n) for split, n in zip(SPLITS, totals.n_tokens, strict=True)},
+        "d_sae": coder.d_sae,
+        "masks": special_counts(reader.corpus, SPLITS) | {"norm_outlier": totals.n_outliers},
         "median_norms": reader.median_norms.tolist(),
     }
 
 
-def _walk(reader: Reader, coder: Coder, config: IndexConfig, folder: Path) -> LatentStatistics:
+def _walk(reader: Reader, coder: Coder, config: IndexConfig, folder: Path, ranks: Ranks) -> ChunkFiles:
+    """Make every chunk that no earlier start has finished, those of this process among them.
+
+    While the model reads the rows of one chunk, a thread orders and writes the one before: two are in memory at most.
+    """
     corpus = reader.corpus
-    n_positions = corpus.n_rows * corpus.n_ctx
-    statistics = LatentStatistics(coder.d_sae)
-    columns = ColumnWriter(folder, coder.d_sae, n_positions)
-    device = device_of(coder)
-    counted = np.zeros(n_positions, dtype=bool)
-    with progress("index", n_indexed(corpus, config), "tokens") as bar, torch.no_grad():
-        for split in SPLITS:
-            taken = steps(_n_rows(corpus, split, config), reader.batch_rows)
-            batches = reader.batches([split], most_rows=config.train_rows if split == "train" else None)
-            for n_rows, batch in zip(taken, batches, strict=True):
-                codes = coder.encode_sparse(batch.x.to(device))
-                latents, values = codes.indices.cpu().numpy(), codes.values.cpu().numpy()
-                positions = np.repeat(batch.positions, codes.indptr.diff().cpu().numpy())
-                _check_codes(latents, positions, values)
-                statistics.update(split, len(batch.positions), latents, values)
-                columns.add(latents, positions, values)
-                counted[batch.positions] = True
-                bar.advance(n_rows * corpus.n_ctx)
-    columns.finish()
+    files = ChunkFiles(folder, planned(corpus, config, reader.batch_rows), coder.d_sae, corpus)
+    mine = files.chunks[ranks.data :: ranks.n_data]
+    n_tokens = sum(len(chunk.rows) for chunk in mine) * corpus.n_ctx
+    waiting: list[Future[None]] = []
+    with (
+        ThreadPoolExecutor(1) as writer,
+        progress("index", n_tokens, "tokens", shown=ranks.is_main) as bar,
+        torch.no_grad(),
+    ):
+        for chunk in mine:
+            if files.has(chunk):
+                bar.advance(len(chunk.rows) * corpus.n_ctx)
+                continue
+            read = _read(reader, coder, chunk, bar)
+            for written in waiting:
+                written.result()
+            waiting = [writer.submit(files.write, chunk, read)]
+        for written in waiting:
+            written.result()
+    ranks.wait()
+    return files
+
+
+def _read(reader: Reader, coder: Coder, chunk: Chunk, bar: Bar) -> Read:
+    """The codes of a chunk's rows; the bar moves with every pass of the model."""
+    positions, codes, before, device = [], [], reader.n_outliers, device_of(coder)
+    taken = steps(len(chunk.rows), reader.batch_rows)
+    for n_rows, batch in zip(taken, reader.checked(chunk.rows, chunk.split), strict=True):
+        found = coder.encode_sparse(batch.x.to(device))
+        positions.append(batch.positions)
+        codes.append((found.indptr.cpu().numpy(), found.indices.cpu().numpy(), found.values.cpu().numpy()))
+        bar.advance(n_rows * reader.corpus.n_ctx)
+    return Read(positions, codes, reader.n_outliers - before)
+
+
+def _write_evidence(folder: Path, files: ChunkFiles, corpus: TokenRows, config: IndexConfig) -> Totals:
+    """Write columns, and what follows from them: statistics, histograms, examples, tokens."""
+    columns, parts = Columns(files), list[Measured]()
+    totals = _write_counted(folder, files, corpus)
+    ranges = groups(columns.indptr, MOST_ENTRIES)
+    work = lambda latents: measured(*columns.group(latents), corpus, config)
+    with ColumnWriter(folder, columns.indptr, files.dtype) as writer:
+        for entries, part in _in_order(work, ranges, torch.get_num_threads()):
+            writer.write(entries)
+            parts.append(part)
+    arrays = joined([part.arrays for part in parts])
+    arrays["log-histogram"], arrays["log-edges"] = log_histograms([part.log_counts for part in parts])
+    table = _statistics(arrays, totals)
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", _small(array, corpus))
+    _write_table(folder, table, arrays, totals)
+    return totals
+
+
+def _in_order(work: Callable[[In], Out], items: Iterable[In], n_threads: int) -> Iterator[Out]:
+    """What `work` makes of each, in order; a few of them are under way at a time."""
+    waiting: deque[Future[Out]] = deque()
+    with ThreadPoolExecutor(n_threads) as pool:
+        for item in items:
+            if len(waiting) > n_threads:
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(work, item))
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _write_counted(folder: Path, files: ChunkFiles, corpus: TokenRows) -> Totals:
+    """Write which positions were counted, and how often each token stands there."""
+    counted = np.zeros(corpus.n_rows * corpus.n_ctx, dtype=bool)
+    flat, n_tokens, n_outliers = corpus.tokens.reshape(-1), np.zeros(len(SPLITS), dtype=np.int64), 0
+    token_counts = np.zeros(max(len(corpus.vocabulary), int(flat.max(initial=0)) + 1), dtype=np.int64)
+    for chunk, positions in zip(files.chunks, files.counted(), strict=True):
+        counted[positions] = True
+        token_counts += np.bincount(flat[positions], minlength=len(token_counts))
+        n_tokens[SPLITS.index(chunk.split)] += len(positions)
+        n_outliers += files.counts(chunk)["n_outliers"]
     np.save(folder / "counted.npy", np.packbits(counted))
-    return statistics
+    np.save(folder / "token-counts.npy", token_counts)
+    return Totals(n_tokens, n_outliers)
 
 
-def _check_codes(latents: NDArray, positions: NDArray[np.int64], values: NDArray[np.float32]) -> None:
-    """Raise `UserError` for codes that are not finite: finite weights can make them of finite activations."""
-    bad = np.flatnonzero(~np.isfinite(values))
-    if len(bad):
-        raise UserError(
-            f"Latent {latents[bad[0]]} is {values[bad[0]]} at position {positions[bad[0]]} of the corpus.",
-            "finite latents",
-            "check the dictionary: its weights are too large for what it reads, or belong to another place.",
-        )
+def _small(array: NDArray, corpus: TokenRows) -> NDArray:
+    """Counts and positions in half the bytes, where the text is short enough for them."""
+    is_whole = array.dtype == np.int64 and corpus.n_rows * corpus.n_ctx < 2**31
+    return array.astype(np.int32) if is_whole else array
 
 
-def n_indexed(corpus: TokenRows, config: IndexConfig) -> int:
-    """Positions that an index of this configuration reads."""
-    return sum(_n_rows(corpus, split, config) for split in SPLITS) * corpus.n_ctx
-
-
-def _n_rows(corpus: TokenRows, split: Split, config: IndexConfig) -> int:
-    n = len(corpus.row_ranges[split])
-    return min(n, config.train_rows or n) if split == "train" else n
-
-
-def _write_examples(folder: Path, statistics: LatentStatistics, corpus: TokenRows, config: IndexConfig) -> None:
-    indptr = np.load(folder / "indptr.npy")
-    positions, values = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("positions", "values"))
-    extremes = statistics.finish()["max"]
-    train_end = split_positions(corpus, "train").stop
-    parts: dict[str, list[NDArray]] = {}
-    for group in groups(indptr):
-        entries = _entries(indptr, positions, values, group)
-        train = entries.take(entries.position < train_end)
-        largest = np.abs(extremes[:, group]).max(0)
-        peak = np.abs(extremes[SPLITS.index("train"), group])
-        best = top(train, peak, corpus.n_ctx, config.n_top)
-        drawn, counts = interval_examples(
-            train, peak, corpus.n_ctx, config.n_intervals, config.n_per_interval, config.seed
-        )
-        for name, array in (
-            ("histogram", histograms(entries, largest, config.n_bins)),
-            ("top-positions", best.position),
-            ("top-values", best.value),
-            ("interval-counts", counts.reshape(len(peak), -1)),
-            ("interval-positions", drawn.position.reshape(len(peak), config.n_intervals, -1)),
-            ("interval-values", drawn.value.reshape(len(peak), config.n_intervals, -1)),
-        ):
-            parts.setdefault(name, []).append(array)
-    for name, arrays in parts.items():
-        np.save(folder / f"{name}.npy", np.concatenate(arrays))
-
-
-def _entries(indptr: NDArray, positions: NDArray, values: NDArray, group: slice) -> Entries:
-    span = slice(int(indptr[group.start]), int(indptr[group.stop]))
-    counts = np.diff(indptr[group.start : group.stop + 1])
-    latent = np.repeat(np.arange(len(counts)), counts)
-    return Entries(latent, np.asarray(positions[span]).astype(np.int64), np.asarray(values[span]))
+def _statistics(arrays: dict[str, NDArray], totals: Totals) -> dict[str, NDArray]:
+    """`[n_splits, d_sae]` columns: n_active, mean, mean_square, max. They take the place of the sums in `arrays`."""
+    n = np.maximum(totals.n_tokens, 1)[:, None]
+    found = {
+        "n_active": arrays.pop("n_active").T,
+        "mean": arrays.pop("sum").T / n,
+        "mean_square": arrays.pop("sum_square").T / n,
+        "max": arrays.pop("max").T,
+    }
+    arrays |= {f"statistics-{name}": np.ascontiguousarray(array) for name, array in found.items()}
+    return found
 
 
 def _write_directions(
@@ -182,7 +262,7 @@ def _write_directions(
         for name, found in (("top", effects.raised), ("bottom", effects.lowered)):
             arrays |= {f"logits-{name}": ranked[found.places], f"logits-{name}-values": found.value}
     for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array.cpu().numpy())
+        np.save(folder / f"{name}.npy", (array if array.is_floating_point() else array.int()).cpu().numpy())
     return {"logits": note, "neighbours": ""}
 
 
@@ -202,14 +282,12 @@ def ranked_tokens(corpus: TokenRows, least: int) -> NDArray[np.int64]:
 _ROWS_COUNTED, _FEWEST_RANKED = 8192, 100
 
 
-def _write_table(folder: Path, statistics: LatentStatistics) -> None:
-    """Statistics by split as arrays for the reader, and the feature table as Parquet for everybody else."""
-    columns = statistics.finish()
-    for name, array in columns.items():
-        np.save(folder / f"statistics-{name}.npy", array)
-    n_active = columns["n_active"].sum(0)
-    table: dict[str, NDArray] = {"latent": np.arange(statistics.d_sae), "n_active": n_active}
-    table["density"] = n_active / max(1, int(statistics.n_tokens.sum()))
+def _write_table(folder: Path, columns: Mapping[str, NDArray], arrays: Mapping[str, NDArray], totals: Totals) -> None:
+    """The feature table as Parquet for everybody but the reader, which has the arrays."""
+    n_active, top = columns["n_active"].sum(0), arrays["tally-counts"][:, 0]
+    table: dict[str, NDArray] = {"latent": np.arange(len(n_active)), "n_active": n_active}
+    table["density"] = n_active / max(1, int(totals.n_tokens.sum()))
+    table |= {"token": arrays["tally-tokens"][:, 0], "token_share": top / np.maximum(n_active, 1)}
     for number, split in enumerate(SPLITS):
         table |= {f"{split}_{name}": array[number] for name, array in columns.items()}
     pyarrow.parquet.write_table(pyarrow.table(table), folder / "features.parquet")

@@ -16,6 +16,9 @@ class IndexConfig(Config):
     n_per_interval: Drawn = 5
     """Examples drawn from each range."""
 
+    n_random: Listed = 20
+    """Examples drawn from all places at which a latent is active."""
+
     n_bins: Listed = 50
     """Bins of the activation histogram."""
 

@@ -1,4 +1,4 @@
-"""Histograms and examples from columns: vectorised over all latents of a group, no loop over latents.
+"""Histograms, examples and tokens from columns: vectorised over all latents of a group, no loop over latents.
 
 `Entries` are the columns of a group of latents one after another; `latent` counts from 0 within the group.
 """
@@ -13,8 +13,16 @@ class Entries(NamedTuple):
     """Active places of a group of latents, ordered by latent, then position."""
 
     latent: NDArray[np.int64]
-    position: NDArray[np.int64]
+    position: NDArray[np.integer]
     value: NDArray[np.float32]
+
+    @classmethod
+    def of_group(cls, indptr: NDArray, positions: NDArray, values: NDArray, group: slice) -> "Entries":
+        """The columns of a range of latents, from the arrays of all."""
+        span = slice(int(indptr[group.start]), int(indptr[group.stop]))
+        counts = np.diff(indptr[group.start : group.stop + 1])
+        latent = np.repeat(np.arange(len(counts)), counts)
+        return cls(latent, np.asarray(positions[span]).astype(np.int64), np.asarray(values[span]))
 
     def take(self, which: NDArray) -> "Entries":
         """The chosen entries."""
@@ -28,10 +36,21 @@ class Table(NamedTuple):
     value: NDArray[np.float32]
 
 
+class Tally(NamedTuple):
+    """The tokens on which each latent is active most often; unused places hold token -1 and count 0."""
+
+    token: NDArray[np.int64]
+    n: NDArray[np.int64]
+
+
 def bin_of(entries: Entries, largest: NDArray[np.float64], n_bins: int) -> NDArray[np.int64]:
     """Bin of each entry: bin `b` of latent `j` is `(b, b + 1] * largest[j] / n_bins`, by size."""
-    share = np.abs(entries.value.astype(np.float64)) * n_bins / largest[entries.latent]
-    return np.clip(np.ceil(share).astype(np.int64) - 1, 0, n_bins - 1)
+    share = np.abs(entries.value).astype(np.float64)
+    share *= n_bins
+    share /= largest[entries.latent]
+    bins = np.ceil(share, out=share).astype(np.int64)
+    bins -= 1
+    return bins.clip(0, n_bins - 1, out=bins)
 
 
 def histograms(entries: Entries, largest: NDArray[np.float64], n_bins: int) -> NDArray[np.int64]:
@@ -46,7 +65,7 @@ def best_of_rows(entries: Entries, n_ctx: int) -> Entries:
         return entries
     row = entries.position // n_ctx
     new = np.ones(len(row), dtype=bool)
-    new[1:] = (np.diff(entries.latent) != 0) | (np.diff(row) != 0)
+    new[1:] = (entries.latent[1:] != entries.latent[:-1]) | (row[1:] != row[:-1])
     starts = np.flatnonzero(new)
     size = np.abs(entries.value)
     run = np.cumsum(new) - 1
@@ -56,16 +75,37 @@ def best_of_rows(entries: Entries, n_ctx: int) -> Entries:
 
 def top(entries: Entries, largest: NDArray[np.float64], n_ctx: int, n_top: int) -> Table:
     """The `n_top` largest entries of each latent, one a row, earlier positions first among equals."""
+    found, enough = _top(_near_the_peak(entries, largest, n_top), len(largest), n_ctx, n_top)
+    few = ~enough & (np.bincount(entries.latent, minlength=len(largest)) > 0)
+    if few.any():  # many of its largest in one row: all are looked at
+        again, _ = _top(entries.take(few[entries.latent]), len(largest), n_ctx, n_top)
+        found.position[few], found.value[few] = again.position[few], again.value[few]
+    return found
+
+
+_STEPS, _FOLD = 16, 4
+"""Parts of a latent's range, and how many times the places needed must lie above a bar. Sorting all entries would cost
+far more than the pass itself."""
+
+
+def _near_the_peak(entries: Entries, largest: NDArray[np.float64], n_top: int) -> Entries:
+    """Those entries that are larger than a bar for each latent, some times as many as are wanted."""
+    n = len(largest)
+    scale = np.divide(_STEPS, largest, out=np.zeros(n), where=largest > 0).astype(np.float32)
+    step = (np.abs(entries.value) * scale[entries.latent]).astype(np.int64)
+    np.minimum(step, _STEPS - 1, out=step)
+    counts = np.bincount(entries.latent * _STEPS + step, minlength=n * _STEPS).reshape(n, _STEPS)
+    above = counts[:, ::-1].cumsum(1)[:, ::-1]
+    bar = np.maximum((above >= _FOLD * n_top).sum(1) - 1, 0)
+    return entries.take(step >= bar[entries.latent])
+
+
+def _top(entries: Entries, n_latents: int, n_ctx: int, n_top: int) -> tuple[Table, NDArray[np.bool_]]:
+    """The largest of these entries, and for which latents they fill the list."""
     best = best_of_rows(entries, n_ctx)
-    share = np.abs(best.value) / largest[best.latent]
-    # Sorting everything would cost far more than the pass itself: sort only above the highest of these bars that still
-    # leaves a latent enough.
-    bar = np.zeros(len(largest))
-    for level in (0.25, 0.5, 0.75):
-        bar[np.bincount(best.latent[share >= level], minlength=len(largest)) >= n_top] = level
-    best = best.take(share >= bar[best.latent])
     order = np.lexsort((best.position, -np.abs(best.value), best.latent))
-    return _table(best.take(order), best.latent[order], len(largest), n_top)
+    enough = np.bincount(best.latent, minlength=n_latents) >= n_top
+    return _table(best.take(order), best.latent[order], n_latents, n_top), enough
 
 
 def interval_examples(
@@ -77,37 +117,86 @@ def interval_examples(
     Returns the table `[n_latents * n_intervals, n_each]` and the number of tokens in each range. The draw is by a hash
     of position and seed, so it depends neither on the order of work nor on other latents.
     """
-    n_cells = len(largest) * n_intervals
     cell = entries.latent * n_intervals + bin_of(entries, largest, n_intervals)
+    return drawn(entries, cell, len(largest) * n_intervals, n_ctx, n_each, seed)
+
+
+def drawn(
+    entries: Entries, cell: NDArray[np.int64], n_cells: int, n_ctx: int, n_each: int, seed: int
+) -> tuple[Table, NDArray[np.int64]]:
+    """`n_each` entries of each cell, drawn by a hash of position and seed, one a row; and the entries of each cell."""
     counts = np.bincount(cell, minlength=n_cells)
-    key = _hash(entries.position, seed)
-    # Low keys are drawn first; what lies above the bar of its range could only be reached with many entries in one row.
-    keep = key <= 8 * n_each / np.maximum(counts, 1)[cell]
-    entries, cell, key = entries.take(keep), cell[keep], key[keep]
-    order = np.lexsort((key, cell))
-    entries, cell = entries.take(order), cell[order]
-    _, first = np.unique(np.stack([cell, entries.position // n_ctx]), axis=1, return_index=True)
+    key = uniform(entries.position, seed)
+    # Low keys are drawn first; what lies above the bar of its cell could only be reached with many entries in one row.
+    kept = np.flatnonzero(key <= (8 * n_each / np.maximum(counts, 1))[cell])
+    kept = kept[np.lexsort((key[kept], cell[kept]))]
+    entries, cell = entries.take(kept), cell[kept]
+    row = entries.position // n_ctx
+    first = np.unique(cell * (int(row.max(initial=0)) + 1) + row, return_index=True)[1]
     first.sort()
     return _table(entries.take(first), cell[first], n_cells, n_each), counts
 
 
+def tally(entries: Entries, tokens: NDArray, n_latents: int, n_vocab: int, n: int) -> Tally:
+    """The `n` tokens on which each latent is active most often, the most frequent first, lower ids first among equals.
+
+    `tokens` are the ids at the entries' positions.
+    """
+    dtype = np.dtype(np.uint32 if n_latents * n_vocab <= 2**32 else np.uint64)
+    pairs = entries.latent.astype(dtype)
+    pairs *= n_vocab
+    pairs += tokens.astype(dtype)
+    pairs.sort()
+    starts = np.flatnonzero(np.concatenate([np.ones(min(len(pairs), 1), dtype=bool), pairs[1:] != pairs[:-1]]))
+    count, pairs = np.diff(np.append(starts, len(pairs))), pairs[starts].astype(np.int64)
+    latent = pairs // n_vocab
+    # Most tokens of a latent occur once: they are sorted only where there are not enough others.
+    often = count > 1
+    kept = often | (np.bincount(latent[often], minlength=n_latents) < n)[latent]
+    latent, token, count = latent[kept], pairs[kept] % n_vocab, count[kept]
+    order = np.lexsort((token, -count, latent))
+    place, there = _places(latent[order], n_latents, n)
+    found = Tally(np.full((n_latents, n), -1), np.zeros((n_latents, n), dtype=np.int64))
+    for into, values in ((found.token, token), (found.n, count)):
+        into[place] = values[order][there]
+    return found
+
+
 def _table(entries: Entries, group: NDArray[np.int64], n_groups: int, width: int) -> Table:
     """The first `width` entries of each group; `group` ascends."""
-    starts = np.searchsorted(group, np.arange(n_groups))
-    rank = np.arange(len(group)) - starts[group] if len(group) else np.empty(0, dtype=np.int64)
-    keep = rank < width
+    place, there = _places(group, n_groups, width)
     position = np.full((n_groups, width), -1, dtype=np.int64)
     value = np.zeros((n_groups, width), dtype=np.float32)
-    position[group[keep], rank[keep]] = entries.position[keep]
-    value[group[keep], rank[keep]] = entries.value[keep]
+    position[place] = entries.position[there]
+    value[place] = entries.value[there]
     return Table(position, value)
 
 
-def _hash(position: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
-    """Uniform numbers in (0, 1] from position and seed (the finaliser of SplitMix64; Steele et al. 2014)."""
-    with np.errstate(over="ignore"):
-        z = position.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15) * np.uint64(seed + 1)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z = z ^ (z >> np.uint64(31))
-    return ((z >> np.uint64(11)) + np.uint64(1)) / 2.0**53
+def _places(
+    group: NDArray[np.int64], n_groups: int, width: int
+) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], NDArray[np.int64]]:
+    """Row and column, in a table of `width` columns, of the first entries of each group, and which they are; `group`
+    ascends."""
+    starts = np.searchsorted(group, np.arange(n_groups))
+    rank = np.arange(len(group)) - starts[group]
+    there = np.flatnonzero(rank < width)
+    return (group[there], rank[there]), there
+
+
+def uniform(position: NDArray[np.integer], seed: int) -> NDArray[np.float64]:
+    """Uniform numbers in (0, 1] from position and seed (the 32-bit finaliser of MurmurHash3, Appleby 2011; of positions
+    beyond 2^32 the upper bits are mixed in)."""
+    low = position.astype(np.uint32)
+    if position.dtype.itemsize > 4:
+        low = low ^ _mixed((position >> 32).astype(np.uint32))
+    begin = _mixed(np.array([(seed ^ seed >> 32 ^ 0x9E3779B9) & 0xFFFFFFFF], dtype=np.uint32))
+    return (_mixed(low ^ begin).astype(np.float64) + 1) / 2.0**32
+
+
+def _mixed(h: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    h = h ^ (h >> np.uint32(16))
+    h *= np.uint32(0x85EBCA6B)
+    h ^= h >> np.uint32(13)
+    h *= np.uint32(0xC2B2AE35)
+    h ^= h >> np.uint32(16)
+    return h

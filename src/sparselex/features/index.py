@@ -20,12 +20,16 @@ from sparselex.features.records import (
     Neighbour,
     SplitStatistics,
     TokenEffect,
+    TokenTally,
 )
 from sparselex.text.rows import TokenRows
 from sparselex.text.splits import SPLITS, Split
 
 _STATISTICS = ("n_active", "mean", "mean_square", "max")
 """What is kept of each latent in each split."""
+
+SINGLE_TOKEN, LEAST_ACTIVE = 0.9, 5
+"""A latent is of a single token if it is active on so many tokens or more, and this share of them is one token."""
 
 _ENTRIES = 1 << 26
 """Entries that are counted at a time."""
@@ -133,15 +137,16 @@ class FeatureIndex:
             columns |= {f"{split}_{name}": array[number] for name, array in statistics.items()}
         return columns
 
-    @property
-    def all_top_positions(self) -> NDArray[np.int64]:
-        """`[d_sae, n_top]`, positions of each latent's largest training activations; -1 where there are fewer."""
-        return self._top[0]
-
     @cached_property
     def top_positions(self) -> NDArray[np.int64]:
         """`[d_sae]`, position of each latent's largest training activation; -1 where there is none."""
         return np.asarray(self._top[0][:, 0])
+
+    @cached_property
+    def single_token(self) -> NDArray[np.bool_]:
+        """`[d_sae]`, whether a latent is active on hardly any token but one (`SINGLE_TOKEN`, `LEAST_ACTIVE`)."""
+        n_active = self.table["n_active"]
+        return (n_active >= LEAST_ACTIVE) & (self._tally[1][:, 0] >= SINGLE_TOKEN * n_active)
 
     def record(self, latent: int) -> FeatureRecord:
         """Everything known of `latent`. Raises `UserError` for a number that is no latent."""
@@ -153,8 +158,11 @@ class FeatureIndex:
             density=float(table["density"][latent]),
             statistics={split: self._statistics(latent, split) for split in SPLITS},
             histogram=self._histogram(latent) if n_active else None,
+            log_histogram=self._log_histogram(latent) if n_active else None,
             top=_examples(self._top[0][latent], self._top[1][latent]),
             intervals=self._intervals(latent),
+            random=_examples(self._random[0][latent], self._random[1][latent]),
+            tokens=self._tokens(latent),
             logits_top=self._effects("logits-top", latent),
             logits_bottom=self._effects("logits-bottom", latent),
             neighbours=self._neighbours(latent),
@@ -175,6 +183,22 @@ class FeatureIndex:
     @cached_property
     def _top(self) -> tuple[NDArray, NDArray]:
         return self._array("top-positions"), self._array("top-values")
+
+    @cached_property
+    def _random(self) -> tuple[NDArray, NDArray]:
+        return self._array("random-positions"), self._array("random-values")
+
+    @cached_property
+    def _tally(self) -> tuple[NDArray, NDArray]:
+        return self._array("tally-tokens"), self._array("tally-counts")
+
+    @cached_property
+    def _token_shares(self) -> NDArray[np.float64]:
+        return self._array("token-counts") / max(1, self.n_tokens_total)
+
+    @cached_property
+    def _log_histograms(self) -> tuple[NDArray, NDArray]:
+        return self._array("log-histogram"), self._array("log-edges")
 
     @cached_property
     def _near(self) -> tuple[NDArray, NDArray] | None:
@@ -205,6 +229,20 @@ class FeatureIndex:
         counts = self._histograms[latent]
         edges = np.linspace(0, abs(float(self.table["max"][latent])), len(counts) + 1)
         return Histogram(edges=edges.tolist(), counts=counts.tolist())
+
+    def _log_histogram(self, latent: int) -> Histogram:
+        counts, edges = self._log_histograms[0][latent], self._log_histograms[1]
+        there = np.flatnonzero(counts)
+        used = slice(int(there[0]), int(there[-1]) + 1)
+        return Histogram(edges=edges[used.start : used.stop + 1].tolist(), counts=counts[used].tolist())
+
+    def _tokens(self, latent: int) -> list[TokenTally]:
+        n_active, shares = int(self.table["n_active"][latent]), self._token_shares
+        return [
+            TokenTally(token=token, n=n, share=n / n_active, base=float(shares[token]))
+            for token, n in zip(*(part[latent].tolist() for part in self._tally), strict=True)
+            if n
+        ]
 
     def _intervals(self, latent: int) -> list[IntervalExamples]:
         positions, values, counts = self._interval_arrays

@@ -1,77 +1,93 @@
-"""Sparse codes of a whole corpus, ordered by latent: written in chunks while reading, joined at the end.
+"""Sparse codes of a whole corpus, ordered by latent: read from chunks a range of latents at a time, written in order.
 
 A column holds the positions at which a latent is active, ascending, with its values. Nothing dense is ever made: a
-chunk is sorted by latent when it is full, and joining places every chunk's run of a latent behind the runs of earlier
-chunks.
+range of latents takes from every chunk the run that it has there, and places it behind the runs of earlier chunks.
 """
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-CHUNK = 1 << 23
-"""Entries in a chunk: about 100 MB while it is sorted."""
+from sparselex.features.chunks import ChunkFiles
+from sparselex.features.examples import Entries
+from sparselex.text.splits import SPLITS
+
+MOST_ENTRIES, MOST_LATENTS = 1 << 19, 1 << 12
+"""Entries and latents that are worked on at a time: some 60 MB of arrays."""
+
+
+class Columns:
+    """All chunks of an index as columns."""
+
+    def __init__(self, files: ChunkFiles):
+        self.files = files
+        self._offsets = np.stack([files.offsets(chunk) for chunk in files.chunks])
+        self.indptr = self._offsets.sum(0)
+        """`[d_sae + 1]`, where each latent's column begins among all entries."""
+        self._split_starts = np.searchsorted([SPLITS.index(chunk.split) for chunk in files.chunks], range(len(SPLITS)))
+
+    def group(self, latents: slice) -> tuple[Entries, NDArray[np.int64]]:
+        """The columns of a range of latents, and `[n_splits, n_latents]` how many of their entries lie in each
+        split."""
+        offsets = self._offsets[:, latents.start : latents.stop + 1]
+        counts = np.diff(offsets)
+        n = int(counts.sum())
+        position, value = np.empty(n, dtype=self.files.dtype), np.empty(n, dtype=np.float32)
+        # Entry i of a latent's run goes to `starts[latent] + i`: one shift per latent, repeated over its run.
+        starts = np.concatenate([[0], counts.sum(0).cumsum()[:-1]])
+        for chunk, places, count in zip(self.files.chunks, offsets, counts, strict=True):
+            positions, values = self.files.entries(chunk, int(places[0]), int(places[-1]))
+            to = np.arange(len(values)) + np.repeat(starts - (places[:-1] - places[0]), count)
+            position[to], value[to] = positions, values
+            starts += count
+        latent = np.repeat(np.arange(counts.shape[1]), counts.sum(0))
+        by_split = [part.sum(0) for part in np.split(counts, self._split_starts[1:])]
+        return Entries(latent, position, value), np.stack(by_split)
 
 
 class ColumnWriter:
-    """Collects (latent, position, value) triples whose positions ascend, and writes columns."""
+    """Writes `indptr.npy` at once, and `positions.npy` and `values.npy` as columns come, in order."""
 
-    def __init__(self, folder: Path, d_sae: int, n_positions: int):
-        self.folder, self.d_sae = folder, d_sae
-        self.dtype = np.uint32 if n_positions <= 2**32 else np.int64
-        self._waiting: list[tuple[NDArray, NDArray, NDArray]] = []
-        self._n_waiting = 0
-        self._counts: list[NDArray[np.int64]] = []
+    def __init__(self, folder: Path, indptr: NDArray[np.int64], dtype: np.dtype):
+        np.save(folder / "indptr.npy", indptr)
+        self._stack, n = ExitStack(), int(indptr[-1])
+        self._files = [self._begun(folder / name, kind, n) for name, kind in (("positions", dtype), ("values", "<f4"))]
 
-    def add(self, latents: NDArray, positions: NDArray[np.int64], values: NDArray[np.float32]) -> None:
-        """Add entries of the next tokens."""
-        latents = latents.astype(np.uint16 if self.d_sae <= 2**16 else np.uint32)
-        self._waiting.append((latents, positions.astype(self.dtype), values))
-        self._n_waiting += len(latents)
-        if self._n_waiting >= CHUNK:
-            self._spill()
+    def write(self, entries: Entries) -> None:
+        """The columns of the next latents."""
+        for file, array in zip(self._files, (entries.position, entries.value), strict=True):
+            file.write(np.ascontiguousarray(array).data)
 
-    def finish(self) -> None:
-        """Write `indptr.npy`, `positions.npy` and `values.npy`, and remove the chunks."""
-        self._spill()
-        counts = np.array(self._counts).reshape(-1, self.d_sae)
-        indptr = np.concatenate([[0], counts.sum(0).cumsum()]).astype(np.int64)
-        np.save(self.folder / "indptr.npy", indptr)
-        for name, dtype in (("positions", self.dtype), ("values", np.float32)):
-            shape = (int(indptr[-1]),)
-            if not shape[0]:
-                np.save(self.folder / f"{name}.npy", np.empty(0, dtype=dtype))
-                continue
-            out = np.lib.format.open_memmap(self.folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
-            starts = indptr[:-1].copy()
-            for number, count in enumerate(counts):
-                path = self._path(number, name)
-                chunk = np.load(path, mmap_mode="r")
-                # Entry i of a latent's run goes to `starts[latent] + i`: one shift per latent, repeated over its run.
-                shift = starts - (count.cumsum() - count)
-                out[np.arange(len(chunk)) + np.repeat(shift, count)] = chunk
-                starts += count
-                path.unlink()
-            out.flush()
+    def __enter__(self) -> "ColumnWriter":
+        return self
 
-    def _spill(self) -> None:
-        if not self._n_waiting:
-            return
-        latents, positions, values = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
-        order = np.argsort(latents, kind="stable")
-        number = len(self._counts)
-        np.save(self._path(number, "positions"), positions[order])
-        np.save(self._path(number, "values"), values[order])
-        self._counts.append(np.bincount(latents, minlength=self.d_sae))
-        self._waiting, self._n_waiting = [], 0
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
 
-    def _path(self, number: int, name: str) -> Path:
-        return self.folder / f"chunk-{number:05d}-{name}.npy"
+    def _begun(self, path: Path, dtype: np.typing.DTypeLike, n: int) -> BinaryIO:
+        # Written and not mapped: of a full disk a map tells with a signal that ends the process.
+        file = self._stack.enter_context(open(path.with_suffix(".npy"), "wb"))
+        descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
+        np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": (n,)})
+        return file
 
 
-def groups(indptr: NDArray[np.int64], n_entries: int = 1 << 22) -> list[slice]:
-    """Ranges of latents with about `n_entries` entries each (at least one latent), covering all."""
-    ends = np.unique(np.searchsorted(indptr, np.arange(n_entries, int(indptr[-1]) + n_entries, n_entries)))
-    ends = np.unique(np.clip(np.append(ends, len(indptr) - 1), 1, len(indptr) - 1))
+def groups(indptr: NDArray[np.int64], n_entries: int = 1 << 22, n_latents: int = MOST_LATENTS) -> list[slice]:
+    """Ranges of latents with about `n_entries` entries each and at most `n_latents` latents (at least one), covering
+    all."""
+    last = len(indptr) - 1
+    ends = np.searchsorted(indptr, np.arange(n_entries, int(indptr[-1]) + n_entries, n_entries))
+    ends = np.unique(np.clip([*ends, *range(n_latents, last, n_latents), last], 1, last))
     return [slice(int(a), int(b)) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def joined(parts: Sequence[dict[str, NDArray]]) -> dict[str, NDArray]:
+    """Arrays of ranges of latents, one range after another."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -50,13 +50,29 @@ class SplitStatistics(Config):
 
 
 class Histogram(Config):
-    """Sizes of the activations over all splits, in equal bins from 0 to the largest."""
+    """Sizes of the activations over all splits."""
 
     edges: list[float]
-    """`n_bins + 1` edges; a bin holds its upper edge, not its lower."""
+    """One more than there are bins; a bin holds its upper edge, not its lower."""
 
     counts: list[int]
     """Tokens in each bin."""
+
+
+class TokenTally(Config):
+    """How often a latent is active on one token, over all splits."""
+
+    token: int
+    """Token id."""
+
+    n: int
+    """Counted positions with that token on which the latent is active."""
+
+    share: float
+    """Share of all positions on which it is active."""
+
+    base: float
+    """Share of that token among all counted tokens."""
 
 
 class TokenEffect(Config):
@@ -95,13 +111,23 @@ class FeatureRecord(Config):
     """By split."""
 
     histogram: Histogram | None
-    """Absent for a dead latent."""
+    """In equal bins from 0 to the largest; absent for a dead latent."""
+
+    log_histogram: Histogram | None
+    """In bins half a doubling wide that all latents share, of those the ones between its smallest and its largest; the
+    lowest that there is begins at 0. Absent for a dead latent."""
 
     top: list[Example]
     """Largest activations in the training split, one a row."""
 
     intervals: list[IntervalExamples]
     """Random examples of the training split from equal ranges of activation, largest first."""
+
+    random: list[Example]
+    """Drawn at random from all places of the training split at which it is active, one a row."""
+
+    tokens: list[TokenTally]
+    """Tokens on which it is active most often, over all splits, the most frequent first."""
 
     logits_top: list[TokenEffect]
     """Tokens it promotes most; empty where the hook has no direct path."""

@@ -23,9 +23,6 @@ from sparselex.text.corpus import TokenCorpus
 
 T = TypeVar("T", bound=Config)
 
-_LEAST_TOP = 5
-"""Examples by which a latent may be told to be of a single token."""
-
 
 class OpenIndex:
     """A feature index with what lists and searches need of it, worked out once."""
@@ -40,15 +37,6 @@ class OpenIndex:
         positions = np.asarray(self.index.top_positions)
         tokens = self.index.corpus.tokens.reshape(-1)[positions.clip(min=0)]
         return np.where(positions >= 0, tokens.astype(np.int64), -1)
-
-    @cached_property
-    def single_token(self) -> NDArray[np.bool_]:
-        """`[d_sae]`, whether the largest training activations of a latent are all on one token: at least five of
-        them."""
-        positions = self.index.all_top_positions
-        tokens = np.asarray(self.index.corpus.tokens).reshape(-1)[positions.clip(min=0)].astype(np.int64)
-        there, first = positions >= 0, tokens[:, :1]
-        return (there.sum(1) >= _LEAST_TOP) & ((tokens == first) | ~there).all(1)
 
     @cached_property
     def token_texts(self) -> list[str]:

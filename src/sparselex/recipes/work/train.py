@@ -35,7 +35,7 @@ def train_run(run: Run, stage: Train, *, observers: Sequence[Observer] = (), ran
     run's.
     """
     if ranks is None:
-        with Ranks.while_training(stage.divide_latents, float64_device(run.config.model.device)) as ranks:
+        with Ranks.connected(stage.divide_latents, float64_device(run.config.model.device)) as ranks:
             return train_run(run, stage, observers=observers, ranks=ranks)
     config = configured(run, stage)
     check_device(config.device)

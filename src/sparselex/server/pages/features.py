@@ -168,7 +168,7 @@ class Columns(NamedTuple):
             case "dense":
                 return density > DENSE_ABOVE
             case "single-token":
-                return self.found.single_token
+                return self.found.index.single_token
             case "used":
                 return self._of_effects("used") == 1
         said = np.zeros(len(density), dtype=bool)
@@ -205,7 +205,11 @@ def search(opened: OpenWorkspace, run: str, q: str, sort: Sort, order: Order) ->
 def flags_of(found: OpenIndex, latent: int) -> list[str]:
     """What is unusual about when a latent is active."""
     density = float(found.index.table["density"][latent])
-    is_so = {"dead": density == 0, "dense": density > DENSE_ABOVE, "single-token": bool(found.single_token[latent])}
+    is_so = {
+        "dead": density == 0,
+        "dense": density > DENSE_ABOVE,
+        "single-token": bool(found.index.single_token[latent]),
+    }
     return [name for name, so in is_so.items() if so]
 
 
