@@ -30,6 +30,8 @@ from sparselex.features.directions import logit_effects, neighbours
 from sparselex.features.index import FeatureIndex
 from sparselex.features.latents import MOST_ENTRIES, Columns, ColumnWriter, groups, joined
 from sparselex.features.measured import Measured, measured
+from sparselex.features.relations import write_relations
+from sparselex.features.sample import Sampling
 from sparselex.features.stats import log_histograms
 from sparselex.features.stream import written_to_stream
 from sparselex.lm.subject import Readable
@@ -37,8 +39,8 @@ from sparselex.text.rows import TokenRows
 from sparselex.text.splits import SPLITS
 
 DIRECT_PATH = (
-    "direct path through the residual stream; later layers and the final norm's scale are left out, so that the order "
-    "of tokens says more than the size"
+    "direct path through the residual stream, relative to the median token; later layers and the final norm's scale "
+    "are left out, so that the order of tokens says more than the size"
 )
 """What logit effects are of, as the index notes it."""
 
@@ -87,11 +89,14 @@ def build_index(
         if not staging.made:
             keep_freed_memory()
             reader = Reader(model, corpus, sites, batch_rows=_batch_rows(staging, config, model, corpus, ranks))
-            files = _walk(reader, coder, config, staging.folder / _CHUNKS, ranks)
+            sampling = Sampling.of(corpus, coder, config)
+            files = _walk(reader, coder, config, sampling, staging.folder / _CHUNKS, ranks)
             if ranks.is_main:
                 _begin_anew(staging.folder)
                 totals = _write_evidence(staging.folder, files, corpus, config)
                 limits = _write_directions(staging.folder, model, coder, sites, config, corpus)
+                sampled = sampling.sampled(staging.folder, files, corpus)
+                limits |= write_relations(staging.folder, coder, corpus, sampled, model.device, config.n_neighbours)
                 staging.finish(_notes(reader, coder, totals) | limits)
         ranks.wait()
     return FeatureIndex(to, corpus)
@@ -135,7 +140,9 @@ def _notes(reader: Reader, coder: Coder, totals: Totals) -> dict[str, Any]:
     }
 
 
-def _walk(reader: Reader, coder: Coder, config: IndexConfig, folder: Path, ranks: Ranks) -> ChunkFiles:
+def _walk(
+    reader: Reader, coder: Coder, config: IndexConfig, sampling: Sampling, folder: Path, ranks: Ranks
+) -> ChunkFiles:
     """Make every chunk that no earlier start has finished, those of this process among them.
 
     While the model reads the rows of one chunk, a thread orders and writes the one before: two are in memory at most.
@@ -154,7 +161,7 @@ def _walk(reader: Reader, coder: Coder, config: IndexConfig, folder: Path, ranks
             if files.has(chunk):
                 bar.advance(len(chunk.rows) * corpus.n_ctx)
                 continue
-            read = _read(reader, coder, chunk, bar)
+            read = _read(reader, coder, chunk, sampling, bar)
             for written in waiting:
                 written.result()
             waiting = [writer.submit(files.write, chunk, read)]
@@ -164,16 +171,18 @@ def _walk(reader: Reader, coder: Coder, config: IndexConfig, folder: Path, ranks
     return files
 
 
-def _read(reader: Reader, coder: Coder, chunk: Chunk, bar: Bar) -> Read:
+def _read(reader: Reader, coder: Coder, chunk: Chunk, sampling: Sampling, bar: Bar) -> Read:
     """The codes of a chunk's rows; the bar moves with every pass of the model."""
-    positions, codes, before, device = [], [], reader.n_outliers, device_of(coder)
+    positions, codes, x, before, device = [], [], [], reader.n_outliers, device_of(coder)
     taken = steps(len(chunk.rows), reader.batch_rows)
     for n_rows, batch in zip(taken, reader.checked(chunk.rows, chunk.split), strict=True):
         found = coder.encode_sparse(batch.x.to(device))
         positions.append(batch.positions)
         codes.append((found.indptr.cpu().numpy(), found.indices.cpu().numpy(), found.values.cpu().numpy()))
+        if chunk.split == "train":
+            x.append(batch.x[torch.from_numpy(sampling.read(batch.positions))].float().cpu().numpy())
         bar.advance(n_rows * reader.corpus.n_ctx)
-    return Read(positions, codes, reader.n_outliers - before)
+    return Read(positions, codes, reader.n_outliers - before, x)
 
 
 def _write_evidence(folder: Path, files: ChunkFiles, corpus: TokenRows, config: IndexConfig) -> Totals:
@@ -248,7 +257,7 @@ def _write_directions(
     if not isinstance(coder, Dictionary):
         return {"logits": NO_DIRECTIONS, "neighbours": NO_DIRECTIONS}
     near = neighbours(coder.directions().to(model.device), config.n_neighbours)
-    arrays = {"neighbours": near.places, "neighbour-cosines": near.value}
+    arrays = {"neighbours": near.places.int(), "neighbour-cosines": near.value}
     try:
         written = written_to_stream(model, coder.W_dec.detach().to(model.device), sites)
     except UserError as error:
@@ -260,7 +269,7 @@ def _write_directions(
         note = f"{written.which}{DIRECT_PATH}" + (f"; {among}{often}" if len(ranked) < len(corpus.vocabulary) else "")
         effects = logit_effects(written.rows, written.write, written.unembed[:, ranked], config.n_logits)
         for name, found in (("top", effects.raised), ("bottom", effects.lowered)):
-            arrays |= {f"logits-{name}": ranked[found.places], f"logits-{name}-values": found.value}
+            arrays |= {f"logits-{name}": ranked[found.places].int(), f"logits-{name}-values": found.value}
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", (array if array.is_floating_point() else array.int()).cpu().numpy())
     return {"logits": note, "neighbours": ""}

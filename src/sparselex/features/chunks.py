@@ -23,7 +23,7 @@ FEWEST_TOKENS, MOST_TOKENS = 1 << 15, 1 << 18
 """Positions in a chunk: what a stop may lose, and what is held in memory; a few hundred chunks where both allow."""
 
 _CHUNKS = 256
-_HEAD = ("n_tokens", "n_outliers", "n_entries")
+_HEAD = ("n_tokens", "n_outliers", "n_entries", "n_read")
 
 
 class Chunk(NamedTuple):
@@ -45,6 +45,9 @@ class Read(NamedTuple):
 
     n_outliers: int
     """Tokens left out for their norm."""
+
+    x: list[NDArray[np.float32]]
+    """What was read at the sampled ones of these tokens, `[n, d_in]` each."""
 
 
 def n_rows(corpus: TokenRows, split: Split, config: IndexConfig) -> int:
@@ -70,8 +73,8 @@ def planned(corpus: TokenRows, config: IndexConfig, batch_rows: int) -> list[Chu
 
 
 class ChunkFiles:
-    """The chunks of one index as files in `folder`: `[n_latents + 1]` offsets, positions, values, and which of the
-    chunk's positions were counted."""
+    """The chunks of one index as files in `folder`: `[n_latents + 1]` offsets, positions, values, what was read
+    at sampled tokens, and which of the chunk's positions were counted."""
 
     def __init__(self, folder: Path, chunks: Sequence[Chunk], d_sae: int, corpus: TokenRows):
         self.folder, self.chunks, self.d_sae, self.n_ctx = folder, chunks, d_sae, corpus.n_ctx
@@ -93,18 +96,21 @@ class ChunkFiles:
             codes.eliminate_zeros()
         columns = codes.tocsc()
         counted = np.isin(self._all(chunk), positions, assume_unique=True)
-        head = np.array([len(positions), read.n_outliers, len(columns.data)], dtype=np.int64)
+        x = np.concatenate([*(part.ravel() for part in read.x), np.empty(0, dtype=np.float32)])
+        head = np.array([len(positions), read.n_outliers, len(columns.data), len(x)], dtype=np.int64)
         parts = (
             head,
             columns.indptr.astype(np.int64),
             positions.astype(self.dtype)[columns.indices],
             columns.data,
+            x,
             np.packbits(counted),
         )
         write_file(self._path(chunk), b"".join(part.tobytes() for part in parts))
 
     def counts(self, chunk: Chunk) -> dict[str, int]:
-        """`n_tokens` counted, `n_outliers` left out for their norm, `n_entries` of all latents."""
+        """`n_tokens` counted, `n_outliers` left out for their norm, `n_entries` of all latents, `n_read` numbers that
+        were kept of what was read."""
         return dict(zip(_HEAD, self._part(chunk, np.int64, 0, len(_HEAD)).tolist(), strict=True))
 
     def offsets(self, chunk: Chunk) -> NDArray[np.int64]:
@@ -120,11 +126,18 @@ class ChunkFiles:
             self._part(chunk, np.float32, values + 4 * start, n),
         )
 
+    def x(self, d_in: int) -> NDArray[np.float32]:
+        """`[n, d_in]`, what was read at the sampled tokens, in the order of the corpus."""
+        parts = (
+            self._part(chunk, np.float32, self._starts(chunk)[3], self.counts(chunk)["n_read"]) for chunk in self.chunks
+        )
+        return np.concatenate(list(parts)).reshape(-1, d_in)
+
     def counted(self) -> Iterator[NDArray[np.int64]]:
         """The counted positions of each chunk."""
         for chunk in self.chunks:
             positions = self._all(chunk)
-            bits = self._part(chunk, np.uint8, self._starts(chunk)[3], -(-len(positions) // 8))
+            bits = self._part(chunk, np.uint8, self._starts(chunk)[4], -(-len(positions) // 8))
             yield positions[np.unpackbits(bits, count=len(positions)).astype(bool)]
 
     def _all(self, chunk: Chunk) -> NDArray[np.int64]:
@@ -132,9 +145,10 @@ class ChunkFiles:
 
     def _starts(self, chunk: Chunk) -> list[int]:
         """Where in its file each part of a chunk begins, and where the last ends."""
-        n = self.counts(chunk)["n_entries"]
-        n_bits = -(-len(chunk.rows) * self.n_ctx // 8)
-        sizes = [8 * len(_HEAD) + 8 * (self.d_sae + 1), n * self.dtype.itemsize, 4 * n, n_bits]
+        counts = self.counts(chunk)
+        n, n_bits = counts["n_entries"], -(-len(chunk.rows) * self.n_ctx // 8)
+        head = 8 * len(_HEAD) + 8 * (self.d_sae + 1)
+        sizes = [head, n * self.dtype.itemsize, 4 * n, 4 * counts["n_read"], n_bits]
         return [0, *np.cumsum(sizes).tolist()]
 
     def _part(self, chunk: Chunk, dtype: np.typing.DTypeLike, offset: int, n: int) -> NDArray:

@@ -76,13 +76,13 @@ class TokenTally(Config):
 
 
 class TokenEffect(Config):
-    """Change of one token's logit per unit of activation, by the direct path."""
+    """Change of one token's logit per unit of activation, by the direct path, relative to the median token."""
 
     token: int
     """Token id."""
 
     value: float
-    """Logit change per unit, before the final norm's scale."""
+    """Logit change per unit, less that of the median token, before the final norm's scale."""
 
 
 class Neighbour(Config):
@@ -92,7 +92,55 @@ class Neighbour(Config):
     """Its number."""
 
     cosine: float
-    """Cosine of the two decoder rows."""
+    """Cosine of the two rows, of the decoder or of the encoder."""
+
+
+class CoactiveNeighbour(Config):
+    """Another latent that is active on the same tokens, counted on a sample of training tokens (the index notes their
+    number as `n_sampled`)."""
+
+    latent: int
+    """Its number."""
+
+    n_both: int
+    """Sampled tokens on which both are active; 5 at least."""
+
+    share: float
+    """Share of this latent's sampled active tokens on which the other is active too."""
+
+    lift: float
+    """How much more often both are active than by chance: P(both) / (P(this) P(other))."""
+
+
+class NeuronCorrelation(Config):
+    """A neuron, or any other coordinate of what the dictionary reads, that goes with a latent."""
+
+    neuron: int
+    """Number of the coordinate; of several sites they lie side by side."""
+
+    correlation: float
+    """Pearson correlation of its value with the latent's activation, over sampled training tokens (the index notes
+    their number as `n_read`)."""
+
+
+class FollowingToken(Config):
+    """A token that follows in the training text, in the same document, where a latent is active."""
+
+    token: int
+    """Token id."""
+
+    n: int
+    """How often it follows, among 256 active places spread evenly over the text, or all where there are fewer; 5 at
+    least."""
+
+    share: float
+    """Share of these places that it follows."""
+
+    base: float
+    """Its share of all counted tokens of the training text."""
+
+    lift: float
+    """`share / base`; above 1 also at the lower end of its 95 % interval."""
 
 
 class FeatureRecord(Config):
@@ -137,3 +185,17 @@ class FeatureRecord(Config):
 
     neighbours: list[Neighbour]
     """Nearest latents by decoder direction."""
+
+    encoder_neighbours: list[Neighbour]
+    """Nearest latents by what the encoder reads; empty for a dictionary without an encoder."""
+
+    coactive: list[CoactiveNeighbour]
+    """Latents that are most together with it, by the correlation of being active (phi): 0 at chance, so that neither
+    dense latents nor rare ones fill the list."""
+
+    neurons: list[NeuronCorrelation]
+    """Coordinates of what the dictionary reads that correlate most with it, by size."""
+
+    following: list[FollowingToken]
+    """What follows where it is active, most telling first: by the lower end of the share times the logarithm of its
+    lift, so that neither rare tokens nor frequent ones fill the list."""

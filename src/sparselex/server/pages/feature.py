@@ -54,7 +54,8 @@ class TokenView(Config):
     """Printable text."""
 
     value: float
-    """What a unit of activation adds to the logit by the direct path, before the final norm's scale."""
+    """What a unit of activation adds to the logit by the direct path, relative to the median token, before the final
+    norm's scale."""
 
 
 class NeighbourView(Config):
