@@ -30,28 +30,15 @@ class Effects(NamedTuple):
 
 def neighbours(rows: Float[Tensor, "d_sae d"], n: int) -> Ranked:
     """The `n` latents with the largest cosine to each latent's row, itself left out."""
-    parts = list(unit_rows(rows).split(_CHUNK))
-    starts = range(0, len(rows), _CHUNK)
-    best = [Ranked(rows.new_empty(len(part), 0, dtype=torch.int64), rows.new_empty(len(part), 0)) for part in parts]
-    n = min(n, len(rows) - 1)
-    for i, left in enumerate(parts):
-        for j, right in enumerate(parts[i:], i):
-            # Every product serves the latents of both chunks: half the work of multiplying all with all.
-            cosines = left @ right.T
-            if i == j:
-                cosines.fill_diagonal_(-torch.inf)
-            else:
-                best[j] = _better(best[j], cosines.T, starts[i], n)
-            best[i] = _better(best[i], cosines, starts[j], n)
-    return Ranked(torch.cat([one.places for one in best]), torch.cat([one.value for one in best]))
-
-
-def _better(best: Ranked, value: Tensor, start: int, n: int) -> Ranked:
-    """The best of what was found and of these columns, of which the first is latent `start`."""
-    found = value.topk(min(n, value.shape[1]), dim=-1)
-    places = torch.cat([best.places, found.indices + start], dim=-1)
-    kept = torch.cat([best.value, found.values], dim=-1).topk(min(n, places.shape[1]), dim=-1)
-    return Ranked(places.gather(-1, kept.indices), kept.values)
+    unit = unit_rows(rows)
+    n = min(n, len(unit) - 1)
+    parts = []
+    for start in range(0, len(unit), _CHUNK):
+        cosines = unit[start : start + _CHUNK] @ unit.T
+        own = torch.arange(len(cosines))
+        cosines[own, start + own] = -torch.inf
+        parts.append(cosines.topk(n, dim=-1))
+    return _joined(parts)
 
 
 def logit_effects(
