@@ -79,6 +79,67 @@ class Neighbour(Config):
     """Cosine of the two decoder rows."""
 
 
+class TokenTally(Config):
+    """A token on which a latent is active."""
+
+    token: int
+    """Token id."""
+
+    n: int
+    """Counted positions of it on which the latent is active."""
+
+    share: float
+    """These among all positions at which the latent is active."""
+
+    base: float
+    """Share of the token among all counted tokens."""
+
+
+class CoactiveNeighbour(Config):
+    """Another latent that is active on the same tokens."""
+
+    latent: int
+    """Its number."""
+
+    n_both: int
+    """Tokens on which both are active."""
+
+    share: float
+    """These among this latent's active tokens."""
+
+    lift: float
+    """How many times more than by chance: P(both) / (P(a) P(b))."""
+
+
+class NeuronCorrelation(Config):
+    """A coordinate of what the dictionary reads that goes with a latent."""
+
+    neuron: int
+    """Its number."""
+
+    correlation: float
+    """Pearson correlation over counted tokens."""
+
+
+class FollowingToken(Config):
+    """A token that follows an active one in the training text."""
+
+    token: int
+    """Token id."""
+
+    n: int
+    """Times that it follows."""
+
+    share: float
+    """These among all that follow an active token."""
+
+    base: float
+    """Share of the token among all counted tokens."""
+
+    lift: float
+    """`share / base`."""
+
+
 class FeatureRecord(Config):
     """Everything the index knows of one latent."""
 
@@ -111,3 +172,18 @@ class FeatureRecord(Config):
 
     neighbours: list[Neighbour]
     """Nearest latents by decoder direction."""
+
+    coactive: list[CoactiveNeighbour] = []
+    """Latents that are active on the same tokens more than by chance."""
+
+    encoder_neighbours: list[Neighbour] = []
+    """Nearest latents by encoder direction."""
+
+    neurons: list[NeuronCorrelation] = []
+    """Coordinates of what the dictionary reads that correlate most."""
+
+    tokens: list[TokenTally] = []
+    """Tokens on which it is active, most often first."""
+
+    following: list[FollowingToken] = []
+    """Tokens that follow active ones more than by chance."""

@@ -1,13 +1,15 @@
 """Examples and bars as HTML. By hand and not by a template: a page has hundreds of them, and a template's words around
 each would cost more than all the rest of the page."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup, escape
 
-from sparselex.base.formats import number
+from sparselex.base.formats import count, number
 from sparselex.features.windows import ExampleView, Span
 from sparselex.server.charts import Bar
+from sparselex.server.pages.activity import ActivityView
 
 _CUT = '<span class="cut">…</span>'
 
@@ -26,6 +28,52 @@ def example(view: ExampleView, words: str, feature: str = "") -> Markup:
 def bars(found: Iterable[Bar]) -> Markup:
     """The bars of a histogram that have a height."""
     return Markup("".join([_bar(bar) for bar in found if bar.height]))
+
+
+def leading_bars(found: Sequence[Bar], view: ActivityView, address: str) -> Markup:
+    """The bars of a feature's activations, each a link to the examples of its range at `address`, which ends where the
+    range is asked for; the lower part of each coloured in the share of its tokens that match."""
+    return Markup("".join([_leading(bar, view, place, address) for place, bar in enumerate(found) if bar.height]))
+
+
+def _leading(bar: Bar, view: ActivityView, place: int, address: str) -> str:
+    low, high, matching = view.edges[place], view.edges[place + 1], ""
+    if view.matching:
+        share = view.matching[place] / max(1, view.counts[place])
+        height = round(bar.height * share, 2)
+        lower = round(bar.y + bar.height - height, 2)
+        matching = f'<rect class="matching" x="{bar.x}" y="{lower}" width="{bar.width}" height="{height}"/>'
+    words = f"{bar.label}, {count(view.matching[place])} of them match" if view.matching else bar.label
+    return (
+        f'<a href="{escape(address)}low={low!r}&amp;high={high!r}#examples" tabindex="-1"><title>{escape(words)}</title>'
+        f'<rect x="{bar.x}" y="{bar.y}" width="{bar.width}" height="{bar.height}"/>{matching}</a>'
+    )
+
+
+def stack(views: Iterable[ExampleView], feature: str) -> Markup:
+    """Examples as lines, their places beneath each other."""
+    return Markup("".join(_line(view, feature) for view in views))
+
+
+def _line(view: ExampleView, feature: str) -> str:
+    peak = next((place for place, span in enumerate(view.spans) if span.peak), 0)
+    before, after = ("".join(map(_span, part)) for part in (view.spans[:peak], view.spans[peak + 1 :]))
+    address, words = escape(f"{feature}/at/{view.position}"), escape(f"{view.document} at {view.position}")
+    return (
+        f'<li data-value="{view.value}"><a class="lead" href="{address}" title="{words}">{number(view.value, 3)}</a>'
+        f'<span class="tokens before"><span><bdi>{before}</bdi></span></span>'
+        f'<span class="tokens">{"".join(map(_span, view.spans[peak : peak + 1]))}</span>'
+        f'<span class="tokens after"><bdi>{after}</bdi></span></li>\n'
+    )
+
+
+def said(text: str) -> Markup:
+    """Words of an explanation in which each quoted token is kept apart: without that, two of a script that is written
+    from right to left would change places, with the comma between them."""
+    return Markup(_QUOTED.sub(lambda found: f"<bdi>{found[0]}</bdi>", str(escape(text))))
+
+
+_QUOTED = re.compile(r"&#34;(?:\\.|(?!&#34;|\\).)*?&#34;", re.DOTALL)
 
 
 def _bar(bar: Bar) -> str:

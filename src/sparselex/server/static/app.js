@@ -1,7 +1,7 @@
 // @ts-check
 // What the pages do beyond links and forms; without it they lose nothing that is written on them.
 import { followKeys } from "./keys.js";
-import { markExamples, openRanges, openTexts, showDigits, walkTokens } from "./examples.js";
+import { markExamples, openTexts, showDigits, walkTokens } from "./examples.js";
 
 const root = document.documentElement;
 
@@ -17,4 +17,3 @@ markExamples();
 walkTokens();
 showDigits();
 openTexts();
-openRanges();
