@@ -24,6 +24,7 @@ from sparselex.features.directions import logit_effects, neighbours
 from sparselex.features.examples import Entries, histograms, interval_examples, top
 from sparselex.features.index import FeatureIndex
 from sparselex.features.latents import ColumnWriter, groups
+from sparselex.features.relations import write_relations
 from sparselex.features.stats import LatentStatistics
 from sparselex.features.stream import written_to_stream
 from sparselex.lm.subject import Readable
@@ -66,7 +67,8 @@ def build_index(
         _write_examples(staging.folder, statistics, corpus, config)
         limits = _write_directions(staging.folder, model, coder, sites, config, corpus)
         _write_table(staging.folder, statistics)
-        staging.finish(_notes(reader, statistics) | limits)
+        related = write_relations(staging.folder, coder, corpus)
+        staging.finish(_notes(reader, statistics) | limits | related)
     return FeatureIndex(to, corpus)
 
 
@@ -133,7 +135,7 @@ def _write_examples(folder: Path, statistics: LatentStatistics, corpus: TokenRow
     train_end = split_positions(corpus, "train").stop
     parts: dict[str, list[NDArray]] = {}
     for group in groups(indptr):
-        entries = _entries(indptr, positions, values, group)
+        entries = Entries.of_group(indptr, positions, values, group)
         train = entries.take(entries.position < train_end)
         largest = np.abs(extremes[:, group]).max(0)
         peak = np.abs(extremes[SPLITS.index("train"), group])
@@ -152,13 +154,6 @@ def _write_examples(folder: Path, statistics: LatentStatistics, corpus: TokenRow
             parts.setdefault(name, []).append(array)
     for name, arrays in parts.items():
         np.save(folder / f"{name}.npy", np.concatenate(arrays))
-
-
-def _entries(indptr: NDArray, positions: NDArray, values: NDArray, group: slice) -> Entries:
-    span = slice(int(indptr[group.start]), int(indptr[group.stop]))
-    counts = np.diff(indptr[group.start : group.stop + 1])
-    latent = np.repeat(np.arange(len(counts)), counts)
-    return Entries(latent, np.asarray(positions[span]).astype(np.int64), np.asarray(values[span]))
 
 
 def _write_directions(

@@ -16,6 +16,14 @@ class Entries(NamedTuple):
     position: NDArray[np.int64]
     value: NDArray[np.float32]
 
+    @classmethod
+    def of_group(cls, indptr: NDArray, positions: NDArray, values: NDArray, group: slice) -> "Entries":
+        """The columns of a range of latents, from the arrays of all."""
+        span = slice(int(indptr[group.start]), int(indptr[group.stop]))
+        counts = np.diff(indptr[group.start : group.stop + 1])
+        latent = np.repeat(np.arange(len(counts)), counts)
+        return cls(latent, np.asarray(positions[span]).astype(np.int64), np.asarray(values[span]))
+
     def take(self, which: NDArray) -> "Entries":
         """The chosen entries."""
         return Entries(self.latent[which], self.position[which], self.value[which])
@@ -80,7 +88,7 @@ def interval_examples(
     n_cells = len(largest) * n_intervals
     cell = entries.latent * n_intervals + bin_of(entries, largest, n_intervals)
     counts = np.bincount(cell, minlength=n_cells)
-    key = _hash(entries.position, seed)
+    key = uniform(entries.position, seed)
     # Low keys are drawn first; what lies above the bar of its range could only be reached with many entries in one row.
     keep = key <= 8 * n_each / np.maximum(counts, 1)[cell]
     entries, cell, key = entries.take(keep), cell[keep], key[keep]
@@ -103,7 +111,7 @@ def _table(entries: Entries, group: NDArray[np.int64], n_groups: int, width: int
     return Table(position, value)
 
 
-def _hash(position: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
+def uniform(position: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
     """Uniform numbers in (0, 1] from position and seed (the finaliser of SplitMix64; Steele et al. 2014)."""
     with np.errstate(over="ignore"):
         z = position.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15) * np.uint64(seed + 1)

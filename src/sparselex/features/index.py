@@ -53,9 +53,14 @@ class FeatureIndex:
         self.indptr = self._array("indptr")
         self._positions, self._values = self._array("positions"), self._array("values")
 
+    def check(self, latent: int) -> None:
+        """Raise `UserError` for a number that is no latent."""
+        if not 0 <= latent < self.d_sae:
+            raise UserError(f"There is no latent {latent}.", f"a number from 0 to {self.d_sae - 1}", "choose another.")
+
     def column(self, latent: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Positions at which `latent` is active, ascending, and its activations there."""
-        self._check(latent)
+        self.check(latent)
         span = slice(int(self.indptr[latent]), int(self.indptr[latent + 1]))
         return np.asarray(self._positions[span]).astype(np.int64), np.asarray(self._values[span])
 
@@ -71,6 +76,26 @@ class FeatureIndex:
         """`[n_rows * n_ctx]`, True where a token was counted (not masked)."""
         n = self.corpus.n_rows * self.corpus.n_ctx
         return np.unpackbits(self._array("counted"), count=n).astype(bool)
+
+    @cached_property
+    def counted_hash(self) -> str:
+        """The same for two indexes that counted the same positions of one corpus."""
+        return self.manifest.files["counted.npy"].sha256
+
+    @property
+    def signed(self) -> bool:
+        """Whether activations may be negative: one latent then serves a direction and its opposite."""
+        return bool(self.manifest.notes["signed"])
+
+    @cached_property
+    def directions(self) -> NDArray[np.int8] | None:
+        """`[d_sae, d_out]`, decoder rows as `sketches.as_bytes` keeps them; None where what was indexed has none."""
+        return self._array("directions") if "directions.npy" in self.manifest.files else None
+
+    @cached_property
+    def sketches(self) -> NDArray[np.int8]:
+        """`[d_sae, sketches.WIDTH]`, the columns in short, comparable with those of any other index of this corpus."""
+        return self._array("sketches")
 
     @cached_property
     def active_by_position(self) -> NDArray[np.int32]:
@@ -146,7 +171,7 @@ class FeatureIndex:
 
     def record(self, latent: int) -> FeatureRecord:
         """Everything known of `latent`. Raises `UserError` for a number that is no latent."""
-        self._check(latent)
+        self.check(latent)
         table, n_active = self.table, int(self.table["n_active"][latent])
         return FeatureRecord(
             latent=latent,
@@ -160,10 +185,6 @@ class FeatureIndex:
             logits_bottom=self._effects("logits-bottom", latent),
             neighbours=self._neighbours(latent),
         )
-
-    def _check(self, latent: int) -> None:
-        if not 0 <= latent < self.d_sae:
-            raise UserError(f"There is no latent {latent}.", f"a number from 0 to {self.d_sae - 1}", "choose another.")
 
     def _array(self, name: str) -> NDArray:
         # As a plain array over the same mapping: every slice of a `memmap` costs ten of an array's.
