@@ -85,7 +85,8 @@ def test_signs_are_the_text(text, rng):
         (b"\tx", "→x", '"→x"'),
         (b'"), ', '"),·', '"\\"),·"'),
         (b"\\", "\\", '"\\\\"'),
-        (b"\xc3", "\\xc3", '"\\\\xc3"'),
+        (b"\xc3", "\\xc3", '"\\xc3"'),
+        (b"\\xc3", "\\xc3", '"\\\\xc3"'),
     ],
 )
 def test_a_token_in_lists_and_in_sentences(data, label, quoted):

@@ -209,7 +209,9 @@ def test_the_json_is_the_context_and_the_page_links_to_it(client, workspace, add
 
 def test_the_page_shows_what_its_json_says(client):
     page, text = client.get("/runs/main/features/7.json").json(), client.get("/runs/main/features/7").text
-    assert f"{page['n_tokens']:,}" in text and f"/runs/main/features/{page['relations']['decoder'][0]['latent']}" in text
+    assert (
+        f"{page['n_tokens']:,}" in text and f"/runs/main/features/{page['relations']['decoder'][0]['latent']}" in text
+    )
     assert all(example["document"] in text for found in page["examples"] for example in found["examples"])
     assert all(value in text for value in page["provenance"].values())
     explained = [one for one in page["explanations"] if one["status"] == "explained"]

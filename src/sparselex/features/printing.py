@@ -53,9 +53,10 @@ class TokenPrinter:
         return self._labels[token]
 
     def quoted(self, token: int) -> str:
-        """The token within a sentence: quotes and backslashes of its own are escaped, and no two tokens are written
-        alike."""
-        escaped = self._text(token).replace("\\", "\\\\").replace('"', '\\"')
+        """The token within a sentence: quotes and backslashes of its own are escaped, those that stand for a broken
+        byte are not, and no two tokens are written alike."""
+        data = self._vocabulary.token_bytes(token).replace(b"\\", b"\\\\")
+        escaped = _spaced(data.decode("utf-8", errors="backslashreplace")).replace('"', '\\"')
         return f'"{escaped}"{self._number(token)}'
 
     def _text(self, token: int) -> str:

@@ -66,8 +66,8 @@ class TokenTexts:
         return not data[:1].isascii() and _EXTENDS.match(data[:4].decode("utf-8", errors="ignore")) is not None
 
     def signs(self, tokens: Sequence[int]) -> Signs:
-        """Tokens grouped by what is drawn as one sign: a letter with its marks, an Indic conjunct, a flag, an emoji with
-        its skin tone, a family."""
+        """Tokens grouped by what is drawn as one sign: a letter with its marks, an Indic conjunct, a flag, an emoji
+        with its skin tone, a family."""
         texts = [text for text in map(self._alone, tokens) if text is not None]
         if len(texts) == len(tokens):  # nearly all text
             return Signs(texts, list(range(len(tokens) + 1)))

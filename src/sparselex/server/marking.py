@@ -45,7 +45,8 @@ def _leading(bar: Bar, view: ActivityView, place: int, address: str) -> str:
         matching = f'<rect class="matching" x="{bar.x}" y="{lower}" width="{bar.width}" height="{height}"/>'
     words = f"{bar.label}, {count(view.matching[place])} of them match" if view.matching else bar.label
     return (
-        f'<a href="{escape(address)}low={low!r}&amp;high={high!r}#examples" tabindex="-1"><title>{escape(words)}</title>'
+        f'<a href="{escape(address)}low={low!r}&amp;high={high!r}#examples" tabindex="-1">'
+        f"<title>{escape(words)}</title>"
         f'<rect x="{bar.x}" y="{bar.y}" width="{bar.width}" height="{bar.height}"/>{matching}</a>'
     )
 
@@ -57,13 +58,15 @@ def stack(views: Iterable[ExampleView], feature: str) -> Markup:
 
 def _line(view: ExampleView, feature: str) -> str:
     peak = next((place for place, span in enumerate(view.spans) if span.peak), 0)
-    before, after = ("".join(map(_span, part)) for part in (view.spans[:peak], view.spans[peak + 1 :]))
+    direction = _directed(view.spans)[0]
+    (_, before), (_, here), (_, after) = (
+        _directed(part) for part in (view.spans[:peak], view.spans[peak : peak + 1], view.spans[peak + 1 :])
+    )
     address, words = escape(f"{feature}/at/{view.position}"), escape(f"{view.document} at {view.position}")
     return (
         f'<li data-value="{view.value}"><a class="lead" href="{address}" title="{words}">{number(view.value, 3)}</a>'
-        f'<span class="tokens before"><span><bdi>{before}</bdi></span></span>'
-        f'<span class="tokens">{"".join(map(_span, view.spans[peak : peak + 1]))}</span>'
-        f'<span class="tokens after"><bdi>{after}</bdi></span></li>\n'
+        f'<div class="line tokens" dir="{direction}"><span class="before"><span>{before}</span></span>'
+        f'<span>{here}</span><span class="after">{after}</span></div></li>\n'
     )
 
 
@@ -87,25 +90,47 @@ def _example(view: ExampleView, words: str = "", feature: str = "") -> str:
     if feature:
         address = f"{feature}/at/{view.position}"
         place = f'<a class="whole-text" href="{escape(address)}" title="All the text around it">{place}</a>'
+    direction, tokens = _directed(view.spans)
     return (
         f'<li data-value="{view.value}">\n'
-        f'<p class="tokens" dir="auto">{before}{"".join(map(_span, view.spans))}{after}</p>\n'
-        f'<p class="source"><b>{escape(words or number(view.value, 3))}</b> {escape(view.document)} '
+        f'<p class="tokens" dir="{direction}">{before}{tokens}{after}</p>\n'
+        f'<p class="source"><b>{escape(words or number(view.value, 3))}</b> <bdi>{escape(view.document)}</bdi> '
         f'<span class="position">{place}</span></p>\n'
         "</li>\n"
     )
+
+
+_RIGHT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
+_LETTER = re.compile(r"[^\W\d_]")
+_NUMBER_OF = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
+"""A byte or character that is shown by its number: `\\xd8`."""
+
+
+def _directed(spans: Sequence[Span]) -> tuple[str, str]:
+    """From which side the text is read, by most of its letters, and the text. Its first letter would say less: it may
+    be the x of a broken byte."""
+    marked = "".join(map(_span, spans))
+    if marked.isascii() or not _RIGHT.search(marked):
+        return "ltr", marked
+    text = _NUMBER_OF.sub("", "".join(span.text for span in spans))
+    # A number among letters that are read from the right is read from the left.
+    apart = "".join(
+        _span(span, _NUMBER_OF.sub(lambda one: f"<bdi>{one[0]}</bdi>", escape(span.text))) for span in spans
+    )
+    return ("rtl" if 2 * len(_RIGHT.findall(text)) > len(_LETTER.findall(text)) else "ltr"), apart
 
 
 _DIGITS = "01234567899"
 """Digit of each level of heat: steps of a tenth of the largest activation, the upper two as one; 0 is silence alone."""
 
 
-def _span(span: Span) -> str:
+def _span(span: Span, text: str = "") -> str:
+    text = text or escape(span.text)
     if not (span.level or span.peak):
-        return escape(span.text)
+        return text
     heat, place = f" h{span.level}" if span.level else "", ' peak" tabindex="0' if span.peak else '" tabindex="-1'
     digit = f' data-digit="{_DIGITS[span.level]}"' if span.level else ' data-digit="0"'
-    return f'<span class="t{heat}{place}"{digit} data-detail="{escape(span.detail)}">{escape(span.text)}</span>'
+    return f'<span class="t{heat}{place}"{digit} data-detail="{escape(span.detail)}">{text}</span>'
 
 
 def prose(text: str) -> Markup:

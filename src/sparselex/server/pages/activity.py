@@ -73,7 +73,7 @@ def activity(index: FeatureIndex, record: FeatureRecord, windows: Windows, asked
     except (pyarrow.ArrowInvalid, UnicodeEncodeError) as error:
         said = str(error).removeprefix("Invalid regular expression: ")[:200]
         return ActivityView(edges=edges, counts=counts, matching=[], words="", error=said)
-    bins = np.clip(np.searchsorted(np.float32(edges), sizes[matches]) - 1, 0, len(counts) - 1)
+    bins = np.clip(np.searchsorted(np.asarray(edges, dtype=np.float32), sizes[matches]) - 1, 0, len(counts) - 1)
     named = next((proxy.words for proxy in PROXIES if proxy.expression == asked.colour), "")
     return ActivityView(
         edges=edges,
@@ -88,7 +88,7 @@ def _log_bins(sizes: NDArray[np.float32]) -> tuple[list[float], list[int]]:
     """Bins between powers of the square root of two, the same for all latents."""
     low, high = (2 * np.log2(float(end)) for end in (sizes[sizes > 0].min(), sizes.max()))
     edges = 2.0 ** (np.arange(np.ceil(low) - 1, np.ceil(high) + 1) / 2)
-    bins = np.clip(np.searchsorted(np.float32(edges), sizes) - 1, 0, len(edges) - 2)
+    bins = np.clip(np.searchsorted(edges.astype(np.float32), sizes) - 1, 0, len(edges) - 2)
     return edges.tolist(), np.bincount(bins, minlength=len(edges) - 1).tolist()
 
 

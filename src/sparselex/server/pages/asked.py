@@ -22,8 +22,8 @@ class Asked(Config):
     model_config = ConfigDict(extra="ignore", populate_by_name=True)
 
     show: Show = "top"
-    """Which examples: the largest (`top`), those nearest to a `level`, of a `range` of activation, drawn at `random`, on
-    a `token`; or `all`, which is the largest, some at random and some of each range."""
+    """Which examples: the largest (`top`), those nearest to a `level`, of a `range` of activation, drawn at `random`,
+    on a `token`; or `all`, which is the largest, some at random and some of each range."""
 
     level: Annotated[int, Field(ge=0, le=100)] = 50
     """Of `show=level`: per cent of the largest training activation."""
