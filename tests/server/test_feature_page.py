@@ -254,7 +254,8 @@ def test_parts_come_in_place_and_the_address_follows(browser, address, latent, s
     tab.wait_for_url("**level=0**")
     lines = tab.locator("#shown li").first.inner_text()
     assert tab.evaluate("document.activeElement.id") == "level", "the slider stays under the hand"
-    tab.locator("body").press("v")
+    tab.evaluate("document.activeElement.blur()")
+    tab.keyboard.press("v")
     tab.wait_for_selector("#view-row[aria-current]")
     tab.go_back()
     tab.wait_for_selector("#view-stack[aria-current]")
@@ -270,6 +271,20 @@ def test_parts_come_in_place_and_the_address_follows(browser, address, latent, s
     tab.reload()
     assert tab.locator("#shown").inner_text() == shown != lines and complaints == []
     assert "colour=" in tab.get_attribute("#next", "href") and "low=" not in tab.get_attribute("#next", "href")
+    tab.close()
+
+
+@pytest.mark.slow
+def test_j_walks_the_list_that_was_left(browser, address):
+    tab = browser.new_page()
+    tab.goto(f"{address}/runs/main/features?sort=density")
+    numbers = tab.locator("main table tbody tr td:first-child").all_inner_texts()[:3]
+    tab.locator("main table tbody a").first.click()
+    tab.wait_for_url(f"**/features/{numbers[0]}?from=sort%3Ddensity")
+    for number in numbers[1:]:
+        tab.keyboard.press("j")
+        tab.wait_for_url(f"**/features/{number}?from=**")
+    assert "3 of" in tab.locator("#others").inner_text()
     tab.close()
 
 
