@@ -261,7 +261,7 @@ def test_parts_come_in_place_and_the_address_follows(browser, address, latent, s
     tab.wait_for_selector("#view-stack[aria-current]")
     tab.fill("#colour", r"^\s")
     tab.press("#colour", "Enter")
-    tab.wait_for_selector("#histogram .matching")
+    tab.wait_for_selector("#histogram.coloured")
     assert "share of each bar" in tab.locator(".colours").inner_text()
     tab.locator("#histogram a").last.click()
     tab.wait_for_url("**show=range**")

@@ -42,7 +42,8 @@ def _leading(bar: Bar, view: ActivityView, place: int, address: str) -> str:
         share = view.matching[place] / max(1, view.counts[place])
         height = round(bar.height * share, 2)
         lower = round(bar.y + bar.height - height, 2)
-        matching = f'<rect class="matching" x="{bar.x}" y="{lower}" width="{bar.width}" height="{height}"/>'
+        if height:
+            matching = f'<rect class="matching" x="{bar.x}" y="{lower}" width="{bar.width}" height="{height}"/>'
     words = f"{bar.label}, {count(view.matching[place])} of them match" if view.matching else bar.label
     return (
         f'<a href="{escape(address)}low={low!r}&amp;high={high!r}#examples" tabindex="-1">'
