@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+from sparselex.atlas.elsewhere import elsewhere
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Sites
 from sparselex.dictionaries.coder import Coder
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.controls.neurons import neurons
+from sparselex.dictionaries.types.abstopk import AbsTopK, AbsTopKConfig
+from sparselex.dictionaries.types.clt import CrossLayerConfig, CrossLayerTranscoder
+from sparselex.dictionaries.types.matching_pursuit import MatchingPursuit, MatchingPursuitConfig
+from sparselex.dictionaries.types.topk import TopK, TopKConfig
 from sparselex.features import build
 from sparselex.features.build import NO_DIRECTIONS, build_index
 from sparselex.features.config import IndexConfig
@@ -147,3 +152,39 @@ def test_a_coder_of_another_width_is_refused(model, corpora, tmp_path):
     with pytest.raises(UserError, match="reads width 128"):
         build_index(model, Probe(), corpora["packed"], sites, IndexConfig(), tmp_path / "i", inputs={})
     assert not (tmp_path / "i").exists()
+
+
+MID, OUT = "blocks.0.hook_mlp_in", "blocks.0.hook_mlp_out"
+KINDS = {
+    "signed": (AbsTopK, AbsTopKConfig(d_in=128, d_sae=96, k=6), SITES),
+    "transcoder": (TopK, TopKConfig(d_in=128, d_out=128, d_sae=96, k=6), Sites.at(MID, OUT)),
+    "crosscoder": (TopK, TopKConfig(d_in=256, parts=(128, 128), d_sae=96, k=6), Sites.at(f"{MID}+{OUT}")),
+    "cross-layer": (
+        CrossLayerTranscoder,
+        CrossLayerConfig(d_in=256, d_out=256, layers_in=(128, 128), layers_out=(128, 128), d_sae=96, k=6),
+        Sites.at(f"{MID}+{OUT}", f"{MID}+{OUT}"),
+    ),
+    "without an encoder": (MatchingPursuit, MatchingPursuitConfig(d_in=128, d_sae=96, k=6), SITES),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_latents_of_every_kind_have_relations_and_are_found_elsewhere(model, corpora, tmp_path, kind):
+    corpus, (made, config, sites) = corpora["packed"], KINDS[kind]
+    dictionary = made(config, torch.Generator().manual_seed(0)).requires_grad_(False)
+    inputs = {"corpus": corpus.id, "model": "m"}
+    index = build_index(model, dictionary, corpus, sites, IndexConfig(), tmp_path / "i", inputs=inputs)
+    living = np.flatnonzero(index.table["n_active"] > 50).tolist()
+    records = [index.record(latent) for latent in living]
+    assert records and index.signed is (kind == "signed") and index.directions.shape == (96, dictionary.d_out)
+    assert any(record.coactive for record in records) and any(record.following for record in records)
+    assert all(bool(record.encoder_neighbours) is (kind != "without an encoder") for record in records)
+    rows = dictionary.encoder_rows()
+    for record in records:
+        assert all(0 <= one.neuron < dictionary.d_in and -1 <= one.correlation <= 1 for one in record.neurons)
+        found = elsewhere(index, record.latent, index, 3)
+        assert found[0].latent == record.latent and found[0].correlation == pytest.approx(1)
+    if rows is not None:
+        near = torch.nn.functional.cosine_similarity(rows[:, None], rows[None], dim=-1).fill_diagonal_(-2).max(1).values
+        values = torch.tensor([record.encoder_neighbours[0].cosine for record in records])
+        torch.testing.assert_close(values, near[living], atol=1e-5, rtol=0)

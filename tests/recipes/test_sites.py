@@ -55,6 +55,7 @@ def assert_effects(run, rows, readout, label):
     """The index promotes the tokens that a direct product names, and says of which site."""
     index, logits = run.index, readout.logits(rows)
     ranked = torch.from_numpy(ranked_tokens(run.corpus, 1))
+    logits = logits - logits[:, ranked[:: max(1, len(ranked) // 512)]].median(-1, keepdim=True).values
     for latent in (0, len(rows) // 2, len(rows) - 1):
         found = index.record(latent)
         for effects, sign in ((found.logits_top, 1), (found.logits_bottom, -1)):

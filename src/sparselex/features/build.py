@@ -25,6 +25,7 @@ from sparselex.features.examples import Entries, histograms, interval_examples, 
 from sparselex.features.index import FeatureIndex
 from sparselex.features.latents import ColumnWriter, groups
 from sparselex.features.relations import write_relations
+from sparselex.features.sample import TokenSample
 from sparselex.features.stats import LatentStatistics
 from sparselex.features.stream import written_to_stream
 from sparselex.lm.subject import Readable
@@ -32,8 +33,8 @@ from sparselex.text.rows import TokenRows, split_positions
 from sparselex.text.splits import SPLITS, Split
 
 DIRECT_PATH = (
-    "direct path through the residual stream; later layers and the final norm's scale are left out, so that the order "
-    "of tokens says more than the size"
+    "direct path through the residual stream, relative to the median token; later layers and the final norm's scale "
+    "are left out, so that the order of tokens says more than the size"
 )
 """What logit effects are of, as the index notes it."""
 
@@ -63,11 +64,12 @@ def build_index(
         check_reads(coder, sum(map(model.width, sites.hooks)), f"Hook {'+'.join(sites.hooks)}")
         keep_freed_memory()
         reader = Reader(model, corpus, sites, batch_rows=config.batch_rows)
-        statistics = _walk(reader, coder, config, staging.folder)
+        sample = TokenSample(coder.d_sae, coder.d_in, config.seed, n_indexed(corpus, config))
+        statistics = _walk(reader, coder, config, staging.folder, sample)
         _write_examples(staging.folder, statistics, corpus, config)
         limits = _write_directions(staging.folder, model, coder, sites, config, corpus)
         _write_table(staging.folder, statistics)
-        related = write_relations(staging.folder, coder, corpus)
+        related = write_relations(staging.folder, coder, corpus, sample, model.device, config.n_neighbours)
         staging.finish(_notes(reader, statistics) | limits | related)
     return FeatureIndex(to, corpus)
 
@@ -82,7 +84,7 @@ def _notes(reader: Reader, statistics: LatentStatistics) -> dict[str, Any]:
     }
 
 
-def _walk(reader: Reader, coder: Coder, config: IndexConfig, folder: Path) -> LatentStatistics:
+def _walk(reader: Reader, coder: Coder, config: IndexConfig, folder: Path, sample: TokenSample) -> LatentStatistics:
     corpus = reader.corpus
     n_positions = corpus.n_rows * corpus.n_ctx
     statistics = LatentStatistics(coder.d_sae)
@@ -96,10 +98,13 @@ def _walk(reader: Reader, coder: Coder, config: IndexConfig, folder: Path) -> La
             for n_rows, batch in zip(taken, batches, strict=True):
                 codes = coder.encode_sparse(batch.x.to(device))
                 latents, values = codes.indices.cpu().numpy(), codes.values.cpu().numpy()
-                positions = np.repeat(batch.positions, codes.indptr.diff().cpu().numpy())
+                indptr = codes.indptr.cpu().numpy()
+                positions = np.repeat(batch.positions, np.diff(indptr))
                 _check_codes(latents, positions, values)
                 statistics.update(split, len(batch.positions), latents, values)
                 columns.add(latents, positions, values)
+                if split == "train":
+                    sample.update(batch.positions, indptr, latents, values, batch.x.numpy())
                 counted[batch.positions] = True
                 bar.advance(n_rows * corpus.n_ctx)
     columns.finish()
@@ -163,7 +168,7 @@ def _write_directions(
     if not isinstance(coder, Dictionary):
         return {"logits": NO_DIRECTIONS, "neighbours": NO_DIRECTIONS}
     near = neighbours(coder.directions().to(model.device), config.n_neighbours)
-    arrays = {"neighbours": near.places, "neighbour-cosines": near.value}
+    arrays = {"neighbours": near.places.int(), "neighbour-cosines": near.value}
     try:
         written = written_to_stream(model, coder.W_dec.detach().to(model.device), sites)
     except UserError as error:
@@ -175,7 +180,7 @@ def _write_directions(
         note = f"{written.which}{DIRECT_PATH}" + (f"; {among}{often}" if len(ranked) < len(corpus.vocabulary) else "")
         effects = logit_effects(written.rows, written.write, written.unembed[:, ranked], config.n_logits)
         for name, found in (("top", effects.raised), ("bottom", effects.lowered)):
-            arrays |= {f"logits-{name}": ranked[found.places], f"logits-{name}-values": found.value}
+            arrays |= {f"logits-{name}": ranked[found.places].int(), f"logits-{name}-values": found.value}
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array.cpu().numpy())
     return {"logits": note, "neighbours": ""}

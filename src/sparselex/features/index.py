@@ -21,6 +21,7 @@ from sparselex.features.records import (
     SplitStatistics,
     TokenEffect,
 )
+from sparselex.features.related import Relations
 from sparselex.text.rows import TokenRows
 from sparselex.text.splits import SPLITS, Split
 
@@ -184,6 +185,7 @@ class FeatureIndex:
             logits_top=self._effects("logits-top", latent),
             logits_bottom=self._effects("logits-bottom", latent),
             neighbours=self._neighbours(latent),
+            **self._relations.fields(latent),
         )
 
     def _array(self, name: str) -> NDArray:
@@ -204,6 +206,11 @@ class FeatureIndex:
         if "neighbours.npy" not in self.manifest.files:
             return None
         return self._array("neighbours"), self._array("neighbour-cosines")
+
+    @cached_property
+    def _relations(self) -> Relations:
+        has = lambda name: f"{name}.npy" in self.manifest.files
+        return Relations(self._array, has, self.manifest.notes["n_sampled"])
 
     @cached_property
     def _histograms(self) -> NDArray:

@@ -59,14 +59,30 @@ class Histogram(Config):
     """Tokens in each bin."""
 
 
+class TokenTally(Config):
+    """How often a latent is active on one token, over all splits."""
+
+    token: int
+    """Token id."""
+
+    n: int
+    """Counted positions with that token on which the latent is active."""
+
+    share: float
+    """Share of all positions on which it is active."""
+
+    base: float
+    """Share of that token among all counted tokens."""
+
+
 class TokenEffect(Config):
-    """Change of one token's logit per unit of activation, by the direct path."""
+    """Change of one token's logit per unit of activation, by the direct path, relative to the median token."""
 
     token: int
     """Token id."""
 
     value: float
-    """Logit change per unit, before the final norm's scale."""
+    """Logit change per unit, less that of the median token, before the final norm's scale."""
 
 
 class Neighbour(Config):
@@ -76,68 +92,55 @@ class Neighbour(Config):
     """Its number."""
 
     cosine: float
-    """Cosine of the two decoder rows."""
-
-
-class TokenTally(Config):
-    """A token on which a latent is active."""
-
-    token: int
-    """Token id."""
-
-    n: int
-    """Counted positions of it on which the latent is active."""
-
-    share: float
-    """These among all positions at which the latent is active."""
-
-    base: float
-    """Share of the token among all counted tokens."""
+    """Cosine of the two rows, of the decoder or of the encoder."""
 
 
 class CoactiveNeighbour(Config):
-    """Another latent that is active on the same tokens."""
+    """Another latent that is active on the same tokens, counted on a sample of training tokens (the index notes their
+    number as `n_sampled`)."""
 
     latent: int
     """Its number."""
 
     n_both: int
-    """Tokens on which both are active."""
+    """Sampled tokens on which both are active; 5 at least."""
 
     share: float
-    """These among this latent's active tokens."""
+    """Share of this latent's sampled active tokens on which the other is active too."""
 
     lift: float
-    """How many times more than by chance: P(both) / (P(a) P(b))."""
+    """How much more often both are active than by chance: P(both) / (P(this) P(other))."""
 
 
 class NeuronCorrelation(Config):
-    """A coordinate of what the dictionary reads that goes with a latent."""
+    """A neuron, or any other coordinate of what the dictionary reads, that goes with a latent."""
 
     neuron: int
-    """Its number."""
+    """Number of the coordinate; of several sites they lie side by side."""
 
     correlation: float
-    """Pearson correlation over counted tokens."""
+    """Pearson correlation of its value with the latent's activation, over sampled training tokens (the index notes
+    their number as `n_read`)."""
 
 
 class FollowingToken(Config):
-    """A token that follows an active one in the training text."""
+    """A token that follows in the training text, in the same document, where a latent is active."""
 
     token: int
     """Token id."""
 
     n: int
-    """Times that it follows."""
+    """How often it follows, among 256 active places spread evenly over the text, or all where there are fewer; 5 at
+    least."""
 
     share: float
-    """These among all that follow an active token."""
+    """Share of these places that it follows."""
 
     base: float
-    """Share of the token among all counted tokens."""
+    """Its share of all counted tokens of the training text."""
 
     lift: float
-    """`share / base`."""
+    """`share / base`; above 1 also at the lower end of its 95 % interval."""
 
 
 class FeatureRecord(Config):
@@ -173,17 +176,19 @@ class FeatureRecord(Config):
     neighbours: list[Neighbour]
     """Nearest latents by decoder direction."""
 
-    coactive: list[CoactiveNeighbour] = []
-    """Latents that are active on the same tokens more than by chance."""
+    encoder_neighbours: list[Neighbour]
+    """Nearest latents by what the encoder reads; empty for a dictionary without an encoder."""
 
-    encoder_neighbours: list[Neighbour] = []
-    """Nearest latents by encoder direction."""
+    coactive: list[CoactiveNeighbour]
+    """Latents that are most together with it, by the correlation of being active (phi): 0 at chance, so that neither
+    dense latents nor rare ones fill the list."""
 
-    neurons: list[NeuronCorrelation] = []
-    """Coordinates of what the dictionary reads that correlate most."""
+    neurons: list[NeuronCorrelation]
+    """Coordinates of what the dictionary reads that correlate most with it, by size."""
+
+    following: list[FollowingToken]
+    """What follows where it is active, most telling first: by the lower end of the share times the logarithm of its
+    lift, so that neither rare tokens nor frequent ones fill the list."""
 
     tokens: list[TokenTally] = []
-    """Tokens on which it is active, most often first."""
-
-    following: list[FollowingToken] = []
-    """Tokens that follow active ones more than by chance."""
+    """Tokens on which it is active most often, over all splits, the most frequent first."""

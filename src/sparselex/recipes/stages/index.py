@@ -10,7 +10,7 @@ from sparselex.recipes.stage import Stage
 
 class Index(Stage, IndexConfig):
     """Read validation, test and a part of training once (`--train-rows`), and write statistics, examples, logit effects
-    and neighbours of every latent."""
+    and relations of every latent: neighbours, latents active together, neurons, tokens that follow."""
 
     verb = "index"
     needs = ("dictionary",)

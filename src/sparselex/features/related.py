@@ -1,0 +1,69 @@
+"""Relations of latents, read side: memory maps, constant time by latent, no PyTorch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparselex.features.records import CoactiveNeighbour, FollowingToken, Neighbour, NeuronCorrelation
+
+
+class Relations:
+    """What `write_relations` wrote.
+
+    Args:
+        array: gives the array of a name, mapped.
+        has: says whether there is one.
+        n_sampled: tokens of the sample that co-activation was counted on.
+    """
+
+    def __init__(self, array: Callable[[str], NDArray], has: Callable[[str], bool], n_sampled: int):
+        encoder = [array(f"encoder-neighbour{end}") for end in ("s", "-cosines")] if has("encoder-neighbours") else None
+        self._encoder, self._n_sampled = encoder, n_sampled
+        self._coactive, self._both, self._active = map(array, ("coactive", "coactive-both", "sampled-active"))
+        self._neurons, self._correlations = map(array, ("neurons", "neuron-correlations"))
+        self._following, self._times, self._places = map(array, ("following", "following-times", "following-places"))
+        self._base = array("token-shares")
+
+    def fields(self, latent: int) -> dict[str, list[Any]]:
+        """The fields of a `FeatureRecord` that are relations."""
+        return {
+            "coactive": self._coactive_of(latent),
+            "encoder_neighbours": self._encoder_of(latent),
+            "neurons": [
+                NeuronCorrelation(neuron=int(neuron), correlation=float(r))
+                for neuron, r in zip(self._neurons[latent], self._correlations[latent], strict=True)
+                if neuron >= 0
+            ],
+            "following": self._following_of(latent),
+        }
+
+    def _coactive_of(self, latent: int) -> list[CoactiveNeighbour]:
+        own = int(self._active[latent])
+        return [
+            CoactiveNeighbour(
+                latent=int(other),
+                n_both=int(both),
+                share=int(both) / own,
+                lift=int(both) * self._n_sampled / (own * int(self._active[other])),
+            )
+            for other, both in zip(self._coactive[latent], self._both[latent], strict=True)
+            if other >= 0
+        ]
+
+    def _encoder_of(self, latent: int) -> list[Neighbour]:
+        if self._encoder is None:
+            return []
+        others, cosines = (np.asarray(part[latent]).tolist() for part in self._encoder)
+        return [Neighbour(latent=other, cosine=cosine) for other, cosine in zip(others, cosines, strict=True)]
+
+    def _following_of(self, latent: int) -> list[FollowingToken]:
+        n = int(self._places[latent])
+        found = []
+        for token, times in zip(self._following[latent], self._times[latent], strict=True):
+            if token >= 0:
+                share, base = int(times) / n, float(self._base[token])
+                lift = share / base
+                found.append(FollowingToken(token=int(token), n=int(times), share=share, base=base, lift=lift))
+        return found

@@ -1,0 +1,182 @@
+"""How latents hang together, against slow, obvious versions: on random codes and on a real run."""
+
+import numpy as np
+import pytest
+import torch
+
+from sparselex.features import sample as sampling
+from sparselex.features.directions import neighbours
+from sparselex.features.examples import uniform
+from sparselex.features.following import PLACES, base_shares, following, lower_share
+from sparselex.features.sample import TokenSample
+from sparselex.features.together import LEAST_TOGETHER, active_in, coactive, neurons
+from sparselex.recipes.run import Run
+
+
+def codes_of(rng, n=900, d=40, signed=False):
+    """Dense codes with a dead latent, a dense one, a twin of another and one that is on everywhere, and what was
+    read."""
+    acts = np.where(rng.random((n, d)) < rng.uniform(0.005, 0.3, d), rng.random((n, d)) + 0.1, 0).astype(np.float32)
+    acts[:, 3], acts[:, 4], acts[:, 5] = 0, acts[:, 6], 1
+    acts[:, 7] = np.where(rng.random(n) < 0.9, acts[:, 6] * 2, 0)
+    x = rng.standard_normal((n, 12)).astype(np.float32) + acts[:, 8:20] * 3
+    x[:, 11] = 2.5
+    return acts * rng.choice([-1, 1], acts.shape).astype(np.float32) if signed else acts, x
+
+
+def offered(sample, acts, x, positions):
+    rows, latents = np.nonzero(acts)
+    indptr = np.concatenate([[0], np.cumsum((acts != 0).sum(1))])
+    sample.update(positions, indptr, latents, acts[rows, latents], x)
+
+
+def in_batches(acts, x, parts, batch=64):
+    positions, found = np.arange(len(acts)) * 3 + 1, []
+    for part in np.array_split(np.arange(len(acts)), parts):
+        found.append(TokenSample(acts.shape[1], x.shape[1], 0, 1))
+        for start in range(0, len(part), batch):
+            here = part[start : start + batch]
+            offered(found[-1], acts[here], x[here], positions[here])
+    return found
+
+
+@pytest.mark.parametrize("budget", [3, 400, 10**6])
+def test_a_sample_is_the_same_in_one_pass_in_batches_merged_and_taken_up_again(monkeypatch, budget):
+    monkeypatch.setattr(sampling, "PAIRS_PER_LATENT", (budget, budget))
+    monkeypatch.setattr(sampling, "FEWEST_TOKENS", 60)
+    monkeypatch.setattr(sampling, "MOST_READ_TOKENS", 100)
+    acts, x = codes_of(np.random.default_rng(0))
+    positions = np.arange(len(acts)) * 3 + 1
+    whole = in_batches(acts, x, 1, batch=len(acts))[0].finish()
+    order = np.argsort(uniform(positions, 0))
+    pairs = np.cumsum((acts[order] != 0).sum(1) ** 2)
+    n = max(60, int((pairs <= budget * acts.shape[1]).sum()))
+    assert np.array_equal(whole.positions, positions[order[:n]]) and np.array_equal(whole.x, x[order[: min(n, 100)]])
+    for place in range(n):
+        span = slice(whole.indptr[place], whole.indptr[place + 1])
+        row = np.zeros(acts.shape[1], dtype=np.float32)
+        row[whole.latents[span]] = whole.values[span]
+        assert np.array_equal(row, acts[order[place]])
+    first, second, third = in_batches(acts, x, 3)
+    again = TokenSample(acts.shape[1], x.shape[1], 0, 1)
+    again.restore(first.state())
+    second.merge(third)
+    again.merge(second)
+    for sample in (in_batches(acts, x, 1)[0], again):
+        for one, other in zip(sample.finish(), whole, strict=True):
+            assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_coactivation_and_neurons_equal_dense_products(signed, monkeypatch):
+    monkeypatch.setattr("sparselex.features.together._BLOCK", 300)
+    acts, x = codes_of(np.random.default_rng(1), signed=signed)
+    sampled, d = in_batches(acts, x, 1)[0].finish(), acts.shape[1]
+    on = (acts != 0).astype(int)
+    both, n_active, n = on.T @ on, on.sum(0), len(acts)
+    assert np.array_equal(active_in(sampled, d), n_active)
+    found, read = coactive(sampled, d, 4), neurons(sampled, d, 3)
+    for latent in range(d):
+        scores = {}
+        for other in range(d):
+            a, b, ab = int(n_active[latent]), int(n_active[other]), int(both[latent, other])
+            if other != latent and ab >= LEAST_TOGETHER and ab * n > a * b:
+                scores[other] = (ab * n - a * b) / np.sqrt(a * (n - a) * b * (n - b))
+        expected = sorted(scores, key=lambda other: (-scores[other], other))[:4]
+        assert found.place[latent].tolist() == expected + [-1] * (4 - len(expected))
+        assert found.value[latent, : len(expected)].tolist() == both[latent, expected].tolist()
+        if n_active[latent] < LEAST_TOGETHER or acts[:, latent].std() == 0:
+            assert (read.place[latent] == -1).all()
+            continue
+        r = [0.0 if x[:, i].std() == 0 else np.corrcoef(acts[:, latent], x[:, i])[0, 1] for i in range(x.shape[1])]
+        best = np.argsort(-np.abs(r), kind="stable")[:3]
+        assert read.place[latent].tolist() == best.tolist()
+        np.testing.assert_allclose(read.value[latent], np.array(r)[best], atol=1e-5)
+    assert found.place[4, 0] == 6 and found.place[6, :2].tolist() == [4, 7]
+
+
+def slow_following(positions, corpus, base):
+    """What `following` says of one column, counted by hand."""
+    n = min(len(positions), PLACES)
+    tokens, documents = np.asarray(corpus.tokens).reshape(-1), np.asarray(corpus.documents).reshape(-1)
+    followers = []
+    for number in range(n):
+        p = positions[(2 * number + 1) * len(positions) // (2 * n)]
+        if (p + 1) % corpus.n_ctx and documents[p] == documents[p + 1]:
+            followers.append(int(tokens[p + 1]))
+    scores = {}
+    for token in set(followers):
+        low = lower_share(np.array([followers.count(token)]), np.array([len(followers)]))[0]
+        if followers.count(token) >= 5 and low > base[token]:
+            scores[token] = low * np.log(low / base[token])
+    best = sorted(scores, key=lambda token: (-scores[token], token))[:10]
+    return [(token, followers.count(token), len(followers)) for token in best]
+
+
+def test_a_real_run_says_what_is_counted_by_hand(small_workspace, small_index):
+    index, corpus = small_index, small_index.corpus
+    run = Run.open(small_workspace, "main")
+    train = corpus.row_ranges["train"]
+    inside = np.zeros_like(index.counted)
+    inside[train.start * corpus.n_ctx : train.stop * corpus.n_ctx] = True
+    counted = np.flatnonzero(index.counted & inside)
+    order = counted[np.argsort(uniform(counted, 0))][: index.manifest.notes["n_sampled"]]
+    tokens = np.asarray(corpus.tokens).reshape(-1)
+    base = np.maximum(np.bincount(tokens[counted], minlength=len(corpus.vocabulary)), 1) / len(counted)
+    np.testing.assert_allclose(base, base_shares(index.counted, corpus))
+    acts = np.zeros((len(inside), index.d_sae), dtype=np.float32)
+    for latent in range(index.d_sae):
+        positions, values = index.column(latent)
+        acts[positions, latent] = values
+    on, n = acts[order] != 0, len(order)
+    rows = torch.from_numpy(np.asarray(corpus.tokens).astype(np.int64))
+    x = run.model.read(rows, run.sites.hooks)[run.sites.hooks[0]].flatten(0, 1).numpy()[order]
+    encoder = run.dictionary.encoder_rows()
+    read_by = torch.nn.functional.cosine_similarity(encoder[:, None], encoder[None], dim=-1).fill_diagonal_(-2)
+    seen = {"coactive": 0, "neurons": 0, "following": 0}
+    for latent in range(index.d_sae):
+        record = index.record(latent)
+        for one in record.coactive:
+            both, own, other = (on[:, latent] & on[:, one.latent]).sum(), on[:, latent].sum(), on[:, one.latent].sum()
+            assert one.n_both == both and one.share == pytest.approx(both / own)
+            assert one.lift == pytest.approx(both / n / (own / n * other / n)) and one.lift > 1
+        for one in record.neurons:
+            part = acts[order[: index.manifest.notes["n_read"]], latent]
+            r = np.corrcoef(part, x[: len(part), one.neuron])[0, 1]
+            assert one.correlation == pytest.approx(r, abs=1e-4)
+        positions = index.split_column(latent, "train")[0]
+        expected = slow_following(positions, corpus, base)
+        assert [(one.token, one.n, round(one.n / one.share)) for one in record.following] == expected
+        for one in record.following:
+            assert one.base == pytest.approx(base[one.token]) and one.lift == pytest.approx(one.share / one.base)
+        values = torch.tensor([one.cosine for one in record.encoder_neighbours])
+        torch.testing.assert_close(values, read_by[latent].topk(len(values)).values, atol=1e-5, rtol=0)
+        seen = {name: count + len(getattr(record, name)) for name, count in seen.items()}
+    assert min(seen.values()) > 50, seen
+
+
+def test_what_follows_stays_in_the_row_and_in_the_document():
+    tokens = np.tile(np.array([1, 2, 3, 4]), (40, 1))
+    documents = np.tile(np.array([0, 0, 1, 1]), (40, 1))
+    places = [np.arange(40) * 4 + column for column in range(4)]  # a latent for every column
+    base = np.full(9, 0.1)
+    found = following(np.arange(5) * 40, np.concatenate(places), np.full(4, 40), base, tokens, documents, 3)
+    assert found.n_places.tolist() == [40, 0, 40, 0]
+    assert found.tokens.tolist() == [[2, -1, -1], [-1] * 3, [4, -1, -1], [-1] * 3]
+    assert found.times[:, 0].tolist() == [40, 0, 40, 0]
+    # Four times are too few, and a share that chance gives is none; a rare token does not stand before a frequent one.
+    tokens = np.array([[0, 1]] * 4 + [[0, 2]] * 30 + [[0, 3]] * 60 + [[0, 4]] * 6)
+    documents = np.zeros((100, 2), dtype=int)
+    base = np.array([0, 1e-4, 0.3, 0.05, 1e-3])
+    found = following(np.array([0, 100]), np.arange(100) * 2, np.array([100]), base, tokens, documents, 3)
+    assert found.tokens.tolist() == [[3, 4, -1]]
+
+
+def test_neighbours_over_several_chunks_equal_the_dense_product(monkeypatch):
+    monkeypatch.setattr("sparselex.features.directions._CHUNK", 7)
+    W = torch.randn(33, 6)
+    cosines = torch.nn.functional.cosine_similarity(W[:, None], W[None], dim=-1).fill_diagonal_(-2)
+    near = neighbours(W, 10)
+    torch.testing.assert_close(near.value, cosines.topk(10).values, atol=1e-5, rtol=0)
+    assert torch.equal(near.places, cosines.topk(10).indices)
+    assert neighbours(W[:1], 10).places.shape == (1, 0)
