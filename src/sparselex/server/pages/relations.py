@@ -20,8 +20,8 @@ class TokenView(Config):
     """Printable text."""
 
     value: float
-    """What a unit of activation adds to the logit by the direct path, less what it adds to the median token's, before the
-    final norm's scale."""
+    """What a unit of activation adds to the logit by the direct path, less what it adds to the median token's, before
+    the final norm's scale."""
 
 
 class TokenShareView(Config):
