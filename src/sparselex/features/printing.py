@@ -1,6 +1,7 @@
 """Tokens and text as people read them: nothing hidden, every token by one name."""
 
 import re
+import unicodedata
 from collections import Counter
 from functools import cached_property, lru_cache
 
@@ -77,8 +78,10 @@ class TokenPrinter:
 
 
 def _spaced(text: str) -> str:
-    """Visible text in which long runs of spaces are counted."""
-    return re.sub(f"{_SPACE}{{5,}}", lambda run: f"{_SPACE}×{len(run[0])}", visible(text))
+    """Visible text in which long runs of spaces are counted, and a mark that stands first is borne by a circle (`◌्`):
+    it would else be drawn onto the quotation mark before it."""
+    shown = re.sub(f"{_SPACE}{{5,}}", lambda run: f"{_SPACE}×{len(run[0])}", visible(text))
+    return f"◌{shown}" if shown and unicodedata.category(shown[0])[0] == "M" else shown
 
 
 _SPACE = "·"
