@@ -1,11 +1,14 @@
 """Tokens as people read them: nothing hidden, no two tokens written alike."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sparselex.base.vocabulary import Vocabulary
 from sparselex.features.printing import TokenPrinter, visible
+from sparselex.features.tokens import TokenTexts
 
 
 @given(st.text(max_size=20), st.booleans())
@@ -15,8 +18,62 @@ def test_nothing_stays_hidden(text, active):
     assert not (active and text) or not shown.isspace()
 
 
-def test_signs():
-    assert visible("\u200b") == "\\u200b" and visible("a\u200b") == "a\u200b" and visible("\x00") == "␀"
+@pytest.mark.parametrize(
+    ("text", "active", "silent"),
+    [
+        (" try", "·try", " try"),
+        ("\tx\r\n", "→x␍↵", "\tx␍↵"),
+        ("\x00\x7f\x85", "␀␡\\x85", "␀␡\\x85"),
+        ("a\u200bb", "a\\u200bb", "a\\u200bb"),  # what turns or parts words unseen has its number everywhere
+        ("\u200f", "\\u200f", "\\u200f"),
+        ("\u200d", "\\u200d", "\\u200d"),
+        ("می\u200cخواهم", "می\u200cخواهم", "می\u200cخواهم"),  # a joiner inside a word is how the word is written
+        ("👩\u200d👧", "👩\u200d👧", "👩\u200d👧"),
+        ("\xa0\u3000", "\\xa0\\u3000", "\xa0\u3000"),
+    ],
+)
+def test_signs(text, active, silent):
+    assert (visible(text), visible(text, active=False)) == (active, silent)
+    assert visible("a\nb\n", lines=True) == "a↵\nb↵\n"
+
+
+SIGNS = {
+    "a family": ("👩\u200d👩\u200d👧\u200d👦!", ["👩\u200d👩\u200d👧\u200d👦", "!"]),
+    "a skin tone": ("🤷🏽\u200d♀️é", ["🤷🏽\u200d♀️", "é"]),
+    "flags": ("🇩🇪🇫🇷🇯", ["🇩🇪", "🇫🇷", "🇯"]),
+    "Scotland": ("🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007fx", None),
+    "a key": ("1\ufe0f\u20e32", ["1\ufe0f\u20e3", "2"]),
+    "Devanagari": ("क्षत्रिय", ["क्ष", "त्रि", "य"]),
+    "Tamil": ("க்ஷேமம் ஸ்ரீ", ["க்ஷே", "ம", "ம்", " ", "ஸ்ரீ"]),
+    "Bengali": ("ক্ষমা", ["ক্ষ", "মা"]),
+    "jamo": ("\u1112\u1161\u11ab\u1100\u1173", ["\u1112\u1161\u11ab", "\u1100\u1173"]),
+    "marks": ("Z\u0351\u036bo", ["Z\u0351\u036b", "o"]),
+    "Arabic": ("عَرَبِيّ", ["عَ", "رَ", "بِ", "يّ"]),
+    "Hebrew": ("שָׁלוֹם", ["שָׁ", "ל", "וֹ", "ם"]),
+    "an end of line": ("a\r\nb", ["a", "\r\n", "b"]),
+}
+
+
+@pytest.mark.parametrize("pieces", ["bytes", "characters"])
+@pytest.mark.parametrize("name", SIGNS)
+def test_tokens_of_one_sign_are_drawn_as_one(name, pieces):
+    """Whatever tokens the bytes came in: of one byte each, or of one character."""
+    text, signs = SIGNS[name]
+    parts = [bytes([byte]) for byte in text.encode()] if pieces == "bytes" else [char.encode() for char in text]
+    found = TokenTexts(Vocabulary(parts)).signs(range(len(parts)))
+    assert found.texts == (signs or [text[:-1], text[-1]]) and found.starts[-1] == len(parts)
+    ends = [len(b"".join(parts[:start]).decode()) for start in found.starts]  # each begins at a whole character
+    assert ends == [0, *itertools.accumulate(map(len, found.texts))]
+
+
+@given(st.text(max_size=30), st.randoms(use_true_random=False))
+def test_signs_are_the_text(text, rng):
+    """However its bytes are cut, no byte is lost, and tokens that stand alone are told apart as their whole run is."""
+    data = text.encode()
+    cuts = sorted({0, len(data), *(rng.randint(0, len(data)) for _ in range(8))})
+    parts = [data[a:b] for a, b in itertools.pairwise(cuts)]
+    found = TokenTexts(Vocabulary(parts)).signs(range(len(parts)))
+    assert "".join(found.texts) == text and found.starts == sorted(set(found.starts))
 
 
 @pytest.mark.parametrize(
@@ -28,7 +85,9 @@ def test_signs():
         (b"\tx", "→x", '"→x"'),
         (b'"), ', '"),·', '"\\"),·"'),
         (b"\\", "\\", '"\\\\"'),
-        (b"\xc3", "\\xc3", '"\\\\xc3"'),
+        (b"\xc3", "\\xc3", '"\\xc3"'),
+        ("\u094d".encode(), "◌\u094d", '"◌\u094d"'),
+        (b"\\xc3", "\\xc3", '"\\\\xc3"'),
     ],
 )
 def test_a_token_in_lists_and_in_sentences(data, label, quoted):

@@ -13,8 +13,9 @@ from sparselex.text.rows import TokenRows
 BEFORE, AFTER = 30, 12
 """Tokens shown before and after an example: what the model read matters more than what came next."""
 
-_FURTHER = 3
-"""How much further out a piece may reach: a character is four bytes at most, and a token one at least."""
+_FURTHER = 8
+"""How much further out a piece may reach rather than cut through what is drawn as one sign: a character is four bytes
+at most and a token one at least, and marks stand behind the letter that bears them."""
 
 
 class Piece(NamedTuple):
@@ -102,7 +103,7 @@ def passage(corpus: TokenRows, position: int, *, whole: bool, most: int = 20_000
 
 def _piece(texts: TokenTexts, tokens: list[int], owner: int, begun: int, at: int, first: int, end: int) -> Piece:
     """The piece around place `at` of `tokens`, the first of which stands at position `begun`, in a document from
-    `first` to `end`; up to three tokens further out rather than inside a character."""
+    `first` to `end`; some tokens further out rather than inside a sign."""
     start, stop = max(first, at - BEFORE), min(end, at + AFTER + 1)
     for _ in range(_FURTHER):
         start -= start > first and texts.continues(tokens[start])

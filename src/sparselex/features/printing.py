@@ -8,31 +8,31 @@ from functools import cached_property, lru_cache
 from sparselex.base.vocabulary import Vocabulary
 
 
-def visible(text: str, *, active: bool = True) -> str:
-    """Text in which nothing lies hidden.
+def visible(text: str, *, active: bool = True, lines: bool = False) -> str:
+    """Text in which nothing lies hidden, by the signs that stand for blanks everywhere.
 
-    Line ends and control characters become signs everywhere, so that an example stays on its lines and no
-    bidirectional mark can reorder its neighbours. Where the token is `active` and has nothing to see, its
-    spaces become signs as well: heat must not lie on nothing.
+    A space is `·`, a tab `→`, an end of line `↵`, another control character its picture (`␀`), and what has neither
+    ink nor width (a zero-width space, a mark that turns the direction of text) its number (`\\u200b`): so an example
+    stays on its lines, and nothing can reorder its neighbours. Silent text keeps its plain spaces and tabs: only heat
+    must not lie on nothing, and a token with a space in front is another than the one without. With `lines` the line
+    ends behind its sign as well.
     """
-    blank = active and not any(map(_has_ink, text))
-    if text.isprintable() and not blank:
-        return text
-    if blank:
-        return "".join(_sign(char, blank) for char in text)
-    return _HIDDEN.sub(lambda found: _sign(found[0], blank), text)
+    if text.isascii() and text.isprintable():
+        return text.replace(" ", _SPACE) if active else text
+    shown = (_BLANK if active else _HIDDEN).sub(_sign, text)
+    return shown.replace("↵", "↵\n") if lines and "\n" in text else shown
 
 
 @lru_cache(maxsize=1 << 16)
-def shown(sign: str) -> str:
+def shown(sign: str, lines: bool = False) -> str:
     """A sign on which heat may lie, made visible: worked out once, for the same few thousand are on every page."""
-    return visible(sign)
+    return visible(sign, lines=lines)
 
 
 @lru_cache(maxsize=1 << 16)
-def shown_silent(sign: str) -> str:
+def shown_silent(sign: str, lines: bool = False) -> str:
     """A sign of silent text."""
-    return visible(sign, active=False)
+    return visible(sign, active=False, lines=lines)
 
 
 class TokenPrinter:
@@ -54,9 +54,10 @@ class TokenPrinter:
         return self._labels[token]
 
     def quoted(self, token: int) -> str:
-        """The token within a sentence: quotes and backslashes of its own are escaped, and no two tokens are written
-        alike."""
-        escaped = self._text(token).replace("\\", "\\\\").replace('"', '\\"')
+        """The token within a sentence: quotes and backslashes of its own are escaped, those that stand for a broken
+        byte are not, and no two tokens are written alike."""
+        data = self._vocabulary.token_bytes(token).replace(b"\\", b"\\\\")
+        escaped = _spaced(data.decode("utf-8", errors="backslashreplace")).replace('"', '\\"')
         return f'"{escaped}"{self._number(token)}'
 
     def _text(self, token: int) -> str:
@@ -77,36 +78,26 @@ class TokenPrinter:
 
 
 def _spaced(text: str) -> str:
-    """Visible text with a sign for every space and tab."""
-    shown = visible(text).replace(" ", _SPACE).replace("\t", _SIGNS["\t"])
-    return re.sub(f"{_SPACE}{{5,}}", lambda run: f"{_SPACE}×{len(run[0])}", shown)
+    """Visible text in which long runs of spaces are counted, and a mark that stands first is borne by a circle (`◌्`):
+    it would else be drawn onto the quotation mark before it."""
+    shown = re.sub(f"{_SPACE}{{5,}}", lambda run: f"{_SPACE}×{len(run[0])}", visible(text))
+    return f"◌{shown}" if shown and unicodedata.category(shown[0])[0] == "M" else shown
 
 
 _SPACE = "·"
-_SIGNS = {"\n": "↵", "\t": "→", " ": _SPACE, "\x7f": "␡"}
-_HIDDEN = re.compile("[\x00-\x08\n-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""Control characters but for the tab, ends of lines and paragraphs, and what turns the direction of text."""
+_SIGNS = {"\n": "↵", "\t": "→", " ": _SPACE, "\x7f": "␡"} | {
+    chr(n): chr(0x2400 + n) for n in range(32) if n not in (9, 10)
+}
+_UNSEEN = (
+    "\x00-\x08\n-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\u3164\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff"
+)
+"""Control characters but for the tab, ends of lines and paragraphs, what turns the direction of text, what joins or
+parts words without being seen, and halves of characters, which no page can hold."""
+_HIDDEN = re.compile(f"[{_UNSEEN}]|^\u200c$|^\u200d$")
+_BLANK = re.compile(f"[{_UNSEEN}\\s]|^[\u200c\u200d\ufe00-\ufe0f\U000e0000-\U000e01ef]+$")
+"""The same and all other blanks; joiners and selectors where they are all there is."""
 
 
-@lru_cache(maxsize=4096)
-def _has_ink(char: str) -> bool:
-    return not char.isspace() and unicodedata.category(char) not in ("Cc", "Cf")
-
-
-@lru_cache(maxsize=4096)
-def _sign(char: str, blank: bool) -> str:
-    if char == "\t":
-        return _SIGNS[char] if blank else char
-    if char in "\n\x7f":
-        return _SIGNS[char]
-    if unicodedata.category(char) == "Cc":
-        return chr(0x2400 + ord(char)) if ord(char) < 32 else _escape(char)
-    if _HIDDEN.match(char):
-        return _escape(char)
-    if blank and not _has_ink(char):
-        return _SIGNS.get(char) or _escape(char)
-    return char
-
-
-def _escape(char: str) -> str:
-    return char.encode("unicode_escape").decode()
+def _sign(found: re.Match[str]) -> str:
+    return "".join(_SIGNS.get(char) or char.encode("unicode_escape").decode() for char in found[0])

@@ -199,3 +199,6 @@ class FeatureRecord(Config):
     following: list[FollowingToken]
     """What follows where it is active, most telling first: by the lower end of the share times the logarithm of its
     lift, so that neither rare tokens nor frequent ones fill the list."""
+
+    tokens: list[TokenTally] = []
+    """Tokens on which it is active most often, over all splits, the most frequent first."""

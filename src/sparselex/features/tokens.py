@@ -1,15 +1,27 @@
 """Tokens as text: which of them are drawn as one sign, and how each is named. Shared by all pages of a corpus."""
 
 import codecs
-import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
+import regex
+
 from sparselex.base.vocabulary import Vocabulary
 from sparselex.features.printing import TokenPrinter
 
-_JOINER = "\u200d"
+_SIGN = regex.compile(r"(?:க்ஷ|[ஶஸ]்ர)\p{M}*|\X", regex.DOTALL)
+"""One sign: an extended grapheme cluster of Unicode's annex 29, and the two conjuncts of Tamil, which the annex leaves
+apart because its virama mostly stands for itself."""
+
+_MAY_JOIN = regex.compile(
+    r"[\p{M}\p{Cf}\p{RI}\p{EMod}\p{ExtPict}\p{InCB=Consonant}\p{Script=Tamil}"
+    r"\p{GCB=L}\p{GCB=V}\p{GCB=T}\p{GCB=Prepend}\r]"
+)
+"""Characters that may be one sign with what stands beside them."""
+
+_EXTENDS = regex.compile(r"[\p{M}\u200c\u200d\p{EMod}]")
+"""Characters that are drawn into the one before them, whatever it is."""
 
 
 class Signs(NamedTuple):
@@ -37,27 +49,38 @@ class TokenTexts:
         """The token as it stands in lists."""
         return self.printer.label(token)
 
+    def bytes_of(self, token: int) -> str:
+        """The token's bytes as hexadecimal numbers: `e0 ae a4`."""
+        return self._vocabulary.token_bytes(token).hex(" ")
+
     def _named(self, token: int) -> str:
-        """The token as it stands in lists, and its id."""
-        return f"{self.label(token)}  token {token}"
+        """The token as it stands in lists, its id, and where it is no plain text its bytes."""
+        is_plain = self._vocabulary.token_bytes(token).isascii()
+        return f"{self.label(token)}  token {token}" + ("" if is_plain else f"  bytes {self.bytes_of(token)}")
 
     def _continues(self, token: int) -> bool:
-        """Whether a token begins inside a UTF-8 character."""
-        return b"\x80" <= self._vocabulary.token_bytes(token)[:1] < b"\xc0"
+        """Whether a token begins inside a UTF-8 character, or with one that is drawn into the character before it."""
+        data = self._vocabulary.token_bytes(token)
+        if b"\x80" <= data[:1] < b"\xc0":
+            return True
+        return not data[:1].isascii() and _EXTENDS.match(data[:4].decode("utf-8", errors="ignore")) is not None
 
     def signs(self, tokens: Sequence[int]) -> Signs:
-        """Tokens grouped by what is drawn as one sign, such as an emoji with its skin tone."""
+        """Tokens grouped by what is drawn as one sign: a letter with its marks, an Indic conjunct, a flag, an emoji
+        with its skin tone, a family."""
         texts = [text for text in map(self._alone, tokens) if text is not None]
         if len(texts) == len(tokens):  # nearly all text
             return Signs(texts, list(range(len(tokens) + 1)))
-        found = Signs([], [0])
-        for text, end in self._decoded(tokens):
-            if found.texts and (_extends(text[:1]) or found.texts[-1].endswith(_JOINER)):
-                found.texts[-1] += text
-                found.starts[-1] = end
-            else:
-                found.texts.append(text)
+        groups = list(self._decoded(tokens))
+        whole = "".join(text for text, _ in groups)
+        ends = {found.end() for found in _SIGN.finditer(whole)}
+        found, begun, at = Signs([], [0]), 0, 0
+        for text, end in groups:
+            at += len(text)
+            if at in ends or end == len(tokens):
+                found.texts.append(whole[begun:at])
                 found.starts.append(end)
+                begun = at
         return found
 
     def _decoded(self, tokens: Sequence[int]) -> Iterator[tuple[str, int]]:
@@ -79,7 +102,9 @@ class TokenTexts:
     def _own_sign(self, token: int) -> str | None:
         """The text of a token that is drawn on its own whatever stands beside it, else None."""
         text = self.whole(token)
-        return None if text is None or _extends(text[:1]) or text.endswith(_JOINER) else text
+        if text is None or not text or text.isascii():
+            return None if text is not None and text.endswith("\r") else text
+        return None if _MAY_JOIN.match(text[0]) or _MAY_JOIN.match(text[-1]) else text
 
     def _whole(self, token: int) -> str | None:
         """The text of a token that is whole characters, else None."""
@@ -87,11 +112,3 @@ class TokenTexts:
             return self._vocabulary.token_bytes(token).decode("utf-8")
         except UnicodeDecodeError:
             return None
-
-
-def _extends(char: str) -> bool:
-    """Whether a character is drawn into the one before it (the common cases of Unicode's annex 29)."""
-    if char < "\u0300":
-        return False
-    skin_tone = "\U0001f3fb" <= char <= "\U0001f3ff"
-    return char == _JOINER or skin_tone or unicodedata.category(char) in ("Mn", "Me")

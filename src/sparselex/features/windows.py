@@ -37,7 +37,8 @@ class Span(NamedTuple):
     """Whether the example's position lies in this piece."""
 
     detail: str = ""
-    """Activation, text and id of each of its tokens, a line each; empty for silent text."""
+    """Activation, text and id of each of its tokens, a line each, and their bytes where these are no plain text; first
+    how many they are if more than one. Empty for silent text."""
 
 
 class ExampleView(Config):
@@ -99,7 +100,8 @@ class Windows:
 
     def whole(self, example: Example, *, document: bool = False) -> ExampleView:
         """The example in the whole of its row that is of its document, or in the whole document (of a very long one the
-        part around it). Raises `UserError` for one that is not in the corpus."""
+        part around it), its lines broken where the text breaks them. Raises `UserError` for one that is not in the
+        corpus."""
         found = passage(self.corpus, example.position, whole=document)
         tokens = np.asarray(self.corpus.tokens).reshape(-1)[found.positions].tolist()
         there = np.searchsorted(found.positions, self.positions).clip(max=len(found.positions) - 1)
@@ -109,7 +111,7 @@ class Windows:
             position=example.position,
             document=self.corpus.names[found.document] if found.document >= 0 else "",
             value=example.value,
-            spans=self._spans(tokens, active, int(np.searchsorted(found.positions, example.position))),
+            spans=self._spans(tokens, active, int(np.searchsorted(found.positions, example.position)), lines=True),
             cut_before=found.cut_before,
             cut_after=found.cut_after,
         )
@@ -129,30 +131,33 @@ class Windows:
             places = (self.positions[first:end] - piece.start).tolist()
             yield dict(zip(places, self.values[first:end].tolist(), strict=True))
 
-    def _spans(self, tokens: Sequence[int], active: Mapping[int, float], peak: int) -> list[Span]:
+    def _spans(
+        self, tokens: Sequence[int], active: Mapping[int, float], peak: int, *, lines: bool = False
+    ) -> list[Span]:
         """Active signs, and the one at `peak`, each on their own; silent text between them in one piece."""
         texts, starts = self.texts.signs(tokens)
         # What text shows when it is silent it shows sign by sign as well.
-        silent = [*map(shown_silent, texts)]
+        silent = [shown_silent(text, lines) for text in texts] if lines else [*map(shown_silent, texts)]
         at_peak, begun, spans = _sign_at(starts, peak), 0, list[Span]()
         for sign in sorted({at_peak, *[_sign_at(starts, place) for place, value in active.items() if value]}):
             if between := "".join(silent[begun:sign]):
                 spans.append(Span(between))
             places = range(starts[sign], starts[sign + 1])
-            spans.append(self._active(texts[sign], tokens, active, places, sign == at_peak))
+            text = shown(texts[sign], lines) if lines else shown(texts[sign])
+            spans.append(self._active(text, tokens, active, places, sign == at_peak))
             begun = sign + 1
         if rest := "".join(silent[begun:]):
             spans.append(Span(rest))
         return spans
 
     def _active(self, text: str, tokens: Sequence[int], active: Mapping[int, float], places: range, peak: bool) -> Span:
-        largest, lines = 0.0, []
+        largest, lines = 0.0, [] if len(places) == 1 else [f"one sign of {len(places)} tokens"]
         for place in places:
             value = active.get(place, 0.0)
             largest = value if abs(value) > abs(largest) else largest
             lines.append(f"{number(value)}  {self.texts.named(tokens[place])}")
         level = max(1, min(LEVELS, math.ceil(LEVELS * abs(largest) / self.largest))) if largest else 0
-        return Span(shown(text), largest, level, peak, "\n".join(lines))
+        return Span(text, largest, level, peak, "\n".join(lines))
 
 
 def _sign_at(starts: Sequence[int], place: int) -> int:

@@ -32,6 +32,7 @@ PAGES: Registry[Page] = Registry(
         "random": "sparselex.server.pages.features:RANDOM",
         "download": "sparselex.server.pages.download:PAGE",
         "feature": "sparselex.server.pages.feature:PAGE",
+        "elsewhere": "sparselex.server.pages.elsewhere:PAGE",
         "place": "sparselex.server.pages.place:PAGE",
         "about": "sparselex.server.pages.about:PAGE",
     },

@@ -8,6 +8,7 @@ from sparselex.atlas.records import SweepRow
 from sparselex.base.formats import count, fixed, number, percent
 from sparselex.evaluate.records import DensityHistogram
 from sparselex.features.records import Histogram
+from sparselex.server.pages.activity import ActivityView
 
 WIDTH, HEIGHT = 360, 170
 LEFT, RIGHT, TOP, BOTTOM = 40, 8, 8, 22
@@ -89,23 +90,30 @@ class _Axis(NamedTuple):
         return [Tick(self.up(n * step), fixed(n * step, places)) for n in found]
 
 
-def activations(histogram: Histogram) -> Chart:
+def activations(histogram: Histogram | ActivityView) -> Chart:
     """Tokens by size of activation. Counts are on a log scale: one looks for the few strong activations."""
     edges, top = histogram.edges, math.log10(max(10, *histogram.counts)) * 1.04
+    # Equal bins begin at nothing, which has no place on a log axis.
+    places = edges if edges[0] == 0 else [math.log2(edge) for edge in edges]
 
     def height(n: float) -> float:
         # One token must be seen: the axis begins at half a token.
         return (math.log10(n) + 0.3) / (top + 0.3) if n else 0.0
 
     labels = [
-        f"{number(low, 3)} to {number(high, 3)}: {count(n)} tokens"
-        for low, high, n in zip(edges, edges[1:], histogram.counts, strict=False)
+        f"{number(low, 3)} to {number(high, 3)}: {count(n)} token{'' if n == 1 else 's'}"
+        for (low, high), n in zip(itertools.pairwise(edges), histogram.counts, strict=True)
     ]
-    bars = _bars(edges, [height(n) for n in histogram.counts], labels, edges[0], edges[-1])
+    bars = _bars(places, [height(n) for n in histogram.counts], labels, places[0], places[-1])
     powers = range(int(top) + 1)
+    if edges[0] == 0:
+        x_ticks = [Tick(_x(share, 0, 1), number(share * edges[-1], 3)) for share in (0, 0.5, 1)]
+    else:  # an edge is a power of two or lies between two
+        marked = range(0, len(edges), max(1, -(-len(edges) // 8)))
+        x_ticks = [Tick(_x(places[i], places[0], places[-1]), number(edges[i], 2)) for i in marked]
     return Chart(
         series=[Series("tokens", "", bars, _outline(bars))],
-        x_ticks=[Tick(_x(share, 0, 1), number(share * edges[-1], 3)) for share in (0, 0.5, 1)],
+        x_ticks=x_ticks,
         y_ticks=[Tick(round(_y(height(10**p)), 2), count(10**p)) for p in powers],
     )
 

@@ -13,6 +13,7 @@ from sparselex.base.workspace import Workspace
 from sparselex.server.app import STATIC
 from sparselex.server.navigation import Navigation
 from sparselex.server.opened import OpenWorkspace
+from sparselex.server.pages.asked import Asked
 from sparselex.server.pages.feature import FeaturePage, feature
 from sparselex.server.rendering import Rendering
 
@@ -70,8 +71,8 @@ def gallery(
     found = Gallery(
         title=title or f"{workspace.path.name}: features of {run}",
         run=opened.card(run),
-        chosen=[feature(opened, run, latent) for latent in chosen],
-        drawn=[feature(opened, run, latent) for latent in drawn],
+        chosen=[feature(opened, run, latent, Asked(show="all")) for latent in chosen],
+        drawn=[feature(opened, run, latent, Asked(show="all")) for latent in drawn],
         n_alive=len(alive),
         seed=seed,
     )

@@ -2,13 +2,14 @@
 each would cost more than all the rest of the page."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup, escape
 
-from sparselex.base.formats import number
+from sparselex.base.formats import count, number
 from sparselex.features.windows import ExampleView, Span
 from sparselex.server.charts import Bar
+from sparselex.server.pages.activity import ActivityView
 
 _CUT = '<span class="cut">…</span>'
 
@@ -29,6 +30,56 @@ def bars(found: Iterable[Bar]) -> Markup:
     return Markup("".join([_bar(bar) for bar in found if bar.height]))
 
 
+def leading_bars(found: Sequence[Bar], view: ActivityView, address: str) -> Markup:
+    """The bars of a feature's activations, each a link to the examples of its range at `address`, which ends where the
+    range is asked for; the lower part of each coloured in the share of its tokens that match."""
+    return Markup("".join([_leading(bar, view, place, address) for place, bar in enumerate(found) if bar.height]))
+
+
+def _leading(bar: Bar, view: ActivityView, place: int, address: str) -> str:
+    low, high, matching = view.edges[place], view.edges[place + 1], ""
+    if view.matching:
+        share = view.matching[place] / max(1, view.counts[place])
+        height = round(bar.height * share, 2)
+        lower = round(bar.y + bar.height - height, 2)
+        if height:
+            matching = f'<rect class="matching" x="{bar.x}" y="{lower}" width="{bar.width}" height="{height}"/>'
+    words = f"{bar.label}, {count(view.matching[place])} of them match" if view.matching else bar.label
+    return (
+        f'<a href="{escape(address)}low={low!r}&amp;high={high!r}#examples" tabindex="-1">'
+        f"<title>{escape(words)}</title>"
+        f'<rect x="{bar.x}" y="{bar.y}" width="{bar.width}" height="{bar.height}"/>{matching}</a>'
+    )
+
+
+def stack(views: Iterable[ExampleView], feature: str) -> Markup:
+    """Examples as lines, their places beneath each other."""
+    return Markup("".join(_line(view, feature) for view in views))
+
+
+def _line(view: ExampleView, feature: str) -> str:
+    peak = next((place for place, span in enumerate(view.spans) if span.peak), 0)
+    direction = _directed(view.spans)[0]
+    (_, before), (_, here), (_, after) = (
+        _directed(part) for part in (view.spans[:peak], view.spans[peak : peak + 1], view.spans[peak + 1 :])
+    )
+    address, words = escape(f"{feature}/at/{view.position}"), escape(f"{view.document} at {view.position}")
+    return (
+        f'<li data-value="{view.value}"><a class="lead" href="{address}" title="{words}">{number(view.value, 3)}</a>'
+        f'<div class="line tokens" dir="{direction}"><span class="before"><span>{before}</span></span>'
+        f'<span>{here}</span><span class="after">{after}</span></div></li>\n'
+    )
+
+
+def said(text: str) -> Markup:
+    """Words of an explanation in which each quoted token is kept apart: without that, two of a script that is written
+    from right to left would change places, with the comma between them."""
+    return Markup(_QUOTED.sub(lambda found: f"<bdi>{found[0]}</bdi>", str(escape(text))))
+
+
+_QUOTED = re.compile(r"&#34;(?:\\.|(?!&#34;|\\).)*?&#34;", re.DOTALL)
+
+
 def _bar(bar: Bar) -> str:
     place = f'x="{bar.x}" y="{bar.y}" width="{bar.width}" height="{bar.height}"'
     return f"<rect {place}><title>{escape(bar.label)}</title></rect>"
@@ -40,25 +91,47 @@ def _example(view: ExampleView, words: str = "", feature: str = "") -> str:
     if feature:
         address = f"{feature}/at/{view.position}"
         place = f'<a class="whole-text" href="{escape(address)}" title="All the text around it">{place}</a>'
+    direction, tokens = _directed(view.spans)
     return (
         f'<li data-value="{view.value}">\n'
-        f'<p class="tokens" dir="auto">{before}{"".join(map(_span, view.spans))}{after}</p>\n'
-        f'<p class="source"><b>{escape(words or number(view.value, 3))}</b> {escape(view.document)} '
+        f'<p class="tokens" dir="{direction}">{before}{tokens}{after}</p>\n'
+        f'<p class="source"><b>{escape(words or number(view.value, 3))}</b> <bdi>{escape(view.document)}</bdi> '
         f'<span class="position">{place}</span></p>\n'
         "</li>\n"
     )
+
+
+_RIGHT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
+_LETTER = re.compile(r"[^\W\d_]")
+_NUMBER_OF = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
+"""A byte or character that is shown by its number: `\\xd8`."""
+
+
+def _directed(spans: Sequence[Span]) -> tuple[str, str]:
+    """From which side the text is read, by most of its letters, and the text. Its first letter would say less: it may
+    be the x of a broken byte."""
+    marked = "".join(map(_span, spans))
+    if marked.isascii() or not _RIGHT.search(marked):
+        return "ltr", marked
+    text = _NUMBER_OF.sub("", "".join(span.text for span in spans))
+    # A number among letters that are read from the right is read from the left.
+    apart = "".join(
+        _span(span, _NUMBER_OF.sub(lambda one: f"<bdi>{one[0]}</bdi>", escape(span.text))) for span in spans
+    )
+    return ("rtl" if 2 * len(_RIGHT.findall(text)) > len(_LETTER.findall(text)) else "ltr"), apart
 
 
 _DIGITS = "01234567899"
 """Digit of each level of heat: steps of a tenth of the largest activation, the upper two as one; 0 is silence alone."""
 
 
-def _span(span: Span) -> str:
+def _span(span: Span, text: str = "") -> str:
+    text = text or escape(span.text)
     if not (span.level or span.peak):
-        return escape(span.text)
+        return text
     heat, place = f" h{span.level}" if span.level else "", ' peak" tabindex="0' if span.peak else '" tabindex="-1'
     digit = f' data-digit="{_DIGITS[span.level]}"' if span.level else ' data-digit="0"'
-    return f'<span class="t{heat}{place}"{digit} data-detail="{escape(span.detail)}">{escape(span.text)}</span>'
+    return f'<span class="t{heat}{place}"{digit} data-detail="{escape(span.detail)}">{text}</span>'
 
 
 def breakable(name: str) -> Markup:

@@ -15,6 +15,7 @@ from sparselex.base import formats
 from sparselex.server import charts, marking
 from sparselex.server.navigation import Navigation
 from sparselex.server.page import TEMPLATES, Download, Elsewhere, PageRecord
+from sparselex.server.pages.activity import PROXIES
 
 HEADERS = {
     "content-security-policy": (
@@ -38,6 +39,9 @@ FILTERS = {
     "pretty": formats.pretty,
     "bars": marking.bars,
     "breakable": marking.breakable,
+    "leading_bars": marking.leading_bars,
+    "stack": marking.stack,
+    "said": marking.said,
     "example": marking.example,
     "examples": marking.examples,
     "prose": marking.prose,
@@ -108,7 +112,7 @@ class Rendering:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.globals |= {"charts": charts, "navigation": navigation}
+        self._templates.globals |= {"charts": charts, "navigation": navigation, "proxies": PROXIES}
         self._templates.filters |= FILTERS
         self._templates.tests["record"] = lambda value: isinstance(value, BaseModel)
 

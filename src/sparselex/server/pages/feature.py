@@ -2,73 +2,27 @@
 
 from typing import Annotated
 
-import numpy as np
-from pydantic import BeforeValidator, StringConstraints
+from fastapi import Query
+from pydantic import BeforeValidator
 
-from sparselex.base.bounds import SEEDS, Seed
-from sparselex.base.config import Config
+from sparselex.base.bounds import SEEDS
 from sparselex.base.formats import count
 from sparselex.base.runs import RunCard
 from sparselex.base.sites import Sites
-from sparselex.features.index import FeatureIndex
-from sparselex.features.records import Example, FeatureRecord, Histogram, SplitStatistics, TokenEffect
-from sparselex.features.tokens import TokenTexts
-from sparselex.features.windows import ExampleView, Windows
-from sparselex.server.explained import title_of
+from sparselex.explain.records import Score
+from sparselex.features.records import SplitStatistics
+from sparselex.features.windows import Windows
 from sparselex.server.opened import OpenIndex, OpenWorkspace
 from sparselex.server.page import TEMPLATES, NoSuchPage, Page, PageRecord
+from sparselex.server.pages.activity import ActivityView, activity
+from sparselex.server.pages.asked import Asked
+from sparselex.server.pages.chosen import ExampleSet, RangeView, example_sets, ranges
 from sparselex.server.pages.effects import EffectsView, effects_view
-from sparselex.server.pages.features import flags_of
+from sparselex.server.pages.flags import FlagView, flags
 from sparselex.server.pages.parts import ExplanationView, explanations
+from sparselex.server.pages.relations import RelationsView, TallyView, TokenView, relations, tally, tokens_of
+from sparselex.server.pages.within import Within, within
 from sparselex.text.splits import Split
-
-N_SHOWN = 12
-"""Examples of a kind that the reader chooses."""
-
-_SHORT = StringConstraints(max_length=100)
-
-
-class IntervalView(Config):
-    """Examples from one range of activation."""
-
-    low: float
-    """Lower end, excluded."""
-
-    high: float
-    """Upper end, included."""
-
-    n: int
-    """Training tokens in the range."""
-
-    examples: list[ExampleView]
-    """Drawn at random from them, at most one a row."""
-
-
-class TokenView(Config):
-    """A token and a number."""
-
-    token: int
-    """Token id."""
-
-    text: str
-    """Printable text."""
-
-    value: float
-    """What a unit of activation adds to the logit by the direct path, relative to the median token, before the final
-    norm's scale."""
-
-
-class NeighbourView(Config):
-    """Another latent with a similar direction."""
-
-    latent: int
-    """Its number."""
-
-    cosine: float
-    """Cosine of the two decoder rows."""
-
-    title: str
-    """Its explanation in short; empty if there is none."""
 
 
 class FeaturePage(PageRecord):
@@ -86,14 +40,17 @@ class FeaturePage(PageRecord):
     latent: int
     """Number of the latent."""
 
-    previous: int
-    """The latent before, around the end."""
+    asked: Asked
+    """What the reader asked to see."""
 
-    next: int
-    """The latent after, around the end."""
+    next_seed: int
+    """What another sample is drawn by, around the end."""
 
-    flags: list[str]
-    """dead, dense, single-token (it is most active on one token, again and again)."""
+    within: Within
+    """The features before and after this one, in the list that the reader came from."""
+
+    flags: list[FlagView]
+    """What is unusual about it."""
 
     dead: bool
     """Never active on the counted tokens."""
@@ -107,38 +64,23 @@ class FeaturePage(PageRecord):
     n_tokens: int
     """Tokens counted."""
 
+    headline: Score | None
+    """The score of the first explanation by which lists are ordered; None where it is unscored."""
+
     explanations: list[ExplanationView]
     """What is said of it, by explainer; empty if not explained yet."""
 
     statistics: dict[Split, SplitStatistics]
     """By split."""
 
-    histogram: Histogram | None
+    activity: ActivityView | None
     """Sizes of the activations over all splits; None for a dead latent."""
 
-    top: list[ExampleView]
-    """Largest training activations."""
+    ranges: list[RangeView]
+    """Ranges of activation that examples can be had of."""
 
-    seed: int
-    """What the random examples were drawn by."""
-
-    next_seed: int
-    """What another sample is drawn by, around the end."""
-
-    random: list[ExampleView]
-    """Training examples drawn at random from all places at which it is active, at most one a row."""
-
-    token: str
-    """Text that a token must contain, as the reader asked; empty if nothing was asked."""
-
-    containing: list[ExampleView]
-    """The largest training activations on such tokens, at most one a row."""
-
-    n_containing: int
-    """How often it is active on such tokens in the training split."""
-
-    intervals: list[IntervalView]
-    """Random training examples by range."""
+    examples: list[ExampleSet]
+    """The examples that were asked for."""
 
     logits_top: list[TokenView]
     """Tokens promoted most."""
@@ -149,11 +91,17 @@ class FeaturePage(PageRecord):
     logits_note: str
     """What the logit effects are, or why there are none."""
 
+    tally: TallyView
+    """On what tokens it is active, and what follows them."""
+
     effects: EffectsView | None
     """What the model does without it; None where that was not measured."""
 
-    neighbours: list[NeighbourView]
-    """Nearest decoder directions."""
+    relations: RelationsView
+    """Latents and neurons that are near to it, in four senses."""
+
+    others: list[str]
+    """Other runs of the workspace that have an index, in which the same feature can be looked for."""
 
     provenance: dict[str, str]
     """Ids of everything it was made from."""
@@ -182,44 +130,45 @@ def checked_latent(found: OpenIndex, run: str, latent: int) -> None:
         raise NoSuchPage(f"There is no latent {latent} in run {run!r}.", expected, "choose one of these.")
 
 
+_AS_IT_IS = Asked()
+
+
 def feature(
-    opened: OpenWorkspace, run: str, latent: Latent, seed: Seed = 0, token: Annotated[str, _SHORT] = ""
+    opened: OpenWorkspace, run: str, latent: Latent, asked: Annotated[Asked, Query()] = _AS_IT_IS
 ) -> FeaturePage:
     """Everything about one feature. Raises `NoSuchPage` for a number that is no latent of the run."""
     found = opened.index(run)
     index = found.index
     checked_latent(found, run, latent)
-    containing, n_containing = _containing(found, latent, token)
     record, windows = index.record(latent), Windows(index, latent, found.texts)
+    said = explanations(opened.explained, index, windows, latent)
     return FeaturePage(
         title=f"{run} / {latent}",
         typed=opened.workspace.typed,
         run=opened.card(run),
         sites=index.sites,
         latent=latent,
-        previous=(latent - 1) % index.d_sae,
-        next=(latent + 1) % index.d_sae,
-        flags=flags_of(found, latent),
+        asked=asked,
+        next_seed=(asked.seed + 1) % SEEDS,
+        within=within(opened, run, latent, asked.from_),
+        flags=flags(record, index.n_tokens_total, single_token=bool(found.single_token[latent])),
         dead=record.dead,
         density=record.density,
         max=float(index.table["max"][latent]),
         n_tokens=index.n_tokens_total,
-        explanations=explanations(opened.explained, index, windows, latent),
+        headline=_headline(opened, found, latent, said),
+        explanations=said,
         statistics=record.statistics,
-        histogram=record.histogram,
-        top=windows.views(record.top),
-        seed=seed,
-        next_seed=(seed + 1) % SEEDS,
-        random=windows.views(index.examples(latent, "train", N_SHOWN, seed)),
-        token=token,
-        containing=windows.views(containing),
-        n_containing=n_containing,
-        intervals=_intervals(record, windows),
-        logits_top=_tokens(found.texts, record.logits_top),
-        logits_bottom=_tokens(found.texts, record.logits_bottom),
+        activity=activity(index, record, windows, asked),
+        ranges=ranges(record),
+        examples=example_sets(found, record, windows, asked),
+        logits_top=tokens_of(found.texts, record.logits_top),
+        logits_bottom=tokens_of(found.texts, record.logits_bottom),
         logits_note=index.manifest.notes["logits"],
+        tally=tally(found.texts, record),
         effects=effects_view(opened.effects(run), latent, windows, found.texts),
-        neighbours=_neighbours(opened, index, record),
+        relations=relations(opened, index, record),
+        others=[other for other in opened.workspace.runs() if other != run and opened.has(other, "index")],
         provenance=_provenance(found),
     )
 
@@ -227,38 +176,14 @@ def feature(
 PAGE = Page(path="/runs/{run}/features/{latent}", build=feature, template=TEMPLATES / "feature.html")
 
 
-def _containing(found: OpenIndex, latent: int, words: str) -> tuple[list[Example], int]:
-    """The largest training activations of a latent on tokens whose text contains these words, upper and lower case
-    alike, at most one a row; and on how many it is active."""
-    if not words:
-        return [], 0
-    positions, values = found.index.split_column(latent, "train")
-    tokens = np.asarray(found.index.corpus.tokens).reshape(-1)[positions]
-    there = np.isin(tokens, found.tokens_with(words))
-    positions, values = positions[there], values[there]
-    order = np.argsort(-np.abs(values), kind="stable")
-    rows = positions[order] // found.index.corpus.n_ctx
-    first = np.sort(np.unique(rows, return_index=True)[1])[:N_SHOWN]
-    chosen = order[first]
-    examples = [
-        Example(position=int(p), value=float(v)) for p, v in zip(positions[chosen], values[chosen], strict=True)
+def _headline(opened: OpenWorkspace, found: OpenIndex, latent: int, said: list[ExplanationView]) -> Score | None:
+    """What stands beside the label: the score by which lists order the first explanation."""
+    foremost = [
+        headline for entry in opened.explained.entries(found.index).get(latent, ())[:1] for headline in entry.headlines
     ]
-    return examples, len(positions)
-
-
-def _intervals(record: FeatureRecord, windows: Windows) -> list[IntervalView]:
-    return [IntervalView(low=i.low, high=i.high, n=i.n, examples=windows.views(i.examples)) for i in record.intervals]
-
-
-def _neighbours(opened: OpenWorkspace, index: FeatureIndex, record: FeatureRecord) -> list[NeighbourView]:
-    entries = opened.explained.entries(index)
-    return [
-        NeighbourView(latent=n.latent, cosine=n.cosine, title=title_of(entries, n.latent)) for n in record.neighbours
-    ]
-
-
-def _tokens(texts: TokenTexts, effects: list[TokenEffect]) -> list[TokenView]:
-    return [TokenView(token=e.token, text=texts.label(e.token), value=e.value) for e in effects]
+    of_first = [score for one in said[:1] for scorer in one.scorers for score in scorer.scores]
+    wanted = [(headline.scorer, headline.metric) for headline in foremost[:1]]
+    return next((score for score in of_first if (score.scorer, score.metric) in wanted), None)
 
 
 def _provenance(found: OpenIndex) -> dict[str, str]:

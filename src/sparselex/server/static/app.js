@@ -2,7 +2,7 @@
 // What the pages do beyond links and forms; without it they lose nothing that is written on them.
 import { showHelp } from "./help.js";
 import { followKeys } from "./keys.js";
-import { markExamples, openRanges, openTexts, showDigits, walkTokens } from "./examples.js";
+import { markExamples, openTexts, showDigits, walkTokens } from "./examples.js";
 
 const root = document.documentElement;
 
@@ -19,4 +19,3 @@ markExamples();
 walkTokens();
 showDigits();
 openTexts();
-openRanges();

@@ -1,16 +1,18 @@
 // @ts-check
 // Examples: the histogram shows where the pointed one lies; arrow keys go from one active token to the next;
 // the details of a token open towards the middle of the window. Activations can be shown as digits; a position opens
-// all the text around it in place; a bar of the histogram opens the examples of its range.
+// all the text around it in place.
 
 export function markExamples() {
   const histogram = document.getElementById("histogram");
   const marker = document.getElementById("marker");
   if (!histogram || !marker) return;
-  const { left, right, largest } = histogram.dataset;
+  const { left, right, low, high, axis } = histogram.dataset;
+  const place = (/** @type {number} */ size) => (axis === "log" ? Math.log(Math.max(size, Number(low))) : size);
   for (const example of document.querySelectorAll(".examples li[data-value]")) {
     const show = () => {
-      const share = Math.abs(Number(example.getAttribute("data-value"))) / Number(largest);
+      const [from, to] = [place(Number(low)), place(Number(high))];
+      const share = (place(Math.abs(Number(example.getAttribute("data-value")))) - from) / (to - from);
       const x = String(Number(left) + share * (Number(right) - Number(left)));
       marker.setAttribute("x1", x);
       marker.setAttribute("x2", x);
@@ -43,21 +45,24 @@ export function walkTokens() {
 
 const DIGITS = "digits";
 
+/** @param {boolean} on */
+const setDigits = (on) => {
+  document.body.classList.toggle(DIGITS, on);
+  document.getElementById("digits")?.setAttribute("aria-pressed", String(on));
+};
+
 export function showDigits() {
-  const button = document.getElementById("digits");
-  if (!button) return;
   const asked = new URLSearchParams(location.search).get("digits");
-  const show = (/** @type {boolean} */ on) => {
-    document.body.classList.toggle(DIGITS, on);
-    button.setAttribute("aria-pressed", String(on));
-  };
-  show(asked === null ? localStorage.getItem(DIGITS) === "1" : asked === "1");
-  button.addEventListener("click", () => {
-    const on = !document.body.classList.contains(DIGITS);
-    localStorage.setItem(DIGITS, on ? "1" : "0");
-    show(on);
-  });
+  setDigits(asked === null ? localStorage.getItem(DIGITS) === "1" : asked === "1");
 }
+
+// Heard on the whole page: the button comes anew with every part that is brought.
+document.addEventListener("click", (event) => {
+  if (!(event.target instanceof Element) || !event.target.closest("#digits")) return;
+  const on = !document.body.classList.contains(DIGITS);
+  localStorage.setItem(DIGITS, on ? "1" : "0");
+  setDigits(on);
+});
 
 export function openTexts() {
   document.addEventListener("click", async (event) => {
@@ -78,23 +83,4 @@ export function openTexts() {
       location.assign(link.href);
     }
   });
-}
-
-export function openRanges() {
-  const ranges = [...document.querySelectorAll("details.interval")];
-  const bars = document.querySelectorAll("#histogram .series rect");
-  const histogram = document.getElementById("histogram");
-  if (!histogram || !ranges.length) return;
-  const { left, right, largest } = histogram.dataset;
-  for (const bar of bars) {
-    const middle = Number(bar.getAttribute("x")) + Number(bar.getAttribute("width")) / 2;
-    const size = ((middle - Number(left)) / (Number(right) - Number(left))) * Number(largest);
-    const range = ranges.find((one) => size > Number(one.getAttribute("data-low")) && size <= Number(one.getAttribute("data-high")));
-    if (!(range instanceof HTMLDetailsElement)) continue;
-    bar.classList.add("leads");
-    bar.addEventListener("click", () => {
-      range.open = true;
-      range.scrollIntoView({ block: "nearest" });
-    });
-  }
 }

@@ -7,6 +7,7 @@ import { isWriting } from "./writing.js";
 const LINKS = { j: "next", k: "previous", r: "random" };
 
 export function followKeys() {
+  followList();
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || isWriting(event)) return;
     if (event.key === "/") search(event);
@@ -14,6 +15,15 @@ export function followKeys() {
     const link = document.getElementById(LINKS[event.key] ?? "");
     if (link instanceof HTMLAnchorElement) link.click();
   });
+}
+
+// A feature that is opened from a list knows the list: previous and next then walk it.
+function followList() {
+  if (!location.pathname.endsWith("/features")) return;
+  const asked = encodeURIComponent(location.search.slice(1) || "order=desc");
+  for (const link of document.querySelectorAll("main table a")) {
+    if (link instanceof HTMLAnchorElement && /\/features\/\d+$/.test(link.href)) link.href += `?from=${asked}`;
+  }
 }
 
 /** @param {KeyboardEvent} event */

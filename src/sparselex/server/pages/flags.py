@@ -1,0 +1,45 @@
+"""What is unusual about a feature, in a word each, with the bar behind the word."""
+
+from sparselex.base.config import Config
+from sparselex.base.formats import count, fixed
+from sparselex.features.records import FeatureRecord
+
+DENSE_ABOVE = 0.1
+"""Density above which a latent is called dense."""
+
+ULTRALOW_BELOW = 1e-5
+"""Density below which a latent that lives is called ultralow."""
+
+DUPLICATE_FROM = 0.9
+"""Cosine of decoder directions from which two latents are called duplicates."""
+
+
+class FlagView(Config):
+    """A word that says what is unusual."""
+
+    name: str
+    """dead, ultralow, dense, single-token, duplicate of another."""
+
+    why: str
+    """When a feature is called so."""
+
+    latent: int | None
+    """The other latent that is meant; None where none is."""
+
+
+def flags(record: FeatureRecord, n_tokens: int, *, single_token: bool) -> list[FlagView]:
+    """The flags of one feature."""
+    found = list[FlagView]()
+    if record.dead:
+        found.append(FlagView(name="dead", why=f"never active on {count(n_tokens)} tokens", latent=None))
+    elif record.density < ULTRALOW_BELOW:
+        found.append(FlagView(name="ultralow", why="active on fewer than one token in 100,000", latent=None))
+    elif record.density > DENSE_ABOVE:
+        found.append(FlagView(name="dense", why="active on more than one token in ten", latent=None))
+    if single_token:
+        found.append(FlagView(name="single-token", why="most active on one token, again and again", latent=None))
+    for near in record.neighbours[:1]:
+        if near.cosine >= DUPLICATE_FROM:
+            why = f"cosine of the two directions {fixed(near.cosine)}; called so from {DUPLICATE_FROM:g}"
+            found.append(FlagView(name=f"duplicate of {near.latent}", why=why, latent=near.latent))
+    return found

@@ -1,0 +1,141 @@
+"""What a feature is near to, in four senses, and the tokens that it goes with."""
+
+from collections.abc import Sequence
+
+from sparselex.base.config import Config
+from sparselex.features.index import FeatureIndex
+from sparselex.features.records import FeatureRecord, Neighbour, NeuronCorrelation, TokenEffect
+from sparselex.features.tokens import TokenTexts
+from sparselex.server.explained import title_of
+from sparselex.server.opened import OpenWorkspace
+
+
+class TokenView(Config):
+    """A token and a number."""
+
+    token: int
+    """Token id."""
+
+    text: str
+    """Printable text."""
+
+    value: float
+    """What a unit of activation adds to the logit by the direct path, less what it adds to the median token's, before
+    the final norm's scale."""
+
+
+class TokenShareView(Config):
+    """A token that goes with a feature more, or less, than it stands in the text."""
+
+    token: int
+    """Token id."""
+
+    text: str
+    """Printable text."""
+
+    n: int
+    """How often."""
+
+    share: float
+    """Of all that go with the feature."""
+
+    base: float
+    """Share of the token among all counted tokens."""
+
+    lift: float
+    """`share / base`; 0 where the base is not known."""
+
+
+class TallyView(Config):
+    """On what tokens a feature is active, and what follows them in the text."""
+
+    on: list[TokenShareView]
+    """Tokens on which it is active, most often first; empty where they were not counted."""
+
+    following: list[TokenShareView]
+    """Tokens that follow active ones in training text; empty where they were not counted."""
+
+
+class NearView(Config):
+    """Another latent that is near in one sense."""
+
+    latent: int
+    """Its number."""
+
+    title: str
+    """Its explanation in short; empty if there is none."""
+
+    value: float
+    """How near: a cosine of directions; of a co-active latent, how many times more often than by chance both are
+    active."""
+
+    n_both: int
+    """Of a co-active latent, tokens on which both are active; else 0."""
+
+    share: float
+    """Of a co-active latent, these among this feature's active tokens; else 0."""
+
+
+class RelationsView(Config):
+    """What a feature is near to. A list is empty where it was not measured."""
+
+    decoder: list[NearView]
+    """Latents that write a similar direction."""
+
+    encoder: list[NearView]
+    """Latents that read a similar direction."""
+
+    coactive: list[NearView]
+    """Latents that are active on the same tokens more than by chance."""
+
+    neurons: list[NeuronCorrelation]
+    """Coordinates of what the dictionary reads, by the correlation with it."""
+
+
+def relations(opened: OpenWorkspace, index: FeatureIndex, record: FeatureRecord) -> RelationsView:
+    """The neighbours of a feature with their words."""
+    entries = opened.explained.entries(index)
+
+    def near(found: Sequence[Neighbour]) -> list[NearView]:
+        return [
+            NearView(latent=n.latent, title=title_of(entries, n.latent), value=n.cosine, n_both=0, share=0.0)
+            for n in found
+        ]
+
+    return RelationsView(
+        decoder=near(record.neighbours),
+        encoder=near(record.encoder_neighbours),
+        coactive=[
+            NearView(latent=n.latent, title=title_of(entries, n.latent), value=n.lift, n_both=n.n_both, share=n.share)
+            for n in record.coactive
+        ],
+        neurons=record.neurons,
+    )
+
+
+def tokens_of(texts: TokenTexts, effects: Sequence[TokenEffect]) -> list[TokenView]:
+    """Tokens with what they gain."""
+    return [TokenView(token=e.token, text=texts.label(e.token), value=e.value) for e in effects]
+
+
+def tally(texts: TokenTexts, record: FeatureRecord) -> TallyView:
+    """The tokens that a feature goes with."""
+    return TallyView(
+        on=[
+            TokenShareView(
+                token=one.token,
+                text=texts.label(one.token),
+                n=one.n,
+                share=one.share,
+                base=one.base,
+                lift=one.share / one.base if one.base else 0.0,
+            )
+            for one in record.tokens
+        ],
+        following=[
+            TokenShareView(
+                token=one.token, text=texts.label(one.token), n=one.n, share=one.share, base=one.base, lift=one.lift
+            )
+            for one in record.following
+        ],
+    )
