@@ -33,6 +33,11 @@ PAGES: Registry[Page] = Registry(
         "download": "sparselex.server.pages.download:PAGE",
         "feature": "sparselex.server.pages.feature:PAGE",
         "place": "sparselex.server.pages.place:PAGE",
+        "map": "sparselex.server.pages.map:PAGE",
+        "points": "sparselex.server.pages.points:POINTS",
+        "point": "sparselex.server.pages.points:POINT",
+        "comparisons": "sparselex.server.pages.comparisons:PAGE",
+        "comparison": "sparselex.server.pages.compare:PAGE",
         "about": "sparselex.server.pages.about:PAGE",
     },
 )
