@@ -200,7 +200,7 @@ def test_the_map_in_a_browser_by_keyboard_and_pointer(browser, served, scheme):
     assert colours >= 6, "places in the colours of the legend"
     tab.focus("#map")
     tab.keyboard.press("ArrowRight")
-    tab.wait_for_function("document.getElementById('pointed').textContent.includes('active on')")
+    tab.locator("#pointed", has_text="active on").wait_for()
     latent = tab.inner_text("#pointed").split()[0]
     tab.keyboard.press("Enter")
     tab.wait_for_url(f"**focus={latent}*")
@@ -210,7 +210,7 @@ def test_the_map_in_a_browser_by_keyboard_and_pointer(browser, served, scheme):
     for _ in range(4):
         tab.keyboard.press("+")
     tab.wait_for_url("**x0=*")
-    tab.wait_for_function("(text) => document.getElementById('selected-head').innerText !== text", arg=everything)
+    tab.locator("#selected-head").filter(has_not_text=everything).wait_for()
     here, head = tab.url, tab.inner_text("#selected-head")
     tab.goto(here)
     assert tab.inner_text("#selected-head") == head, "a copied address shows the same"
@@ -224,11 +224,11 @@ def test_the_map_in_a_browser_by_keyboard_and_pointer(browser, served, scheme):
         for x, y in turns:
             tab.mouse.move(area["x"] + area["width"] * x, area["y"] + area["height"] * y, steps=4)
         tab.mouse.up()
-        tab.wait_for_function("document.getElementById('selected-head').innerText.startsWith('Selected')")
+        tab.locator("#selected-head", has_text="Selected").wait_for()
         assert "sel=" in tab.url
         tab.focus("#map")
         tab.keyboard.press("Escape")
-        tab.wait_for_function("document.getElementById('selected-head').innerText.startsWith('In view')")
+        tab.locator("#selected-head", has_text="In view").wait_for()
     tab.goto(served + "/runs/main/map?focus=2")
     assert tab.locator("main script").count() == 0 and "<script>" in tab.inner_text("#focus")
     assert complaints == [] and hosts == {served.removeprefix("http://")}

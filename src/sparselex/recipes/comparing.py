@@ -4,7 +4,7 @@ from sparselex.atlas.compare.records import KIND, Compared, folder_name
 from sparselex.atlas.config import CompareConfig
 from sparselex.base.errors import UserError
 from sparselex.base.registry import found
-from sparselex.base.staging import finished
+from sparselex.base.staging import finished, stage
 from sparselex.base.workspace import Workspace
 from sparselex.recipes.folder import RunFolder
 
@@ -25,5 +25,6 @@ def compare_with(workspace: Workspace, run: str, other: str, config: CompareConf
         inputs |= {f"{kind} {name}": folder.manifest(kind).id for kind in ("dictionary", "index")}
     to = workspace.run(run) / folder_name(other)
     if finished(to, KIND, config, inputs):
-        return Compared(to)
+        with stage(to, KIND, config, inputs):  # takes away what a kill has left beside it
+            return Compared(to)
     return found(_WORK)(workspace, run, other, config, to, inputs)

@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 
 from sparselex.atlas.compare.columns import blocks, n_active, pair_correlations, shifted
 from sparselex.atlas.compare.figures import Measured, Split
-from sparselex.atlas.compare.pairs import Keeper, Matches, partners
+from sparselex.atlas.compare.pairs import Best, Keeper, Matches, partners
 from sparselex.atlas.compare.parts import Covering, PartKeeper, Parts, covering
 from sparselex.atlas.compare.records import Side
 from sparselex.atlas.config import CompareConfig
@@ -68,9 +68,13 @@ def by_activations(a: Common, b: Common, config: CompareConfig, *, signed: bool)
         found, chance = (_walk(one, right, config, bar, signed=signed) for one in (left, away))
     partner, chance_partner = partners(found.matches), partners(chance.matches)
     size = np.abs if signed else np.asarray
-    sides = {"a": (found.matches.left, chance.matches.left), "b": (found.matches.right, chance.matches.right)}
-    kept, d_sae = {"a": a.kept, "b": b.kept}, {"a": a.columns.shape[0], "b": b.columns.shape[0]}
-    other = {"a": "b", "b": "a"}
+    sides: dict[Side, tuple[Best, Best]] = {
+        "a": (found.matches.left, chance.matches.left),
+        "b": (found.matches.right, chance.matches.right),
+    }
+    kept: dict[Side, NDArray[np.int64]] = {"a": a.kept, "b": b.kept}
+    d_sae: dict[Side, int] = {"a": a.columns.shape[0], "b": b.columns.shape[0]}
+    other: dict[Side, Side] = {"a": "b", "b": "a"}
     matched = size(pair_correlations(left, right, partner))
     measured = Measured(
         best={s: _spread(kept[other[s]][best.latent[:, 0]], kept[s], d_sae[s], -1) for s, (best, _) in sides.items()},
@@ -117,7 +121,7 @@ def _named(parts: Parts, whole: NDArray[np.int64], part: NDArray[np.int64]) -> P
 
 
 def _all(found: Covering, kept: NDArray[np.int64], d_sae: int) -> Covering:
-    spread = [np.zeros(d_sae, dtype=column.dtype) for column in found]
-    for column, values in zip(spread, found, strict=True):
-        column[kept] = values
-    return Covering(*spread)
+    spread = {name: np.zeros(d_sae, dtype=column.dtype) for name, column in found._asdict().items()}
+    for name, column in spread.items():
+        column[kept] = getattr(found, name)
+    return Covering(**spread)

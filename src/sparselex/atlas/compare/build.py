@@ -28,7 +28,7 @@ class Compares(NamedTuple):
     run: str
     """Its run."""
 
-    index: FeatureIndex
+    features: FeatureIndex
     """Its activations."""
 
     rows: NDArray[np.float32] | None
@@ -99,10 +99,10 @@ def by_cosine(
 
 def _common(a: Compares, b: Compares, config: CompareConfig) -> tuple[Common, Common] | str:
     """The activations of both on the tokens that both counted, or why these are not compared."""
-    if a.index.corpus.id != b.index.corpus.id:
+    if a.features.corpus.id != b.features.corpus.id:
         return NO_TEXT
-    ranks = common_ranks(a.index, b.index, config.n_tokens)
-    found = [Common.of(columns(one.index, ranks), config.least_active) for one in (a, b)]
+    ranks = common_ranks(a.features, b.features, config.n_tokens)
+    found = [Common.of(columns(one.features, ranks), config.least_active) for one in (a, b)]
     return (found[0], found[1]) if all(len(one.kept) for one in found) else TOO_RARE
 
 
@@ -125,9 +125,9 @@ def _summary(
     sides = [
         SideSummary(
             run=one.run,
-            index=one.index.id,
-            n_latents=one.index.d_sae,
-            n_rare=one.index.d_sae - len(common[place].kept) if common else 0,
+            index=one.features.id,
+            n_latents=one.features.d_sae,
+            n_rare=one.features.d_sae - len(common[place].kept) if common else 0,
             n_split=int(found.split[side].split.sum()) if found else None,
         )
         for place, (side, one) in enumerate(zip(_SIDES, both, strict=True))
@@ -155,8 +155,8 @@ def _tables(
     """By name, the tables of both sides' latents and of their parts."""
     tables: dict[str, pa.Table] = {}
     for place, (side, one) in enumerate(zip(_SIDES, both, strict=True)):
-        d_sae = one.index.d_sae
-        active = n_active(common[place].columns) if common else one.index.table["n_active"]
+        d_sae = one.features.d_sae
+        active = n_active(common[place].columns) if common else one.features.table["n_active"]
         own = {"latent": np.arange(d_sae, dtype=np.int32), "n_active": active.astype(np.int64)}
         if found:
             covered = found.covering[side]
