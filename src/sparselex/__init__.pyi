@@ -5,7 +5,9 @@ from sparselex.activations.shuffle import ShuffledSource as ShuffledSource
 from sparselex.activations.store import ActivationStore as ActivationStore
 from sparselex.activations.synthetic import MixtureConfig as MixtureConfig
 from sparselex.activations.synthetic import SparseMixture as SparseMixture
+from sparselex.atlas.config import CompareConfig as CompareConfig
 from sparselex.atlas.config import DiffConfig as DiffConfig
+from sparselex.atlas.config import MapConfig as MapConfig
 from sparselex.base.errors import UserError as UserError
 from sparselex.base.figures import Figure as Figure
 from sparselex.base.sites import Hook as Hook
@@ -32,6 +34,7 @@ from sparselex.features.index import FeatureIndex as FeatureIndex
 from sparselex.lm.config import ModelConfig as ModelConfig
 from sparselex.lm.load import load_model as load_model
 from sparselex.lm.subject import SubjectModel as SubjectModel
+from sparselex.recipes.comparing import compare_with as compare_with
 from sparselex.recipes.config import RunConfig as RunConfig
 from sparselex.recipes.config import new_run as new_run
 from sparselex.recipes.config import twin_of as twin_of

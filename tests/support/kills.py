@@ -61,6 +61,11 @@ VERBS = {
     "harvest two": Verb(["harvest", "{w}", *TEXT, "--shard-rows", "32", "--second-model", "embedded-b"]),
     "train two": Verb(["train", "{w}", "--kind", "relu", "--l1", "2", *SMALL], after="harvest two"),
     "diff": Verb(["diff", "{w}", "--n-rows", "8", "--least-active", "1"], after="train two"),
+    "map": Verb(["map", "{w}", "--layout", "pca"], after="index"),
+    "export indexed": Verb(["export", "{w}", "{w}/exported"], after="index"),
+    "import beside": Verb(["import", "{w}", "{w}/exported", "--run", "other", *TEXT], after="export indexed"),
+    "index beside": Verb(["index", "{w}", "--run", "other"], after="import beside"),
+    "compare": Verb(["compare", "{w}", "--with", "other", "--least-active", "5"], after="index beside"),
     "import": Verb(["import", "{w}", "{w}/exported", "--run", "other", *TEXT], after="export"),
 }
 

@@ -24,7 +24,8 @@ BEFORE = {"demo": Other("sparselex.cli.demo:demo", "sparselex.recipes.demo:Demo"
 _PLAIN = ("use", "ablate", "steer", "report", "serve", "gallery", "check")
 
 AFTER = {name: Other(f"sparselex.cli.{name}:{name}") for name in _PLAIN} | {
-    "hooks": Other("sparselex.cli.hooks:hooks", "sparselex.cli.hooks:HooksConfig")
+    "compare": Other("sparselex.cli.compare:compare", "sparselex.cli.compare:CompareOptions"),
+    "hooks": Other("sparselex.cli.hooks:hooks", "sparselex.cli.hooks:HooksConfig"),
 }
 """What stands before and after the stages."""
 

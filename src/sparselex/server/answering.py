@@ -34,6 +34,11 @@ PAGES: Registry[Page] = Registry(
         "feature": "sparselex.server.pages.feature:PAGE",
         "elsewhere": "sparselex.server.pages.elsewhere:PAGE",
         "place": "sparselex.server.pages.place:PAGE",
+        "map": "sparselex.server.pages.map:PAGE",
+        "points": "sparselex.server.pages.points:POINTS",
+        "point": "sparselex.server.pages.points:POINT",
+        "comparisons": "sparselex.server.pages.comparisons:PAGE",
+        "comparison": "sparselex.server.pages.compare:PAGE",
         "about": "sparselex.server.pages.about:PAGE",
     },
 )

@@ -1,7 +1,9 @@
 """Opened artifacts of a workspace, shared by all pages and opened again when a stage has replaced them."""
 
+from collections.abc import Callable
 from functools import cached_property
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ from sparselex.server.stamps import Stamp, stamp
 from sparselex.text.corpus import TokenCorpus
 
 T = TypeVar("T", bound=Config)
+A = TypeVar("A")
 
 
 class OpenIndex:
@@ -62,6 +65,7 @@ class OpenWorkspace:
         self._cards: dict[str, tuple[Stamp, RunCard]] = {}
         self._effects: dict[str, tuple[Stamp, EffectsIndex]] = {}
         self._indexes: dict[str, tuple[tuple[Stamp, ...], OpenIndex]] = {}
+        self._artifacts: dict[tuple[str, str, Callable[[Path], Any]], tuple[Stamp, Any]] = {}
 
     def card(self, run: str) -> RunCard:
         """What a run says of itself. Raises `NoSuchPage` if the workspace has no run of that name."""
@@ -115,6 +119,17 @@ class OpenWorkspace:
             self._effects[run] = (now, EffectsIndex(path))
         found = self._effects[run][1]
         return found if found.manifest.inputs.get("index") == self.index(run).index.id else None
+
+    def artifact(self, run: str, name: str, read: Callable[[Path], A]) -> A | None:
+        """What `read` makes of a run's artifact of that name, kept until that is replaced; None where there is none.
+        Raises what `read` raises."""
+        if not self.has(run, name):
+            return None
+        path, key = self.workspace.run(run) / name, (run, name, read)
+        now = stamp(path / MANIFEST)
+        if key not in self._artifacts or self._artifacts[key][0] != now:
+            self._artifacts[key] = (now, read(path))
+        return self._artifacts[key][1]
 
     def has(self, run: str, kind: str) -> bool:
         """Whether a run has a finished artifact of that kind."""

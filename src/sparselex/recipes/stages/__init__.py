@@ -21,6 +21,7 @@ STAGES: "Registry[type[Stage]]" = Registry(
         "evaluate": "sparselex.recipes.stages.evaluate:Evaluate",
         "effects": "sparselex.recipes.stages.effects:Effects",
         "diff": "sparselex.recipes.stages.diff:Diff",
+        "map": "sparselex.recipes.stages.map:Map",
         "export": "sparselex.recipes.stages.export:Export",
     },
 )

@@ -1,0 +1,101 @@
+"""Figures of a comparison, each beside its null."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparselex.atlas.compare.records import SAME, Measure, MeasureSummary, Side
+from sparselex.base.estimates import mean_figure
+from sparselex.base.figures import Figure
+
+_SIDES: tuple[Side, Side] = ("a", "b")
+
+
+class Measured(NamedTuple):
+    """What one measure says of all latents, by side."""
+
+    best: dict[Side, NDArray[np.int64]]
+    """`[d_sae]`, the latent of the other side that is most alike; -1 where that is not known."""
+
+    value: dict[Side, NDArray[np.float64]]
+    """`[d_sae]`, how alike that is; NaN where it is not known."""
+
+    null: dict[Side, NDArray[np.float64]]
+    """`[d_sae]`, the best match under the null."""
+
+    partner: NDArray[np.int64]
+    """`[d_sae_a]`, the partner of each latent of the first side in the one-to-one matching; -1 for none."""
+
+    matched: NDArray[np.float64]
+    """`[d_sae_a]`, how alike the two are; NaN without one."""
+
+    matched_null: NDArray[np.float64]
+    """`[d_sae_a]`, the same under the null."""
+
+    null_words: str
+    """The null, in words."""
+
+    def summary(self) -> MeasureSummary:
+        """The bounds, and how many latents lie beyond them."""
+        null_95 = {side: _quantile(self.null[side]) for side in _SIDES}
+        bound, known = _quantile(self.matched_null), np.isfinite(self.matched)
+        return MeasureSummary(
+            null_95=null_95,
+            matched_null_95=bound,
+            n_pairs=int(known.sum()),
+            n_alike=int((self.matched[known] > bound).sum()),
+            n_same=int((self.matched[known] >= SAME).sum()),
+            n_only={side: int((self.value[side] <= null_95[side]).sum()) for side in _SIDES},
+            null=self.null_words,
+        )
+
+
+class Split(NamedTuple):
+    """Which latents of one side the other has in parts."""
+
+    split: NDArray[np.bool_]
+    """Of those whose activations were compared."""
+
+    null: NDArray[np.bool_]
+    """The same under the null."""
+
+
+def comparison_figures(measured: Mapping[Measure, Measured], split: Mapping[Side, Split], where: str) -> list[Figure]:
+    """Of each measure the mean best match of either side and how many exceed the null, and the mean of the one-to-one
+    pairs; and the shares of latents that the other side has in parts. `where` says over which tokens."""
+    found: list[Figure] = []
+    for name, one in measured.items():
+        of = "cosine of decoder rows" if name == "cosine" else f"correlation of activations {where}"
+        null_95 = {side: _quantile(one.null[side]) for side in _SIDES}
+        for side in _SIDES:
+            value, null = _known(one.value[side]), _known(one.null[side])
+            words = f"mean {of} of a latent of this side with the most similar one of the other; null: {one.null_words}"
+            found.append(_mean(f"{name}/best/{side}", value, words, float(null.mean()) if len(null) else None))
+            words = f"share of this side's latents whose best match, by {of}, exceeds 95 % of the null's"
+            found.append(_mean(f"{name}/above_null/{side}", value > null_95[side], words, 0.05))
+        null = _known(one.matched_null)
+        words = f"mean {of} of the pairs of the one-to-one matching; null: the same matching; {one.null_words}"
+        found.append(_mean(f"{name}/matched", _known(one.matched), words, float(null.mean()) if len(null) else None))
+    for side, parts in split.items():
+        words = (
+            f"share of this side's latents that several of the other cover together and none covers alone, {where}; "
+            "null: activations shifted away from their tokens"
+        )
+        null_share = float(parts.null.mean()) if len(parts.null) else None
+        found.append(_mean(f"split/{side}", parts.split, words, null_share))
+    return found
+
+
+def _mean(name: str, values: NDArray, words: str, null: float | None) -> Figure:
+    return mean_figure(f"compare/{name}", values, words, over="latents", null=null, empty="there is no such latent")
+
+
+def _known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values[np.isfinite(values)]
+
+
+def _quantile(values: NDArray[np.float64]) -> float:
+    known = _known(values)
+    return float(np.quantile(known, 0.95)) if len(known) else 0.0

@@ -1,0 +1,154 @@
+"""A comparison as it lies on disk, and its read side. No tensors here: the browser reads it."""
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from sparselex.base.artifacts import open_artifact, record_of, verified
+from sparselex.base.config import Config
+from sparselex.base.figures import Figure
+
+KIND = "compare"
+"""Kind of the artifact."""
+
+SUMMARY = "compare.json"
+"""Its `Comparison`."""
+
+Side = Literal["a", "b"]
+"""One of the two dictionaries."""
+
+Measure = Literal["cosine", "correlation"]
+"""How alike two latents are: cosine of decoder rows, or correlation of activations."""
+
+MEASURES: tuple[Measure, ...] = ("cosine", "correlation")
+"""All measures, the one that pages begin with first."""
+
+
+SAME = 0.7
+"""Similarity from which a pair counts as one latent, as between seeds (Paulo and Belrose 2025, arXiv:2501.16615)."""
+
+
+def folder_name(other: str) -> str:
+    """The folder, among a run's artifacts, of its comparison with another run."""
+    return f"compare-{other}"
+
+
+class SideSummary(Config):
+    """One of the two dictionaries."""
+
+    run: str
+    """Its run."""
+
+    index: str
+    """Id of the index that was read."""
+
+    n_latents: int
+    """Latents."""
+
+    n_rare: int
+    """Latents active on too few of the tokens for their activations to be compared."""
+
+    n_split: int | None = None
+    """Latents that the other side has in parts; None where activations were not compared."""
+
+
+class MeasureSummary(Config):
+    """What one measure was held against."""
+
+    null_95: dict[Side, float]
+    """What 95 % of the best matches of a side's latents stay below under the null."""
+
+    matched_null_95: float
+    """The same of the pairs of the one-to-one matching."""
+
+    n_pairs: int
+    """Pairs of that matching."""
+
+    n_alike: int
+    """Pairs that are more alike than that."""
+
+    n_same: int
+    """Pairs at `SAME` or more."""
+
+    n_only: dict[Side, int]
+    """Latents of a side whose best match is no better than 95 % of the null's."""
+
+    null: str
+    """The null, in words."""
+
+
+class Comparison(Config):
+    """Two dictionaries beside each other."""
+
+    a: SideSummary
+    """The first."""
+
+    b: SideSummary
+    """The second."""
+
+    n_tokens: int
+    """Tokens over which activations were compared; 0 where they were not."""
+
+    measures: dict[Measure, MeasureSummary]
+    """What was measured."""
+
+    missing: dict[Measure, str]
+    """What was not, and why."""
+
+    figures: list[Figure]
+    """Each beside its null."""
+
+
+class Parted(NamedTuple):
+    """Parts of one latent."""
+
+    latent: NDArray[np.int32]
+    share: NDArray[np.float32]
+    inside: NDArray[np.float32]
+
+
+class Compared:
+    """A finished comparison; `turned` shows the second dictionary as the first. Raises `UserError` if `path` is none or
+    is damaged."""
+
+    def __init__(self, path: Path, *, turned: bool = False):
+        self.manifest = open_artifact(path, KIND)
+        self._path = path
+        sides: tuple[Side, Side] = ("b", "a") if turned else ("a", "b")
+        self.summary = _turned(record_of(Comparison, path, SUMMARY)) if turned else record_of(Comparison, path, SUMMARY)
+        self.latents = {own: self._table(f"latents-{kept}") for own, kept in zip(("a", "b"), sides, strict=True)}
+        """By side the columns over its latents: `n_active` and `covered`, `n_parts`, `split` (of parts on the other
+        side), and for each measure `<measure>_best` (the latent of the other side), `<measure>` (how alike that is),
+        `<measure>_null` (the best match under the null), `<measure>_partner` and `<measure>_matched`. Numbers of
+        latents are -1 and values NaN where there are none."""
+        self._parts = {own: self._table(f"parts-{kept}") for own, kept in zip(("a", "b"), sides, strict=True)}
+
+    def parts(self, side: Side, latent: int) -> Parted:
+        """What the other side has of a latent, the largest share first."""
+        table = self._parts[side]
+        rows = slice(*np.searchsorted(table["latent"], [latent, latent + 1]).tolist())
+        return Parted(table["part"][rows], table["share"][rows], table["inside"][rows])
+
+    def _table(self, name: str) -> dict[str, NDArray]:
+        table = pyarrow.parquet.read_table(verified(self._path, f"{name}.parquet", self.manifest))
+        return {column: table[column].to_numpy() for column in table.column_names}
+
+
+def _turned(found: Comparison) -> Comparison:
+    other: dict[str, Side] = {"a": "b", "b": "a"}
+
+    def swapped(values: dict) -> dict:
+        return {other[side]: value for side, value in values.items()}
+
+    measures = {
+        name: one.model_copy(update={"null_95": swapped(one.null_95), "n_only": swapped(one.n_only)})
+        for name, one in found.measures.items()
+    }
+    ends = {"/a": "/b", "/b": "/a"}
+    figures = [
+        one.model_copy(update={"name": one.name[:-2] + ends.get(one.name[-2:], one.name[-2:])}) for one in found.figures
+    ]
+    return found.model_copy(update={"a": found.b, "b": found.a, "measures": measures, "figures": figures})

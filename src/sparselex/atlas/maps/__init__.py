@@ -1,0 +1,1 @@
+"""Maps: the latents of a dictionary on a plane, near where they are alike."""

@@ -1,0 +1,30 @@
+"""Two runs of a workspace beside each other. PyTorch is loaded only if there is something to be done."""
+
+from sparselex.atlas.compare.records import KIND, Compared, folder_name
+from sparselex.atlas.config import CompareConfig
+from sparselex.base.errors import UserError
+from sparselex.base.registry import found
+from sparselex.base.staging import finished, stage
+from sparselex.base.workspace import Workspace
+from sparselex.recipes.folder import RunFolder
+
+_WORK = "sparselex.recipes.work.compare:compare_runs"
+
+
+def compare_with(workspace: Workspace, run: str, other: str, config: CompareConfig | None = None) -> Compared:
+    """What two indexed runs of a workspace have in common, and what only one of them has; work that is done is not done
+    again. It lies among the artifacts of `run`.
+
+    Raises `UserError` for a run that there is not or that is not indexed, for one with itself, and for two that have
+    neither a place nor a text in common.
+    """
+    if run == other:
+        raise UserError(f"Run {run!r} was to be compared with itself.", "two runs", "name another one with --with.")
+    config, inputs = config or CompareConfig(), dict[str, str]()
+    for name, folder in (("a", RunFolder.open(workspace, run)), ("b", RunFolder.open(workspace, other))):
+        inputs |= {f"{kind} {name}": folder.manifest(kind).id for kind in ("dictionary", "index")}
+    to = workspace.run(run) / folder_name(other)
+    if finished(to, KIND, config, inputs):
+        with stage(to, KIND, config, inputs):  # takes away what a kill has left beside it
+            return Compared(to)
+    return found(_WORK)(workspace, run, other, config, to, inputs)

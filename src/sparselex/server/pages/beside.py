@@ -1,0 +1,61 @@
+"""Latents as a comparison shows them: in a line of a table, and with examples."""
+
+from sparselex.base.config import Config
+from sparselex.features.windows import ExampleView, Windows
+from sparselex.server.explained import score_of, title_of
+from sparselex.server.opened import OpenWorkspace
+from sparselex.server.pages.feature import checked_latent
+
+N_EXAMPLES = 5
+
+
+class LatentView(Config):
+    """A latent in a few words."""
+
+    latent: int
+    """Its number."""
+
+    title: str
+    """Its explanation in short; empty if there is none."""
+
+    score: float | None
+    """The first scorer's measure; None where it is not scored."""
+
+    density: float
+    """Share of counted tokens on which it is active."""
+
+
+class LookedAt(Config):
+    """A latent with its examples."""
+
+    run: str
+    """Its run."""
+
+    brief: LatentView
+    """What it is."""
+
+    max: float
+    """Its largest activation by size."""
+
+    examples: list[ExampleView]
+    """Its largest training activations."""
+
+
+def brief(opened: OpenWorkspace, run: str, latent: int) -> LatentView:
+    """A latent in a few words."""
+    index = opened.index(run).index
+    entries = opened.explained.entries(index)
+    density = float(index.table["density"][latent])
+    return LatentView(latent=latent, title=title_of(entries, latent), score=score_of(entries, latent), density=density)
+
+
+def looked_at(opened: OpenWorkspace, run: str, latent: int | None) -> LookedAt | None:
+    """A latent with examples; None for none. Raises `NoSuchPage` for a number that is no latent of the run."""
+    if latent is None:
+        return None
+    found = opened.index(run)
+    checked_latent(found, run, latent)
+    index = found.index
+    views = Windows(index, latent, found.texts).views(index.record(latent).top[:N_EXAMPLES])
+    largest = float(index.table["max"][latent])
+    return LookedAt(run=run, brief=brief(opened, run, latent), max=largest, examples=views)
