@@ -68,12 +68,10 @@ class Prompts:
         """The latents of a text, the `n` most active of each token. Raises `UserError` like `tokens`."""
         if n < 1:
             raise UserError(f"The {n} most active latents were asked for.", "a number from 1", "ask for 5, say.")
-        row = self.tokens(text)
-        values, counted = self._read(row)
-        codes = self._codes(values)
+        row, codes, counted = self.codes(text)
         found = []
         for position, token in enumerate(row[0].tolist()):
-            is_counted = bool(counted[0, position])
+            is_counted = bool(counted[position])
             entries = slice(int(codes.indptr[position]), int(codes.indptr[position + 1 if is_counted else position]))
             sizes, numbers = codes.values[entries], codes.indices[entries]
             best = sizes.abs().argsort(descending=True, stable=True)[:n].tolist()
@@ -88,6 +86,14 @@ class Prompts:
                 )
             )
         return TextLatents(tokens=found)
+
+    def codes(self, text: str) -> tuple[Int[Tensor, "1 ctx"], Codes, Bool[Tensor, " ctx"]]:
+        """A text as tokens, all latents that are active at each of them, and which of them a dictionary is shown: those
+        of others mean nothing. Raises `UserError` like `tokens`."""
+        row = self.tokens(text)
+        values, counted = self._read(row)
+        with torch.no_grad():
+            return row, self.latents.dictionary.encode_sparse(values), counted[0]
 
     def mean_norm(self, text: str) -> float:
         """Mean norm of what is at the place that the dictionary writes to, over the counted tokens of a text; over all
@@ -235,10 +241,6 @@ class Prompts:
             loss=float(found.loss[row.shape[1] - 1 :].mean()),
             repeated=repeated(new),
         )
-
-    def _codes(self, values: Tensor) -> Codes:
-        with torch.no_grad():
-            return self.latents.dictionary.encode_sparse(values)
 
     def _decoded(self, tokens: list[int]) -> str:
         return self.model.tokenizer.vocabulary.decode(tokens)
