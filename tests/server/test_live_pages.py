@@ -53,9 +53,9 @@ def test_the_text_page_tells_what_the_library_tells(live, told, run):
 @pytest.mark.slow
 def test_rows_are_sorted_and_chosen_and_nothing_is_computed_again(live):
     first = live.get(f"/runs/main/text.json?t={ASKED}&n=12").json()
-    assert not first["tokens"][0]["position"] == 0, "BOS is left out"
+    assert first["tokens"][0]["position"] == 1, "BOS is left out"
     dense = live.get(f"/runs/main/text.json?t={ASKED}&n=100&dense=1").json()
-    assert first["n_dense"] == sum("dense" in row["flags"] for row in dense["rows"])
+    assert first["n_dense"] == dense["n_dense"] >= sum("dense" in row["flags"] for row in dense["rows"]) > 0
     assert not any("dense" in row["flags"] for row in first["rows"])
     token = first["tokens"][4]
     by_token = live.get(f"/runs/main/text.json?t={ASKED}&n=12&order=token&token={token['position']}").json()

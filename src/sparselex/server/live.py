@@ -102,7 +102,9 @@ class Live:
 
     def leave(self, ticket: Ticket) -> None:
         """Nobody waits for an answer any more: it is not begun, or stopped on the way."""
-        if not self._turns.remove(ticket) and not ticket.answer.done():
+        if self._turns.remove(ticket):
+            ticket.answer.set_result(Answer("left"))
+        elif not ticket.answer.done():
             self._process.stop(ticket.number)
 
     def close(self) -> None:
