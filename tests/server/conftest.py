@@ -94,7 +94,7 @@ class Served(NamedTuple):
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         """What a reader gets who waits until the model is loaded."""
-        answer = httpx.get(self.address + path, timeout=120, **options)
-        while answer.status_code == 503 and 'state":"loading' in answer.text:
+        while True:
             answer = httpx.get(self.address + path, timeout=120, **options)
-        return answer
+            if answer.status_code != 503 or "is being loaded" not in answer.text:
+                return answer

@@ -126,7 +126,7 @@ def test_the_process_ends_with_the_server(workspace, by):
             assert children
             server.send_signal(by)
             server.wait(20)
-            wait_until(lambda: not any(Path(f"/proc/{one}").exists() for one in children))
+            wait_until(lambda: not any(map(runs, children)))
         finally:
             server.kill()
 
@@ -137,6 +137,14 @@ def children_of(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split() + [
         child for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
     ]
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there, and not only its number, which nobody has asked for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def wait_until(holds) -> None:

@@ -1,9 +1,10 @@
 """The live model: a process of its own that holds models and dictionaries, and the questions that wait for it. Pages
 never wait for it; no PyTorch here."""
 
-import contextlib
 import itertools
 import multiprocessing
+import os
+import signal
 import threading
 import time
 from collections import OrderedDict
@@ -132,6 +133,8 @@ class Live:
             with self._lock:
                 if answer.state == "answered":
                     self._opened.add(ticket.question.run)
+                    if opens:  # what failed is left for the next reader to be told
+                        self._opening.pop(ticket.question.run, None)
                     self._keep(key, answer)
             ticket.answer.set_result(answer)
 
@@ -215,8 +218,17 @@ class LiveProcess:
 
 
 def _run(pipe: Connection, stopped: Any, workspace: Path) -> None:
-    with contextlib.suppress(KeyboardInterrupt):
-        found(ANSWERING)(pipe, stopped, workspace)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server ends its processes
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    found(ANSWERING)(pipe, stopped, workspace)  # from here on there is PyTorch
+
+
+def _end_with_parent() -> None:
+    """What takes minutes, a model from a slow disk, must not outlive a server that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _late(limit_s: float) -> Answer:

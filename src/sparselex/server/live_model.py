@@ -1,10 +1,7 @@
 """What the live model's process runs: runs opened when they are first asked of, one question after the other."""
 
 import contextlib
-import multiprocessing
 import os
-import signal
-import threading
 import time
 import traceback
 import weakref
@@ -115,8 +112,6 @@ class LiveModel:
 
 def answer_all(pipe: Connection, stopped: Any, workspace: Path) -> None:
     """Answer until nobody can ask any more. `stopped` is the number of the question that is to be dropped."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server ends its processes
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(OSError, AttributeError):
         os.nice(NICE)
     model, asked = LiveModel(Workspace(workspace)), _Asked()
@@ -147,14 +142,6 @@ def _checks(asked: _Asked, stopped: Any) -> Callable[..., None]:
             raise Stopped
 
     return check
-
-
-def _end_with_parent() -> None:
-    """A question that takes minutes must not outlive a server that was killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _text(run: Run, question: TextQuestion) -> TextFound:
