@@ -13,6 +13,7 @@ from sparselex.causal.edits import bound, steer
 from sparselex.causal.generate import generate
 from sparselex.causal.latents import Latents
 from sparselex.causal.where import since
+from sparselex.causal.written import repeated
 from sparselex.cli.main import main
 from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.topk import TopKConfig
@@ -174,6 +175,38 @@ def test_steered_to_a_divergence(run, codes, target):
     assert float((p.exp() * (p - q)).sum(-1)[1:].mean()) == pytest.approx(found.kl, rel=1e-3)
 
 
+def test_what_is_written_is_judged_by_the_model_itself(run, codes):
+    """Against the slow obvious version: cross-entropy without edits, and where the steering bends what is predicted."""
+    latent, start = strongest(codes), run.tokens(TEXT).shape[1]
+    found = run.prompts.steered(TEXT, {latent: 40.0}, n_new=9)
+    for written, text, edits in (
+        (found.steered_written, found.steered, run.edits.steer(latent, 40.0)),
+        (found.plain_written, found.plain, ()),
+    ):
+        row = torch.tensor([[token.token for token in written.tokens]])
+        assert run.model.tokenizer.vocabulary.decode(row[0, start:].tolist()) == text
+        assert [token.new for token in written.tokens] == [n >= start for n in range(row.shape[1])]
+        p, q = (run.model.run(row, edits=one).logits[0].log_softmax(-1) for one in (None, bound(edits)))
+        loss = -p[:-1].gather(-1, row[0, 1:, None])[:, 0]
+        assert [token.loss for token in written.tokens[1:]] == pytest.approx(loss.tolist(), abs=1e-4)
+        assert written.loss == pytest.approx(float(loss[start - 1 :].mean()), abs=1e-4)
+        kl = (p.exp() * (p - q)).sum(-1)
+        assert [token.kl for token in written.tokens] == pytest.approx(kl.tolist(), abs=1e-4)
+    assert max(token.kl for token in found.steered_written.tokens) > 0.01
+
+
+@pytest.mark.parametrize(
+    ("tokens", "share"), [([1, 2, 3], None), ([1, 2, 3, 4, 5], 0), ([7] * 8, 0.8), ([1, 2, 3, 4, 1, 2, 3, 4], 0.2)]
+)
+def test_how_much_repeats_itself(tokens, share):
+    assert repeated(tokens) == (None if share is None else pytest.approx(share))
+
+
+def test_a_row_of_the_corpus_is_a_text_too(run, codes):
+    latent = strongest(codes)
+    assert run.prompts.ablated(run.tokens(TEXT), latent) == run.prompts.ablated(TEXT, latent)
+
+
 def printed(capsys, words):
     with pytest.raises(SystemExit) as ended:
         main(words)
@@ -193,7 +226,7 @@ def test_from_the_command_line(run, codes, capsys, tmp_path):
     assert found["by"] == pytest.approx([3 * largest])
     assert found["steered"] == run.prompts.steered(TEXT, {latent: 3 * largest}, n_new=5).steered
     said = printed(capsys, ["steer", folder, "--latent", str(latent), "--prompt", TEXT, "--tokens", "5"])
-    assert "plain" in said and "steered" in said and "KL" in said
+    assert "plain" in said and "steered" in said and "KL" in said and "nats a token" in said
     hook = run.sites.hooks[0]
     vector = torch.randn(run.model.width(hook), generator=torch.Generator().manual_seed(0))
     np.save(tmp_path / "v.npy", vector.numpy())

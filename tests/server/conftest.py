@@ -3,13 +3,17 @@
 import shutil
 import socket
 import threading
+from typing import Any, NamedTuple
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.report import write_report
 from sparselex.server.app import create_app, server_of
+from sparselex.server.live import Live
+from sparselex.server.live_turns import Reader
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -62,3 +66,35 @@ def browser():
         opened = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="session")
+def live(workspace):
+    """A real server on a free local port whose readers may ask the models of runs, the first of which is loaded."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    app = create_app(workspace, live=True)
+    server = server_of(app)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    answer = app.state.live.opening("main", Reader("127.0.0.1", ""))
+    assert answer.result(120).state == "answered"
+    yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", app.state.live)
+    server.should_exit = True
+    thread.join()
+    app.state.live.close()
+
+
+class Served(NamedTuple):
+    """A server with a live model."""
+
+    address: str
+    live: Live
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        """What a reader gets who waits until the model is loaded."""
+        while True:
+            answer = httpx.get(self.address + path, timeout=120, **options)
+            if answer.status_code != 503 or "is being loaded" not in answer.text:
+                return answer

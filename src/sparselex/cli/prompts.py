@@ -37,6 +37,9 @@ def print_steered(found: Steered) -> None:
     for name, text in (("plain", found.plain), ("steered", found.steered)):
         console.print(Text(name, style="bold"))
         console.print(Text(plain(found.prompt), style="dim"), Text(plain(text)), sep="")
+    for name, one in (("plain", found.plain_written), ("steered", found.steered_written)):
+        again = "" if one.repeated is None else f"; {one.repeated:.0%} of its pieces of four tokens repeat themselves"
+        console.print(Text(f"{name}: {one.loss:.3g} nats a token under the model itself{again}", style="dim"))
     by = ", ".join(f"{one:.4g}" for one in found.by)
     console.print(Text(f"steered by {by}; mean KL of the prompt's predictions {found.kl:.3g} nats", style="dim"))
 

@@ -20,9 +20,17 @@ def serve(
     to_all: Annotated[
         bool, typer.Option("--to-all", help="Answer everybody who reaches the address, without a token.")
     ] = False,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live",
+            help="Let readers put texts to the runs' models, steer them and ablate features: a process of its own "
+            "loads a model when it is first asked.",
+        ),
+    ] = False,
 ) -> None:
     """Browse a workspace: overview, feature list, a page for every feature."""
     from sparselex.base.workspace import Workspace
     from sparselex.server.app import serve as serve_pages
 
-    serve_pages(Workspace(workspace), host=host, port=port, to_all=to_all)
+    serve_pages(Workspace(workspace), host=host, port=port, to_all=to_all, live=live)

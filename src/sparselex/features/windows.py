@@ -116,6 +116,17 @@ class Windows:
             cut_after=found.cut_after,
         )
 
+    def typed(self, tokens: Sequence[int], active: Mapping[int, float], peak: int, position: int) -> ExampleView:
+        """A text that is not of the corpus, with activations by place in it; `position` is what `peak` is called."""
+        return ExampleView(
+            position=position,
+            document="",
+            value=active.get(peak, 0.0),
+            spans=self._spans(tokens, active, peak),
+            cut_before=False,
+            cut_after=False,
+        )
+
     def at(self, position: int) -> Example:
         """What lies at a position, active or not."""
         place = int(np.searchsorted(self.positions, position))

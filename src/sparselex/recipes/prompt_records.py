@@ -107,6 +107,40 @@ class Ablated(Config):
     """Token by token."""
 
 
+class WrittenToken(Config):
+    """A token of a text that a model wrote, or of the prompt before it."""
+
+    token: int
+    """Its id."""
+
+    text: str
+    """What it stands for."""
+
+    new: bool
+    """Whether it was written; else it is of the prompt."""
+
+    loss: float | None
+    """Its cross-entropy under the model without edits, nats; None of the first token."""
+
+    kl: float
+    """KL divergence of what is predicted at it under the edits from what is predicted without them, nats; 0 of a text
+    that was written without any."""
+
+
+class Written(Config):
+    """A text that a model wrote, up to its end, as the model without edits finds it."""
+
+    tokens: list[WrittenToken]
+    """The prompt's and those that were written."""
+
+    loss: float
+    """Mean cross-entropy of the tokens that were written, nats: text that the model would not write has a high one."""
+
+    repeated: float | None
+    """Share of the pieces of four tokens of what was written that stand in it before (seq-rep-4); None of fewer than
+    four tokens."""
+
+
 class Steered(Config):
     """What a model writes plain and steered."""
 
@@ -124,3 +158,9 @@ class Steered(Config):
 
     kl: float
     """Mean KL divergence of the predictions at the prompt's tokens that are steered from those without it, nats."""
+
+    plain_written: Written
+    """What is written without steering, token by token."""
+
+    steered_written: Written
+    """What is written under it, and where it bends what is predicted."""

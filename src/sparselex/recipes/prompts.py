@@ -20,9 +20,21 @@ from sparselex.causal.latents import Latents
 from sparselex.causal.predictions import divergences, log_probabilities
 from sparselex.causal.variants import variants
 from sparselex.causal.where import Where, since
+from sparselex.causal.written import judged, repeated
+from sparselex.dictionaries.codes import Codes
 from sparselex.lm.subject import SubjectModel
 from sparselex.recipes.edits_of import EditsOf, Usual
-from sparselex.recipes.prompt_records import Ablated, AblatedToken, Active, Changed, Steered, TextLatents, TokenLatents
+from sparselex.recipes.prompt_records import (
+    Ablated,
+    AblatedToken,
+    Active,
+    Changed,
+    Steered,
+    TextLatents,
+    TokenLatents,
+    Written,
+    WrittenToken,
+)
 
 
 class Prompts:
@@ -56,13 +68,10 @@ class Prompts:
         """The latents of a text, the `n` most active of each token. Raises `UserError` like `tokens`."""
         if n < 1:
             raise UserError(f"The {n} most active latents were asked for.", "a number from 1", "ask for 5, say.")
-        row = self.tokens(text)
-        values, counted = self._read(row)
-        with torch.no_grad():
-            codes = self.latents.dictionary.encode_sparse(values)
+        row, codes, counted = self.codes(text)
         found = []
         for position, token in enumerate(row[0].tolist()):
-            is_counted = bool(counted[0, position])
+            is_counted = bool(counted[position])
             entries = slice(int(codes.indptr[position]), int(codes.indptr[position + 1 if is_counted else position]))
             sizes, numbers = codes.values[entries], codes.indices[entries]
             best = sizes.abs().argsort(descending=True, stable=True)[:n].tolist()
@@ -78,6 +87,14 @@ class Prompts:
             )
         return TextLatents(tokens=found)
 
+    def codes(self, text: str) -> tuple[Int[Tensor, "1 ctx"], Codes, Bool[Tensor, " ctx"]]:
+        """A text as tokens, all latents that are active at each of them, and which of them a dictionary is shown: those
+        of others mean nothing. Raises `UserError` like `tokens`."""
+        row = self.tokens(text)
+        values, counted = self._read(row)
+        with torch.no_grad():
+            return row, self.latents.dictionary.encode_sparse(values), counted[0]
+
     def mean_norm(self, text: str) -> float:
         """Mean norm of what is at the place that the dictionary writes to, over the counted tokens of a text; over all
         of them where none is counted."""
@@ -86,11 +103,20 @@ class Prompts:
         norms = self.model.read(row, [self.latents.hook])[self.latents.hook][0].float().norm(dim=-1)
         return float(norms[counted].mean() if bool(counted.any()) else norms.mean())
 
-    def ablated(self, text: str, latent: int, *, to: float | Usual = 0.0, seed: int = 0, n_shown: int = 5) -> Ablated:
+    def ablated(
+        self,
+        text: str | Int[Tensor, "1 ctx"],
+        latent: int,
+        *,
+        to: float | Usual = 0.0,
+        seed: int = 0,
+        n_shown: int = 5,
+    ) -> Ablated:
         """What the model predicts without a latent, whose activation is set to 0, or to something else as
-        `EditsOf.ablate` says, at every token that is counted. Raises `UserError` like `tokens` and `EditsOf.amount`,
-        and for a latent that does not exist."""
-        row, number = self.tokens(text), int(self.latents.checked(latent))
+        `EditsOf.ablate` says, at every token that is counted, of a text or of a row of tokens as a corpus has it.
+        Raises `UserError` like `tokens` and `EditsOf.amount`, and for a latent that does not exist."""
+        row = self.tokens(text) if isinstance(text, str) else text
+        number = int(self.latents.checked(latent))
         values, counted = self._read(row)
         with torch.no_grad():
             acts = self.latents.activations(values, torch.full((len(values),), number))[None] * counted
@@ -133,7 +159,7 @@ class Prompts:
         """What the model writes behind a text, under edits: those made by `Prompts.edits` without saying where at the
         tokens of the text that are counted and at all that are written. Raises like `tokens` and
         `causal.generate.generate`."""
-        return self._written(self.tokens(text), n_new, edits, temperature, top_p, seed)[0]
+        return self._decoded(self._written(self.tokens(text), n_new, edits, temperature, top_p, seed)[0])
 
     def steered(
         self,
@@ -164,8 +190,15 @@ class Prompts:
         divergence = self._divergences(row, by, torch.tensor([factor]))[0]
         check_finite(divergence[None])
         own = [1.0] if isinstance(by, Tensor) else list(by.values())
+        alone = self._steering(by, torch.tensor([factor]))
         return Steered(
-            prompt=text, plain=before, steered=after, by=[factor * one for one in own], kl=max(0.0, float(divergence))
+            prompt=text,
+            plain=self._decoded(before),
+            steered=self._decoded(after),
+            by=[factor * one for one in own],
+            kl=max(0.0, float(divergence)),
+            plain_written=self._judged(row, before, ()),
+            steered_written=self._judged(row, after, alone),
         )
 
     def _read(self, row: Tensor) -> tuple[Tensor, Tensor]:
@@ -176,14 +209,41 @@ class Prompts:
 
     def _written(
         self, rows: Tensor, n_new: int, made: Edits, temperature: float, top_p: float, seed: int
-    ) -> tuple[str, ...]:
-        counted = self._read(rows[:1])[1]
-        every = torch.cat([counted, torch.ones(1, max(0, n_new), dtype=torch.bool)], dim=1)
-        here = [replace(one, where=self.where.within(every)) if one.where is self.where else one for one in made]
+    ) -> list[list[int]]:
+        """The tokens that are written behind each row."""
         end = self.model.tokenizer.eos_id
         options: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "seed": seed}
+        here = self._behind(rows[:1], n_new, made)
         written = generate(self.model, rows, n_new, edits=here, stop=[] if end is None else [end], **options)
-        return tuple(self.model.tokenizer.vocabulary.decode(new.tolist()) for new in written[:, rows.shape[1] :])
+        found: list[list[int]] = written[:, rows.shape[1] :].tolist()
+        return found
+
+    def _behind(self, row: Tensor, n_new: int, made: Edits) -> Edits:
+        """Edits at the counted tokens of a row and at all that are written behind it, where they do not say where."""
+        counted = self._read(row)[1]
+        every = torch.cat([counted, torch.ones(1, max(0, n_new), dtype=torch.bool)], dim=1)
+        return tuple(replace(one, where=self.where.within(every)) if one.where is self.where else one for one in made)
+
+    def _judged(self, row: Tensor, new: list[int], made: Edits) -> Written:
+        """What was written behind a row, up to the first end of a text in it, under the model without edits."""
+        end = self.model.tokenizer.eos_id
+        new = new[: new.index(end) + 1] if end in new else new
+        whole = torch.cat([row, torch.tensor([new], dtype=row.dtype)], dim=1)
+        found = judged(self.model, whole, self.latents.earliest, self._behind(row, len(new), made))
+        loss = [None, *found.loss.tolist()]
+        return Written(
+            tokens=[
+                WrittenToken(token=token, text=self._text(token), new=n >= row.shape[1], loss=one, kl=kl)
+                for n, (token, one, kl) in enumerate(
+                    zip(whole[0].tolist(), loss, found.divergence.tolist(), strict=True)
+                )
+            ],
+            loss=float(found.loss[row.shape[1] - 1 :].mean()),
+            repeated=repeated(new),
+        )
+
+    def _decoded(self, tokens: list[int]) -> str:
+        return self.model.tokenizer.vocabulary.decode(tokens)
 
     def _steering(self, by: Mapping[int, float] | Tensor, amounts: Tensor) -> Edits:
         if isinstance(by, Tensor):

@@ -40,6 +40,11 @@ PAGES: Registry[Page] = Registry(
         "comparisons": "sparselex.server.pages.comparisons:PAGE",
         "comparison": "sparselex.server.pages.compare:PAGE",
         "about": "sparselex.server.pages.about:PAGE",
+        "text": "sparselex.server.pages.text:PAGE",
+        "text_file": "sparselex.server.pages.text_file:PAGE",
+        "try": "sparselex.server.pages.try_text:PAGE",
+        "without": "sparselex.server.pages.without:PAGE",
+        "steer": "sparselex.server.pages.steer:PAGE",
     },
 )
 """All pages, those of other packages included."""

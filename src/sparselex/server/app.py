@@ -6,11 +6,13 @@ import os
 import secrets
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
@@ -19,6 +21,8 @@ from starlette.exceptions import HTTPException
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.server.answering import Answering, Asked
+from sparselex.server.live import Live
+from sparselex.server.live_door import Door
 from sparselex.server.page import NoSuchPage, Page
 from sparselex.server.rendering import HEADERS, Place, Rendering, SafeHeaders
 from sparselex.server.strangers import Impatient, KnownHosts, Token, is_loopback
@@ -31,20 +35,31 @@ MOST_HELPERS = 3
 WAITING = 128
 """Connections that may wait to be answered."""
 
+_GRACE: dict[str, Any] = {"timeout_graceful_shutdown": 2}
+"""Who waits for the live model when the server is stopped would else be waited for."""
+
 SWITCH_S = 5e-4
 """Seconds after which a thread that runs lets another have the interpreter."""
 
 
 def create_app(
-    workspace: Workspace, *, host: str = "127.0.0.1", n_helpers: int = 0, token: str | None = None
+    workspace: Workspace,
+    *,
+    host: str = "127.0.0.1",
+    n_helpers: int = 0,
+    token: str | None = None,
+    live: bool = False,
 ) -> FastAPI:
     """The application over one workspace, for requests to `host` or this machine, with so many processes beside this
     one for when many ask at once. With a `token`, for those who know it. It reads; nothing it does changes an artifact.
+    With `live` a process of its own holds the models of runs and answers what readers ask of them.
 
     Raises `UserError` if a page of another package cannot be loaded.
     """
     app = FastAPI(title="sparselex", docs_url=None, redoc_url=None, openapi_url=None)
     answering = Answering(workspace, n_helpers)
+    door = Door(workspace, Live(workspace) if live else None)
+    app.state.live = door.live
     if token is not None:
         app.add_middleware(Token, token=token)
     app.add_middleware(KnownHosts, host=host)
@@ -52,22 +67,32 @@ def create_app(
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     # Fixed words before parameters: `random` is no latent.
     for page in sorted(answering.pages.all, key=lambda page: len(page.parameters)):
-        _add_page(app, page, answering)
+        _add_page(app, page, answering, door)
     _add_errors(app, answering.pages.rendering)
     return app
 
 
-def _add_page(app: FastAPI, page: Page, answering: Answering) -> None:
+def _add_page(app: FastAPI, page: Page, answering: Answering, door: Door) -> None:
     def show(request: Request, **given: Any) -> Response:
         return answering.answer(Asked(page.path, given, Place.of(request)))
 
+    asks = page.asks or (lambda **given: None)
+
+    async def ask(request: Request, **given: Any) -> Response:
+        # Waiting for the model takes no thread: those are for who reads.
+        answer = await door.answer(request, asks, given)
+        asked = Asked(page.path, {**given, "answer": answer}, Place.of(request))
+        return door.mark(request, answer, await run_in_threadpool(answering.answer, asked))
+
     # What the builder takes besides the workspace, FastAPI reads out of the signature, and checks.
     taken = list(inspect.signature(page.build, eval_str=True).parameters.values())[1:]
+    taken = [parameter for parameter in taken if not (page.asks and parameter.name == "answer")]
     request = inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY, annotation=Request)
     keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in taken]
-    show.__signature__ = inspect.Signature([request, *keywords])  # type: ignore[attr-defined]
+    shown: Callable[..., Any] = ask if page.asks else show
+    shown.__signature__ = inspect.Signature([request, *keywords])  # type: ignore[attr-defined]
     for path in (page.json_path, page.path):
-        app.add_api_route(path, show, response_model=None)
+        app.add_api_route(path, shown, response_model=None)
 
 
 def _add_errors(app: FastAPI, rendering: Rendering) -> None:
@@ -97,8 +122,11 @@ def _add_errors(app: FastAPI, rendering: Rendering) -> None:
         return answer
 
 
-def serve(workspace: Workspace, *, host: str = "127.0.0.1", port: int = 8321, to_all: bool = False) -> None:
-    """Serve a workspace until interrupted; prints the address once it answers. Port 0 takes any free one.
+def serve(
+    workspace: Workspace, *, host: str = "127.0.0.1", port: int = 8321, to_all: bool = False, live: bool = False
+) -> None:
+    """Serve a workspace until interrupted; prints the address once it answers. Port 0 takes any free one. With `live`
+    readers may ask the models of its runs.
 
     At an address that other machines reach, only those are answered who open it with the token that is printed with
     it, drawn anew at each start; or `to_all` who reach it.
@@ -107,7 +135,7 @@ def serve(workspace: Workspace, *, host: str = "127.0.0.1", port: int = 8321, to
     """
     token = None if to_all or is_loopback(host) else secrets.token_urlsafe(24)
     listener = bound(host, port)
-    app = create_app(workspace, host=host, n_helpers=n_helpers(), token=token)
+    app = create_app(workspace, host=host, n_helpers=n_helpers(), token=token, live=live)
     # Listening before the address is printed: whoever follows it at once waits instead of being refused.
     listen(listener)
     say_address(host, listener, f"/?token={token}" if token else "")
@@ -132,7 +160,7 @@ def quick_server_of(app: FastAPI) -> uvicorn.Server:
 
 def server_of(app: FastAPI) -> uvicorn.Server:
     """What serves the application over sockets."""
-    return uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False, http=Impatient))
+    return uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False, http=Impatient, **_GRACE))
 
 
 def n_helpers() -> int:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
+from sparselex.server.live_records import Question
 
 TEMPLATES = Path(__file__).parent / "templates"
 """Where the templates of our own pages lie; those of other packages extend `base.html` from here."""
@@ -65,6 +66,10 @@ class Page:
 
     needs: tuple[str, ...] = ()
     """Kinds of artifacts without which a run has no such page, and no link to it."""
+
+    asks: Callable[..., Question | None] | None = None
+    """What the page asks of the live model: called with the page's parameters by name, None where they ask nothing. The
+    builder then takes the `answer`."""
 
     def __post_init__(self) -> None:
         linked = not self.label or set(self.parameters) <= {"run"}

@@ -12,7 +12,7 @@ from pydantic_core import PydanticSerializationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sparselex.base import formats
-from sparselex.server import charts, marking
+from sparselex.server import charts, grid, marking
 from sparselex.server.navigation import Navigation
 from sparselex.server.page import TEMPLATES, Download, Elsewhere, PageRecord
 from sparselex.server.pages.activity import PROXIES
@@ -45,6 +45,8 @@ FILTERS = {
     "example": marking.example,
     "examples": marking.examples,
     "prose": marking.prose,
+    "cells": grid.cells,
+    "heat": grid.level,
 }
 
 
@@ -63,12 +65,16 @@ class Place(NamedTuple):
     root: str = ""
     """What stands in front of every path of this workspace in an address: empty where it has the server to itself."""
 
+    live: bool = False
+    """Whether there is a live model to be asked."""
+
     @classmethod
     def of(cls, request: Request) -> "Place":
         """Where a request leads."""
         root = request.scope.get("root_path", "").rstrip("/")
         path = request.url.path.removeprefix(root) or "/"
-        return cls(path, request.url.query, request.path_params.get("run", ""), root)
+        live = getattr(request.app.state, "live", None) is not None
+        return cls(path, request.url.query, request.path_params.get("run", ""), root, live)
 
 
 class ErrorPage(PageRecord):
@@ -131,7 +137,7 @@ class Rendering:
             return Response(_json(found), status_code=status, media_type="application/json")
         twin = ("/index.json" if path == "/" else f"{path}.json") + query
         page = self._templates.get_template(str(template or PLAIN))
-        text = page.render(page=found, twin=twin, path=path, run=place.run, root=place.root)
+        text = page.render(page=found, twin=twin, path=path, run=place.run, root=place.root, live=place.live)
         return HTMLResponse(text.encode(errors="backslashreplace"), status_code=status)
 
     def draw(self, template: str, **words: Any) -> str:
