@@ -12,6 +12,7 @@ from pydantic_core import PydanticSerializationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sparselex.base import formats
+from sparselex.features.printing import visible
 from sparselex.server import charts, marking
 from sparselex.server.navigation import Navigation
 from sparselex.server.page import TEMPLATES, Download, Elsewhere, PageRecord
@@ -40,6 +41,7 @@ FILTERS = {
     "example": marking.example,
     "examples": marking.examples,
     "prose": marking.prose,
+    "visible": visible,
 }
 
 

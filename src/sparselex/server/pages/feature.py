@@ -10,6 +10,7 @@ from sparselex.base.config import Config
 from sparselex.base.formats import count
 from sparselex.base.runs import RunCard
 from sparselex.base.sites import Sites
+from sparselex.features.elsewhere import Stated
 from sparselex.features.index import FeatureIndex
 from sparselex.features.records import Example, FeatureRecord, Histogram, SplitStatistics, TokenEffect
 from sparselex.features.tokens import TokenTexts
@@ -68,6 +69,16 @@ class NeighbourView(Config):
 
     title: str
     """Its explanation in short; empty if there is none."""
+
+
+class ElsewhereView(Config):
+    """What the makers of a feature say of it, where it was made elsewhere."""
+
+    notice: str
+    """What a reader has to know of such a run."""
+
+    stated: Stated | None
+    """What they say; None where they say nothing of this feature."""
 
 
 class FeaturePage(PageRecord):
@@ -154,6 +165,9 @@ class FeaturePage(PageRecord):
     neighbours: list[NeighbourView]
     """Nearest decoder directions."""
 
+    elsewhere: ElsewhereView | None
+    """What its makers say of it; None where it was made here."""
+
     provenance: dict[str, str]
     """Ids of everything it was made from."""
 
@@ -219,6 +233,7 @@ def feature(
         logits_note=index.manifest.notes["logits"],
         effects=effects_view(opened.effects(run), latent, windows, found.texts),
         neighbours=_neighbours(opened, index, record),
+        elsewhere=_elsewhere(opened, run, latent),
         provenance=_provenance(found),
     )
 
@@ -243,6 +258,11 @@ def _containing(found: OpenIndex, latent: int, words: str) -> tuple[list[Example
         Example(position=int(p), value=float(v)) for p, v in zip(positions[chosen], values[chosen], strict=True)
     ]
     return examples, len(positions)
+
+
+def _elsewhere(opened: OpenWorkspace, run: str, latent: int) -> ElsewhereView | None:
+    found = opened.elsewhere(run)
+    return ElsewhereView(notice=found.notice, stated=found.stated(latent)) if found else None
 
 
 def _intervals(record: FeatureRecord, windows: Windows) -> list[IntervalView]:
