@@ -51,6 +51,7 @@ _PUBLIC = {
     "new_run": "sparselex.recipes.config",
     "twin_of": "sparselex.recipes.config",
     "serve": "sparselex.server.app",
+    "feature": "sparselex.server.notebook",
     "Workspace": "sparselex.base.workspace",
     "Figure": "sparselex.base.figures",
     "UserError": "sparselex.base.errors",

@@ -41,6 +41,7 @@ from sparselex.recipes.config import twin_of as twin_of
 from sparselex.recipes.run import Run as Run
 from sparselex.recipes.stage import Stage as Stage
 from sparselex.server.app import serve as serve
+from sparselex.server.notebook import feature as feature
 from sparselex.text.build import build_corpus as build_corpus
 from sparselex.text.config import CorpusConfig as CorpusConfig
 from sparselex.text.corpus import TokenCorpus as TokenCorpus

@@ -6,6 +6,7 @@ import pytest
 
 from sparselex.base.errors import UserError
 from sparselex.server.gallery import gallery
+from sparselex.server.whole import whole_gallery
 from tests.support.command import done, sparselex
 
 
@@ -41,6 +42,37 @@ def test_it_loads_nothing_and_text_is_no_markup(browser, workspace, small_index,
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (sum(map(int, re.findall(r"\d+", background)[:3])) > 600) == (scheme == "light")
         page.close()
+
+
+def test_a_whole_dictionary_is_found_and_opened_in_one_file(browser, workspace, small_index, tmp_path):
+    """From the disk, without a request: the list, the search, and a feature by its address; text is no markup."""
+    path = tmp_path / "whole.html"
+    path.write_text(whole_gallery(workspace, "main", title="<b>all</b>"), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 400, "height": 900})
+    asked, complaints = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto(f"{path.as_uri()}#feature-17")
+    assert page.locator("#shown h2").inner_text().startswith("Feature 17")
+    assert page.locator("#rows tr").count() == small_index.d_sae and page.locator("h1").inner_text() == "<b>all</b>"
+    page.fill("#search", "17")
+    assert "of 256 features" in page.locator("#found").inner_text()
+    assert 0 < page.locator("#rows tr:visible").count() < 256
+    page.fill("#search", "no such words")
+    assert page.locator("#rows tr:visible").count() == 0
+    page.fill("#search", "")
+    page.locator("#rows a").nth(3).click()
+    assert page.locator("#shown h2").inner_text().startswith("Feature 3")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert {one.partition("#")[0] for one in asked} == {path.as_uri()} and complaints == []
+    assert page.locator("main script, link, img, iframe").count() == 0
+    page.close()
+
+
+def test_a_file_that_would_be_too_large_is_refused_with_its_size(workspace, monkeypatch):
+    monkeypatch.setattr("sparselex.server.whole.LARGEST", 500_000)
+    with pytest.raises(UserError, match=r"All 256 features would be a file of about \d+ MB"):
+        whole_gallery(workspace, "main")
 
 
 def test_what_is_no_gallery_is_refused(workspace, tmp_path):

@@ -5,12 +5,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from glob import escape
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sparselex.base.config import Config
+from sparselex.base.errors import UserError
+from sparselex.base.locks import lock
 from sparselex.base.reading import json_file, regular
 
 T = TypeVar("T")
@@ -136,6 +138,40 @@ def flush_all(folder: Path) -> None:
     for path in folder.rglob("*"):
         flush(path)
     flush(folder)
+
+
+@contextlib.contextmanager
+def new_folder(to: Path) -> Iterator[Path]:
+    """A folder to write into that becomes `to` when all is written and on disk; nothing is left of it where that fails.
+
+    Raises `UserError` where `to` exists, or another process is writing it.
+    """
+    to = to.absolute()
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with lock(to.with_name(f".{to.name}.lock"), f"writing {to}"):
+        if to.exists():
+            raise UserError(f"{to} exists.", "a new folder", "choose another folder.")
+        aside = to.with_name(f".{to.name}.partial")
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        try:
+            yield aside
+            # The name is not waited for: killed between the two, this would find its own folder in its way.
+            flush_all(aside)
+            os.rename(aside, to)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def check_room(folder: Path, n_bytes: float) -> None:
+    """Raise `UserError` where so many bytes more would not fit on the disk of `folder`."""
+    free = shutil.disk_usage(folder).free
+    if n_bytes > free:
+        raise UserError(
+            f"{n_bytes / 1e6:,.0f} MB more are to be written to {folder.parent}, and {free / 1e6:,.0f} MB are free.",
+            "a disk with room for all of it",
+            "free some space, choose another folder, or take fewer features (--latent).",
+        )
 
 
 def make_folder(path: Path) -> None:

@@ -14,6 +14,9 @@ def gallery(
     workspace: Annotated[Path, typer.Argument(metavar="WORKSPACE", help="The workspace folder.")],
     to: Annotated[Path, typer.Argument(metavar="FILE", help="The HTML file that is written.")],
     latent: Annotated[list[int] | None, typer.Option("--latent", help="A feature to show; may be repeated.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All features of a small dictionary, with a list and a search in the file.")
+    ] = False,
     random: Annotated[
         int | None,
         typer.Option("--random", min=0, help="Features drawn at random beside. Left out, as many, ten at least."),
@@ -23,12 +26,19 @@ def gallery(
     run: Annotated[str, typer.Option("--run", "--run-name", help="The run whose features these are.")] = MAIN,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Write features, chosen ones beside others drawn at random, into one HTML file that needs no server."""
+    """Write features, chosen ones beside others drawn at random, or all, into one HTML file that needs no server."""
     from sparselex.server.gallery import gallery as made
+    from sparselex.server.whole import whole_gallery
 
+    if everything and (latent or random is not None):
+        raise UserError("--all was given with --latent or --random.", "one of them", "leave --all out, or the others.")
     if to.exists() and not replace:
         raise UserError(f"{to} is there already.", "a new file", "choose another name, or add --replace.")
-    text = made(Workspace(workspace), run, latent or [], n_random=random, seed=seed, title=title)
+    opened = Workspace(workspace)
+    if everything:
+        text = whole_gallery(opened, run, title=title)
+    else:
+        text = made(opened, run, latent or [], n_random=random, seed=seed, title=title)
     try:
         write_file(to, text.encode(errors="backslashreplace"))
     except OSError as error:

@@ -7,8 +7,6 @@ Ours throughout: `pre = (x - b_dec) @ W_enc + b_enc` with `W_enc [d_in, d_sae]`,
 project, and one for our own; the tables of them are `FORMATS` and `LAYOUTS`.
 """
 
-import os
-import shutil
 from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
@@ -21,7 +19,7 @@ from pydantic import ValidationError
 
 from sparselex.base.config import first_complaint
 from sparselex.base.errors import UserError, a
-from sparselex.base.files import flush_all
+from sparselex.base.files import new_folder
 from sparselex.base.sites import Hook, Sites
 from sparselex.convert.formats import Files, Format, Found
 from sparselex.convert.kinds import BareKind
@@ -164,19 +162,9 @@ def export_dictionary(
     `sites` is where it reads, and what a transcoder writes. Raises `UserError` for an existing folder, an unknown
     layout, and a dictionary that the layout cannot hold.
     """
-    to, write = Path(to).absolute(), LAYOUTS.get(layout)
-    if to.exists():
-        raise UserError(f"{to} exists.", "a new folder", "choose another folder.")
-    aside = to.with_name(f".{to.name}.partial")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    try:
-        write(dictionary, aside, model_name, sites)
-        # The name is not waited for: killed between the two, this would find its own export in its way.
-        flush_all(aside)
-        os.rename(aside, to)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    write = LAYOUTS.get(layout)
+    with new_folder(Path(to)) as folder:
+        write(dictionary, folder, model_name, sites)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from sparselex.base.html import card, table, words
 from sparselex.dictionaries.coder import check_reads
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.config import DictionaryConfig
@@ -91,3 +92,13 @@ class Dictionary(nn.Module, ABC):
     def check_width(self, width: int, where: str) -> None:
         """Raise `UserError` if activations of `width` cannot be read by this dictionary."""
         check_reads(self, width, where)
+
+    def _repr_html_(self) -> str:
+        """In a notebook: what it is, and how it was configured."""
+        name, rows = type(self).__name__, [[name, str(value)] for name, value in self.config.to_json().items()]
+        read = f"{self.d_in} → {self.d_sae} latents" + ("" if self.d_out == self.d_in else f" → {self.d_out}")
+        n_weights = sum(tensor.numel() for tensor in self.state_dict().values())
+        signed = " Its activations may be negative." if self.signed else ""
+        return card(
+            f"{name}: {read}", words(f"{n_weights:,} numbers.{signed}", quiet=True), table(["field", "value"], rows)
+        )

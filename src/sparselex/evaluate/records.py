@@ -1,5 +1,6 @@
 """Evaluations and reports as they lie on disk. No tensors here: command line and browser read these."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -7,6 +8,8 @@ from sparselex.base.artifacts import record_of
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure, Figures
 from sparselex.base.files import write_json
+from sparselex.base.formats import number
+from sparselex.base.html import card, folded, table, words
 
 INFLUENCES = "influences.json"
 """File of an evaluation that holds its `Influences`."""
@@ -159,3 +162,29 @@ class Report(Config):
 
     check: str = ""
     """Fingerprint of all the others."""
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the answers, the verdicts, and every figure beside its null and its controls."""
+        named = [name for name in self.controls if any(name in one.controls for one in self.figures)]
+        answers = "".join(
+            words(f"{one.question} {one.answer}") + folded("evidence", *map(words, one.evidence))
+            for one in self.answers
+        )
+        verdicts = folded(f"{len(self.verdicts)} verdicts", *map(words, self.verdicts)) if self.verdicts else ""
+        head = ["figure", "value", "95 % interval", "null", *named, "n"]
+        left_out = "".join(words(f"Left out: {name}, {why}.", quiet=True) for name, why in self.stale.items())
+        figures = table(head, [_row(one, named) for one in self.figures])
+        return card(f"Report of {self.run}", answers, verdicts, figures, left_out)
+
+
+def _row(one: Figure, named: Sequence[str]) -> list[str]:
+    value = f"{number(one.value)} {one.unit}".strip() if one.failure is None else f"not measured: {one.failure}"
+    interval = "–" if one.ci_low is None else f"{number(one.ci_low)} to {number(one.ci_high)}"
+    return [
+        one.name,
+        value,
+        interval,
+        number(one.null),
+        *(number(one.controls.get(name)) for name in named),
+        f"{one.n:,}",
+    ]

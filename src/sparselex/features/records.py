@@ -1,6 +1,9 @@
 """What is known of one feature, as records. No tensors here: the browser reads these."""
 
+from math import log
+
 from sparselex.base.config import Config
+from sparselex.base.html import bars, card, table, words
 from sparselex.text.splits import Split
 
 
@@ -202,3 +205,22 @@ class FeatureRecord(Config):
 
     tokens: list[TokenTally] = []
     """Tokens on which it is active most often, over all splits, the most frequent first."""
+
+    def _repr_html_(self) -> str:
+        """In a notebook: statistics and histogram. Examples are positions in a corpus; `sparselex.feature` has the
+        text."""
+        if self.histogram is None:
+            return card(f"Latent {self.latent}", words("Never active on any counted token."))
+        counts = self.histogram.counts
+        highest = log(1 + max(counts)) or 1.0
+        rows = [
+            [split, f"{one.n_active:,}", f"{one.n_tokens:,}", f"{one.mean:.3g}", f"{one.max:.3g}"]
+            for split, one in self.statistics.items()
+        ]
+        return card(
+            f"Latent {self.latent}",
+            words(f"Active on {self.density:.3g} of the counted tokens."),
+            bars(counts, "Tokens by size of activation", [log(1 + n) / highest for n in counts]),
+            words(f"Tokens by size of activation, 0 to {self.histogram.edges[-1]:.3g}, on a log scale.", quiet=True),
+            table(["split", "active", "tokens", "mean", "largest"], rows),
+        )

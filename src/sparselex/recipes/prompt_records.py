@@ -4,6 +4,7 @@ from pydantic import Field
 
 from sparselex.base.config import Config
 from sparselex.base.formats import plain
+from sparselex.base.html import card, table, tokens, words
 
 
 class Active(Config):
@@ -40,7 +41,7 @@ class TokenLatents(Config):
 
 
 class TextLatents(Config):
-    """The latents of a text; printed, a line for each token."""
+    """The latents of a text; printed, a line for each token, and in a notebook a table under the text."""
 
     tokens: list[TokenLatents]
     """Token by token."""
@@ -53,6 +54,33 @@ class TextLatents(Config):
             + "  ".join(f"{one.latent}: {one.activation:.3g}" for one in token.latents)
             for token in self.tokens
         )
+
+    def _repr_html_(self) -> str:
+        """The text, by how active the most active latent is at each token, and the latents token by token."""
+        strongest = [token.latents[0].activation if token.latents else 0.0 for token in self.tokens]
+        largest = max(map(abs, strongest), default=0.0) or 1.0
+        heats = [abs(value) / largest if token.counted else 0.0 for value, token in zip(strongest, self.tokens)]
+        width = max((len(token.latents) for token in self.tokens), default=0)
+        rows = [[repr(token.text), _in_words(token), *_cells(token, width)] for token in self.tokens]
+        return card(
+            f"Latents of a text of {len(self.tokens)} tokens",
+            tokens((token.text, heat, _cell(token)) for token, heat in zip(self.tokens, heats)),
+            words("Heat: the most active latent at each token, beside the largest of all.", quiet=True),
+            table(["token", "active", *["latent: activation"] * width], rows),
+        )
+
+
+def _in_words(token: TokenLatents) -> str:
+    return str(token.n_active) if token.counted else "left out, as in training"
+
+
+def _cells(token: TokenLatents, width: int) -> list[str]:
+    shown = [f"{one.latent}: {one.activation:.3g}" for one in token.latents]
+    return shown + [""] * (width - len(shown))
+
+
+def _cell(token: TokenLatents) -> str:
+    return ", ".join(_cells(token, 0)) or _in_words(token)
 
 
 class Changed(Config):

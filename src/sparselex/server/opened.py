@@ -16,6 +16,8 @@ from sparselex.base.runs import RunCard
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.effects.records import KIND as EFFECTS
 from sparselex.evaluate.effects.records import EffectsIndex
+from sparselex.features.elsewhere import KIND as ELSEWHERE
+from sparselex.features.elsewhere import Elsewhere
 from sparselex.features.index import FeatureIndex
 from sparselex.features.tokens import TokenTexts
 from sparselex.server.explained import Explained
@@ -130,6 +132,10 @@ class OpenWorkspace:
         if key not in self._artifacts or self._artifacts[key][0] != now:
             self._artifacts[key] = (now, read(path))
         return self._artifacts[key][1]
+
+    def elsewhere(self, run: str) -> Elsewhere | None:
+        """What files say of the features of a run that was made elsewhere; None of one that was made here."""
+        return Elsewhere(self.workspace.run(run) / ELSEWHERE) if self.has(run, ELSEWHERE) else None
 
     def has(self, run: str, kind: str) -> bool:
         """Whether a run has a finished artifact of that kind."""

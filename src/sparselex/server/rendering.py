@@ -12,6 +12,7 @@ from pydantic_core import PydanticSerializationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sparselex.base import formats
+from sparselex.features.printing import visible
 from sparselex.server import charts, grid, marking
 from sparselex.server.navigation import Navigation
 from sparselex.server.page import TEMPLATES, Download, Elsewhere, PageRecord
@@ -47,6 +48,7 @@ FILTERS = {
     "prose": marking.prose,
     "cells": grid.cells,
     "heat": grid.level,
+    "visible": visible,
 }
 
 

@@ -10,6 +10,7 @@ from sparselex.base.formats import count
 from sparselex.base.runs import RunCard
 from sparselex.base.sites import Sites
 from sparselex.explain.records import Score
+from sparselex.features.elsewhere import Stated
 from sparselex.features.records import SplitStatistics
 from sparselex.features.windows import Windows
 from sparselex.server.opened import OpenIndex, OpenWorkspace
@@ -23,6 +24,16 @@ from sparselex.server.pages.parts import ExplanationView, explanations
 from sparselex.server.pages.relations import RelationsView, TallyView, TokenView, relations, tally, tokens_of
 from sparselex.server.pages.within import Within, within
 from sparselex.text.splits import Split
+
+
+class ElsewhereView(Config):
+    """What the makers of a feature say of it, where it was made elsewhere."""
+
+    notice: str
+    """What a reader has to know of such a run."""
+
+    stated: Stated | None
+    """What they say; None where they say nothing of this feature."""
 
 
 class FeaturePage(PageRecord):
@@ -103,6 +114,9 @@ class FeaturePage(PageRecord):
     others: list[str]
     """Other runs of the workspace that have an index, in which the same feature can be looked for."""
 
+    elsewhere: ElsewhereView | None
+    """What its makers say of it; None where it was made here."""
+
     provenance: dict[str, str]
     """Ids of everything it was made from."""
 
@@ -169,6 +183,7 @@ def feature(
         effects=effects_view(opened.effects(run), latent, windows, found.texts),
         relations=relations(opened, index, record),
         others=[other for other in opened.workspace.runs() if other != run and opened.has(other, "index")],
+        elsewhere=_elsewhere(opened, run, latent),
         provenance=_provenance(found),
     )
 
@@ -184,6 +199,11 @@ def _headline(opened: OpenWorkspace, found: OpenIndex, latent: int, said: list[E
     of_first = [score for one in said[:1] for scorer in one.scorers for score in scorer.scores]
     wanted = [(headline.scorer, headline.metric) for headline in foremost[:1]]
     return next((score for score in of_first if (score.scorer, score.metric) in wanted), None)
+
+
+def _elsewhere(opened: OpenWorkspace, run: str, latent: int) -> ElsewhereView | None:
+    found = opened.elsewhere(run)
+    return ElsewhereView(notice=found.notice, stated=found.stated(latent)) if found else None
 
 
 def _provenance(found: OpenIndex) -> dict[str, str]:

@@ -60,6 +60,9 @@ class FeatureRow(Config):
 class FeaturesPage(PageRecord):
     """`/runs/<run>/features`: the list."""
 
+    made_elsewhere: str
+    """What a reader has to know of features that were made elsewhere; empty where they were made here."""
+
     run: RunCard
     """What the run says of itself."""
 
@@ -111,6 +114,7 @@ def features(
     shown = latents[(page - 1) * PER_PAGE : page * PER_PAGE].tolist()
     return FeaturesPage(
         title=f"{run}: features",
+        made_elsewhere=elsewhere.notice if (elsewhere := opened.elsewhere(run)) else "",
         run=opened.card(run),
         rows=[_row(*columns, latent) for latent in shown],
         metric=first_metric(columns.entries),
