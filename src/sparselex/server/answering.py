@@ -33,7 +33,12 @@ PAGES: Registry[Page] = Registry(
         "download": "sparselex.server.pages.download:PAGE",
         "feature": "sparselex.server.pages.feature:PAGE",
         "place": "sparselex.server.pages.place:PAGE",
+        "feature_notes": "sparselex.server.pages.feature_notes:PAGE",
         "about": "sparselex.server.pages.about:PAGE",
+        "notes": "sparselex.server.pages.notes:PAGE",
+        "study": "sparselex.server.pages.notes:STUDY",
+        "lists": "sparselex.server.pages.lists:PAGE",
+        "list": "sparselex.server.pages.lists:ONE",
     },
 )
 """All pages, those of other packages included."""
@@ -59,13 +64,13 @@ class Pages:
         """Raises `UserError` if a page of another package cannot be loaded."""
         self.all = [page for _, page in PAGES.items()]
         self._by_path = {page.path: page for page in self.all}
-        self._opened = OpenWorkspace(workspace)
-        self.rendering = Rendering(Navigation(self.all, self._opened))
+        self.opened = OpenWorkspace(workspace)
+        self.rendering = Rendering(Navigation(self.all, self.opened))
 
     def answer(self, asked: Asked) -> Response:
         """The page, its record, or another address. Raises what its builder raises."""
         page = self._by_path[asked.page]
-        return self.rendering.show(page.build(self._opened, **asked.given), page.template, asked.place)
+        return self.rendering.show(page.build(self.opened, **asked.given), page.template, asked.place)
 
 
 class Answering:

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.server.answering import Answering, Asked
+from sparselex.server.notes.door import add_door
 from sparselex.server.page import NoSuchPage, Page
 from sparselex.server.rendering import HEADERS, Place, Rendering, SafeHeaders
 from sparselex.server.strangers import Impatient, KnownHosts, Token, is_loopback
@@ -41,6 +42,7 @@ def create_app(
     Raises `UserError` if a page of another package cannot be loaded.
     """
     app = FastAPI(title="sparselex", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.may_write, app.state.home = True, ""
     answering = Answering(workspace, n_helpers)
     if token is not None:
         app.add_middleware(Token, token=token)
@@ -50,6 +52,7 @@ def create_app(
     # Fixed words before parameters: `random` is no latent.
     for page in sorted(answering.pages.all, key=lambda page: len(page.parameters)):
         _add_page(app, page, answering)
+    add_door(app, answering.pages.opened.notes, answering.pages.rendering)
     _add_errors(app, answering.pages.rendering)
     return app
 

@@ -1,8 +1,10 @@
 """Records in, answers out: templates, JSON, errors, and the headers on every answer."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -14,14 +16,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sparselex.base import formats
 from sparselex.server import charts, marking
 from sparselex.server.navigation import Navigation
+from sparselex.server.notes.quoting import around
 from sparselex.server.page import TEMPLATES, Download, Elsewhere, PageRecord
+from sparselex.server.pages.feature_notes import noted_of
 
 HEADERS = {
     "content-security-policy": (
         "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    # Not `no-referrer`: with that, a browser does not say either that a form is of a page of this server.
+    "referrer-policy": "same-origin",
     # Artifacts and program may change behind an address: a browser asks each time.
     "cache-control": "no-cache",
 }
@@ -40,6 +45,7 @@ FILTERS = {
     "example": marking.example,
     "examples": marking.examples,
     "prose": marking.prose,
+    "around": around,
 }
 
 
@@ -58,12 +64,20 @@ class Place(NamedTuple):
     root: str = ""
     """What stands in front of every path of this workspace in an address: empty where it has the server to itself."""
 
+    may_write: bool = True
+    """Whether notes may be written here."""
+
+    home: str = ""
+    """Address of the page of all workspaces; empty where the server has one."""
+
     @classmethod
     def of(cls, request: Request) -> "Place":
         """Where a request leads."""
-        root = request.scope.get("root_path", "").rstrip("/")
-        path = request.url.path.removeprefix(root) or "/"
-        return cls(path, request.url.query, request.path_params.get("run", ""), root)
+        root, state = request.scope.get("root_path", "").rstrip("/"), request.app.state
+        # Not the path of `request.url`, which ends where a name has a `?` in it.
+        path = request.scope["path"].removeprefix(root) or "/"
+        run, query = request.path_params.get("run", ""), request.scope.get("query_string", b"").decode("latin-1")
+        return cls(path, query, run, quote(root), state.may_write, state.home)
 
 
 class ErrorPage(PageRecord):
@@ -107,7 +121,8 @@ class Rendering:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.globals |= {"charts": charts, "navigation": navigation}
+        noted = partial(noted_of, navigation.opened)
+        self._templates.globals |= {"charts": charts, "navigation": navigation, "noted": noted}
         self._templates.filters |= FILTERS
         self._templates.tests["record"] = lambda value: isinstance(value, BaseModel)
 
@@ -124,9 +139,9 @@ class Rendering:
             return Response(found.content, status_code=status, media_type=found.media_type, headers=named)
         if as_json:
             return Response(_json(found), status_code=status, media_type="application/json")
-        twin = ("/index.json" if path == "/" else f"{path}.json") + query
-        page = self._templates.get_template(str(template or PLAIN))
-        text = page.render(page=found, twin=twin, path=path, run=place.run, root=place.root)
+        where = {"path": path, "run": place.run, "root": place.root, "home": place.home, "may_write": place.may_write}
+        twin = ("/index.json" if path == "/" else quote(f"{path}.json")) + query
+        text = self._templates.get_template(str(template or PLAIN)).render(page=found, twin=twin, **where)
         return HTMLResponse(text.encode(errors="backslashreplace"), status_code=status)
 
     def draw(self, template: str, **words: Any) -> str:

@@ -87,6 +87,21 @@ def _port_of(request: Request) -> int:
     return request.url.port or 80
 
 
+def is_own_page(request: Request) -> bool | None:
+    """Whether a request comes from a page of this server, by what browsers say and no page can change; None where
+    nothing is said, as by a program that is no browser."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    origin = request.headers.get("origin")
+    if origin is None:
+        return None
+    scheme, _, name = origin.partition("://")
+    default = {"http": ":80", "https": ":443"}.get(scheme, "")
+    host = request.headers.get("host", "").lower()
+    return bool(host) and name.lower().removesuffix(default) == host.removesuffix(default)
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host to listen at is reached from this machine alone."""
     return host.lower() in LOOPBACK or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
