@@ -18,9 +18,12 @@ from fastapi.testclient import TestClient
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.server.app import create_app, server_of
+from sparselex.server.notes.markdown import from_markdown, to_markdown
+from sparselex.server.notes.merging import merge
 from sparselex.server.notes.operations import Overtaken
 from sparselex.server.notes.records import Feature
 from sparselex.server.notes.store import NoteStore, change, texts_of
+from tests.support.command import sparselex
 
 OWN = {"sec-fetch-site": "same-origin"}
 HOSTILE = ["a/b", "x?y#z&c=d 100%", '<script>alert("x")</script> {{ 7*7 }}', "שלום ל\u202eעולם", "…/ü'\"`|\\"]
@@ -343,3 +346,107 @@ def test_forms_work_without_javascript(browser, served):
     tab.locator(".in-list a").click()
     assert tab.locator("h1").inner_text() == "by <hand>/ü%20" and tab.locator("tbody tr").count() == 1
     tab.context.close()
+
+
+WRITTEN = [
+    {"do": "label", "run": "main", "dictionary": "d1", "latent": 17, "text": "yes"},
+    {"do": "star", "run": "main", "dictionary": "d1", "latent": 3, "on": True},
+    {
+        "do": "note",
+        "run": "a.b",
+        "dictionary": "d2",
+        "latent": 3,
+        "id": "a" * 16,
+        "text": "# h\n\n> q\n   in\n- x: y\n```",
+    },
+    {"do": "note", "run": "main", "dictionary": "d1", "latent": 17, "id": "b" * 16, "text": "שלום: ערך"},
+    {"do": "list", "name": HOSTILE[2], "words": "two\nlines", "test_text": "  f(x)"},
+    {"do": "list-add", "run": "main", "dictionary": "d1", "latent": 9, "list": HOSTILE[2]},
+    {"do": "list-add", "run": "main", "dictionary": "d1", "latent": 2, "list": HOSTILE[2]},
+    {"do": "comment", "run": "main", "dictionary": "d1", "latent": 2, "list": HOSTILE[2], "text": "- label: no"},
+    {"do": "study", "id": "c" * 16, "title": "A: # b", "text": ""},
+    {"do": "pin", "run": "main", "dictionary": "d1", "latent": 2, "study": "c" * 16},
+    {
+        "do": "pin",
+        "run": "main",
+        "dictionary": "d1",
+        "latent": 2,
+        "study": "c" * 16,
+        "position": 5,
+        "example": "x\n ‹y›",
+    },
+]
+
+
+@pytest.fixture
+def filled(store) -> NoteStore:
+    for values in WRITTEN:
+        store.write(change(values))
+    return store
+
+
+def test_a_file_comes_back_as_it_was_written_and_twice_is_once(filled, tmp_path):
+    text, other = to_markdown(filled.everything()), NoteStore(tmp_path / "other.sqlite")
+    assert "\n## Feature main 17\n\n- dictionary: d1\n" in text and "\n- test text:\n\n>   f(x)\n" in text
+    done = merge(other, from_markdown(text, "f"))
+    assert done.conflicts == [] and done.n_added >= len(WRITTEN) - 1
+    assert to_markdown(other.everything()) == text
+    again = merge(other, from_markdown(text, "f"))
+    assert (again.n_added, again.conflicts) == (0, []) and to_markdown(other.everything()) == text
+
+
+def test_two_peoples_files_are_merged_and_what_differs_is_told(filled, tmp_path):
+    other = NoteStore(tmp_path / "other.sqlite")
+    one = {"run": "main", "dictionary": "d1"}
+    for values in (
+        one | {"do": "label", "latent": 17, "text": "no"},
+        one | {"do": "label", "latent": 18, "text": "mine alone"},
+        one | {"do": "list-add", "latent": 4, "list": HOSTILE[2]},
+    ):
+        other.write(change(values))
+    done = merge(other, from_markdown(to_markdown(filled.everything()), "f"))
+    assert done.conflicts == ["Label of main 17: here “no”, in the file “yes”"]
+    found = other.everything()
+    assert {(one.latent, one.text) for one in found.labels} == {(17, "no"), (18, "mine alone")}
+    assert [item.latent for item in found.items] == [4, 9, 2] and found.lists[0].words == "two\nlines"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "# other\n",
+        "# sparselex notes\n\n- format: 2\n",
+        "# sparselex notes\n\n- format: 1\n\nloose words\n",
+        "# sparselex notes\n\n- format: 1\n\n## Feature main\n",
+        "# sparselex notes\n\n- format: 1\n\n## Feature main x\n\n- dictionary: d\n",
+        "# sparselex notes\n\n- format: 1\n\n## Feature main 1\n\n- dictionary: d\n- colour: red\n",
+        "# sparselex notes\n\n- format: 1\n\n### Note now " + "a" * 16 + "\n\n> x\n",
+        "# sparselex notes\n\n- format: 1\n\n## List a/../b\n",
+    ],
+)
+def test_a_file_of_another_form_is_refused_with_its_line(store, text):
+    with pytest.raises(UserError, match="Line"):
+        from_markdown(text, "f.md")
+
+
+def test_a_file_by_the_page_and_by_the_command(client, own, tmp_path):
+    text = client.get("/notes/export").text
+    assert text.startswith("# sparselex notes\n")
+    more = text + "\n## Feature main 30\n\n- dictionary: d9\n- label: from a file\n"
+    sent = client.post("/notes/import", content=more, headers={"content-type": "text/markdown"})
+    assert sent.status_code == 200 and sent.json()["summary"].startswith("1 taken up")
+    form = client.post("/notes/import", data={"text": "nothing"}, headers={"accept": "text/html"})
+    assert form.status_code == 400 and "Line 1 of the file" in form.text
+    long = client.post("/notes/import", content=b"x" * 10_000_000, headers={"content-type": "text/markdown"})
+    assert long.status_code == 413
+    foreign = {"content-type": "text/markdown", "sec-fetch-site": "cross-site"}
+    assert client.post("/notes/import", content=more, headers=foreign).status_code == 403
+    file = tmp_path / "n.md"
+    for _ in range(2):
+        assert sparselex("notes", own.path, "--export", file).code == 0
+    assert "- label: from a file" in file.read_text()
+    assert sparselex("notes", own.path, "--import", file).out.startswith("0 taken up")
+    (tmp_path / "mine.md").write_text("# mine")
+    refused = [("--export", tmp_path / "mine.md"), ("--import", tmp_path / "none.md"), ("--import", tmp_path), ()]
+    assert {sparselex("notes", own.path, *options).code for options in refused} == {2}

@@ -21,7 +21,7 @@ class Other(NamedTuple):
 
 
 BEFORE = {"demo": Other("sparselex.cli.demo:demo", "sparselex.recipes.demo:Demo")}
-_PLAIN = ("use", "ablate", "steer", "report", "serve", "gallery", "check")
+_PLAIN = ("use", "ablate", "steer", "report", "serve", "notes", "gallery", "check")
 
 AFTER = {name: Other(f"sparselex.cli.{name}:{name}") for name in _PLAIN} | {
     "hooks": Other("sparselex.cli.hooks:hooks", "sparselex.cli.hooks:HooksConfig")

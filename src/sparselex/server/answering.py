@@ -36,6 +36,7 @@ PAGES: Registry[Page] = Registry(
         "feature_notes": "sparselex.server.pages.feature_notes:PAGE",
         "about": "sparselex.server.pages.about:PAGE",
         "notes": "sparselex.server.pages.notes:PAGE",
+        "notes_export": "sparselex.server.pages.notes:EXPORT",
         "study": "sparselex.server.pages.notes:STUDY",
         "lists": "sparselex.server.pages.lists:PAGE",
         "list": "sparselex.server.pages.lists:ONE",

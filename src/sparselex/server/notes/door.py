@@ -13,6 +13,8 @@ from starlette.concurrency import run_in_threadpool
 
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
+from sparselex.server.notes.markdown import from_markdown
+from sparselex.server.notes.merging import Merged, merge
 from sparselex.server.notes.operations import NotThere, Overtaken, Written
 from sparselex.server.notes.store import NoteStore, change
 from sparselex.server.page import TEMPLATES, PageRecord
@@ -25,10 +27,13 @@ MOST_BYTES = 2**18
 BODY_S = 30.0
 """How long a client may take to send what is to be written."""
 
+MOST_FILE = 2**23
+"""Bytes of a file of notes that is taken up."""
+
 MOST_FIELDS = 50
 """Fields of a form."""
 
-JSON, FORM = "application/json", "application/x-www-form-urlencoded"
+JSON, FORM, MARKDOWN = "application/json", "application/x-www-form-urlencoded", "text/markdown"
 
 _BACK = frozenset(map(chr, range(0x21, 0x7F))) - {"\\"}
 """What an address to go back to is written in: anything else is escaped there."""
@@ -56,7 +61,7 @@ class Refused(Exception):
 
 
 def add_door(app: FastAPI, notes: NoteStore, rendering: Rendering) -> None:
-    """Let the application take operations at `POST /notes`, as JSON or as a form."""
+    """Let the application take operations at `POST /notes`, as JSON or as a form, and files at `POST /notes/import`."""
 
     @app.post("/notes")
     async def write(request: Request) -> Response:
@@ -72,6 +77,40 @@ def add_door(app: FastAPI, notes: NoteStore, rendering: Rendering) -> None:
         if kind == FORM:
             return RedirectResponse(_home(place, values.get("back", "")), status_code=303)
         return _json(200, done)
+
+    @app.post("/notes/import")
+    async def take_up(request: Request) -> Response:
+        place = Place.of(request)
+        try:
+            kind, body = await checked(request, place, MOST_FILE, (MARKDOWN, FORM))
+            text = _values(kind, body).get("text", "") if kind == FORM else _text(body)
+            done = await run_in_threadpool(_merge, notes, text)
+        except Refused as refused:
+            return told(rendering, place, wants_json(request), refused)
+        page = TakenUpPage(title="Taken up", summary=done.summary, conflicts=done.conflicts)
+        return _json(200, page) if wants_json(request) else rendering.show(page, None, place)
+
+
+class TakenUpPage(PageRecord):
+    """What came of a file that was taken up."""
+
+    summary: str
+    """In words."""
+
+    conflicts: list[str]
+    """What is otherwise here than in the file, and stays so."""
+
+
+def _merge(notes: NoteStore, text: str) -> Merged:
+    """Raises `Refused` for a file that is none, and for all else that does not succeed."""
+    try:
+        found = from_markdown(text, "the file")
+    except UserError as error:
+        raise Refused(400, f"{error.given}. Expected: {error.expected}.", error.todo) from None
+    try:
+        return merge(notes, found)
+    except UserError as error:
+        raise Refused(503, error.given, error.todo) from None
 
 
 def _write(notes: NoteStore, values: dict[str, Any]) -> Written:
@@ -128,6 +167,13 @@ async def _body(request: Request, most: int) -> bytes:
         if len(found) > most:
             raise too_long
     return bytes(found)
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode("utf-8-sig")
+    except ValueError:
+        raise Refused(400, "What was sent is no UTF-8.", "send the file as it was written.") from None
 
 
 def _values(kind: str, body: bytes) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from pydantic import StringConstraints
 from sparselex.base.config import Config
 from sparselex.base.runs import RunCard
 from sparselex.server.explained import title_of
+from sparselex.server.notes.markdown import to_markdown
 from sparselex.server.notes.records import Feature, Label, Note, Notebook, Pin, Study
 from sparselex.server.opened import OpenWorkspace
-from sparselex.server.page import TEMPLATES, NoSuchPage, Page, PageRecord
+from sparselex.server.page import TEMPLATES, Download, NoSuchPage, Page, PageRecord
 
 
 class FeatureWords(Feature):
@@ -125,6 +126,13 @@ def study(opened: OpenWorkspace, study: Annotated[str, StringConstraints(max_len
     return StudyPage(title=found.title, study=found, pins=pins)
 
 
+def export(opened: OpenWorkspace) -> Download:
+    """All that people wrote as one Markdown file."""
+    content = to_markdown(opened.notes.everything()).encode()
+    return Download(name="notes.md", content=content, media_type="text/markdown")
+
+
+EXPORT = Page(path="/notes/export", build=export)
 PAGE = Page(path="/notes", build=notes, template=TEMPLATES / "notes.html", label="Notes")
 STUDY = Page(path="/studies/{study}", build=study, template=TEMPLATES / "study.html")
 
