@@ -10,6 +10,7 @@ from sparselex.base.formats import plain
 from sparselex.base.workspace import Workspace
 from sparselex.cli.showing import print_json
 from sparselex.explain.store import check_rows
+from sparselex.server.notes.store import NoteStore
 
 
 def check(
@@ -19,7 +20,7 @@ def check(
     """Read everything in a workspace and compare it with its checksums; exit code 1 if something is wrong. Unfinished
     work is named, and is nothing wrong."""
     found = []
-    for one in check_workspace(Workspace(workspace), check_rows):
+    for one in check_workspace(Workspace(workspace), _read_rows):
         found.append(one)
         if not json:
             print(plain(f"{one.place}: {_said(one)}"), flush=True)
@@ -36,6 +37,11 @@ def check(
         )
     if faults:
         raise typer.Exit(1)
+
+
+def _read_rows(path: Path) -> None:
+    check_rows(path)
+    NoteStore(path).everything()
 
 
 def _said(one: Checked) -> str:

@@ -1,13 +1,16 @@
 """`sparselex serve`: the browser."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 
 def serve(
-    workspace: Annotated[Path, typer.Argument(metavar="WORKSPACE", help="The workspace folder.")],
+    workspaces: Annotated[
+        list[Path],
+        typer.Argument(metavar="WORKSPACE...", help="The workspace folder; or several, each under its name."),
+    ],
     host: Annotated[
         str,
         typer.Option(
@@ -28,9 +31,21 @@ def serve(
             "loads a model when it is first asked.",
         ),
     ] = False,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--name", help="A name that the server goes by besides, as a proxy's before it; asks for the token as well."
+        ),
+    ] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Let nobody write notes.")] = False,
+    base_path: Annotated[
+        str, typer.Option("--base-path", help="What stands in front of all addresses behind a proxy, such as /lab.")
+    ] = "",
 ) -> None:
-    """Browse a workspace: overview, feature list, a page for every feature."""
+    """Browse a workspace, or several: runs, feature lists, a page for every feature; notes are written there."""
     from sparselex.base.workspace import Workspace
     from sparselex.server.app import serve as serve_pages
 
-    serve_pages(Workspace(workspace), host=host, port=port, to_all=to_all, live=live)
+    first, *more = map(Workspace, workspaces)
+    options: dict[str, Any] = {"names": name or (), "read_only": read_only, "base_path": base_path, "live": live}
+    serve_pages(first, *more, host=host, port=port, to_all=to_all, **options)

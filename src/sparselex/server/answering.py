@@ -34,6 +34,7 @@ PAGES: Registry[Page] = Registry(
         "feature": "sparselex.server.pages.feature:PAGE",
         "elsewhere": "sparselex.server.pages.elsewhere:PAGE",
         "place": "sparselex.server.pages.place:PAGE",
+        "feature_notes": "sparselex.server.pages.feature_notes:PAGE",
         "map": "sparselex.server.pages.map:PAGE",
         "points": "sparselex.server.pages.points:POINTS",
         "point": "sparselex.server.pages.points:POINT",
@@ -45,6 +46,11 @@ PAGES: Registry[Page] = Registry(
         "try": "sparselex.server.pages.try_text:PAGE",
         "without": "sparselex.server.pages.without:PAGE",
         "steer": "sparselex.server.pages.steer:PAGE",
+        "notes": "sparselex.server.pages.notes:PAGE",
+        "notes_export": "sparselex.server.pages.notes:EXPORT",
+        "study": "sparselex.server.pages.notes:STUDY",
+        "lists": "sparselex.server.pages.lists:PAGE",
+        "list": "sparselex.server.pages.lists:ONE",
     },
 )
 """All pages, those of other packages included."""
@@ -70,13 +76,13 @@ class Pages:
         """Raises `UserError` if a page of another package cannot be loaded."""
         self.all = [page for _, page in PAGES.items()]
         self._by_path = {page.path: page for page in self.all}
-        self._opened = OpenWorkspace(workspace)
-        self.rendering = Rendering(Navigation(self.all, self._opened))
+        self.opened = OpenWorkspace(workspace)
+        self.rendering = Rendering(Navigation(self.all, self.opened))
 
     def answer(self, asked: Asked) -> Response:
         """The page, its record, or another address. Raises what its builder raises."""
         page = self._by_path[asked.page]
-        return self.rendering.show(page.build(self._opened, **asked.given), page.template, asked.place)
+        return self.rendering.show(page.build(self.opened, **asked.given), page.template, asked.place)
 
 
 class Answering:

@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,14 @@ from starlette.exceptions import HTTPException
 
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
-from sparselex.server.answering import Answering, Asked
+from sparselex.server.answering import PAGES, Answering, Asked
 from sparselex.server.live import Live
 from sparselex.server.live_door import Door
-from sparselex.server.page import NoSuchPage, Page
+from sparselex.server.navigation import Navigation
+from sparselex.server.notes.door import add_door
+from sparselex.server.page import TEMPLATES, NoSuchPage, Page
 from sparselex.server.rendering import HEADERS, Place, Rendering, SafeHeaders
+from sparselex.server.sharing import SEVERAL, Prefix, checked_base, named, workspaces_page
 from sparselex.server.strangers import Impatient, KnownHosts, Token, is_loopback
 
 STATIC = Path(__file__).parent / "static"
@@ -44,31 +47,73 @@ SWITCH_S = 5e-4
 
 def create_app(
     workspace: Workspace,
-    *,
+    *more: Workspace,
     host: str = "127.0.0.1",
+    names: Sequence[str] = (),
     n_helpers: int = 0,
     token: str | None = None,
+    read_only: bool = False,
+    base_path: str = "",
     live: bool = False,
 ) -> FastAPI:
-    """The application over one workspace, for requests to `host` or this machine, with so many processes beside this
-    one for when many ask at once. With a `token`, for those who know it. It reads; nothing it does changes an artifact.
+    """The application over one workspace or several, for requests to `host`, `names` or this machine, with so many
+    processes beside this one for when many ask at once. With a `token`, for those who know it. It changes no artifact;
+    `read_only`, nothing at all. `base_path` stands in front of all addresses.
     With `live` a process of its own holds the models of runs and answers what readers ask of them.
 
-    Raises `UserError` if a page of another package cannot be loaded.
+    Raises `UserError` if a page of another package cannot be loaded, or for another such path than there can be.
     """
-    app = FastAPI(title="sparselex", docs_url=None, redoc_url=None, openapi_url=None)
-    answering = Answering(workspace, n_helpers)
-    door = Door(workspace, Live(workspace) if live else None)
-    app.state.live = door.live
+    found = named([workspace, *more])
+    base = checked_base(base_path, [page for _, page in PAGES.items()])
+    if more:
+        each = max(1, n_helpers // len(found)) if n_helpers else 0
+        apps = {name: _one(one, each, not read_only, f"{base}/", live) for name, one in found.items()}
+        app = _several(apps)
+    else:
+        app = _one(workspace, n_helpers, not read_only, "", live)
     if token is not None:
         app.add_middleware(Token, token=token)
-    app.add_middleware(KnownHosts, host=host)
+    app.add_middleware(Prefix, base=base)
+    app.add_middleware(KnownHosts, host=host, names=names)
     app.add_middleware(SafeHeaders)
+    return app
+
+
+def _bare(may_write: bool, home: str) -> FastAPI:
+    app = FastAPI(title="sparselex", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.may_write, app.state.home = may_write, home
+    return app
+
+
+def _one(workspace: Workspace, n_helpers: int, may_write: bool, home: str, live: bool) -> FastAPI:
+    """The pages of one workspace."""
+    app, answering = _bare(may_write, home), Answering(workspace, n_helpers)
+    app.state.opened = answering.pages.opened
+    door = Door(workspace, Live(workspace) if live else None)
+    app.state.live = door.live
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     # Fixed words before parameters: `random` is no latent.
     for page in sorted(answering.pages.all, key=lambda page: len(page.parameters)):
         _add_page(app, page, answering, door)
+    add_door(app, answering.pages.opened.notes, answering.pages.rendering)
     _add_errors(app, answering.pages.rendering)
+    return app
+
+
+def _several(apps: dict[str, FastAPI]) -> FastAPI:
+    """The pages of several workspaces, each under its name, and one that lists them."""
+    app, opened = _bare(False, ""), {name: one.state.opened for name, one in apps.items()}
+    rendering = Rendering(Navigation([], next(iter(opened.values()))))
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    for name, one in apps.items():
+        app.mount(f"{SEVERAL}{name}", one)
+
+    def show(request: Request) -> Response:
+        return rendering.show(workspaces_page(opened), TEMPLATES / "workspaces.html", Place.of(request))
+
+    for path in ("/", "/index.json"):
+        app.add_api_route(path, show, response_model=None)
+    _add_errors(app, rendering)
     return app
 
 
@@ -123,22 +168,33 @@ def _add_errors(app: FastAPI, rendering: Rendering) -> None:
 
 
 def serve(
-    workspace: Workspace, *, host: str = "127.0.0.1", port: int = 8321, to_all: bool = False, live: bool = False
+    workspace: Workspace,
+    *more: Workspace,
+    host: str = "127.0.0.1",
+    port: int = 8321,
+    to_all: bool = False,
+    names: Sequence[str] = (),
+    read_only: bool = False,
+    base_path: str = "",
+    live: bool = False,
 ) -> None:
-    """Serve a workspace until interrupted; prints the address once it answers. Port 0 takes any free one. With `live`
-    readers may ask the models of its runs.
+    """Serve a workspace, or several, until interrupted; prints the address once it answers. Port 0 takes any free one.
+    With `live` readers may ask the models of runs.
 
-    At an address that other machines reach, only those are answered who open it with the token that is printed with
-    it, drawn anew at each start; or `to_all` who reach it.
+    At an address that other machines reach, or by a further one of `names`, only those are answered who open it with
+    the token that is printed with it, drawn anew at each start; or `to_all` who reach it. `read_only` refuses to write
+    notes; `base_path` stands in front of all addresses, as behind a proxy.
 
     Raises `UserError` if the address cannot be used.
     """
-    token = None if to_all or is_loopback(host) else secrets.token_urlsafe(24)
+    token = None if to_all or (is_loopback(host) and not names) else secrets.token_urlsafe(24)
+    kind: dict[str, Any] = {"names": names, "read_only": read_only, "base_path": base_path, "live": live}
+    app = create_app(workspace, *more, host=host, n_helpers=n_helpers(), token=token, **kind)
     listener = bound(host, port)
-    app = create_app(workspace, host=host, n_helpers=n_helpers(), token=token, live=live)
     # Listening before the address is printed: whoever follows it at once waits instead of being refused.
     listen(listener)
-    say_address(host, listener, f"/?token={token}" if token else "")
+    base = base_path.rstrip("/")
+    say_address(host, listener, f"{base}/?token={token}" if token else f"{base}/" if base else "")
     quick_server_of(app).run(sockets=[listener])
 
 

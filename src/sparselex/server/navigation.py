@@ -23,16 +23,16 @@ class Navigation:
     """The links that pages with a label ask for."""
 
     def __init__(self, pages: list[Page], opened: OpenWorkspace):
-        self._opened = opened
+        self.opened, self.paths = opened, frozenset(page.path for page in pages)
         self._of_runs = [page for page in pages if page.label and page.parameters]
         self.of_workspace = [Link(page.label, page.path) for page in pages if page.label and not page.parameters]
 
     def of_run(self, run: str) -> list[Link]:
         """The pages that a run has, none if there is no such run."""
-        if not self._opened.workspace.has_run(run):
+        if not self.opened.workspace.has_run(run):
             return []
         return [
             Link(page.label, page.path.replace("{run}", run))
             for page in self._of_runs
-            if all(self._opened.has(run, kind) for kind in page.needs)
+            if all(self.opened.has(run, kind) for kind in page.needs)
         ]

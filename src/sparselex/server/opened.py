@@ -21,6 +21,7 @@ from sparselex.features.elsewhere import Elsewhere
 from sparselex.features.index import FeatureIndex
 from sparselex.features.tokens import TokenTexts
 from sparselex.server.explained import Explained
+from sparselex.server.notes.store import NoteStore
 from sparselex.server.page import NoSuchPage
 from sparselex.server.stamps import Stamp, stamp
 from sparselex.text.corpus import TokenCorpus
@@ -64,6 +65,7 @@ class OpenWorkspace:
     def __init__(self, workspace: Workspace):
         self.workspace = workspace
         self.explained = Explained(workspace.database)
+        self.notes = NoteStore(workspace.database)
         self._cards: dict[str, tuple[Stamp, RunCard]] = {}
         self._effects: dict[str, tuple[Stamp, EffectsIndex]] = {}
         self._indexes: dict[str, tuple[tuple[Stamp, ...], OpenIndex]] = {}
@@ -109,6 +111,14 @@ class OpenWorkspace:
         if run not in self._indexes or self._indexes[run][0] != stamps:
             self._indexes[run] = (stamps, OpenIndex(FeatureIndex(path, TokenCorpus(corpus))))
         return self._indexes[run][1]
+
+    def dictionary_id(self, run: str) -> str:
+        """Id of what the latents of a run's index are of, under which notes of them are kept: of its dictionary, or of
+        the index where it is of none; empty where there is no index. Raises `UserError` if it is damaged."""
+        if not self.has(run, "index"):
+            return ""
+        manifest = read_manifest(self.workspace.run(run) / "index")
+        return manifest.inputs.get("dictionary", manifest.id)
 
     def effects(self, run: str) -> EffectsIndex | None:
         """What the model does without each latent of a run; None where that was not measured, or of another index than

@@ -13,7 +13,7 @@ from sparselex.server.live_records import Question
 TEMPLATES = Path(__file__).parent / "templates"
 """Where the templates of our own pages lie; those of other packages extend `base.html` from here."""
 
-_PARAMETER = re.compile(r"\{(\w+)\}")
+_PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
 
 
 class PageRecord(Config):
@@ -51,7 +51,8 @@ class Page:
     """One kind of page. Raises `UserError` if it cannot be reached or drawn."""
 
     path: str
-    """Address, its parameters in braces: `/runs/{run}/features/{latent}`."""
+    """Address, its parameters in braces: `/runs/{run}/features/{latent}`. One that may hold slashes is last, and says
+    so: `/lists/{name:path}`."""
 
     build: Callable[..., PageRecord | Elsewhere | Download]
     """Makes the record. Called with the open workspace, then by name with the parameters of the path and, where it has

@@ -1,8 +1,10 @@
 """Records in, answers out: templates, JSON, errors, and the headers on every answer."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -15,15 +17,18 @@ from sparselex.base import formats
 from sparselex.features.printing import visible
 from sparselex.server import charts, grid, marking
 from sparselex.server.navigation import Navigation
+from sparselex.server.notes.quoting import around
 from sparselex.server.page import TEMPLATES, Download, Elsewhere, PageRecord
 from sparselex.server.pages.activity import PROXIES
+from sparselex.server.pages.feature_notes import noted_of
 
 HEADERS = {
     "content-security-policy": (
         "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    # Not `no-referrer`: with that, a browser does not say either that a form is of a page of this server.
+    "referrer-policy": "same-origin",
     # Artifacts and program may change behind an address: a browser asks each time.
     "cache-control": "no-cache",
 }
@@ -49,6 +54,7 @@ FILTERS = {
     "cells": grid.cells,
     "heat": grid.level,
     "visible": visible,
+    "around": around,
 }
 
 
@@ -70,13 +76,21 @@ class Place(NamedTuple):
     live: bool = False
     """Whether there is a live model to be asked."""
 
+    may_write: bool = True
+    """Whether notes may be written here."""
+
+    home: str = ""
+    """Address of the page of all workspaces; empty where the server has one."""
+
     @classmethod
     def of(cls, request: Request) -> "Place":
         """Where a request leads."""
-        root = request.scope.get("root_path", "").rstrip("/")
-        path = request.url.path.removeprefix(root) or "/"
-        live = getattr(request.app.state, "live", None) is not None
-        return cls(path, request.url.query, request.path_params.get("run", ""), root, live)
+        root, state = request.scope.get("root_path", "").rstrip("/"), request.app.state
+        # Not the path of `request.url`, which ends where a name has a `?` in it.
+        path = request.scope["path"].removeprefix(root) or "/"
+        live = getattr(state, "live", None) is not None
+        run, query = request.path_params.get("run", ""), request.scope.get("query_string", b"").decode("latin-1")
+        return cls(path, query, run, quote(root), live, state.may_write, state.home)
 
 
 class ErrorPage(PageRecord):
@@ -120,7 +134,8 @@ class Rendering:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.globals |= {"charts": charts, "navigation": navigation, "proxies": PROXIES}
+        noted = partial(noted_of, navigation.opened)
+        self._templates.globals |= {"charts": charts, "navigation": navigation, "proxies": PROXIES, "noted": noted}
         self._templates.filters |= FILTERS
         self._templates.tests["record"] = lambda value: isinstance(value, BaseModel)
 
@@ -137,9 +152,9 @@ class Rendering:
             return Response(found.content, status_code=status, media_type=found.media_type, headers=named)
         if as_json:
             return Response(_json(found), status_code=status, media_type="application/json")
-        twin = ("/index.json" if path == "/" else f"{path}.json") + query
-        page = self._templates.get_template(str(template or PLAIN))
-        text = page.render(page=found, twin=twin, path=path, run=place.run, root=place.root, live=place.live)
+        where = place._asdict() | {"page": found}
+        twin = ("/index.json" if path == "/" else quote(f"{path}.json")) + query
+        text = self._templates.get_template(str(template or PLAIN)).render(twin=twin, **where)
         return HTMLResponse(text.encode(errors="backslashreplace"), status_code=status)
 
     def draw(self, template: str, **words: Any) -> str:

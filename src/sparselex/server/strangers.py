@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import secrets
 import socket
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -21,9 +22,10 @@ class KnownHosts:
     """Refuses requests that are for another host: a page of a stranger that lets its own name point to this machine
     would else read the workspace through its reader's browser."""
 
-    def __init__(self, app: ASGIApp, host: str):
+    def __init__(self, app: ASGIApp, host: str, names: Sequence[str] = ()):
+        """To listen at `host`; `names` are what the server goes by besides, as behind a proxy."""
         self.app = app
-        self.names = LOOPBACK | {host.lower()}
+        self.names = LOOPBACK | {host.lower()} | {host_of(name) for name in names}
         self.is_open = is_every_address(host)
         if self.is_open:
             self.names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
@@ -31,7 +33,7 @@ class KnownHosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not self.knows(dict(scope["headers"]).get(b"host", b"").decode("latin-1")):
-            words = "This server does not go by that name: open it at the address that it printed, or say --host.\n"
+            words = "This server does not go by that name: open it at the address that it printed, or say --name.\n"
             await PlainTextResponse(words, status_code=421)(scope, receive, send)
             return
         await self.app(scope, receive, send)
@@ -58,7 +60,9 @@ class Token:
             await self.app(scope, receive, send)
             return
         request = Request(scope)
-        cookie = f"{COOKIE}-{_port_of(request)}"  # cookies are shared by all ports of a host
+        base = scope.get("root_path", "")
+        # Cookies are shared by all ports of a host, and a path's by those beneath it.
+        cookie = f"{COOKIE}-{_port_of(request)}{base.replace('/', '-')}"
         if _is(request.cookies.get(cookie, ""), self.token):
             await self.app(scope, receive, send)
             return
@@ -68,9 +72,9 @@ class Token:
             return
         # A path of two slashes would be another host's address.
         query = urlencode([pair for pair in request.query_params.multi_items() if pair[0] != "token"])
-        address = quote("/" + request.url.path.lstrip("/")) + (f"?{query}" if query else "")
+        address = quote("/" + scope["path"].lstrip("/")) + (f"?{query}" if query else "")
         answer = RedirectResponse(address, status_code=303)
-        answer.set_cookie(cookie, self.token, httponly=True, samesite="strict")
+        answer.set_cookie(cookie, self.token, path=f"{base}/", httponly=True, samesite="strict")
         await answer(scope, receive, send)
 
 
@@ -85,6 +89,21 @@ def _is(given: str, token: str) -> bool:
 
 def _port_of(request: Request) -> int:
     return request.url.port or 80
+
+
+def is_own_page(request: Request) -> bool | None:
+    """Whether a request comes from a page of this server, by what browsers say and no page can change; None where
+    nothing is said, as by a program that is no browser."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    origin = request.headers.get("origin")
+    if origin is None:
+        return None
+    scheme, _, name = origin.partition("://")
+    default = {"http": ":80", "https": ":443"}.get(scheme, "")
+    host = request.headers.get("host", "").lower()
+    return bool(host) and name.lower().removesuffix(default) == host.removesuffix(default)
 
 
 def is_loopback(host: str) -> bool:
