@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.server.answering import Answering, Asked
-from sparselex.server.page import NoSuchPage, Page
+from sparselex.server.page import Impossible, NoSuchPage, Page
 from sparselex.server.rendering import HEADERS, Place, Rendering, SafeHeaders
 from sparselex.server.strangers import Impatient, KnownHosts, Token, is_loopback
 
@@ -70,7 +70,7 @@ def _add_page(app: FastAPI, page: Page, answering: Answering) -> None:
 def _add_errors(app: FastAPI, rendering: Rendering) -> None:
     @app.exception_handler(UserError)
     async def user_error(request: Request, error: UserError) -> Response:
-        status = 404 if isinstance(error, NoSuchPage) else 409
+        status = 404 if isinstance(error, NoSuchPage) else 400 if isinstance(error, Impossible) else 409
         return rendering.error(Place.of(request), status, f"{error.given} Expected: {error.expected}.", error.todo)
 
     @app.exception_handler(HTTPException)

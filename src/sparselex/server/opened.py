@@ -1,7 +1,9 @@
 """Opened artifacts of a workspace, shared by all pages and opened again when a stage has replaced them."""
 
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +19,23 @@ from sparselex.evaluate.effects.records import EffectsIndex
 from sparselex.features.index import FeatureIndex
 from sparselex.features.tokens import TokenTexts
 from sparselex.server.explained import Explained
+from sparselex.server.finding.examples import ExampleText
 from sparselex.server.page import NoSuchPage
 from sparselex.server.stamps import Stamp, stamp
 from sparselex.text.corpus import TokenCorpus
 
 T = TypeVar("T", bound=Config)
+
+_NO_LABELS: Mapping[int, str] = MappingProxyType({})
+
+DENSE_ABOVE = 0.1
+"""Density above which a latent is called dense."""
+
+ULTRALOW_BELOW = 1e-5
+"""Density below which a latent that lives is called ultralow."""
+
+DUPLICATE_FROM = 0.9
+"""Cosine of decoder directions from which two latents are called duplicates."""
 
 _LEAST_TOP = 5
 """Examples by which a latent may be told to be of a single token."""
@@ -51,6 +65,46 @@ class OpenIndex:
         return (there.sum(1) >= _LEAST_TOP) & ((tokens == first) | ~there).all(1)
 
     @cached_property
+    def duplicate_of(self) -> NDArray[np.int64]:
+        """`[d_sae]`, the latent with nearly the same direction (a cosine of `DUPLICATE_FROM` or more); -1 for none."""
+        near = self.index.all_neighbours
+        if near is None or not near[0].shape[1]:
+            return np.full(self.index.d_sae, -1)
+        return np.where(near[1][:, 0] >= DUPLICATE_FROM, near[0][:, 0], -1)
+
+    @cached_property
+    def flags(self) -> dict[str, NDArray[np.bool_]]:
+        """`[d_sae]`, by name, what is unusual about when latents are active."""
+        density = self.index.table["density"]
+        return {
+            "dead": density == 0,
+            "ultralow": (density > 0) & (density < ULTRALOW_BELOW),
+            "dense": density > DENSE_ABOVE,
+            "single-token": self.single_token,
+            "duplicate": self.duplicate_of >= 0,
+        }
+
+    @cached_property
+    def token_ranks(self) -> NDArray[np.int64]:
+        """`[n_vocab]`, the place of each token among all in the order of their names."""
+        labels = [self.texts.label(token) for token in range(len(self.index.corpus.vocabulary))]
+        return np.argsort(sorted(range(len(labels)), key=labels.__getitem__))
+
+    @cached_property
+    def examples(self) -> ExampleText:
+        """The text of the examples, to be searched."""
+        return ExampleText(self.index)
+
+    @cached_property
+    def named_tokens(self) -> dict[str, list[int]]:
+        """The tokens of each name: their text, and what pages write for it."""
+        found: dict[str, list[int]] = {}
+        for token in range(len(self.index.corpus.vocabulary)):
+            for name in {self.index.corpus.vocabulary.text(token), self.texts.label(token)}:
+                found.setdefault(name, []).append(token)
+        return found
+
+    @cached_property
     def token_texts(self) -> list[str]:
         """Every token of the vocabulary as text, lower case."""
         vocabulary = self.index.corpus.vocabulary
@@ -60,9 +114,11 @@ class OpenIndex:
         """Tokens whose text contains `words`, upper and lower case alike."""
         return [token for token, text in enumerate(self.token_texts) if words.lower() in text]
 
-    def with_top_token(self, words: str) -> NDArray[np.int64]:
-        """Latents whose top token contains `words`, upper and lower case alike."""
-        return np.flatnonzero(np.isin(self.top_tokens, self.tokens_with(words)))
+
+def flags_of(found: OpenIndex, latent: int) -> list[str]:
+    """What is unusual about a latent, in words."""
+    names = [name for name, flag in found.flags.items() if flag[latent]]
+    return [f"duplicate of {found.duplicate_of[latent]}" if name == "duplicate" else name for name in names]
 
 
 class OpenWorkspace:
@@ -74,6 +130,7 @@ class OpenWorkspace:
         self._cards: dict[str, tuple[Stamp, RunCard]] = {}
         self._effects: dict[str, tuple[Stamp, EffectsIndex]] = {}
         self._indexes: dict[str, tuple[tuple[Stamp, ...], OpenIndex]] = {}
+        self._remembered: dict[str, tuple[tuple[Any, ...], Any]] = {}
 
     def card(self, run: str) -> RunCard:
         """What a run says of itself. Raises `NoSuchPage` if the workspace has no run of that name."""
@@ -127,6 +184,20 @@ class OpenWorkspace:
             self._effects[run] = (now, EffectsIndex(path))
         found = self._effects[run][1]
         return found if found.manifest.inputs.get("index") == self.index(run).index.id else None
+
+    def labels(self, run: str) -> Mapping[int, str]:
+        """What people call latents of a run, by latent: searched and shown with what explainers say."""
+        return _NO_LABELS
+
+    def remembered(self, name: str, parts: tuple[Any, ...], make: Callable[..., Any]) -> Any:
+        """What was made of these very objects (texts: of equal ones), made now where it is of others; one by
+        name."""
+        kept, made = self._remembered.get(name, ((), None))
+        same = lambda a, b: a is b or (isinstance(a, str) and isinstance(b, str) and a == b)
+        if len(kept) != len(parts) or not all(map(same, kept, parts)):
+            made = make(*parts)
+            self._remembered[name] = (parts, made)
+        return made
 
     def has(self, run: str, kind: str) -> bool:
         """Whether a run has a finished artifact of that kind."""

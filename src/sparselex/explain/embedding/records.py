@@ -1,0 +1,46 @@
+"""Embeddings as they lie on disk. No tensors here: the browser reads these."""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparselex.base.artifacts import open_artifact, verified
+from sparselex.explain.embedding.config import EmbedConfig
+
+KIND = "embeddings"
+"""Kind of the artifact, and its name in a run's folder."""
+
+LATENTS, VECTORS = "latents.npy", "vectors.npy"
+"""Files: which latents were embedded, and their vectors of length 1 in half precision, a row each."""
+
+_ROWS = 1 << 13
+"""Rows that are made into single precision at a time: what stays in a processor's cache."""
+
+
+class Embeddings:
+    """Finished embeddings. Raises `UserError` if `path` are none, or are damaged."""
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        self.manifest = open_artifact(self.path, KIND)
+        self.config = EmbedConfig.parse(self.manifest.config, str(self.path))
+
+    @cached_property
+    def latents(self) -> NDArray[np.int64]:
+        """`[n]` latents, ascending."""
+        return np.load(verified(self.path, LATENTS, self.manifest))
+
+    @cached_property
+    def vectors(self) -> NDArray[np.float16]:
+        """`[n, width]`, of length 1."""
+        return np.asarray(np.load(verified(self.path, VECTORS, self.manifest), mmap_mode="r"))
+
+    def cosines(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
+        """`[n]` cosines of each with a vector of length 1."""
+        parts = [
+            self.vectors[start : start + _ROWS].astype(np.float32) @ vector
+            for start in range(0, len(self.vectors), _ROWS)
+        ]
+        return np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)
