@@ -113,9 +113,7 @@ class SearchedText:
     def _counts(self) -> NDArray[np.int64]:
         return np.bincount(self._folded, minlength=256)
 
-    def _covered(
-        self, ends: NDArray[np.integer], first: NDArray[np.int64], behind: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
+    def _covered(self, ends: NDArray[Any], first: NDArray[np.int64], behind: NDArray[np.int64]) -> NDArray[np.int64]:
         """The slots that ranges of bytes, from `first` to before `behind`, lie on, ascending."""
         first, behind = first[behind > first].astype(ends.dtype), behind[behind > first].astype(ends.dtype)
         begins = np.searchsorted(ends, first, "right") - 1
@@ -149,9 +147,7 @@ def compiled(pattern: str) -> Any:
         ) from None
 
 
-def matches(
-    text: bytes, pattern: Any, ends: NDArray[np.int64], timeout_s: float = REGEX_S
-) -> Iterator[tuple[int, int]]:
+def matches(text: bytes, pattern: Any, ends: NDArray[Any], timeout_s: float = REGEX_S) -> Iterator[tuple[int, int]]:
     """Where a pattern matches UTF-8, as ranges of bytes; it is tried in the pieces that end at `ends`, one after
     another, so that others have their turn. Raises `Slow`."""
     start, deadline = 0, time.monotonic() + timeout_s
@@ -170,7 +166,7 @@ def matches(
         start = end
 
 
-def _joined(tokens: NDArray[np.int32], texts: list[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _joined(tokens: NDArray[np.int32], texts: list[bytes]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
     """The bytes of tokens one after another, and where each begins (and the last ends)."""
     lengths = np.array([len(text) for text in texts], dtype=np.int64)
     begins, all_bytes = lengths.cumsum() - lengths, np.frombuffer(b"".join(texts), dtype=np.uint8)

@@ -15,8 +15,11 @@ KIND = "embeddings"
 LATENTS, VECTORS = "latents.npy", "vectors.npy"
 """Files: which latents were embedded, and their vectors of length 1 in half precision, a row each."""
 
-_ROWS = 1 << 13
+_ROWS = 1 << 9
 """Rows that are made into single precision at a time: what stays in a processor's cache."""
+
+_SIGN_AND_HALF = np.int32(-0x70002000)
+"""Bits of a float in which a half that was moved there lies: its sign is repeated above it."""
 
 
 class Embeddings:
@@ -38,9 +41,18 @@ class Embeddings:
         return np.asarray(np.load(verified(self.path, VECTORS, self.manifest), mmap_mode="r"))
 
     def cosines(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
-        """`[n]` cosines of each with a vector of length 1."""
-        parts = [
-            self.vectors[start : start + _ROWS].astype(np.float32) @ vector
-            for start in range(0, len(self.vectors), _ROWS)
-        ]
-        return np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)
+        """`[n]` cosines of each with a vector of length 1.
+
+        A half's bits, moved to where a float has exponent and fraction, are that number times 2 ** -112: that is three
+        passes over integers, where NumPy's conversion takes ten times as long as the product itself.
+        """
+        found, large = np.empty(len(self.vectors), dtype=np.float32), vector * np.float32(2.0**60)
+        buffer = np.empty((_ROWS, len(vector)), dtype=np.int32)
+        for start in range(0, len(found), _ROWS):
+            halves = self.vectors[start : start + _ROWS].view(np.int16)
+            bits = buffer[: len(halves)]
+            bits[...] = halves
+            bits <<= 13
+            bits &= _SIGN_AND_HALF
+            found[start : start + _ROWS] = bits.view(np.float32) @ large
+        return found * np.float32(2.0**52)
