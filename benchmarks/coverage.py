@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.server import opened
+from benchmarks.corpus import small_run
 from sparselex.activations.live import Reader, spread
 from sparselex.base.figures import Figure
 from sparselex.base.intervals import LEAST_DOCUMENTS, LEAST_UNITS, Floats, Jackknife, effective_units, jackknife
-from sparselex.base.workspace import MAIN
 from sparselex.evaluate.core import core_sums
 from sparselex.evaluate.core_figures import core_estimates, pooled
 from sparselex.evaluate.metrics import SiteSums
@@ -189,7 +188,7 @@ def main() -> None:
     options = parser.parse_args()
     n_rows, n_draws = (600, 200) if options.quick else (4_000, 1_000)
     with tempfile.TemporaryDirectory() as folder:
-        run = Run.open(opened(options.workspace, Path(folder), options.quick), MAIN)
+        run = small_run(options.workspace, Path(folder), options.quick)
         figures = core_coverage(document_sums(run, n_rows), run.corpus.n_ctx, n_draws)
         figures += f1_coverage(run, n_draws) + overall_coverage(run, n_draws)
     show(figures)

@@ -77,13 +77,25 @@ def test_lists_need_one_query(store, monkeypatch):
                 "rule",
                 "explained",
                 "Active on",
-                (Headline("exact", "f1", 0.5, 0.25), Headline("fuzzy", "auroc", 0.7, 0.35)),
+                (Headline("exact", "f1", 0.5, 0.25, 0, None), Headline("fuzzy", "auroc", 0.7, 0.35, 0, None)),
             ),
         ],
         2: [Entry("rule", "abstained", "No cats", ())],
         3: [Entry("llm", "failed", "", ())],
     }
-    assert len(queries) == 1
+    assert store.entries_of("i", [2, 7]) == {2: [Entry("rule", "abstained", "No cats", ())]}
+    assert len(queries) == 2
+
+
+def test_the_list_has_the_first_scores_and_searches_whole_texts(store):
+    rows = store.headlines("i")
+    assert [(row.latent, row.status, row.metric, row.value) for row in rows if row.latent > 1] == [
+        (2, "abstained", None, None),
+        (3, "failed", None, None),
+    ]
+    assert [(row.metric, row.value, row.ci_low, row.ci_high) for row in rows[1:2]] == [("f1", 0.5, 0, None)]
+    assert store.texts("i") == [(1, "Words about cats and dogs", False), (1, "Active on dogs", True)]
+    assert store.texts_of("i", [1]) == store.texts("i") and store.texts_of("i", [2, 3]) == []
 
 
 def test_the_search_knows_the_explainer(store):

@@ -33,6 +33,7 @@ from sparselex.lm.load import load_model
 from sparselex.recipes import run as runs
 from tests.support.contents import contents
 from tests.support.small import write_documents
+from tests.support.small_encoder import write_encoder
 
 TEXT, SMALL = ["--text", "{text}", "--context", "32"], ["--expansion", "0.0625", "--tokens", "3000"]
 ROWS = ["--n-rows", "8", "--moment-rows", "8"]
@@ -52,6 +53,7 @@ VERBS = {
     "explain": Verb(["explain", "{w}"], after="index"),
     "evaluate": Verb(["evaluate", "{w}", "--controls", "pca", *ROWS], after="explain"),
     "effects": Verb(["effects", "{w}", "--latents", "8", "--n-rows", "8", "--batch-rows", "4"], after="index"),
+    "embed": Verb(["embed", "{w}", "--encoder", "{w}/../encoder"], after="explain"),
     "report": Verb(["report", "{w}"], after="evaluate"),
     "sweep": Verb(
         ["sweep", "{w}", "--kind", "topk", "--k", "2", *SMALL, "--rows", "8", "--moment-rows", "8"], after="train"
@@ -216,6 +218,7 @@ class Killing:
     def __init__(self, root: Path):
         # Always the same path: it may be written into files.
         self.work, self.root, self.text = root / "w", root, write_documents(root / "text", 16)
+        write_encoder(root / "encoder")
         self._states: dict[str, dict[str, Any]] = {}
 
     def undisturbed(self, name: str) -> dict[str, Any]:

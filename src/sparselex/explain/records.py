@@ -98,6 +98,20 @@ class Headline(NamedTuple):
     metric: str
     value: float
     null: float | None
+    ci_low: float | None = None
+    ci_high: float | None = None
+
+
+class HeadlineRow(NamedTuple):
+    """A latent's row in a list: what came of its first explanation, and the foremost score of its first scorer."""
+
+    latent: int
+    status: Status
+    metric: str | None
+    value: float | None
+    null: float | None
+    ci_low: float | None
+    ci_high: float | None
 
 
 class Entry(NamedTuple):

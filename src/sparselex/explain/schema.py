@@ -56,10 +56,24 @@ JUDGEMENTS = """SELECT explainer, scorer, position, expected, said
 
 FAILURES = "SELECT latent, scorer, failure FROM scoring JOIN explanation ON id = explanation"
 
-ENTRIES = """SELECT latent, explainer, status, title, scoring.scorer, metric, value, null_value
-    FROM explanation LEFT JOIN scoring ON scoring.explanation = id
-    LEFT JOIN score ON score.explanation = id AND score.scorer = scoring.scorer AND metric = headline
+_SCORED = """FROM explanation LEFT JOIN scoring ON scoring.explanation = id
+    LEFT JOIN score ON score.explanation = id AND score.scorer = scoring.scorer AND metric = headline"""
+
+_ENTRY = "SELECT latent, explainer, status, title, scoring.scorer, metric, value, null_value, ci_low, ci_high"
+
+ENTRIES = f"{_ENTRY} {_SCORED} WHERE index_id = ? ORDER BY latent, explainer, scoring.place"
+
+ENTRIES_OF = f"""{_ENTRY} {_SCORED} WHERE index_id = ? AND latent IN (SELECT value FROM json_each(?))
+    ORDER BY latent, explainer, scoring.place"""
+
+HEADLINES = f"""SELECT latent, status, metric, value, null_value, ci_low, ci_high {_SCORED}
     WHERE index_id = ? ORDER BY latent, explainer, scoring.place"""
+
+TEXTS = """SELECT latent, text, predictor IS NOT NULL FROM explanation
+    WHERE index_id = ? AND status = 'explained' ORDER BY latent, explainer"""
+
+TEXTS_OF = """SELECT latent, text, predictor IS NOT NULL FROM explanation WHERE index_id = ? AND status = 'explained'
+    AND latent IN (SELECT value FROM json_each(?)) ORDER BY latent, explainer"""
 
 METRICS = "SELECT scorer, metric, words FROM metric"
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sparselex.base.database import Database
 from sparselex.base.figures import Failure
 from sparselex.explain import schema
-from sparselex.explain.records import Entry, Explanation, Headline, Judgement, Score, Scored, Status
+from sparselex.explain.records import Entry, Explanation, Headline, HeadlineRow, Judgement, Score, Scored, Status
 
 _CODE_VERSION = version("sparselex")
 
@@ -122,12 +122,26 @@ class ExplanationStore:
 
     def entries(self, index_id: str) -> dict[int, list[Entry]]:
         """For lists: of every latent what each explainer says, with the foremost score of each scorer."""
-        rows = self.database.records(_EntryRow, schema.ENTRIES, (index_id,))
-        found: dict[int, list[Entry]] = {}
-        for (latent, explainer, status, title), group in groupby(rows, key=lambda row: row[:4]):
-            headlines = tuple(Headline(*row[4:]) for row in group if row[5] is not None)
-            found.setdefault(latent, []).append(Entry(explainer, status, title, headlines))
-        return found
+        return _entries(self.database.records(_EntryRow, schema.ENTRIES, (index_id,)))
+
+    def entries_of(self, index_id: str, latents: Sequence[int]) -> dict[int, list[Entry]]:
+        """The same of some latents."""
+        return _entries(self.database.records(_EntryRow, schema.ENTRIES_OF, (index_id, json.dumps(list(latents)))))
+
+    def headlines(self, index_id: str) -> list[HeadlineRow]:
+        """Of every latent that was treated what came of its explanations, each with its foremost scores; the first row
+        of a latent is of its first explainer and that one's first scorer."""
+        return self.database.records(HeadlineRow, schema.HEADLINES, (index_id,))
+
+    def texts(self, index_id: str) -> list[tuple[int, str, bool]]:
+        """Every explanation of an index, by latent, and whether it is the print of a table of tokens."""
+        rows = self.database.records(tuple[int, str, int], schema.TEXTS, (index_id,))
+        return [(latent, text, bool(printed)) for latent, text, printed in rows]
+
+    def texts_of(self, index_id: str, latents: Sequence[int]) -> list[tuple[int, str, bool]]:
+        """The same of some latents."""
+        rows = self.database.records(tuple[int, str, int], schema.TEXTS_OF, (index_id, json.dumps(list(latents))))
+        return [(latent, text, bool(printed)) for latent, text, printed in rows]
 
     def definitions(self) -> dict[str, dict[str, str]]:
         """What each measure is, by scorer and metric."""
@@ -155,8 +169,17 @@ class ExplanationStore:
         return self.database.records(Explanation, query, values)
 
 
-_EntryRow = tuple[int, str, Status, str, str | None, str | None, float | None, float | None]
+_Number = float | None
+_EntryRow = tuple[int, str, Status, str, str | None, str | None, _Number, _Number, _Number, _Number]
 """What `schema.ENTRIES` selects."""
+
+
+def _entries(rows: list[_EntryRow]) -> dict[int, list[Entry]]:
+    found: dict[int, list[Entry]] = {}
+    for (latent, explainer, status, title), group in groupby(rows, key=lambda row: row[:4]):
+        headlines = tuple(Headline(*row[4:]) for row in group if row[5] is not None)  # type: ignore[arg-type]
+        found.setdefault(latent, []).append(Entry(explainer, status, title, headlines))
+    return found
 
 
 def check_rows(path: Path) -> None:

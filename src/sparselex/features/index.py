@@ -12,6 +12,7 @@ from sparselex.base.seeds import generator
 from sparselex.base.sites import Sites
 from sparselex.features.counted import Column, CountedTokens
 from sparselex.features.examples import Entries, interval_examples, top
+from sparselex.features.latents import groups
 from sparselex.features.records import (
     Example,
     FeatureRecord,
@@ -168,11 +169,52 @@ class FeatureIndex:
         """`[d_sae]`, position of each latent's largest training activation; -1 where there is none."""
         return np.asarray(self._top[0][:, 0])
 
+    @property
+    def all_top_positions(self) -> NDArray[np.integer]:
+        """`[d_sae, n_top]`, positions of each latent's largest training activations; -1 where there are fewer."""
+        return self._top[0]
+
     @cached_property
     def single_token(self) -> NDArray[np.bool_]:
         """`[d_sae]`, whether a latent is active on hardly any token but one (`SINGLE_TOKEN`, `LEAST_ACTIVE`)."""
         n_active = self.table["n_active"]
         return (n_active >= LEAST_ACTIVE) & (self._tally[1][:, 0] >= SINGLE_TOKEN * n_active)
+
+    @property
+    def all_neighbours(self) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
+        """`[d_sae, n]` nearest latents of each by decoder direction, the nearest first, and their cosines; None where
+        there are no directions."""
+        return self._near
+
+    @property
+    def all_promoted(self) -> NDArray[np.int64] | None:
+        """`[d_sae, n]` tokens that each latent promotes most; None where the hook has no direct path."""
+        return self._effect_arrays["logits-top"][0] if "logits-top" in self._effect_arrays else None
+
+    def sums_at(self, there: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+        """Of every latent, over the positions that are `there` (`[n_rows * n_ctx]`): on how many it is active, the sum
+        of the sizes of its activations on them, and the largest."""
+        n, total, most = np.zeros(self.d_sae, dtype=np.int64), np.zeros(self.d_sae), np.zeros(self.d_sae)
+        for start in range(0, len(self._positions), _ENTRIES):
+            hits = start + np.flatnonzero(there[self._positions[start : start + _ENTRIES]])
+            latents = np.searchsorted(self.indptr, hits, "right") - 1
+            sizes = np.abs(self._values[hits]).astype(np.float64)
+            n += np.bincount(latents, minlength=self.d_sae)
+            total += np.bincount(latents, sizes, self.d_sae)
+            np.maximum.at(most, latents, sizes)
+        return n, total, most
+
+    @cached_property
+    def masses(self) -> NDArray[np.float64]:
+        """`[d_sae]`, the sum of the sizes of each latent's activations."""
+        found = np.zeros(self.d_sae)
+        for group in groups(self.indptr):
+            starts = self.indptr[group.start : group.stop]
+            there = np.flatnonzero(self.indptr[group.start + 1 : group.stop + 1] > starts)
+            if len(there):
+                sizes = np.abs(self._values[starts[0] : self.indptr[group.stop]])
+                found[group.start + there] = np.add.reduceat(sizes, starts[there] - starts[0], dtype=np.float64)
+        return found
 
     def record(self, latent: int) -> FeatureRecord:
         """Everything known of `latent`. Raises `UserError` for a number that is no latent."""

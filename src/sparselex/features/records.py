@@ -203,9 +203,6 @@ class FeatureRecord(Config):
     """What follows where it is active, most telling first: by the lower end of the share times the logarithm of its
     lift, so that neither rare tokens nor frequent ones fill the list."""
 
-    tokens: list[TokenTally] = []
-    """Tokens on which it is active most often, over all splits, the most frequent first."""
-
     def _repr_html_(self) -> str:
         """In a notebook: statistics and histogram. Examples are positions in a corpus; `sparselex.feature` has the
         text."""

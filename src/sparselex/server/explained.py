@@ -1,17 +1,27 @@
-"""What is said of latents, as pages read it: every explainer's words, and in lists the headlines of each."""
+"""What is said of latents, as pages read it: every explainer's words, and what lists and searches need of all."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sparselex.base.figures import Failure
-from sparselex.explain.records import Entry, Explanation, Judgement, Score
+from sparselex.explain.records import Entry, Explanation, HeadlineRow, Judgement, Score
 from sparselex.explain.store import ExplanationStore
 from sparselex.features.index import FeatureIndex
+from sparselex.features.searched import occurrences
 from sparselex.server.stamps import Stamp, stamp
 
-Entries = Mapping[int, list[Entry]]
-"""By latent, an entry for each explainer, in the order of the explainers."""
+T = TypeVar("T")
+
+_PATIENCE = 20
+"""What takes so long to read is read again at most after so many times that: `explain` writes all the time."""
+
+_AT_ONCE_S = 0.05
+"""What takes less is read again at each change."""
 
 
 class Said(NamedTuple):
@@ -23,12 +33,83 @@ class Said(NamedTuple):
     failures: list[Failure]
 
 
+class Entries:
+    """What lists say of latents, looked up when it is asked for: hundreds of thousands would fill the memory."""
+
+    def __init__(self, store: ExplanationStore, index_id: str):
+        self._store, self._index_id = store, index_id
+
+    def get(self, latent: int) -> list[Entry]:
+        """An entry for each explainer of a latent, in the order of the explainers."""
+        return self.of([latent]).get(latent, [])
+
+    def of(self, latents: Sequence[int]) -> dict[int, list[Entry]]:
+        """The same of several latents; those of which nothing is said are left out."""
+        return self._store.entries_of(self._index_id, latents)
+
+    def texts(self, latents: Sequence[int]) -> dict[int, list[str]]:
+        """What explanations say of some latents, whole and as it is searched."""
+        found: dict[int, list[str]] = {}
+        for latent, text, printed in self._store.texts_of(self._index_id, latents):
+            found.setdefault(latent, []).append(_without_quotes(text) if printed else text)
+        return found
+
+
+class Headlines(NamedTuple):
+    """Of all latents what came of their first explanation, and the foremost score of its first scorer."""
+
+    metric: str
+    """The measure; empty where nothing is scored."""
+
+    explained: NDArray[np.bool_]
+    """`[d_sae]`, whether there is one."""
+
+    score: NDArray[np.float64]
+    """`[d_sae]`, NaN for what is not known, here and in the others."""
+
+    null: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+class Texts(NamedTuple):
+    """All explanations of an index as one text."""
+
+    latents: NDArray[np.int64]
+    """`[n]`, of whom each line is, ascending."""
+
+    text: bytes
+    """Lines, one an explanation."""
+
+    folded: bytes
+    """The same in lower case: other bytes, but as many lines."""
+
+    ends: NDArray[np.int64]
+    """`[n]`, where in `text` each line ends, its line end included."""
+
+    folded_ends: NDArray[np.int64]
+    """The same in `folded`."""
+
+    def with_words(self, words: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Latents of explanations in which the words stand, upper and lower case alike, and how many bytes into them,
+        once for each place."""
+        starts = occurrences(np.frombuffer(self.folded, dtype=np.uint8), words.lower().encode(errors="replace"))
+        return self.lines(starts, self.folded_ends)
+
+    def lines(self, places: NDArray[np.int64], ends: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Latents of the lines, which end at `ends`, that bytes lie in, and how far into them."""
+        places = places[places < (ends[-1] if len(ends) else 0)]
+        at = np.searchsorted(ends, places, "right")
+        return self.latents[at], places - np.concatenate([[0], ends])[at]
+
+
 class Explained:
     """The read side of the workspace's explanations."""
 
     def __init__(self, database: Path):
         self._database, self._store = database, ExplanationStore(database)
-        self._entries: dict[str, tuple[tuple[Stamp, ...], Entries]] = {}
+        self._headlines: _Read[Headlines] = _Read()
+        self._texts: _Read[Texts] = _Read()
 
     def of(self, index: FeatureIndex, latent: int) -> list[Said]:
         """Every explanation of a latent, by explainer."""
@@ -48,15 +129,21 @@ class Explained:
         return self._store.definitions()
 
     def entries(self, index: FeatureIndex) -> Entries:
-        """What lists say of each explained latent; read again when the database has changed."""
-        now = (stamp(self._database), stamp(self._database.with_name(self._database.name + "-wal")))
-        if index.id not in self._entries or self._entries[index.id][0] != now:
-            self._entries[index.id] = (now, self._store.entries(index.id))
-        return self._entries[index.id][1]
+        """What lists say of each latent."""
+        return Entries(self._store, index.id)
 
-    def search(self, index: FeatureIndex, words: str) -> list[int]:
-        """Latents with an explanation that contains all of `words`."""
-        return self._store.search(index.id, words)
+    def headlines(self, index: FeatureIndex) -> Headlines:
+        """Scores of all latents; read again when the database has changed."""
+        read = lambda: _headlines(self._store.headlines(index.id), index.d_sae)
+        return self._headlines.of(index.id, self._now(), read)
+
+    def texts(self, index: FeatureIndex) -> Texts:
+        """All explanations, to be searched; read again when the database has changed."""
+        read = lambda: _texts([row for row in self._store.texts(index.id) if 0 <= row[0] < index.d_sae])
+        return self._texts.of(index.id, self._now(), read)
+
+    def _now(self) -> tuple[Stamp, ...]:
+        return stamp(self._database), stamp(self._database.with_name(self._database.name + "-wal"))
 
 
 def title_of(entries: Entries, latent: int) -> str:
@@ -65,12 +152,56 @@ def title_of(entries: Entries, latent: int) -> str:
     return found[0].title if found else ""
 
 
-def score_of(entries: Entries, latent: int) -> float | None:
-    """The first scorer's headline of the first explainer; None if there is none."""
-    found = entries.get(latent)
-    return found[0].headlines[0].value if found and found[0].headlines else None
+def score_of(headlines: Headlines, latent: int) -> float | None:
+    """The foremost score of the first explanation; None if there is none."""
+    score = float(headlines.score[latent])
+    return None if np.isnan(score) else score
 
 
-def first_metric(entries: Entries) -> str:
-    """The measure that `score_of` gives; empty where nothing is scored."""
-    return next((found[0].headlines[0].metric for found in entries.values() if found[0].headlines), "")
+class _Read(Generic[T]):
+    """What was read of the database by index, with the state that it had."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[Any, float, float, T]] = {}
+
+    def of(self, index_id: str, now: Any, read: Callable[[], T]) -> T:
+        """What was read, or is now, where the state is another one."""
+        if index_id in self._kept:
+            state, begun, took, found = self._kept[index_id]
+            if state == now or (took > _AT_ONCE_S and time.monotonic() - begun < _PATIENCE * took):
+                return found
+        begun = time.monotonic()
+        found = read()
+        self._kept[index_id] = (now, begun, time.monotonic() - begun, found)
+        return found
+
+
+def _headlines(rows: list[HeadlineRow], d_sae: int) -> Headlines:
+    latents = np.array([row.latent for row in rows], dtype=np.int64)
+    first = np.unique(latents, return_index=True)[1]
+    first = first[(latents[first] >= 0) & (latents[first] < d_sae)]
+    explained = np.zeros(d_sae, dtype=bool)
+    explained[latents[first]] = np.array([row.status == "explained" for row in rows], dtype=bool)[first]
+
+    def column(name: str) -> NDArray[np.float64]:
+        values = np.full(d_sae, np.nan)
+        values[latents[first]] = np.array([getattr(row, name) for row in rows], dtype=np.float64)[first]
+        return values
+
+    metric = next((rows[place].metric for place in first.tolist() if rows[place].metric), "") or ""
+    return Headlines(metric, explained, column("value"), column("null"), column("ci_low"), column("ci_high"))
+
+
+def _texts(rows: list[tuple[int, str, bool]]) -> Texts:
+    lines = [(_without_quotes(text) if printed else text).replace("\n", " ") + "\n" for _, text, printed in rows]
+    exact = [line.encode(errors="replace") for line in lines]
+    lower = [line.lower().encode(errors="replace") for line in lines]
+    ends = lambda parts: np.cumsum([len(part) for part in parts], dtype=np.int64)
+    latents = np.array([latent for latent, *_ in rows], dtype=np.int64)
+    return Texts(latents, b"".join(exact), b"".join(lower), ends(exact), ends(lower))
+
+
+def _without_quotes(text: str) -> str:
+    """The print of a rule without the quotes around each token: else all rules would be found by a quotation mark."""
+    parts = text.replace("\\\\", "\0").replace('\\"', "\1").split('"')
+    return "".join(parts).replace("\1", '"').replace("\0", "\\")

@@ -1,6 +1,6 @@
 """Opened artifacts of a workspace, shared by all pages and opened again when a stage has replaced them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from sparselex.features.elsewhere import Elsewhere
 from sparselex.features.index import FeatureIndex
 from sparselex.features.tokens import TokenTexts
 from sparselex.server.explained import Explained
+from sparselex.server.finding.examples import ExampleText
 from sparselex.server.notes.store import NoteStore
 from sparselex.server.page import NoSuchPage
 from sparselex.server.stamps import Stamp, stamp
@@ -28,6 +29,15 @@ from sparselex.text.corpus import TokenCorpus
 
 T = TypeVar("T", bound=Config)
 A = TypeVar("A")
+
+DENSE_ABOVE = 0.1
+"""Density above which a latent is called dense."""
+
+ULTRALOW_BELOW = 1e-5
+"""Density below which a latent that lives is called ultralow."""
+
+DUPLICATE_FROM = 0.9
+"""Cosine of decoder directions from which two latents are called duplicates."""
 
 
 class OpenIndex:
@@ -45,6 +55,46 @@ class OpenIndex:
         return np.where(positions >= 0, tokens.astype(np.int64), -1)
 
     @cached_property
+    def duplicate_of(self) -> NDArray[np.int64]:
+        """`[d_sae]`, the latent with nearly the same direction (a cosine of `DUPLICATE_FROM` or more); -1 for none."""
+        near = self.index.all_neighbours
+        if near is None or not near[0].shape[1]:
+            return np.full(self.index.d_sae, -1)
+        return np.where(near[1][:, 0] >= DUPLICATE_FROM, near[0][:, 0], -1)
+
+    @cached_property
+    def flags(self) -> dict[str, NDArray[np.bool_]]:
+        """`[d_sae]`, by name, what is unusual about when latents are active."""
+        density = self.index.table["density"]
+        return {
+            "dead": density == 0,
+            "ultralow": (density > 0) & (density < ULTRALOW_BELOW),
+            "dense": density > DENSE_ABOVE,
+            "single-token": self.index.single_token,
+            "duplicate": self.duplicate_of >= 0,
+        }
+
+    @cached_property
+    def token_ranks(self) -> NDArray[np.int64]:
+        """`[n_vocab]`, the place of each token among all in the order of their names."""
+        labels = [self.texts.label(token) for token in range(len(self.index.corpus.vocabulary))]
+        return np.argsort(sorted(range(len(labels)), key=labels.__getitem__))
+
+    @cached_property
+    def examples(self) -> ExampleText:
+        """The text of the examples, to be searched."""
+        return ExampleText(self.index)
+
+    @cached_property
+    def named_tokens(self) -> dict[str, list[int]]:
+        """The tokens of each name: their text, and what pages write for it."""
+        found: dict[str, list[int]] = {}
+        for token in range(len(self.index.corpus.vocabulary)):
+            for name in {self.index.corpus.vocabulary.text(token), self.texts.label(token)}:
+                found.setdefault(name, []).append(token)
+        return found
+
+    @cached_property
     def token_texts(self) -> list[str]:
         """Every token of the vocabulary as text, lower case."""
         vocabulary = self.index.corpus.vocabulary
@@ -54,9 +104,11 @@ class OpenIndex:
         """Tokens whose text contains `words`, upper and lower case alike."""
         return [token for token, text in enumerate(self.token_texts) if words.lower() in text]
 
-    def with_top_token(self, words: str) -> NDArray[np.int64]:
-        """Latents whose top token contains `words`, upper and lower case alike."""
-        return np.flatnonzero(np.isin(self.top_tokens, self.tokens_with(words)))
+
+def flags_of(found: OpenIndex, latent: int) -> list[str]:
+    """What is unusual about a latent, in words."""
+    names = [name for name, flag in found.flags.items() if flag[latent]]
+    return [f"duplicate of {found.duplicate_of[latent]}" if name == "duplicate" else name for name in names]
 
 
 class OpenWorkspace:
@@ -70,6 +122,8 @@ class OpenWorkspace:
         self._effects: dict[str, tuple[Stamp, EffectsIndex]] = {}
         self._indexes: dict[str, tuple[tuple[Stamp, ...], OpenIndex]] = {}
         self._artifacts: dict[tuple[str, str, Callable[[Path], Any]], tuple[Stamp, Any]] = {}
+        self._labels: dict[str, tuple[tuple[Any, ...], Mapping[int, str]]] = {}
+        self._remembered: dict[str, tuple[tuple[Any, ...], Any]] = {}
 
     def card(self, run: str) -> RunCard:
         """What a run says of itself. Raises `NoSuchPage` if the workspace has no run of that name."""
@@ -146,6 +200,26 @@ class OpenWorkspace:
     def elsewhere(self, run: str) -> Elsewhere | None:
         """What files say of the features of a run that was made elsewhere; None of one that was made here."""
         return Elsewhere(self.workspace.run(run) / ELSEWHERE) if self.has(run, ELSEWHERE) else None
+
+    def labels(self, run: str) -> Mapping[int, str]:
+        """What people call latents of a run, by latent: searched and shown with what explainers say. The same object
+        as long as the database is the same."""
+        dictionary = self.index(run).index.manifest.inputs.get("dictionary", "")
+        database = self.workspace.database
+        now = (dictionary, stamp(database), stamp(database.with_name(f"{database.name}-wal")))
+        if run not in self._labels or self._labels[run][0] != now:
+            self._labels[run] = (now, self.notes.labels(run, dictionary))
+        return self._labels[run][1]
+
+    def remembered(self, name: str, parts: tuple[Any, ...], make: Callable[..., Any]) -> Any:
+        """What was made of these very objects (texts: of equal ones), made now where it is of others; one by
+        name."""
+        kept, made = self._remembered.get(name, ((), None))
+        same = lambda a, b: a is b or (isinstance(a, str) and isinstance(b, str) and a == b)
+        if len(kept) != len(parts) or not all(map(same, kept, parts)):
+            made = make(*parts)
+            self._remembered[name] = (parts, made)
+        return made
 
     def has(self, run: str, kind: str) -> bool:
         """Whether a run has a finished artifact of that kind."""

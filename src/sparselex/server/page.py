@@ -46,6 +46,10 @@ class NoSuchPage(UserError):
     """The address names nothing that is here. Any other `UserError` means that something here is damaged."""
 
 
+class Impossible(UserError):
+    """The address asks for something that cannot be done: a pattern that is none, a token that there is not."""
+
+
 @dataclass(frozen=True)
 class Page:
     """One kind of page. Raises `UserError` if it cannot be reached or drawn."""

@@ -44,9 +44,12 @@ class LookedAt(Config):
 def brief(opened: OpenWorkspace, run: str, latent: int) -> LatentView:
     """A latent in a few words."""
     index = opened.index(run).index
-    entries = opened.explained.entries(index)
-    density = float(index.table["density"][latent])
-    return LatentView(latent=latent, title=title_of(entries, latent), score=score_of(entries, latent), density=density)
+    return LatentView(
+        latent=latent,
+        title=title_of(opened.explained.entries(index), latent),
+        score=score_of(opened.explained.headlines(index), latent),
+        density=float(index.table["density"][latent]),
+    )
 
 
 def looked_at(opened: OpenWorkspace, run: str, latent: int | None) -> LookedAt | None:

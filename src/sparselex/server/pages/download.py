@@ -1,17 +1,22 @@
-"""`/runs/<run>/features/download`: the list as a file, as it is searched and sorted."""
+"""`/runs/<run>/features/download`: the list as a file, as it is searched, filtered and sorted."""
 
 import io
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
+from numpy.typing import NDArray
 
+from sparselex.explain.records import Entry
+from sparselex.server.finding.columns import Columns
+from sparselex.server.finding.find import find
+from sparselex.server.finding.hits import Mode
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import Download, Page
-from sparselex.server.pages.features import Columns, Order, Sort, Words, search
-from sparselex.server.pages.query import FLAGS
+from sparselex.server.pages.features import Chosen, Column, Order, Sort, Words, in_order
 
 Form = Literal["csv", "parquet"]
 
@@ -19,12 +24,28 @@ _FORMS = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.p
 
 
 def download(
-    opened: OpenWorkspace, run: str, form: Form = "csv", q: Words = "", sort: Sort = "score", order: Order = "desc"
+    opened: OpenWorkspace,
+    run: str,
+    form: Form = "csv",
+    q: Words = "",
+    mode: Mode = "text",
+    sort: Sort = "",
+    order: Order = "desc",
+    columns: Chosen = [],  # noqa: B006
 ) -> Download:
-    """The features that fit a search, all of them, in the list's order: what the first explainer said with its first
-    score, and what the list has besides. What is not known is empty."""
-    found, written = search(opened, run, q, sort, order), io.BytesIO()
-    table = pyarrow.table(_said(found.columns, found.latents) | _measured(found.columns, found.latents))
+    """The features that fit a search, all of them, in the list's order: all columns, or those that are chosen. What is
+    not known is empty."""
+    found, written = find(opened, run, q, mode), io.BytesIO()
+    sort, latents = in_order(found, sort, order)
+    said = opened.explained.entries(found.columns.found.index).of(latents.tolist())
+    rows = _Rows(found.columns, latents, [next(iter(said.get(latent, ())), None) for latent in latents.tolist()])
+    names = dict.fromkeys(["latent", *(columns or _COLUMNS)])
+    values: dict[str, pyarrow.Array] = {}
+    for name in names:
+        values |= _COLUMNS[name](rows)
+    if found.hits:
+        values["match"] = _numbers(found.columns.keys("match", latents, found.hits))
+    table = pyarrow.table(values)
     if form == "csv":
         pyarrow.csv.write_csv(table, written)
     else:
@@ -35,31 +56,73 @@ def download(
 PAGE = Page(path="/runs/{run}/features/download", build=download)
 
 
-def _said(columns: Columns, latents: np.ndarray) -> dict[str, pyarrow.Array]:
-    first = [next(iter(columns.entries.get(latent, ())), None) for latent in latents.tolist()]
-    heads = [one.headlines[0] if one and one.headlines else None for one in first]
-    text = lambda values: pyarrow.array(values, pyarrow.string())
-    numbers = lambda values: pyarrow.array(values, pyarrow.float64())
+class _Rows:
+    """Latents in the order of the list, with what the first explainer says of each."""
+
+    def __init__(self, columns: Columns, latents: NDArray[np.int64], first: list[Entry | None]):
+        self.columns, self.latents, self.first = columns, latents, first
+        self.table = columns.found.index.table
+
+    def number(self, name: str) -> pyarrow.Array:
+        """A column of numbers."""
+        return _numbers(self.columns.number(name)[self.latents])
+
+    def flag(self, name: str) -> NDArray[np.bool_]:
+        """A column of flags."""
+        return self.columns.flag(name)[self.latents]
+
+
+def _explanation(rows: _Rows) -> dict[str, pyarrow.Array]:
     return {
-        "latent": pyarrow.array(latents),
-        "explainer": text([one and one.explainer for one in first]),
-        "status": text([one and one.status for one in first]),
-        "explanation": text([one and one.title for one in first]),
-        "metric": text([head and head.metric for head in heads]),
-        "score": numbers([head and head.value for head in heads]),
-        "null": numbers([head and head.null for head in heads]),
+        "explainer": _texts([one and one.explainer for one in rows.first]),
+        "status": _texts([one and one.status for one in rows.first]),
+        "explanation": _texts([one and one.title for one in rows.first]),
     }
 
 
-def _measured(columns: Columns, latents: np.ndarray) -> dict[str, Any]:
-    index, effect = columns.found.index, columns.of("effect")[latents]
-    tokens = columns.found.top_tokens[latents].tolist()
-    flags = {name: columns.flag(name)[latents] for name in FLAGS}
-    return {
-        "effect": pyarrow.array(effect, from_pandas=True),
-        "used": pyarrow.array(flags.pop("used"), mask=~np.isfinite(effect)),
-        "density": index.table["density"][latents],
-        "max": index.table["max"][latents],
-        "top_token": ["" if token < 0 else columns.found.texts.label(token) for token in tokens],
-        **{name.replace("-", "_"): values for name, values in flags.items() if name != "explained"},
-    }
+def _score(rows: _Rows) -> dict[str, pyarrow.Array]:
+    heads = [one.headlines[0] if one and one.headlines else None for one in rows.first]
+    numbers = {"score": "score", "null": "null", "ci_low": "low", "ci_high": "high"}
+    named = {"metric": _texts([head and head.metric for head in heads])}
+    return named | {name: rows.number(column) for name, column in numbers.items()}
+
+
+def _effect(rows: _Rows) -> dict[str, pyarrow.Array]:
+    effect = rows.columns.number("effect")[rows.latents]
+    return {"effect": _numbers(effect), "used": pyarrow.array(rows.flag("used"), mask=~np.isfinite(effect))}
+
+
+def _top(rows: _Rows) -> dict[str, pyarrow.Array]:
+    found = rows.columns.found
+    tokens = found.top_tokens[rows.latents].tolist()
+    return {"top_token": _texts(["" if token < 0 else found.texts.label(token) for token in tokens])}
+
+
+def _flags(rows: _Rows) -> dict[str, pyarrow.Array]:
+    of = rows.columns.found.duplicate_of[rows.latents]
+    flags = {name.replace("-", "_"): pyarrow.array(rows.flag(name)) for name in rows.columns.found.flags}
+    return flags | {"duplicate_of": pyarrow.array(of, mask=of < 0)}
+
+
+_COLUMNS: dict[Column, Callable[[_Rows], dict[str, pyarrow.Array]]] = {
+    "latent": lambda rows: {"latent": pyarrow.array(rows.latents)},
+    "label": lambda rows: {"label": _texts([rows.columns.labels.get(latent) for latent in rows.latents.tolist()])},
+    "explanation": _explanation,
+    "score": _score,
+    "effect": _effect,
+    "density": lambda rows: {"density": pyarrow.array(rows.table["density"][rows.latents])},
+    "active": lambda rows: {"active": pyarrow.array(rows.table["n_active"][rows.latents])},
+    "max": lambda rows: {"max": pyarrow.array(rows.table["max"][rows.latents])},
+    "mean": lambda rows: {"mean": pyarrow.array(rows.table["mean"][rows.latents])},
+    "top": _top,
+    "flags": _flags,
+}
+"""What each column of the list is in a file: one column or several."""
+
+
+def _texts(values: list[str | None]) -> pyarrow.Array:
+    return pyarrow.array(values, pyarrow.string())
+
+
+def _numbers(values: NDArray[np.float64]) -> pyarrow.Array:
+    return pyarrow.array(values, pyarrow.float64(), from_pandas=True)

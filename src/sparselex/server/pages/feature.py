@@ -6,6 +6,7 @@ from fastapi import Query
 from pydantic import BeforeValidator
 
 from sparselex.base.bounds import SEEDS
+from sparselex.base.config import Config
 from sparselex.base.formats import count
 from sparselex.base.runs import RunCard
 from sparselex.base.sites import Sites
@@ -165,7 +166,7 @@ def feature(
         asked=asked,
         next_seed=(asked.seed + 1) % SEEDS,
         within=within(opened, run, latent, asked.from_),
-        flags=flags(record, index.n_tokens_total, single_token=bool(found.single_token[latent])),
+        flags=flags(record, index.n_tokens_total, single_token=bool(index.single_token[latent])),
         dead=record.dead,
         density=record.density,
         max=float(index.table["max"][latent]),
@@ -194,7 +195,7 @@ PAGE = Page(path="/runs/{run}/features/{latent}", build=feature, template=TEMPLA
 def _headline(opened: OpenWorkspace, found: OpenIndex, latent: int, said: list[ExplanationView]) -> Score | None:
     """What stands beside the label: the score by which lists order the first explanation."""
     foremost = [
-        headline for entry in opened.explained.entries(found.index).get(latent, ())[:1] for headline in entry.headlines
+        headline for entry in opened.explained.entries(found.index).get(latent)[:1] for headline in entry.headlines
     ]
     of_first = [score for one in said[:1] for scorer in one.scorers for score in scorer.scores]
     wanted = [(headline.scorer, headline.metric) for headline in foremost[:1]]

@@ -1,32 +1,41 @@
-"""`/runs/<run>/features`: the list, sorted and searched, and the door to any of it."""
+"""`/runs/<run>/features`: the list, searched, filtered and sorted, and the door to any of it."""
 
 import random
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import PositiveInt, StringConstraints
+from fastapi import Query
+from pydantic import BeforeValidator, StringConstraints
 
 from sparselex.base.config import Config
 from sparselex.base.runs import RunCard
-from sparselex.evaluate.effects.records import EffectsIndex
-from sparselex.server.explained import Entries, first_metric, score_of
-from sparselex.server.opened import OpenIndex, OpenWorkspace
-from sparselex.server.page import TEMPLATES, Elsewhere, Page, PageRecord
+from sparselex.server.finding.columns import Columns
+from sparselex.server.finding.find import Found, find
+from sparselex.server.finding.hits import RANKED, MatchView, Mode
+from sparselex.server.opened import OpenWorkspace, flags_of
+from sparselex.server.page import TEMPLATES, Elsewhere, Impossible, Page, PageRecord
 from sparselex.server.pages.parts import EntryView, entry
-from sparselex.server.pages.query import Query, parsed
 
-Sort = Literal["latent", "score", "effect", "density", "max"]
+Column = Literal[
+    "latent", "label", "explanation", "score", "effect", "density", "active", "max", "mean", "top", "flags"
+]
+"""Columns that the list can show."""
+
+Sort = Column | Literal["", "match", "null", "low", "high"]
 """Columns that the list can be sorted by."""
 
 Order = Literal["asc", "desc"]
 """Which end of a column comes first."""
 
-PER_PAGE = 50
-DENSE_ABOVE = 0.1
-"""Density above which a latent is called dense."""
+SHOWN: tuple[Column, ...] = ("latent", "explanation", "score", "effect", "density", "max", "top", "flags")
+"""Columns that the list shows where none are chosen."""
 
-Words = Annotated[str, StringConstraints(max_length=200)]
+PER_PAGE = 50
+
+Words = Annotated[str, StringConstraints(max_length=2000)]
+Key = Annotated[str, StringConstraints(max_length=40)]
+Chosen = Annotated[list[Column], Query(max_length=20), BeforeValidator(lambda given: ",".join(given).split(","))]
+"""Names of columns, with commas between them or each for itself, as forms send them."""
 
 
 class FeatureRow(Config):
@@ -34,6 +43,9 @@ class FeatureRow(Config):
 
     latent: int
     """Number of the latent."""
+
+    label: str
+    """What people call it; empty where nobody calls it anything."""
 
     explanations: list[EntryView]
     """What is said of it, by explainer; the first is the one that is sorted by."""
@@ -47,14 +59,27 @@ class FeatureRow(Config):
     density: float
     """Share of counted tokens on which it is active."""
 
+    active: int
+    """Counted tokens on which it is active."""
+
     max: float
     """Largest activation."""
+
+    mean: float
+    """Mean activation over all counted tokens."""
 
     top_token: str
     """Token of its largest training activation."""
 
     flags: list[str]
-    """dead, dense, single-token (it is most active on one token, again and again)."""
+    """dead, ultralow (active on fewer than one token in 100,000), dense (on more than one in ten), single-token (it is
+    most active on one token, again and again), duplicate of another (the cosine of their directions is 0.9 or more)."""
+
+    match: float | None
+    """How well it fits the search; None where nothing was searched for."""
+
+    matches: list[MatchView]
+    """What was found of it."""
 
 
 class FeaturesPage(PageRecord):
@@ -81,15 +106,27 @@ class FeaturesPage(PageRecord):
     n_latents: int
     """Latents of the dictionary."""
 
-    page: int
-    """Number of this page, from 1."""
+    n_searched: int
+    """Tokens of text that were searched for the words."""
 
-    n_pages: int
-    """Number of pages."""
+    first: int
+    """Place of the first row among all that fit, from 1."""
+
+    next: str | None
+    """What `after` is on the next page: value and latent of the last row; None on the last page."""
+
+    previous: str | None
+    """What `before` is on the previous page; None on the first."""
 
     query: str
-    """The search: words of explanations or tokens, or a latent's number, and conditions such as `density<0.01` or
-    `is:used`."""
+    """The search: words, or a latent's number, and conditions such as `density<0.01`, `is:used` or `top:def`."""
+
+    mode: Mode
+    """How the words are understood."""
+
+    ranked_by: str
+    """What comes first where the list is in the order of how well latents fit; empty where nothing was searched
+    for."""
 
     sort: Sort
     """Column of the order."""
@@ -97,42 +134,59 @@ class FeaturesPage(PageRecord):
     descending: bool
     """Largest first."""
 
+    columns: list[Column]
+    """Columns that are shown."""
+
+    chosen: bool
+    """Whether the reader has chosen them."""
+
 
 def features(
     opened: OpenWorkspace,
     run: str,
     q: Words = "",
-    sort: Sort = "score",
+    mode: Mode = "text",
+    sort: Sort = "",
     order: Order = "desc",
-    page: PositiveInt = 1,
+    after: Key = "",
+    before: Key = "",
+    columns: Chosen = [],  # noqa: B006
 ) -> FeaturesPage:
-    """One page of the list; a number beyond the last page is the last one's, since lists grow shorter."""
-    found = search(opened, run, q, sort, order)
-    columns, latents = found.columns, found.latents
-    n_pages = max(1, -(-len(latents) // PER_PAGE))
-    page = min(page, n_pages)
-    shown = latents[(page - 1) * PER_PAGE : page * PER_PAGE].tolist()
+    """One page of the list: the rows behind the one that `after` names (its value in the column of the order, and its
+    latent), or before the one that `before` names, which stay these whatever else is added to the list."""
+    found = find(opened, run, q, mode)
+    sort, latents = in_order(found, sort, order)
+    keys = found.columns.keys(sort, latents, found.hits)
+    start = _start(keys, latents, order, after, before)
+    shown = latents[start : start + PER_PAGE].tolist()
+    key = lambda place: f"{'' if np.isnan(keys[place]) else repr(float(keys[place]))},{latents[place]}"
     return FeaturesPage(
         title=f"{run}: features",
         made_elsewhere=elsewhere.notice if (elsewhere := opened.elsewhere(run)) else "",
         run=opened.card(run),
-        rows=[_row(*columns, latent) for latent in shown],
-        metric=first_metric(columns.entries),
-        has_effects=columns.effects is not None,
+        rows=_rows(opened, found, shown),
+        metric=found.columns.headlines.metric,
+        has_effects=found.columns.effects is not None,
         n_found=len(latents),
-        n_latents=columns.found.index.d_sae,
-        page=page,
-        n_pages=n_pages,
+        n_latents=found.columns.d_sae,
+        n_searched=found.columns.found.examples.n_tokens if found.hits else 0,
+        first=start + 1 if shown else 0,
+        next=key(start + len(shown) - 1) if start + len(shown) < len(latents) else None,
+        previous=key(start) if start else None,
         query=found.query,
+        mode=mode,
+        ranked_by=RANKED[mode] if found.hits else "",
         sort=sort,
         descending=order != "asc",
+        columns=shown_columns(found.columns, columns),
+        chosen=bool(columns),
     )
 
 
 def random_feature(opened: OpenWorkspace, run: str) -> Elsewhere:
     """Any living latent."""
     living = np.flatnonzero(opened.index(run).index.table["n_active"])
-    return Elsewhere(f"/runs/{run}/features/{random.choice(living) if len(living) else 0}")
+    return Elsewhere(f"/runs/{run}/features/{living[random.randrange(len(living))] if len(living) else 0}")
 
 
 PAGE = Page(
@@ -145,112 +199,68 @@ PAGE = Page(
 RANDOM = Page(path="/runs/{run}/features/random", build=random_feature)
 
 
-class Columns(NamedTuple):
-    """What all latents have in each column of the list."""
-
-    found: OpenIndex
-    entries: Entries
-    effects: EffectsIndex | None
-
-    def of(self, name: str) -> NDArray[np.float64]:
-        """`[d_sae]`; NaN for what is not known."""
-        index = self.found.index
-        if name == "latent":
-            return np.arange(index.d_sae).astype(float)
-        if name == "score":
-            return np.array([score_of(self.entries, latent) for latent in range(index.d_sae)], dtype=float)
-        if name == "effect":
-            return self._of_effects("effect")
-        return np.abs(index.table[name].astype(float))
-
-    def flag(self, name: str) -> NDArray[np.bool_]:
-        """`[d_sae]`, whether each is so."""
-        density = self.found.index.table["density"]
-        match name:
-            case "dead":
-                return density == 0
-            case "dense":
-                return density > DENSE_ABOVE
-            case "single-token":
-                return self.found.index.single_token
-            case "used":
-                return self._of_effects("used") == 1
-        said = np.zeros(len(density), dtype=bool)
-        said[[latent for latent, found in self.entries.items() if found and found[0].status == "explained"]] = True
-        return said
-
-    def _of_effects(self, name: str) -> NDArray[np.float64]:
-        d_sae = self.found.index.d_sae
-        return np.full(d_sae, np.nan) if self.effects is None else self.effects.by_latent(name, d_sae)
+def in_order(found: Found, sort: Sort, order: Order) -> tuple[Sort, np.ndarray]:
+    """What the list is sorted by where nothing else was chosen, and the latents that fit in this order."""
+    default: Sort = "match" if found.hits else "score"
+    sort = default if not sort or (sort == "match" and not found.hits) else sort
+    return sort, found.columns.ordered(sort, found.latents, order != "asc", found.hits)
 
 
-class Found(NamedTuple):
-    """What a search has found."""
-
-    columns: Columns
-    """What all latents have."""
-
-    latents: NDArray[np.int64]
-    """Those that fit, in order."""
-
-    query: str
-    """What was looked for."""
+def shown_columns(columns: Columns, chosen: list[Column]) -> list[Column]:
+    """The columns that are shown: those chosen, the latent always."""
+    if chosen:
+        return list(dict.fromkeys(["latent", *chosen]))
+    return [name for name in SHOWN if name != "effect" or columns.effects is not None]
 
 
-def search(opened: OpenWorkspace, run: str, q: str, sort: Sort, order: Order) -> Found:
-    """The latents that fit a search, in order. Raises like `OpenWorkspace.index`."""
-    found = opened.index(run)
-    columns = Columns(found, opened.explained.entries(found.index), opened.effects(run))
-    query = "".join(char for char in q if char.isprintable()).strip()
-    latents = _matching(opened, found, columns, parsed(query))
-    return Found(columns, latents[_order(columns.of(sort), latents, order != "asc")], query)
+def _start(keys: np.ndarray, latents: np.ndarray, order: Order, after: str, before: str) -> int:
+    """Where the page begins among the latents in order."""
+    if not after and not before:
+        return 0
+    text, _, number = (after or before).partition(",")
+    try:
+        value, latent = float(text or "nan"), int(number)
+    except ValueError:
+        where = f"No row of the list is called {(after or before)!r}."
+        raise Impossible(where, "a value and a latent, such as 0.25,17", "begin with the first page.") from None
+    sign = -1 if order != "asc" else 1
+    ascending, key = np.nan_to_num(sign * keys, nan=np.inf), np.nan_to_num(sign * value, nan=np.inf)
+    low, high = (int(np.searchsorted(ascending, key, side)) for side in ("left", "right"))
+    place = low + int(np.searchsorted(latents[low:high], latent, "right" if after else "left"))
+    if not after:
+        return max(0, place - PER_PAGE)
+    return place if place < len(latents) else max(0, len(latents) - PER_PAGE)  # lists grow shorter
 
 
-def flags_of(found: OpenIndex, latent: int) -> list[str]:
-    """What is unusual about when a latent is active."""
-    density = float(found.index.table["density"][latent])
-    is_so = {
-        "dead": density == 0,
-        "dense": density > DENSE_ABOVE,
-        "single-token": bool(found.index.single_token[latent]),
-    }
-    return [name for name, so in is_so.items() if so]
+def _rows(opened: OpenWorkspace, found: Found, shown: list[int]) -> list[FeatureRow]:
+    entries = opened.explained.entries(found.columns.found.index).of(shown)
+    matches = found.hits.show(shown) if found.hits else {}
+    fits = found.columns.keys("match", np.array(shown, dtype=np.int64), found.hits).tolist()
+    rows = []
+    for latent, fit in zip(shown, fits, strict=True):
+        said = [entry(one) for one in entries.get(latent, ())]
+        match = (fit, matches.get(latent, [])) if found.hits else (None, [])
+        rows.append(_row(found.columns, latent, said, *match))
+    return rows
 
 
-def _matching(opened: OpenWorkspace, found: OpenIndex, columns: Columns, query: Query) -> NDArray[np.int64]:
-    """The latent of a number; for any other words, latents by explanation or by top token; of these, those of which all
-    conditions hold."""
-    d_sae, words = found.index.d_sae, query.words
-    if not words:
-        latents = np.arange(d_sae)
-    elif words.isascii() and words.isdecimal():
-        latents = np.array([int(words)] if int(words) < d_sae else [], dtype=np.int64)
-    else:
-        explained = opened.explained.search(found.index, words)
-        latents = np.array(sorted({*explained, *found.with_top_token(words).tolist()}), dtype=np.int64)
-    for condition in query.conditions:
-        latents = latents[condition.holds(columns.of(condition.column)[latents])]
-    for name, wanted in query.flags.items():
-        latents = latents[columns.flag(name)[latents] == wanted]
-    return latents
-
-
-def _order(column: NDArray[np.float64], latents: NDArray[np.int64], descending: bool) -> NDArray[np.int64]:
-    """Places of `latents` in order; what has no value comes last either way."""
-    values = column[latents]
-    return np.lexsort((latents, np.nan_to_num(-values if descending else values, nan=np.inf)))
-
-
-def _row(found: OpenIndex, entries: Entries, effects: EffectsIndex | None, latent: int) -> FeatureRow:
-    table, token = found.index.table, int(found.top_tokens[latent])
-    measured = effects.row(latent) if effects else None
+def _row(
+    columns: Columns, latent: int, explanations: list[EntryView], match: float | None, matches: list[MatchView]
+) -> FeatureRow:
+    table, token = columns.found.index.table, int(columns.found.top_tokens[latent])
+    measured = columns.effects.row(latent) if columns.effects else None
     return FeatureRow(
         latent=latent,
-        explanations=[entry(one) for one in entries.get(latent, ())],
+        label=columns.labels.get(latent, ""),
+        explanations=explanations,
         effect=measured["effect"] if measured else None,
         used=bool(measured["used"]) if measured else None,
         density=float(table["density"][latent]),
+        active=int(table["n_active"][latent]),
         max=float(table["max"][latent]),
-        top_token="" if token < 0 else found.texts.label(token),
-        flags=flags_of(found, latent),
+        mean=float(table["mean"][latent]),
+        top_token="" if token < 0 else columns.found.texts.label(token),
+        flags=flags_of(columns.found, latent),
+        match=match,
+        matches=matches,
     )

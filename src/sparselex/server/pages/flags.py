@@ -3,15 +3,7 @@
 from sparselex.base.config import Config
 from sparselex.base.formats import count, fixed
 from sparselex.features.records import FeatureRecord
-
-DENSE_ABOVE = 0.1
-"""Density above which a latent is called dense."""
-
-ULTRALOW_BELOW = 1e-5
-"""Density below which a latent that lives is called ultralow."""
-
-DUPLICATE_FROM = 0.9
-"""Cosine of decoder directions from which two latents are called duplicates."""
+from sparselex.server.opened import DENSE_ABOVE, DUPLICATE_FROM, ULTRALOW_BELOW
 
 
 class FlagView(Config):

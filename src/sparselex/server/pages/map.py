@@ -10,12 +10,14 @@ from sparselex.atlas.maps.records import KIND, LatentMap, MapSummary
 from sparselex.base.config import Config
 from sparselex.base.runs import RunCard
 from sparselex.features.windows import ExampleView, Windows
-from sparselex.server.explained import first_metric, score_of, title_of
+from sparselex.server.explained import Entries, score_of, title_of
+from sparselex.server.finding.columns import Columns
+from sparselex.server.finding.find import columns_of, find
 from sparselex.server.opened import OpenIndex, OpenWorkspace
 from sparselex.server.page import TEMPLATES, Page, PageRecord
 from sparselex.server.pages.area import Selection, area_of
 from sparselex.server.pages.feature import checked_latent, numbered
-from sparselex.server.pages.features import Columns, Words, search
+from sparselex.server.pages.features import Words
 from sparselex.server.pages.shades import Shade, shades
 
 PER_PAGE = 25
@@ -158,6 +160,7 @@ class OpenMap(NamedTuple):
     map: LatentMap
     found: OpenIndex
     columns: Columns
+    entries: Entries
 
 
 def open_map(opened: OpenWorkspace, run: str) -> OpenMap | None:
@@ -166,14 +169,14 @@ def open_map(opened: OpenWorkspace, run: str) -> OpenMap | None:
     read = opened.artifact(run, KIND, LatentMap)
     if read is None or read.manifest.inputs.get("index") != found.index.id:
         return None
-    return OpenMap(read, found, Columns(found, opened.explained.entries(found.index), opened.effects(run)))
+    return OpenMap(read, found, columns_of(opened, run), opened.explained.entries(found.index))
 
 
 def fits(opened: OpenWorkspace, run: str, one: OpenMap, q: str) -> NDArray[np.bool_]:
     """`[n_placed]`, whether each latent on the map fits a search."""
     if not q.strip():
         return np.ones(len(one.map.latents), dtype=bool)
-    return np.isin(one.map.latents, search(opened, run, q, "latent", "asc").latents)
+    return np.isin(one.map.latents, find(opened, run, q, "text").latents)
 
 
 def map_page(
@@ -209,7 +212,7 @@ def map_page(
         typed=opened.workspace.typed,
         run=opened.card(run),
         summary=one.map.summary if one else None,
-        metric=first_metric(one.columns.entries) if one else "",
+        metric=one.columns.headlines.metric if one else "",
         shade=color,
         steps=steps,
         view=asked.view,
@@ -305,8 +308,8 @@ def _row(one: OpenMap, row: int, cosines: dict[int, float]) -> MapRow:
     latent, cluster = int(one.map.latents[row]), int(one.map.cluster[row])
     return MapRow(
         latent=latent,
-        title=title_of(one.columns.entries, latent),
-        score=score_of(one.columns.entries, latent),
+        title=title_of(one.entries, latent),
+        score=score_of(one.columns.headlines, latent),
         density=float(one.found.index.table["density"][latent]),
         cluster=None if cluster < 0 else cluster,
         cosine=cosines.get(latent),

@@ -26,6 +26,12 @@ class HeadlineView(Config):
     null: float | None
     """The same measure where there is nothing to explain."""
 
+    ci_low: float | None
+    """Lower end of the 95 % interval; None where it cannot be made."""
+
+    ci_high: float | None
+    """Upper end."""
+
 
 class EntryView(Config):
     """An explanation as lists show it."""

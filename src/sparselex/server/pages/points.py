@@ -52,8 +52,8 @@ def point(opened: OpenWorkspace, run: str, latent: Latent) -> PointPage:
     return PointPage(
         title=f"{run} / {latent}",
         latent=latent,
-        words=title_of(one.columns.entries, latent),
-        score=score_of(one.columns.entries, latent),
+        words=title_of(one.entries, latent),
+        score=score_of(one.columns.headlines, latent),
         density=float(one.found.index.table["density"][latent]),
     )
 

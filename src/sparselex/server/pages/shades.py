@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sparselex.atlas.maps.records import LatentMap
 from sparselex.base.formats import number, percent
-from sparselex.server.pages.features import Columns
+from sparselex.server.finding.columns import Columns
 
 Shade = Literal["density", "score", "cluster", "effect", "max"]
 """What a map may be coloured by."""
@@ -39,7 +39,7 @@ def shades(found: LatentMap, columns: Columns, shade: Shade) -> Shades:
     if shade == "cluster":
         step = np.where(found.cluster < 0, 0, found.cluster % N_HUES + 1).astype(np.uint8)
         return Shades(np.where(found.cluster < 0, np.nan, found.cluster), step, [])
-    values = columns.of(shade)[found.latents]
+    values = columns.number(shade)[found.latents]
     edges, known = _edges(values, shade), np.isfinite(values)
     step = np.where(known, np.searchsorted(edges, np.nan_to_num(values), side="right") + 1, 0).astype(np.uint8)
     shown = [percent(edge) if shade == "density" else number(edge, 2) for edge in edges]

@@ -12,10 +12,9 @@ from sparselex.base.errors import UserError
 from sparselex.server.explained import Entries, title_of
 from sparselex.server.grid import By, Overall, by_similarity, matrix, overall
 from sparselex.server.live_records import EMPTY, Answer, TextFound, TextQuestion
-from sparselex.server.opened import OpenIndex, OpenWorkspace
+from sparselex.server.opened import DENSE_ABOVE, OpenIndex, OpenWorkspace, flags_of
 from sparselex.server.page import TEMPLATES, Page
 from sparselex.server.pages.asking import AskingPage, Typed, as_typed, asking
-from sparselex.server.pages.features import DENSE_ABOVE, flags_of
 
 MOST_ROWS = 100
 

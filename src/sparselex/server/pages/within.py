@@ -6,10 +6,13 @@ from urllib.parse import parse_qsl
 import numpy as np
 
 from sparselex.base.config import Config
+from sparselex.server.finding.find import find
+from sparselex.server.finding.hits import Mode
 from sparselex.server.opened import OpenWorkspace
-from sparselex.server.pages.features import Order, Sort, search
+from sparselex.server.page import Impossible
+from sparselex.server.pages.features import Column, Order, Sort, in_order
 
-_FIELDS = {"sort": get_args(Sort), "order": get_args(Order)}
+_FIELDS = {"mode": get_args(Mode), "sort": (*get_args(Column), *get_args(get_args(Sort)[1])), "order": get_args(Order)}
 
 
 class Within(Config):
@@ -41,7 +44,11 @@ def within(opened: OpenWorkspace, run: str, latent: int, query: str) -> Within:
     given: dict[str, Any] = dict(parse_qsl(query, max_num_fields=None)[:20])
     options = {name: given[name] for name, known in _FIELDS.items() if given.get(name) in known}
     words = given.get("q", "")[:200]
-    latents = search(opened, run, words, options.get("sort", "score"), options.get("order", "desc")).latents
+    try:
+        found = find(opened, run, words, options.get("mode", "text"))
+    except Impossible:
+        return by_number
+    latents = in_order(found, options.get("sort", ""), options.get("order", "desc"))[1]
     places = np.flatnonzero(latents == latent)
     if not len(places):
         return by_number

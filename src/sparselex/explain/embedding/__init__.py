@@ -1,0 +1,1 @@
+"""What is known of latents as vectors, to be searched by meaning."""

@@ -1,0 +1,1 @@
+"""Finding latents: by words, patterns, tokens, passages and meaning."""

@@ -1,0 +1,72 @@
+"""A search of the list: words in one of the modes, and conditions on columns."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparselex.server.finding.activity import by_passage, by_token
+from sparselex.server.finding.columns import Columns
+from sparselex.server.finding.hits import Hits, Mode
+from sparselex.server.finding.meaning import by_meaning
+from sparselex.server.finding.query import parsed
+from sparselex.server.finding.words import Searched, by_pattern, by_words
+from sparselex.server.opened import OpenWorkspace
+
+
+class Found(NamedTuple):
+    """What a search has found."""
+
+    columns: Columns
+    """What all latents have."""
+
+    hits: Hits | None
+    """What the words have found; None where there are none, or they are a latent's number."""
+
+    latents: NDArray[np.int64]
+    """Those that fit, ascending."""
+
+    query: str
+    """What was looked for."""
+
+    words: str
+    """What of that is no condition."""
+
+
+def columns_of(opened: OpenWorkspace, run: str) -> Columns:
+    """The columns of a run, worked out anew only where something has changed. Raises like `OpenWorkspace.index`."""
+    found = opened.index(run)
+    explained = opened.explained
+    parts = found, explained.headlines(found.index), explained.texts(found.index), opened.effects(run)
+    return opened.remembered(f"columns of {run}", (*parts, opened.labels(run)), Columns)
+
+
+def find(opened: OpenWorkspace, run: str, q: str, mode: Mode) -> Found:
+    """The latents that fit a search. Raises like `OpenWorkspace.index`, and `Impossible` for words that cannot be
+    looked for in this mode."""
+    columns = columns_of(opened, run)
+    shown = "".join(char for char in q if char.isprintable())
+    query = parsed(shown if mode == "token" else shown.strip())
+    latents = np.flatnonzero(columns.fitting(query))
+    words = query.words if mode == "token" and query.words.strip() else query.words.strip()
+    if not words:
+        return Found(columns, None, latents, shown.strip(), "")
+    if mode in ("text", "meaning") and words.isascii() and words.isdecimal():
+        only = np.array([int(words)] if len(words) < 10 else [], dtype=np.int64)
+        return Found(columns, None, np.intersect1d(latents, only), shown.strip(), words)
+    hits = _hits(opened, run, columns, words, mode)
+    return Found(columns, hits, np.intersect1d(latents, hits.latents), shown.strip(), words)
+
+
+def _hits(opened: OpenWorkspace, run: str, columns: Columns, words: str, mode: Mode) -> Hits:
+    found = columns.found
+    match mode:
+        case "token":
+            return by_token(found, words)
+        case "passage":
+            return by_passage(found, words)
+        case "meaning":
+            return by_meaning(opened, run, words)
+    entries, texts = opened.explained.entries(found.index), opened.explained.texts(found.index)
+    searched = Searched(found, entries, texts, columns.labels)
+    return by_pattern(searched, words) if mode == "regex" else by_words(searched, words)
