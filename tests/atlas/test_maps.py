@@ -37,14 +37,14 @@ def planted(sizes=(30, 12, 8), d=20, seed=0):
 
 
 def test_planted_groups_are_clusters_with_their_words(tmp_path):
-    rows, group = planted()
+    rows, group = planted((20, 16, 12))
     said = {j: f"{GROUPS[g]} <b>{j}</b>" for j, g in enumerate(group.tolist()) if j % 7}
     found = build_map(rows, np.ones(len(group), dtype=np.int64), said, PLAIN, tmp_path / "map", inputs={"index": "i"})
-    assert [one.n for one in found.summary.clusters] == [30, 12, 8] and found.summary.n_alone == 0
+    assert [one.n for one in found.summary.clusters] == [20, 16, 12] and found.summary.n_alone == 0
     assert found.cluster.tolist() == group.tolist(), "numbered from the largest on"
     for number, fruit in enumerate(("apple", "pear", "plum")):
         (best, *_) = found.summary.clusters[number].words
-        assert best.word == fruit and best.share == 1 and best.share_of_all < 0.7
+        assert best.word == fruit and best.share == 1 and best.share_of_all < 0.5
     assert all(word.word not in ("fires", "the", "b") for one in found.summary.clusters for word in one.words)
 
 

@@ -23,7 +23,7 @@ PER_PAGE = 25
 N_DRAWN = 600
 """Latents in the plot; of more, so many are drawn at random."""
 
-N_PARTS = 8
+N_PARTS = 5
 """Parts of a latent that are shown."""
 
 Show = Literal["pairs", "a", "b", "parts-a", "parts-b"]
