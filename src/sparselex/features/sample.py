@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from sparselex.features.examples import uniform
 
-PAIRS_PER_TOKEN = 24
+PAIRS_PER_TOKEN = 16
 """Pairs of latents active on one token that may be counted, for each token of the text that is read: the work of
-co-activation, as a small share of reading the text. Where 32 latents are active they are those of one token in 43."""
+co-activation, as a small share of reading the text. Where 32 latents are active they are those of one token in 64."""
 
 PAIRS_PER_LATENT = (1024, 16384)
 """The same for each latent of the dictionary, at least and at most: a latent's own active tokens, times the number of
