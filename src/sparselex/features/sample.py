@@ -19,9 +19,9 @@ from sparselex.features.examples import uniform
 from sparselex.features.latents import groups
 from sparselex.text.rows import TokenRows, split_positions
 
-PAIRS_PER_TOKEN = 24
+PAIRS_PER_TOKEN = 16
 """Pairs of latents active on one token that may be counted, for each token of the text that is read: the work of
-co-activation, as a small share of reading the text. Where 32 latents are active they are those of one token in 43."""
+co-activation, as a small share of reading the text. Where 32 latents are active they are those of one token in 64."""
 
 PAIRS_PER_LATENT = (1024, 16384)
 """The same for each latent of the dictionary, at least and at most: a latent's own active tokens, times the number of
