@@ -95,11 +95,21 @@ def test_examples_are_chosen_by_the_reader(get, client, small_index, latent, col
     assert "&lt;b&gt;" in html and "<b>\u202e" not in html
 
 
-@pytest.mark.parametrize(
-    "asked",
-    ["show=none", "level=101", "level=-1", "low=nan", "high=inf", "low=-1", "seed=-1", "view=x", "token=" + "x" * 101,
-     "axis=y", "colour=" + "x" * 101, "from=" + "x" * 1001],
-)  # fmt: skip
+IMPOSSIBLE = {
+    "show": ["none"],
+    "level": ["101", "-1", "1.5"],
+    "low": ["nan", "-1"],
+    "high": ["inf", "1e39"],
+    "seed": ["-1", str(2**32)],
+    "view": ["x"],
+    "axis": ["y"],
+    "token": ["x" * 101],
+    "colour": ["x" * 101],
+    "from": ["x" * 1001],
+}
+
+
+@pytest.mark.parametrize("asked", [f"{name}={value}" for name, values in IMPOSSIBLE.items() for value in values])
 def test_what_cannot_be_asked_is_refused_in_words(client, latent, asked):
     found = client.get(f"/runs/main/features/{latent}?{asked}")
     assert found.status_code == 400 and asked.partition("=")[0] in found.text
