@@ -201,10 +201,19 @@ def test_a_full_disk_is_told_before_it_is_full(tmp_path):
 class _Rows:
     """A corpus of one row."""
 
+    id, names, n_rows = "", ["one"], 1
+
     def __init__(self, pieces: list[bytes], tokens: list[int], bos_id: int | None, special: tuple[int, ...]):
         self.vocabulary, self.bos_id = Vocabulary(pieces, special), bos_id
         self.tokens = np.array([tokens])
         self.documents = np.array([[-1 if token in special else 0 for token in tokens]])
+        self.n_ctx, self.row_ranges, self.n_padding = len(tokens), {"train": range(1)}, {"train": 0}
+
+    def text_mask(self, rows):
+        return self.documents[rows] >= 0
+
+    def roles(self, row):
+        return {}
 
 
 def test_a_character_of_several_tokens_stands_at_the_last_of_them():

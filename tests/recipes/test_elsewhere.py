@@ -151,6 +151,8 @@ def test_read_again_is_as_the_files_are_now(workspace, small_workspace, tmp_path
     (folder / "batch-0.json").write_text(json.dumps(batch(activations=[example([9.0, 0.0])])), encoding="utf-8")
     take_dashboards(workspace, "theirs", folder)
     assert client_of(workspace).get("/runs/theirs/features/5.json").json()["max"] == 9.0
+    with pytest.raises(UserError, match="was made elsewhere"):
+        Run.open(workspace, "theirs")
     with pytest.raises(UserError, match="made here"):
         take_dashboards(small_workspace, "main", folder)
 

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
-from sparselex.base.locks import lock
 from sparselex.base.reading import json_file, regular
 
 T = TypeVar("T")
@@ -108,7 +107,7 @@ def remove_asides(folder: Path, name: str = "*") -> None:
     for path in folder.glob(f".{name if name == '*' else escape(name)}.*{_ASIDE}"):
         pid = path.name.removesuffix(_ASIDE).rpartition(".")[2]
         if not (pid.isdecimal() and _is_alive(int(pid))):
-            path.unlink(missing_ok=True)
+            remove(path)
 
 
 def is_aside(path: Path) -> bool:
@@ -144,23 +143,26 @@ def flush_all(folder: Path) -> None:
 def new_folder(to: Path) -> Iterator[Path]:
     """A folder to write into that becomes `to` when all is written and on disk; nothing is left of it where that fails.
 
-    Raises `UserError` where `to` exists, or another process is writing it.
+    Raises `UserError` where `to` exists, also where another process has made it meanwhile.
     """
     to = to.absolute()
+    if to.exists():
+        raise UserError(f"{to} exists.", "a new folder", "choose another folder.")
     to.parent.mkdir(parents=True, exist_ok=True)
-    with lock(to.with_name(f".{to.name}.lock"), f"writing {to}"):
+    remove_asides(to.parent, to.name)
+    # By process: several may write the same folder at once, of which the first to end has it.
+    aside = to.with_name(f".{to.name}.{os.getpid()}{_ASIDE}")
+    remove(aside)
+    aside.mkdir()
+    try:
+        yield aside
+        # The name is not waited for: killed between the two, this would find its own folder in its way.
+        flush_all(aside)
         if to.exists():
-            raise UserError(f"{to} exists.", "a new folder", "choose another folder.")
-        aside = to.with_name(f".{to.name}.partial")
+            raise UserError(f"Another process has made {to}.", "a new folder", "choose another folder.")
+        os.rename(aside, to)
+    finally:
         shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-        try:
-            yield aside
-            # The name is not waited for: killed between the two, this would find its own folder in its way.
-            flush_all(aside)
-            os.rename(aside, to)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
 
 
 def check_room(folder: Path, n_bytes: float) -> None:

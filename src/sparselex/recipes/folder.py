@@ -12,6 +12,7 @@ from sparselex.base.errors import UserError
 from sparselex.base.files import fingerprint, read_json, write_json
 from sparselex.base.runs import StageCard
 from sparselex.base.workspace import Workspace
+from sparselex.features.elsewhere import KIND as ELSEWHERE
 from sparselex.recipes.config import Beginning, RunConfig, control_of
 from sparselex.recipes.stage import Stage
 from sparselex.recipes.stages import STAGES
@@ -98,6 +99,12 @@ class RunFolder:
         `UserError` if there is none of that name."""
         workspace = workspace if isinstance(workspace, Workspace) else Workspace(workspace)
         values = workspace.settings(name)
+        if ELSEWHERE in values:
+            raise UserError(
+                f"Run {name!r} was made elsewhere, of the dashboards {values[ELSEWHERE]!r}.",
+                "a run of a model, for there is none behind dashboards",
+                "read it in the browser; to work on its dictionary, import that with `sparselex import`.",
+            )
         if isinstance(values.get("text"), dict):
             values = values | {"text": as_kept(values["text"])}
         config = RunConfig.parse(values, str(workspace.run(name) / "run.json"))
