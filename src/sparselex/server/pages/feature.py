@@ -106,6 +106,9 @@ class FeaturePage(PageRecord):
     n_tokens: int
     """Tokens counted."""
 
+    sampled: bool
+    """Whether the index keeps a sample of activations: examples, tokens and searches among them are from it."""
+
     explanations: list[ExplanationView]
     """What is said of it, by explainer; empty if not explained yet."""
 
@@ -203,6 +206,7 @@ def feature(
         density=record.density,
         max=float(index.table["max"][latent]),
         n_tokens=index.n_tokens_total,
+        sampled=index.sampled,
         explanations=explanations(opened.explained, index, windows, latent),
         statistics=record.statistics,
         histogram=record.histogram,
