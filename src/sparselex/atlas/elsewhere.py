@@ -152,7 +152,8 @@ def _same_site(index: FeatureIndex, other: FeatureIndex) -> bool:
 
 
 def _same_text(index: FeatureIndex, other: FeatureIndex) -> bool:
-    return index.corpus.id == other.corpus.id
+    """Whether the activations of both can be compared token by token."""
+    return index.corpus.id == other.corpus.id and not (index.sampled or other.sampled)
 
 
 def _signed(index: FeatureIndex, other: FeatureIndex) -> bool:

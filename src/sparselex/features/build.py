@@ -27,7 +27,9 @@ from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.features.chunks import Chunk, ChunkFiles, Read, planned
 from sparselex.features.config import IndexConfig
 from sparselex.features.directions import logit_effects, neighbours
+from sparselex.features.folded import FoldedFiles
 from sparselex.features.index import FeatureIndex
+from sparselex.features.kept import Kept, measured_of
 from sparselex.features.latents import MOST_ENTRIES, Columns, ColumnWriter, groups, joined
 from sparselex.features.measured import Measured, measured
 from sparselex.features.relations import write_relations
@@ -90,14 +92,15 @@ def build_index(
             keep_freed_memory()
             reader = Reader(model, corpus, sites, batch_rows=_batch_rows(staging, config, model, corpus, ranks))
             sampling = Sampling.of(corpus, coder, config)
-            files = _walk(reader, coder, config, sampling, staging.folder / _CHUNKS, ranks)
+            files = _files(reader, coder, config, staging.folder / _CHUNKS, ranks)
+            _walk(reader, coder, files, sampling, ranks)
             if ranks.is_main:
                 _begin_anew(staging.folder)
                 totals = _write_evidence(staging.folder, files, corpus, config)
                 limits = _write_directions(staging.folder, model, coder, sites, config, corpus)
-                sampled = sampling.sampled(staging.folder, files, corpus)
+                sampled = sampling.sampled(staging.folder, files, corpus) if isinstance(files, ChunkFiles) else None
                 limits |= write_relations(staging.folder, coder, corpus, sampled, model.device, config.n_neighbours)
-                staging.finish(_notes(reader, coder, totals) | limits)
+                staging.finish(_notes(reader, coder, config, totals) | limits)
         ranks.wait()
     return FeatureIndex(to, corpus)
 
@@ -131,25 +134,36 @@ def _begin_anew(folder: Path) -> None:
         remove(path)
 
 
-def _notes(reader: Reader, coder: Coder, totals: Totals) -> dict[str, Any]:
+def _notes(reader: Reader, coder: Coder, config: IndexConfig, totals: Totals) -> dict[str, Any]:
     return {
         "n_tokens": {split: int(n) for split, n in zip(SPLITS, totals.n_tokens, strict=True)},
         "d_sae": coder.d_sae,
         "masks": special_counts(reader.corpus, SPLITS) | {"norm_outlier": totals.n_outliers},
         "median_norms": reader.median_norms.tolist(),
+        "sampled": not config.store,
     }
 
 
-def _walk(
-    reader: Reader, coder: Coder, config: IndexConfig, sampling: Sampling, folder: Path, ranks: Ranks
-) -> ChunkFiles:
-    """Make every chunk that no earlier start has finished, those of this process among them.
+def _files(reader: Reader, coder: Coder, config: IndexConfig, folder: Path, ranks: Ranks) -> ChunkFiles | FoldedFiles:
+    """Where the chunks of the index go: with every activation, or with what stays of them."""
+    corpus, chunks = reader.corpus, planned(reader.corpus, config, reader.batch_rows)
+    if config.store:
+        return ChunkFiles(folder, chunks, coder.d_sae, corpus)
+    return FoldedFiles(folder, chunks, coder.d_sae, corpus, config, _share(len(chunks), ranks))
+
+
+def _share(n_chunks: int, ranks: Ranks) -> range:
+    """The chunks of this process: neighbours, which it can merge by itself."""
+    return range(n_chunks * ranks.data // ranks.n_data, n_chunks * (ranks.data + 1) // ranks.n_data)
+
+
+def _walk(reader: Reader, coder: Coder, files: ChunkFiles | FoldedFiles, sampling: Sampling, ranks: Ranks) -> None:
+    """Make every chunk that no earlier start has finished, of those of this process.
 
     While the model reads the rows of one chunk, a thread orders and writes the one before: two are in memory at most.
     """
     corpus = reader.corpus
-    files = ChunkFiles(folder, planned(corpus, config, reader.batch_rows), coder.d_sae, corpus)
-    mine = files.chunks[ranks.data :: ranks.n_data]
+    mine = [files.chunks[number] for number in _share(len(files.chunks), ranks)]
     n_tokens = sum(len(chunk.rows) for chunk in mine) * corpus.n_ctx
     waiting: list[Future[None]] = []
     with (
@@ -168,7 +182,6 @@ def _walk(
         for written in waiting:
             written.result()
     ranks.wait()
-    return files
 
 
 def _read(reader: Reader, coder: Coder, chunk: Chunk, sampling: Sampling, bar: Bar) -> Read:
@@ -185,10 +198,32 @@ def _read(reader: Reader, coder: Coder, chunk: Chunk, sampling: Sampling, bar: B
     return Read(positions, codes, reader.n_outliers - before, x)
 
 
-def _write_evidence(folder: Path, files: ChunkFiles, corpus: TokenRows, config: IndexConfig) -> Totals:
+def _write_evidence(folder: Path, files: ChunkFiles | FoldedFiles, corpus: TokenRows, config: IndexConfig) -> Totals:
     """Write columns, and what follows from them: statistics, histograms, examples, tokens."""
+    if isinstance(files, FoldedFiles):
+        kept = files.whole()
+        arrays, totals = measured_of(kept, corpus, config), _write_kept(folder, kept)
+    else:
+        totals = _write_counted(folder, files, corpus)
+        arrays = _write_columns(folder, files, corpus, config)
+    table = _statistics(arrays, totals)
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", _small(array, corpus))
+    _write_table(folder, table, arrays, totals)
+    return totals
+
+
+def _write_kept(folder: Path, kept: Kept) -> Totals:
+    """Write the places that stay, and how often each token was counted."""
+    for name, array in (("indptr", kept.indptr), ("positions", kept.position), ("values", kept.value)):
+        np.save(folder / f"{name}.npy", array)
+    np.save(folder / "token-counts.npy", kept.token_counts)
+    return Totals(kept.n_tokens, int(kept.n_outliers[0]))
+
+
+def _write_columns(folder: Path, files: ChunkFiles, corpus: TokenRows, config: IndexConfig) -> dict[str, NDArray]:
+    """Write every activation; returns what is kept of each latent beside, by name."""
     columns, parts = Columns(files), list[Measured]()
-    totals = _write_counted(folder, files, corpus)
     ranges = groups(columns.indptr, MOST_ENTRIES)
     work = lambda latents: measured(*columns.group(latents), corpus, config)
     with ColumnWriter(folder, columns.indptr, files.dtype) as writer:
@@ -197,11 +232,7 @@ def _write_evidence(folder: Path, files: ChunkFiles, corpus: TokenRows, config: 
             parts.append(part)
     arrays = joined([part.arrays for part in parts])
     arrays["log-histogram"], arrays["log-edges"] = log_histograms([part.log_counts for part in parts])
-    table = _statistics(arrays, totals)
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", _small(array, corpus))
-    _write_table(folder, table, arrays, totals)
-    return totals
+    return arrays
 
 
 def _in_order(work: Callable[[In], Out], items: Iterable[In], n_threads: int) -> Iterator[Out]:
@@ -293,10 +324,10 @@ _ROWS_COUNTED, _FEWEST_RANKED = 8192, 100
 
 def _write_table(folder: Path, columns: Mapping[str, NDArray], arrays: Mapping[str, NDArray], totals: Totals) -> None:
     """The feature table as Parquet for everybody but the reader, which has the arrays."""
-    n_active, top = columns["n_active"].sum(0), arrays["tally-counts"][:, 0]
+    n_active, share = columns["n_active"].sum(0), arrays["tally-counts"][:, 0] / np.maximum(arrays["tally-total"], 1)
     table: dict[str, NDArray] = {"latent": np.arange(len(n_active)), "n_active": n_active}
     table["density"] = n_active / max(1, int(totals.n_tokens.sum()))
-    table |= {"token": arrays["tally-tokens"][:, 0], "token_share": top / np.maximum(n_active, 1)}
+    table |= {"token": arrays["tally-tokens"][:, 0], "token_share": share}
     for number, split in enumerate(SPLITS):
         table |= {f"{split}_{name}": array[number] for name, array in columns.items()}
     pyarrow.parquet.write_table(pyarrow.table(table), folder / "features.parquet")

@@ -78,7 +78,7 @@ class ChunkFiles:
 
     def __init__(self, folder: Path, chunks: Sequence[Chunk], d_sae: int, corpus: TokenRows):
         self.folder, self.chunks, self.d_sae, self.n_ctx = folder, chunks, d_sae, corpus.n_ctx
-        self.dtype = np.dtype(np.uint32 if corpus.n_rows * corpus.n_ctx <= 2**32 else np.int64)
+        self.dtype = position_dtype(corpus)
 
     def has(self, chunk: Chunk) -> bool:
         """Whether a chunk is finished."""
@@ -88,24 +88,11 @@ class ChunkFiles:
     def write(self, chunk: Chunk, read: Read) -> None:
         """Order a chunk's codes by latent and write them. Raises `UserError` for codes that are not finite: finite
         weights can make them of finite activations."""
-        positions = np.concatenate([*read.positions, np.empty(0, dtype=np.int64)])
-        codes = _by_token(read, len(positions), self.d_sae)
-        if not np.isfinite(codes.data.sum(dtype=np.float64)):
-            _refuse(codes, positions)
-        if not codes.data.all():
-            codes.eliminate_zeros()
-        columns = codes.tocsc()
+        positions, indptr, position, value = by_latent(read, self.d_sae, self.dtype)
         counted = np.isin(self._all(chunk), positions, assume_unique=True)
         x = np.concatenate([*(part.ravel() for part in read.x), np.empty(0, dtype=np.float32)])
-        head = np.array([len(positions), read.n_outliers, len(columns.data), len(x)], dtype=np.int64)
-        parts = (
-            head,
-            columns.indptr.astype(np.int64),
-            positions.astype(self.dtype)[columns.indices],
-            columns.data,
-            x,
-            np.packbits(counted),
-        )
+        head = np.array([len(positions), read.n_outliers, len(value), len(x)], dtype=np.int64)
+        parts = (head, indptr, position, value, x, np.packbits(counted))
         write_file(self._path(chunk), b"".join(part.tobytes() for part in parts))
 
     def counts(self, chunk: Chunk) -> dict[str, int]:
@@ -156,6 +143,26 @@ class ChunkFiles:
 
     def _path(self, chunk: Chunk) -> Path:
         return self.folder / f"{chunk.number:06d}"
+
+
+def position_dtype(corpus: TokenRows) -> np.dtype:
+    """In what positions of a corpus are kept."""
+    return np.dtype(np.uint32 if corpus.n_rows * corpus.n_ctx <= 2**32 else np.int64)
+
+
+def by_latent(
+    read: Read, d_sae: int, dtype: np.dtype
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray, NDArray[np.float32]]:
+    """The counted positions of a chunk; and its codes ordered by latent: offsets, positions, values. Raises
+    `UserError` for codes that are not finite."""
+    positions = np.concatenate([*read.positions, np.empty(0, dtype=np.int64)])
+    codes = _by_token(read, len(positions), d_sae)
+    if not np.isfinite(codes.data.sum(dtype=np.float64)):
+        _refuse(codes, positions)
+    if not codes.data.all():
+        codes.eliminate_zeros()
+    columns = codes.tocsc()
+    return positions, columns.indptr.astype(np.int64), positions.astype(dtype)[columns.indices], columns.data
 
 
 def _by_token(read: Read, n_tokens: int, d_sae: int) -> scipy.sparse.csr_array:

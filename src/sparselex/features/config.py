@@ -32,6 +32,11 @@ class IndexConfig(Config):
     n_neighbours: Listed = 10
     """Nearest directions."""
 
+    store: bool = True
+    """Keep every activation. Without, memory and disk do not grow with the text: statistics and histograms count all of
+    it, examples and tokens come from samples of fixed size, and what needs every activation (rules, effects) refuses
+    such an index."""
+
     train_rows: Count | None = None
     """Rows of the training split that are read, spread evenly over it; None reads all. Held-out rows are always
     read."""

@@ -127,14 +127,27 @@ def drawn(
     """`n_each` entries of each cell, drawn by a hash of position and seed, one a row; and the entries of each cell."""
     counts = np.bincount(cell, minlength=n_cells)
     key = uniform(entries.position, seed)
-    # Low keys are drawn first; what lies above the bar of its cell could only be reached with many entries in one row.
-    kept = np.flatnonzero(key <= (8 * n_each / np.maximum(counts, 1))[cell])
-    kept = kept[np.lexsort((key[kept], cell[kept]))]
-    entries, cell = entries.take(kept), cell[kept]
+    # Low keys are drawn first: what lies above the bar of its cell is hardly ever reached.
+    bar = _FOLD * n_each / np.maximum(counts, 1)
+    found, enough = _drawn(entries, cell, key, np.flatnonzero(key <= bar[cell]), n_cells, n_ctx, n_each)
+    few = ~enough & (bar < 1)
+    if few.any():
+        again, _ = _drawn(entries, cell, key, np.flatnonzero(few[cell]), n_cells, n_ctx, n_each)
+        found.position[few], found.value[few] = again.position[few], again.value[few]
+    return found, counts
+
+
+def _drawn(
+    entries: Entries, cell: NDArray, key: NDArray, among: NDArray[np.int64], n_cells: int, n_ctx: int, n_each: int
+) -> tuple[Table, NDArray[np.bool_]]:
+    """What is drawn of these entries, and for which cells it is enough."""
+    among = among[np.argsort(cell[among] + key[among], kind="stable")]
+    entries, cell = entries.take(among), cell[among]
     row = entries.position // n_ctx
     first = np.unique(cell * (int(row.max(initial=0)) + 1) + row, return_index=True)[1]
     first.sort()
-    return _table(entries.take(first), cell[first], n_cells, n_each), counts
+    enough = np.bincount(cell[first], minlength=n_cells) >= n_each
+    return _table(entries.take(first), cell[first], n_cells, n_each), enough
 
 
 def tally(entries: Entries, tokens: NDArray, n_latents: int, n_vocab: int, n: int) -> Tally:

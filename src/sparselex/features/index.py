@@ -56,6 +56,8 @@ class FeatureIndex:
         self.d_sae: int = notes["d_sae"]
         self.n_tokens: dict[Split, int] = notes["n_tokens"]
         self.n_tokens_total = sum(self.n_tokens.values())
+        self.sampled: bool = notes["sampled"]
+        """Whether it keeps a sample of the places at which each latent is active, and not every one."""
         self.indptr = self._array("indptr")
         self._positions, self._values = self._array("positions"), self._array("values")
 
@@ -64,8 +66,18 @@ class FeatureIndex:
         if not 0 <= latent < self.d_sae:
             raise UserError(f"There is no latent {latent}.", f"a number from 0 to {self.d_sae - 1}", "choose another.")
 
+    def check_whole(self, what: str) -> None:
+        """Raise `UserError` if the index keeps a sample of activations, and `what` needs every one."""
+        if self.sampled:
+            raise UserError(
+                f"The index {self.path} keeps a sample of each latent's activations, and {what} needs every one.",
+                "an index of every activation",
+                "run `sparselex index` without --no-store.",
+            )
+
     def column(self, latent: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Positions at which `latent` is active, ascending, and its activations there."""
+        """Positions at which `latent` is active, ascending, and its activations there; of a sampled index those that it
+        keeps."""
         self.check(latent)
         span = slice(int(self.indptr[latent]), int(self.indptr[latent + 1]))
         return np.asarray(self._positions[span]).astype(np.int64), np.asarray(self._values[span])
@@ -79,7 +91,8 @@ class FeatureIndex:
 
     @cached_property
     def counted(self) -> NDArray[np.bool_]:
-        """`[n_rows * n_ctx]`, True where a token was counted (not masked)."""
+        """`[n_rows * n_ctx]`, True where a token was counted (not masked). Raises `UserError` for a sampled index."""
+        self.check_whole("telling which tokens were counted")
         n = self.corpus.n_rows * self.corpus.n_ctx
         return np.unpackbits(self._array("counted"), count=n).astype(bool)
 
@@ -105,7 +118,9 @@ class FeatureIndex:
 
     @cached_property
     def active_by_position(self) -> NDArray[np.int32]:
-        """`[n_rows * n_ctx]`, how many latents are active on each token of the corpus; 0 where none was counted."""
+        """`[n_rows * n_ctx]`, how many latents are active on each token of the corpus; 0 where none was counted. Raises
+        `UserError` for a sampled index."""
+        self.check_whole("telling how many latents are active on a token")
         found = np.zeros(self.corpus.n_rows * self.corpus.n_ctx, dtype=np.int32)
         for start in range(0, len(self._positions), _ENTRIES):
             part = np.asarray(self._positions[start : start + _ENTRIES])
@@ -125,10 +140,13 @@ class FeatureIndex:
 
     def examples(self, latent: int, split: Split, n: int, seed: int | None = None) -> list[Example]:
         """`n` places of a split at which `latent` is active, at most one a row: the largest activations or, with a
-        `seed`, places drawn at random from all of them."""
+        `seed`, places drawn at random from all of them. Of a sampled index the random ones are of those that were drawn
+        when it was made; raises `UserError` for another split than the training one."""
         positions, values = self.split_column(latent, split)
         if not len(positions):
             return []
+        if self.sampled and seed is not None:
+            return self._redrawn(latent, split, n, seed)
         entries = Entries(np.zeros(len(positions), dtype=np.int64), positions, values)
         largest = np.array([np.abs(values).max()], dtype=np.float64)
         if seed is None:
@@ -136,6 +154,12 @@ class FeatureIndex:
         else:
             found = interval_examples(entries, largest, self.corpus.n_ctx, 1, n, seed)[0]
         return _examples(found.position[0], found.value[0])
+
+    def _redrawn(self, latent: int, split: Split, n: int, seed: int) -> list[Example]:
+        if split != "train":
+            self.check_whole(f"drawing from the {split} split")
+        there = _examples(self._random[0][latent], self._random[1][latent])
+        return [there[place] for place in generator(seed, "redrawn", latent).permutation(len(there))[:n]]
 
     def silent(self, latent: int, split: Split, n: int, seed: int) -> list[Example]:
         """`n` counted places of a split at which `latent` is not active, drawn at random, at most one a row."""
@@ -177,8 +201,8 @@ class FeatureIndex:
     @cached_property
     def single_token(self) -> NDArray[np.bool_]:
         """`[d_sae]`, whether a latent is active on hardly any token but one (`SINGLE_TOKEN`, `LEAST_ACTIVE`)."""
-        n_active = self.table["n_active"]
-        return (n_active >= LEAST_ACTIVE) & (self._tally[1][:, 0] >= SINGLE_TOKEN * n_active)
+        n_active, total = self.table["n_active"], self._tally_total
+        return (n_active >= LEAST_ACTIVE) & (self._tally[1][:, 0] >= SINGLE_TOKEN * total)
 
     @property
     def all_neighbours(self) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
@@ -193,7 +217,8 @@ class FeatureIndex:
 
     def sums_at(self, there: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
         """Of every latent, over the positions that are `there` (`[n_rows * n_ctx]`): on how many it is active, the sum
-        of the sizes of its activations on them, and the largest."""
+        of the sizes of its activations on them, and the largest. Raises `UserError` for a sampled index."""
+        self.check_whole("telling what is active on a token")
         n, total, most = np.zeros(self.d_sae, dtype=np.int64), np.zeros(self.d_sae), np.zeros(self.d_sae)
         for start in range(0, len(self._positions), _ENTRIES):
             hits = start + np.flatnonzero(there[self._positions[start : start + _ENTRIES]])
@@ -258,6 +283,15 @@ class FeatureIndex:
         return self._array("tally-tokens"), self._array("tally-counts")
 
     @cached_property
+    def _tally_total(self) -> NDArray:
+        return self._array("tally-total")
+
+    @cached_property
+    def _tops(self) -> dict[str, NDArray]:
+        """Where the bins and the ranges of each latent end."""
+        return {name: self._array(f"{name}-top") for name in ("histogram", "interval")}
+
+    @cached_property
     def _token_shares(self) -> NDArray[np.float64]:
         return self._array("token-counts") / max(1, self.n_tokens_total)
 
@@ -297,8 +331,9 @@ class FeatureIndex:
 
     def _histogram(self, latent: int) -> Histogram:
         counts = self._histograms[latent]
-        edges = np.linspace(0, abs(float(self.table["max"][latent])), len(counts) + 1)
-        return Histogram(edges=edges.tolist(), counts=counts.tolist())
+        edges = np.linspace(0, float(self._tops["histogram"][latent]), len(counts) + 1)
+        used = int((edges[:-1] < abs(float(self.table["max"][latent]))).sum())
+        return Histogram(edges=edges[: used + 1].tolist(), counts=counts[:used].tolist())
 
     def _log_histogram(self, latent: int) -> Histogram:
         counts, edges = self._log_histograms[0][latent], self._log_histograms[1]
@@ -307,16 +342,16 @@ class FeatureIndex:
         return Histogram(edges=edges[used.start : used.stop + 1].tolist(), counts=counts[used].tolist())
 
     def _tokens(self, latent: int) -> list[TokenTally]:
-        n_active, shares = int(self.table["n_active"][latent]), self._token_shares
+        total, shares = int(self._tally_total[latent]), self._token_shares
         return [
-            TokenTally(token=token, n=n, share=n / n_active, base=float(shares[token]))
+            TokenTally(token=token, n=n, share=n / total, base=float(shares[token]))
             for token, n in zip(*(part[latent].tolist() for part in self._tally), strict=True)
             if n
         ]
 
     def _intervals(self, latent: int) -> list[IntervalExamples]:
         positions, values, counts = self._interval_arrays
-        edges = np.linspace(0, abs(float(self.table["train_max"][latent])), positions.shape[1] + 1).tolist()
+        edges = np.linspace(0, float(self._tops["interval"][latent]), positions.shape[1] + 1).tolist()
         found = [
             IntervalExamples(
                 low=edges[i],

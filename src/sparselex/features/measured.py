@@ -43,15 +43,19 @@ def measured(
     often = tally(entries, tokens, n, max(len(corpus.vocabulary), int(tokens.max(initial=0)) + 1), N_TOKENS)
     found |= {
         "histogram": histograms(entries, largest, config.n_bins),
+        "histogram-top": largest,
+        "interval-top": peak,
         "interval-counts": in_range.reshape(n, -1),
-        **_kept("top", best, n),
-        **_kept("interval", ranges, n, config.n_intervals),
-        **_kept("random", places, n),
+        **kept_table("top", best, n),
+        **kept_table("interval", ranges, n, config.n_intervals),
+        **kept_table("random", places, n),
         "tally-tokens": often.token,
         "tally-counts": often.n,
+        "tally-total": counts.sum(0),
     }
     return entries, Measured(found, log_counts(entries, n))
 
 
-def _kept(name: str, table: Table, *shape: int) -> dict[str, NDArray]:
+def kept_table(name: str, table: Table, *shape: int) -> dict[str, NDArray]:
+    """A table as the arrays that an index keeps of it."""
     return {f"{name}-positions": table.position.reshape(*shape, -1), f"{name}-values": table.value.reshape(*shape, -1)}

@@ -69,10 +69,10 @@ class TokenTally(Config):
     """Token id."""
 
     n: int
-    """Counted positions with that token on which the latent is active."""
+    """Counted positions with that token on which the latent is active; of a sampled index, among those drawn."""
 
     share: float
-    """Share of all positions on which it is active."""
+    """Share of all positions on which it is active, or of those drawn."""
 
     base: float
     """Share of that token among all counted tokens."""
@@ -162,7 +162,7 @@ class FeatureRecord(Config):
     """By split."""
 
     histogram: Histogram | None
-    """In equal bins from 0 to the largest; absent for a dead latent."""
+    """In equal bins from 0 to the largest, or in a sampled index to the end of its bin; absent for a dead latent."""
 
     log_histogram: Histogram | None
     """In bins half a doubling wide that all latents share, of those the ones between its smallest and its largest; the

@@ -20,7 +20,9 @@ class Relations:
 
     def __init__(self, array: Callable[[str], NDArray], has: Callable[[str], bool], n_sampled: int):
         encoder = [array(f"encoder-neighbour{end}") for end in ("s", "-cosines")] if has("encoder-neighbours") else None
-        self._encoder, self._n_sampled = encoder, n_sampled
+        self._encoder, self._n_sampled, self._in_text = encoder, n_sampled, has("coactive")
+        if not self._in_text:  # of an index that keeps a sample of activations
+            return
         self._coactive, self._both, self._active = map(array, ("coactive", "coactive-both", "sampled-active"))
         self._neurons, self._correlations = map(array, ("neurons", "neuron-correlations"))
         self._following, self._times, self._places = map(array, ("following", "following-times", "following-places"))
@@ -28,9 +30,12 @@ class Relations:
 
     def fields(self, latent: int) -> dict[str, list[Any]]:
         """The fields of a `FeatureRecord` that are relations."""
+        encoder_neighbours = self._encoder_of(latent)
+        if not self._in_text:
+            return {"coactive": [], "encoder_neighbours": encoder_neighbours, "neurons": [], "following": []}
         return {
             "coactive": self._coactive_of(latent),
-            "encoder_neighbours": self._encoder_of(latent),
+            "encoder_neighbours": encoder_neighbours,
             "neurons": [
                 NeuronCorrelation(neuron=int(neuron), correlation=float(r))
                 for neuron, r in zip(self._neurons[latent], self._correlations[latent], strict=True)

@@ -23,26 +23,37 @@ _N_NEURONS, _N_FOLLOWING = 5, 10
 
 
 def write_relations(
-    folder: Path, coder: Coder, corpus: TokenRows, sampled: Sampled, device: torch.device, n_neighbours: int
+    folder: Path, coder: Coder, corpus: TokenRows, sampled: Sampled | None, device: torch.device, n_neighbours: int
 ) -> dict[str, Any]:
-    """Write what follows from the finished columns in `folder`, from a sample of training tokens and from the coder
-    itself; returns what the index notes of it."""
+    """Write what follows from the coder itself and, where there is a sample of training tokens, from that and from the
+    finished columns in `folder`; returns what the index notes of it."""
     arrays: dict[str, NDArray] = {}
     if isinstance(coder, Dictionary):
         arrays["directions"] = as_bytes(coder.directions().float().cpu().numpy())
         arrays |= _encoder_neighbours(coder, device, n_neighbours)
-    together = coactive(sampled, coder.d_sae, n_neighbours)
-    arrays |= {"coactive": together.place, "coactive-both": together.value}
-    arrays["sampled-active"] = active_in(sampled, coder.d_sae)
-    read = neurons(sampled, coder.d_sae, _N_NEURONS)
-    arrays |= {"neurons": read.place, "neuron-correlations": read.value}
-    for name, array in (arrays | _following(folder, corpus)).items():
+    if sampled is not None:
+        arrays |= _in_text(folder, coder, corpus, sampled, n_neighbours)
+    for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
-    _write_sketches(folder, corpus)
     return {
         "signed": isinstance(coder, Dictionary) and coder.signed,
-        "n_sampled": len(sampled.positions),
-        "n_read": len(sampled.x),
+        "n_sampled": len(sampled.positions) if sampled else 0,
+        "n_read": len(sampled.x) if sampled else 0,
+    }
+
+
+def _in_text(folder: Path, coder: Coder, corpus: TokenRows, sampled: Sampled, n_neighbours: int) -> dict[str, NDArray]:
+    """What is together in the text, and what follows in it."""
+    _write_sketches(folder, corpus)
+    together = coactive(sampled, coder.d_sae, n_neighbours)
+    read = neurons(sampled, coder.d_sae, _N_NEURONS)
+    return {
+        "coactive": together.place,
+        "coactive-both": together.value,
+        "sampled-active": active_in(sampled, coder.d_sae),
+        "neurons": read.place,
+        "neuron-correlations": read.value,
+        **_following(folder, corpus),
     }
 
 

@@ -196,9 +196,10 @@ class Run(RunFolder):
 
     def _activations(self, latent: int) -> Float[Tensor, " n"]:
         """Activations of a latent at the counted tokens of the training split, those where it is active first. Raises
-        `UserError` where there is no index."""
+        `UserError` where there is no index of every activation."""
         self.manifest("index")  # missing, it says which command makes it
         index = self.index
+        index.check_whole("what a latent is at other tokens")
         values = index.split_column(latent, "train")[1]
         found = torch.zeros(index.n_tokens["train"])
         found[: len(values)] = torch.tensor(values)

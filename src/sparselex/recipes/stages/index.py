@@ -25,6 +25,6 @@ class Index(Stage, IndexConfig):
 
     def line(self, run: Any, shown: Manifest) -> str:
         notes = shown.notes
-        return (
-            f"{notes['d_sae']:,} features over {sum(notes['n_tokens'].values()):,} tokens, in {run.folder / self.makes}"
-        )
+        kept = ", a sample of activations kept" if notes["sampled"] else ""
+        n_tokens = sum(notes["n_tokens"].values())
+        return f"{notes['d_sae']:,} features over {n_tokens:,} tokens{kept}, in {run.folder / self.makes}"

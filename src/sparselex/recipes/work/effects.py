@@ -11,6 +11,7 @@ from sparselex.recipes.stages.effects import Effects
 def effects_run(run: Run, stage: Effects) -> None:
     """What the model does without each latent; a report that is there already takes the figures up."""
     index, dictionary, config = run.index, run.dictionary, stage.part(EffectsConfig)
+    index.check_whole("measuring effects")
     inputs = {"index": index.id, "dictionary": run.manifest("dictionary").id, "model": run.model.id}
     to = run.folder / Effects.makes
     effects(run.model, dictionary, index, run.sites, config, to, inputs=inputs)

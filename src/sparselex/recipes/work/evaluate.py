@@ -13,6 +13,7 @@ from sparselex.recipes.stages.evaluate import Evaluate
 def evaluate_run(run: Run, stage: Evaluate) -> None:
     """Measure the run's dictionary beside its controls, and write the report."""
     index, dictionary, config = run.index, run.dictionary, stage.part(EvaluateConfig)
+    index.check_whole("evaluating")
     made, to = run.manifest("dictionary"), run.folder / Evaluate.makes
     inputs = {"index": index.id, "dictionary": made.id, "model": run.model.id}
     # What other projects asked for, their files do not say: fields of ours hold defaults then.

@@ -79,6 +79,9 @@ class FeaturePage(PageRecord):
     headline: Score | None
     """The score of the first explanation by which lists are ordered; None where it is unscored."""
 
+    sampled: bool
+    """Whether the index keeps a sample of activations: examples, tokens and searches among them are from it."""
+
     explanations: list[ExplanationView]
     """What is said of it, by explainer; empty if not explained yet."""
 
@@ -173,6 +176,7 @@ def feature(
         n_tokens=index.n_tokens_total,
         headline=_headline(opened, found, latent, said),
         explanations=said,
+        sampled=index.sampled,
         statistics=record.statistics,
         activity=activity(index, record, windows, asked),
         ranges=ranges(record),
