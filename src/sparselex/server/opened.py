@@ -75,6 +75,13 @@ class OpenIndex:
         }
 
     @cached_property
+    def promoted(self) -> NDArray[np.int32]:
+        """`[n, d_sae]`, the tokens that latents promote, the most promoted first; no rows where that is not known."""
+        found = self.index.all_promoted
+        none = np.empty((0, self.index.d_sae), dtype=np.int32)
+        return none if found is None else np.ascontiguousarray(found.T, dtype=np.int32)
+
+    @cached_property
     def token_ranks(self) -> NDArray[np.int64]:
         """`[n_vocab]`, the place of each token among all in the order of their names."""
         labels = [self.texts.label(token) for token in range(len(self.index.corpus.vocabulary))]

@@ -29,7 +29,7 @@ def by_token(found: OpenIndex, typed: str) -> Hits:
     share = on_them / np.maximum(index.masses, 1e-30)
     latents = np.flatnonzero(n)
     match = (share * n / (n + _ELSEWHERE))[latents]
-    n_there, names = int(there.sum()), " ".join(found.texts.label(token) for token in tokens[:5])
+    n_there, names = int(there.sum()), " ".join(found.texts.label(token) for token in tokens[:5].tolist())
 
     def show(shown: list[int]) -> dict[int, list[MatchView]]:
         words = " of its activation, active on {} of {} counted"

@@ -47,15 +47,16 @@ def find(opened: OpenWorkspace, run: str, q: str, mode: Mode) -> Found:
     columns = columns_of(opened, run)
     shown = "".join(char for char in q if char.isprintable())
     query = parsed(shown if mode == "token" else shown.strip())
-    latents = np.flatnonzero(columns.fitting(query))
+    fitting = columns.fitting(query)
     words = query.words if mode == "token" and query.words.strip() else query.words.strip()
     if not words:
-        return Found(columns, None, latents, shown.strip(), "")
+        return Found(columns, None, np.flatnonzero(fitting), shown.strip(), "")
     if mode in ("text", "meaning") and words.isascii() and words.isdecimal():
         only = np.array([int(words)] if len(words) < 10 else [], dtype=np.int64)
-        return Found(columns, None, np.intersect1d(latents, only), shown.strip(), words)
+        only = only[only < columns.d_sae]
+        return Found(columns, None, only[fitting[only]], shown.strip(), words)
     hits = _hits(opened, run, columns, words, mode)
-    return Found(columns, hits, np.intersect1d(latents, hits.latents), shown.strip(), words)
+    return Found(columns, hits, hits.latents[fitting[hits.latents]], shown.strip(), words)
 
 
 def _hits(opened: OpenWorkspace, run: str, columns: Columns, words: str, mode: Mode) -> Hits:

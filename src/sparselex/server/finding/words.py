@@ -114,12 +114,12 @@ def _explained(searched: Searched, latents: NDArray[np.int64], into: NDArray[np.
 
 
 def _promoting(searched: Searched, tokens: list[int]) -> NDArray[np.bool_]:
-    index = searched.found.index
-    if index.all_promoted is None:
-        return np.zeros(index.d_sae, dtype=bool)
-    wanted = np.zeros(len(index.corpus.vocabulary), dtype=bool)
+    wanted = np.zeros(len(searched.found.index.corpus.vocabulary), dtype=bool)
     wanted[tokens] = True
-    return np.asarray(wanted[index.all_promoted].any(1))
+    there = np.zeros(searched.found.index.d_sae, dtype=bool)
+    for promoted in searched.found.promoted:
+        there |= wanted[promoted]
+    return there
 
 
 def _hits(searched: Searched, needles: list[Needle]) -> Hits:
