@@ -7,7 +7,7 @@ const LINKS = { j: "next", k: "previous", r: "random" };
 
 export function followKeys() {
   document.addEventListener("keydown", (event) => {
-    const writing = event.target instanceof HTMLInputElement;
+    const writing = event.target instanceof Element && event.target.matches("input, textarea, select");
     if (event.ctrlKey || event.metaKey || event.altKey || writing) return;
     if (event.key === "/") search(event);
     if (event.key === "q") document.getElementById("digits")?.click();
