@@ -14,7 +14,8 @@ from sparselex.features.chunks import ChunkFiles, Read, planned
 from sparselex.features.config import IndexConfig
 from sparselex.features.directions import logit_effects, neighbours
 from sparselex.features.examples import Entries, best_of_rows, bin_of, histograms, interval_examples, tally, top
-from sparselex.features.latents import Columns, ColumnWriter, groups
+from sparselex.features.latents import Columns, ColumnWriter
+from sparselex.features.ranges import groups
 from sparselex.features.stats import LOG_BINS, log_counts, log_edge, log_histograms, statistics
 from sparselex.text.splits import SPLITS
 from tests.support.planted import without_bos

@@ -30,8 +30,9 @@ from sparselex.features.directions import logit_effects, neighbours
 from sparselex.features.folded import FoldedFiles
 from sparselex.features.index import FeatureIndex
 from sparselex.features.kept import Kept, measured_of
-from sparselex.features.latents import MOST_ENTRIES, Columns, ColumnWriter, groups, joined
+from sparselex.features.latents import Columns, ColumnWriter, joined
 from sparselex.features.measured import Measured, measured
+from sparselex.features.ranges import MOST_ENTRIES, groups
 from sparselex.features.relations import write_relations
 from sparselex.features.sample import Sampling
 from sparselex.features.stats import log_histograms

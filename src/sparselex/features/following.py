@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparselex.features.latents import groups
+from sparselex.features.ranges import groups
 from sparselex.text.rows import TokenRows
 
 PLACES = 256

@@ -12,7 +12,7 @@ from sparselex.base.seeds import generator
 from sparselex.base.sites import Sites
 from sparselex.features.counted import Column, CountedTokens
 from sparselex.features.examples import Entries, interval_examples, top
-from sparselex.features.latents import groups
+from sparselex.features.ranges import groups
 from sparselex.features.records import (
     Example,
     FeatureRecord,

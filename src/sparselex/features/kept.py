@@ -16,8 +16,8 @@ from sparselex.base.seeds import derive
 from sparselex.features.chunks import Chunk, Read, by_latent, position_dtype
 from sparselex.features.config import IndexConfig
 from sparselex.features.examples import Entries, Table, bin_of, drawn, tally, top
-from sparselex.features.latents import groups
 from sparselex.features.measured import N_TOKENS, kept_table
+from sparselex.features.ranges import groups
 from sparselex.features.stats import LOG_BINS, LogCounts, log_counts, log_histograms, statistics
 from sparselex.text.rows import TokenRows, split_positions
 from sparselex.text.splits import SPLITS

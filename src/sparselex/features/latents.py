@@ -17,9 +17,6 @@ from sparselex.features.chunks import ChunkFiles
 from sparselex.features.examples import Entries
 from sparselex.text.splits import SPLITS
 
-MOST_ENTRIES, MOST_LATENTS = 1 << 19, 1 << 12
-"""Entries and latents that are worked on at a time: some 60 MB of arrays."""
-
 
 class Columns:
     """All chunks of an index as columns."""
@@ -77,15 +74,6 @@ class ColumnWriter:
         descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
         np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": (n,)})
         return file
-
-
-def groups(indptr: NDArray[np.int64], n_entries: int = 1 << 22, n_latents: int = MOST_LATENTS) -> list[slice]:
-    """Ranges of latents with about `n_entries` entries each and at most `n_latents` latents (at least one), covering
-    all."""
-    last = len(indptr) - 1
-    ends = np.searchsorted(indptr, np.arange(n_entries, int(indptr[-1]) + n_entries, n_entries))
-    ends = np.unique(np.clip([*ends, *range(n_latents, last, n_latents), last], 1, last))
-    return [slice(int(a), int(b)) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def joined(parts: Sequence[dict[str, NDArray]]) -> dict[str, NDArray]:

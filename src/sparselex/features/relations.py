@@ -12,7 +12,7 @@ from sparselex.dictionaries.coder import Coder
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.features.directions import neighbours
 from sparselex.features.following import base_shares, following
-from sparselex.features.latents import groups
+from sparselex.features.ranges import groups
 from sparselex.features.sample import Sampled
 from sparselex.features.sketches import WIDTH, as_bytes, cells, sketched, sketched_ones
 from sparselex.features.together import active_in, coactive, neurons

@@ -16,7 +16,7 @@ from sparselex.dictionaries.coder import Coder
 from sparselex.features.chunks import ChunkFiles, n_indexed, n_rows
 from sparselex.features.config import IndexConfig
 from sparselex.features.examples import uniform
-from sparselex.features.latents import groups
+from sparselex.features.ranges import groups
 from sparselex.text.rows import TokenRows, split_positions
 
 PAIRS_PER_TOKEN = 16

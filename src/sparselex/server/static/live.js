@@ -2,17 +2,12 @@
 // Pages that ask the live model. Without it they lose nothing but comfort: a page that waits for a model is asked again
 // by hand, and rows are put in order by the field that names them.
 
-/** Keys that are typed into a text are no keys of the page. */
-function keepKeys() {
-  for (const field of document.querySelectorAll("textarea, select")) {
-    field.addEventListener("keydown", (event) => {
-      if (!(event instanceof KeyboardEvent)) return;
-      event.stopPropagation();
-      if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && field instanceof HTMLTextAreaElement) {
-        field.form?.requestSubmit();
-      }
-    });
-  }
+/** Enter ends a line of a text; with Ctrl it asks. */
+function sendByKey() {
+  document.addEventListener("keydown", (event) => {
+    const asks = event.key === "Enter" && (event.ctrlKey || event.metaKey);
+    if (asks && event.target instanceof HTMLTextAreaElement) event.target.form?.requestSubmit();
+  });
 }
 
 /** A model that is being loaded is asked again. */
@@ -113,7 +108,7 @@ function moveRows() {
   }
 }
 
-keepKeys();
+sendByKey();
 askAgain();
 markLargest();
 readCells();
