@@ -1,14 +1,18 @@
 """Tokens as people read them: nothing hidden, no two tokens written alike."""
 
 import itertools
+import unicodedata
 
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sparselex.base.vocabulary import Vocabulary
 from sparselex.features.printing import TokenPrinter, visible
 from sparselex.features.tokens import TokenTexts
+from sparselex.lm.load import load_model
+from tests.support.scripts import SCRIPTS
 
 
 @given(st.text(max_size=20), st.booleans())
@@ -37,7 +41,7 @@ def test_signs(text, active, silent):
     assert visible("a\nb\n", lines=True) == "a↵\nb↵\n"
 
 
-SIGNS = {
+ONE_SIGN = {
     "a family": ("👩\u200d👩\u200d👧\u200d👦!", ["👩\u200d👩\u200d👧\u200d👦", "!"]),
     "a skin tone": ("🤷🏽\u200d♀️é", ["🤷🏽\u200d♀️", "é"]),
     "flags": ("🇩🇪🇫🇷🇯", ["🇩🇪", "🇫🇷", "🇯"]),
@@ -55,10 +59,10 @@ SIGNS = {
 
 
 @pytest.mark.parametrize("pieces", ["bytes", "characters"])
-@pytest.mark.parametrize("name", SIGNS)
+@pytest.mark.parametrize("name", ONE_SIGN)
 def test_tokens_of_one_sign_are_drawn_as_one(name, pieces):
     """Whatever tokens the bytes came in: of one byte each, or of one character."""
-    text, signs = SIGNS[name]
+    text, signs = ONE_SIGN[name]
     parts = [bytes([byte]) for byte in text.encode()] if pieces == "bytes" else [char.encode() for char in text]
     found = TokenTexts(Vocabulary(parts)).signs(range(len(parts)))
     assert found.texts == (signs or [text[:-1], text[-1]]) and found.starts[-1] == len(parts)
@@ -114,3 +118,16 @@ def test_an_id_that_no_token_has(token):
     assert printer.label(token) == f"<no·token·{token}>" and printer.quoted(token) == f'"<no·token·{token}>"'
     assert vocabulary.text(token) == f"<no token {token}>" and token not in vocabulary
     assert vocabulary.decode([0, token, 1]) == "ab"
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_script_reads_as_it_was_written(name):
+    """Through a real tokenizer, which cuts most of them inside characters: no sign is parted, nothing is lost, and what
+    is drawn holds no control character."""
+    tokenizer, text = load_model("embedded").tokenizer, SCRIPTS[name]
+    (tokens,) = tokenizer.encode_batch([text])
+    found = TokenTexts(tokenizer.vocabulary).signs(tokens)
+    assert "".join(found.texts) == text and found.starts[-1] == len(tokens)
+    ends = set(itertools.accumulate(map(len, regex.findall(r"\X", text))))
+    assert set(itertools.accumulate(map(len, found.texts))) <= ends | {0}
+    assert not any(unicodedata.category(char) in ("Cc", "Zl", "Zp") for sign in found.texts for char in visible(sign))

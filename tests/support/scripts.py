@@ -1,10 +1,8 @@
 """Text in many scripts, and text that pages must not take for markup: a small corpus of its own."""
 
-import random
-from pathlib import Path
-
 SCRIPTS = {
-    "arabic": ("قرأ الطالب الكتاب في المكتبة، ثم كتب رسالةً إلى صديقه (أحمد) في عام 2024. العَرَبِيَّةُ لُغَةٌ جَمِيلَةٌ."),
+    "arabic": "قرأ الطالب الكتاب في المكتبة، ثم كتب رسالةً إلى صديقه (أحمد) في عام 2024.",
+    "marks": "العَرَبِيَّةُ لُغَةٌ جَمِيلَةٌ.",
     "hebrew": "הילד קרא ספר בספרייה, ואחר כך כתב מכתב לחבר (דוד) בשנת 2024. שָׁלוֹם עֲלֵיכֶם!",
     "chinese": "学生在图书馆读了一本书，然后给朋友写了一封信。今天是二〇二四年，天气很好。",
     "tamil": "மாணவர் நூலகத்தில் புத்தகத்தைப் படித்தார். க்ஷேமம், ஸ்ரீ, தமிழ்நாடு மற்றும் கௌரி.",
@@ -25,15 +23,3 @@ SCRIPTS = {
     "mixed": "She said «مرحبا بالعالم» and then שלום, “你好”, नमस्ते and வணக்கம் to 3 friends: x = [1, 2]; // ok",
 }
 """By name, a line or two in one script."""
-
-
-def write_scripts(folder: Path, n: int = 40) -> Path:
-    """`n` documents, each of a few scripts as they are and then with their words in another order: none is a copy of
-    another, which would put them all into one split."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(n):
-        rng = random.Random(number)
-        chosen = rng.sample(list(SCRIPTS.values()), 4)
-        turned = [" ".join(rng.sample(words := line.split(" "), len(words))) for line in chosen for _ in range(3)]
-        (folder / f"doc-{number:03d}.txt").write_text("\n\n".join(chosen + turned) + "\n", newline="")
-    return folder
