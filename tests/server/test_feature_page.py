@@ -167,12 +167,13 @@ def test_what_decides_stands_first(client, workspace, small_index):
     """Label, score with null, effects or that they were not measured; a feature without a score is unscored."""
     opened = OpenWorkspace(workspace)
     entries = opened.explained.entries(small_index)
-    scored = next(one for one, found in entries.items() if found[0].headlines)
+    has_score = lambda latent: bool(found := entries.get(latent)) and bool(found[0].headlines)
+    scored = next(one for one in range(small_index.d_sae) if has_score(one))
     page = feature(opened, "main", scored)
-    assert page.headline is not None and page.headline.value == entries[scored][0].headlines[0].value
+    assert page.headline is not None and page.headline.value == entries.get(scored)[0].headlines[0].value
     first = client.get(f"/runs/main/features/{scored}").text.split('<div class="columns">')[0]
     assert f"{page.headline.value:.3f}" in first and "null" in first and "not measured" in first
-    without = next(one for one in range(small_index.d_sae) if not (entries.get(one) and entries[one][0].headlines))
+    without = next(one for one in range(small_index.d_sae) if not has_score(one))
     assert "unscored" in client.get(f"/runs/main/features/{without}").text.split('<div class="columns">')[0]
 
 

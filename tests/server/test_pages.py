@@ -213,7 +213,7 @@ def test_the_page_shows_what_its_json_says(client):
         f"{page['n_tokens']:,}" in text and f"/runs/main/features/{page['relations']['decoder'][0]['latent']}" in text
     )
     assert all(example["document"] in text for found in page["examples"] for example in found["examples"])
-    assert all(value in text for value in page["provenance"].values())
+    assert all(value in text.replace("<wbr>", "") for value in page["provenance"].values())
     explained = [one for one in page["explanations"] if one["status"] == "explained"]
     for scorer in [scorer for one in explained for scorer in one["scorers"]]:
         assert {score["metric"] for score in scorer["scores"]} == set(scorer["definitions"])
@@ -404,12 +404,12 @@ def test_the_list_as_a_file_is_the_list(client, form):
 
 
 def test_a_feature_of_one_token_is_said_to_be(client, small_index):
-    tokens = np.asarray(small_index.corpus.tokens).reshape(-1)
-    flagged = 0
+    tokens, flagged = np.asarray(small_index.corpus.tokens).reshape(-1), 0
     for latent in range(0, small_index.d_sae, 5):
-        top = [int(tokens[example.position]) for example in small_index.record(latent).top]
+        there = tokens[small_index.column(latent)[0]]
+        most = np.bincount(there).max() if len(there) else 0
         flags = [flag["name"] for flag in client.get(f"/runs/main/features/{latent}.json").json()["flags"]]
-        assert ("single-token" in flags) == (len(top) >= 5 and len(set(top)) == 1)
+        assert ("single-token" in flags) == (len(there) >= 5 and most >= 0.9 * len(there))
         flagged += "single-token" in flags
     assert flagged
 

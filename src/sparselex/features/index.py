@@ -189,7 +189,7 @@ class FeatureIndex:
         return columns
 
     @cached_property
-    def top_positions(self) -> NDArray[np.int64]:
+    def top_positions(self) -> NDArray[np.integer]:
         """`[d_sae]`, position of each latent's largest training activation; -1 where there is none."""
         return np.asarray(self._top[0][:, 0])
 
@@ -205,13 +205,13 @@ class FeatureIndex:
         return (n_active >= LEAST_ACTIVE) & (self._tally[1][:, 0] >= SINGLE_TOKEN * total)
 
     @property
-    def all_neighbours(self) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
+    def all_neighbours(self) -> tuple[NDArray[np.integer], NDArray[np.float32]] | None:
         """`[d_sae, n]` nearest latents of each by decoder direction, the nearest first, and their cosines; None where
         there are no directions."""
         return self._near
 
     @property
-    def all_promoted(self) -> NDArray[np.int64] | None:
+    def all_promoted(self) -> NDArray[np.integer] | None:
         """`[d_sae, n]` tokens that each latent promotes most; None where the hook has no direct path."""
         return self._effect_arrays["logits-top"][0] if "logits-top" in self._effect_arrays else None
 

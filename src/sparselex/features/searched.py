@@ -52,7 +52,7 @@ class SearchedText:
         self._exact, self._starts = _joined(tokens, [*known, b"\0"])
         self._folded, self._folded_starts = _joined(tokens, [*map(folded, known), b"\0"])
 
-    def slots(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    def slots(self, positions: NDArray[np.integer]) -> NDArray[np.int64]:
         """Slots of positions of the corpus; -1 for those that are not in these rows."""
         rows, columns = np.divmod(positions, self.corpus.n_ctx)
         at = np.searchsorted(self.rows, rows).clip(max=max(0, len(self.rows) - 1))

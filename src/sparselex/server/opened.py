@@ -55,7 +55,7 @@ class OpenIndex:
         return np.where(positions >= 0, tokens.astype(np.int64), -1)
 
     @cached_property
-    def duplicate_of(self) -> NDArray[np.int64]:
+    def duplicate_of(self) -> NDArray[np.integer]:
         """`[d_sae]`, the latent with nearly the same direction (a cosine of `DUPLICATE_FROM` or more); -1 for none."""
         near = self.index.all_neighbours
         if near is None or not near[0].shape[1]:

@@ -79,7 +79,7 @@ def read(texts: TokenTexts, tokens: list[int], found: list[bool], peak: int = -1
     return pieces
 
 
-def _rows(index: FeatureIndex, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+def _rows(index: FeatureIndex, positions: NDArray[np.integer]) -> NDArray[np.int64]:
     """The rows that are searched: all that were counted or, where these are too many, those of examples."""
     n_ctx = index.corpus.n_ctx
     counted = np.flatnonzero(index.counted.reshape(-1, n_ctx).any(1))

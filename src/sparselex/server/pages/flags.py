@@ -29,7 +29,9 @@ def flags(record: FeatureRecord, n_tokens: int, *, single_token: bool) -> list[F
     elif record.density > DENSE_ABOVE:
         found.append(FlagView(name="dense", why="active on more than one token in ten", latent=None))
     if single_token:
-        found.append(FlagView(name="single-token", why="most active on one token, again and again", latent=None))
+        found.append(
+            FlagView(name="single-token", why="nine in ten of the tokens that it is active on are one", latent=None)
+        )
     for near in record.neighbours[:1]:
         if near.cosine >= DUPLICATE_FROM:
             why = f"cosine of the two directions {fixed(near.cosine)}; called so from {DUPLICATE_FROM:g}"
