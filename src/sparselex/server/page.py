@@ -45,6 +45,10 @@ class NoSuchPage(UserError):
     """The address names nothing that is here. Any other `UserError` means that something here is damaged."""
 
 
+class NotMadeYet(NoSuchPage):
+    """The address names what a command makes that has not been given yet; `todo` names it."""
+
+
 @dataclass(frozen=True)
 class Page:
     """One kind of page. Raises `UserError` if it cannot be reached or drawn."""
