@@ -185,7 +185,7 @@ def test_what_was_deleted_is_called_gone_with_the_command_that_makes_it_again(co
     assert "┃" not in ended.out, "no table of nothing"
     assert dict.fromkeys(("evaluation", "explanations"), why) == done("report", copy, "--json").json["stale"]
     client = TestClient(create_app(Workspace(copy)), base_url="http://127.0.0.1")
-    assert client.get("/index.json").json()["notices"] == [
+    assert client.get("/index.json").json()["shown"]["notices"] == [
         f"Left out: {name}, {why}." for name in ("evaluation", "explanations")
     ]
     if gone == "index":

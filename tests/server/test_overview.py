@@ -4,6 +4,8 @@ import html
 import json
 import os
 import shutil
+import sys
+import time
 
 import pytest
 from fastapi.testclient import TestClient
@@ -22,6 +24,7 @@ from sparselex.server import charts
 from sparselex.server.app import create_app
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.pages.overview import overview
+from sparselex.server.pages.run import run_page
 
 
 @pytest.fixture
@@ -47,13 +50,13 @@ def page_of(workspace) -> str:
 
 
 def test_every_figure_stands_beside_its_controls(workspace):
-    page = overview(OpenWorkspace(workspace))
-    report = json.loads(workspace.report.read_text())
+    home = overview(OpenWorkspace(workspace))
+    page, report = run_page(OpenWorkspace(workspace), "main"), json.loads(workspace.report.read_text())
     assert [figure.to_json() for group in page.groups for figure in group.figures] == report["figures"]
     assert next(iter(page.controls)) == "twin" and {"neurons", "pca"} <= set(page.controls)
-    assert page.reported == "main" and page.notices == [] and page.others == page.apart == {}
-    assert list(page.densities) == ["main"] and list(page.densities["main"]) == ["main", "twin"]
-    assert [run.card.twin for run in page.runs] == ["none", "reinitialised"]
+    assert page.notices == [] and page.others == {} and home.shown == page, "all others are its controls"
+    assert list(page.densities) == ["main", "twin"]
+    assert [run.card.twin for run in home.runs] == ["none", "reinitialised"]
     assert "control of main: reinitialised weights" in page_of(workspace)
 
 
@@ -80,7 +83,8 @@ def test_figures_of_another_dictionary_are_left_out_and_named(own):
     shutil.rmtree(own.run("main") / "dictionary")
     shutil.copytree(own.run("twin") / "dictionary", own.run("main") / "dictionary")
     write_report(own)
-    page = overview(OpenWorkspace(own))
+    page, home = run_page(OpenWorkspace(own), "main"), overview(OpenWorkspace(own))
+    assert home.runs[0].figures == {} != home.runs[1].figures and len(home.runs[0].stale) == 2
     assert page.groups == [] and page.notices == [
         "Left out: evaluation, of another dictionary than the run has now, and `sparselex evaluate` makes it again.",
         "Left out: explanations, its index is of another dictionary than the run has now, and `sparselex index` makes "
@@ -91,15 +95,19 @@ def test_figures_of_another_dictionary_are_left_out_and_named(own):
 
 def test_missing_parts_keep_their_place(own):
     own.report.unlink()
+    own.report_of("main").unlink()
     shutil.rmtree(own.run("twin") / "index")
     stages = [("harvest", "activations", False), ("index", "index", True), ("evaluate", "evaluation", True)]
     rewrite(own, "twin", stages=[StageCard(verb=v, makes=m, expected=e).to_json() for v, m, e in stages])
     text = page_of(own)
-    assert f"sparselex evaluate {own.typed}" in text and "<dt>not made yet</dt><dd>index</dd>" in text
+    assert f"sparselex evaluate {own.typed} --run main" in text
+    assert f"no index yet: <code>sparselex index {own.typed} --run twin</code>" in text
     assert "/runs/twin/features" not in text and "/runs/main/features" in text
     client = TestClient(create_app(own), base_url="http://127.0.0.1")
     found = client.get("/runs/twin/features")
-    assert found.status_code == 404 and f"sparselex index {own.typed} --run twin" in found.text
+    assert found.status_code == 404 and f"<code>sparselex index {own.typed} --run twin</code>" in found.text
+    assert "<h1>Not made yet</h1>" in found.text and "no such page" not in found.text
+    assert "<h1>There is no such page</h1>" in client.get("/runs/none").text
     assert "Not made yet: index." in client.get("/about/twin").text
 
 
@@ -115,18 +123,20 @@ def test_another_run_is_no_control_and_another_text_is_shown_with_its_readers(ow
     (own.corpora / "second" / "manifest.json").write_text(json.dumps(manifest))
     rewrite(own, "other", name="other", twin="none", twin_of=None, corpus="second")
     write_report(own)
-    page = overview(OpenWorkspace(own))
-    assert [run.name for run in page.runs] == ["main", "twin", "other"] and page.notices == []
+    home, page = overview(OpenWorkspace(own)), run_page(OpenWorkspace(own), "main")
+    assert [run.name for run in home.runs] == ["main", "twin", "other"] and home.notices == page.notices == []
+    assert home.shown is None, "two that are no controls have a page each"
     assert "other" not in page.controls and set(page.others) == {"other"}
     by_name = {figure.name: figure for group in page.groups for figure in group.figures}
     assert page.others["other"]["core/fvu"] == by_name["core/fvu"].controls["twin"]
-    assert [(c.source != "another/text", c.runs) for c in page.corpora] == [
+    assert [(c.source != "another/text", c.runs) for c in home.corpora] == [
         (True, ["main", "twin"]),
         (False, ["other"]),
     ]
-    assert list(page.densities) == ["main", "other"]
+    assert list(page.densities) == ["main", "twin"]
     text = page_of(own)
-    assert "other runs, no controls" in text and text.count("another/text") == 1
+    assert "other runs, no controls" in get(own, "/runs/main").text and text.count("another/text") == 1
+    assert "another/text" in get(own, "/runs/other").text
 
 
 def test_a_run_that_does_not_say_what_it_is_keeps_its_place(own):
@@ -150,23 +160,51 @@ def compare(workspace, run, **values):
         staging.finish()
 
 
-def test_figures_that_the_reported_run_has_not_stand_apart(own):
-    """Of a run that has nothing else, which has no column beside the reported figures, and of a twin."""
+def test_figures_of_a_run_that_has_no_others_stand_on_its_page(own):
     shutil.copytree(own.run("twin"), own.run("crossed"))
     rewrite(own, "crossed", name="crossed", twin="none", twin_of=None)
     for name in ("evaluation", "explanations"):
         shutil.rmtree(own.run("crossed") / name)
     compare(own, "crossed", shared_share=0.25, only_a_share=0.5)
-    compare(own, "twin", shared_share=0.75)
     write_report(own)
-    page = overview(OpenWorkspace(own))
-    assert list(page.apart) == ["crossed", "twin"] and page.others == {} and page.notices == []
-    (group,) = page.apart["crossed"].groups
+    (group,) = run_page(OpenWorkspace(own), "crossed").groups
     assert group.name == "diff" and [figure.value for figure in group.figures] == [0.25, 0.5]
-    assert list(page.apart["crossed"].controls) == ["random"]
-    text = page_of(own)
-    assert "Figures that main has not: crossed, beside its controls" in text and text.count("shared share") == 2
-    assert "other runs, no controls" not in text, "a column without a value"
+    assert list(run_page(OpenWorkspace(own), "crossed").controls) == ["random"]
+    main = run_page(OpenWorkspace(own), "main")
+    assert main.others == {} and main.notices == [], "a column without a value"
+    assert "shared share" in get(own, "/runs/crossed").text and "shared share" not in get(own, "/runs/main").text
+
+
+def test_fifty_runs_are_listed_with_their_figures_and_quickly(own):
+    """By what is read, not by the clock: once read, a list of fifty opens no file again."""
+    for number in range(48):
+        # Links: fifty copies would take their time, and a page follows what it finds.
+        folder = own.path / "runs" / f"run-{number:02d}"
+        folder.mkdir()
+        for part in own.run("main").iterdir():
+            (folder / part.name).symlink_to(part)
+        (folder / "run.json").unlink()
+        rewrite_to(own, folder, number)
+    opened = OpenWorkspace(own)
+    page = overview(opened)
+    assert len(page.runs) == 50 and page.shown is None and all(run.figures for run in page.runs)
+    assert set(page.runs[0].figures) == {"loss recovered", "FVU", "L0", "dead", "rule: f1"} == set(page.columns)
+    figure = page.runs[0].figures["loss recovered"]
+    assert figure.value is not None and figure.null is not None
+    read = []
+    watched = lambda event, arguments: read.append(arguments[0]) if event == "open" else None
+    sys.addaudithook(lambda event, arguments: watched(event, arguments))
+    began = time.process_time()
+    again = overview(opened)
+    took, watched = time.process_time() - began, lambda event, arguments: None
+    assert again == page and [path for path in read if str(own.path) in str(path)] == [] and took < 1
+
+
+def rewrite_to(workspace, folder, number):
+    """The card of `main` under another name."""
+    values = json.loads((workspace.run("main") / "run.json").read_text())
+    card = RunCard.parse(values["card"] | {"name": folder.name})
+    workspace.keep(card, values["config"], folder)
 
 
 def test_an_empty_workspace_says_how_to_begin_from_any_folder(tmp_path):
@@ -180,6 +218,8 @@ def test_runs_that_were_begun_are_not_told_to_be_started(own):
     rewrite(own, "begun", name="begun")
     assert overview(OpenWorkspace(own)).begun == ["begun"]
     assert "Begun, with nothing finished yet: begun." in page_of(own)
+    for page in ("", "/features", "/features/3"):
+        assert "<h1>Not made yet</h1>" in get(own, f"/runs/begun{page}").text
     for run in ("main", "twin"):
         shutil.rmtree(own.run(run))
     text = page_of(own)

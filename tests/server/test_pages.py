@@ -449,7 +449,7 @@ def test_search_sort_and_pages(client, small_index):
         "/runs/main/features/007",
         "/runs/main/features/\u0663",
         "/runs/main/features/1.json.json",
-        "/runs/main",
+        "/runs/none",
         "/static/%2e%2e/app.py",
         "/about/none",
     ],

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from sparselex.atlas.records import SWEEP, SweepReport
 from sparselex.base.artifacts import Manifest, record_of
 from sparselex.base.figures import FIGURES, Figure, Figures
+from sparselex.base.runs import RunCard
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.records import INFLUENCES, Influences
 
@@ -57,14 +58,7 @@ def gather(workspace: Workspace, run: str) -> Gathered:
     Raises `UserError` for a file that is not what its artifact's manifest says.
     """
     artifacts = workspace.artifacts(run)
-    measured = [name for name, manifest in artifacts.items() if FIGURES in manifest.files]
-    # Of two stages that make the same, the one that an unfinished run still wants comes last, and so counts.
-    verbs = {card.makes: card.verb for card in sorted(workspace.card(run).stages, key=lambda card: card.expected)}
-    stale = {name: why for name in measured if (why := _why_stale(name, artifacts, verbs))}
-    found = {name: Figures.read(workspace.run(run) / name) for name in measured if name not in stale}
-    if _EVALUATION in found and (why := _changed(_EVALUATION, "explanations", artifacts, verbs)):
-        stale[_EXPLAINED] = why
-        found[_EVALUATION] = _without(found[_EVALUATION], f"{_EXPLAINED}/")
+    found, stale = fresh(workspace, run, workspace.card(run))
     ordered = [found[name] for name in sorted(found, key=_place)]
     controls: dict[str, list[Figure]] = {}
     for part in ordered:
@@ -82,6 +76,20 @@ def gather(workspace: Workspace, run: str) -> Gathered:
         asked_l0=evaluation.notes.get("asked_l0") if evaluation else None,
         stale={name: stale[name] for name in sorted(stale, key=_place)},
     )
+
+
+def fresh(workspace: Workspace, run: str, card: RunCard) -> tuple[dict[str, Figures], dict[str, str]]:
+    """The figures of a run by artifact, and the artifacts that are left out with the reasons. Raises like `gather`."""
+    artifacts = workspace.artifacts(run)
+    measured = [name for name, manifest in artifacts.items() if FIGURES in manifest.files]
+    # Of two stages that make the same, the one that an unfinished run still wants comes last, and so counts.
+    verbs = {stage.makes: stage.verb for stage in sorted(card.stages, key=lambda stage: stage.expected)}
+    stale = {name: why for name in measured if (why := _why_stale(name, artifacts, verbs))}
+    found = {name: Figures.read(workspace.run(run) / name) for name in measured if name not in stale}
+    if _EVALUATION in found and (why := _changed(_EVALUATION, "explanations", artifacts, verbs)):
+        stale[_EXPLAINED] = why
+        found[_EVALUATION] = _without(found[_EVALUATION], f"{_EXPLAINED}/")
+    return found, stale
 
 
 def _stability(

@@ -28,6 +28,7 @@ PAGES: Registry[Page] = Registry(
     "page",
     {
         "overview": "sparselex.server.pages.overview:PAGE",
+        "run": "sparselex.server.pages.run:PAGE",
         "features": "sparselex.server.pages.features:PAGE",
         "random": "sparselex.server.pages.features:RANDOM",
         "download": "sparselex.server.pages.download:PAGE",

@@ -25,7 +25,7 @@ from sparselex.server.live import Live
 from sparselex.server.live_door import Door
 from sparselex.server.navigation import Navigation
 from sparselex.server.notes.door import add_door
-from sparselex.server.page import TEMPLATES, Impossible, NoSuchPage, Page
+from sparselex.server.page import TEMPLATES, Impossible, NoSuchPage, NotMadeYet, Page
 from sparselex.server.rendering import HEADERS, Place, Rendering, SafeHeaders
 from sparselex.server.sharing import SEVERAL, Prefix, checked_base, named, workspaces_page
 from sparselex.server.strangers import Impatient, KnownHosts, Token, is_loopback
@@ -144,7 +144,9 @@ def _add_errors(app: FastAPI, rendering: Rendering) -> None:
     @app.exception_handler(UserError)
     async def user_error(request: Request, error: UserError) -> Response:
         status = 404 if isinstance(error, NoSuchPage) else 400 if isinstance(error, Impossible) else 409
-        return rendering.error(Place.of(request), status, f"{error.given} Expected: {error.expected}.", error.todo)
+        title = "Not made yet" if isinstance(error, NotMadeYet) else ""
+        message = error.given if title else f"{error.given} Expected: {error.expected}."
+        return rendering.error(Place.of(request), status, message, error.todo, title)
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:

@@ -1,9 +1,12 @@
 """Links from every page to the pages of the workspace and of its runs."""
 
+import re
 from typing import NamedTuple
 
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import Page
+
+_OF_RUN = re.compile("/runs/[^/]+")
 
 
 class Link(NamedTuple):
@@ -16,7 +19,10 @@ class Link(NamedTuple):
         """What the link is to a reader at `path`, in the words of `aria-current`: `page` if it leads where they are,
         `true` if to what their page is part of, else nothing."""
         path = path.removesuffix(".json")
-        return "page" if path == self.address else "true" if path.startswith(f"{self.address}/") else ""
+        if path == self.address:
+            return "page"
+        # Every page of a run lies beneath that of the run itself, and is none of its parts.
+        return "true" if path.startswith(f"{self.address}/") and not _OF_RUN.fullmatch(self.address) else ""
 
 
 class Navigation:

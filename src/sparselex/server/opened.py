@@ -23,7 +23,7 @@ from sparselex.features.tokens import TokenTexts
 from sparselex.server.explained import Explained
 from sparselex.server.finding.examples import ExampleText
 from sparselex.server.notes.store import NoteStore
-from sparselex.server.page import NoSuchPage
+from sparselex.server.page import NoSuchPage, NotMadeYet
 from sparselex.server.stamps import Stamp, stamp
 from sparselex.text.corpus import TokenCorpus
 
@@ -136,6 +136,12 @@ class OpenWorkspace:
         """What a run says of itself. Raises `NoSuchPage` if the workspace has no run of that name."""
         if not self.workspace.has_run(run):
             runs = self.workspace.runs()
+            if run in self.workspace.begun():
+                raise NotMadeYet(
+                    f"Run {run!r} was begun and has finished nothing yet.",
+                    "a run with something finished",
+                    "wait for the command that began it, or give it again: it goes on.",
+                )
             raise NoSuchPage(
                 f"There is no run {run!r} in this workspace.",
                 "one of " + ", ".join(runs) if runs else "a run; this workspace has none yet",
@@ -162,7 +168,7 @@ class OpenWorkspace:
         """The feature index of a run. Raises `NoSuchPage` if it has none, `UserError` if it is damaged."""
         card, path = self.card(run), self.workspace.run(run) / "index"
         if card.corpus is None or not self.has(run, "index"):
-            raise NoSuchPage(
+            raise NotMadeYet(
                 f"Run {run!r} has no feature index yet.",
                 "a run that has been indexed",
                 f"run `sparselex index {self.workspace.typed} --run {run}`.",
@@ -252,6 +258,6 @@ class OpenWorkspace:
 
     def _card_or_error(self, run: str) -> RunCard | UserError:
         try:
-            return self.workspace.card(run)
+            return self.card(run)
         except UserError as error:
             return error

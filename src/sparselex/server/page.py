@@ -50,6 +50,10 @@ class Impossible(UserError):
     """The address asks for something that cannot be done: a pattern that is none, a token that there is not."""
 
 
+class NotMadeYet(NoSuchPage):
+    """The address names what a command makes that has not been given yet; `todo` names it."""
+
+
 @dataclass(frozen=True)
 class Page:
     """One kind of page. Raises `UserError` if it cannot be reached or drawn."""

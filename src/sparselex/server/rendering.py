@@ -161,9 +161,11 @@ class Rendering:
         """One of our templates, with these words."""
         return self._templates.get_template(template).render(**words)
 
-    def error(self, place: Place, status: int, message: str, todo: str = "go back to the overview.") -> Response:
+    def error(
+        self, place: Place, status: int, message: str, todo: str = "go back to the overview.", title: str = ""
+    ) -> Response:
         """A plain sentence in place of a page."""
-        title = "There is no such page" if status == 404 else "This page cannot be shown"
+        title = title or ("There is no such page" if status == 404 else "This page cannot be shown")
         record = ErrorPage(title=title, status=status, message=message, todo=todo)
         return self.show(record, ERROR, place, status)
 

@@ -1,4 +1,4 @@
-"""Figures as pages show them: the report of one run beside its controls, and how often latents are active."""
+"""Figures as pages show them: the report of a run beside its controls, and how often latents are active."""
 
 from itertools import groupby
 
@@ -8,9 +8,8 @@ from sparselex.base.figures import Figure
 from sparselex.base.files import remembered
 from sparselex.base.runs import RunCard
 from sparselex.evaluate.config import control_words
-from sparselex.evaluate.gathered import gather
 from sparselex.evaluate.records import DENSITY, DensityHistogram, Report
-from sparselex.evaluate.report import evaluated_runs, report
+from sparselex.evaluate.report import report
 from sparselex.evaluate.twins import words_of
 from sparselex.server.opened import OpenWorkspace
 
@@ -25,19 +24,12 @@ class FigureGroup(Config):
     """The figures with their controls."""
 
 
-class FiguresApart(Config):
-    """Figures of a run that the reported one has not."""
-
-    groups: list[FigureGroup]
-    """The figures, beside that run's own controls."""
-
-    controls: dict[str, str]
-    """What each control is, in the order of the table's columns."""
-
-
-def reported(opened: OpenWorkspace) -> Report | None:
-    """The report as it was last written, or None."""
-    path = opened.workspace.report
+def reported(opened: OpenWorkspace, run: str) -> Report | None:
+    """The report of a run as it was last written, or None. Raises `UserError` if it cannot be read."""
+    meant = opened.workspace.report
+    if meant.is_file() and (found := remembered(meant, Report.from_file)).run == run:
+        return found
+    path = opened.workspace.report_of(run)
     return remembered(path, Report.from_file) if path.is_file() else None
 
 
@@ -73,17 +65,6 @@ def shared(written: Report) -> dict[str, dict[str, float]]:
         run: {name: value for name, value in values.items() if name in known} for run, values in written.others.items()
     }
     return {run: values for run, values in found.items() if values}
-
-
-def apart(opened: OpenWorkspace, written: Report, cards: list[RunCard]) -> dict[str, FiguresApart]:
-    """What another run, or a control itself, went through and the reported run did not."""
-    known, found = {figure.name for figure in written.figures}, {}
-    for run in evaluated_runs(opened.workspace):
-        if run == written.run or known.issuperset(figure.name for figure in gather(opened.workspace, run).figures):
-            continue
-        figures = [figure for figure in report(opened.workspace, run).figures if figure.name not in known]
-        found[run] = FiguresApart(groups=grouped(figures), controls=controls_of(opened, figures, cards))
-    return found
 
 
 def density(opened: OpenWorkspace, run: str) -> DensityHistogram | None:

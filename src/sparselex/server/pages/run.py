@@ -1,0 +1,101 @@
+"""`/runs/<run>`: one run with its figures beside their controls."""
+
+from sparselex.atlas.records import SweepReport
+from sparselex.base.runs import RunCard
+from sparselex.evaluate.records import Answer, Comparison, DensityHistogram, Report
+from sparselex.server.opened import OpenWorkspace
+from sparselex.server.page import TEMPLATES, Page, PageRecord
+from sparselex.server.pages.corpora import CorpusSummary, corpora
+from sparselex.server.pages.run_rows import RunRow, run_row
+from sparselex.server.reported import FigureGroup, controls_of, density, grouped, not_as_written, reported, shared
+from sparselex.server.tried import Tried
+
+
+class RunPage(PageRecord):
+    """`/runs/<run>`: one run with its figures beside their controls."""
+
+    typed: str
+    """The whole path of the workspace, as it can be typed into a shell."""
+
+    row: RunRow
+    """The run in short."""
+
+    corpus: CorpusSummary | None
+    """The text it reads; None before it has read any."""
+
+    answers: list[Answer]
+    """Six questions, each with its answer and the figures behind it."""
+
+    cost: str
+    """What the run took."""
+
+    groups: list[FigureGroup]
+    """The report: its figures beside its controls."""
+
+    controls: dict[str, str]
+    """What each control is, in the order of the table's columns."""
+
+    comparisons: list[Comparison]
+    """Every figure against that of every control."""
+
+    others: dict[str, dict[str, float]]
+    """The same figures of runs that are no controls, by run and figure; runs that have none of them are left out."""
+
+    verdicts: list[str]
+    """What follows from the comparisons, in words."""
+
+    notices: list[str]
+    """What is missing from the report or too old in it, and what to do."""
+
+    densities: dict[str, DensityHistogram]
+    """How often latents are active: of the run and of its controls, by run."""
+
+    sweep: SweepReport | None
+    """Its sweep, if it has one."""
+
+    def compared(self, figure: str, control: str) -> Comparison | None:
+        """The comparison of a figure with a control, if there is one."""
+        return next((one for one in self.comparisons if (one.figure, one.control) == (figure, control)), None)
+
+
+def run_page(opened: OpenWorkspace, run: str) -> RunPage:
+    """One run. Raises `NoSuchPage` if there is none of that name."""
+    opened.card(run)
+    cards, tried = opened.cards(), Tried()
+    readable = [card for card in cards.values() if isinstance(card, RunCard)]
+    written = tried(lambda: reported(opened, run), None)
+    figures = written.figures if written else []
+    texts: list[CorpusSummary] = tried(lambda: corpora(opened, readable), [])
+    page = RunPage(
+        title=run,
+        typed=opened.workspace.typed,
+        row=run_row(opened, run, cards[run], tried),
+        corpus=next((text for text in texts if run in text.runs), None),
+        answers=written.answers if written else [],
+        cost=written.cost if written else "",
+        groups=grouped(figures),
+        controls=controls_of(opened, figures, readable),
+        comparisons=written.comparisons if written else [],
+        others=shared(written) if written else {},
+        verdicts=written.verdicts if written else [],
+        notices=_notices(opened, run, written),
+        densities=tried(lambda: _densities(opened, run, readable), {}),
+        sweep=tried(lambda: opened.sweep(run), None),
+    )
+    return page.model_copy(update={"notices": [*page.notices, *dict.fromkeys(tried.failures)]})
+
+
+PAGE = Page(path="/runs/{run}", build=run_page, template=TEMPLATES / "run.html", label="Run")
+
+
+def _notices(opened: OpenWorkspace, run: str, written: Report | None) -> list[str]:
+    if written is None:
+        command = f"sparselex evaluate {opened.workspace.typed} --run {run}"
+        return [f"No figures yet: “{command}” measures them and writes the report."]
+    stale = [f"Left out: {name}, {why}." for name, why in written.stale.items()]
+    return [*filter(None, [not_as_written(opened, written)]), *stale]
+
+
+def _densities(opened: OpenWorkspace, run: str, cards: list[RunCard]) -> dict[str, DensityHistogram]:
+    family = [run, *(card.name for card in cards if card.twin_of == run)]
+    return {name: found for name in family if (found := density(opened, name))}
