@@ -18,6 +18,7 @@ FILES = {"download", "points", "text_file", "notes_export"}
 
 ADDRESSES = {
     "overview": ["/"],
+    "run": ["/runs/main"],
     "features": ["/runs/main/features", "/runs/main/features?q=nothing-has-this-name", "/runs/main/features?q=is:dead"],
     "random": ["/runs/main/features/random"],
     "feature": [
