@@ -165,7 +165,7 @@ class FeatureIndex:
     @cached_property
     def top_positions(self) -> NDArray[np.int64]:
         """`[d_sae]`, position of each latent's largest training activation; -1 where there is none."""
-        return np.asarray(self._top[0][:, 0])
+        return self._top[0][:, 0].astype(np.int64)
 
     @cached_property
     def single_token(self) -> NDArray[np.bool_]:
