@@ -41,6 +41,7 @@ class PlantedIndex(FeatureIndex):
     4 is silent."""
 
     id = "planted"
+    sampled = False
     d_sae = 5
 
     def __init__(self, poison_test: bool = False):

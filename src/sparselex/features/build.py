@@ -54,6 +54,10 @@ NO_DIRECTIONS = "What was indexed codes activations and has no directions of its
 In = TypeVar("In")
 Out = TypeVar("Out")
 
+_FEWEST_CODED, _MOST_CODED = 256, 1 << 23
+"""Tokens that are coded at a time at least, and what they have of latents together at most: 32 MB where all of them are
+computed before most are dropped."""
+
 _CHUNKS, _BEGUN = ".chunks", "begun.json"
 
 
@@ -187,16 +191,20 @@ def _walk(reader: Reader, coder: Coder, files: ChunkFiles | FoldedFiles, samplin
 
 def _read(reader: Reader, coder: Coder, chunk: Chunk, sampling: Sampling, bar: Bar) -> Read:
     """The codes of a chunk's rows; the bar moves with every pass of the model."""
-    positions, codes, x, before, device = [], [], [], reader.n_outliers, device_of(coder)
+    positions, codes, kept, before, device = [], [], [], reader.n_outliers, device_of(coder)
     taken = steps(len(chunk.rows), reader.batch_rows)
     for n_rows, batch in zip(taken, reader.checked(chunk.rows, chunk.split), strict=True):
-        found = coder.encode_sparse(batch.x.to(device))
         positions.append(batch.positions)
-        codes.append((found.indptr.cpu().numpy(), found.indices.cpu().numpy(), found.values.cpu().numpy()))
+        for x in batch.x.split(max(_FEWEST_CODED, _MOST_CODED // coder.d_sae)):
+            found = coder.encode_sparse(x.to(device))
+            # Copies: a dictionary may give the beginning of an array that has room for far more.
+            parts = (found.indptr, found.indices.int(), found.values)
+            codes.append(tuple(part.cpu().numpy().copy() for part in parts))
         if chunk.split == "train":
-            x.append(batch.x[torch.from_numpy(sampling.read(batch.positions))].float().cpu().numpy())
+            read = torch.from_numpy(sampling.read(batch.positions))
+            kept.append(batch.x[read].float().cpu().numpy())
         bar.advance(n_rows * reader.corpus.n_ctx)
-    return Read(positions, codes, reader.n_outliers - before, x)
+    return Read(positions, codes, reader.n_outliers - before, kept)
 
 
 def _write_evidence(folder: Path, files: ChunkFiles | FoldedFiles, corpus: TokenRows, config: IndexConfig) -> Totals:

@@ -40,7 +40,7 @@ class Read(NamedTuple):
     positions: list[NDArray[np.int64]]
     """Of the counted tokens."""
 
-    codes: list[tuple[NDArray, NDArray, NDArray]]
+    codes: list[tuple[NDArray, ...]]
     """`indptr`, latents and values of each batch."""
 
     n_outliers: int
@@ -167,10 +167,10 @@ def by_latent(
 
 def _by_token(read: Read, n_tokens: int, d_sae: int) -> scipy.sparse.csr_array:
     """The codes of all batches as one matrix of tokens by latents."""
-    latents, values = (np.concatenate([*(batch[i] for batch in read.codes), np.empty(0)]) for i in (1, 2))
     sizes = np.concatenate([np.zeros(1, dtype=np.int64), *(np.diff(batch[0]) for batch in read.codes)])
-    parts = (values.astype(np.float32), latents.astype(np.int64), sizes.cumsum())
-    return scipy.sparse.csr_array(parts, shape=(n_tokens, d_sae))
+    latents = np.concatenate([np.empty(0, dtype=np.int32), *(batch[1].astype(np.int32) for batch in read.codes)])
+    values = np.concatenate([np.empty(0, dtype=np.float32), *(batch[2] for batch in read.codes)])
+    return scipy.sparse.csr_array((values, latents, sizes.cumsum()), shape=(n_tokens, d_sae))
 
 
 def _refuse(codes: scipy.sparse.csr_array, positions: NDArray[np.int64]) -> None:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from sparselex.dictionaries.vectors import unit_rows
 
-_CHUNK = 512
+_CHUNK = 128
+"""Rows whose products with all others are in memory at a time: 8 MB for 16,384 of them."""
 
 _MEDIAN_OF = 512
 

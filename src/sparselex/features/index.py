@@ -191,7 +191,7 @@ class FeatureIndex:
     @cached_property
     def top_positions(self) -> NDArray[np.integer]:
         """`[d_sae]`, position of each latent's largest training activation; -1 where there is none."""
-        return np.asarray(self._top[0][:, 0])
+        return self._top[0][:, 0].astype(np.int64)
 
     @property
     def all_top_positions(self) -> NDArray[np.integer]:
