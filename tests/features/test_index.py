@@ -1,5 +1,7 @@
 """The whole index on a real run: what it holds is what the dictionary says, and nothing masked is in it."""
 
+import json
+import shutil
 from collections import Counter
 from itertools import pairwise
 
@@ -9,7 +11,9 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 
+from sparselex.base.artifacts import MANIFEST, identity
 from sparselex.base.errors import UserError
+from sparselex.base.files import FileEntry
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.features.build import build_index
@@ -115,6 +119,19 @@ def test_an_index_of_another_corpus_is_refused(small_index, tmp_path):
     other.id = "another"
     with pytest.raises(UserError, match="not from another"):
         FeatureIndex(small_index.path, other)
+
+
+def test_an_index_of_an_earlier_version_is_told_with_its_command(small_index, tmp_path):
+    """What it lacks would else end in the middle of a page."""
+    copy = shutil.copytree(small_index.path, tmp_path / "index")
+    made = json.loads((copy / MANIFEST).read_text())
+    del made["notes"]["n_sampled"], made["id"]
+    parts = {name: made[name] for name in ("kind", "config", "inputs", "notes")}
+    files = {name: FileEntry(**entry) for name, entry in made["files"].items()}
+    (copy / MANIFEST).write_text(json.dumps(made | {"id": identity(**parts, files=files)}))
+    with pytest.raises(UserError, match="made by an earlier version") as caught:
+        FeatureIndex(copy, small_index.corpus)
+    assert "--replace" in caught.value.todo
 
 
 def test_a_number_that_is_no_latent(small_index):

@@ -51,8 +51,14 @@ class FeatureIndex:
                 "the corpus that was indexed",
                 "run `sparselex index` again.",
             )
-        self.sites = Sites.parse(self.manifest.config["sites"], str(self.path))
         notes = self.manifest.notes
+        if "n_sampled" not in notes:
+            raise UserError(
+                f"The index {path} was made by an earlier version, which kept less of each latent.",
+                "an index of this version",
+                "run `sparselex index` again, with --replace, and what stands on it.",
+            )
+        self.sites = Sites.parse(self.manifest.config["sites"], str(self.path))
         self.d_sae: int = notes["d_sae"]
         self.n_tokens: dict[Split, int] = notes["n_tokens"]
         self.n_tokens_total = sum(self.n_tokens.values())
