@@ -47,9 +47,10 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 # Large, and needed by no demo: Triton's interpreter runs the GPU kernels on the CPU; TensorBoard reads back what was logged for it; datasets
-# reads one from a hub of the tests' own; the site is built; interp-engine is an independent check of every architecture's hooks.
+# reads one from a hub of the tests' own; the site is built; interp-engine is an independent check of every architecture's hooks;
+# maps are laid out by umap-learn, meaning is searched by an encoder, and tables are asked by DuckDB.
 $(READY_TO_TEST): $(READY_FOR_SMOLLM2)
-	$(INSTALL) --editable ".[dev,docs,gpu,tensorboard,datasets,engine]"
+	$(INSTALL) --editable ".[dev,docs,gpu,tensorboard,datasets,engine,embed,umap,duckdb]"
 	touch $@
 
 $(READY_FOR_DOCS): $(READY)
