@@ -16,12 +16,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from sparselex.base.workspace import Workspace
-from sparselex.convert.table import LAYOUTS
 from sparselex.dictionaries.kinds import CONTROLS, DICTIONARIES
 from sparselex.evaluate.config import LOOKUPS
 from sparselex.explain.registry import EXPLAINERS, SCORERS
 from sparselex.recipes.run import Run
 from sparselex.recipes.stages import STAGES
+from sparselex.recipes.stages.export import FEATURE_LAYOUTS
 from sparselex.recipes.stages.index import Index
 from sparselex.recipes.work import evaluate as work
 from sparselex.recipes.work.choices import train_config
@@ -343,7 +343,7 @@ def test_help_has_every_verb():
         ("evaluate", "--controls", CONTROLS),
         ("explain", "--explainer", EXPLAINERS),
         ("explain", "--scorers", SCORERS),
-        ("export", "--layout", LAYOUTS),
+        ("export", "--layout", FEATURE_LAYOUTS),
     ],
 )
 def test_help_lists_the_names_there_are(verb, option, names):

@@ -34,6 +34,15 @@ Drawn = Annotated[int, Field(gt=0, le=100)]
 Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """A weight or a rate."""
 
+Passes = Annotated[float, Field(gt=0, le=10**4)]
+"""Passes over a text, or the part of one."""
+
+LatentNumber = Annotated[int, Field(ge=0, lt=2**32)]
+"""The number of a latent; which there are, a dictionary says."""
+
+LayerNumber = Annotated[int, Field(ge=0, lt=10**4)]
+"""The number of a layer."""
+
 LastShare = Annotated[float, Field(gt=0, lt=1)]
 """A part of a whole behind another part of it: neither all nor nothing."""
 

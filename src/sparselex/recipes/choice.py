@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from sparselex.base.bounds import Amount, Count, Expansion, LastShare, Seed, Tokens
+from sparselex.base.bounds import Amount, Count, Expansion, LastShare, Passes, Seed, Tokens
 from sparselex.base.config import Config
 from sparselex.dictionaries.kinds import Finish, Frozen, Kind, SelectionDtype
 from sparselex.recipes.option import Option
@@ -29,7 +29,7 @@ class TrainingChoice(Config):
     n_tokens: Annotated[Tokens | None, Option("--tokens")] = None
     """Tokens to train on, passing over the training documents as often as needed. Left out, by `passes`."""
 
-    passes: Amount = 1.0
+    passes: Passes = 1.0
     """Passes over the training documents, or the part of one, where the tokens are not given."""
 
     selection: SelectionDtype | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from sparselex.base.bounds import Amount, Count, Expansion, Seed
+from sparselex.base.bounds import Count, Expansion, Passes, Seed
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import MAIN, Workspace
 from sparselex.dictionaries.kinds import Finish
@@ -82,7 +82,7 @@ class Demo(Reads):
     """Latents active per token. Left out, 30: on held-out documents that is an L0 below 32 (with the recipe `smollm2`
     32)."""
 
-    passes: Amount | None = None
+    passes: Passes | None = None
     """Passes over the training documents, or the part of one. Left out, 0.7 (with the recipe `smollm2` 1)."""
 
     seed: Seed = 0

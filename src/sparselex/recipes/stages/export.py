@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field
 
+from sparselex.base.bounds import LatentNumber, LayerNumber
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.known import KnownIn
@@ -69,7 +70,7 @@ class Export(Stage):
     layout: Annotated[str, KnownIn(FEATURE_LAYOUTS)] = "saelens"
     """Whose layout; that of circuit-tracer is for transcoders."""
 
-    latents: Annotated[tuple[NonNegativeInt, ...], Option("--latent")] = ()
+    latents: Annotated[tuple[LatentNumber, ...], Option("--latent")] = ()
     """Features that are written, separated by commas; may be repeated. Left out, all. Not for layouts of the
     dictionary."""
 
@@ -79,7 +80,7 @@ class Export(Stage):
     set_name: Annotated[str, Field(pattern=r"^[\w.-]*$")] = ""
     """What the set is called in dashboards that the dictionary is of; left out, by workspace and run."""
 
-    layer: NonNegativeInt | None = None
+    layer: LayerNumber | None = None
     """The number of the layer in dashboards; left out, that of the hook."""
 
     creator: str = ""

@@ -7,7 +7,7 @@ Every heading says what it is of: `## Feature RUN LATENT`, `### Note TIME ID`, `
 from collections.abc import Iterator
 from typing import Any
 
-from sparselex.base.errors import UserError
+from sparselex.base.errors import UserError, a
 from sparselex.server.notes.blocks import BODY, YES, Block, read, written
 from sparselex.server.notes.records import NO_POSITION, Feature, Item, Label, Listed, Note, Notebook, Pin, Study
 
@@ -45,7 +45,7 @@ def from_markdown(text: str, name: str) -> Notebook:
     for block in blocks:
         kind, words = _kind(name, block)
         if kind in _INSIDE and _INSIDE[kind] not in above:
-            raise _wrong(name, block, f"a heading of a {_INSIDE[kind].lower()} before it")
+            raise _wrong(name, block, f"a heading of {a(_INSIDE[kind].lower())} before it")
         try:
             _add(found, above, kind, words, block.values)
         except (UserError, ValueError) as error:
