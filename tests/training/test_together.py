@@ -127,7 +127,7 @@ def connections(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(ranks, "init_device_mesh", lambda *given, **options: None)
     monkeypatch.setattr(ranks.dist, "is_initialized", lambda: done.count("opened") > done.count("closed"))
-    monkeypatch.setattr(ranks.dist, "init_process_group", lambda *given: done.append("opened"))
+    monkeypatch.setattr(ranks.dist, "init_process_group", lambda *given, **options: done.append("opened"))
     monkeypatch.setattr(ranks.dist, "destroy_process_group", lambda: done.append("closed"))
     monkeypatch.setattr(ranks.atexit, "register", at_exit.append)
     monkeypatch.setattr(ranks.atexit, "unregister", lambda call: at_exit.remove(call) if call in at_exit else None)
