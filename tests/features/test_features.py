@@ -170,7 +170,7 @@ def test_columns_of_chunks_equal_the_dense_codes(tmp_path, monkeypatch):
         for part in positions:
             rows, latents = np.nonzero(acts[part])
             batches.append((np.searchsorted(rows, range(len(part) + 1)), latents, acts[part][rows, latents]))
-        files.write(chunk, Read(positions, batches, n_outliers=chunk.number))
+        files.write(chunk, Read(positions, batches, n_outliers=chunk.number, x=[]))
         assert files.has(chunk) and files.counts(chunk)["n_outliers"] == chunk.number
     acts[::N_CTX] = 0  # never counted
     columns, seen = Columns(files), []
