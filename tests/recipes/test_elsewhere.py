@@ -92,7 +92,7 @@ def test_batches_become_pages(workspace, tmp_path):
     assert taken.left_out == {"dfa_maxValue": 1}
     client = client_of(workspace)
     page = client.get("/runs/theirs/features/5.json").json()
-    assert [one["value"] for one in page["top"]] == [2.5] and page["run"]["model"] == "a-model"
+    assert [one["value"] for one in page["examples"][0]["examples"]] == [2.5] and page["run"]["model"] == "a-model"
     stated = page["elsewhere"]["stated"]
     assert stated["density"] == 0.125 and stated["raised"][0] == {"text": " up", "value": 1.5}
     assert stated["histogram"] == {"edges": [0, 1, 2, 3], "counts": [9, 3, 1]}
@@ -114,7 +114,7 @@ def test_explanations_keep_their_authors_and_scores(workspace, tmp_path):
     (score,) = said["method a-llm"]["scorers"][0]["scores"]
     assert (score["value"], score["null"], score["metric"]) == (0.75, None, "scoreV1")
     assert page["sites"]["hooks"] == ["blocks.3.hook_resid_pre"] and page["elsewhere"]["stated"]["largest"] == 7.0
-    assert [one["value"] for one in page["top"]] == [2.5, 1.5]
+    assert [one["value"] for one in page["examples"][0]["examples"]] == [2.5, 1.5]
     assert "words &lt;script&gt;" in client_of(workspace).get("/runs/theirs/features/5").text
 
 
@@ -135,14 +135,14 @@ def test_our_own_come_back(small_workspace, workspace, tmp_path):
     take_dashboards(workspace, "back", tmp_path / "saedashboard")
     page = client_of(workspace).get(f"/runs/back/features/{latents[0]}.json").json()
     ours = run.index.record(latents[0])
-    assert page["top"][0]["value"] == pytest.approx(ours.top[0].value, rel=1e-5)
+    assert page["examples"][0]["examples"][0]["value"] == pytest.approx(ours.top[0].value, rel=1e-5)
 
 
 def test_real_batches(shared_data, workspace):
     taken = take_dashboards(workspace, "theirs", shared_data / "dashboards")
     assert (taken.n_features, taken.model, taken.dictionary) == (4, "gpt2-small", "0-res-jb")
     page = client_of(workspace).get("/runs/theirs/features/2.json").json()
-    assert page["top"][0]["value"] == pytest.approx(0.8) and page["elsewhere"]["stated"]["raised"][0]["text"] == " MRI"
+    assert page["examples"][0]["examples"][0]["value"] == pytest.approx(0.8) and page["elsewhere"]["stated"]["raised"][0]["text"] == " MRI"
 
 
 def test_read_again_is_as_the_files_are_now(workspace, small_workspace, tmp_path):
