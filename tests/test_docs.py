@@ -48,8 +48,11 @@ def name(page: Path) -> str:
 @pytest.mark.parametrize("page", list(filter(blocks, PAGES)), ids=name)
 def test_python_blocks_run(page, tmp_path, monkeypatch, capsys):
     """The blocks of a page run in order, as one program, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    exec(compile("\n".join(blocks(page)), str(page), "exec"), {"__name__": "docs"})
+    source, here = tmp_path / f"{page.stem}.py", tmp_path / "here"
+    source.write_text("\n".join(blocks(page)), encoding="utf-8")  # where documentation of fields is read from
+    here.mkdir()
+    monkeypatch.chdir(here)
+    exec(compile(source.read_text(encoding="utf-8"), str(source), "exec"), {"__name__": "docs"})
     assert capsys.readouterr().out
 
 

@@ -142,7 +142,10 @@ def test_real_batches(shared_data, workspace):
     taken = take_dashboards(workspace, "theirs", shared_data / "dashboards")
     assert (taken.n_features, taken.model, taken.dictionary) == (4, "gpt2-small", "0-res-jb")
     page = client_of(workspace).get("/runs/theirs/features/2.json").json()
-    assert page["examples"][0]["examples"][0]["value"] == pytest.approx(0.8) and page["elsewhere"]["stated"]["raised"][0]["text"] == " MRI"
+    assert (
+        page["examples"][0]["examples"][0]["value"] == pytest.approx(0.8)
+        and page["elsewhere"]["stated"]["raised"][0]["text"] == " MRI"
+    )
 
 
 def test_read_again_is_as_the_files_are_now(workspace, small_workspace, tmp_path):

@@ -122,7 +122,7 @@ def test_the_neighbourhood_of_a_latent(laid_out, pages):
         ("/runs/main/map?sel=" + "1,2," * 300 + "1,2", 400),
         ("/runs/main/map?sel=" + "9" * 6001, 400),
         ("/runs/main/map?page=0", 400),
-        ("/runs/main/map?q=" + "x" * 201, 400),
+        ("/runs/main/map?q=" + "x" * 2001, 400),
         ("/runs/main/map/latents/999999", 404),
         ("/runs/main/map/points?color=red", 400),
         ("/runs/nobody/map", 404),

@@ -244,7 +244,7 @@ def test_of_two_who_write_at_once_nothing_is_lost(client, own):
 
 def test_a_case_study_holds_features_and_examples(client, own):
     id_ = client.post("/notes", json={"do": "study", "title": "Calls <b>", "text": "What closes"}).json()["id"]
-    example = client.get("/runs/main/features/2.json").json()["top"][0]["position"]
+    example = client.get("/runs/main/features/2.json").json()["examples"][0]["examples"][0]["position"]
     place = client.get(f"/runs/main/features/2/at/{example}").text
     assert f'value="{id_}"' in place and 'name="example"' in place
     for position, text in ((-1, ""), (example, "f(‹)›\n")):

@@ -134,9 +134,9 @@ def test_another_run_is_no_control_and_another_text_is_shown_with_its_readers(ow
         (False, ["other"]),
     ]
     assert list(page.densities) == ["main", "twin"]
-    text = page_of(own)
+    text = page_of(own).replace("<wbr>", "")
     assert "other runs, no controls" in get(own, "/runs/main").text and text.count("another/text") == 1
-    assert "another/text" in get(own, "/runs/other").text
+    assert "another/text" in get(own, "/runs/other").text.replace("<wbr>", "")
 
 
 def test_a_run_that_does_not_say_what_it_is_keeps_its_place(own):
@@ -312,5 +312,6 @@ def test_dots_of_a_sweep_lie_in_their_box_and_the_best_are_joined():
     assert a.x < b.x < c.x and b.x - a.x == pytest.approx(c.x - b.x, abs=0.2) and c.y < a.y < b.y
     assert [point.on_front for point in found.points] == [True, True, False] and found.front.count("L") == 1
     assert all(charts.LEFT <= p.x <= charts.WIDTH and charts.TOP <= p.y <= charts.BASE for p in found.points)
-    assert len(found.x_ticks) == len(found.y_ticks) == 5 and a.label == "a: L0 10.0, 0.100"
+    assert [tick.label for tick in found.x_ticks] == ["10", "20", "50", "100", "200", "500", "1,000"]
+    assert [tick.label for tick in found.y_ticks] == ["0.1", "0.2", "0.3"] and a.label == "a: L0 10.0, 0.100"
     assert charts.sparsity_against(rows[:1], "core/fvu") is None
