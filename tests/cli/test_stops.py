@@ -17,7 +17,7 @@ GROUPS = (
 """One for each of two processors, about equally long."""
 
 
-EVERY = {"kill": 9, "full": 19}
+EVERY = {"kill": 19, "full": 41}
 """One in so many calls is tried; with SPARSELEX_EVERY_CALL in the environment each of them, which takes longer."""
 
 
