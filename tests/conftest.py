@@ -1,5 +1,6 @@
 """Shared by all rooms: where the optional real data lies, and one thread for tensor work."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,10 +31,36 @@ LONGEST = (
 """Files that take longest, which come first: else one worker would sit idle while the other is at the last of them."""
 
 
+SELDOM = (
+    "features/test_resumed.py::test_the_command_line_under_torchrun",
+    "server/test_beside.py::test_pages_are_there_while_the_demo_goes_on_and_end_with_it[2]",
+    "training/test_together.py::test_the_command_line_under_torchrun[options1-divided1]",
+    "training/test_together.py::test_the_command_line_under_torchrun[options2-divided2]",
+    "recipes/test_sites.py::test_a_crosscoder_of_two_sites_goes_through_every_stage",
+    "recipes/test_imports.py::test_a_crosscoder_of_two_models",
+    "evaluate/test_moments.py::test_controls_do_not_change_with_the_order_of_documents",
+    *(
+        f"training/test_training.py::test_a_planted_dictionary_is_recovered[{kind}]"
+        for kind in ("abstopk", "matryoshka", "gated", "panneal", "archetypal", "jumprelu everything", "jumprelu tanh")
+    ),
+    *(
+        f"training/test_finish.py::test_every_type_keeps_its_l0[{kind}]"
+        for kind in ("topk", "gated", "matryoshka", "panneal", "abstopk", "matching_pursuit", "archetypal")
+    ),
+)
+"""Tests that take long and whose siblings are always run; with SPARSELEX_EVERY_TEST in the environment all are."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, all else as it was found."""
-    places = {str(Path(__file__).parent / name): place for place, name in enumerate(LONGEST)}
+    """The longest files first, all else as it was found; what is seldom run is skipped."""
+    here = Path(__file__).parent
+    places = {str(here / name): place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(str(item.path), len(LONGEST)))
+    if "SPARSELEX_EVERY_TEST" in os.environ:
+        return
+    for item in items:
+        if f"{item.path.relative_to(here)}::{item.name}" in SELDOM:
+            item.add_marker(pytest.mark.skip(reason="takes long: SPARSELEX_EVERY_TEST=1 runs it"))
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

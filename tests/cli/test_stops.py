@@ -17,7 +17,7 @@ GROUPS = (
 """One for each of two processors, about equally long."""
 
 
-EVERY = {"kill": 19, "full": 41}
+EVERY = {"kill": 29, "full": 61}
 """One in so many calls is tried; with SPARSELEX_EVERY_CALL in the environment each of them, which takes longer."""
 
 
