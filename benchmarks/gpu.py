@@ -58,7 +58,7 @@ def size_of(device: str, quick: bool) -> Size:
     n_rounds = 3 if quick else 9
     if device == "cpu":
         return Size(device, 64, 512, 256, 4, 1 if quick else n_rounds)
-    enough = torch.cuda.get_device_properties(0).total_memory > 100e9
+    enough = torch.cuda.get_device_properties(0).total_memory > 75e9
     return Size(device, 2304, 65_536, 32_768 if enough else 8192, 64, n_rounds)
 
 

@@ -136,7 +136,7 @@ def test_foreign_files(dictionary, tmp_path_factory, name, changes):
         assert all(torch.isfinite(value).all() for value in found.dictionary.state_dict().values())
 
 
-@settings(ODD, max_examples=300)
+@settings(ODD, max_examples=60)
 @given(st.data())
 def test_files_of_a_workspace(small_workspace, tmp_path_factory, data):
     base = tmp_path_factory.getbasetemp() / "own"

@@ -17,7 +17,7 @@ GROUPS = (
 """One for each of two processors, about equally long."""
 
 
-EVERY = {"kill": 29, "full": 61}
+EVERY = {"kill": 41, "full": 89}
 """One in so many calls is tried; with SPARSELEX_EVERY_CALL in the environment each of them, which takes longer."""
 
 

@@ -103,8 +103,11 @@ def test_the_neighbourhood_of_a_latent(laid_out, pages):
     record = pages.get("/runs/main/map.json?near=5&focus=5").json()
     neighbours = OpenWorkspace(laid_out).index("main").index.record(5).neighbours
     assert record["nearest"] == [one.latent for one in neighbours]
-    assert [row["latent"] for row in record["rows"][: 1 + len(neighbours)]] == [5, *record["nearest"]]
-    assert record["rows"][1]["cosine"] == pytest.approx(neighbours[0].cosine)
+    placed = [
+        latent for latent in record["nearest"] if open_map(OpenWorkspace(laid_out), "main").map.row(latent) is not None
+    ]
+    assert placed and [row["latent"] for row in record["rows"][: 1 + len(placed)]] == [5, *placed]
+    assert record["rows"][1]["cosine"] == pytest.approx({one.latent: one.cosine for one in neighbours}[placed[0]])
     assert record["view"]["x0"] < record["focus"]["x"] < record["view"]["x1"] and record["focus"]["examples"]
 
 
