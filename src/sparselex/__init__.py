@@ -44,6 +44,7 @@ _PUBLIC = {
     "MapConfig": "sparselex.atlas.config",
     "CompareConfig": "sparselex.atlas.config",
     "compare_with": "sparselex.recipes.comparing",
+    "run_of_directions": "sparselex.recipes.directions",
     "report": "sparselex.evaluate.report",
     "Run": "sparselex.recipes.run",
     "RunConfig": "sparselex.recipes.config",

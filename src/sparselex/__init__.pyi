@@ -38,6 +38,7 @@ from sparselex.recipes.comparing import compare_with as compare_with
 from sparselex.recipes.config import RunConfig as RunConfig
 from sparselex.recipes.config import new_run as new_run
 from sparselex.recipes.config import twin_of as twin_of
+from sparselex.recipes.directions import run_of_directions as run_of_directions
 from sparselex.recipes.run import Run as Run
 from sparselex.recipes.stage import Stage as Stage
 from sparselex.server.app import serve as serve

@@ -219,6 +219,11 @@ def test_a_text_that_is_refused_leaves_nothing_behind(tmp_path, there, name, tex
     assert {*tmp_path.rglob("*")} == before | {tmp_path / name}
 
 
+def test_dashboards_that_are_none_leave_no_workspace(tmp_path):
+    ended = sparselex("dashboards", tmp_path / "w", tmp_path)
+    assert ended.code == 2 and "holds no dashboards" in ended.err and not [*tmp_path.iterdir()]
+
+
 @pytest.mark.parametrize("name", ["kind", "expansion", "seed"])
 def test_a_sweep_of_nothing(small_workspace, name):
     ended = sparselex("sweep", small_workspace.path, f"--{name}", "none")

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
+from sparselex.features.pieces import AFTER, BEFORE
 from sparselex.features.searched import SearchedText, Slow
 from sparselex.recipes.run import Run
 from sparselex.server.app import create_app
@@ -74,9 +75,13 @@ def test_words_are_found_where_they_stand(searched, words):
 def test_what_stands_nearer_counts_more(searched):
     slots = np.arange(len(searched.documents))
     hit = searched.words("return")
-    near = searched.nearness(hit, slots)
-    for slot in range(3, len(slots), 997):
-        nearest = searched.nearest(hit, slot)
+    near, found = searched.nearness(hit, slots), searched.nearest(hit, slots)
+    for slot in range(3, len(slots), 97):
+        around = [
+            at for at in hit.tolist() if -BEFORE <= at - slot <= AFTER and searched.together(np.array([at]), slot)
+        ]
+        nearest = min(around, key=lambda at: (abs(at - slot), at), default=-1)
+        assert found[slot] == nearest
         assert near[slot] == (pytest.approx(4 / (4 + abs(nearest - slot))) if nearest >= 0 else 0)
     assert near[hit].min() == 1 and searched.nearness(hit[:0], slots).max() == 0
 

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from sparselex.base.workspace import Workspace
 from sparselex.cli.showing import print_json
+from sparselex.cli.stages import created
 
 
 def dashboards(
@@ -18,7 +18,8 @@ def dashboards(
     """Read features that were made elsewhere (SAEDashboard batches, a Neuronpedia export) as a run of the browser."""
     from sparselex.recipes.dashboards.taking import take_dashboards
 
-    taken = take_dashboards(Workspace.create(workspace), run, source)
+    with created(workspace) as opened:
+        taken = take_dashboards(opened, run, source)
     if json:
         print_json(taken.to_json())
         return

@@ -31,19 +31,26 @@ JSON = own("json", bool, typer.Option("--json", help="Print JSON, for scripts.")
 def verb(stage: type[Stage]) -> Any:
     """The command of one stage."""
 
-    def act(values: dict[str, Any], *, workspace: Path, run: str, json: bool, replace: bool = False) -> None:
-        begins = issubclass(stage, Beginning)
-        with created(workspace) if begins else contextlib.nullcontext(Workspace(workspace)) as opened:
-            taken, folder = take(stage, opened, run, values, replace=replace)
-        if os.environ.get("RANK", "0") != "0":  # of several processes one speaks
-            return
-        shown = taken.shown(folder)
-        if json:
-            print_json(shown.to_json())
-        else:
-            show(shown, taken.line(folder, shown))
+    def act(values: dict[str, Any], **more: Any) -> None:
+        act_stage(stage, values, **more)
 
     return command(stage, act, WORKSPACE, RUN, *([REPLACE] if stage.makes else []), JSON)
+
+
+def act_stage(
+    stage: type[Stage], values: dict[str, Any], *, workspace: Path, run: str, json: bool, replace: bool = False
+) -> None:
+    """Take a stage with the options given and print what came out."""
+    begins = issubclass(stage, Beginning)
+    with created(workspace) if begins else contextlib.nullcontext(Workspace(workspace)) as opened:
+        taken, folder = take(stage, opened, run, values, replace=replace)
+    if os.environ.get("RANK", "0") != "0":  # of several processes one speaks
+        return
+    shown = taken.shown(folder)
+    if json:
+        print_json(shown.to_json())
+    else:
+        show(shown, taken.line(folder, shown))
 
 
 def take(

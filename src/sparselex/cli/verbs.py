@@ -31,6 +31,9 @@ AFTER = {name: Other(f"sparselex.cli.{name}:{name}") for name in _PLAIN} | {
 
 OTHERS = BEFORE | AFTER
 
+RICHER = {"index": "sparselex.cli.index:index"}
+"""Stages whose commands do more than take them, with the addresses of these."""
+
 
 class Verbs(TyperGroup):
     """Every stage of the table, and what else there is to do with a workspace."""
@@ -45,6 +48,8 @@ class Verbs(TyperGroup):
             return _command(cmd_name, found(OTHERS[cmd_name].address))
         if cmd_name not in STAGES.names():
             return None
+        if cmd_name in RICHER:
+            return _command(cmd_name, found(RICHER[cmd_name]))
         from sparselex.cli.stages import verb
 
         return _command(cmd_name, verb(STAGES.get(cmd_name)))

@@ -88,11 +88,24 @@ class SearchedText:
         ahead = self._weight(hit[np.maximum(behind - 1, 0)], slots, BEFORE)
         return np.maximum(ahead, self._weight(hit[np.minimum(behind, len(hit) - 1)], slots, AFTER))
 
-    def nearest(self, hit: NDArray[np.int64], slot: int) -> int:
-        """The slot that was hit nearest to one, among those that an example there shows; -1 where there is none."""
-        around = hit[slice(*np.searchsorted(hit, [slot - BEFORE, slot + AFTER + 1]))]
-        around = around[self.together(around, slot)]
-        return int(around[np.abs(around - slot).argmin()]) if len(around) else -1
+    def nearest(self, hit: NDArray[np.int64], slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """`[n]`, the slot that was hit nearest to each of some, among those that an example there shows; -1 where there
+        is none."""
+        found = np.full(len(slots), -1, dtype=np.int64)
+        if not len(hit):
+            return found
+        # The one before and the one behind: what is further away is not nearer, and not of the same text if they are
+        # not.
+        behind = np.searchsorted(hit, slots)
+        after, before = hit[np.minimum(behind, len(hit) - 1)], hit[np.maximum(behind - 1, 0)]
+        for other, is_there in (
+            (after, (after >= slots) & (after - slots <= AFTER)),
+            (before, (before < slots) & (slots - before <= BEFORE)),
+        ):
+            nearer = is_there & self.together(other, slots)
+            nearer &= (found < 0) | (np.abs(other - slots) <= np.abs(found - slots))
+            found = np.where(nearer, other, found)
+        return found
 
     def together(self, slots: NDArray[np.int64], with_: NDArray[np.int64] | int) -> NDArray[np.bool_]:
         """Which slots are of the same row and document as others."""

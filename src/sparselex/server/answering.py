@@ -97,7 +97,9 @@ class Answering:
     def __init__(self, workspace: Workspace, n_helpers: int = 0):
         """Raises `UserError` if a page of another package cannot be loaded."""
         self.pages = Pages(workspace)
-        self.turns = Turns([None, *[Helper(workspace.path) for _ in range(n_helpers)]])
+        self._helpers = [Helper(workspace.path) for _ in range(n_helpers)]
+        self.turns = Turns([None, *self._helpers])
+        self._first = threading.Lock()
 
     def answer(self, asked: Asked) -> Response:
         """The answer of whoever is free first. Raises what the page's builder raises."""
@@ -109,6 +111,13 @@ class Answering:
         finally:
             if helper is None or helper.is_there:
                 self.turns.give(number, helper)
+            if self._first.acquire(blocking=False):  # never let go again: behind the first answer, once
+                threading.Thread(target=self._start_helpers, daemon=True).start()
+
+    def _start_helpers(self) -> None:
+        """Have them there before many ask at once, whom their start (a second or two) would keep waiting."""
+        for helper in self._helpers:
+            helper.start()
 
 
 class Turns:
@@ -144,27 +153,34 @@ class Turns:
 
 
 class Helper:
-    """A process that answers as this one does. It starts when it is first needed and ends with this process, however
-    that ends (the pipe breaks); one that has ended is not started again."""
+    """A process that answers as this one does. It starts when it is told to, or first needed, and ends with this
+    process, however that ends (the pipe breaks); one that has ended is not started again."""
 
     def __init__(self, workspace: Path):
         self._workspace = workspace
         self._pipe: Connection | None = None
+        self._starting = threading.Lock()
         self.process: BaseProcess | None = None
         self.is_there = True
 
     def answer(self, asked: Asked) -> Response | None:
         """What it answers; None where it raised something, or is no more."""
         try:
-            self._pipe = self._pipe or self._start()
-            self._pipe.send(asked)
-            answer: Response | None = self._pipe.recv()
+            pipe = self.start()
+            pipe.send(asked)
+            answer: Response | None = pipe.recv()
         except (OSError, EOFError):
             self.is_there = False
             return None
         except (pickle.PicklingError, AttributeError, TypeError):  # words of another package's page
             return None
         return answer
+
+    def start(self) -> Connection:
+        """Its end of the pipe, with the process at the other end; who comes second waits for that."""
+        with self._starting:
+            self._pipe = self._pipe or self._start()
+        return self._pipe
 
     def _start(self) -> Connection:
         # A fork would copy locks in whatever state this process's threads hold them.

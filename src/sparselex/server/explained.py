@@ -1,7 +1,7 @@
 """What is said of latents, as pages read it: every explainer's words, and what lists and searches need of all."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -146,8 +146,9 @@ class Explained:
         return stamp(self._database), stamp(self._database.with_name(self._database.name + "-wal"))
 
 
-def title_of(entries: Entries, latent: int) -> str:
-    """The first explainer's words for a latent; empty if there are none."""
+def title_of(entries: Entries | Mapping[int, list[Entry]], latent: int) -> str:
+    """The first explainer's words for a latent; empty if there are none. Of several latents ask for their entries
+    first (`Entries.of`): each by itself is a question to the database."""
     found = entries.get(latent)
     return found[0].title if found else ""
 

@@ -50,12 +50,11 @@ class ExampleText:
     def snippet(self, hit: NDArray[np.int64], latent: int, texts: TokenTexts) -> list[Piece]:
         """The text around what was hit in the example that has it nearest to its active token; empty where none
         has."""
-        best, distance = (-1, -1), 1 << 30
-        for slot in self.slots[latent].tolist():
-            near = self.text.nearest(hit, slot) if slot >= 0 else -1
-            if near >= 0 and abs(near - slot) < distance:
-                best, distance = (slot, near), abs(near - slot)
-        return self._read(hit, *best, texts) if best[0] >= 0 else []
+        slots = self.slots[latent][self.slots[latent] >= 0]
+        near = self.text.nearest(hit, slots)
+        away = np.where(near >= 0, np.abs(near - slots), np.iinfo(np.int64).max)
+        best = int(away.argmin()) if len(away) else -1
+        return self._read(hit, int(slots[best]), int(near[best]), texts) if best >= 0 and near[best] >= 0 else []
 
     def _read(self, hit: NDArray[np.int64], peak: int, near: int, texts: TokenTexts) -> list[Piece]:
         most = len(self.text.documents)

@@ -1,5 +1,7 @@
 """A search of the list: words in one of the modes, and conditions on columns."""
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -68,6 +70,24 @@ def _hits(opened: OpenWorkspace, run: str, columns: Columns, words: str, mode: M
             return by_passage(found, words)
         case "meaning":
             return by_meaning(opened, run, words)
-    entries, texts = opened.explained.entries(found.index), opened.explained.texts(found.index)
-    searched = Searched(found, entries, texts, columns.labels)
-    return by_pattern(searched, words) if mode == "regex" else by_words(searched, words)
+    return _recent(opened, run, columns)(words, mode == "regex")
+
+
+def _recent(opened: OpenWorkspace, run: str, columns: Columns) -> Callable[[str, bool], Hits]:
+    """What looks for words or a pattern, and still knows what it found last: the next page of a list, and the same in
+    another order, ask for it again."""
+
+    def made(columns: Columns) -> Callable[[str, bool], Hits]:
+        index = columns.found.index
+        entries, texts = opened.explained.entries(index), opened.explained.texts(index)
+        searched = Searched(columns.found, entries, texts, columns.labels)
+        return lru_cache(_REMEMBERED)(
+            lambda words, pattern: by_pattern(searched, words) if pattern else by_words(searched, words)
+        )
+
+    found: Callable[[str, bool], Hits] = opened.remembered(f"searches of {run}", (columns,), made)
+    return found
+
+
+_REMEMBERED = 8
+"""Searches whose findings are kept: some 2 MB each where there are 100,000 latents."""

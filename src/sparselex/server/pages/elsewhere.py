@@ -80,8 +80,8 @@ def _other(opened: OpenWorkspace, found: OpenIndex, latent: int, name: str) -> O
         other = opened.index(name).index
     except UserError as error:  # one that is damaged hides none of the rest
         return OtherView(run=card, sites=None, by=None, found=[], error=error.given)
-    entries = opened.explained.entries(other)
     near = elsewhere(found.index, latent, other, N_EACH)
+    entries = opened.explained.entries(other).of([one.latent for one in near])
     return OtherView(
         run=card,
         sites=other.sites,

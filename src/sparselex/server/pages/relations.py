@@ -94,7 +94,8 @@ class RelationsView(Config):
 
 def relations(opened: OpenWorkspace, index: FeatureIndex, record: FeatureRecord) -> RelationsView:
     """The neighbours of a feature with their words."""
-    entries = opened.explained.entries(index)
+    beside = [n.latent for n in (*record.neighbours, *record.encoder_neighbours)] + [n.latent for n in record.coactive]
+    entries = opened.explained.entries(index).of(beside)  # one question for all of them
 
     def near(found: Sequence[Neighbour]) -> list[NearView]:
         return [

@@ -1,6 +1,7 @@
 """A run as the home page lists it: what it is, its headline figures, and what is missing."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from sparselex.base.artifacts import MANIFEST, Manifest
 from sparselex.base.config import Config
@@ -44,7 +45,8 @@ class RunRow(Config):
     """What the run says of itself; None if that cannot be read."""
 
     dictionary: str | None
-    """Type and size of the dictionary; None if not trained yet."""
+    """Type and size of the dictionary, of one that was not trained what its directions are; None if not trained
+    yet."""
 
     n_tokens: int | None
     """Tokens it was trained on; None if that is not known."""
@@ -78,12 +80,14 @@ def run_row(opened: OpenWorkspace, run: str, card: RunCard | UserError, tried: T
     nothing: tuple[dict[str, Figures], dict[str, str]] = ({}, {})
     found, stale = tried(lambda: fresh(opened.workspace, run, card), nothing) if isinstance(card, RunCard) else nothing
     dictionary = trained.config["dictionary"] if trained else None
+    given = trained.config.get("directions", {}).get("source") if trained else None
+    kind = dictionary and (f"directions ({Path(given).name})" if given else dictionary["kind"])
     return RunRow(
         name=run,
         card=card if isinstance(card, RunCard) else None,
-        dictionary=f"{dictionary['kind']}, {dictionary['d_in']:,} → {dictionary['d_sae']:,}" if dictionary else None,
+        dictionary=f"{kind}, {dictionary['d_in']:,} → {dictionary['d_sae']:,}" if dictionary else None,
         n_tokens=trained.notes.get("n_tokens") if trained else None,
-        imported_from=trained.config.get("source") if trained else None,
+        imported_from=trained.config.get("source", given) if trained else None,
         figures=_headlines([figure for part in found.values() for figure in part.figures]),
         made=list(artifacts),
         missing=_missing(opened, card) if isinstance(card, RunCard) else [],

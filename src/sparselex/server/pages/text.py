@@ -1,6 +1,7 @@
 """`/runs/<run>/text`: the latents of a text that a reader gives."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import numpy as np
@@ -9,7 +10,8 @@ from pydantic import Field, StringConstraints
 
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
-from sparselex.server.explained import Entries, title_of
+from sparselex.explain.records import Entry
+from sparselex.server.explained import title_of
 from sparselex.server.grid import By, Overall, by_similarity, matrix, overall
 from sparselex.server.live_records import EMPTY, Answer, TextFound, TextQuestion
 from sparselex.server.opened import DENSE_ABOVE, OpenIndex, OpenWorkspace, flags_of
@@ -159,7 +161,8 @@ def text(
     chosen = listed(rows, found.index.d_sae)
     tokens, made, every, is_dense = list[TextToken](), list[TextRow](), None, np.zeros(0, dtype=bool)
     if isinstance(answer.found, TextFound):
-        entries, here = opened.explained.entries(found.index), answer.found
+        here = answer.found
+        entries = opened.explained.entries(found.index).of(sorted({*here.latents.tolist(), *chosen}))
         every = overall(here)
         is_dense = found.index.table["density"][every.latents] > DENSE_ABOVE
         columns = [place for place, counted in enumerate(here.counted) if counted or bos]
@@ -219,7 +222,12 @@ def _order(values: NDArray[np.float32], order: Sorted, token: int) -> list[int]:
 
 
 def _token(
-    found: OpenIndex, entries: Entries, here: TextFound, place: int, left_out: NDArray[np.int32], k: int
+    found: OpenIndex,
+    entries: Mapping[int, list[Entry]],
+    here: TextFound,
+    place: int,
+    left_out: NDArray[np.int32],
+    k: int,
 ) -> TextToken:
     first, end = np.searchsorted(here.places, [place, place + 1]).tolist()
     latents, values = here.latents[first:end], here.values[first:end]
@@ -240,7 +248,9 @@ def _token(
     )
 
 
-def _row(found: OpenIndex, entries: Entries, every: Overall, latent: int, values: NDArray[np.float32]) -> TextRow:
+def _row(
+    found: OpenIndex, entries: Mapping[int, list[Entry]], every: Overall, latent: int, values: NDArray[np.float32]
+) -> TextRow:
     place = int(np.searchsorted(every.latents, latent))
     is_there = place < len(every.latents) and every.latents[place] == latent
     return TextRow(

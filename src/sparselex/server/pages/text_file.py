@@ -20,9 +20,9 @@ def text_file(opened: OpenWorkspace, run: str, t: Typed = "", answer: Answer = E
     index, here = opened.index(run), answer.found
     if not isinstance(here, TextFound):
         return AskingPage(**asking(opened, run, answer, f"{run}: a text as a file"))
-    entries, written = opened.explained.entries(index.index), io.BytesIO()
-    tokens = np.asarray(here.tokens)[here.places].tolist()
+    tokens, written = np.asarray(here.tokens)[here.places].tolist(), io.BytesIO()
     latents = here.latents.tolist()
+    entries = opened.explained.entries(index.index).of(sorted(set(latents)))
     table = {
         "position": here.places,
         "token": tokens,

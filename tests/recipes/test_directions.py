@@ -1,0 +1,173 @@
+"""Directions of a person's own indexed like latents: against products taken by hand, and what is refused."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from sparselex.base.errors import UserError
+from sparselex.base.workspace import Workspace
+from sparselex.convert.directions import read_directions
+from sparselex.recipes.directions import run_of_directions
+from sparselex.recipes.run import Run
+from sparselex.server.opened import OpenWorkspace
+from sparselex.server.pages.run_rows import run_row
+from tests.support.command import done, sparselex
+
+
+@pytest.fixture(scope="module")
+def workspace(small_workspace, tmp_path_factory) -> Workspace:
+    path = tmp_path_factory.mktemp("directions") / "w"
+    shutil.copytree(small_workspace.path, path)
+    return Workspace(path)
+
+
+@pytest.fixture(scope="module")
+def probes(tmp_path_factory) -> dict[str, np.ndarray]:
+    draw = np.random.default_rng(0)
+    rows = draw.normal(size=(4, 512)).astype(np.float32)
+    return {"coef_": rows, "intercept_": np.array([-9.0, -5.0, 0.0, 4.0], dtype=np.float32)}
+
+
+def read(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of all training tokens, and what the model gives there."""
+    batches = list(run.reader.batches(["train"]))
+    return np.concatenate([batch.positions for batch in batches]), torch.cat([batch.x for batch in batches]).numpy()
+
+
+def columns(run: Run, latent: int) -> dict[int, float]:
+    positions, values = run.index.split_column(latent, "train")
+    return dict(zip(positions.tolist(), np.asarray(values, dtype=np.float32).tolist(), strict=True))
+
+
+def assert_column(run: Run, latent: int, positions, values, threshold: float) -> int:
+    expected = {int(at): float(value) for at, value in zip(positions, values, strict=True) if value > threshold + 1e-4}
+    found = columns(run, latent)
+    assert expected.keys() <= found.keys() and len(found) <= len(expected) + 3
+    for at, value in expected.items():
+        assert found[at] == pytest.approx(value, rel=5e-3, abs=1e-4)
+    return len(found)
+
+
+def test_a_probe_is_active_where_it_is_above_zero(workspace, probes, tmp_path):
+    np.savez(tmp_path / "probes.npz", **probes)
+    run = Run.open(workspace, run_of_directions(workspace, tmp_path / "probes.npz").name)
+    assert run.name == "probes" and run.do("index", train_rows=None).d_sae == 4
+    positions, x = read(run)
+    for latent, (row, bias) in enumerate(zip(probes["coef_"], probes["intercept_"], strict=True)):
+        assert_column(run, latent, positions, x @ row + bias, 0.0)
+    assert run.index.record(0).logits_top and run.dictionary.config.kind == "jumprelu"
+
+
+def test_a_direction_is_the_distance_from_the_mean_on_the_share_asked_for(workspace, probes, tmp_path):
+    save_file({"anything": torch.from_numpy(probes["coef_"])}, tmp_path / "steering.safetensors")
+    folder = run_of_directions(workspace, tmp_path / "steering.safetensors", name="s", active_share=0.05)
+    run = Run.open(workspace, folder.name)
+    run.do("index", train_rows=None)
+    positions, x = read(run)
+    assert run.manifest("dictionary").notes["directions"]["n_tokens"] == len(x), "all of so short a text is looked at"
+    for latent, row in enumerate(probes["coef_"]):
+        values = (x - x.mean(0)) @ row
+        bar = np.sort(values)[::-1][round(0.05 * len(x))]
+        n = assert_column(run, latent, positions, values, float(bar))
+        assert n / len(x) == pytest.approx(0.05, abs=0.002)
+
+
+def test_neurons_are_their_own_values(workspace):
+    done("index", workspace.path, "--neurons", "--train-rows", "none")
+    run = Run.open(workspace, "neurons")
+    positions, x = read(run)
+    for latent in (0, 17, 511):
+        values = x[:, latent]
+        bar = max(float(np.sort(values)[::-1][round(0.01 * len(x))]), 0.0)
+        assert_column(run, latent, positions, values, bar)
+    near = run.index.record(17).neurons[0]
+    assert near.neuron == 17 and near.correlation > 0.3
+    # The dictionary of the run beside it is another, and stays.
+    assert Run.open(workspace, "main").index.d_sae == 256
+
+
+def test_every_later_stage_takes_it(workspace, tmp_path):
+    """Of the directions of a dictionary's own encoder, where they are known to mean something."""
+    rows = Run.open(workspace, "main").dictionary.W_enc.detach().T[:12].contiguous()
+    torch.save({"directions": rows}, tmp_path / "rows.pt")
+    for _ in range(2):  # the second does nothing
+        done("index", workspace.path, "--directions", tmp_path / "rows.pt", "--as", "rows")
+    for verb in ("explain", "evaluate"):
+        done(verb, workspace.path, "--run", "rows")
+    opened = OpenWorkspace(workspace)
+    row = run_row(opened, "rows", workspace.card("rows"), lambda act, _: act())
+    assert row.dictionary == "directions (rows.pt), 512 → 12" and row.imported_from == str(tmp_path / "rows.pt")
+    assert row.figures and workspace.card("rows").twin_of is None
+
+
+def test_with_another_file_of_that_name_it_is_made_anew_if_told(workspace, probes, tmp_path):
+    np.save(tmp_path / "mine.npy", probes["coef_"])
+    first = run_of_directions(workspace, tmp_path / "mine.npy").manifest("dictionary").id
+    assert run_of_directions(workspace, tmp_path / "mine.npy").manifest("dictionary").id == first
+    np.save(tmp_path / "mine.npy", probes["coef_"][:2])
+    with pytest.raises(UserError, match="is a run 'mine' already"):
+        run_of_directions(workspace, tmp_path / "mine.npy")
+    assert workspace.artifacts("mine")["dictionary"].id == first
+    assert run_of_directions(workspace, tmp_path / "mine.npy", replace=True).manifest("dictionary").id != first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--neurons", "--as", "main"], "There is a run 'main' already"),
+        (["--as", "x"], "nothing of its own to index"),
+        (["--active-share", "0.1"], "nothing of its own to index"),
+        (["--neurons", "--directions", "x.npy"], "both given"),
+        (["--directions", "no.npy"], "no.npy"),
+        (["--neurons", "--active-share", "2"], "--active-share"),
+        (["--neurons", "--active-share", "nan"], "--active-share"),
+        (["--neurons", "--as", "../x"], "cannot be the name of a run"),
+        (["--neurons", "--run", "nobody"], "no run"),
+    ],
+)
+def test_what_cannot_be_is_one_message_and_makes_nothing(workspace, arguments, said):
+    before = set(workspace.path.rglob("*"))
+    ended = sparselex("index", workspace.path, *arguments)
+    assert ended.code == 2 and said in ended.err and "fault in sparselex" not in ended.err
+    assert set(workspace.path.rglob("*")) == before
+
+
+def test_directions_of_another_width_are_refused_with_both(workspace, tmp_path):
+    np.save(tmp_path / "narrow.npy", np.ones((3, 7), dtype=np.float32))
+    with pytest.raises(UserError, match=r"width 7, and blocks\.0\.mlp.hook_post, which run 'main' reads, is 512 wide"):
+        run_of_directions(workspace, tmp_path / "narrow.npy")
+    assert "narrow" not in workspace.begun()
+
+
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [
+        ({"a": np.ones((2, 3)), "b": np.ones((2, 3))}, "no table of directions, or several"),
+        ({"a": np.ones((2, 3, 4))}, "no table of directions"),
+        ({"directions": np.ones((2, 3)), "bias": np.ones(5)}, "has shape"),
+        ({"directions": np.array([[1.0, np.nan]])}, "NaN"),
+        ({"directions": np.array([[1.0, 2.0], [0.0, 0.0]])}, "Row 1 of 'directions'"),
+        ({"directions": np.array([[1, 2]])}, "numbers of the kind"),
+        ({}, "no table of directions"),
+    ],
+)
+def test_files_that_hold_no_directions(tmp_path, tables, said):
+    np.savez(tmp_path / "d.npz", **tables)
+    with pytest.raises(UserError, match=said):
+        read_directions(tmp_path / "d.npz")
+
+
+def test_files_that_hold_some(tmp_path):
+    np.save(tmp_path / "one.npy", np.arange(1.0, 4.0))
+    assert read_directions(tmp_path / "one.npy").rows.tolist() == [[1, 2, 3]]
+    np.savez(tmp_path / "p.npz", coef_=np.eye(2), intercept_=np.float64(2.0), other=np.ones(9))
+    found = read_directions(tmp_path / "p.npz")
+    assert found.rows.tolist() == [[1, 0], [0, 1]] and found.bias.tolist() == [2, 2]
+    (tmp_path / "x.npy").write_bytes(b"no array")
+    for name in ("x.npy", "one.txt"):
+        (tmp_path / "one.txt").write_text("1 2 3")
+        with pytest.raises(UserError):
+            read_directions(tmp_path / name)
