@@ -75,9 +75,11 @@ class Server:
         read(self.address, ["/"])
         self.start_s = time.perf_counter() - started
 
-    def memory_mb(self) -> float:
-        """Memory of the server and all its processes, what they share counted once; Linux only."""
-        return sum(_pss_mb(pid) for pid in _family(self.process.pid))
+    def memory_mb(self) -> tuple[float, float]:
+        """Memory of the server and all its processes, what they share counted once: their own, and pages of files,
+        which the system takes back when it needs them; Linux only."""
+        own, files = zip(*(_pss_mb(pid) for pid in _family(self.process.pid)), strict=True)
+        return sum(own), sum(files)
 
     def stop(self) -> None:
         """End the server."""
@@ -90,9 +92,10 @@ def _family(pid: int) -> list[int]:
     return [pid, *(one for child in children for one in _family(int(child)))]
 
 
-def _pss_mb(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+def _pss_mb(pid: int) -> tuple[float, float]:
+    lines = [line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]]
+    kilobytes = {line[0].rstrip(":"): int(line[1]) for line in lines}
+    return (kilobytes["Pss"] - kilobytes["Pss_File"]) / 1024, kilobytes["Pss_File"] / 1024
 
 
 def read(address: str, paths: Sequence[str]) -> list[float]:
@@ -155,7 +158,9 @@ def measure(workspace: Workspace, n: int) -> list[Figure]:
             each = [pages(max(n // at_once, 20)) for _ in range(at_once)]
             name = f"feature_page_{at_once}_reader{'s' if at_once > 1 else ''}"
             figures += _percentiles(name, readers(server.address, each), setting)
-        figures.append(_figure("memory_mb", [server.memory_mb()], "MB", "of all its processes, after all of the above"))
+        own, files = server.memory_mb()
+        figures.append(_figure("memory_mb", [own], "MB", "of all its processes, after all of the above"))
+        figures.append(_figure("mapped_mb", [files], "MB", "pages of files that they have mapped, beside that"))
         figures += in_browser(server.address, pages(min(n, 30)))
     finally:
         server.stop()

@@ -146,7 +146,7 @@ def test_a_dictionary_goes_out_and_comes_back(staged, text, tmp_path, monkeypatc
     there, here = (np.load(path / "runs/main/index/histogram.npy") for path in (staged, tmp_path / "w"))
     assert abs(there.sum() - here.sum()) <= 1e-3 * there.sum()
     page = TestClient(create_app(Workspace(tmp_path / "w")), base_url="http://127.0.0.1").get("/")
-    assert page.status_code == 200 and "imported from" in page.text and str(tmp_path / "d") in page.text
+    assert page.status_code == 200 and "not trained here" in page.text and str(tmp_path / "d") in page.text
     done("import", tmp_path / "named", *arguments)
     assert Workspace(tmp_path / "named").card("main").sites.hooks == (place[1],), "the files name the hook"
 
