@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from sparselex.base.errors import UserError
+from sparselex.base.locks import lock
+from sparselex.base.registry import found
 from sparselex.base.workspace import Workspace
 from sparselex.convert.directions import read_directions
 from sparselex.recipes.directions import run_of_directions
@@ -114,6 +116,53 @@ def test_with_another_file_of_that_name_it_is_made_anew_if_told(workspace, probe
     assert run_of_directions(workspace, tmp_path / "mine.npy", replace=True).manifest("dictionary").id != first
 
 
+def test_a_folder_that_is_no_run_is_left_alone(workspace, probes, tmp_path):
+    np.save(tmp_path / "mine.npy", probes["coef_"])
+    kept = workspace.path / "runs" / "thesis" / "chapter.txt"
+    kept.parent.mkdir()
+    kept.write_text("long")
+    for replace in (False, True):
+        with pytest.raises(UserError, match="thesis exists and is no run"):
+            run_of_directions(workspace, tmp_path / "mine.npy", name="thesis", replace=replace)
+    assert kept.read_text() == "long"
+
+
+def test_two_at_once_do_not_write_into_each_other(workspace, probes, tmp_path, monkeypatch):
+    np.save(tmp_path / "one.npy", probes["coef_"])
+    np.save(tmp_path / "other.npy", probes["coef_"][:2])
+    make, seen = found("sparselex.recipes.work.directions:make_run"), []
+
+    def made(*arguments):
+        with pytest.raises(UserError, match="is making run 'both'"):
+            run_of_directions(workspace, tmp_path / "other.npy", name="both")
+        seen.append(1)
+        return make(*arguments)
+
+    monkeypatch.setattr("sparselex.recipes.work.directions.make_run", made)
+    first = run_of_directions(workspace, tmp_path / "one.npy", name="both")
+    assert seen and first.manifest("dictionary").config["dictionary"]["d_sae"] == 4
+    assert not [path.name for path in first.folder.parent.iterdir() if path.name.startswith(".")]
+
+
+def test_a_run_that_is_being_indexed_is_not_replaced(workspace, probes, tmp_path):
+    np.save(tmp_path / "busy.npy", probes["coef_"])
+    folder = run_of_directions(workspace, tmp_path / "busy.npy")
+    first = folder.manifest("dictionary").id
+    np.save(tmp_path / "busy.npy", probes["coef_"][:2])
+    with lock(folder.folder / ".index.lock", "writing"), pytest.raises(UserError, match="Another sparselex process"):
+        run_of_directions(workspace, tmp_path / "busy.npy", replace=True)
+    assert folder.manifest("dictionary").id == first
+
+
+def test_a_file_may_lie_elsewhere_and_be_called_anything(workspace, probes, tmp_path):
+    np.save(tmp_path / f"_{'long' * 40}.npy", probes["coef_"])
+    first = run_of_directions(workspace, tmp_path / f"_{'long' * 40}.npy")
+    assert first.name == "long" * 16
+    np.save(tmp_path / "moved.npy", probes["coef_"])
+    again = run_of_directions(workspace, tmp_path / "moved.npy", name=first.name)
+    assert again.manifest("dictionary").id == first.manifest("dictionary").id
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -150,6 +199,9 @@ def test_directions_of_another_width_are_refused_with_both(workspace, tmp_path):
         ({"directions": np.ones((2, 3)), "bias": np.ones(5)}, "has shape"),
         ({"directions": np.array([[1.0, np.nan]])}, "NaN"),
         ({"directions": np.array([[1.0, 2.0], [0.0, 0.0]])}, "Row 1 of 'directions'"),
+        ({"directions": np.array([[1.0, 2.0], [1e-21, 0.0]])}, r"Row 1 of 'directions' in .* is 1e-21 long"),
+        ({"directions": np.array([[1.0, 2.0], [1e20, 0.0]])}, r"Row 1 of 'directions' in .* is 1e\+20 long"),
+        ({"directions": np.ones((2, 3)), "bias": np.array([0, 3e38])}, "'bias' .* is as large as 3e"),
         ({"directions": np.array([[1, 2]])}, "numbers of the kind"),
         ({}, "no table of directions"),
     ],
@@ -160,7 +212,20 @@ def test_files_that_hold_no_directions(tmp_path, tables, said):
         read_directions(tmp_path / "d.npz")
 
 
+@pytest.mark.parametrize("shape", [(10**12, 512), (10**30, 512), (2**62, 2**62), (2, 512)])
+def test_an_array_that_claims_more_than_its_file_has_takes_no_memory(tmp_path, shape):
+    with open(tmp_path / "d.npy", "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        file.write(bytes(400))
+    with pytest.raises(UserError, match=r"d\.npy cannot be read"):
+        read_directions(tmp_path / "d.npy")
+
+
 def test_files_that_hold_some(tmp_path):
+    np.save(tmp_path / "turned.npy", np.asfortranarray(np.arange(1.0, 7.0).reshape(2, 3)).astype(">f4"))
+    assert read_directions(tmp_path / "turned.npy").rows.tolist() == [[1, 2, 3], [4, 5, 6]]
+    torch.save(torch.eye(2), tmp_path / "alone.pt")
+    assert read_directions(tmp_path / "alone.pt").rows.tolist() == [[1, 0], [0, 1]]
     np.save(tmp_path / "one.npy", np.arange(1.0, 4.0))
     assert read_directions(tmp_path / "one.npy").rows.tolist() == [[1, 2, 3]]
     np.savez(tmp_path / "p.npz", coef_=np.eye(2), intercept_=np.float64(2.0), other=np.ones(9))

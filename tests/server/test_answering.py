@@ -1,5 +1,6 @@
 """Who answers: this process, and helpers when several ask at once."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from sparselex.base.errors import UserError
 from sparselex.server.answering import Answering, Asked, Helper, Pages, Turns
 from sparselex.server.page import NoSuchPage
 from sparselex.server.rendering import Place
+from sparselex.server.starting import start_deaf
 
 ROOT = Path(__file__).parents[2]
 FEATURE = "/runs/{run}/features/{latent}"
@@ -144,6 +146,18 @@ def test_no_helper_outlives_the_server(workspace, tmp_path, sign):
                 return
             time.sleep(0.1)
         pytest.fail(f"helper {pid} is still there")
+
+
+def test_a_process_that_is_starting_is_deaf_to_ctrl_c():
+    process = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(0.2,))
+    start_deaf(process)
+    for _ in range(20):
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGINT)
+        time.sleep(0.02)
+    process.join(30)
+    assert process.exitcode == 0
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, []), "this process still hears it"
 
 
 def _runs(pid: int) -> bool:

@@ -140,29 +140,34 @@ def flush_all(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def new_folder(to: Path) -> Iterator[Path]:
+def new_folder(to: Path, *, replaces: bool = False) -> Iterator[Path]:
     """A folder to write into that becomes `to` when all is written and on disk; nothing is left of it where that fails.
 
-    Raises `UserError` where `to` exists, also where another process has made it meanwhile.
+    Raises `UserError` where `to` exists, also where another process has made it meanwhile; where it `replaces` what
+    stands there, that goes when all is written.
     """
     to = to.absolute()
-    if to.exists():
+    if to.exists() and not replaces:
         raise UserError(f"{to} exists.", "a new folder", "choose another folder.")
     to.parent.mkdir(parents=True, exist_ok=True)
     remove_asides(to.parent, to.name)
     # By process: several may write the same folder at once, of which the first to end has it.
     aside = to.with_name(f".{to.name}.{os.getpid()}{_ASIDE}")
+    old = to.with_name(f".{to.name}.old.{os.getpid()}{_ASIDE}")
     remove(aside)
     aside.mkdir()
     try:
         yield aside
         # The name is not waited for: killed between the two, this would find its own folder in its way.
         flush_all(aside)
-        if to.exists():
+        if to.exists() and not replaces:
             raise UserError(f"Another process has made {to}.", "a new folder", "choose another folder.")
+        if to.exists():
+            os.rename(to, old)
         os.rename(aside, to)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        for left in (aside, old):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def check_room(folder: Path, n_bytes: float) -> None:

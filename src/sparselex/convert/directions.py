@@ -1,5 +1,6 @@
 """Directions of a person's own out of a file: probes, steering vectors, rows of anything."""
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,8 @@ SUFFIXES = (".npy", ".npz", ".safetensors", ".pt", ".pth", ".bin")
 
 _ROWS = ("directions", "weight", "weights", "coef", "coef_", "probe", "probes", "vectors", "W")
 _BIAS = ("bias", "biases", "intercept", "intercept_", "b")
-_SMALLEST = 1e-30
+_SHORTEST, _LARGEST = 1e-12, 1e12
+"""Rows as long as that, and biases up to it: beyond, products with tokens and squares of them leave float32."""
 
 
 class Directions(NamedTuple):
@@ -35,7 +37,7 @@ def read_directions(path: Path | str) -> Directions:
     called `bias` or `intercept_`, is a probe's bias.
 
     Raises `UserError` for a file of another kind, for one in which several tables could be meant or none, for numbers
-    that are not finite, and for a row of zeros.
+    that are not finite, for a row of zeros, and for one so short or long that it could not be worked with.
     """
     path = Path(path)
     if not path.is_file():
@@ -48,9 +50,9 @@ def read_directions(path: Path | str) -> Directions:
         raise UserError(
             f"{path} is no file of directions by its name.",
             f"one of {', '.join(SUFFIXES)}",
-            "write the rows with numpy.save, numpy.savez, safetensors or torch.save (a table of tensors).",
+            "write the rows with numpy.save, numpy.savez, safetensors or torch.save (of a tensor, or a table of them).",
         )
-    tensors = _array(path) if path.suffix == ".npy" else read_tensors(regular(path))
+    tensors = _array(path) if path.suffix == ".npy" else read_tensors(regular(path), _ROWS[0])
     name = _named(tensors, _ROWS, 2) or _named(tensors, _ROWS, 1)
     if name is None:
         raise UserError(
@@ -60,22 +62,46 @@ def read_directions(path: Path | str) -> Directions:
         )
     shape = tensors.shape(name)
     rows = tensors.take(name, *([-1] * len(shape))).reshape(-1, shape[-1])
-    lengths = rows.norm(dim=-1)
-    if bool((lengths < _SMALLEST).any()):
-        raise UserError(
-            f"Row {int(lengths.argmin())} of {name!r} in {path} is zero.", "directions", "leave rows of zeros out."
-        )
+    _check_lengths(tensors, name, rows)
     bias = next((name for name in _BIAS if name in tensors and len(tensors.shape(name)) < 2), None)
     return Directions(rows, None if bias is None else _bias(tensors, bias, len(rows)))
 
 
 def _array(path: Path) -> Tensors:
     try:
-        with open(regular(path), "rb") as handle:
-            array = np.load(handle, allow_pickle=False)
-        return Tensors(path, {"directions": torch.from_numpy(np.ascontiguousarray(array))})
-    except (OSError, ValueError, EOFError, TypeError) as error:
+        _check_claim(regular(path))
+        array = np.lib.format.open_memmap(path, mode="r")  # which opens no pickle
+        native = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
+        return Tensors(path, {_ROWS[0]: torch.from_numpy(native)})
+    except (ArithmeticError, EOFError, MemoryError, OSError, TypeError, ValueError) as error:
         raise unreadable(path, str(error).splitlines()[0]) from None
+
+
+def _check_claim(path: Path) -> None:
+    """Raise `ValueError` for an array that claims more than lies in its file: memory of any size would be taken for it,
+    or numbers read beside it, where the product of its axes is more than a machine's word can hold."""
+    with open(path, "rb") as file:
+        is_first = np.lib.format.read_magic(file) == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+        n_bytes = path.stat().st_size - file.tell()
+    if any(axis < 0 for axis in shape) or math.prod(shape) * dtype.itemsize > n_bytes:
+        raise ValueError(f"it claims an array of {list(shape)}, and {n_bytes} bytes of it are there")
+
+
+def _check_lengths(tensors: Tensors, name: str, rows: Float[Tensor, "n d_in"]) -> None:
+    lengths = rows.double().norm(dim=-1)
+    for row, length in ((int(lengths.argmin()), lengths.min()), (int(lengths.argmax()), lengths.max())):
+        if not length:
+            raise UserError(
+                f"Row {row} of {name!r} in {tensors.path} is zero.", "directions", "leave rows of zeros out."
+            )
+        if not _SHORTEST <= length <= _LARGEST:
+            raise UserError(
+                f"Row {row} of {name!r} in {tensors.path} is {float(length):.3g} long.",
+                f"rows from {_SHORTEST:g} to {_LARGEST:g} long",
+                "multiply the rows (and biases with them) by one number.",
+            )
 
 
 def _named(tensors: Tensors, names: tuple[str, ...], n_axes: int) -> str | None:
@@ -86,6 +112,11 @@ def _named(tensors: Tensors, names: tuple[str, ...], n_axes: int) -> str | None:
 
 
 def _bias(tensors: Tensors, name: str, n: int) -> Tensor:
-    if tensors.is_scalar(name):
-        return tensors.take(name).expand(n)
-    return tensors.take(name, n)
+    bias = tensors.take(name).expand(n) if tensors.is_scalar(name) else tensors.take(name, n)
+    if (largest := float(bias.abs().max())) > _LARGEST:
+        raise UserError(
+            f"A number of {name!r} in {tensors.path} is as large as {largest:.3g}.",
+            f"biases up to {_LARGEST:g}",
+            "multiply rows and biases by one number.",
+        )
+    return bias

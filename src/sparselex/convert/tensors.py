@@ -235,14 +235,15 @@ def in_short(name: object) -> str:
     return " ".join(str(name).split())[:_LONGEST_NAME]
 
 
-def read_tensors(path: Path) -> Tensors:
-    """The tensors of a safetensors file, an npz file or a file of `torch.save`, which its name tells."""
+def read_tensors(path: Path, alone: str = "") -> Tensors:
+    """The tensors of a safetensors file, an npz file or a file of `torch.save`, which its name tells; a tensor that was
+    saved by itself is called `alone`, or refused where that is empty."""
     match path.suffix:
         case ".safetensors":
             return read_safetensors(path)
         case ".npz":
             return read_numpy(path)
-    return read_pickle(path)
+    return read_pickle(path, alone)
 
 
 def read_safetensors(path: Path) -> Tensors:
@@ -258,8 +259,8 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     path.write_bytes(save({name: value.detach().contiguous() for name, value in tensors.items()}))
 
 
-def read_pickle(path: Path) -> Tensors:
-    """The tensors of a file of `torch.save`, opened with `weights_only`."""
+def read_pickle(path: Path, alone: str = "") -> Tensors:
+    """The tensors of a file of `torch.save`, opened with `weights_only`; `alone` is as in `read_tensors`."""
     try:
         check_pickles(path, most_bytes(path))
         with warnings.catch_warnings(action="ignore"):  # of pickle protocols: what cannot be read is refused below
@@ -270,6 +271,8 @@ def read_pickle(path: Path) -> Tensors:
         raise unreadable(
             path, f"it is damaged or holds more than tensors, which is never executed ({type(error).__name__})"
         ) from None
+    if isinstance(values, Tensor) and alone:
+        values = {alone: values}
     if not isinstance(values, dict):
         raise unreadable(path, f"it holds {a(type(values).__name__)}, not a table of tensors")
     return Tensors(path, values)

@@ -3,19 +3,23 @@ only if there is something to be done."""
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.files import checksum
+from sparselex.base.locks import lock
 from sparselex.base.registry import found
 from sparselex.base.workspace import MAIN, Workspace
 from sparselex.recipes.folder import RunFolder
 
 NEURONS = "neurons"
 """What stands for the coordinates of what is read, in place of a file."""
+
+_LONGEST_NAME = 64
+"""Characters that the name of a run may have."""
 
 _WORK = "sparselex.recipes.work.directions:make_run"
 
@@ -63,19 +67,41 @@ def run_of_directions(
     values = {"source": _settled(source), "sha256": _checksum(source), "active_share": active_share}
     config = DirectionsConfig.parse(values, "the options of directions", names={"active_share": "--active-share"})
     name = name or _name(config.source)
-    if name in workspace.begun():
-        there = RunFolder.open(workspace, name)
-        made = there.manifest("dictionary") if there.has("dictionary") else None
-        same = made is not None and made.config.get("directions") == config.to_json()
-        if same and _reads(workspace, name) == _reads(workspace, run):
-            return there
-        if not (replace and made is not None and "directions" in made.config):
+    if there := _there(of, name, config, replace):
+        return there
+    with lock(workspace.run(name).with_name(f".{name}.lock"), f"making run {name!r}"):
+        # Another process may have made it meanwhile.
+        return _there(of, name, config, replace) or found(_WORK)(of, name, config)
+
+
+def _there(of: RunFolder, name: str, config: DirectionsConfig, replace: bool) -> RunFolder | None:
+    """The run of that name where it is of these directions; None where it is to be made. Raises `UserError` where
+    something else stands in its place that may not be replaced."""
+    folder = of.workspace.run(name)
+    if name not in of.workspace.begun():
+        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise UserError(
-                f"There is a run {name!r} already, which is not of these directions.",
-                "a name of its own, or the directions that it has",
-                "choose another with --as" + (", or add --replace." if made and "directions" in made.config else "."),
+                f"{folder} exists and is no run.", "a name of its own", "choose another with --as, or move that away."
             )
-    return found(_WORK)(of, name, config)
+        return None
+    there = RunFolder.open(of.workspace, name)
+    made = there.manifest("dictionary") if there.has("dictionary") else None
+    kept = made.config.get("directions") if made is not None else None
+    same = kept is not None and _means(kept) == _means(config.to_json())
+    if same and _reads(of.workspace, name) == _reads(of.workspace, of.name):
+        return there
+    if kept is None or not replace:
+        raise UserError(
+            f"There is a run {name!r} already, which is not of these directions.",
+            "a name of its own, or the directions that it has",
+            "choose another with --as" + (", or add --replace." if kept is not None else "."),
+        )
+    return None
+
+
+def _means(config: dict[str, Any]) -> dict[str, Any]:
+    """What decides the outcome: where a file lies does not."""
+    return config | ({"source": ""} if config["sha256"] else {})
 
 
 def _reads(workspace: Workspace, run: str) -> list[object]:
@@ -95,6 +121,5 @@ def _checksum(source: Path | str) -> str:
 
 def _name(source: str) -> str:
     """What a run of these directions is called: by the file, in letters that a folder may have."""
-    return (
-        NEURONS if source == NEURONS else re.sub(r"[^A-Za-z0-9_-]+", "-", Path(source).stem).strip("-") or "directions"
-    )
+    word = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(source).stem).strip("-_")[:_LONGEST_NAME]
+    return NEURONS if source == NEURONS else word or "directions"

@@ -23,6 +23,7 @@ from sparselex.server.navigation import Navigation
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import Page
 from sparselex.server.rendering import Place, Rendering
+from sparselex.server.starting import start_deaf
 
 PAGES: Registry[Page] = Registry(
     "page",
@@ -187,7 +188,7 @@ class Helper:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         self.process = context.Process(target=_help, args=(theirs, self._workspace), daemon=True)
-        self.process.start()
+        start_deaf(self.process)
         theirs.close()  # open in the helper alone, or its end would go unnoticed
         return ours
 

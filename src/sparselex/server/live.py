@@ -20,6 +20,7 @@ from sparselex.base.workspace import Workspace
 from sparselex.server.live_records import Answer, OpenQuestion, Question
 from sparselex.server.live_turns import FairTurns, Reader
 from sparselex.server.stamps import stamp
+from sparselex.server.starting import start_deaf
 
 ANSWERING = "sparselex.server.live_model:answer_all"
 """What the process runs."""
@@ -200,7 +201,7 @@ class LiveProcess:
         ours, theirs = self._context.Pipe()
         given = (theirs, self._stopped, self._workspace)
         self._process, self._pipe = self._context.Process(target=_run, args=given, daemon=True), ours
-        self._process.start()
+        start_deaf(self._process)
         theirs.close()  # open in the process alone, or its end would go unnoticed
         return ours
 

@@ -1,14 +1,17 @@
 """Make a run of directions: fit where each is active, and put the run in place, whole or not at all."""
 
+import contextlib
 import logging
-import shutil
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
-from sparselex.base.files import flush, flush_all
+from sparselex.base.files import flush, new_folder
+from sparselex.base.locks import lock
 from sparselex.base.staging import stage as staged
 from sparselex.convert.directions import Directions, read_directions
 from sparselex.dictionaries.directions import along, levels
@@ -48,24 +51,29 @@ def make_run(of: RunFolder, name: str, config: DirectionsConfig) -> Run:
     if card.sites is not None:
         run.read_at("+".join(card.sites.hooks), None)
     given = _given(run, config)
-    folder, aside = of.workspace.run(name), of.workspace.run(name).with_name(f".{name}.directions")
     dictionary, notes = _fitted(run, given, config)
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
     made = Made.parse({"directions": config.to_json(), "dictionary": dictionary.config.to_json()})
     inputs = {"model": run.model.id, "corpus": run.corpus.id, **run.sites.names()}
-    with staged(aside / "dictionary", "dictionary", made, inputs) as staging:
-        write_dictionary(dictionary, staging.folder, model_name=run.config.model.name, sites=run.sites)
-        staging.finish(notes | {"sample": sample_of(run, dictionary)})
     index = {verb: options for verb, options in run.config.stages.items() if verb == "index"}
     kept = run.config.model_copy(update={"twin_of": None}).with_stages(index)
     told = {"name": name, "twin_of": None, "sites": run.sites, "stages": stage_cards()}
-    of.workspace.keep(card.model_copy(update=told), kept.to_json(), aside)
-    flush_all(aside)
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
+    folder = of.workspace.run(name)
+    with _nobody_writes(folder), new_folder(folder, replaces=True) as aside:
+        with staged(aside / "dictionary", "dictionary", made, inputs) as staging:
+            write_dictionary(dictionary, staging.folder, model_name=run.config.model.name, sites=run.sites)
+            staging.finish(notes | {"sample": sample_of(run, dictionary)})
+        of.workspace.keep(card.model_copy(update=told), kept.to_json(), aside)
     flush(folder.parent)
     return Run.open(of.workspace, name)
+
+
+@contextlib.contextmanager
+def _nobody_writes(folder: Path) -> Iterator[None]:
+    """Hold what stages hold that write into a run. Raises `UserError` where one is at work: its run is not replaced."""
+    with contextlib.ExitStack() as held:
+        for path in folder.glob(".*.lock"):
+            held.enter_context(lock(path, f"writing into {folder}"))
+        yield
 
 
 def _given(run: Run, config: DirectionsConfig) -> Directions:

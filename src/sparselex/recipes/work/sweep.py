@@ -12,7 +12,7 @@ from sparselex.atlas.records import SWEEP, SweepRow
 from sparselex.base.artifacts import MANIFEST, Manifest, open_artifact, verified
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
-from sparselex.base.files import flush, flush_all, write_json
+from sparselex.base.files import flush, new_folder, write_json
 from sparselex.base.sites import Hook, Sites, hooks_of
 from sparselex.base.staging import stage as staged
 from sparselex.dictionaries.trainable import TrainableDictionary
@@ -147,16 +147,13 @@ def use(run: Run, name: str, new_name: str) -> Run:
         if new.has("dictionary") and new.manifest("dictionary").id == manifest.id:
             return new  # it is made already
         raise UserError(f"There is a run {new_name!r} already.", "a new name", "choose another with --as.")
-    aside = new.folder.with_name(f".{new_name}.copy")
-    shutil.rmtree(aside, ignore_errors=True)
-    (aside / "dictionary").mkdir(parents=True)
-    for file in (*manifest.files, MANIFEST):
-        shutil.copy2(source / file, aside / "dictionary" / file)
     # The corpus too is that of the run it comes from, whatever has become of the text since.
     told = {"name": new_name, "sites": new.sites, "stages": stage_cards()}
-    run.workspace.keep(run.workspace.card(run.name).model_copy(update=told), config.to_json(), aside)
-    flush_all(aside)
-    aside.rename(new.folder)
+    with new_folder(new.folder) as aside:
+        (aside / "dictionary").mkdir()
+        for file in (*manifest.files, MANIFEST):
+            shutil.copy2(source / file, aside / "dictionary" / file)
+        run.workspace.keep(run.workspace.card(run.name).model_copy(update=told), config.to_json(), aside)
     flush(new.folder.parent)
     return new
 
