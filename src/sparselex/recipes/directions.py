@@ -71,8 +71,8 @@ def run_of_directions(
             return there
         if not (replace and made is not None and "directions" in made.config):
             raise UserError(
-                f"There is a run {name!r} already, which is not of these directions.",
-                "a name of its own, or the directions that it has",
+                f"There is a run {name!r} already, of something else or made otherwise.",
+                "a name of its own, or the directions, --active-share and --run that it was made with",
                 "choose another with --as" + (", or add --replace." if made and "directions" in made.config else "."),
             )
     return found(_WORK)(of, name, config)
