@@ -329,6 +329,12 @@ def test_a_full_disk_is_one_message(text, tmp_path):
     assert not (tmp_path / "w" / "runs" / "main" / "activations").exists()
 
 
+def test_the_list_of_verbs_breaks_lines_by_the_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    said = "\n".join(line.strip("│ ") for line in done("--help").out.splitlines())
+    assert "nothing twice, and what is left out then is as the\n" in said
+
+
 def test_help_has_every_verb():
     shown = done("--help").out
     for verb in (*STAGES.names(), "demo", "use", "report", "serve", "hooks"):

@@ -32,6 +32,11 @@ def test_both_forward_passes_agree(encoder):
         assert found == pytest.approx(vector.astype(np.float32), abs=1e-3)
 
 
+def test_reading_the_encoder_prints_nothing(encoder, capfd):
+    walk._Encoder(encoder, EmbedConfig(encoder=str(encoder), most_tokens=64), "cpu")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_killed_walk_ends_in_the_same_bytes(encoder, small_workspace, small_index, tmp_path, monkeypatch):
     config, inputs = EmbedConfig(encoder=str(encoder), batch_latents=16), {"index": small_index.id}
     monkeypatch.setattr(walk, "_PART", 48)

@@ -1,11 +1,13 @@
 """Directions of a person's own indexed like latents: against products taken by hand, and what is refused."""
 
+import re
 import shutil
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from starlette.testclient import TestClient
 
 from sparselex.base.errors import UserError
 from sparselex.base.locks import lock
@@ -14,6 +16,7 @@ from sparselex.base.workspace import Workspace
 from sparselex.convert.directions import read_directions
 from sparselex.recipes.directions import run_of_directions
 from sparselex.recipes.run import Run
+from sparselex.server.app import create_app
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.pages.run_rows import run_row
 from tests.support.command import done, sparselex
@@ -89,6 +92,33 @@ def test_neurons_are_their_own_values(workspace):
     assert near.neuron == 17 and near.correlation > 0.3
     # The dictionary of the run beside it is another, and stays.
     assert Run.open(workspace, "main").index.d_sae == 256
+
+
+def shown(workspace, path: str) -> str:
+    client = TestClient(create_app(Workspace(workspace.path)), base_url="http://127.0.0.1")
+    return re.sub(r"\s+", " ", client.get(path).text)
+
+
+def test_pages_say_that_where_they_are_active_was_chosen(workspace, probes, tmp_path):
+    np.savez(tmp_path / "above.npz", **probes)
+    np.save(tmp_path / "single.npy", probes["coef_"][0])
+    assert "4 features over" in done("index", workspace.path, "--directions", tmp_path / "above.npz").out
+    assert "1 feature over" in done("index", workspace.path, "--directions", tmp_path / "single.npy").out
+    for path in ("/runs/above", "/runs/above/features/1"):
+        assert "Active wherever a probe is above 0. A value is the product with the" in shown(workspace, path)
+    for path in ("/runs/single", "/runs/single/features/0"):
+        assert "Active on the 1.00 % of training tokens where it is largest: a share that" in shown(workspace, path)
+    assert "a share that was chosen" not in shown(workspace, "/runs/main/features/1")
+    assert "1 feature." in (listed := shown(workspace, "/runs/single/features")) and "This one as" in listed
+
+
+def test_neurons_are_from_nowhere_and_near_to_none(workspace):
+    done("index", workspace.path, "--neurons")
+    assert "not trained here" not in shown(workspace, "/runs/neurons")
+    page = shown(workspace, "/runs/neurons/features/17")
+    assert "no other direction with a cosine of 0.01 or more" in page and "By cosine of decoder" not in page
+    ended = sparselex("index", workspace.path, "--neurons", "--active-share", "0.05")
+    assert ended.code == 2 and "made otherwise" in ended.err and "--active-share" in ended.err
 
 
 def test_every_later_stage_takes_it(workspace, tmp_path):

@@ -86,10 +86,11 @@ def test_what_stands_nearer_counts_more(searched):
     assert near[hit].min() == 1 and searched.nearness(hit[:0], slots).max() == 0
 
 
-@pytest.mark.parametrize("pattern", ["[", "(?P<a", "\\", "(?<=a)b", "((a{1000}){1000}){1000}", "*"])
+@pytest.mark.parametrize("pattern", ["[", "(", "(?P<a", "\\", "(?<=a)b", "((a{1000}){1000}){1000}", "*"])
 def test_what_is_no_pattern_is_refused_in_words(get, pattern):
     found = get(q=pattern, mode="regex")
     assert found.status_code == 400 and "cannot be read" in found.json()["message"]
+    assert "(?m)" not in found.json()["message"]
 
 
 def test_a_slow_pattern_is_stopped(searched, get):

@@ -26,6 +26,11 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
+def counted(n: int, what: str) -> str:
+    """So many of what is named in the singular: `1 feature`, `4,096 features`."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
 def plain(text: str) -> str:
     """Text for a terminal: what could move its cursor, change its title or hide what stands there is written out."""
     return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

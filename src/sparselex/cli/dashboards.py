@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from sparselex.base.formats import counted
 from sparselex.cli.showing import print_json
 from sparselex.cli.stages import created
 
@@ -24,7 +25,7 @@ def dashboards(
         print_json(taken.to_json())
         return
     print(
-        f"{taken.n_features:,} features of {taken.dictionary} of {taken.model}, read as {taken.format}: "
+        f"{counted(taken.n_features, 'feature')} of {taken.dictionary} of {taken.model}, read as {taken.format}: "
         f"{taken.n_texts:,} texts and {taken.n_explanations:,} explanations, as run {taken.run}"
     )
     if taken.left_out:

@@ -9,7 +9,7 @@ from rich.text import Text
 from sparselex.atlas.records import NULLS, POINTS, LatentDifference, ModelDiff, SweepReport
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure
-from sparselex.base.formats import plain
+from sparselex.base.formats import counted, plain
 from sparselex.cli.wide import WideTable
 from sparselex.evaluate.records import Report, Verdict
 
@@ -70,7 +70,7 @@ def print_diff(found: ModelDiff, console: Console | None = None) -> None:
         "models have no directions in common, and the following says nothing.",
     )
     if found.n_silent:
-        _say(console, f"{found.n_silent:,} latents were active on none of these tokens.")
+        _say(console, f"Active on none of these tokens: {counted(found.n_silent, 'latent')}.")
     for name, model in zip(("only_a", "only_b"), (a, b), strict=True):
         if found.most_specific[name]:
             console.print(_most_specific(model, found.most_specific[name]))

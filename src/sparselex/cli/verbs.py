@@ -70,4 +70,5 @@ def _command(name: str, function: Any) -> Any:
 
 def _help(name: str) -> str:
     address = (OTHERS[name].help_at or OTHERS[name].address) if name in OTHERS else STAGES.address(name)
-    return inspect.cleandoc(summary(address)).partition("\n\n")[0]
+    first = inspect.cleandoc(summary(address)).partition("\n\n")[0]
+    return first.replace("\n", " ")  # lines of the source are not those of a terminal

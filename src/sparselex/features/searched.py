@@ -154,6 +154,7 @@ def compiled(pattern: str) -> Any:
         return re2.compile(b"(?m)" + pattern.encode(errors="replace"), options)
     except re2.error as error:
         said = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
+        said = said.replace("(?m)", "", 1)  # ours, and no part of what was typed
         raise UserError(
             f"The pattern {pattern[:80]!r} cannot be read: {said[:200]}.",
             "a regular expression of RE2, such as \\breturn\\b or [\"'][A-Z]; there is no looking back or ahead",

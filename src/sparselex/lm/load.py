@@ -17,6 +17,7 @@ from sparselex.lm.gguf import dequantised
 from sparselex.lm.homes.interp_engine import EngineModel, on_transformers, on_vllm, runs_vllm
 from sparselex.lm.homes.transformers import TransformersModel
 from sparselex.lm.named import is_gguf, local
+from sparselex.lm.quiet import quiet
 from sparselex.lm.subject import SubjectModel
 from sparselex.lm.tokenizer import ModelTokenizer
 from sparselex.lm.twins import TWINS
@@ -35,7 +36,7 @@ def load_model(config: ModelConfig | str) -> SubjectModel:
     if isinstance(config, str):
         config = ModelConfig(name=config)
     check_device(config.device)
-    with _quiet():
+    with quiet():
         try:
             if config.engine == "interp-engine" and runs_vllm(config):
                 return _on_vllm(config)
@@ -194,18 +195,3 @@ def _unloadable(config: ModelConfig, error: Exception) -> UserError:
         "reachable Hugging Face name",
         "check the spelling, the files and the network; --trust-remote-code allows code that comes with the weights.",
     )
-
-
-class _quiet:
-    """Silence the loader's own progress bar and notices: ours say what matters."""
-
-    def __enter__(self) -> None:
-        self._level = transformers.logging.get_verbosity()
-        self._bar = transformers.logging.is_progress_bar_enabled()
-        transformers.logging.set_verbosity_error()
-        transformers.logging.disable_progress_bar()
-
-    def __exit__(self, *_: object) -> None:
-        transformers.logging.set_verbosity(self._level)
-        if self._bar:
-            transformers.logging.enable_progress_bar()

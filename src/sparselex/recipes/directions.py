@@ -92,8 +92,8 @@ def _there(of: RunFolder, name: str, config: DirectionsConfig, replace: bool) ->
         return there
     if kept is None or not replace:
         raise UserError(
-            f"There is a run {name!r} already, which is not of these directions.",
-            "a name of its own, or the directions that it has",
+            f"There is a run {name!r} already, of something else or made otherwise.",
+            "a name of its own, or the directions, --active-share and --run that it was made with",
             "choose another with --as" + (", or add --replace." if kept is not None else "."),
         )
     return None

@@ -41,6 +41,7 @@ FILTERS = {
     "number": formats.number,
     "fixed": formats.fixed,
     "count": formats.count,
+    "counted": formats.counted,
     "percent": formats.percent,
     "pretty": formats.pretty,
     "bars": marking.bars,

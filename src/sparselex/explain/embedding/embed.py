@@ -21,6 +21,7 @@ from sparselex.explain.embedding.records import KIND, LATENTS, VECTORS
 from sparselex.explain.embedding.words import Described
 from sparselex.explain.store import ExplanationStore
 from sparselex.features.index import FeatureIndex
+from sparselex.lm.quiet import quiet
 
 _PART = 1024
 """Latents between two files: what a kill costs at most."""
@@ -79,7 +80,9 @@ class _Encoder:
     """The encoder in PyTorch, many texts at once, where the model is."""
 
     def __init__(self, folder: Path, config: EmbedConfig, device: str):
-        self.model = BertModel.from_pretrained(folder, add_pooling_layer=False).to(device).eval()
+        with quiet():
+            model = BertModel.from_pretrained(folder, add_pooling_layer=False)
+        self.model = model.to(device).eval()
         self.batch, self.width = config.batch_latents, int(self.model.config.hidden_size)
         self._tokenizer = tokenizer_of(folder, min(config.most_tokens, self.model.config.max_position_embeddings))
 

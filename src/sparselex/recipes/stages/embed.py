@@ -3,6 +3,7 @@
 from typing import Any
 
 from sparselex.base.artifacts import Manifest
+from sparselex.base.formats import counted
 from sparselex.explain.embedding.config import EmbedConfig
 from sparselex.recipes.stage import Stage
 
@@ -19,4 +20,4 @@ class Embed(Stage, EmbedConfig):
 
     def line(self, run: Any, shown: Manifest) -> str:
         notes = shown.notes
-        return f"{notes['n_latents']:,} latents as vectors of {notes['width']}, in {run.folder / self.makes}"
+        return f"{counted(notes['n_latents'], 'latent')} as vectors of {notes['width']}, in {run.folder / self.makes}"

@@ -4,6 +4,7 @@ from typing import Any
 
 from sparselex.base.artifacts import Manifest
 from sparselex.base.bounds import Count
+from sparselex.base.formats import counted
 from sparselex.features.config import IndexConfig
 from sparselex.recipes.stage import Stage
 
@@ -26,5 +27,5 @@ class Index(Stage, IndexConfig):
     def line(self, run: Any, shown: Manifest) -> str:
         notes = shown.notes
         kept = ", a sample of activations kept" if notes["sampled"] else ""
-        n_tokens = sum(notes["n_tokens"].values())
-        return f"{notes['d_sae']:,} features over {n_tokens:,} tokens{kept}, in {run.folder / self.makes}"
+        n_tokens = counted(sum(notes["n_tokens"].values()), "token")
+        return f"{counted(notes['d_sae'], 'feature')} over {n_tokens}{kept}, in {run.folder / self.makes}"

@@ -5,6 +5,7 @@ from typing import Any
 from sparselex.atlas.config import MapConfig
 from sparselex.atlas.maps.records import KIND, SUMMARY, LatentMap, MapSummary
 from sparselex.base.artifacts import record_of
+from sparselex.base.formats import counted
 from sparselex.recipes.stage import Stage
 
 
@@ -25,7 +26,7 @@ class Map(Stage, MapConfig):
 
     def line(self, run: Any, shown: MapSummary) -> str:
         n = len(shown.clusters)
-        return f"{shown.n_placed:,} latents on the map in {n} cluster{'' if n == 1 else 's'}, in {run.folder / KIND}"
+        return f"{counted(shown.n_placed, 'latent')} on the map in {counted(n, 'cluster')}, in {run.folder / KIND}"
 
 
 def map_of(run: Any) -> LatentMap:

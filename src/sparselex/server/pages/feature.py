@@ -19,6 +19,7 @@ from sparselex.server.page import TEMPLATES, NoSuchPage, Page, PageRecord
 from sparselex.server.pages.activity import ActivityView, activity
 from sparselex.server.pages.asked import Asked
 from sparselex.server.pages.chosen import ExampleSet, RangeView, example_sets, ranges
+from sparselex.server.pages.directions import activity_of
 from sparselex.server.pages.effects import EffectsView, effects_view
 from sparselex.server.pages.flags import FlagView, flags
 from sparselex.server.pages.parts import ExplanationView, explanations
@@ -69,6 +70,9 @@ class FeaturePage(PageRecord):
 
     density: float
     """Share of counted tokens on which it is active."""
+
+    chosen_activity: str
+    """Of a direction that a person gave, where it is active; empty for a latent that was trained."""
 
     max: float
     """Largest activation by size over all splits; full heat on this page."""
@@ -172,6 +176,7 @@ def feature(
         flags=flags(record, index.n_tokens_total, single_token=bool(index.single_token[latent])),
         dead=record.dead,
         density=record.density,
+        chosen_activity=activity_of(opened, run),
         max=float(index.table["max"][latent]),
         n_tokens=index.n_tokens_total,
         headline=_headline(opened, found, latent, said),

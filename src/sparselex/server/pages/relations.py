@@ -9,6 +9,9 @@ from sparselex.features.tokens import TokenTexts
 from sparselex.server.explained import title_of
 from sparselex.server.opened import OpenWorkspace
 
+_LEAST_COSINE = 0.005
+"""What is less reads 0.00: neurons have such neighbours alone, in no order that says anything."""
+
 
 class TokenView(Config):
     """A token and a number."""
@@ -77,7 +80,7 @@ class NearView(Config):
 
 
 class RelationsView(Config):
-    """What a feature is near to. A list is empty where it was not measured."""
+    """What a feature is near to. A list is empty where it was not measured, or nothing is near."""
 
     decoder: list[NearView]
     """Latents that write a similar direction."""
@@ -101,6 +104,7 @@ def relations(opened: OpenWorkspace, index: FeatureIndex, record: FeatureRecord)
         return [
             NearView(latent=n.latent, title=title_of(entries, n.latent), value=n.cosine, n_both=0, share=0.0)
             for n in found
+            if n.cosine >= _LEAST_COSINE
         ]
 
     return RelationsView(

@@ -10,6 +10,7 @@ from sparselex.base.figures import Figure, Figures
 from sparselex.base.runs import RunCard
 from sparselex.evaluate.gathered import fresh
 from sparselex.server.opened import OpenWorkspace
+from sparselex.server.pages.directions import chosen_activity
 from sparselex.server.tried import Tried
 
 HEADLINES = {
@@ -52,7 +53,10 @@ class RunRow(Config):
     """Tokens it was trained on; None if that is not known."""
 
     imported_from: str | None
-    """Where the dictionary came from, if it was not trained here."""
+    """Where the dictionary came from, if it was not trained here; None of the coordinates too."""
+
+    chosen_activity: str
+    """Of directions that a person gave, where they are active; empty for a dictionary that was trained."""
 
     figures: dict[str, Figure]
     """Headline figures by the words of their column; those that were not measured are left out."""
@@ -87,7 +91,8 @@ def run_row(opened: OpenWorkspace, run: str, card: RunCard | UserError, tried: T
         card=card if isinstance(card, RunCard) else None,
         dictionary=f"{kind}, {dictionary['d_in']:,} → {dictionary['d_sae']:,}" if dictionary else None,
         n_tokens=trained.notes.get("n_tokens") if trained else None,
-        imported_from=trained.config.get("source", given) if trained else None,
+        imported_from=trained.config.get("source", given if given != "neurons" else None) if trained else None,
+        chosen_activity=chosen_activity(trained),
         figures=_headlines([figure for part in found.values() for figure in part.figures]),
         made=list(artifacts),
         missing=_missing(opened, card) if isinstance(card, RunCard) else [],

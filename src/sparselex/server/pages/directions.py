@@ -1,0 +1,35 @@
+"""What is said of a dictionary of directions: that a person chose where they are active."""
+
+from sparselex.base.artifacts import Manifest, read_manifest
+from sparselex.base.errors import UserError
+from sparselex.base.formats import percent
+from sparselex.server.opened import OpenWorkspace
+
+_VALUES = {
+    "as they are": "A value is the coordinate itself",
+    "plus bias": "A value is the product with the probe plus its bias",
+    "from the mean": "A value is the length along the direction, from the mean token",
+}
+
+
+def chosen_activity(trained: Manifest | None) -> str:
+    """Where the directions of a run are active and what their values are, in a sentence or two; empty for a dictionary
+    that was trained."""
+    notes = trained.notes.get("directions") if trained else None
+    if notes is None:
+        return ""
+    share, values = notes["active_share"], _VALUES[notes["values"]]
+    if share is None:
+        return f"Active wherever a probe is above 0. {values}."
+    return (
+        f"Active on the {percent(share)} of training tokens where it is largest: a share that was chosen, not found. "
+        f"{values}."
+    )
+
+
+def activity_of(opened: OpenWorkspace, run: str) -> str:
+    """The same of the dictionary that a run has now; empty where that is damaged, which the run's own page says."""
+    try:
+        return chosen_activity(opened.artifact(run, "dictionary", read_manifest))
+    except UserError:
+        return ""
