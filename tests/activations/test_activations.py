@@ -194,9 +194,19 @@ def test_seeds_and_epochs_differ(model, corpus):
 
 
 def test_special_counts_add_up(corpus):
-    counts = special_counts(corpus, SPLITS)
+    counts = special_counts(corpus, {split: np.array(corpus.row_ranges[split]) for split in SPLITS})
     n_text = int(corpus.text_mask(range(corpus.n_rows)).sum())
     assert sum(counts.values()) + n_text == corpus.n_rows * corpus.n_ctx
+    assert counts["padding"] == sum(corpus.n_padding.values())
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["full rows", "the padded row too"])
+def test_special_counts_are_those_of_the_rows_that_were_read(corpus, last):
+    every = corpus.row_ranges["train"]
+    rows = np.array([every.start, every.start + 2, every.stop - (1 if last else 2)])
+    counts, tokens = special_counts(corpus, {"train": rows}), np.asarray(corpus.tokens[rows])
+    assert counts["bos"] == 3 and counts["padding"] == (corpus.n_padding["train"] if last else 0)
+    assert sum(counts.values()) == tokens.size - int(corpus.text_mask(rows).sum())
 
 
 def test_the_planted_mixture_is_what_it_says():

@@ -97,6 +97,15 @@ def test_columns_are_the_codes(model, corpora, tmp_path, kind, layout):
     assert sum(notes["n_tokens"].values()) == n_text
 
 
+@pytest.mark.parametrize("layout", ["packed", "prompts"])
+def test_what_was_left_out_is_counted_in_the_rows_that_were_read(model, corpora, tmp_path, layout):
+    corpus, config = corpora[layout], IndexConfig(train_rows=7)
+    index = build_index(model, Probe(), corpus, SITES, config, tmp_path / "i", inputs={"corpus": corpus.id})
+    notes, n_rows = index.manifest.notes, corpus.n_rows - len(corpus.row_ranges["train"]) + 7
+    assert notes["masks"]["bos"] == (n_rows if corpus.bos_id is not None else 0)
+    assert sum(notes["masks"].values()) + sum(notes["n_tokens"].values()) == n_rows * corpus.n_ctx
+
+
 @pytest.mark.parametrize("train_rows", [None, 7])
 def test_the_bar_ends_where_the_rows_do(model, corpora, tmp_path, monkeypatch, train_rows):
     corpus, bars = corpora["prompts"], Bars.watched(build, monkeypatch)

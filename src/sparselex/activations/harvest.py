@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sparselex.activations.config import HarvestConfig, Precision
 from sparselex.activations.int8 import quantise
-from sparselex.activations.live import Reader
+from sparselex.activations.live import Reader, spread
 from sparselex.activations.masks import special_counts
 from sparselex.activations.source import Batch, check_finite
 from sparselex.activations.store import ActivationStore, shard_name
@@ -65,13 +65,14 @@ def harvest(model: Readable, corpus: TokenRows, sites: Sites, config: HarvestCon
 
 def _notes(reader: Reader, shards: list[_Shard], config: HarvestConfig) -> dict[str, Any]:
     n_outliers = sum(shard.n_outliers for shard in shards)
+    rows = {split: spread(reader.corpus.row_ranges[split], None) for split in config.splits}
     return {
         "d_in": reader.d_in,
         "d_out": reader.d_out,
         "n_tokens": sum(shard.n for shard in shards),
         "shards": [shard.n for shard in shards],
         "median_norms": reader.median_norms.tolist(),
-        "masks": special_counts(reader.corpus, config.splits) | {"norm_outlier": n_outliers},
+        "masks": special_counts(reader.corpus, rows) | {"norm_outlier": n_outliers},
     }
 
 

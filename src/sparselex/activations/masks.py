@@ -1,5 +1,7 @@
 """Which tokens are left out: everything that is no text, and tokens whose norm is far from all others."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -11,14 +13,26 @@ from sparselex.text.rows import TokenRows
 from sparselex.text.splits import Split
 
 
-def special_counts(corpus: TokenRows, splits: tuple[Split, ...]) -> dict[str, int]:
-    """How many positions of these splits are no text, by kind."""
-    rows = [corpus.row_ranges[split] for split in splits]
-    n_rows = sum(map(len, rows))
-    n_text = sum(int(corpus.text_mask(part).sum()) for part in rows)
-    bos = n_rows if corpus.bos_id is not None else 0
-    padding = sum(corpus.n_padding[split] for split in splits)
-    return {"bos": bos, "padding": padding, "separator": n_rows * corpus.n_ctx - n_text - bos - padding}
+def special_counts(corpus: TokenRows, rows: Mapping[Split, NDArray[np.int64]]) -> dict[str, int]:
+    """How many positions of these rows of each split are no text, by kind."""
+    found = {"bos": 0, "padding": 0, "separator": 0}
+    for split, chosen in rows.items():
+        every = corpus.row_ranges[split]
+        of_all = _no_text(corpus, np.arange(every.start, every.stop))
+        here = of_all if len(chosen) == len(every) else _no_text(corpus, chosen)
+        # Where there are separators documents are packed, and only the last row of the split is padded.
+        ends = of_all == corpus.n_padding[split] or every.stop - 1 in chosen
+        padding = min(here, corpus.n_padding[split]) if ends else 0
+        found["bos"] += len(chosen) if corpus.bos_id is not None else 0
+        found["padding"] += padding
+        found["separator"] += here - padding
+    return found
+
+
+def _no_text(corpus: TokenRows, rows: NDArray[np.int64]) -> int:
+    """Positions of these rows that are no text, their first left out where it is a BOS."""
+    n_first = len(rows) if corpus.bos_id is not None else 0
+    return len(rows) * corpus.n_ctx - int(corpus.text_mask(rows).sum()) - n_first
 
 
 def within_norm(

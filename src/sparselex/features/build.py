@@ -24,7 +24,7 @@ from sparselex.base.staging import Staging, stage, watched
 from sparselex.dictionaries.coder import Coder, check_reads, device_of
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.dictionaries.ranks import ALONE, Ranks
-from sparselex.features.chunks import Chunk, ChunkFiles, Read, planned
+from sparselex.features.chunks import Chunk, ChunkFiles, Read, indexed_rows, planned
 from sparselex.features.config import IndexConfig
 from sparselex.features.directions import logit_effects, neighbours
 from sparselex.features.folded import FoldedFiles
@@ -143,7 +143,8 @@ def _notes(reader: Reader, coder: Coder, config: IndexConfig, totals: Totals) ->
     return {
         "n_tokens": {split: int(n) for split, n in zip(SPLITS, totals.n_tokens, strict=True)},
         "d_sae": coder.d_sae,
-        "masks": special_counts(reader.corpus, SPLITS) | {"norm_outlier": totals.n_outliers},
+        "masks": special_counts(reader.corpus, indexed_rows(reader.corpus, config))
+        | {"norm_outlier": totals.n_outliers},
         "median_norms": reader.median_norms.tolist(),
         "sampled": not config.store,
     }

@@ -61,12 +61,18 @@ def n_indexed(corpus: TokenRows, config: IndexConfig) -> int:
     return sum(n_rows(corpus, split, config) for split in SPLITS) * corpus.n_ctx
 
 
+def indexed_rows(corpus: TokenRows, config: IndexConfig) -> dict[Split, NDArray[np.int64]]:
+    """The rows of each split that an index of this configuration reads."""
+    return {
+        split: spread(corpus.row_ranges[split], config.train_rows if split == "train" else None) for split in SPLITS
+    }
+
+
 def planned(corpus: TokenRows, config: IndexConfig, batch_rows: int) -> list[Chunk]:
     """All chunks in the order of the corpus, in whole batches but for the last of a split."""
     wanted = min(max(n_indexed(corpus, config) // _CHUNKS, FEWEST_TOKENS), MOST_TOKENS) // corpus.n_ctx
     size, found = max(1, wanted // batch_rows) * batch_rows, list[Chunk]()
-    for split in SPLITS:
-        rows = spread(corpus.row_ranges[split], config.train_rows if split == "train" else None)
+    for split, rows in indexed_rows(corpus, config).items():
         for start in range(0, len(rows), size):
             found.append(Chunk(len(found), split, rows[start : start + size]))
     return found
