@@ -8,7 +8,7 @@ from sparselex.server.opened import OpenWorkspace
 _VALUES = {
     "as they are": "A value is the coordinate itself",
     "plus bias": "A value is the product with the probe plus its bias",
-    "from the mean": "A value is the length along the direction, from the mean token",
+    "from the mean": "A value is the product of the row with how far a token lies from the mean token",
 }
 
 
