@@ -116,7 +116,7 @@ def test_neurons_are_from_nowhere_and_near_to_none(workspace):
     done("index", workspace.path, "--neurons")
     assert "not trained here" not in shown(workspace, "/runs/neurons")
     page = shown(workspace, "/runs/neurons/features/17")
-    assert "no other direction with a cosine of 0.01 or more" in page and "By cosine of decoder" not in page
+    assert "None with a cosine of 0.01 or more" in page and "By cosine of decoder" not in page
     ended = sparselex("index", workspace.path, "--neurons", "--active-share", "0.05")
     assert ended.code == 2 and "made otherwise" in ended.err and "--active-share" in ended.err
 
