@@ -71,12 +71,12 @@ def test_log_spaced_bins_equal_a_slow_count_also_at_edges(sizes, edge):
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.integers(0, 10_000), st.integers(1, 6))
-def test_tokens_are_counted_as_a_slow_count_has_them(seed, n):
+@given(st.integers(0, 10_000), st.integers(1, 6), st.sampled_from([9, 50_000]))
+def test_tokens_are_counted_as_a_slow_count_has_them(seed, n, n_vocab):
     rng = np.random.default_rng(seed)
     acts, tokens = sparse(rng), rng.integers(0, 9, 160)
     entries = entries_of(acts)
-    found = tally(entries, tokens[entries.position], 7, 9, n)
+    found = tally(entries, tokens[entries.position], 7, n_vocab, n)
     for latent in range(7):
         slow = Counter(tokens[np.flatnonzero(acts[:, latent])].tolist())
         best = sorted(slow.items(), key=lambda item: (-item[1], item[0]))[:n]

@@ -155,13 +155,7 @@ def tally(entries: Entries, tokens: NDArray, n_latents: int, n_vocab: int, n: in
 
     `tokens` are the ids at the entries' positions.
     """
-    dtype = np.dtype(np.uint32 if n_latents * n_vocab <= 2**32 else np.uint64)
-    pairs = entries.latent.astype(dtype)
-    pairs *= n_vocab
-    pairs += tokens.astype(dtype)
-    pairs.sort()
-    starts = np.flatnonzero(np.concatenate([np.ones(min(len(pairs), 1), dtype=bool), pairs[1:] != pairs[:-1]]))
-    count, pairs = np.diff(np.append(starts, len(pairs))), pairs[starts].astype(np.int64)
+    pairs, count = _counted_pairs(entries.latent, tokens, n_latents, n_vocab)
     latent = pairs // n_vocab
     # Most tokens of a latent occur once: they are sorted only where there are not enough others.
     often = count > 1
@@ -173,6 +167,29 @@ def tally(entries: Entries, tokens: NDArray, n_latents: int, n_vocab: int, n: in
     for into, values in ((found.token, token), (found.n, count)):
         into[place] = values[order][there]
     return found
+
+
+_CELLS_PER_ENTRY = 8
+"""Cells of a table of latents by tokens for each entry, up to which counting into it is faster than sorting."""
+
+
+def _counted_pairs(
+    latents: NDArray[np.int64], tokens: NDArray, n_latents: int, n_vocab: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which pairs of latent and token there are, as `latent * n_vocab + token`, ascending; and how often each."""
+    n_cells = n_latents * n_vocab
+    if n_cells <= _CELLS_PER_ENTRY * len(latents):
+        cells = latents * n_vocab
+        cells += tokens
+        times = np.bincount(cells, minlength=n_cells)
+        pairs = np.flatnonzero(times)
+        return pairs, times[pairs]
+    pairs = latents.astype(np.uint32 if n_cells <= 2**32 else np.uint64)
+    pairs *= n_vocab
+    pairs += tokens.astype(pairs.dtype)
+    pairs.sort()
+    starts = np.flatnonzero(np.concatenate([np.ones(min(len(pairs), 1), dtype=bool), pairs[1:] != pairs[:-1]]))
+    return pairs[starts].astype(np.int64), np.diff(np.append(starts, len(pairs)))
 
 
 def _table(entries: Entries, group: NDArray[np.int64], n_groups: int, width: int) -> Table:
