@@ -1,0 +1,1 @@
+"""Language models that are asked: requests in, answers or counted failures out. Knows nothing of features."""

@@ -1,0 +1,114 @@
+"""What is asked of a language model, and what comes back. No network here, and nothing of features."""
+
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+
+from pydantic import Field
+
+from sparselex.base.config import Config
+from sparselex.base.figures import Failure
+
+Result = TypeVar("Result")
+
+
+class Message(NamedTuple):
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Request(Config):
+    """One question. Two equal ones are one: what was answered before is not asked again."""
+
+    messages: tuple[Message, ...]
+    """The conversation so far, what is asked last."""
+
+    max_tokens: int = Field(gt=0)
+    """Tokens that the answer may have."""
+
+    temperature: float = Field(default=0.0, ge=0)
+    """How freely the answer is drawn; 0 takes the likeliest."""
+
+    seed: int | None = None
+    """Of the draw, where the server takes one; also tells apart questions that are to be answered anew."""
+
+    form: dict[str, Any] | None = None
+    """JSON Schema of the answer, where the server can hold it to one; None for free text."""
+
+    top_logprobs: int = Field(default=0, ge=0, le=20)
+    """Alternatives wanted for each token of the answer, with their log-probabilities."""
+
+    purpose: str = ""
+    """What is being done, such as `detection`, for the account of tokens; not part of what is asked."""
+
+
+class Token(NamedTuple):
+    """One token of an answer, with what might have stood in its place."""
+
+    text: str
+    logprob: float
+    alternatives: tuple[tuple[str, float], ...]
+    """Text and log-probability of each, the likeliest first."""
+
+
+class Answer(Config):
+    """What a model said."""
+
+    text: str
+    """The whole answer."""
+
+    tokens: tuple[Token, ...] = ()
+    """Its tokens, where log-probabilities were wanted and the server gives them."""
+
+    cut: bool = False
+    """Whether it ended for want of tokens."""
+
+    n_prompt_tokens: int = 0
+    """Tokens that were read, as the server counts them; 0 where it does not say."""
+
+    n_answer_tokens: int = 0
+    """Tokens that were written."""
+
+
+class Capabilities(Config):
+    """What a server can do, as it was found to."""
+
+    schema_answers: bool = False
+    """Holds answers to a JSON Schema."""
+
+    logprobs: bool = False
+    """Gives log-probabilities of the answer's tokens and their alternatives."""
+
+    seed: bool = False
+    """Takes a seed."""
+
+    n_ctx: int | None = None
+    """Tokens of question and answer together at most; None where it does not say."""
+
+
+class Client(Protocol):
+    """Somebody who answers. Whatever goes wrong with one question is a failure in place of its answer."""
+
+    model: str
+    """Who answers, for records: the model's name."""
+
+    def capabilities(self) -> Capabilities:
+        """What can be asked for. Raises `UserError` where nobody answers at all."""
+        ...
+
+    def submit(self, request: Request) -> "Future[Answer | Failure]":
+        """Ask; returns at once, or when there is room for one more open question."""
+        ...
+
+    @property
+    def stopped(self) -> str | None:
+        """Why nothing more is asked (a budget is spent), or None. What was asked before is still answered; whatever is
+        submitted after it fails."""
+        ...
+
+
+Talk: TypeAlias = Generator[Sequence[Request], Sequence[Answer | Failure], Result]
+"""A conversation towards a result: it yields what is to be asked now, is sent the answers in the same order, and may ask
+again. It knows no network and no order of work, so that many of them can be held at once."""
