@@ -110,5 +110,5 @@ class Client(Protocol):
 
 
 Talk: TypeAlias = Generator[Sequence[Request], Sequence[Answer | Failure], Result]
-"""A conversation towards a result: it yields what is to be asked now, is sent the answers in the same order, and may ask
-again. It knows no network and no order of work, so that many of them can be held at once."""
+"""A conversation towards a result: it yields what is to be asked now, is sent the answers in the same order, and may
+ask again. It knows no network and no order of work, so that many of them can be held at once."""
