@@ -23,12 +23,17 @@ Act = Callable[..., None]
 """`(values, **more)`: the values of the fields that were given, and the parameters of the command's own."""
 
 
-def command(config: type[Config], act: Act, *own: inspect.Parameter) -> Callable[..., None]:
-    """A function for typer that takes the fields of `config` and the parameters `own`, and calls `act`.
+def command(
+    config: type[Config], act: Act, *own: inspect.Parameter, beside: type[Config] | None = None
+) -> Callable[..., None]:
+    """A function for typer that takes the fields of `config` and the parameters `own`, and calls `act`; where there is
+    another configuration `beside` it, also the fields that this one has besides, given together with the others.
 
     Values come as text and are checked by the configuration, so that a mistake is told in one voice everywhere.
     """
-    fields = {name: field for name, field in config.model_fields.items() if not option_of(field).hidden}
+    besides = {} if beside is None else beside.model_fields
+    every = config.model_fields | {name: besides[name] for name in besides if name not in config.model_fields}
+    fields = {name: field for name, field in every.items() if not option_of(field).hidden}
 
     def called(**given: Any) -> None:
         values = {name: given.pop(name) for name in fields}

@@ -15,7 +15,7 @@ _SWEEP = "sweep"
 _EXPLAINED = "explained"
 """Beginning of the figures of an evaluation that are of explanations: these may be replaced without it."""
 
-_FIRST = (_EVALUATION, "explanations", "diff")
+_FIRST = (_EVALUATION, "explanations", "explanations-llm", "diff")
 """Artifacts whose figures come first, in this order; the others follow by name."""
 
 _MEASURED = ("dictionary", "index")

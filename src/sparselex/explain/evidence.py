@@ -5,6 +5,7 @@ from functools import cached_property, lru_cache
 from sparselex.base.errors import UserError
 from sparselex.base.seeds import generator
 from sparselex.base.vocabulary import Vocabulary
+from sparselex.explain.windows import TokenWindows
 from sparselex.features.counted import Column, CountedTokens, drawn_shift
 from sparselex.features.index import FeatureIndex
 from sparselex.features.records import Example
@@ -35,6 +36,14 @@ class SplitEvidence:
     def tokens(self) -> CountedTokens:
         """The counted tokens of the split."""
         return self._index.counted_tokens(self.split)
+
+    def windows(self, size: int) -> TokenWindows:
+        """The counted tokens in windows of up to `size`, each inside one row and one document."""
+        return TokenWindows(self.tokens, self._index.corpus.n_ctx, size)
+
+    def neighbours(self, latent: int) -> list[int]:
+        """The latents with the nearest decoder directions, the nearest first; none where there are no directions."""
+        return [neighbour.latent for neighbour in self._index.record(latent).neighbours]
 
     def column(self, latent: int) -> Column:
         """Where among the counted tokens a latent is active, and how strongly, by size."""

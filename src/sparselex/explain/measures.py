@@ -109,7 +109,7 @@ class Sums:
                 "precision": hits / called,
                 "recall": hits / positives,
                 "mass_recall": mass[..., 1:].sum(-1) / mass.sum(-1),
-                "auroc": _auroc(active, tokens - active),
+                "auroc": auroc(active, tokens - active),
                 "correlation": _correlation(self.levels, tokens, mass, square),
             }
 
@@ -130,7 +130,7 @@ def values(rule: Rule, table: KeyTable, column: Column) -> dict[str, float]:
     return {name: float(v) for name, v in sums.measures(sums.per_document.sum(0)).items() if np.isfinite(v)}
 
 
-def _auroc(positive: Floats, negative: Floats) -> Values:
+def auroc(positive: Floats, negative: Floats) -> Values:
     """Area under the ROC curve from counts by ascending level; ties count half."""
     below = negative.cumsum(-1) - negative
     won = (positive * (below + 0.5 * negative)).sum(-1)

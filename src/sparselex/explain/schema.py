@@ -61,13 +61,16 @@ _SCORED = """FROM explanation LEFT JOIN scoring ON scoring.explanation = id
 
 _ENTRY = "SELECT latent, explainer, status, title, scoring.scorer, metric, value, null_value, ci_low, ci_high"
 
-ENTRIES = f"{_ENTRY} {_SCORED} WHERE index_id = ? ORDER BY latent, explainer, scoring.place"
+# Rules first, which all latents have: a column of a list is of one explainer's one measure.
+_IN_LISTS = "latent, explainer != 'rule', explainer, scoring.place"
+
+ENTRIES = f"{_ENTRY} {_SCORED} WHERE index_id = ? ORDER BY {_IN_LISTS}"
 
 ENTRIES_OF = f"""{_ENTRY} {_SCORED} WHERE index_id = ? AND latent IN (SELECT value FROM json_each(?))
-    ORDER BY latent, explainer, scoring.place"""
+    ORDER BY {_IN_LISTS}"""
 
 HEADLINES = f"""SELECT latent, status, metric, value, null_value, ci_low, ci_high {_SCORED}
-    WHERE index_id = ? ORDER BY latent, explainer, scoring.place"""
+    WHERE index_id = ? ORDER BY {_IN_LISTS}"""
 
 TEXTS = """SELECT latent, text, predictor IS NOT NULL FROM explanation
     WHERE index_id = ? AND status = 'explained' ORDER BY latent, explainer"""

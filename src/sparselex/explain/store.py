@@ -92,6 +92,23 @@ class ExplanationStore:
         found = self.database.records(tuple[int], query, (index_id, explainer, scorer, config_id))
         return {latent for (latent,) in found}
 
+    def unscored(self, index_id: str, explainer: str, scorer: str) -> set[int]:
+        """Latents whose explanation the scorer could not score."""
+        query = (
+            "SELECT latent FROM scoring JOIN explanation ON id = explanation "
+            "WHERE index_id = ? AND explainer = ? AND scorer = ? AND failure IS NOT NULL"
+        )
+        return {latent for (latent,) in self.database.records(tuple[int], query, (index_id, explainer, scorer))}
+
+    def scores_by_latent(self, index_id: str, explainer: str, scorer: str) -> dict[int, list[Score]]:
+        """What one scorer made of one explainer's explanations, by latent, in the order of its measures."""
+        where = "index_id = ? AND explainer = ? AND score.scorer = ?"
+        found: dict[int, list[Score]] = {}
+        query = schema.SCORES.replace("SELECT ", "SELECT latent, ", 1) + f" WHERE {where} ORDER BY latent, score.place"
+        for row in self.database.rows(query, (index_id, explainer, scorer)):
+            found.setdefault(row[0], []).append(Score(**dict(zip(Score.model_fields, row[1:], strict=True))))
+        return found
+
     def of_latent(self, index_id: str, latent: int) -> list[Explanation]:
         """What every explainer says of one latent, by the explainers' names."""
         return self._explanations(index_id=index_id, latent=latent)

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from pydantic import Field
 
@@ -36,6 +36,10 @@ class Request(Config):
 
     form: dict[str, Any] | None = None
     """JSON Schema of the answer, where the server can hold it to one; None for free text."""
+
+    choices: tuple[str, ...] = ()
+    """Answers of which the probabilities alone are wanted, where these are told without writing: nothing is written,
+    and the answer is the likeliest of them, with all of them as the alternatives of its one token."""
 
     top_logprobs: int = Field(default=0, ge=0, le=20)
     """Alternatives wanted for each token of the answer, with their log-probabilities."""
@@ -84,10 +88,15 @@ class Capabilities(Config):
     seed: bool = False
     """Takes a seed."""
 
+    choices: bool = False
+    """Tells the probabilities of given answers by reading alone, for many questions that begin alike at little
+    cost."""
+
     n_ctx: int | None = None
     """Tokens of question and answer together at most; None where it does not say."""
 
 
+@runtime_checkable
 class Client(Protocol):
     """Somebody who answers. Whatever goes wrong with one question is a failure in place of its answer."""
 

@@ -79,6 +79,33 @@ class ModelTokenizer:
                 "correct the chat, or leave it out.",
             ) from None
 
+    def encode_question(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Token ids of a chat up to where the model is to answer. Other than in `encode_chat` what stands in a message
+        is text, also names of special tokens: nothing in it can end its turn. Without a template, messages follow one
+        another, a blank line between them. Raises `UserError` for messages that the template refuses."""
+        contents = [str(message["content"]) for message in messages]
+        if not self.has_chat_template:
+            return self.encode_batch(["".join(f"{content}\n\n" for content in contents)])[0]
+        held = [{**message, "content": _HELD.format(n)} for n, message in enumerate(messages)]
+        try:
+            text = self._writer.apply_chat_template(held, tokenize=False, add_generation_prompt=True)
+        except Exception as error:  # a door, as above
+            raise UserError(
+                f"The chat template refuses these messages: {error}.",
+                f"roles and an order that it takes, not {', '.join(message['role'] for message in messages)}",
+                "ask another model.",
+            ) from None
+        parts, found = _OF_HELD.split(str(text)), list[int]()
+        for place, part in enumerate(parts):
+            if place % 2:
+                found += self.encode_batch([contents[int(part)]])[0]
+            elif part:
+                found += self._chats.encode(part, add_special_tokens=False).ids
+        return found
+
+
+_HELD, _OF_HELD = "\ue000{}\ue001", re.compile("\ue000(\\d+)\ue001")
+"""What stands for a message while a template is filled in: characters that are for private use."""
 
 ROWS_BEGIN_WITH_BOS = "rows_begin_with_bos"
 """Field of `tokenizer_config.json` by which the models that we ship say that they were trained with a BOS before every

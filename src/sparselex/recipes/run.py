@@ -94,7 +94,8 @@ class Run(RunFolder):
                 with nullcontext() if replace else guarded(self.check_replaced):
                     found(type(stage).work)(self, stage, **(more or {}))
             # As the run keeps it: a whole configuration from a file, for one, is kept as the choice that it makes.
-            self.note_done(self.stage(stage.verb) if stage.verb in self.config.stages else stage)
+            if stage.is_whole(self):
+                self.note_done(self.stage(stage.verb) if stage.verb in self.config.stages else stage)
         gives = type(stage).gives
         return found(gives)(self) if gives else (self.manifest(stage.makes) if stage.makes else None)
 

@@ -66,6 +66,11 @@ class Stage(Config):
         """What else must be as it was for the stage to be done, as JSON values; looked at without loading a model."""
         return None
 
+    def is_whole(self, run: Any) -> bool:
+        """Whether what was made is all that was asked for. What is not is shown, and not done: the same command goes
+        on with it."""
+        return True
+
     def shown(self, run: Any) -> Config:
         """What the command line shows when the stage is done (`--json` prints it): by default the manifest of what was
         made."""

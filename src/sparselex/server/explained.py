@@ -1,6 +1,7 @@
 """What is said of latents, as pages read it: every explainer's words, and what lists and searches need of all."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparselex.base.figures import Failure
+from sparselex.explain.asking.store import Asked, AskedStore
 from sparselex.explain.records import Entry, Explanation, HeadlineRow, Judgement, Score
 from sparselex.explain.store import ExplanationStore
 from sparselex.features.index import FeatureIndex
@@ -31,6 +33,8 @@ class Said(NamedTuple):
     scores: list[Score]
     judgements: list[Judgement]
     failures: list[Failure]
+    asked: list[Asked]
+    """How that was got, where a language model was asked."""
 
 
 class Entries:
@@ -107,19 +111,21 @@ class Explained:
     """The read side of the workspace's explanations."""
 
     def __init__(self, database: Path):
-        self._database, self._store = database, ExplanationStore(database)
+        self._database, self._store, self._asked = database, ExplanationStore(database), AskedStore(database)
         self._headlines: _Read[Headlines] = _Read()
         self._texts: _Read[Texts] = _Read()
 
     def of(self, index: FeatureIndex, latent: int) -> list[Said]:
         """Every explanation of a latent, by explainer."""
         scores, judgements = self._store.scores(index.id, latent=latent), self._store.judgements(index.id, latent)
+        asked = self._asked.of_latent(index.id, latent)
         return [
             Said(
                 explanation,
                 [score for score in scores if score.explainer == explanation.explainer],
                 [one for one in judgements if one.explainer == explanation.explainer],
                 self._store.failures(index.id, latent=latent, explainer=explanation.explainer),
+                [one for one in asked if one.explainer == explanation.explainer],
             )
             for explanation in self._store.of_latent(index.id, latent)
         ]
@@ -184,12 +190,16 @@ def _headlines(rows: list[HeadlineRow], d_sae: int) -> Headlines:
     explained = np.zeros(d_sae, dtype=bool)
     explained[latents[first]] = np.array([row.status == "explained" for row in rows], dtype=bool)[first]
 
+    # One column holds one measure: that of most latents, where they have several.
+    counted = Counter(name for place in first.tolist() if (name := rows[place].metric))
+    metric = counted.most_common(1)[0][0] if counted else ""
+    first = first[np.array([rows[place].metric == metric for place in first.tolist()], dtype=bool)]
+
     def column(name: str) -> NDArray[np.float64]:
         values = np.full(d_sae, np.nan)
         values[latents[first]] = np.array([getattr(row, name) for row in rows], dtype=np.float64)[first]
         return values
 
-    metric = next((rows[place].metric for place in first.tolist() if rows[place].metric), "") or ""
     return Headlines(metric, explained, column("value"), column("null"), column("ci_low"), column("ci_high"))
 
 

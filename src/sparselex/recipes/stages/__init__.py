@@ -18,6 +18,7 @@ STAGES: "Registry[type[Stage]]" = Registry(
         "import": "sparselex.recipes.stages.import_:Import",
         "index": "sparselex.recipes.stages.index:Index",
         "explain": "sparselex.recipes.stages.explain:Explain",
+        "explain-llm": "sparselex.recipes.stages.ask:Ask",
         "embed": "sparselex.recipes.stages.embed:Embed",
         "evaluate": "sparselex.recipes.stages.evaluate:Evaluate",
         "effects": "sparselex.recipes.stages.effects:Effects",

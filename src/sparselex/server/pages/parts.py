@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from sparselex.base.config import Config
 from sparselex.base.figures import Failure
+from sparselex.explain.asking.store import Asked
 from sparselex.explain.records import Entry, Judgement, Score
 from sparselex.features.index import FeatureIndex
 from sparselex.features.records import Example
@@ -99,6 +100,9 @@ class ExplanationView(Config):
     failures: list[Failure]
     """Scorers that gave no score, with the reasons."""
 
+    asked: list[Asked]
+    """Where a language model was asked: how the explanation was got (an empty `judge`), and each judge's scores."""
+
 
 def entry(found: Entry) -> EntryView:
     """An entry of a list as it is shown."""
@@ -126,6 +130,7 @@ def _explanation(said: Said, definitions: Mapping[str, dict[str, str]], windows:
         text=found.text,
         scorers=[_scorer(name, said, definitions.get(name, {}), windows) for name in scorers],
         failures=said.failures,
+        asked=said.asked,
     )
 
 

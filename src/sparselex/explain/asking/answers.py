@@ -1,0 +1,85 @@
+"""What an answer says: JSON found in it, and a vote for each number. Pure functions of the text and its tokens."""
+
+import json
+import re
+from collections.abc import Sequence
+from math import exp
+from typing import Any
+
+from sparselex.llm.records import Answer, Token
+
+_YES, _NO = frozenset(("1", "true", "yes")), frozenset(("0", "false", "no"))
+
+_LONGEST = 20_000
+"""Characters of an answer that are looked at."""
+
+
+def object_in(text: str) -> dict[str, Any] | None:
+    """The last JSON object that stands whole in a text, whatever prose is around it; None where there is none."""
+    text, decoder, found, at = text[:_LONGEST], json.JSONDecoder(), None, 0
+    while (at := text.find("{", at)) >= 0:
+        try:
+            value, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            at += 1
+            continue
+        found, at = value, end
+    return found
+
+
+def votes(answer: Answer, n: int) -> dict[int, float]:
+    """What is said of each number from 1 to `n`: 0 or 1, or where there are log-probabilities the probability of 1
+    against that of 0. Numbers of which nothing that can be read is said are left out."""
+    found = object_in(answer.text)
+    if found is None:
+        return {}
+    said = {number: vote for number in range(1, n + 1) if (vote := _vote(found.get(str(number)))) is not None}
+    return {number: _probability(answer, number, vote) for number, vote in said.items()}
+
+
+def chosen(answer: Answer, choices: tuple[str, str]) -> dict[int, float]:
+    """Of an answer of which the probabilities of two choices were wanted that of the first against the second, as what
+    is said of number 1; nothing where they are not told."""
+    mass = {text: exp(min(0.0, logprob)) for token in answer.tokens[:1] for text, logprob in token.alternatives}
+    total = sum(mass.get(choice, 0.0) for choice in choices)
+    return {1: mass.get(choices[0], 0.0) / total} if total else {}
+
+
+def _vote(value: Any) -> float | None:
+    word = str(value).strip().lower()
+    return 1.0 if word in _YES else 0.0 if word in _NO else None
+
+
+def _probability(answer: Answer, number: int, vote: float) -> float:
+    """The probability behind a vote, where the answer's tokens tell it; else the vote."""
+    places = list(re.finditer(rf'"{number}"\s*:\s*"?(?=[01])', answer.text))
+    token = _token_at(answer.tokens, places[-1].end()) if places else None
+    if token is None:
+        return vote
+    mass = {"0": 0.0, "1": 0.0}
+    for text, logprob in {(token.text, token.logprob), *token.alternatives}:
+        if (first := text.strip(' "')[:1]) in mass:
+            mass[first] += exp(min(0.0, logprob))
+    return mass["1"] / (mass["0"] + mass["1"]) if mass["0"] and mass["1"] else vote
+
+
+def _token_at(tokens: Sequence[Token], place: int) -> Token | None:
+    """The token in which the character at `place` of the answer lies."""
+    at = 0
+    for token in tokens:
+        if at <= place < at + len(token.text):
+            return token
+        at += len(token.text)
+    return None
+
+
+def form_of_votes(n: int) -> dict[str, Any]:
+    """JSON Schema of votes for the numbers from 1 to `n`."""
+    names = [str(number) for number in range(1, n + 1)]
+    one = {"type": "integer", "enum": [0, 1]}
+    return {
+        "type": "object",
+        "properties": dict.fromkeys(names, one),
+        "required": names,
+        "additionalProperties": False,
+    }

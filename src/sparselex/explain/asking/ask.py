@@ -1,0 +1,269 @@
+"""Have a language model explain latents and judge the explanations on held-out documents: the walk."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from sparselex.base.estimates import figure_of, mean_figure
+from sparselex.base.figures import Better, Failure, Figure, Figures
+from sparselex.base.files import fingerprint
+from sparselex.base.intervals import share_interval
+from sparselex.base.progress import Bar, progress
+from sparselex.base.seeds import generator
+from sparselex.base.staging import stage
+from sparselex.explain.asking.config import AskConfig
+from sparselex.explain.asking.known import Known
+from sparselex.explain.asking.metered import Spent, metered
+from sparselex.explain.asking.protocols import Judges, Told
+from sparselex.explain.asking.registry import JUDGES, WRITERS
+from sparselex.explain.asking.store import Asked, AskedStore
+from sparselex.explain.asking.summary import KIND, AskSummary
+from sparselex.explain.evidence import Evidence, HeldOut
+from sparselex.explain.figures import score_figures, share_figure
+from sparselex.explain.records import Explanation, Scored, Status
+from sparselex.explain.store import ExplanationStore, Scoring
+from sparselex.features.index import FeatureIndex
+from sparselex.llm.records import Client, Talk
+from sparselex.llm.talks import hold
+
+CHUNK = 64
+"""Latents that are explained before any of them is judged: each has its null from another of the same chunk."""
+
+_OPEN = 256
+"""Talks that are held at once: enough for any server, and their windows are small."""
+
+_WRITTEN = 16
+"""Results that are written together."""
+
+Key = tuple[int, str]
+"""A latent, and who judges it; an empty name for the explanation itself."""
+
+
+def ask(
+    index: FeatureIndex,
+    config: AskConfig,
+    client: Client,
+    database: Path | str,
+    to: Path | str,
+    *,
+    inputs: Mapping[str, str],
+) -> AskSummary:
+    """Have latents explained and their explanations judged, and write the figures of that to the artifact `to`.
+
+    Explanations and scores go into the database as they come; what is there under this configuration is kept, and what
+    failed is asked again, so that a walk that was killed, or whose budget was spent, goes on. `inputs` names the id of
+    the index. Raises `UserError` where nobody answers at all.
+    """
+    walk = _Walk(index, config, client, database)
+    walk.run()
+    figures, notes = walk.finish()
+    with stage(to, KIND, config, {**inputs, "answers": fingerprint([figure.to_json() for figure in figures])}) as made:
+        if not made.made:
+            Figures(figures=figures).write(made.folder)
+            made.finish(notes)
+    return AskSummary.of(to)
+
+
+def chosen(index: FeatureIndex, config: AskConfig) -> list[int]:
+    """The latents that are to be explained: of those active often enough as many as are wanted, in a drawn order."""
+    often = np.flatnonzero(index.table["train_n_active"] >= config.min_active)
+    return generator(config.seed, "latents").permutation(often)[: config.latents].tolist()
+
+
+class _Walk:
+    """The latents of one index before one model, and what of them is in the store."""
+
+    def __init__(self, index: FeatureIndex, config: AskConfig, client: Client, database: Path | str):
+        self.index, self.config, self.client = index, config, client
+        self.store, self.asked = ExplanationStore(database), AskedStore(database)
+        self.can, self.evidence = client.capabilities(), Evidence(index, config.seed)
+        self.name = config.writer
+        self.writer = WRITERS.get(self.name)(self.evidence, config)
+        held_out = HeldOut(index, config.seed)
+        self.judges: dict[str, Judges] = {
+            name: JUDGES.get(name)(self.evidence, held_out, config) for name in config.judges
+        }
+        kept = {key: value for key, value in config.to_json().items() if key not in ("judges", "latents", "check")}
+        self.config_id = fingerprint([kept, client.model])
+        self.judge_ids = {name: fingerprint([self.config_id, name]) for name in self.judges}
+        self.latents, self.known = chosen(index, config), list[Figure]()
+
+    @property
+    def unfit(self) -> str:
+        """Why this judge is not to be believed; empty where it is, and where it was not tried."""
+        if not self.config.check or not self.known:
+            return ""
+        figure = self.known[0]
+        if not figure.n:  # the text has no words: nothing is known of the judge
+            return ""
+        if figure.value is None:
+            return f"The judge could not be tried: {figure.failure}"
+        n = self.config.check * 10
+        low = figure.ci_low if figure.ci_low is not None else share_interval(round(figure.value * n), n).low
+        if low > 0.5:
+            return ""
+        return (
+            f"Nothing was scored: on {figure.n} descriptions whose truth is known this judge reaches a balanced "
+            f"accuracy of {figure.value:.2f}, where guessing gives 0.5"
+        )
+
+    def run(self) -> None:
+        """Try the judge, then explain and judge chunk by chunk; while one is judged the next is explained."""
+        self.store.database.update()
+        for name, judge in self.judges.items():
+            self.store.define(name, judge.definitions)
+        if self.config.check:
+            talk = Known(self.evidence.validation, self.config).talk(self.can)
+            self.known = [figure for _, figure in hold(self.client, [((0, ""), talk)], most_open=1)]
+        chunks = [self.latents[start : start + CHUNK] for start in range(0, len(self.latents), CHUNK)]
+        judged = self.config.check == 0 or (bool(self.known) and not self.unfit)
+        with progress("explain", len(self.latents) * (1 + len(self.judges) * judged), "steps") as bar:
+            for number in range(len(chunks) + 1):
+                ahead = self._writing(chunks[number]) if number < len(chunks) else iter(())
+                before = self._judging(chunks[number - 1]) if number and judged else iter(())
+                self._hold(chain(before, ahead), bar)
+                if self.client.stopped:
+                    return
+
+    def _hold(self, talks: Iterator[tuple[Key, Talk[tuple[Told, Spent]]]], bar: Bar) -> None:
+        waiting: list[tuple[Key, tuple[Told, Spent]]] = []
+        for found in hold(self.client, talks, most_open=_OPEN):
+            waiting.append(found)
+            bar.advance(1)
+            if len(waiting) >= _WRITTEN:
+                self._write(waiting)
+                waiting = []
+        self._write(waiting)
+
+    def _writing(self, latents: Sequence[int]) -> Iterator[tuple[Key, Talk[tuple[Told, Spent]]]]:
+        """Talks for the explanations that are not there yet."""
+        there = self._explained()
+        for latent in latents:
+            if latent not in there:
+                yield (latent, ""), metered(self.writer.talk(latent, self.can))
+
+    def _judging(self, latents: Sequence[int]) -> Iterator[tuple[Key, Talk[tuple[Told, Spent]]]]:
+        """Talks for the scores that are not there yet, of a chunk that is explained."""
+        there = self._explained()
+        others = self.others([latent for latent in latents if latent in there])
+        for name, judge in self.judges.items():
+            done = self.store.scored(self.index.id, self.name, name, self.judge_ids[name])
+            done -= self.store.unscored(self.index.id, self.name, name)
+            for latent, other in others.items():
+                if latent not in done:
+                    another = None if other is None else there[other].text
+                    yield (latent, name), metered(judge.talk(there[latent], another, self.can))
+
+    def others(self, explained: Sequence[int]) -> dict[int, int | None]:
+        """By explained latent of a chunk another one, whose explanation makes its null; None for those that have
+        none."""
+        n, rng = len(explained), generator(self.config.seed, "null", *explained)
+        by = int(rng.integers(1, n)) if n > 1 else 0
+        with_null = set(rng.permutation(n)[: round(self.config.null_share * n)].tolist()) if by else set[int]()
+        return {
+            latent: explained[(place + by) % n] if place in with_null else None
+            for place, latent in enumerate(explained)
+        }
+
+    def _explained(self) -> dict[int, Explanation]:
+        """What is explained under this configuration."""
+        statuses = self.store.statuses(self.index.id, self.name, self.config_id)
+        explained = {latent for latent, status in statuses.items() if status == "explained"}
+        return {e.latent: e for e in self.store.all(self.index.id, self.name) if e.latent in explained}
+
+    def _write(self, found: Sequence[tuple[Key, tuple[Told, Spent]]]) -> None:
+        """Put results into the database: explanations, then scores, then how they were got."""
+        new = [self._explanation(latent, told) for (latent, judge), (told, _) in found if not judge]
+        self.store.add(self.index.id, self.config_id, new)
+        for place, (name, judge) in enumerate(self.judges.items()):
+            scored = {latent: told.found for (latent, by), (told, _) in found if by == name}
+            told_of = {latent: one for latent, one in scored.items() if isinstance(one, Scored | Failure)}
+            scoring = Scoring(name, judge.headline, place, self.judge_ids[name])
+            if told_of:
+                self.store.add_scored(self.index.id, self.name, scoring, told_of)
+        rows = [
+            Asked(
+                latent=latent,
+                explainer=self.name,
+                judge=judge,
+                model=self.client.model,
+                variant=told.variant,
+                n_unanswered=told.n_unanswered,
+                **spent._asdict(),
+            )
+            for (latent, judge), (told, spent) in found
+        ]
+        if rows:
+            self.asked.add(self.index.id, rows)
+
+    def _explanation(self, latent: int, told: Told) -> Explanation:
+        if isinstance(told.found, Explanation):
+            return told.found
+        reason = told.found.reason if isinstance(told.found, Failure) else ""
+        title = "could not be explained"
+        return Explanation(latent=latent, explainer=self.name, status="failed", text=reason, title=title)
+
+    def finish(self) -> tuple[list[Figure], dict[str, Any]]:
+        """The figures of what is there, and how much that is."""
+        wanted = set(self.latents)
+        self.store.arrange(self.index.id, self.name, self.config.judges)
+        explanations = [e for e in self.store.all(self.index.id, self.name) if e.latent in wanted]
+        explained = {e.latent for e in explanations if e.status == "explained"}
+        asked = [row for row in self.asked.of_index(self.index.id, self.name) if row.latent in wanted]
+        figures = [share_figure(self.name, self.writer.explained, explanations)]
+        n_unscored, n_left = 0, len(self.latents) - len(explanations)
+        for name, judge in self.judges.items():
+            failed = self.store.unscored(self.index.id, self.name, name) & explained
+            done = self.store.scored(self.index.id, self.name, name, self.judge_ids[name]) & explained
+            n_unscored += len(failed)
+            n_left = max(n_left, len(self.latents) - len(explanations) + len(explained - done))
+            figures += self._figures(name, judge, done - failed)
+        figures += self.known
+        if asked:
+            figures.append(_tokens(self.name, asked))
+        counts = {f"n_{status}": sum(e.status == status for e in explanations) for status in get_args(Status)}
+        costs = {
+            name: sum(getattr(row, name) for row in asked)
+            for name in ("n_requests", "n_prompt_tokens", "n_answer_tokens")
+        }
+        notes = {"model": self.client.model, "stopped": self.client.stopped or "", "unfit": self.unfit}
+        rest = {"n_left": 0 if self.unfit else n_left, "n_unscored": n_unscored, "n_dead": 0}
+        return figures, counts | costs | notes | rest
+
+    def _figures(self, name: str, judge: Judges, latents: set[int]) -> list[Figure]:
+        """The medians of one judge's measures, and how many explanations say more than a table of tokens does."""
+        by_latent = self.store.scores_by_latent(self.index.id, self.name, name)
+        scores = [score for latent in sorted(latents) for score in by_latent.get(latent, [])]
+        better: Better = getattr(judge, "better", "")
+        prefix = f"explain/{self.name}/{name}"
+        figures = score_figures(prefix, judge.headline, judge.definitions, scores, better=better)
+        pairs = [{score.metric: score.value for score in by_latent.get(latent, [])} for latent in sorted(latents)]
+        flags = [one["auroc"] > one["lookup"] for one in pairs if {"auroc", "lookup"} <= one.keys()]
+        words = "share of judged latents whose explanation has a higher AUROC than the table of tokens on the same "
+        words += "windows"
+        return [
+            *figures,
+            mean_figure(
+                f"{prefix}/beats_lookup", flags, words, over="latents", better="higher", empty="no latent is judged"
+            ),
+        ]
+
+
+def _tokens(name: str, asked: Sequence[Asked]) -> Figure:
+    """What explaining and judging one latent costs."""
+    latents = sorted({row.latent for row in asked})
+    total = dict.fromkeys(latents, 0)
+    for row in asked:
+        total[row.latent] += row.n_prompt_tokens + row.n_answer_tokens
+    return figure_of(
+        f"explain/{name}/tokens",
+        np.array([[total[latent], 1] for latent in latents], dtype=float),
+        lambda s: s[..., 0] / s[..., 1],
+        "mean tokens read and written by the model to explain a latent and judge its explanation, as the server counts",
+        over="latents",
+        better="lower",
+        unit="tokens",
+    )

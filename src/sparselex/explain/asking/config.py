@@ -1,0 +1,72 @@
+"""How a language model is made to explain latents and to judge explanations. Loads no PyTorch."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from sparselex.base.bounds import Count, Seed, Tokens
+from sparselex.base.config import Config
+from sparselex.base.known import KnownIn
+from sparselex.explain.asking.registry import JUDGES, WRITERS
+from sparselex.explain.windows import Sampling
+
+Shown = Annotated[int, Field(ge=1, le=200)]
+"""Windows that are shown at once, or judged."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A part of a whole: none to all."""
+
+
+class AskConfig(Config):
+    """How a language model explains latents, and how it judges explanations on held-out documents."""
+
+    writer: Annotated[str, KnownIn(WRITERS)] = "llm"
+    """Who explains."""
+
+    judges: tuple[Annotated[str, KnownIn(JUDGES)], ...] = Field(default=("detection", "fuzzing"), min_length=1)
+    """By what the explanations are scored; the first one's foremost measure stands in lists."""
+
+    latents: Count | None = 100
+    """How many latents are explained: drawn at random from all that are active often enough; none for all of them."""
+
+    min_active: Tokens = 10
+    """Training tokens on which a latent must be active to be explained at all."""
+
+    window: Annotated[int, Field(ge=8, le=512)] = 32
+    """Tokens in a window of text."""
+
+    sampling: Sampling = "intervals"
+    """Which windows an explanation is made from: as many from each tenth of the active ones by size, the largest, or
+    any."""
+
+    examples: Shown = 40
+    """Windows that an explanation is made from."""
+
+    strengths: bool = True
+    """Whether how active each marked token is stands behind the passages, from 1 to 10."""
+
+    thoughts: bool = False
+    """Whether the model is to reason before it explains: dearer, and no better in published figures."""
+
+    active: Shown = 50
+    """Held-out windows judged in which the latent is active, as many from each tenth of them by size."""
+
+    silent: Shown = 30
+    """Held-out windows judged in which it is silent, drawn at random."""
+
+    hard: Annotated[int, Field(ge=0, le=100)] = 20
+    """Silent windows judged besides that are easily mistaken: half of them hold tokens on which it is often active,
+    half are ones where the nearest latents are active."""
+
+    per_request: Annotated[int, Field(ge=1, le=50)] = 10
+    """Windows judged in one request."""
+
+    null_share: Share = 0.2
+    """Share of the explained latents that are judged by another latent's explanation too, for the null."""
+
+    check: Annotated[int, Field(ge=0, le=50)] = 12
+    """Descriptions known to be true or false of their windows by which the judge itself is tried before anything is
+    scored; 0 for no trial."""
+
+    seed: Seed = 0
+    """Seed of everything that is drawn."""

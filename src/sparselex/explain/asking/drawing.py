@@ -1,0 +1,126 @@
+"""Which windows of held-out text are judged for a latent."""
+
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparselex.base.intervals import Floats
+from sparselex.base.seeds import generator
+from sparselex.explain.asking.config import AskConfig
+from sparselex.explain.asking.judging import Kind
+from sparselex.explain.evidence import Evidence, HeldOut
+from sparselex.explain.windows import ActiveWindows, drawn
+from sparselex.features.counted import Column
+
+_OFTEN = 5
+"""Tokens on which a latent is active most often, that silent windows are looked through for."""
+
+_NEAR = 3
+"""Latents with the nearest directions whose active windows are looked at."""
+
+
+class Drawn(NamedTuple):
+    """The windows of one latent that are to be judged."""
+
+    numbers: NDArray[np.int64]
+    """`[n]`, which windows, in a drawn order."""
+
+    kinds: list[Kind]
+    """What each is."""
+
+    strong: NDArray[np.bool_]
+    """`[n]`, whether an active one is of the stronger half of those that there are."""
+
+    base_rate: float
+    """Share of all windows in which the latent is active."""
+
+
+class Drawing:
+    """Draws windows of test documents, the same for everybody who has the same configuration.
+
+    Args:
+        evidence: training documents, which tell the tokens that a latent is known by.
+        held_out: the documents of which windows are drawn.
+        config: how many.
+    """
+
+    def __init__(self, evidence: Evidence, held_out: HeldOut, config: AskConfig):
+        self.train, self.test, self.config = evidence.train, held_out, config
+        self.windows = held_out.windows(config.window)
+
+    def column(self, latent: int) -> Column:
+        """A latent on the held-out tokens."""
+        return self.test.column(latent)
+
+    def draw(self, latent: int, hard: tuple[Kind, ...]) -> Drawn:
+        """Active, silent and easily mistaken windows, an equal number of each of the kinds `hard`, shuffled."""
+        config, rng = self.config, generator(self.config.seed, "judged", latent)
+        column, windows = self.column(latent), self.windows
+        active, silent = windows.active(column), windows.silent(column)
+        # In each order of drawing what was drawn is the same whatever is drawn after it.
+        places = drawn(active, "intervals", config.active, rng)
+        parts: list[tuple[Kind, NDArray[np.int64]]] = [
+            ("active", active.numbers[places]),
+            ("silent", some(silent, config.silent, rng)),
+        ]
+        for kind in hard:
+            taken = np.concatenate([numbers for _, numbers in parts])
+            every, n = self._hard(kind, latent, column, active), config.hard // len(hard)
+            new = some(np.setdiff1d(every, taken, assume_unique=True), n, rng)
+            # Of rare latents all active windows are judged already: with other tokens marked they are others.
+            again = some(every, n - len(new), rng) if kind == "wrong" else every[:0]
+            parts.append((kind, np.concatenate([new, np.setdiff1d(again, new)])))
+        numbers = np.concatenate([numbers for _, numbers in parts])
+        kinds: list[Kind] = [kind for kind, numbers in parts for _ in numbers]
+        strong = np.zeros(len(numbers), dtype=bool)
+        if len(places):
+            strong[: len(places)] = active.peaks[places] > np.median(active.peaks)
+        order = rng.permutation(len(numbers))
+        base_rate = len(active.numbers) / max(1, int(windows.usable.sum()))
+        return Drawn(numbers[order], [kinds[place] for place in order], strong[order], base_rate)
+
+    def lookup(self, latent: int, numbers: NDArray[np.int64]) -> Floats:
+        """`[n]`, the largest mean training activation of the tokens in each window."""
+        table = np.zeros(self.test.tokens.n_vocab)
+        column, tokens = self.train.column(latent), self.train.tokens.tokens
+        seen = tokens[column.ranks]
+        mass = np.bincount(seen, column.values, len(table))
+        table[: len(self._often)] = mass / np.maximum(self._often, 1)
+        of = self.test.tokens.tokens
+        ranges = [self.windows.ranks(int(number)) for number in numbers]
+        return np.array([table[of[ranks.start : ranks.stop]].max() for ranks in ranges])
+
+    @cached_property
+    def _often(self) -> NDArray[np.int64]:
+        """`[n_vocab]`, how often each token stands in training text."""
+        return np.bincount(self.train.tokens.tokens, minlength=self.test.tokens.n_vocab)
+
+    @cached_property
+    def _by_token(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Held-out ranks ordered by token, and where those of each token begin."""
+        tokens = self.test.tokens.tokens
+        order = np.argsort(tokens, kind="stable")
+        return order, np.searchsorted(tokens[order], np.arange(self.test.tokens.n_vocab + 1))
+
+    def _hard(self, kind: Kind, latent: int, column: Column, active: ActiveWindows) -> NDArray[np.int64]:
+        match kind:
+            case "token":
+                seen = self.train.tokens.tokens[self.train.column(latent).ranks]
+                often = np.argsort(-np.bincount(seen, minlength=1), kind="stable")[:_OFTEN]
+                order, starts = self._by_token
+                ranks = [order[starts[token] : starts[token + 1]] for token in often if token in seen]
+                return self.windows.silent_at(column, np.concatenate([*ranks, np.empty(0, dtype=np.int64)]))
+            case "neighbour":
+                near = self.test.neighbours(latent)[:_NEAR]
+                ranks = [self.column(other).ranks for other in near]
+                return self.windows.silent_at(column, np.concatenate([*ranks, np.empty(0, dtype=np.int64)]))
+            case "wrong":
+                return active.numbers
+        raise ValueError(kind)
+
+
+def some(numbers: NDArray[np.int64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """`n` of these, or all where there are fewer, in a drawn order."""
+    return rng.permutation(numbers)[:n]

@@ -1,0 +1,101 @@
+"""A judge tried on what is known: whether windows hold a word. One that cannot tell this can tell nothing."""
+
+from functools import cached_property
+
+import numpy as np
+
+from sparselex.base.estimates import figure_of
+from sparselex.base.figures import Figure
+from sparselex.base.seeds import generator
+from sparselex.explain.asking.config import AskConfig
+from sparselex.explain.asking.detection import VERSION
+from sparselex.explain.asking.drawing import some
+from sparselex.explain.asking.judging import Item, Kind, judged, question
+from sparselex.explain.asking.words import plain, quoted
+from sparselex.explain.evidence import SplitEvidence
+from sparselex.llm.records import Capabilities, Talk
+
+_EACH = 5
+"""Windows of each description that hold the word, and as many that do not."""
+
+_SHARE = (0.005, 0.3)
+"""Of the windows in which a word stands: neither hardly any nor most."""
+
+_LETTERS = 3
+"""Of a word, at least."""
+
+
+class Known:
+    """Descriptions whose truth is known by construction, from validation documents: `contains the word "…"`."""
+
+    def __init__(self, evidence: SplitEvidence, config: AskConfig):
+        self.evidence, self.config, self.windows = evidence, config, evidence.windows(config.window)
+        self.ask = question(VERSION, "check", {}, config)
+
+    def talk(self, can: Capabilities) -> Talk[Figure]:
+        """Ask of all of them; the judge's balanced accuracy with its interval over descriptions."""
+        sums = []
+        for description, items in self._descriptions():
+            found, _ = yield from judged(self.ask, description, items, self.config.per_request, can)
+            holds, fits = np.array([item.kind == "active" for item in items]), found.said > 0.5
+            right, there = np.where(holds, fits, ~fits), ~np.isnan(found.said)
+            sums.append([(right & there & holds).sum(), (there & holds).sum()])
+            sums[-1] += [(right & there & ~holds).sum(), (there & ~holds).sum()]
+        return figure_of(
+            "explain/llm/judge",
+            np.array(sums, dtype=float).reshape(-1, 4),
+            lambda s: (s[..., 0] / s[..., 1] + s[..., 2] / s[..., 3]) / 2,
+            "balanced accuracy of the judge on descriptions whose truth is known: whether validation windows hold a "
+            "word, of which half do",
+            over="descriptions",
+            null=0.5,
+            better="higher",
+            empty="the text has no word by which the judge could be tried",
+        )
+
+    def _descriptions(self) -> list[tuple[str, list[Item]]]:
+        """Words, and windows with and without them."""
+        rng = generator(self.config.seed, "known")
+        tokens, found = self.evidence.tokens.tokens, []
+        window_of = self.windows.of(np.arange(len(tokens)))
+        usable = np.flatnonzero(self.windows.usable)
+        for token in some(self._words(window_of), self.config.check, rng).tolist():
+            holding = np.unique(window_of[tokens == token])
+            kinds: tuple[tuple[Kind, np.ndarray], ...] = (
+                ("active", np.intersect1d(holding, usable)),
+                ("silent", np.setdiff1d(usable, self._holding_text(token, usable))),
+            )
+            items = [
+                self._item(int(number), kind) for kind, among in kinds for number in some(among, _EACH, rng).tolist()
+            ]
+            word = plain(self.evidence.vocabulary, [token]).strip()
+            order = rng.permutation(len(items)).tolist()
+            found.append((f"contains the word {quoted(word)}", [items[place] for place in order]))
+        return found
+
+    def _words(self, window_of: np.ndarray) -> np.ndarray:
+        """Tokens that are whole words of a few letters, and stand in some windows and not in others."""
+        tokens, n = self.evidence.tokens.tokens, max(1, len(self.windows))
+        pairs = np.unique(np.stack([tokens, window_of]), axis=1)[0]
+        shares = np.bincount(pairs, minlength=self.evidence.tokens.n_vocab) / n
+        often = np.flatnonzero((shares >= _SHARE[0]) & (shares <= _SHARE[1])).tolist()
+        return np.array([token for token in often if self._is_word(token)], dtype=np.int64)
+
+    def _is_word(self, token: int) -> bool:
+        text = plain(self.evidence.vocabulary, [token])
+        return text.startswith(" ") and text[1:].isalpha() and len(text) > _LETTERS
+
+    def _holding_text(self, token: int, numbers: np.ndarray) -> np.ndarray:
+        """Windows in whose text the word stands, as this token or in others: of these nothing is known."""
+        word = plain(self.evidence.vocabulary, [token]).strip().lower()
+        return np.array([number for number in numbers.tolist() if word in self._texts[number].lower()], dtype=np.int64)
+
+    def _item(self, number: int, kind: Kind) -> Item:
+        position = int(self.evidence.tokens.positions[self.windows.starts[number]])
+        return Item(number, kind, False, position, 0.0, self._texts[number])
+
+    @cached_property
+    def _texts(self) -> dict[int, str]:
+        tokens, vocabulary = self.evidence.tokens.tokens, self.evidence.vocabulary
+        ranges = ((number, self.windows.ranks(number)) for number in np.flatnonzero(self.windows.usable).tolist())
+        return {number: plain(vocabulary, tokens[ranks.start : ranks.stop].tolist()) for number, ranks in ranges}

@@ -1,0 +1,54 @@
+"""What writers and judges are: talks with a language model that know neither network nor order of work."""
+
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+
+from sparselex.base.figures import Failure
+from sparselex.explain.asking.config import AskConfig
+from sparselex.explain.evidence import Evidence, HeldOut
+from sparselex.explain.records import Explanation, Scored
+from sparselex.llm.records import Capabilities, Talk
+
+
+class Told(NamedTuple):
+    """What came of one latent, and how it was got."""
+
+    found: Explanation | Scored | Failure
+    """The explanation, the scores, or why there are none."""
+
+    variant: str
+    """How it was asked: version of the prompt, and what of the server was used."""
+
+    n_unanswered: int
+    """Questions of which nothing could be read, after they were asked again."""
+
+
+@runtime_checkable
+class Writes(Protocol):
+    """Explains latents by asking. Made once for all latents."""
+
+    explained: ClassVar[str]
+    """What an explained latent has, in words that go on `share of living latents with …`."""
+
+    def __init__(self, evidence: Evidence, config: AskConfig) -> None: ...
+
+    def talk(self, latent: int, can: Capabilities) -> Talk[Told]:
+        """Ask until there is an explanation of the latent, or a failure with its reason."""
+        ...
+
+
+@runtime_checkable
+class Judges(Protocol):
+    """Holds explanations against held-out documents by asking. Made once for all latents."""
+
+    definitions: ClassVar[dict[str, str]]
+    """What each of its measures is, by metric."""
+
+    headline: ClassVar[str]
+    """The metric that stands for all in lists."""
+
+    def __init__(self, evidence: Evidence, held_out: HeldOut, config: AskConfig) -> None: ...
+
+    def talk(self, explanation: Explanation, another: str | None, can: Capabilities) -> Talk[Told]:
+        """Ask until every window is judged, or given up; where another latent's explanation is given, the same windows
+        are judged by that too, for the null."""
+        ...

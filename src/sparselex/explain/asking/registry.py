@@ -1,0 +1,20 @@
+"""Those who explain by asking a language model, and those who judge by it. Nothing here loads them.
+
+Other packages add theirs through entry points of the groups `sparselex.writer` and `sparselex.judge`.
+"""
+
+from typing import Any
+
+from sparselex.base.registry import Registry
+
+WRITERS: Registry[Any] = Registry("writer", {"llm": "sparselex.explain.asking.writer:Writer"})
+"""Classes that are `sparselex.explain.asking.protocols.Writes`."""
+
+JUDGES: Registry[Any] = Registry(
+    "judge",
+    {
+        "detection": "sparselex.explain.asking.detection:Detection",
+        "fuzzing": "sparselex.explain.asking.fuzzing:Fuzzing",
+    },
+)
+"""Classes that are `sparselex.explain.asking.protocols.Judges`."""

@@ -1,0 +1,54 @@
+"""What came of a run of `explain --llm`, without anything that the browser would have to load."""
+
+from pathlib import Path
+
+from sparselex.base.artifacts import open_artifact
+from sparselex.base.figures import Figures
+from sparselex.explain.summary import ExplainSummary
+
+KIND = "explanations-llm"
+"""Kind of the artifact that holds the figures."""
+
+
+class AskSummary(ExplainSummary):
+    """What came of a run of `explain --llm`."""
+
+    model: str
+    """The language model that was asked."""
+
+    n_left: int
+    """Latents that were to be explained or judged and are not, since the budget was spent."""
+
+    n_requests: int
+    """Questions asked for what is there, those answered from the cache among them."""
+
+    n_prompt_tokens: int
+    """Tokens that the model read for it, as its server counts them."""
+
+    n_answer_tokens: int
+    """Tokens that it wrote."""
+
+    stopped: str = ""
+    """Why not everything was asked; empty where it was."""
+
+    unfit: str = ""
+    """Why nothing was scored by this judge; empty where it can tell what is known."""
+
+    @classmethod
+    def of(cls, folder: Path | str) -> "AskSummary":
+        """The summary of a finished artifact. Raises `UserError` if there is none."""
+        notes, figures = open_artifact(Path(folder), KIND).notes, Figures.read(Path(folder)).figures
+        return cls(figures=figures, **notes)
+
+    def __str__(self) -> str:
+        parts = [f"{self.n_explained:,} latents explained by {self.model}"]
+        score = next((one for one in self.figures if one.name.count("/") == 3 and one.value is not None), None)
+        if score is not None:
+            null = "" if score.null is None else f", null {score.null:.3f}"
+            what = " ".join(score.name.split("/")[2:]).replace("_", " ")
+            parts[0] += f" (median {what} {score.value:.3f} on test documents{null})"
+        counts = ((self.n_abstained, "abstained"), (self.n_failed, "failed"), (self.n_unscored, "scorings failed"))
+        parts += [f"{n:,} {what}" for n, what in (*counts, (self.n_left, "left")) if n]
+        tokens = f"{self.n_prompt_tokens:,} tokens read, {self.n_answer_tokens:,} written"
+        said = [f"{one}." for one in (self.stopped, self.unfit) if one]
+        return " ".join([f"{', '.join(parts)}; {self.n_requests:,} requests, {tokens}.", *said])

@@ -1,0 +1,233 @@
+"""A language model in this process: many questions at once, and what they begin with read once."""
+
+import json
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import Any, NamedTuple, Self
+
+import torch
+from transformers import DynamicCache
+
+from sparselex.base.errors import UserError
+from sparselex.base.figures import Failure
+from sparselex.llm.records import Answer, Capabilities, Request, Token
+
+_AT_ONCE = 32
+"""Questions in a forward pass: more are no faster on a processor, and a gigabyte holds them."""
+
+_TOKENS = 1 << 14
+"""Tokens of prompts that are answered at once."""
+
+Encode = Callable[[Sequence[dict[str, str]]], list[int]]
+
+
+class Speaker(NamedTuple):
+    """A model with what turns questions into its tokens, and its tokens into text."""
+
+    hf: Any
+    """A Hugging Face causal language model."""
+
+    name: str
+
+    encode: Encode
+    """Tokens of a chat up to where the answer begins; nothing inside a message is a special token."""
+
+    decode: Callable[[Sequence[int]], str]
+    """Text of tokens."""
+
+    tokens: Callable[[str], list[int]]
+    """Tokens of a text."""
+
+    ends: frozenset[int]
+    """Tokens that end an answer."""
+
+
+class LocalClient:
+    """Answers by a model of this process, one thread, in the order in which it is fastest.
+
+    Everything that was asked and not answered yet is looked through for questions of which the probabilities of given
+    answers are wanted and that begin alike: they are read together, what they share once. Others are answered by
+    likelihood alone (`temperature` is refused), several at once.
+    """
+
+    def __init__(self, speaker: Speaker):
+        self.model, self._speaker = speaker.name, speaker
+        self.stopped: str | None = None
+        self._waiting: deque[tuple[Request, Future[Answer | Failure]]] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._worker = threading.Thread(target=self._work, name="language model", daemon=True)
+        self._worker.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._worker.join()
+
+    def capabilities(self) -> Capabilities:
+        """The probabilities of answers, and objects of texts, of which all but the texts is written for it."""
+        n_ctx = getattr(self._speaker.hf.config.get_text_config(), "max_position_embeddings", None)
+        return Capabilities(schema_answers=True, choices=True, n_ctx=n_ctx)
+
+    def submit(self, request: Request) -> "Future[Answer | Failure]":
+        """Ask; returns at once. Raises `UserError` for an answer that is to be drawn."""
+        if request.temperature:
+            raise UserError(
+                f"An answer was to be drawn at temperature {request.temperature}.",
+                "temperature 0 of a model in this process",
+                "ask a server for answers that are drawn.",
+            )
+        done: Future[Answer | Failure] = Future()
+        with self._changed:
+            self._waiting.append((request, done))
+            self._changed.notify()
+        return done
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting and not self._closed:
+                    self._changed.wait()
+                if self._closed:
+                    for _, done in self._waiting:
+                        done.cancel()
+                    return
+                batch = self._taken()
+            try:
+                answers = self._answered([request for request, _ in batch])
+            except Exception as error:  # a door: whatever a model cannot read is a failure of these questions
+                answers = [Failure(subject=self.model, reason=f"{type(error).__name__}: {error}")] * len(batch)
+            for (_, done), answer in zip(batch, answers, strict=True):
+                if not done.cancelled():
+                    done.set_result(answer)
+
+    def _taken(self) -> list[tuple[Request, Future[Answer | Failure]]]:
+        """The oldest question and those that can be answered with it."""
+        kind = _kind(self._waiting[0][0])
+        batch = [one for one in self._waiting if _kind(one[0]) == kind][:_AT_ONCE]
+        taken = {id(one) for one in batch}
+        self._waiting = deque(one for one in self._waiting if id(one) not in taken)
+        return batch
+
+    def _answered(self, requests: Sequence[Request]) -> list[Answer | Failure]:
+        prompts = [self._speaker.encode([message._asdict() for message in request.messages]) for request in requests]
+        limit = self.capabilities().n_ctx
+        room = requests[0].max_tokens if not requests[0].choices else 1
+        fits = [limit is None or len(prompt) + room <= limit for prompt in prompts]
+        kept = [prompt for prompt, is_short in zip(prompts, fits, strict=True) if is_short]
+        found: Iterator[Answer | Failure]
+        with torch.inference_mode():
+            if requests[0].choices:
+                found = iter(self._chosen(kept, requests[0].choices))
+            elif requests[0].form is not None:
+                found = iter(self._formed(kept, list(requests[0].form["properties"]), room))
+            else:
+                found = iter(self._written(kept, room))
+        return [
+            next(found) if is_short else Failure(subject=self.model, reason=f"{len(prompt):,} tokens are too many")
+            for prompt, is_short in zip(prompts, fits, strict=True)
+        ]
+
+    def _chosen(self, prompts: Sequence[list[int]], choices: Sequence[str]) -> list[Answer | Failure]:
+        """How probable each of the choices is behind each prompt."""
+        if not prompts:
+            return []
+        logits = self._last_logits(prompts)
+        tokens = [self._speaker.tokens(choice)[0] for choice in choices]
+        found = list[Answer | Failure]()
+        for prompt, row in zip(prompts, torch.log_softmax(logits, dim=-1)[:, tokens].tolist(), strict=True):
+            ranked = sorted(zip(choices, row, strict=True), key=lambda one: -one[1])
+            token = Token(ranked[0][0], ranked[0][1], tuple(ranked))
+            found.append(Answer(text=token.text, tokens=(token,), n_prompt_tokens=len(prompt)))
+        return found
+
+    def _last_logits(self, prompts: Sequence[list[int]]) -> torch.Tensor:
+        """`[n, n_vocab]` behind each prompt; what all of them begin with is read once."""
+        hf, n_shared = self._speaker.hf, _shared(prompts)
+        rest = [prompt[n_shared:] for prompt in prompts]
+        longest = max(map(len, rest))
+        ids = torch.tensor([row + [0] * (longest - len(row)) for row in rest], device=hf.device)
+        mask = torch.tensor(
+            [[1] * (n_shared + len(row)) + [0] * (longest - len(row)) for row in rest], device=hf.device
+        )
+        cache = DynamicCache(config=hf.config)
+        if n_shared:
+            hf(torch.tensor([prompts[0][:n_shared]], device=hf.device), past_key_values=cache, logits_to_keep=1)
+            cache.batch_repeat_interleave(len(rest))
+        hidden = hf.get_decoder()(ids, past_key_values=cache, attention_mask=mask).last_hidden_state
+        last = hidden[torch.arange(len(rest)), torch.tensor([len(row) - 1 for row in rest], device=hf.device)]
+        return hf.get_output_embeddings()(last).float()
+
+    def _formed(self, prompts: Sequence[list[int]], names: Sequence[str], most: int) -> list[Answer | Failure]:
+        """Objects with a text for each name: the model writes the texts, each up to its closing quotation mark."""
+        texts: list[dict[str, str]] = [{} for _ in prompts]
+        begun, n_written = ["" for _ in prompts], [0 for _ in prompts]
+        for name in names:
+            begun = [f'{one}, "{name}": "' if one else f'{{"{name}": "' for one in begun]
+            opened = [[*prompt, *self._speaker.tokens(one)] for prompt, one in zip(prompts, begun, strict=True)]
+            for row, answer in enumerate(self._written(opened, most, until='"')):
+                text = answer.text.partition('"')[0].partition("\n")[0].strip()
+                texts[row][name] = text
+                begun[row] += text + '"'
+                n_written[row] += answer.n_answer_tokens
+        return [
+            Answer(text=json.dumps(found), n_prompt_tokens=len(prompt), n_answer_tokens=n)
+            for found, prompt, n in zip(texts, prompts, n_written, strict=True)
+        ]
+
+    def _written(self, prompts: Sequence[list[int]], most: int, until: str = "") -> list[Answer]:
+        """The likeliest answer to each prompt, token by token, up to a sign that ends it."""
+        at_once = max(1, _TOKENS // max([1, *map(len, prompts)]))
+        parts = [self._written_at_once(prompts[i : i + at_once], most, until) for i in range(0, len(prompts), at_once)]
+        return [answer for part in parts for answer in part]
+
+    def _written_at_once(self, prompts: Sequence[list[int]], most: int, until: str) -> list[Answer]:
+        hf, longest = self._speaker.hf, max(map(len, prompts))
+        ids = torch.tensor([[0] * (longest - len(row)) + row for row in prompts], device=hf.device)
+        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in prompts], device=hf.device)
+        cache = DynamicCache(config=hf.config)
+        written: list[list[int]] = [[] for _ in prompts]
+        left, positions = set(range(len(prompts))), (mask.cumsum(-1) - 1).clamp(min=0)
+        for _ in range(most):
+            out = hf(ids, past_key_values=cache, attention_mask=mask, position_ids=positions, logits_to_keep=1)
+            best = out.logits[:, -1].argmax(-1)
+            for row, token in enumerate(best.tolist()):
+                if row in left and token in self._speaker.ends:
+                    left.discard(row)
+                elif row in left:
+                    written[row].append(token)
+                    if until and until in self._speaker.decode([token]):
+                        left.discard(row)
+            if not left:
+                break
+            ids, positions = best[:, None], positions[:, -1:] + 1
+            mask = torch.cat([mask, mask.new_ones(len(prompts), 1)], dim=1)
+        return [
+            Answer(
+                text=self._speaker.decode(tokens),
+                cut=row in left,
+                n_prompt_tokens=len(prompts[row]),
+                n_answer_tokens=len(tokens),
+            )
+            for row, tokens in enumerate(written)
+        ]
+
+
+def _kind(request: Request) -> tuple[Any, ...]:
+    """Equal for questions that are answered together."""
+    if request.choices:
+        return request.choices, request.messages[:-1]
+    return request.max_tokens, tuple((request.form or {}).get("properties", ()))
+
+
+def _shared(prompts: Sequence[list[int]]) -> int:
+    """Tokens with which all begin; at least one of each is left to be read."""
+    first, last = min(prompts), max(prompts)
+    n = next((place for place, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
+    return max(0, min(n, min(map(len, prompts)) - 1))

@@ -1,0 +1,61 @@
+"""Have a language model explain a run's features."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sparselex.base.errors import UserError
+from sparselex.evaluate.report import write_report
+from sparselex.explain.asking.ask import ask
+from sparselex.explain.asking.config import AskConfig
+from sparselex.llm.http import HTTPClient
+from sparselex.llm.local import LocalClient, Speaker
+from sparselex.llm.records import Client
+from sparselex.lm.homes.transformers import TransformersModel
+from sparselex.lm.load import load_model
+from sparselex.recipes.run import Run
+from sparselex.recipes.stages.ask import LOCAL, Ask
+
+
+def ask_run(run: Run, stage: Ask) -> None:
+    """Explanations and judgements of the features that are wanted; a report that is there already takes them up."""
+    index, config = run.index, stage.part(AskConfig)
+    index.check_whole("explaining")
+    with client_of(stage, run.workspace.database) as client:
+        ask(index, config, client, run.workspace.database, run.folder / Ask.makes, inputs={"index": index.id})
+    run.keep_options(stage)
+    if run.workspace.report.exists():
+        write_report(run.workspace)
+
+
+@contextmanager
+def client_of(stage: Ask, database: Path) -> Iterator[Client]:
+    """Whoever answers the questions of a stage. Raises `UserError` where nobody is named."""
+    stage.check_named()
+    if stage.llm != LOCAL:
+        with HTTPClient(stage.server(), database) as server:
+            yield server
+        return
+    with LocalClient(speaker_of(stage.llm_model)) as local:
+        yield local
+
+
+def speaker_of(name: str) -> Speaker:
+    """A model that is loaded here, with its chats. Raises `UserError` for one that Transformers does not run."""
+    model = load_model(name)
+    if not isinstance(model, TransformersModel):
+        raise UserError(
+            f"The model {name!r} does not run in Transformers here.",
+            "a model that answers in this process",
+            "name another one, or the address of a server that runs it.",
+        )
+    tokenizer, ends = model.tokenizer, getattr(model.hf.generation_config, "eos_token_id", None)
+    every = ends if isinstance(ends, list) else [ends]
+    return Speaker(
+        hf=model.hf,
+        name=name,
+        encode=tokenizer.encode_question,
+        decode=lambda tokens: b"".join(map(tokenizer.vocabulary.token_bytes, tokens)).decode(errors="replace"),
+        tokens=lambda text: tokenizer.encode_batch([text])[0],
+        ends=frozenset(token for token in (*every, tokenizer.eos_id) if token is not None),
+    )

@@ -1,0 +1,232 @@
+"""The walk before a scripted model: what is planted is found, errors are those of the judge, and nothing is asked
+twice."""
+
+import sqlite3
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from sparselex.base.figures import Failure
+from sparselex.explain.asking import ask as module
+from sparselex.explain.asking.ask import ask, chosen
+from sparselex.explain.asking.config import AskConfig
+from sparselex.explain.asking.store import AskedStore
+from sparselex.explain.store import ExplanationStore
+from sparselex.llm.records import Answer
+from tests.support.judge import ScriptedModel, passages
+from tests.support.planted import PlantedIndex
+
+SMALL = AskConfig(window=8, active=20, silent=12, hard=6, per_request=4, null_share=1.0, check=0)
+
+
+class WithNeighbours(PlantedIndex):
+    """The planted latents, each with all others as its neighbours."""
+
+    def record(self, latent):
+        return SimpleNamespace(neighbours=[SimpleNamespace(latent=other) for other in range(4) if other != latent])
+
+
+@pytest.fixture(scope="module")
+def index():
+    return WithNeighbours()
+
+
+@pytest.fixture
+def walk(index, tmp_path):
+    """Asks a model about the planted index, into a folder of its own."""
+
+    def run(model, config=SMALL, name="w"):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        return ask(index, config, model, folder / "w.sqlite", folder / "x", inputs={"index": index.id})
+
+    return run
+
+
+def scores_of(tmp_path, latent, judge, name="w"):
+    store = ExplanationStore(tmp_path / name / "w.sqlite")
+    return {s.metric: s for s in store.scores("planted", latent=latent, explainer="llm") if s.scorer == judge}
+
+
+def test_what_is_planted_is_explained_and_scores_one(walk, tmp_path):
+    found = walk(ScriptedModel())
+    assert (found.n_explained, found.n_failed, found.n_unscored, found.n_left) == (4, 0, 0, 0)
+    for judge in ("detection", "fuzzing"):
+        scores = scores_of(tmp_path, 0, judge)
+        for metric in ("balanced_accuracy", "auroc", "recall", "specificity", "precision"):
+            assert scores[metric].value == 1 and scores[metric].ci_low is None, (judge, metric)
+        assert scores["balanced_accuracy"].null < 0.75 and scores["unanswered"].value == 0
+        assert scores["lookup"].value == 1, "it is a latent of tokens, which a table of tokens knows as well"
+    assert scores_of(tmp_path, 0, "fuzzing")["wrong_specificity"].value == 1
+    assert scores_of(tmp_path, 3, "detection")["balanced_accuracy"].value < 0.75, "noise has no explanation"
+    assert str(found).startswith("4 latents explained by scripted (median detection balanced accuracy ")
+
+
+def test_the_explanation_is_what_the_model_made_of_training_text(walk, index, tmp_path):
+    model = ScriptedModel()
+    walk(model)
+    (said,) = ExplanationStore(tmp_path / "w" / "w.sqlite").of_latent("planted", 0)
+    chars = "".join(sorted(chr(95 + token) for token in (5, 9)))
+    assert (said.explainer, said.text) == ("llm", f"any of the characters {chars}")
+    train, test = index.corpus.row_ranges["train"], index.corpus.row_ranges["test"]
+    line = lambda rows: ["".join(index.corpus.vocabulary.text(int(t)) for t in index.tokens[row, 1:]) for row in rows]
+    for request in model.asked:
+        rows = line(train) if request.purpose == "explain" else line(test)
+        for text in passages(request):
+            plain = text.split("\n(")[0].replace("<<", "").replace(">>", "")
+            assert any(plain in row for row in rows), "explained by training text, judged on test text"
+
+
+@pytest.mark.parametrize("probabilities", [False, True])
+def test_errors_of_the_judge_are_what_is_measured(walk, tmp_path, probabilities):
+    config = SMALL.model_copy(update={"active": 40, "silent": 40, "window": 15})
+    walk(ScriptedModel(0.3, 0.2, probabilities=probabilities), config)
+    wrong = np.array([[s["recall"].value, s["specificity"].value] for s in [scores_of(tmp_path, 0, "fuzzing")]])
+    assert np.abs(wrong - [0.7, 0.8]).max() < 0.2, "20 windows of each kind"
+    score = scores_of(tmp_path, 0, "fuzzing")["balanced_accuracy"]
+    assert score.ci_low < 0.75 < score.ci_high
+    auroc = scores_of(tmp_path, 0, "fuzzing")["auroc"]
+    assert auroc.value == pytest.approx(score.value), "a judge with one strength of opinion has one threshold"
+    variant = AskedStore(tmp_path / "w" / "w.sqlite").of_latent("planted", 0)[2].variant
+    assert variant.endswith("probabilities of votes" if probabilities else "bare votes")
+
+
+def test_what_is_there_is_not_asked_again(walk, tmp_path):
+    model = ScriptedModel()
+    first, n_asked = walk(model), len(model.asked)
+    assert walk(model) == first and len(model.asked) == n_asked
+    more = SMALL.model_copy(update={"judges": ("fuzzing",)})
+    walk(model, more)
+    assert len(model.asked) == n_asked
+
+
+class Mortal(ScriptedModel):
+    """Dies, or has spent its budget, after some answers; then lives again."""
+
+    def __init__(self, left, dies):
+        super().__init__()
+        self.left, self.dies = left, dies
+
+    def submit(self, request):
+        self.left -= 1
+        if self.left == 0 and self.dies:
+            raise KeyboardInterrupt
+        if self.left <= 0 and not self.dies:
+            self.stopped = "the budget of 3 requests is spent"
+        return super().submit(request)
+
+
+@pytest.mark.parametrize("left", [1, 3, 6, 20, 40])
+def test_rows_survive_a_kill_and_are_the_same(walk, tmp_path, left, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK", 2)
+    whole = walk(ScriptedModel(), name="whole")
+    mortal = Mortal(left, dies=True)
+    with pytest.raises(KeyboardInterrupt):
+        walk(mortal)
+    assert not (tmp_path / "w" / "x").exists()
+    mortal.left = -1
+    assert walk(mortal) == whole
+    rows = [
+        [
+            sqlite3.connect(tmp_path / name / "w.sqlite").execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3").fetchall()
+            for table in ("score", "judgement", "asked")
+        ]
+        for name in ("w", "whole")
+    ]
+    assert [[row[1:] for row in table] for table in rows[0]] == [[row[1:] for row in table] for table in rows[1]]
+
+
+def test_a_spent_budget_leaves_a_valid_part_and_the_rest_follows(walk, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK", 2)
+    whole = walk(ScriptedModel(), name="whole")
+    mortal = Mortal(30, dies=False)
+    part = walk(mortal)
+    assert part.stopped and 0 < part.n_left <= 4 and str(part).endswith("the budget of 3 requests is spent.")
+    mortal.stopped, mortal.left = None, 10**6
+    assert walk(mortal) == whole
+
+
+class Refusing(ScriptedModel):
+    """Says nothing of use of one kind of question."""
+
+    def __init__(self, purpose, answer):
+        super().__init__()
+        self.purpose, self.said = purpose, answer
+
+    def answer(self, request):
+        return self.said if request.purpose == self.purpose else super().answer(request)
+
+
+class Failing(Refusing):
+    def submit(self, request):
+        done = super().submit(request)
+        if request.purpose == self.purpose:
+            done._result = Failure(subject="request", reason="500 three times")
+        return done
+
+
+@pytest.mark.parametrize("kind", [Refusing, Failing])
+def test_explanations_that_fail_are_counted_and_nothing_is_invented(walk, tmp_path, kind):
+    found = walk(kind("explain", Answer(text="I cannot help with that.")))
+    assert (found.n_explained, found.n_failed) == (0, 4) and not scores_of(tmp_path, 0, "detection")
+    (said,) = ExplanationStore(tmp_path / "w" / "w.sqlite").of_latent("planted", 0)
+    assert said.status == "failed" and ("500 three times" in said.text or "I cannot help" in said.text)
+    again = walk(ScriptedModel())
+    assert (again.n_explained, again.n_failed) == (4, 0), "what failed is asked again by the next run"
+
+
+@pytest.mark.parametrize("kind", [Refusing, Failing])
+def test_judgements_that_fail_are_counted_and_nothing_is_invented(walk, tmp_path, kind):
+    found = walk(kind("detection", Answer(text="[0, 0, 0]")))
+    assert (found.n_explained, found.n_unscored) == (4, 4) and not scores_of(tmp_path, 0, "detection")
+    failures = ExplanationStore(tmp_path / "w" / "w.sqlite").failures("planted", scorer="detection")
+    assert len(failures) == 4 and "were not judged" in failures[0].reason
+    assert scores_of(tmp_path, 0, "fuzzing")["balanced_accuracy"].value == 1
+    assert walk(ScriptedModel()).n_unscored == 0
+
+
+def test_a_judge_at_chance_is_told_so_and_scores_nothing(index, tmp_path, monkeypatch):
+    monkeypatch.setattr(module.Known, "_is_word", lambda self, token: True)
+    for miss, n_scored in ((0.5, 0), (0.1, 4)):
+        model, folder = ScriptedModel(miss, miss), tmp_path / str(miss)
+        folder.mkdir()
+        config = SMALL.model_copy(update={"check": 20})
+        found = ask(index, config, model, folder / "w.sqlite", folder / "x", inputs={"index": index.id})
+        (figure,) = [one for one in found.figures if one.name == "explain/llm/judge"]
+        assert figure.value == pytest.approx(1 - miss, abs=0.1) and figure.null == 0.5
+        assert found.n_explained == 4 and len({request.purpose for request in model.asked}) == (4 if n_scored else 2)
+        store = ExplanationStore(folder / "w.sqlite")
+        assert len({s.explainer for s in store.scores("planted")}) == bool(n_scored)
+        assert found.unfit.startswith("Nothing was scored: on 20 descriptions") == (not n_scored)
+
+
+def test_latents_are_drawn_and_seldom_active_ones_left_out(index):
+    few = int(index.table["train_n_active"][2])
+    assert sorted(chosen(index, SMALL)) == [0, 1, 2, 3]
+    assert 2 not in chosen(index, SMALL.model_copy(update={"min_active": few + 1}))
+    two = chosen(index, SMALL.model_copy(update={"latents": 2}))
+    assert two == chosen(index, SMALL)[:2], "more latents are the same ones and others"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("window", 15),
+        ("sampling", "top"),
+        ("examples", 5),
+        ("strengths", False),
+        ("thoughts", True),
+        ("active", 5),
+        ("silent", 4),
+        ("hard", 0),
+        ("per_request", 7),
+        ("null_share", 0.0),
+        ("seed", 1),
+    ],
+)
+def test_every_option_changes_what_is_asked(walk, field, value):
+    model, other = ScriptedModel(), ScriptedModel()
+    walk(model)
+    walk(other, SMALL.model_copy(update={field: value}), name="other")
+    assert [r.to_json() for r in model.asked] != [r.to_json() for r in other.asked]

@@ -1,0 +1,92 @@
+"""A scripted language model: it explains by the characters that are marked most, and judges by what it reads, with
+known error rates. It works on texts in which characters are tokens."""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from concurrent.futures import Future
+
+from sparselex.llm.records import Answer, Capabilities, Request, Token
+
+_FENCED = re.compile(r"\[([0-9a-f]+) (\d+)\]\n(.*?)\n\[/\1 \2\]", re.DOTALL)
+_MARKED = re.compile(r"<<(.+?)>>", re.DOTALL)
+
+
+def passages(request: Request) -> list[str]:
+    """The passages of a question."""
+    return [text for _, _, text in _FENCED.findall(request.messages[1].content)]
+
+
+def description(request: Request) -> str:
+    """The description that passages are held against."""
+    return json.loads(request.messages[1].content.split("\n")[0].removeprefix("Description: "))
+
+
+def draw(*words: str) -> float:
+    """A number between 0 and 1 that depends on these words alone."""
+    return int.from_bytes(hashlib.sha256("\x1f".join(words).encode()).digest()[:4], "big") / 2**32
+
+
+class ScriptedModel:
+    """Answers like a server would, at once.
+
+    Args:
+        miss: share of passages that fit which it says do not.
+        alarm: share of passages that do not fit which it says do.
+        probabilities: whether it gives log-probabilities of its votes.
+        best: how many characters an explanation names.
+    """
+
+    def __init__(self, miss: float = 0.0, alarm: float = 0.0, *, probabilities: bool = False, best: int = 2):
+        self.miss, self.alarm, self.probabilities, self.best = miss, alarm, probabilities, best
+        self.model, self.stopped, self.asked = "scripted", None, list[Request]()
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities(schema_answers=True, logprobs=self.probabilities)
+
+    def submit(self, request: Request) -> "Future[Answer]":
+        self.asked.append(request)
+        done: Future[Answer] = Future()
+        done.set_result(self.answer(request))
+        return done
+
+    def answer(self, request: Request) -> Answer:
+        """What it says."""
+        text = self.explained(request) if request.purpose == "explain" else self.votes(request)
+        answer = Answer(text=text, n_prompt_tokens=100, n_answer_tokens=10)
+        return answer.model_copy(update={"tokens": self._tokens(text)}) if request.top_logprobs else answer
+
+    def explained(self, request: Request) -> str:
+        """The characters that are marked most."""
+        counted = Counter(char for text in passages(request) for run in _MARKED.findall(text) for char in run)
+        chars = "".join(sorted(char for char, _ in counted.most_common(self.best)))
+        return json.dumps({"explanation": f"any of the characters {chars}"})
+
+    def votes(self, request: Request) -> str:
+        """Whether each passage fits, but for its errors."""
+        said, found = description(request), {}
+        for number, text in enumerate(passages(request), 1):
+            vote = self.fits(said, text, request)
+            flip = draw(request.purpose, said, text) < (self.miss if vote else self.alarm)
+            found[str(number)] = int(vote != flip)
+        return json.dumps(found)
+
+    def fits(self, said: str, text: str, request: Request) -> bool:
+        """Whether a passage has what the description names, or all of its marks are that."""
+        if said.startswith("contains the word"):
+            return json.loads(said.removeprefix("contains the word ")).lower() in text.lower()
+        chars = set(said.rpartition(" ")[2])
+        if request.purpose == "fuzzing":
+            return all(chars & set(run) for run in _MARKED.findall(text))
+        return bool(chars & set(text))
+
+    def _tokens(self, text: str) -> tuple[Token, ...]:
+        """Its answer character by character; a vote is as sure as 0.9 to 0.1."""
+        other = {"0": "1", "1": "0"}
+        return tuple(
+            Token(char, -0.105, ((char, -0.105), (other[char], -2.303)))
+            if char in other and text[place - 2 : place] == ": "
+            else Token(char, 0.0, ())
+            for place, char in enumerate(text)
+        )
