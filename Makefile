@@ -50,7 +50,7 @@ $(READY): pyproject.toml constraints.txt
 # reads one from a hub of the tests' own; the site is built; interp-engine is an independent check of every architecture's hooks;
 # maps are laid out by umap-learn, meaning is searched by an encoder, and tables are asked by DuckDB.
 $(READY_TO_TEST): $(READY_FOR_SMOLLM2)
-	$(INSTALL) --editable ".[dev,docs,gpu,tensorboard,datasets,engine,embed,umap,duckdb]"
+	$(INSTALL) --editable ".[dev,docs,gpu,tensorboard,datasets,engine,embed,umap,duckdb,llm]"
 	touch $@
 
 $(READY_FOR_DOCS): $(READY)
