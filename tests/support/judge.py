@@ -5,9 +5,12 @@ import hashlib
 import json
 import re
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import Future
+from typing import Any
 
-from sparselex.llm.records import Answer, Capabilities, Request, Token
+from sparselex.llm.records import Answer, Capabilities, Message, Request, Token
+from tests.support.chat import Said, completion
 
 _FENCED = re.compile(r"\[([0-9a-f]+) (\d+)\]\n(.*?)\n\[/\1 \2\]", re.DOTALL)
 _MARKED = re.compile(r"<<(.+?)>>", re.DOTALL)
@@ -90,3 +93,21 @@ class ScriptedModel:
             else Token(char, 0.0, ())
             for place, char in enumerate(text)
         )
+
+
+def over_http(model: ScriptedModel) -> Callable[[dict[str, Any]], Said]:
+    """What a server answers behind which this model is."""
+
+    def answer(body: dict[str, Any]) -> Said:
+        messages = tuple(Message(one["role"], one["content"]) for one in body["messages"])
+        system = messages[0].content
+        if system.startswith("You find out"):
+            purpose = "explain"
+        elif system.startswith("You judge"):
+            purpose = "fuzzing" if "marked places" in system else "detection"
+        else:
+            return Said(completion("no"))
+        request = Request(messages=messages, max_tokens=100, purpose=purpose)
+        return Said(completion(model.answer(request).text, usage=(100, 10)))
+
+    return answer

@@ -91,7 +91,8 @@ def quoted(text: str) -> str:
 def variant(version: str, can: Capabilities, *, votes: bool = False) -> str:
     """How something is asked, in words for records: by which prompt, and what of the server is used."""
     if votes and can.choices:
-        return f"{version.replace('.', '-one.', 1)}, each window by itself, probability of the answer Yes above that of the other windows"
+        one = version.replace(".", "-one.", 1)
+        return f"{one}, each window by itself, probability of Yes held against that of the other windows"
     parts = [version, "answers held to a schema" if can.schema_answers else "answers in free text"]
     if votes:
         parts.append("probabilities of votes" if can.logprobs else "bare votes")
