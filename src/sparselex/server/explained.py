@@ -110,9 +110,13 @@ class Explained:
         self._database, self._store = database, ExplanationStore(database)
         self._headlines: _Read[Headlines] = _Read()
         self._texts: _Read[Texts] = _Read()
+        self._definitions: _Read[dict[str, dict[str, str]]] = _Read()
 
     def of(self, index: FeatureIndex, latent: int) -> list[Said]:
         """Every explanation of a latent, by explainer."""
+        explanations = self._store.of_latent(index.id, latent)
+        if not explanations:
+            return []
         scores, judgements = self._store.scores(index.id, latent=latent), self._store.judgements(index.id, latent)
         return [
             Said(
@@ -121,12 +125,12 @@ class Explained:
                 [one for one in judgements if one.explainer == explanation.explainer],
                 self._store.failures(index.id, latent=latent, explainer=explanation.explainer),
             )
-            for explanation in self._store.of_latent(index.id, latent)
+            for explanation in explanations
         ]
 
     def definitions(self) -> dict[str, dict[str, str]]:
-        """What each measure is, by scorer and metric."""
-        return self._store.definitions()
+        """What each measure is, by scorer and metric; read again when the database has changed."""
+        return self._definitions.of("", self._now(), self._store.definitions)
 
     def entries(self, index: FeatureIndex) -> Entries:
         """What lists say of each latent."""
@@ -143,7 +147,7 @@ class Explained:
         return self._texts.of(index.id, self._now(), read)
 
     def _now(self) -> tuple[Stamp, ...]:
-        return stamp(self._database), stamp(self._database.with_name(self._database.name + "-wal"))
+        return stamp(self._database), stamp(f"{self._database}-wal")
 
 
 def title_of(entries: Entries | Mapping[int, list[Entry]], latent: int) -> str:

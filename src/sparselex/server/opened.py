@@ -173,10 +173,10 @@ class OpenWorkspace:
                 "a run that has been indexed",
                 f"run `sparselex index {self.workspace.typed} --run {run}`.",
             )
-        corpus = self.workspace.corpora / card.corpus
-        stamps = (stamp(path / MANIFEST), stamp(corpus / MANIFEST))
+        corpora = self.workspace.corpora
+        stamps = (stamp(f"{path}/{MANIFEST}"), stamp(f"{corpora}/{card.corpus}/{MANIFEST}"))
         if run not in self._indexes or self._indexes[run][0] != stamps:
-            self._indexes[run] = (stamps, OpenIndex(FeatureIndex(path, TokenCorpus(corpus))))
+            self._indexes[run] = (stamps, OpenIndex(FeatureIndex(path, TokenCorpus(corpora / card.corpus))))
         return self._indexes[run][1]
 
     def dictionary_id(self, run: str) -> str:
@@ -193,7 +193,7 @@ class OpenWorkspace:
         path = self.workspace.run(run) / EFFECTS
         if not self.has(run, EFFECTS):
             return None
-        now = stamp(path / MANIFEST)
+        now = stamp(f"{path}/{MANIFEST}")
         if run not in self._effects or self._effects[run][0] != now:
             self._effects[run] = (now, EffectsIndex(path))
         found = self._effects[run][1]
@@ -205,7 +205,7 @@ class OpenWorkspace:
         if not self.has(run, name):
             return None
         path, key = self.workspace.run(run) / name, (run, name, read)
-        now = stamp(path / MANIFEST)
+        now = stamp(f"{path}/{MANIFEST}")
         if key not in self._artifacts or self._artifacts[key][0] != now:
             self._artifacts[key] = (now, read(path))
         return self._artifacts[key][1]
@@ -219,7 +219,7 @@ class OpenWorkspace:
         as long as the database is the same."""
         dictionary = self.index(run).index.manifest.inputs.get("dictionary", "")
         database = self.workspace.database
-        now = (dictionary, stamp(database), stamp(database.with_name(f"{database.name}-wal")))
+        now = (dictionary, stamp(database), stamp(f"{database}-wal"))
         if run not in self._labels or self._labels[run][0] != now:
             self._labels[run] = (now, self.notes.labels(run, dictionary))
         return self._labels[run][1]
