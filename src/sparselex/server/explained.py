@@ -12,7 +12,7 @@ from sparselex.base.figures import Failure
 from sparselex.explain.records import Entry, Explanation, HeadlineRow, Judgement, Score
 from sparselex.explain.store import ExplanationStore
 from sparselex.features.index import FeatureIndex
-from sparselex.features.searched import occurrences
+from sparselex.features.searched import byte_counts, occurrences
 from sparselex.server.stamps import Stamp, stamp
 
 T = TypeVar("T")
@@ -90,10 +90,14 @@ class Texts(NamedTuple):
     folded_ends: NDArray[np.int64]
     """The same in `folded`."""
 
+    counts: NDArray[np.int64]
+    """`[256]`, how often each byte stands in `folded`: of a word the rarest is looked for first."""
+
     def with_words(self, words: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Latents of explanations in which the words stand, upper and lower case alike, and how many bytes into them,
         once for each place."""
-        starts = occurrences(np.frombuffer(self.folded, dtype=np.uint8), words.lower().encode(errors="replace"))
+        needle = words.lower().encode(errors="replace")
+        starts = occurrences(np.frombuffer(self.folded, dtype=np.uint8), needle, self.counts)
         return self.lines(starts, self.folded_ends)
 
     def lines(self, places: NDArray[np.int64], ends: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -202,8 +206,9 @@ def _texts(rows: list[tuple[int, str, bool]]) -> Texts:
     exact = [line.encode(errors="replace") for line in lines]
     lower = [line.lower().encode(errors="replace") for line in lines]
     ends = lambda parts: np.cumsum([len(part) for part in parts], dtype=np.int64)
-    latents = np.array([latent for latent, *_ in rows], dtype=np.int64)
-    return Texts(latents, b"".join(exact), b"".join(lower), ends(exact), ends(lower))
+    latents, folded = np.array([latent for latent, *_ in rows], dtype=np.int64), b"".join(lower)
+    counts = byte_counts(np.frombuffer(folded, dtype=np.uint8))
+    return Texts(latents, b"".join(exact), folded, ends(exact), ends(lower), counts)
 
 
 def _without_quotes(text: str) -> str:

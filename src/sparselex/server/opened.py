@@ -75,11 +75,13 @@ class OpenIndex:
         }
 
     @cached_property
-    def promoted(self) -> NDArray[np.int32]:
-        """`[n, d_sae]`, the tokens that latents promote, the most promoted first; no rows where that is not known."""
-        found = self.index.all_promoted
-        none = np.empty((0, self.index.d_sae), dtype=np.int32)
-        return none if found is None else np.ascontiguousarray(found.T, dtype=np.int32)
+    def promoting(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Of each token the latents that promote it: where they begin, `[n_vocab + 1]`, and all of them."""
+        found, n_vocab = self.index.all_promoted, len(self.index.corpus.vocabulary)
+        promoted = np.empty((0, 1), dtype=np.int64) if found is None else np.asarray(found)
+        tokens = promoted.reshape(-1).astype(np.uint16 if n_vocab < 1 << 16 else np.int64)  # the former sort fast
+        latents = (np.argsort(tokens, kind="stable") // max(1, promoted.shape[1])).astype(np.int32)
+        return np.concatenate([[0], np.bincount(tokens, minlength=n_vocab).cumsum()]), latents
 
     @cached_property
     def token_ranks(self) -> NDArray[np.int64]:
@@ -109,7 +111,8 @@ class OpenIndex:
 
     def tokens_with(self, words: str) -> list[int]:
         """Tokens whose text contains `words`, upper and lower case alike."""
-        return [token for token, text in enumerate(self.token_texts) if words.lower() in text]
+        wanted = words.lower()
+        return [token for token, text in enumerate(self.token_texts) if wanted in text]
 
 
 def flags_of(found: OpenIndex, latent: int) -> list[str]:
