@@ -102,7 +102,7 @@ class Database:
     def _reader(self) -> sqlite3.Connection | None:
         """This thread's connection to the file that lies at the path now; None if there is none."""
         try:
-            found = os.stat(self._file)
+            found = os.stat(self._file)  # noqa: PTH116 (ten a page)
         except FileNotFoundError:
             return None
         which = (os.getpid(), found.st_dev, found.st_ino)

@@ -93,7 +93,7 @@ class Workspace:
             return False
         # As text: a page asks for some thirty files, and each as a `Path` takes five times as long.
         folder = f"{self.path}/runs/{name}"
-        return any(os.path.isfile(f"{folder}/{one}/{MANIFEST}") for one in _inside(folder))
+        return any(os.path.isfile(f"{folder}/{one}/{MANIFEST}") for one in _inside(folder))  # noqa: PTH113
 
     def begun(self) -> list[str]:
         """Names of all runs that were begun, with or without a finished artifact, in the same order."""
@@ -144,7 +144,7 @@ class Workspace:
 
     def has(self, run: str, name: str) -> bool:
         """Whether a run has a finished artifact in the folder of that name."""
-        return os.path.isfile(f"{self.run(run)}/{name}/{MANIFEST}")
+        return os.path.isfile(f"{self.run(run)}/{name}/{MANIFEST}")  # noqa: PTH113
 
     def artifacts(self, run: str) -> dict[str, Manifest]:
         """The manifests of a run's finished artifacts by the name of their folder, in the order of their names."""
@@ -178,7 +178,7 @@ class Workspace:
 def _inside(folder: str) -> list[str]:
     """Names of what lies in a folder; nothing in one that is none, or cannot be read."""
     try:
-        return os.listdir(folder)
+        return os.listdir(folder)  # noqa: PTH208
     except OSError:
         return []
 

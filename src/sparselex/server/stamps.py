@@ -10,7 +10,7 @@ Stamp = tuple[int, int] | None
 def stamp(path: Path | str) -> Stamp:
     """The stamp of a file as it is now."""
     try:
-        found = os.stat(path)
+        found = os.stat(path)  # noqa: PTH116 (thirty a page)
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size
