@@ -29,6 +29,8 @@ _MOVE_AWAY = "move it away: explanations are made anew by `sparselex explain`, w
 
 _VERSIONS = "CREATE TABLE IF NOT EXISTS component (name TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID"
 
+_READ_VERSION = "SELECT version FROM component WHERE name = ?"
+
 
 class Database:
     """One component's tables in the database file at `path`.
@@ -40,7 +42,7 @@ class Database:
 
     def __init__(self, path: Path | str, component: str, migrations: Sequence[Migration]):
         self.path, self.component, self.migrations = Path(path).absolute(), component, migrations
-        self._kept = threading.local()
+        self._file, self._kept = str(self.path), threading.local()
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -72,7 +74,7 @@ class Database:
         """
         try:
             db = self._reader()
-            version = self._version(db) if db else 0
+            version = self._read_version(db) if db else 0
             if db is None or not version:
                 return []
             if version != len(self.migrations):
@@ -100,7 +102,7 @@ class Database:
     def _reader(self) -> sqlite3.Connection | None:
         """This thread's connection to the file that lies at the path now; None if there is none."""
         try:
-            found = self.path.stat()
+            found = os.stat(self._file)  # noqa: PTH116 (ten a page)
         except FileNotFoundError:
             return None
         which = (os.getpid(), found.st_dev, found.st_ino)
@@ -133,11 +135,19 @@ class Database:
     def _version(self, db: sqlite3.Connection) -> int:
         if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'component'").fetchone():
             return 0
-        found = db.execute("SELECT version FROM component WHERE name = ?", (self.component,)).fetchone()
+        found = db.execute(_READ_VERSION, (self.component,)).fetchone()
         version = found[0] if found else 0
         if not isinstance(version, int) or version < 0:
             raise self._damaged(f"its version of {self.component!r} is {version!r:.40}")
         return version
+
+    def _read_version(self, db: sqlite3.Connection) -> int:
+        """The same where the tables are most likely there: one question less, and a page of the browser has ten."""
+        try:
+            found = db.execute(_READ_VERSION, (self.component,)).fetchone()
+        except sqlite3.OperationalError:  # no such table, or worse, which is then said
+            return self._version(db)
+        return found[0] if found and isinstance(found[0], int) and found[0] > 0 else self._version(db)
 
     @contextmanager
     def _connection(self, mode: str) -> Iterator[sqlite3.Connection]:

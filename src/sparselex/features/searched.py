@@ -88,6 +88,15 @@ class SearchedText:
         ahead = self._weight(hit[np.maximum(behind - 1, 0)], slots, BEFORE)
         return np.maximum(ahead, self._weight(hit[np.minimum(behind, len(hit) - 1)], slots, AFTER))
 
+    def shown_with(self, hit: NDArray[np.int64], slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Which of some slots (ascending) an example may show together with something that was hit, ascending: all that
+        have a nearness, and some that have none."""
+        reach = max(BEFORE, AFTER)
+        first, end = np.searchsorted(slots, hit - reach), np.searchsorted(slots, hit + reach, "right")
+        first[1:] = np.maximum(first[1:], end[:-1])  # none twice: both ascend
+        n = np.maximum(end - first, 0)
+        return np.arange(int(n.sum())) + np.repeat(first - (n.cumsum() - n), n)
+
     def nearest(self, hit: NDArray[np.int64], slots: NDArray[np.int64]) -> NDArray[np.int64]:
         """`[n]`, the slot that was hit nearest to each of some, among those that an example there shows; -1 where there
         is none."""
@@ -124,7 +133,7 @@ class SearchedText:
 
     @cached_property
     def _counts(self) -> NDArray[np.int64]:
-        return np.bincount(self._folded, minlength=256)
+        return byte_counts(self._folded)
 
     def _covered(self, ends: NDArray[Any], first: NDArray[np.int64], behind: NDArray[np.int64]) -> NDArray[np.int64]:
         """The slots that ranges of bytes, from `first` to before `behind`, lie on, ascending."""
@@ -194,6 +203,12 @@ def _joined(tokens: NDArray[np.int32], texts: list[bytes]) -> tuple[NDArray[np.u
         shift = begins[part] - starts[first : first + len(part)]
         found[span] = all_bytes[np.arange(span.start, span.stop) + np.repeat(shift, lengths[part])]
     return found, starts
+
+
+def byte_counts(text: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """`[256]`, how often each byte stands in a text."""
+    parts = range(0, len(text), _SLOTS)  # `np.bincount` makes eight bytes of each
+    return sum((np.bincount(text[at : at + _SLOTS], minlength=256) for at in parts), np.zeros(256, dtype=np.int64))
 
 
 def occurrences(text: NDArray[np.uint8], needle: bytes, counts: NDArray[np.int64] | None = None) -> NDArray[np.int64]:

@@ -101,6 +101,7 @@ class Answering:
         self._helpers = [Helper(workspace.path) for _ in range(n_helpers)]
         self.turns = Turns([None, *self._helpers])
         self._first = threading.Lock()
+        self._taught = set[tuple[str, str]]()
 
     def answer(self, asked: Asked) -> Response:
         """The answer of whoever is free first. Raises what the page's builder raises."""
@@ -114,11 +115,27 @@ class Answering:
                 self.turns.give(number, helper)
             if self._first.acquire(blocking=False):  # never let go again: behind the first answer, once
                 threading.Thread(target=self._start_helpers, daemon=True).start()
+            if helper is None and self._is_new(asked):
+                threading.Thread(target=self._teach, args=(asked,), daemon=True).start()
 
     def _start_helpers(self) -> None:
         """Have them there before many ask at once, whom their start (a second or two) would keep waiting."""
         for helper in self._helpers:
             helper.start()
+
+    def _is_new(self, asked: Asked) -> bool:
+        """Whether it is the first page of a latent of its kind and run. Lists are not taught: what they search takes
+        memory, in each helper again."""
+        kind = (asked.page, asked.place.run)
+        is_new = "{latent}" in asked.page and kind not in self._taught
+        self._taught.add(kind)
+        return is_new
+
+    def _teach(self, asked: Asked) -> None:
+        """Have helpers answer what was answered here, to nobody: their first page of a kind takes a second (templates,
+        tables), for which the first of many readers would wait, and others behind them."""
+        for helper in self._helpers:
+            helper.answer(asked)
 
 
 class Turns:
@@ -160,16 +177,17 @@ class Helper:
     def __init__(self, workspace: Path):
         self._workspace = workspace
         self._pipe: Connection | None = None
-        self._starting = threading.Lock()
+        self._starting, self._answering = threading.Lock(), threading.Lock()
         self.process: BaseProcess | None = None
         self.is_there = True
 
     def answer(self, asked: Asked) -> Response | None:
         """What it answers; None where it raised something, or is no more."""
         try:
-            pipe = self.start()
-            pipe.send(asked)
-            answer: Response | None = pipe.recv()
+            with self._answering:
+                pipe = self.start()
+                pipe.send(asked)
+                answer: Response | None = pipe.recv()
         except (OSError, EOFError):
             self.is_there = False
             return None

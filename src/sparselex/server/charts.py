@@ -100,9 +100,10 @@ def activations(histogram: Histogram | ActivityView) -> Chart:
         # One token must be seen: the axis begins at half a token.
         return (math.log10(n) + 0.3) / (top + 0.3) if n else 0.0
 
+    named = [number(edge, 3) for edge in edges]
     labels = [
-        f"{number(low, 3)} to {number(high, 3)}: {count(n)} token{'' if n == 1 else 's'}"
-        for (low, high), n in zip(itertools.pairwise(edges), histogram.counts, strict=True)
+        f"{low} to {high}: {count(n)} token{'' if n == 1 else 's'}"
+        for (low, high), n in zip(itertools.pairwise(named), histogram.counts, strict=True)
     ]
     bars = _bars(places, [height(n) for n in histogram.counts], labels, places[0], places[-1])
     powers = range(int(top) + 1)
@@ -112,7 +113,7 @@ def activations(histogram: Histogram | ActivityView) -> Chart:
         marked = range(0, len(edges), max(1, -(-len(edges) // 8)))
         x_ticks = [Tick(_x(places[i], places[0], places[-1]), number(edges[i], 2)) for i in marked]
     return Chart(
-        series=[Series("tokens", "", bars, _outline(bars))],
+        series=[Series("tokens", "", bars, "")],  # the only series is drawn as bars
         x_ticks=x_ticks,
         y_ticks=[Tick(round(_y(height(10**p)), 2), count(10**p)) for p in powers],
     )
@@ -212,10 +213,10 @@ def _y(share: float) -> float:
 
 
 def _bars(edges: list[float], heights: list[float], labels: list[str], low: float, high: float) -> list[Bar]:
-    found = []
-    for left, right, height, label in zip(edges, edges[1:], heights, labels, strict=False):
-        x, y = _x(left, low, high), _y(height)
-        found.append(Bar(x, round(y, 2), round(_x(right, low, high) - x, 2), round(BASE - y, 2), label))
+    found, places = [], [_x(edge, low, high) for edge in edges]
+    for (x, end), height, label in zip(itertools.pairwise(places), heights, labels, strict=False):
+        y = _y(height)
+        found.append(Bar(x, round(y, 2), round(end - x, 2), round(BASE - y, 2), label))
     return found
 
 

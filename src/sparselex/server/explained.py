@@ -14,7 +14,7 @@ from sparselex.explain.asking.store import Asked, AskedStore
 from sparselex.explain.records import Entry, Explanation, HeadlineRow, Judgement, Score
 from sparselex.explain.store import ExplanationStore
 from sparselex.features.index import FeatureIndex
-from sparselex.features.searched import occurrences
+from sparselex.features.searched import byte_counts, occurrences
 from sparselex.server.stamps import Stamp, stamp
 
 T = TypeVar("T")
@@ -94,10 +94,14 @@ class Texts(NamedTuple):
     folded_ends: NDArray[np.int64]
     """The same in `folded`."""
 
+    counts: NDArray[np.int64]
+    """`[256]`, how often each byte stands in `folded`: of a word the rarest is looked for first."""
+
     def with_words(self, words: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Latents of explanations in which the words stand, upper and lower case alike, and how many bytes into them,
         once for each place."""
-        starts = occurrences(np.frombuffer(self.folded, dtype=np.uint8), words.lower().encode(errors="replace"))
+        needle = words.lower().encode(errors="replace")
+        starts = occurrences(np.frombuffer(self.folded, dtype=np.uint8), needle, self.counts)
         return self.lines(starts, self.folded_ends)
 
     def lines(self, places: NDArray[np.int64], ends: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -114,9 +118,13 @@ class Explained:
         self._database, self._store, self._asked = database, ExplanationStore(database), AskedStore(database)
         self._headlines: _Read[Headlines] = _Read()
         self._texts: _Read[Texts] = _Read()
+        self._definitions: _Read[dict[str, dict[str, str]]] = _Read()
 
     def of(self, index: FeatureIndex, latent: int) -> list[Said]:
         """Every explanation of a latent, by explainer."""
+        explanations = self._store.of_latent(index.id, latent)
+        if not explanations:
+            return []
         scores, judgements = self._store.scores(index.id, latent=latent), self._store.judgements(index.id, latent)
         asked = self._asked.of_latent(index.id, latent)
         return [
@@ -127,12 +135,12 @@ class Explained:
                 self._store.failures(index.id, latent=latent, explainer=explanation.explainer),
                 [one for one in asked if one.explainer == explanation.explainer],
             )
-            for explanation in self._store.of_latent(index.id, latent)
+            for explanation in explanations
         ]
 
     def definitions(self) -> dict[str, dict[str, str]]:
-        """What each measure is, by scorer and metric."""
-        return self._store.definitions()
+        """What each measure is, by scorer and metric; read again when the database has changed."""
+        return self._definitions.of("", self._now(), self._store.definitions)
 
     def entries(self, index: FeatureIndex) -> Entries:
         """What lists say of each latent."""
@@ -149,7 +157,7 @@ class Explained:
         return self._texts.of(index.id, self._now(), read)
 
     def _now(self) -> tuple[Stamp, ...]:
-        return stamp(self._database), stamp(self._database.with_name(self._database.name + "-wal"))
+        return stamp(self._database), stamp(f"{self._database}-wal")
 
 
 def title_of(entries: Entries | Mapping[int, list[Entry]], latent: int) -> str:
@@ -208,8 +216,9 @@ def _texts(rows: list[tuple[int, str, bool]]) -> Texts:
     exact = [line.encode(errors="replace") for line in lines]
     lower = [line.lower().encode(errors="replace") for line in lines]
     ends = lambda parts: np.cumsum([len(part) for part in parts], dtype=np.int64)
-    latents = np.array([latent for latent, *_ in rows], dtype=np.int64)
-    return Texts(latents, b"".join(exact), b"".join(lower), ends(exact), ends(lower))
+    latents, folded = np.array([latent for latent, *_ in rows], dtype=np.int64), b"".join(lower)
+    counts = byte_counts(np.frombuffer(folded, dtype=np.uint8))
+    return Texts(latents, b"".join(exact), folded, ends(exact), ends(lower), counts)
 
 
 def _without_quotes(text: str) -> str:

@@ -9,6 +9,7 @@ from markupsafe import Markup, escape
 from sparselex.base.formats import count, number
 from sparselex.features.windows import ExampleView, Span
 from sparselex.server.charts import Bar
+from sparselex.server.escaping import escaped, short
 from sparselex.server.pages.activity import ActivityView
 
 _CUT = '<span class="cut">…</span>'
@@ -33,7 +34,8 @@ def bars(found: Iterable[Bar]) -> Markup:
 def leading_bars(found: Sequence[Bar], view: ActivityView, address: str) -> Markup:
     """The bars of a feature's activations, each a link to the examples of its range at `address`, which ends where the
     range is asked for; the lower part of each coloured in the share of its tokens that match."""
-    return Markup("".join([_leading(bar, view, place, address) for place, bar in enumerate(found) if bar.height]))
+    start = escaped(address)
+    return Markup("".join([_leading(bar, view, place, start) for place, bar in enumerate(found) if bar.height]))
 
 
 def _leading(bar: Bar, view: ActivityView, place: int, address: str) -> str:
@@ -46,8 +48,7 @@ def _leading(bar: Bar, view: ActivityView, place: int, address: str) -> str:
             matching = f'<rect class="matching" x="{bar.x}" y="{lower}" width="{bar.width}" height="{height}"/>'
     words = f"{bar.label}, {count(view.matching[place])} of them match" if view.matching else bar.label
     return (
-        f'<a href="{escape(address)}low={low!r}&amp;high={high!r}#examples" tabindex="-1">'
-        f"<title>{escape(words)}</title>"
+        f'<a href="{address}low={low!r}&amp;high={high!r}#examples" tabindex="-1"><title>{escaped(words)}</title>'
         f'<rect x="{bar.x}" y="{bar.y}" width="{bar.width}" height="{bar.height}"/>{matching}</a>'
     )
 
@@ -63,7 +64,7 @@ def _line(view: ExampleView, feature: str) -> str:
     (_, before), (_, here), (_, after) = (
         _directed(part) for part in (view.spans[:peak], view.spans[peak : peak + 1], view.spans[peak + 1 :])
     )
-    address, words = escape(f"{feature}/at/{view.position}"), escape(f"{view.document} at {view.position}")
+    address, words = escaped(f"{feature}/at/{view.position}"), escaped(f"{view.document} at {view.position}")
     return (
         f'<li data-value="{view.value}"><a class="lead" href="{address}" title="{words}">{number(view.value, 3)}</a>'
         f'<div class="line tokens" dir="{direction}"><span class="before"><span>{before}</span></span>'
@@ -74,7 +75,13 @@ def _line(view: ExampleView, feature: str) -> str:
 def said(text: str) -> Markup:
     """Words of an explanation in which each quoted token is kept apart: without that, two of a script that is written
     from right to left would change places, with the comma between them."""
-    return Markup(_QUOTED.sub(lambda found: f"<bdi>{found[0]}</bdi>", str(escape(text))))
+    return Markup(bordered(text))
+
+
+def bordered(text: str) -> str:
+    """The same as a part of what is put together by hand."""
+    safe = escaped(text)
+    return _QUOTED.sub(lambda found: f"<bdi>{found[0]}</bdi>", safe) if "&#34;" in safe else safe
 
 
 _QUOTED = re.compile(r"&#34;(?:\\.|(?!&#34;|\\).)*?&#34;", re.DOTALL)
@@ -82,20 +89,20 @@ _QUOTED = re.compile(r"&#34;(?:\\.|(?!&#34;|\\).)*?&#34;", re.DOTALL)
 
 def _bar(bar: Bar) -> str:
     place = f'x="{bar.x}" y="{bar.y}" width="{bar.width}" height="{bar.height}"'
-    return f"<rect {place}><title>{escape(bar.label)}</title></rect>"
+    return f"<rect {place}><title>{escaped(bar.label)}</title></rect>"
 
 
 def _example(view: ExampleView, words: str = "", feature: str = "") -> str:
     before, after = _CUT if view.cut_before else "", _CUT if view.cut_after else ""
     place = f"at {view.position}"
     if feature:
-        address = f"{feature}/at/{view.position}"
-        place = f'<a class="whole-text" href="{escape(address)}" title="All the text around it">{place}</a>'
+        address = escaped(f"{feature}/at/{view.position}")
+        place = f'<a class="whole-text" href="{address}" title="All the text around it">{place}</a>'
     direction, tokens = _directed(view.spans)
     return (
         f'<li data-value="{view.value}">\n'
         f'<p class="tokens" dir="{direction}">{before}{tokens}{after}</p>\n'
-        f'<p class="source"><b>{escape(words or number(view.value, 3))}</b> <bdi>{escape(view.document)}</bdi> '
+        f'<p class="source"><b>{escaped(words or number(view.value, 3))}</b> <bdi>{escaped(view.document)}</bdi> '
         f'<span class="position">{place}</span></p>\n'
         "</li>\n"
     )
@@ -116,7 +123,7 @@ def _directed(spans: Sequence[Span]) -> tuple[str, str]:
     text = _NUMBER_OF.sub("", "".join(span.text for span in spans))
     # A number among letters that are read from the right is read from the left.
     apart = "".join(
-        _span(span, _NUMBER_OF.sub(lambda one: f"<bdi>{one[0]}</bdi>", escape(span.text))) for span in spans
+        _span(span, _NUMBER_OF.sub(lambda one: f"<bdi>{one[0]}</bdi>", escaped(span.text))) for span in spans
     )
     return ("rtl" if 2 * len(_RIGHT.findall(text)) > len(_LETTER.findall(text)) else "ltr"), apart
 
@@ -126,12 +133,12 @@ _DIGITS = "01234567899"
 
 
 def _span(span: Span, text: str = "") -> str:
-    text = text or escape(span.text)
     if not (span.level or span.peak):
-        return text
+        return text or escaped(span.text)
+    text = text or short(span.text)
     heat, place = f" h{span.level}" if span.level else "", ' peak" tabindex="0' if span.peak else '" tabindex="-1'
     digit = f' data-digit="{_DIGITS[span.level]}"' if span.level else ' data-digit="0"'
-    return f'<span class="t{heat}{place}"{digit} data-detail="{escape(span.detail)}">{text}</span>'
+    return f'<span class="t{heat}{place}"{digit} data-detail="{escaped(span.detail)}">{text}</span>'
 
 
 def breakable(name: str) -> Markup:

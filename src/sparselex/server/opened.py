@@ -75,11 +75,13 @@ class OpenIndex:
         }
 
     @cached_property
-    def promoted(self) -> NDArray[np.int32]:
-        """`[n, d_sae]`, the tokens that latents promote, the most promoted first; no rows where that is not known."""
-        found = self.index.all_promoted
-        none = np.empty((0, self.index.d_sae), dtype=np.int32)
-        return none if found is None else np.ascontiguousarray(found.T, dtype=np.int32)
+    def promoting(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Of each token the latents that promote it: where they begin, `[n_vocab + 1]`, and all of them."""
+        found, n_vocab = self.index.all_promoted, len(self.index.corpus.vocabulary)
+        promoted = np.empty((0, 1), dtype=np.int64) if found is None else np.asarray(found)
+        tokens = promoted.reshape(-1).astype(np.uint16 if n_vocab < 1 << 16 else np.int64)  # the former sort fast
+        latents = (np.argsort(tokens, kind="stable") // max(1, promoted.shape[1])).astype(np.int32)
+        return np.concatenate([[0], np.bincount(tokens, minlength=n_vocab).cumsum()]), latents
 
     @cached_property
     def token_ranks(self) -> NDArray[np.int64]:
@@ -109,7 +111,8 @@ class OpenIndex:
 
     def tokens_with(self, words: str) -> list[int]:
         """Tokens whose text contains `words`, upper and lower case alike."""
-        return [token for token, text in enumerate(self.token_texts) if words.lower() in text]
+        wanted = words.lower()
+        return [token for token, text in enumerate(self.token_texts) if wanted in text]
 
 
 def flags_of(found: OpenIndex, latent: int) -> list[str]:
@@ -173,10 +176,10 @@ class OpenWorkspace:
                 "a run that has been indexed",
                 f"run `sparselex index {self.workspace.typed} --run {run}`.",
             )
-        corpus = self.workspace.corpora / card.corpus
-        stamps = (stamp(path / MANIFEST), stamp(corpus / MANIFEST))
+        corpora = self.workspace.corpora
+        stamps = (stamp(f"{path}/{MANIFEST}"), stamp(f"{corpora}/{card.corpus}/{MANIFEST}"))
         if run not in self._indexes or self._indexes[run][0] != stamps:
-            self._indexes[run] = (stamps, OpenIndex(FeatureIndex(path, TokenCorpus(corpus))))
+            self._indexes[run] = (stamps, OpenIndex(FeatureIndex(path, TokenCorpus(corpora / card.corpus))))
         return self._indexes[run][1]
 
     def dictionary_id(self, run: str) -> str:
@@ -193,7 +196,7 @@ class OpenWorkspace:
         path = self.workspace.run(run) / EFFECTS
         if not self.has(run, EFFECTS):
             return None
-        now = stamp(path / MANIFEST)
+        now = stamp(f"{path}/{MANIFEST}")
         if run not in self._effects or self._effects[run][0] != now:
             self._effects[run] = (now, EffectsIndex(path))
         found = self._effects[run][1]
@@ -205,7 +208,7 @@ class OpenWorkspace:
         if not self.has(run, name):
             return None
         path, key = self.workspace.run(run) / name, (run, name, read)
-        now = stamp(path / MANIFEST)
+        now = stamp(f"{path}/{MANIFEST}")
         if key not in self._artifacts or self._artifacts[key][0] != now:
             self._artifacts[key] = (now, read(path))
         return self._artifacts[key][1]
@@ -219,7 +222,7 @@ class OpenWorkspace:
         as long as the database is the same."""
         dictionary = self.index(run).index.manifest.inputs.get("dictionary", "")
         database = self.workspace.database
-        now = (dictionary, stamp(database), stamp(database.with_name(f"{database.name}-wal")))
+        now = (dictionary, stamp(database), stamp(f"{database}-wal"))
         if run not in self._labels or self._labels[run][0] != now:
             self._labels[run] = (now, self.notes.labels(run, dictionary))
         return self._labels[run][1]

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sparselex.base import formats
 from sparselex.features.printing import visible
-from sparselex.server import charts, grid, marking
+from sparselex.server import charts, grid, lines, marking
 from sparselex.server.navigation import Navigation
 from sparselex.server.notes.quoting import around
 from sparselex.server.page import TEMPLATES, Download, Elsewhere, PageRecord
@@ -56,6 +56,11 @@ FILTERS = {
     "heat": grid.level,
     "visible": visible,
     "around": around,
+    "feature_rows": lines.feature_rows,
+    "named": lines.named,
+    "near_latents": lines.near_latents,
+    "token_effects": lines.token_effects,
+    "token_shares": lines.token_shares,
 }
 
 

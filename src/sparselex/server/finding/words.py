@@ -15,6 +15,9 @@ from sparselex.server.opened import OpenIndex
 from sparselex.server.page import Impossible
 
 MOST_WORDS, MOST_PATTERN = 8, 200
+_MOST_SHOWN = 3
+"""Words of a search of which a row shows where they were found."""
+
 _LABEL, _EXPLANATION, _PROMOTED = 2.0, 0.5, 0.1
 """What a match is worth beside one in examples, which is worth 1 at most."""
 
@@ -114,11 +117,10 @@ def _explained(searched: Searched, latents: NDArray[np.int64], into: NDArray[np.
 
 
 def _promoting(searched: Searched, tokens: list[int]) -> NDArray[np.bool_]:
-    wanted = np.zeros(len(searched.found.index.corpus.vocabulary), dtype=bool)
-    wanted[tokens] = True
     there = np.zeros(searched.found.index.d_sae, dtype=bool)
-    for promoted in searched.found.promoted:
-        there |= wanted[promoted]
+    starts, latents = searched.found.promoting
+    for token in set(tokens):
+        there[latents[starts[token] : starts[token + 1]]] = True
     return there
 
 
@@ -137,15 +139,22 @@ def _hits(searched: Searched, needles: list[Needle]) -> Hits:
 
 
 def _shown(searched: Searched, needles: list[Needle], latents: list[int]) -> dict[int, list[MatchView]]:
-    texts = searched.entries.texts(latents)
-    return {latent: _views(searched, needles, latent, texts.get(latent, [])) for latent in latents}
+    if not latents:
+        return {}
+    texts, examples, shown = searched.entries.texts(latents), searched.found.examples, needles[:_MOST_SHOWN]
+    snippets = zip(*(examples.snippets(needle.hit, latents, searched.found.texts) for needle in shown), strict=True)
+    return {
+        latent: _views(searched, needles, latent, texts.get(latent, []), found)
+        for latent, found in zip(latents, snippets, strict=True)
+    }
 
 
-def _views(searched: Searched, needles: list[Needle], latent: int, texts: list[str]) -> list[MatchView]:
+def _views(
+    searched: Searched, needles: list[Needle], latent: int, texts: list[str], examples: tuple[list[Piece], ...]
+) -> list[MatchView]:
     views: list[MatchView] = []
-    for needle in needles[:3]:
+    for needle, example in zip(needles[:_MOST_SHOWN], examples, strict=True):
         label = searched.labels.get(latent, "")
-        example = searched.found.examples.snippet(needle.hit, latent, searched.found.texts)
         explained = next((found for text in texts if (found := _cut(text, needle.span))), [])
         promoted = [] if example or explained else _promoted(searched, needle, latent)
         places: dict[Where, list[Piece]] = {

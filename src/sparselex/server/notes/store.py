@@ -37,6 +37,15 @@ _BY_FEATURE = "ORDER BY run, dictionary, latent"
 _BY_TIME = "ORDER BY run, dictionary, latent, written, id"
 _BY_PLACE = "ORDER BY list, place, run, dictionary, latent"
 
+_OF = tuple(
+    f"SELECT 1 FROM {table} WHERE run = ?1 AND dictionary = ?2 AND latent = ?3"
+    for table in ("note_label", "note_star", "note_text", "note_item", "note_pin")
+)
+_THERE = "SELECT " + ", ".join(
+    f"EXISTS ({part})" for part in (*_OF, "SELECT 1 FROM note_list", "SELECT 1 FROM note_study")
+)
+"""Whether there is anything of a feature in each table, and any list or case study."""
+
 
 def change(values: Any) -> Operation:
     """The operation that these values are. Raises `UserError` if they are none."""
@@ -63,14 +72,18 @@ class NoteStore:
 
     def of_feature(self, feature: Feature) -> Notebook:
         """All that is said of one feature, and of the lists and case studies only the names."""
+        # Of most features nothing is written. That is told by one question where seven took 0.15 ms of each page.
+        there = self.database.rows(_THERE, feature.key)
+        labels, stars, notes, items, pins, lists, studies = there[0] if there else [False] * 7
+        of = lambda kind, query: self._of(kind, query, feature.key)
         return Notebook(
-            labels=self._of(Label, f"{schema.LABELS} WHERE {OF_FEATURE}", feature.key),
-            stars=self._of(Feature, f"{schema.STARS} WHERE {OF_FEATURE}", feature.key),
-            notes=self._of(Note, f"{schema.NOTES} WHERE {OF_FEATURE} {_BY_TIME}", feature.key),
-            items=self._of(Item, f"{schema.ITEMS} WHERE {OF_FEATURE} {_BY_PLACE}", feature.key),
-            pins=self._of(Pin, f"{schema.PINS} WHERE {OF_FEATURE} ORDER BY study, place", feature.key),
-            lists=self.lists(),
-            studies=self.studies(),
+            labels=of(Label, f"{schema.LABELS} WHERE {OF_FEATURE}") if labels else [],
+            stars=of(Feature, f"{schema.STARS} WHERE {OF_FEATURE}") if stars else [],
+            notes=of(Note, f"{schema.NOTES} WHERE {OF_FEATURE} {_BY_TIME}") if notes else [],
+            items=of(Item, f"{schema.ITEMS} WHERE {OF_FEATURE} {_BY_PLACE}") if items else [],
+            pins=of(Pin, f"{schema.PINS} WHERE {OF_FEATURE} ORDER BY study, place") if pins else [],
+            lists=self.lists() if lists else [],
+            studies=self.studies() if studies else [],
         )
 
     def n_elsewhere(self, feature: Feature) -> int:

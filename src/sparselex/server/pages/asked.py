@@ -55,7 +55,12 @@ class Asked(Config):
 
     def words(self, **changes: Any) -> dict[str, Any]:
         """What is asked, with so many words of it changed, as an address has it: defaults are left out."""
-        return self.model_copy(update=changes).model_dump(exclude_defaults=True, by_alias=True)
+        # By hand: a page has some fifteen such links, and a copy and a dump of each took 0.1 ms together.
+        return {
+            name: value
+            for field, name, default in _FIELDS
+            if (value := changes.get(field, getattr(self, field))) != default
+        }
 
     def query(self, **changes: Any) -> str:
         """The same from the `?` of the address on; empty where nothing is asked."""
@@ -66,3 +71,7 @@ class Asked(Config):
         """The same view of another feature: without what is of this one alone."""
         show = "top" if self.show == "range" else self.show
         return self.query(show=show, low=0.0, high=0.0, seed=0)
+
+
+_FIELDS = [(name, field.alias or name, field.default) for name, field in Asked.model_fields.items()]
+"""What each field is called here and in an address, and what it is where nothing is asked."""

@@ -10,7 +10,7 @@ from sparselex.base.config import Config
 from sparselex.base.formats import count
 from sparselex.base.runs import RunCard
 from sparselex.base.sites import Sites
-from sparselex.explain.records import Score
+from sparselex.explain.records import Entry, Score
 from sparselex.features.elsewhere import Stated
 from sparselex.features.records import SplitStatistics
 from sparselex.features.windows import Windows
@@ -23,7 +23,7 @@ from sparselex.server.pages.directions import activity_of
 from sparselex.server.pages.effects import EffectsView, effects_view
 from sparselex.server.pages.flags import FlagView, flags
 from sparselex.server.pages.parts import ExplanationView, explanations
-from sparselex.server.pages.relations import RelationsView, TallyView, TokenView, relations, tally, tokens_of
+from sparselex.server.pages.relations import RelationsView, TallyView, TokenView, beside, relations, tally, tokens_of
 from sparselex.server.pages.within import Within, within
 from sparselex.text.splits import Split
 
@@ -164,6 +164,7 @@ def feature(
     checked_latent(found, run, latent)
     record, windows = index.record(latent), Windows(index, latent, found.texts)
     said = explanations(opened.explained, index, windows, latent)
+    entries = opened.explained.entries(index).of([latent, *beside(record)])  # one question for all of them
     return FeaturePage(
         title=f"{run} / {latent}",
         typed=opened.workspace.typed,
@@ -179,7 +180,7 @@ def feature(
         chosen_activity=activity_of(opened, run),
         max=float(index.table["max"][latent]),
         n_tokens=index.n_tokens_total,
-        headline=_headline(opened, found, latent, said),
+        headline=_headline(entries.get(latent, []), said),
         explanations=said,
         sampled=index.sampled,
         statistics=record.statistics,
@@ -191,7 +192,7 @@ def feature(
         logits_note=index.manifest.notes["logits"],
         tally=tally(found.texts, record),
         effects=effects_view(opened.effects(run), latent, windows, found.texts),
-        relations=relations(opened, index, record),
+        relations=relations(entries, record),
         others=[other for other in opened.workspace.runs() if other != run and opened.has(other, "index")],
         elsewhere=_elsewhere(opened, run, latent),
         provenance=_provenance(found),
@@ -201,11 +202,9 @@ def feature(
 PAGE = Page(path="/runs/{run}/features/{latent}", build=feature, template=TEMPLATES / "feature.html")
 
 
-def _headline(opened: OpenWorkspace, found: OpenIndex, latent: int, said: list[ExplanationView]) -> Score | None:
+def _headline(entries: list[Entry], said: list[ExplanationView]) -> Score | None:
     """What stands beside the label: the score by which lists order the first explanation."""
-    foremost = [
-        headline for entry in opened.explained.entries(found.index).get(latent)[:1] for headline in entry.headlines
-    ]
+    foremost = [headline for entry in entries[:1] for headline in entry.headlines]
     of_first = [score for one in said[:1] for scorer in one.scorers for score in scorer.scores]
     wanted = [(headline.scorer, headline.metric) for headline in foremost[:1]]
     return next((score for score in of_first if (score.scorer, score.metric) in wanted), None)

@@ -116,8 +116,9 @@ def entry(found: Entry) -> EntryView:
 
 def explanations(explained: Explained, index: FeatureIndex, windows: Windows, latent: int) -> list[ExplanationView]:
     """What is said of a latent, with its scores by scorer; the text around judged examples is from `windows`."""
-    definitions = explained.definitions()
-    return [_explanation(said, definitions, windows) for said in explained.of(index, latent)]
+    found = explained.of(index, latent)
+    definitions = explained.definitions() if found else {}
+    return [_explanation(said, definitions, windows) for said in found]
 
 
 def _explanation(said: Said, definitions: Mapping[str, dict[str, str]], windows: Windows) -> ExplanationView:

@@ -1,13 +1,12 @@
 """What a feature is near to, in four senses, and the tokens that it goes with."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sparselex.base.config import Config
-from sparselex.features.index import FeatureIndex
+from sparselex.explain.records import Entry
 from sparselex.features.records import FeatureRecord, Neighbour, NeuronCorrelation, TokenEffect
 from sparselex.features.tokens import TokenTexts
 from sparselex.server.explained import title_of
-from sparselex.server.opened import OpenWorkspace
 
 _LEAST_COSINE = 0.005
 """What is less reads 0.00: neurons have such neighbours alone, in no order that says anything."""
@@ -95,10 +94,13 @@ class RelationsView(Config):
     """Coordinates of what the dictionary reads, by the correlation with it."""
 
 
-def relations(opened: OpenWorkspace, index: FeatureIndex, record: FeatureRecord) -> RelationsView:
-    """The neighbours of a feature with their words."""
-    beside = [n.latent for n in (*record.neighbours, *record.encoder_neighbours)] + [n.latent for n in record.coactive]
-    entries = opened.explained.entries(index).of(beside)  # one question for all of them
+def beside(record: FeatureRecord) -> list[int]:
+    """The neighbours of a feature."""
+    return [n.latent for n in (*record.neighbours, *record.encoder_neighbours)] + [n.latent for n in record.coactive]
+
+
+def relations(entries: Mapping[int, list[Entry]], record: FeatureRecord) -> RelationsView:
+    """The neighbours of a feature with their words, of which `entries` says what is said."""
 
     def near(found: Sequence[Neighbour]) -> list[NearView]:
         return [

@@ -1,0 +1,151 @@
+"""Lines of lists and tables as HTML. By hand and not by a template, as examples are (`marking`): a template writes and
+escapes each of a line's fields by itself, which took half of a page's time."""
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from sparselex.base.formats import count, fixed, number, percent
+from sparselex.server.escaping import escaped, short
+from sparselex.server.finding.hits import MatchView, Piece
+from sparselex.server.marking import bordered
+from sparselex.server.pages.features import Column, FeatureRow, FeaturesPage
+from sparselex.server.pages.parts import EntryView, HeadlineView
+from sparselex.server.pages.relations import NearView, TokenShareView, TokenView
+
+_NONE = '<span class="none">–</span>'
+
+
+def token_effects(rows: Sequence[TokenView], sign: str) -> Markup:
+    """Tokens with what is added to their logits, as items of a list; before what goes the way of `sign`, that sign."""
+    way = 1 if sign == "+" else -1
+    return Markup("".join([_token_effect(row, sign if row.value * way > 0 else "") for row in rows]))
+
+
+def _token_effect(row: TokenView, sign: str) -> str:
+    token = f'<code dir="auto" title="token {row.token}">{short(row.text)}</code>'
+    return f"<li>{token}<span>{escaped(sign)}{number(abs(row.value), 3)}</span></li>"
+
+
+def token_shares(rows: Sequence[TokenShareView]) -> Markup:
+    """Tokens that go with a feature, as rows of a table."""
+    return Markup("".join([_token_share(row) for row in rows]))
+
+
+def _token_share(row: TokenShareView) -> str:
+    token = f'<code dir="auto" title="token {row.token}">{short(row.text)}</code>'
+    lift = f"{number(row.lift, 2)}×" if row.lift else ""
+    return (
+        f'<tr><th scope="row" class="left">{token}</th><td>{count(row.n)}</td><td>{percent(row.share)}</td>'
+        f"<td>{percent(row.base)}</td><td>{lift}</td></tr>"
+    )
+
+
+def near_latents(rows: Sequence[NearView], base: str) -> Markup:
+    """Latents that are near to one, as items of a list; those of `base` are at its address."""
+    address = escaped(base)
+    return Markup("".join([_near(row, address) for row in rows]))
+
+
+def _near(row: NearView, address: str) -> str:
+    title, value = "", fixed(row.value, 2)
+    if row.n_both:
+        share = percent(row.share)
+        title = f' title="on {count(row.n_both)} tokens both, {share} of this feature\'s"'
+        value = f"{share} · {number(row.value, 2)}×"
+    link = f'<a href="{address}/{row.latent}">{row.latent}</a>'
+    return f'<li><span class="words">{link} {bordered(row.title)}</span><span{title}>{value}</span></li>'
+
+
+def named(metric: str) -> str:
+    """A measure as its column is called."""
+    return metric.upper() if len(metric) < 3 else metric.replace("_", " ")
+
+
+def feature_rows(page: FeaturesPage, base: str) -> Markup:
+    """The rows of the list of features, which are at the address `base`."""
+    return Markup("".join([_feature_row(page, row, escaped(base)) for row in page.rows]))
+
+
+def _feature_row(page: FeaturesPage, row: FeatureRow, base: str) -> str:
+    cells = "\n".join([_cell(name, page, row, base) for name in page.columns])
+    found = ""
+    if row.matches and "explanation" not in page.columns:
+        snippets = "".join(map(_snippet, row.matches))
+        found = f'<tr class="found"><td colspan="{len(page.columns)}" class="left">{snippets}</td></tr>'
+    return f"<tr>\n{cells}\n</tr>\n{found}"
+
+
+def _cell(name: Column, page: FeaturesPage, row: FeatureRow, base: str) -> str:
+    first = row.explanations[0] if row.explanations else None
+    match name:
+        case "latent":
+            return f'<td><a href="{base}/{row.latent}">{row.latent}</a></td>'
+        case "label":
+            return f'<td class="left">{escaped(row.label) or _NONE}</td>'
+        case "explanation":
+            quiet = "" if first and first.status == "explained" else " quiet"
+            return f'<td class="left words{quiet}">{_explanation(row, first, base)}</td>'
+        case "score":
+            return f'<td class="score">{_scores(row.explanations, page.metric)}</td>'
+        case "effect":
+            as_random = "" if row.used else ' <span class="quiet">(as random)</span>'
+            return f"<td>{_NONE if row.effect is None else number(row.effect, 3) + as_random}</td>"
+        case "density":
+            return f"<td>{percent(row.density)}</td>"
+        case "active":
+            return f"<td>{count(row.active)}</td>"
+        case "max" | "mean":
+            return f"<td>{number(row.max if name == 'max' else row.mean, 3)}</td>"
+        case "top":
+            return f'<td class="left">{f"<code>{short(row.top_token)}</code>" if row.top_token else _NONE}</td>'
+    flags = "".join([f'<span class="tag">{escaped(flag)}</span>' for flag in row.flags])
+    return f'<td class="left">{flags}</td>'
+
+
+def _explanation(row: FeatureRow, first: EntryView | None, base: str) -> str:
+    missing = "never active on the counted tokens" if "dead" in row.flags else "not explained yet"
+    words = escaped(first.title) if first else missing
+    others = [
+        f'<span class="other">{escaped(other.explainer)}: {escaped(other.title)}</span>'
+        for other in row.explanations[1:]
+    ]
+    snippets = map(_snippet, row.matches)
+    return f'<a href="{base}/{row.latent}" tabindex="-1">{words}</a>{"".join(others)}{"".join(snippets)}'
+
+
+def _scores(entries: Sequence[EntryView], metric: str) -> str:
+    if not entries:
+        return '<span class="quiet">not scored</span>'
+    others = [f'<span class="other">{_score(other, metric)}</span>' for other in entries[1:]]
+    return _score(entries[0], metric) + "".join(others)
+
+
+def _score(entry: EntryView, metric: str) -> str:
+    if not entry.headlines:
+        words = "not scored" if entry.status == "explained" else escaped(entry.status)
+        return f'<span class="quiet">{words}</span>'
+    others = [
+        f'<span class="other">{escaped(one.scorer)}: {_headline(one, metric)}</span>' for one in entry.headlines[1:]
+    ]
+    return _headline(entry.headlines[0], metric) + "".join(others)
+
+
+def _headline(one: HeadlineView, metric: str) -> str:
+    measure = f"{escaped(named(one.metric))} " if one.metric != metric else ""
+    null, between = "–" if one.null is None else fixed(one.null), ""
+    if one.ci_low is not None and one.ci_high is not None:
+        between = f'<small class="between">{fixed(one.ci_low, 2)} … {fixed(one.ci_high, 2)}</small>'
+    return f'{measure}<b>{fixed(one.value)}</b> <span class="quiet">({null}){between}</span>'
+
+
+def _snippet(match: MatchView) -> str:
+    pieces = "".join(map(_piece, match.pieces))
+    return f'<span class="snippet"><span class="quiet">{match.where}</span> <bdi>{pieces}</bdi></span>'
+
+
+def _piece(one: Piece) -> str:
+    text = escaped(one.text)
+    if one.found:
+        return f'<mark class="active">{text}</mark>' if one.active else f"<mark>{text}</mark>"
+    return f'<b class="active">{text}</b>' if one.active else text
