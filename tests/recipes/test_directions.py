@@ -201,8 +201,8 @@ def test_a_file_may_lie_elsewhere_and_be_called_anything(workspace, probes, tmp_
         (["--active-share", "0.1"], "nothing of its own to index"),
         (["--neurons", "--directions", "x.npy"], "both given"),
         (["--directions", "no.npy"], "no.npy"),
-        (["--neurons", "--active-share", "2"], "--active-share"),
-        (["--neurons", "--active-share", "nan"], "--active-share"),
+        (["--neurons", "--active-share", "2"], "--active-share is 2."),
+        (["--neurons", "--active-share", "nan"], "--active-share is nan."),
         (["--neurons", "--as", "../x"], "cannot be the name of a run"),
         (["--neurons", "--run", "nobody"], "no run"),
     ],
@@ -211,6 +211,7 @@ def test_what_cannot_be_is_one_message_and_makes_nothing(workspace, arguments, s
     before = set(workspace.path.rglob("*"))
     ended = sparselex("index", workspace.path, *arguments)
     assert ended.code == 2 and said in ended.err and "fault in sparselex" not in ended.err
+    assert "sha256" not in ended.err  # no option
     assert set(workspace.path.rglob("*")) == before
 
 

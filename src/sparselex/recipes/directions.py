@@ -65,7 +65,13 @@ def run_of_directions(
     of = RunFolder.open(workspace, run)
     workspace.corpus_of(run)  # the text that it has read
     values = {"source": _settled(source), "sha256": _checksum(source), "active_share": active_share}
-    config = DirectionsConfig.parse(values, "the options of directions", names={"active_share": "--active-share"})
+    if active_share is not None and not 0 < active_share < 1:
+        raise UserError(
+            f"--active-share is {active_share:g}.",
+            "a share of training tokens, more than 0 and less than 1",
+            "choose another, such as 0.01, or leave it out.",
+        )
+    config = DirectionsConfig.parse(values, "the options of directions")
     name = name or _name(config.source)
     if there := _there(of, name, config, replace):
         return there
