@@ -94,6 +94,9 @@ class RelationsView(Config):
     neurons: list[NeuronCorrelation]
     """Coordinates of what the dictionary reads, by the correlation with it."""
 
+    neuron_chance: float | None
+    """The largest such correlation of the same activations on other tokens; None where it was not measured."""
+
 
 def relations(opened: OpenWorkspace, index: FeatureIndex, record: FeatureRecord) -> RelationsView:
     """The neighbours of a feature with their words."""
@@ -115,6 +118,7 @@ def relations(opened: OpenWorkspace, index: FeatureIndex, record: FeatureRecord)
             for n in record.coactive
         ],
         neurons=record.neurons,
+        neuron_chance=record.neuron_chance,
     )
 
 
