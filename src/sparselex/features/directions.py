@@ -81,7 +81,7 @@ def _put(found: Ranked, start: int, values: Tensor, places: Tensor) -> None:
 def _largest(scores: Float[Tensor, "n m"], k: int) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]]:
     """The `k` largest of each row and their places, of which there are more; of equals the one that comes first."""
     values, places = scores.topk(k + 1, dim=-1)
-    # Which of several equals at the end `topk` takes it does not say: those rows are chosen anew, the others only sorted.
+    # Which of several equals at the end `topk` takes it does not say: those rows are chosen anew.
     tied = (values[:, k - 1] == values[:, k]).nonzero()[:, 0] if k else places.new_empty(0)
     places = places[:, :k].sort(dim=-1).values
     if len(tied):

@@ -200,8 +200,8 @@ class FeatureRecord(Config):
     """Coordinates of what the dictionary reads that correlate most with it, by size."""
 
     neuron_chance: float | None
-    """The largest correlation, by size, of any coordinate with the same activations shifted to other tokens: what stands
-    in `neurons` by chance. None where it was not measured."""
+    """The largest correlation, by size, of any coordinate with the same activations shifted to other tokens, which is
+    what `neurons` begins with by chance. None where it was not measured."""
 
     following: list[FollowingToken]
     """What follows where it is active, most telling first: by the lower end of the share times the logarithm of its

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
-from sparselex.base.files import checksum
+from sparselex.base.files import checksum, put_back
 from sparselex.base.locks import lock
 from sparselex.base.registry import found
 from sparselex.base.workspace import MAIN, Workspace
@@ -73,6 +73,7 @@ def run_of_directions(
         )
     config = DirectionsConfig.parse(values, "the options of directions")
     name = name or _name(config.source)
+    put_back(workspace.run(name))
     if there := _there(of, name, config, replace):
         return there
     with lock(workspace.run(name).with_name(f".{name}.lock"), f"making run {name!r}"):
