@@ -3,17 +3,15 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sparselex.base.database import Database
 from sparselex.base.figures import Failure
+from sparselex.base.release import own_version
 from sparselex.explain import schema
 from sparselex.explain.records import Entry, Explanation, Headline, HeadlineRow, Judgement, Score, Scored, Status
-
-_CODE_VERSION = version("sparselex")
 
 
 class Scoring(NamedTuple):
@@ -45,7 +43,7 @@ class ExplanationStore:
             for e in explanations:
                 _delete(db, index_id, e)
                 predictor = None if e.predictor is None else json.dumps(e.predictor)
-                said = (e.status, e.title, e.text, predictor, config_id, _CODE_VERSION)
+                said = (e.status, e.title, e.text, predictor, config_id, own_version())
                 db.execute(schema.ADD_EXPLANATION, (index_id, e.latent, e.explainer, *said))
 
     def add_scored(
@@ -57,7 +55,7 @@ class ExplanationStore:
             for latent, scored in found.items():
                 ((explanation,),) = db.execute(schema.EXPLANATION_ID, (index_id, latent, explainer)).fetchall()
                 failure = scored.reason if isinstance(scored, Failure) else None
-                row = (explanation, scorer, place, headline, failure, config_id, _CODE_VERSION)
+                row = (explanation, scorer, place, headline, failure, config_id, own_version())
                 db.execute("DELETE FROM scoring WHERE explanation = ? AND scorer = ?", row[:2])
                 db.execute("INSERT INTO scoring VALUES (?, ?, ?, ?, ?, ?, ?)", row)
                 if not isinstance(scored, Failure):
