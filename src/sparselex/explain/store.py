@@ -34,7 +34,7 @@ class ExplanationStore:
     """The explanations in the database at `path`, which is made on first writing."""
 
     def __init__(self, path: Path | str):
-        self.database = Database(path, "explain", schema.MIGRATIONS)
+        self.database = Database(path, "explain", schema.MIGRATIONS, schema.READABLE_FROM)
 
     def add(self, index_id: str, config_id: str, explanations: Iterable[Explanation]) -> None:
         """Write explanations in one transaction, replacing what the same explainers said of the same latents, and the
@@ -147,15 +147,6 @@ class ExplanationStore:
         for scorer, metric, words in self.database.records(tuple[str, str, str], schema.METRICS):
             found.setdefault(scorer, {})[metric] = words
         return found
-
-    def search(self, index_id: str, words: str, explainer: str | None = None) -> list[int]:
-        """Latents of which an explanation (of one explainer, where it is given) contains all of `words`, taken
-        literally, best match first."""
-        quoted = " ".join('"' + word.replace('"', '""') + '"' for word in words.split())
-        where, values = _where(index_id=index_id, explainer=explainer)
-        query = f"{schema.SEARCH} AND {where} ORDER BY explanation_text.rank"
-        rows = self.database.records(tuple[int], query, (quoted, *values)) if quoted else []
-        return list(dict.fromkeys(latent for (latent,) in rows))
 
     def latents(self) -> list[tuple[str, int]]:
         """Every latent of which something is said, with the id of its index."""
