@@ -59,10 +59,11 @@ def test_pages_are_there_while_the_demo_goes_on_and_end_with_it(tmp_path, ends):
 
 def test_ctrl_c_while_it_starts_ends_it_without_a_word(workspace):
     code = (
-        "import os, signal, sys; from multiprocessing.process import BaseProcess\n"
+        "import os, signal, sys, time; from multiprocessing.process import BaseProcess\n"
         "from sparselex.base.workspace import Workspace; from sparselex.server.beside import Beside\n"
         "started = BaseProcess.start\n"
-        "BaseProcess.start = lambda process: (started(process), os.killpg(0, signal.SIGINT))\n"
+        "def start(process): started(process); time.sleep(0.3); os.killpg(0, signal.SIGINT)\n"
+        "BaseProcess.start = start\n"
         "try:\n"
         "    with Beside(Workspace(sys.argv[1]), 0) as beside: beside.start()\n"
         "except KeyboardInterrupt: print('stopped')"
