@@ -13,7 +13,7 @@ from sparselex.explain.records import Entry, Explanation, HeadlineRow, Judgement
 from sparselex.explain.store import ExplanationStore
 from sparselex.features.index import FeatureIndex
 from sparselex.features.searched import occurrences
-from sparselex.server.stamps import Stamp, stamp
+from sparselex.server.stamps import Stamp, database_stamps
 
 T = TypeVar("T")
 
@@ -143,7 +143,7 @@ class Explained:
         return self._texts.of(index.id, self._now(), read)
 
     def _now(self) -> tuple[Stamp, ...]:
-        return stamp(self._database), stamp(self._database.with_name(self._database.name + "-wal"))
+        return database_stamps(self._database)
 
 
 def title_of(entries: Entries | Mapping[int, list[Entry]], latent: int) -> str:
