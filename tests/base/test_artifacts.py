@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 from sparselex.base.artifacts import MANIFEST, identity, open_artifact, verified
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
+from sparselex.base.files import new_folder, put_back
 from sparselex.base.locks import lock
 from sparselex.base.staging import finished, stage
 
@@ -38,6 +40,44 @@ def test_equal_work_gives_equal_ids_and_any_difference_another(tmp_path):
     assert write(tmp_path / "c", content=b"abd").id != first
     assert write(tmp_path / "d", Small(size=4)).id != first
     assert write(tmp_path / "e", inputs={"corpus": "c1"}).id != first
+
+
+def replace_by(to, content: str):
+    with new_folder(to, replaces=True) as folder:
+        (folder / "a.txt").write_text(content)
+
+
+def test_killed_between_two_renames_a_folder_that_was_to_be_replaced_is_put_back(tmp_path):
+    replace_by(tmp_path / "run", "old")
+    code = (
+        "import os, sys; from pathlib import Path; from tests.base.test_artifacts import replace_by\n"
+        "renamed = os.rename\n"
+        "os.rename = lambda old, new: renamed(old, new) if Path(old).name == 'run' else os._exit(9)\n"
+        "replace_by(Path(sys.argv[1]), 'new')"
+    )
+    assert subprocess.run([sys.executable, "-c", code, tmp_path / "run"]).returncode == 9
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ZeroDivisionError), new_folder(tmp_path / "run", replaces=True):
+        raise ZeroDivisionError
+    assert (tmp_path / "run" / "a.txt").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+    put_back(tmp_path / "run")
+    replace_by(tmp_path / "run", "newer")
+    assert (tmp_path / "run" / "a.txt").read_text() == "newer" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_whose_successor_cannot_be_named_stays(tmp_path, monkeypatch):
+    replace_by(tmp_path / "run", "old")
+    renamed = os.rename
+
+    def refused(old, new):
+        if str(old).endswith(f"{os.getpid()}.aside") and "~old" not in str(old):
+            raise OSError(errno.EIO, "no")
+        renamed(old, new)
+
+    monkeypatch.setattr("os.rename", refused)
+    with pytest.raises(OSError, match="no"):
+        replace_by(tmp_path / "run", "new")
+    assert (tmp_path / "run" / "a.txt").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
 
 
 def test_finished_only_for_the_same_config_and_inputs(tmp_path):

@@ -15,6 +15,7 @@ import pytest
 from sparselex.base.artifacts import read_manifest
 from sparselex.base.errors import UserError
 from sparselex.base.formats import plain
+from sparselex.base.release import own_version
 from sparselex.cli.tables import console_of
 from sparselex.cli.wide import WideTable
 from sparselex.recipes.demo import Demo
@@ -44,6 +45,21 @@ def test_a_fault_of_ours_says_so_and_how_to_report_it(failing):
     assert ended.code == 1 and "This is a fault in sparselex (hooks.py, line " in ended.err
     assert "ZeroDivisionError: division by zero" in ended.err and "report it" in ended.err
     assert "Traceback" not in ended.err
+
+
+def test_out_of_a_checkout_that_is_not_installed_it_knows_its_version(tmp_path):
+    code = (
+        "import importlib.metadata as metadata\n"
+        "installed = metadata.version\n"
+        "def version(name):\n"
+        "    if name == 'sparselex': raise metadata.PackageNotFoundError(name)\n"
+        "    return installed(name)\n"
+        "metadata.version = version\n"
+        "import sparselex.evaluate.report, sparselex.explain.store, sparselex.recipes.pushing\n"
+        "from sparselex.cli.main import main; main(['--version'])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"sparselex {own_version()}\n", "")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.ENAMETOOLONG])

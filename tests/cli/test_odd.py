@@ -1,5 +1,6 @@
 """Odd arguments, requests and files: whatever comes, it ends in a message, soon, and takes little memory."""
 
+import contextlib
 import json
 import resource
 import shutil
@@ -37,6 +38,13 @@ def little_memory():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < MOST_BYTES
+
+
+@pytest.fixture(autouse=True, scope="module")
+def elsewhere(tmp_path_factory):
+    """What a verb writes where none is named, it writes into a folder of its own."""
+    with contextlib.chdir(tmp_path_factory.mktemp("odd")):
+        yield
 
 
 def soon(act):

@@ -1,11 +1,13 @@
-"""The store: two explainers and two scorers side by side, replaced and searched each on its own."""
+"""The store: two explainers and two scorers side by side, replaced each on its own."""
 
 import sqlite3
 
 import pytest
 
+from sparselex.base.database import integrity
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Failure
+from sparselex.explain import schema
 from sparselex.explain.records import Entry, Explanation, Headline, Judgement, Score, Scored
 from sparselex.explain.store import ExplanationStore, Scoring, check_rows
 
@@ -87,7 +89,7 @@ def test_lists_need_one_query(store, monkeypatch):
     assert len(queries) == 2
 
 
-def test_the_list_has_the_first_scores_and_searches_whole_texts(store):
+def test_the_list_has_the_first_scores_and_whole_texts(store):
     rows = store.headlines("i")
     assert [(row.latent, row.status, row.metric, row.value) for row in rows if row.latent > 1] == [
         (2, "abstained", None, None),
@@ -98,16 +100,27 @@ def test_the_list_has_the_first_scores_and_searches_whole_texts(store):
     assert store.texts_of("i", [1]) == store.texts("i") and store.texts_of("i", [2, 3]) == []
 
 
-def test_the_search_knows_the_explainer(store):
-    assert store.search("i", "dogs") == [1] and store.search("i", "cats", "rule") == [2]
-    assert set(store.search("i", "cats")) == {1, 2} and store.search("other", "cats") == []
-    assert store.search("i", "cats dogs") == [1] and store.search("i", 'x" OR "dogs') == [] == store.search("i", " ")
+def test_a_workspace_of_an_earlier_version_is_read_as_it_is_and_brought_up_to_date_by_who_writes(store, monkeypatch):
+    path = store.database.path.with_name("old.sqlite")
+    monkeypatch.setattr("sparselex.explain.schema.MIGRATIONS", schema.MIGRATIONS[:1])
+    ExplanationStore(path).add("i", "c", [explanation(1), explanation(2)])
+    monkeypatch.undo()
+    path.chmod(0o444)
+    before, old = path.read_bytes(), ExplanationStore(path)
+    assert old.of_latent("i", 1) == [explanation(1)] and len(old.entries("i")) == 2 and old.scores("i") == []
+    check_rows(path)
+    assert path.read_bytes() == before
+    path.chmod(0o644)
+    old.add("i", "c", [explanation(2, text="Active on birds")])
+    assert [one.text for one in old.all("i", "rule")] == ["Active on dogs", "Active on birds"]
+    for one in (old, store):
+        assert one.database.rows("SELECT name FROM sqlite_master WHERE name LIKE 'explanation_%'") == []
+    assert integrity(path) == ""
 
 
 def test_a_new_text_replaces_the_old_one_with_its_scores_and_no_others(store):
     store.add("i", "c2", [explanation(1, text="Active on birds")])
-    assert store.search("i", "birds") == [1] and store.search("i", "dogs", "rule") == []
-    assert store.search("i", "dogs") == [1], "the other explainer's words are still found"
+    assert [e.text for e in store.of_latent("i", 1)] == ["Words about cats and dogs", "Active on birds"]
     assert store.scores("i", explainer="rule") == [] == store.judgements("i", 1)
     assert store.failures("i", explainer="llm")
     assert store.statuses("i", "rule", "c") == {2: "abstained"} and store.statuses("i", "rule", "c2") == {
@@ -183,5 +196,5 @@ def test_a_value_of_another_kind_is_found_and_named(store, table, column, value)
 
 def test_nothing_is_there_before_the_first_writing(tmp_path):
     empty = ExplanationStore(tmp_path / "none.sqlite")
-    assert empty.of_latent("i", 1) == empty.scores("i") == empty.search("i", "x") == [] and empty.entries("i") == {}
+    assert empty.of_latent("i", 1) == empty.scores("i") == [] and empty.entries("i") == {}
     assert not list(tmp_path.iterdir())

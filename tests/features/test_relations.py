@@ -42,7 +42,7 @@ def test_coactivation_and_neurons_equal_dense_products(signed, monkeypatch):
     on = (acts != 0).astype(int)
     both, n_active, n = on.T @ on, on.sum(0), len(acts)
     assert np.array_equal(active_in(sampled, d), n_active)
-    found, read = coactive(sampled, d, 4), neurons(sampled, d, 3)
+    found, (read, chance) = coactive(sampled, d, 4), neurons(sampled, d, 3)
     for latent in range(d):
         scores = {}
         for other in range(d):
@@ -53,11 +53,14 @@ def test_coactivation_and_neurons_equal_dense_products(signed, monkeypatch):
         assert found.place[latent].tolist() == expected + [-1] * (4 - len(expected))
         assert found.value[latent, : len(expected)].tolist() == both[latent, expected].tolist()
         if n_active[latent] < LEAST_TOGETHER or acts[:, latent].std() == 0:
-            assert (read.place[latent] == -1).all()
+            assert (read.place[latent] == -1).all() and np.isnan(chance[latent])
             continue
         r = [0.0 if x[:, i].std() == 0 else np.corrcoef(acts[:, latent], x[:, i])[0, 1] for i in range(x.shape[1])]
         best = np.argsort(-np.abs(r), kind="stable")[:3]
         assert read.place[latent].tolist() == best.tolist()
+        moved = np.roll(x[:, :-1], n // 2, axis=0)  # the last never varies
+        by_hand = max(abs(np.corrcoef(acts[:, latent], column)[0, 1]) for column in moved.T)
+        assert chance[latent] == pytest.approx(by_hand, abs=1e-5)
         np.testing.assert_allclose(read.value[latent], np.array(r)[best], atol=1e-5)
     assert found.place[4, 0] == 6 and found.place[6, :2].tolist() == [4, 7]
 
@@ -147,6 +150,16 @@ def test_neighbours_over_several_chunks_equal_the_dense_product(monkeypatch):
     torch.testing.assert_close(near.value, cosines.topk(10).values, atol=1e-5, rtol=0)
     assert torch.equal(near.places, cosines.topk(10).indices)
     assert neighbours(W[:1], 10).places.shape == (1, 0)
+
+
+@pytest.mark.parametrize("n", [1, 4, 11])
+def test_of_equal_cosines_the_lower_number_comes_first(n):
+    assert neighbours(torch.eye(12), n).places.tolist() == [[o for o in range(12) if o != i][:n] for i in range(12)]
+    rows = torch.eye(40)[[0, 3, 0, 5, 3, 0, 0, 3, 5, 0, 7, 8]]
+    cosines = rows @ rows.T
+    for latent, found in enumerate(neighbours(rows, n).places.tolist()):
+        others = [other for other in range(12) if other != latent]
+        assert found == sorted(others, key=lambda other: (-cosines[latent, other], other))[:n]
 
 
 @pytest.mark.slow

@@ -1,7 +1,9 @@
 """Directions of a person's own indexed like latents: against products taken by hand, and what is refused."""
 
+import io
 import re
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -146,6 +148,17 @@ def test_with_another_file_of_that_name_it_is_made_anew_if_told(workspace, probe
     assert run_of_directions(workspace, tmp_path / "mine.npy", replace=True).manifest("dictionary").id != first
 
 
+def test_a_run_that_a_kill_left_out_of_the_way_is_there_again(workspace, probes, tmp_path):
+    np.save(tmp_path / "moved.npy", probes["coef_"])
+    first = run_of_directions(workspace, tmp_path / "moved.npy").manifest("dictionary").id
+    folder = workspace.run("moved")
+    folder.rename(folder.with_name(".moved.~old.99999999.aside"))
+    np.save(tmp_path / "moved.npy", probes["coef_"][:2])
+    with pytest.raises(UserError, match="is a run 'moved' already"):
+        run_of_directions(workspace, tmp_path / "moved.npy")
+    assert workspace.artifacts("moved")["dictionary"].id == first
+
+
 def test_a_folder_that_is_no_run_is_left_alone(workspace, probes, tmp_path):
     np.save(tmp_path / "mine.npy", probes["coef_"])
     kept = workspace.path / "runs" / "thesis" / "chapter.txt"
@@ -201,8 +214,8 @@ def test_a_file_may_lie_elsewhere_and_be_called_anything(workspace, probes, tmp_
         (["--active-share", "0.1"], "nothing of its own to index"),
         (["--neurons", "--directions", "x.npy"], "both given"),
         (["--directions", "no.npy"], "no.npy"),
-        (["--neurons", "--active-share", "2"], "--active-share"),
-        (["--neurons", "--active-share", "nan"], "--active-share"),
+        (["--neurons", "--active-share", "2"], "--active-share is 2."),
+        (["--neurons", "--active-share", "nan"], "--active-share is nan."),
         (["--neurons", "--as", "../x"], "cannot be the name of a run"),
         (["--neurons", "--run", "nobody"], "no run"),
     ],
@@ -211,6 +224,7 @@ def test_what_cannot_be_is_one_message_and_makes_nothing(workspace, arguments, s
     before = set(workspace.path.rglob("*"))
     ended = sparselex("index", workspace.path, *arguments)
     assert ended.code == 2 and said in ended.err and "fault in sparselex" not in ended.err
+    assert "sha256" not in ended.err  # no option
     assert set(workspace.path.rglob("*")) == before
 
 
@@ -249,6 +263,25 @@ def test_an_array_that_claims_more_than_its_file_has_takes_no_memory(tmp_path, s
         file.write(bytes(400))
     with pytest.raises(UserError, match=r"d\.npy cannot be read"):
         read_directions(tmp_path / "d.npy")
+
+
+@pytest.mark.parametrize("shape", [(10**12, 512), (10**30, 512), (2**62, 2**62), (2, 512)])
+def test_arrays_in_a_zip_that_claim_more_than_is_there_are_told_with_both(tmp_path, shape):
+    claim = io.BytesIO()
+    np.lib.format.write_array_header_1_0(claim, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(tmp_path / "d.npz", "w") as archive:
+        archive.writestr("directions.npy", claim.getvalue() + bytes(400))
+    said = rf"d\.npz cannot be read as directions: it claims an array of \[{shape[0]}, {shape[1]}\], and 400 bytes"
+    with pytest.raises(UserError, match=said):
+        read_directions(tmp_path / "d.npz")
+
+
+@pytest.mark.parametrize("name", ["d.npy", "d.npz", "d.safetensors", "d.pt"])
+def test_a_file_of_directions_is_called_no_dictionary(tmp_path, name):
+    (tmp_path / name).write_bytes(b"no such thing")
+    with pytest.raises(UserError, match=rf"{name} cannot be read as directions") as told:
+        read_directions(tmp_path / name)
+    assert "dictionary" not in str(told.value) and "a direction a row" in told.value.expected
 
 
 def test_files_that_hold_some(tmp_path):

@@ -57,6 +57,22 @@ def test_pages_are_there_while_the_demo_goes_on_and_end_with_it(tmp_path, ends):
     pytest.fail("the server outlived the demo")
 
 
+def test_ctrl_c_while_it_starts_ends_it_without_a_word(workspace):
+    code = (
+        "import os, signal, sys, time; from multiprocessing.process import BaseProcess\n"
+        "from sparselex.base.workspace import Workspace; from sparselex.server.beside import Beside\n"
+        "started = BaseProcess.start\n"
+        "def start(process): started(process); time.sleep(0.3); os.killpg(0, signal.SIGINT)\n"
+        "BaseProcess.start = start\n"
+        "try:\n"
+        "    with Beside(Workspace(sys.argv[1]), 0) as beside: beside.start()\n"
+        "except KeyboardInterrupt: print('stopped')"
+    )
+    command = [sys.executable, "-c", code, str(workspace.path)]
+    ended = subprocess.run(command, capture_output=True, text=True, start_new_session=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "stopped\n", "")
+
+
 def test_a_port_that_is_taken_is_told_before_anything_is_made(tmp_path):
     with closing(socket.create_server(("127.0.0.1", 0))) as busy:
         port = busy.getsockname()[1]

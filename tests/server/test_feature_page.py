@@ -204,6 +204,18 @@ def test_previous_and_next_follow_the_list_that_the_reader_came_from(client, get
         assert page.status_code == 200 and page.json()["within"]["n"] > 0
 
 
+def test_where_there_is_no_other_nothing_leads_to_the_same(client, get, latent):
+    html = client.get(f"/runs/main/features/{latent}", params={"from": f"q={latent}"}).text
+    assert "1 of 1" in html and 'id="next"' not in html and 'id="previous"' not in html
+
+
+def test_correlations_with_neurons_stand_beside_their_chance_level(client, get, small_index, latent):
+    chance = client.get(f"/runs/main/features/{latent}.json").json()["relations"]["neuron_chance"]
+    assert chance == small_index.record(latent).neuron_chance and 0 < chance < 1
+    html = client.get(f"/runs/main/features/{latent}").text
+    assert f"({chance:.2f})</span></li>" in html and "shifted to other tokens" in html
+
+
 def test_the_address_holds_what_is_asked_and_no_more():
     assert Asked().query() == "" and Asked(show="level", level=30).query() == "?show=level&level=30"
     asked = Asked(**{"from": "q=a&sort=max", "view": "row", "low": 1.5, "high": 2.0, "show": "range"})

@@ -1,5 +1,6 @@
 """Latents are found by what stands in their texts, by tokens, passages and meaning; nobody stops anybody else."""
 
+import re
 import shutil
 import time
 
@@ -233,3 +234,34 @@ def test_meaning_is_searched_where_there_are_embeddings(workspace, tmp_path):
     with pytest.raises(UserError, match="mean pooling"):
         shutil.rmtree(tmp_path / "encoder" / "1_Pooling")
         run.do("embed")
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "mode"),
+    [
+        ({"q": "no(such&pattern", "mode": "regex"}, "no(such&amp;pattern", "regex"),
+        ({"q": "a b c d e f g h i"}, "a b c d e f g h i", "text"),
+        ({"q": "is:dead", "columns": "everything"}, "is:dead", "text"),
+    ],
+)
+def test_a_refused_search_keeps_the_form_and_the_words(client, options, words, mode):
+    found = client.get(LIST, params=options)
+    assert found.status_code == 400 and 'name="columns"' not in found.text
+    assert f'action="{LIST}"' in found.text and f'name="q" value="{words}"' in found.text
+    assert f'<option value="{mode}" selected>' in found.text
+
+
+def test_only_a_search_that_was_refused_has_its_form(client):
+    assert 'id="search"' not in client.get("/runs/main/features/9999999").text
+    assert 'id="search"' not in client.get("/runs/main/features/0?show=nothing").text
+
+
+def test_a_token_that_was_looked_for_is_code_and_what_is_said_of_it_is_not(client, small_index):
+    counts = np.bincount(small_index.corpus.tokens.reshape(-1))
+    texts = map(small_index.corpus.vocabulary.text, np.argsort(-counts).tolist())
+    token = next(text for text in texts if text.isalpha())
+    html = client.get(LIST, params={"q": token, "mode": "token"}).text
+    said = (
+        rf'<span class="said">[\d.]+ % of its activation on </span><mark>{token}</mark><span class="said">, active on '
+    )
+    assert re.search(said, html)

@@ -108,7 +108,8 @@ def test_missing_parts_keep_their_place(own):
     assert found.status_code == 404 and f"<code>sparselex index {own.typed} --run twin</code>" in found.text
     assert "<h1>Not made yet</h1>" in found.text and "no such page" not in found.text
     assert "<h1>There is no such page</h1>" in client.get("/runs/none").text
-    assert "Not made yet: index." in client.get("/about/twin").text
+    command = f"sparselex index {own.typed} --run twin"
+    assert f"Not made yet: index (<code>{command}</code>)" in client.get("/about/twin").text
 
 
 def test_another_run_is_no_control_and_another_text_is_shown_with_its_readers(own):

@@ -24,9 +24,8 @@ _FEWEST = 8
 """Latents that are looked at however dense they are."""
 
 N_LOOKED_AT = 32
-"""Latents whose columns are read: those whose sketches are most alike. Of 4,096 that have nothing
-to do with a latent, the sketches of so many seem to correlate with it at 0.15 or more; one that does at 0.35 is among
-them."""
+"""Latents whose columns are read: those whose sketches are most alike. Of 4,096 that have nothing to do with a latent,
+the sketches of so many seem to correlate with it at 0.15 or more; one that does at 0.35 is among them."""
 
 
 class Elsewhere(Config):

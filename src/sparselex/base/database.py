@@ -37,12 +37,15 @@ class Database:
 
     `migrations[v]` leads from version `v` to `v + 1`; an empty file has version 0. Whoever writes makes the file and
     brings the tables up to date; whoever reads makes nothing. Raises `UserError` for a file that is locked, damaged, of
-    a later version, or (in reading) of an earlier one.
+    a later version, or (in reading) of an earlier one than `readable_from`: left out, than this.
     """
 
-    def __init__(self, path: Path | str, component: str, migrations: Sequence[Migration]):
+    def __init__(
+        self, path: Path | str, component: str, migrations: Sequence[Migration], readable_from: int | None = None
+    ):
         self.path, self.component, self.migrations = Path(path).absolute(), component, migrations
         self._file, self._kept = str(self.path), threading.local()
+        self._readable_from = len(migrations) if readable_from is None else readable_from
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -77,7 +80,7 @@ class Database:
             version = self._read_version(db) if db else 0
             if db is None or not version:
                 return []
-            if version != len(self.migrations):
+            if not self._readable_from <= version <= len(self.migrations):
                 raise self._other_version(version)
             return db.execute(query, values).fetchall()
         except sqlite3.Error as error:

@@ -19,6 +19,9 @@ T = TypeVar("T")
 _CHUNK = 1 << 22
 _ASIDE = ".aside"
 
+_OLD = ".~old"
+"""In the name of a folder that was moved out of the way; `~` is in no name of a run."""
+
 
 class FileEntry(Config):
     """One file of an artifact."""
@@ -105,8 +108,7 @@ def look(path: Path) -> tuple[int, int, int]:
 def remove_asides(folder: Path, name: str = "*") -> None:
     """Take away what processes that have died left half-written in a folder, of all files or of one."""
     for path in folder.glob(f".{name if name == '*' else escape(name)}.*{_ASIDE}"):
-        pid = path.name.removesuffix(_ASIDE).rpartition(".")[2]
-        if not (pid.isdecimal() and _is_alive(int(pid))):
+        if _is_left(path):
             remove(path)
 
 
@@ -147,13 +149,14 @@ def new_folder(to: Path, *, replaces: bool = False) -> Iterator[Path]:
     stands there, that goes when all is written.
     """
     to = to.absolute()
+    put_back(to)
     if to.exists() and not replaces:
         raise UserError(f"{to} exists.", "a new folder", "choose another folder.")
     to.parent.mkdir(parents=True, exist_ok=True)
     remove_asides(to.parent, to.name)
     # By process: several may write the same folder at once, of which the first to end has it.
     aside = to.with_name(f".{to.name}.{os.getpid()}{_ASIDE}")
-    old = to.with_name(f".{to.name}.old.{os.getpid()}{_ASIDE}")
+    old = to.with_name(f".{to.name}{_OLD}.{os.getpid()}{_ASIDE}")
     remove(aside)
     aside.mkdir()
     try:
@@ -166,8 +169,19 @@ def new_folder(to: Path, *, replaces: bool = False) -> Iterator[Path]:
             os.rename(to, old)
         os.rename(aside, to)
     finally:
+        if old.exists() and not to.exists():
+            os.rename(old, to)
         for left in (aside, old):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def put_back(to: Path) -> None:
+    """Put back what stood at `to` where a process died that had moved it out of the way, and the new was not there
+    yet."""
+    to = to.absolute()
+    olds = [] if to.exists() else sorted(to.parent.glob(f".{escape(to.name)}{_OLD}.*{_ASIDE}"))
+    for old in filter(_is_left, olds[:1]):
+        os.rename(old, to)
 
 
 def check_room(folder: Path, n_bytes: float) -> None:
@@ -187,6 +201,12 @@ def make_folder(path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
     for one in missing:
         flush(one.parent)
+
+
+def _is_left(aside: Path) -> bool:
+    """Whether the process is dead that wrote a file or folder aside."""
+    pid = aside.name.removesuffix(_ASIDE).rpartition(".")[2]
+    return not (pid.isdecimal() and _is_alive(int(pid)))
 
 
 def _is_alive(pid: int) -> bool:

@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from sparselex.base.config import Config
 from sparselex.base.errors import REFUSALS, UserError
 from sparselex.base.files import FileEntry, checksum, flush, make_folder, read_json, remove, remove_asides, write_json
 from sparselex.base.locks import lock
+from sparselex.base.release import own_version
 
 _STAGE = "stage.json"
 
@@ -59,7 +59,7 @@ class Staging:
         entries = {name: named[name] or self._entry(name) for name in sorted(named)}
         config, inputs, noted = _as_read_back(self.to, [self.config, self.inputs, dict(notes or {})])
         values = {"kind": self.kind, "config": config, "inputs": inputs, "notes": noted, "files": entries}
-        manifest = Manifest(id=identity(**values), code_version=version("sparselex"), **values)
+        manifest = Manifest(id=identity(**values), code_version=own_version(), **values)
         # Names before the manifest: where that is on disk, so is all that it lists.
         for parent in {parent for name in entries for parent in Path(name).parents}:
             flush(self.folder / parent)

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import traceback
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -14,6 +13,7 @@ import typer
 
 from sparselex.base.errors import REFUSALS, ElsewhereError, UserError, no_memory, refusal
 from sparselex.base.formats import plain
+from sparselex.base.release import own_version
 from sparselex.cli.verbs import Verbs
 from sparselex.recipes.stage import IN_LINE
 
@@ -37,7 +37,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"sparselex {version('sparselex')}")
+        print(f"sparselex {own_version()}")
         raise typer.Exit
 
 

@@ -1,6 +1,5 @@
 """Directions of a person's own out of a file: probes, steering vectors, rows of anything."""
 
-import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,12 +10,16 @@ from torch import Tensor
 
 from sparselex.base.errors import UserError
 from sparselex.base.reading import regular
-from sparselex.convert.tensors import Tensors, read_tensors, unreadable
+from sparselex.convert.arrays import check_claim
+from sparselex.convert.tensors import Holding, Tensors, read_tensors, unreadable
 
 SUFFIXES = (".npy", ".npz", ".safetensors", ".pt", ".pth", ".bin")
 
 _ROWS = ("directions", "weight", "weights", "coef", "coef_", "probe", "probes", "vectors", "W")
 _BIAS = ("bias", "biases", "intercept", "intercept_", "b")
+_TODO = "write the rows with numpy.save, numpy.savez, safetensors or torch.save (of a tensor, or a table of them)."
+_DIRECTIONS = Holding("directions", "a file with a direction a row, in finite fractions", _TODO, alone=_ROWS[0])
+
 _SHORTEST, _LARGEST = 1e-12, 1e12
 """Rows as long as that, and biases up to it: beyond, products with tokens and squares of them leave float32."""
 
@@ -50,9 +53,9 @@ def read_directions(path: Path | str) -> Directions:
         raise UserError(
             f"{path} is no file of directions by its name.",
             f"one of {', '.join(SUFFIXES)}",
-            "write the rows with numpy.save, numpy.savez, safetensors or torch.save (of a tensor, or a table of them).",
+            _TODO,
         )
-    tensors = _array(path) if path.suffix == ".npy" else read_tensors(regular(path), _ROWS[0])
+    tensors = _array(path) if path.suffix == ".npy" else read_tensors(regular(path), _DIRECTIONS)
     name = _named(tensors, _ROWS, 2) or _named(tensors, _ROWS, 1)
     if name is None:
         raise UserError(
@@ -69,24 +72,12 @@ def read_directions(path: Path | str) -> Directions:
 
 def _array(path: Path) -> Tensors:
     try:
-        _check_claim(regular(path))
+        check_claim(regular(path))
         array = np.lib.format.open_memmap(path, mode="r")  # which opens no pickle
         native = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
-        return Tensors(path, {_ROWS[0]: torch.from_numpy(native)})
+        return Tensors(path, {_ROWS[0]: torch.from_numpy(native)}, holds=_DIRECTIONS)
     except (ArithmeticError, EOFError, MemoryError, OSError, TypeError, ValueError) as error:
-        raise unreadable(path, str(error).splitlines()[0]) from None
-
-
-def _check_claim(path: Path) -> None:
-    """Raise `ValueError` for an array that claims more than lies in its file: memory of any size would be taken for it,
-    or numbers read beside it, where the product of its axes is more than a machine's word can hold."""
-    with open(path, "rb") as file:
-        is_first = np.lib.format.read_magic(file) == (1, 0)
-        read = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
-        n_bytes = path.stat().st_size - file.tell()
-    if any(axis < 0 for axis in shape) or math.prod(shape) * dtype.itemsize > n_bytes:
-        raise ValueError(f"it claims an array of {list(shape)}, and {n_bytes} bytes of it are there")
+        raise unreadable(path, str(error).splitlines()[0], _DIRECTIONS) from None
 
 
 def _check_lengths(tensors: Tensors, name: str, rows: Float[Tensor, "n d_in"]) -> None:

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from sparselex.base.errors import UserError, a
 from sparselex.base.files import read_json
 from sparselex.base.reading import regular
+from sparselex.convert.arrays import check_claims
 from sparselex.convert.pickles import RefusedError, check_pickles, check_unpacked
 from sparselex.dictionaries.files import SETTINGS_BYTES, load_tensors
 
@@ -35,6 +36,27 @@ _LONGEST = 300
 """Characters of a reason: what a file says of itself may be as long as the file."""
 
 
+class Holding(NamedTuple):
+    """What a file is taken to hold, as errors say it."""
+
+    what: str
+    """`a dictionary`."""
+
+    expected: str
+    """What was expected of a file that cannot be read."""
+
+    todo: str
+    """What to do about it."""
+
+    alone: str = ""
+    """What a tensor that was saved by itself is called; one is refused where this is empty."""
+
+
+DICTIONARY = Holding(
+    "a dictionary", "the file as its project writes it", "fetch it again, or check which project wrote it."
+)
+
+
 class AnotherFormatError(UserError):
     """A file has the name of a format and not its contents: others that it fits are tried."""
 
@@ -42,9 +64,11 @@ class AnotherFormatError(UserError):
 class Tensors:
     """Named tensors of one foreign file, each checked for presence, shape and finite numbers when it is taken."""
 
-    def __init__(self, path: Path, values: Mapping[str, Any], asked: set[str] | None = None):
+    def __init__(
+        self, path: Path, values: Mapping[str, Any], asked: set[str] | None = None, holds: Holding = DICTIONARY
+    ):
         """`asked` takes up the names of those that were asked for."""
-        self.path = path
+        self.path, self.holds = path, holds
         self._asked: set[str] = set() if asked is None else asked
         self.notes: list[str] = []
         """What is to be said of numbers that were taken otherwise than they lie there."""
@@ -69,7 +93,7 @@ class Tensors:
             if short in values:
                 raise self.fault(f"it holds both {short} and {prefix}{short}, and without {prefix!r} they are one")
             values[short] = value
-        return Tensors(self.path, values, self._asked)
+        return Tensors(self.path, values, self._asked, self.holds)
 
     def renamed(self, names: Mapping[str, str], asked: set[str] | None = None) -> "Tensors":
         """The same where the tensor `names[new]` is called `new`; one that had that name is `new of the file`. Those
@@ -87,7 +111,7 @@ class Tensors:
             for name, value in values.items()
             if name not in names.values()
         }
-        return Tensors(self.path, kept | {new: values[old] for new, old in names.items()}, asked)
+        return Tensors(self.path, kept | {new: values[old] for new, old in names.items()}, asked, self.holds)
 
     def found(self) -> str:
         """What is there: names and shapes."""
@@ -181,11 +205,11 @@ class Tensors:
 
     def fault(self, reason: str) -> UserError:
         """The error that says why this file cannot be read."""
-        return unreadable(self.path, reason)
+        return unreadable(self.path, reason, self.holds)
 
     def another(self, reason: str) -> "AnotherFormatError":
         """The error that says why this file is of another format."""
-        error = unreadable(self.path, reason)
+        error = self.fault(reason)
         return AnotherFormatError(error.given, error.expected, error.todo)
 
 
@@ -221,12 +245,10 @@ class _NoAliases(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-def unreadable(path: Path, reason: str) -> UserError:
+def unreadable(path: Path, reason: str, holds: Holding = DICTIONARY) -> UserError:
     """The error that says why the file `path` cannot be read."""
     return UserError(
-        f"{path} cannot be read as a dictionary: {' '.join(reason.split())[:_LONGEST]}.",
-        "the file as its project writes it",
-        "fetch it again, or check which project wrote it.",
+        f"{path} cannot be read as {holds.what}: {' '.join(reason.split())[:_LONGEST]}.", holds.expected, holds.todo
     )
 
 
@@ -235,23 +257,22 @@ def in_short(name: object) -> str:
     return " ".join(str(name).split())[:_LONGEST_NAME]
 
 
-def read_tensors(path: Path, alone: str = "") -> Tensors:
-    """The tensors of a safetensors file, an npz file or a file of `torch.save`, which its name tells; a tensor that was
-    saved by itself is called `alone`, or refused where that is empty."""
+def read_tensors(path: Path, holds: Holding = DICTIONARY) -> Tensors:
+    """The tensors of a safetensors file, an npz file or a file of `torch.save`, which its name tells."""
     match path.suffix:
         case ".safetensors":
-            return read_safetensors(path)
+            return read_safetensors(path, holds)
         case ".npz":
-            return read_numpy(path)
-    return read_pickle(path, alone)
+            return read_numpy(path, holds)
+    return read_pickle(path, holds)
 
 
-def read_safetensors(path: Path) -> Tensors:
+def read_safetensors(path: Path, holds: Holding = DICTIONARY) -> Tensors:
     """The tensors of a safetensors file."""
     try:
-        return Tensors(path, load_tensors(path))
+        return Tensors(path, load_tensors(path), holds=holds)
     except (SafetensorError, OSError) as error:
-        raise unreadable(path, str(error).splitlines()[0]) from None
+        raise unreadable(path, str(error).splitlines()[0], holds) from None
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -259,35 +280,35 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     path.write_bytes(save({name: value.detach().contiguous() for name, value in tensors.items()}))
 
 
-def read_pickle(path: Path, alone: str = "") -> Tensors:
-    """The tensors of a file of `torch.save`, opened with `weights_only`; `alone` is as in `read_tensors`."""
+def read_pickle(path: Path, holds: Holding = DICTIONARY) -> Tensors:
+    """The tensors of a file of `torch.save`, opened with `weights_only`."""
     try:
         check_pickles(path, most_bytes(path))
         with warnings.catch_warnings(action="ignore"):  # of pickle protocols: what cannot be read is refused below
             values = torch.load(path, map_location="cpu", weights_only=True)
     except RefusedError as error:
-        raise unreadable(path, str(error)) from None
+        raise unreadable(path, str(error), holds) from None
     except Exception as error:
-        raise unreadable(
-            path, f"it is damaged or holds more than tensors, which is never executed ({type(error).__name__})"
-        ) from None
-    if isinstance(values, Tensor) and alone:
-        values = {alone: values}
+        reason = f"it is damaged or holds more than tensors, which is never executed ({type(error).__name__})"
+        raise unreadable(path, reason, holds) from None
+    if isinstance(values, Tensor) and holds.alone:
+        values = {holds.alone: values}
     if not isinstance(values, dict):
-        raise unreadable(path, f"it holds {a(type(values).__name__)}, not a table of tensors")
-    return Tensors(path, values)
+        raise unreadable(path, f"it holds {a(type(values).__name__)}, not a table of tensors", holds)
+    return Tensors(path, values, holds=holds)
 
 
-def read_numpy(path: Path) -> Tensors:
+def read_numpy(path: Path, holds: Holding = DICTIONARY) -> Tensors:
     """The arrays of an npz file, without pickles."""
     try:
         check_unpacked(path, most_bytes(path))
+        check_claims(path)
         with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
-            return Tensors(path, {name: torch.from_numpy(file[name]) for name in file.files})
+            return Tensors(path, {name: torch.from_numpy(file[name]) for name in file.files}, holds=holds)
     except (OSError, ValueError, EOFError, TypeError) as error:
-        raise unreadable(path, str(error).splitlines()[0]) from None
+        raise unreadable(path, str(error).splitlines()[0], holds) from None
     except Exception as error:  # zipfile's own kinds
-        raise unreadable(path, type(error).__name__) from None
+        raise unreadable(path, type(error).__name__, holds) from None
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
 from sparselex.base.artifacts import verified
@@ -10,6 +9,7 @@ from sparselex.base.errors import UserError
 from sparselex.base.figures import FIGURES
 from sparselex.base.files import checksum, fingerprint, write_json
 from sparselex.base.registry import found
+from sparselex.base.release import own_version
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.gathered import has_figures
 from sparselex.evaluate.records import Report
@@ -66,7 +66,7 @@ def _written(workspace: Workspace, run: str, inputs: dict[str, str]) -> Report |
 
 def _inputs(workspace: Workspace, evaluated: Sequence[str]) -> dict[str, str]:
     """Raises `UserError` where figures are not as they were written: a report of them would hide it."""
-    found = {"sparselex": f"{version('sparselex')} {_code()}"}
+    found = {"sparselex": f"{own_version()} {_code()}"}
     for run in evaluated:
         card = workspace.card(run)
         found[f"{run}/run.json"] = fingerprint([card.twin_of, card.twin])

@@ -27,7 +27,7 @@ _FIRST: Migration = (
     """CREATE TABLE metric (
     scorer TEXT NOT NULL, metric TEXT NOT NULL, words TEXT NOT NULL, PRIMARY KEY (scorer, metric)
 ) WITHOUT ROWID""",
-    # The words of the search are those of the table itself, kept in step by the two triggers.
+    # An index of words that nothing asks any more; `_WITHOUT_WORDS` takes it away.
     """CREATE VIRTUAL TABLE explanation_text USING fts5(title, text, content = 'explanation', content_rowid = 'id')""",
     """CREATE TRIGGER explanation_added AFTER INSERT ON explanation BEGIN
     INSERT INTO explanation_text (rowid, title, text) VALUES (new.id, new.title, new.text);
@@ -37,8 +37,17 @@ END""",
 END""",
 )
 
-MIGRATIONS = (_FIRST,)
+_WITHOUT_WORDS: Migration = (
+    "DROP TRIGGER explanation_added",
+    "DROP TRIGGER explanation_removed",
+    "DROP TABLE explanation_text",
+)
+
+MIGRATIONS = (_FIRST, _WITHOUT_WORDS)
 """Never changed once published: a new version adds one."""
+
+READABLE_FROM = 1
+"""The earliest version that is read as it is: what came since takes away what nobody reads."""
 
 ADD_EXPLANATION = """INSERT INTO explanation
     (index_id, latent, explainer, status, title, text, predictor, config_id, code_version)
@@ -85,6 +94,3 @@ SCORERS = """SELECT scorer FROM scoring JOIN explanation ON id = explanation
 
 ARRANGE = """UPDATE scoring SET place = ?
     WHERE scorer = ? AND explanation IN (SELECT id FROM explanation WHERE index_id = ? AND explainer = ?)"""
-
-SEARCH = """SELECT latent FROM explanation_text JOIN explanation ON id = explanation_text.rowid
-    WHERE explanation_text MATCH ?"""

@@ -3,17 +3,15 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sparselex.base.database import Database
 from sparselex.base.figures import Failure
+from sparselex.base.release import own_version
 from sparselex.explain import schema
 from sparselex.explain.records import Entry, Explanation, Headline, HeadlineRow, Judgement, Score, Scored, Status
-
-_CODE_VERSION = version("sparselex")
 
 
 class Scoring(NamedTuple):
@@ -36,7 +34,7 @@ class ExplanationStore:
     """The explanations in the database at `path`, which is made on first writing."""
 
     def __init__(self, path: Path | str):
-        self.database = Database(path, "explain", schema.MIGRATIONS)
+        self.database = Database(path, "explain", schema.MIGRATIONS, schema.READABLE_FROM)
 
     def add(self, index_id: str, config_id: str, explanations: Iterable[Explanation]) -> None:
         """Write explanations in one transaction, replacing what the same explainers said of the same latents, and the
@@ -45,7 +43,7 @@ class ExplanationStore:
             for e in explanations:
                 _delete(db, index_id, e)
                 predictor = None if e.predictor is None else json.dumps(e.predictor)
-                said = (e.status, e.title, e.text, predictor, config_id, _CODE_VERSION)
+                said = (e.status, e.title, e.text, predictor, config_id, own_version())
                 db.execute(schema.ADD_EXPLANATION, (index_id, e.latent, e.explainer, *said))
 
     def add_scored(
@@ -57,7 +55,7 @@ class ExplanationStore:
             for latent, scored in found.items():
                 ((explanation,),) = db.execute(schema.EXPLANATION_ID, (index_id, latent, explainer)).fetchall()
                 failure = scored.reason if isinstance(scored, Failure) else None
-                row = (explanation, scorer, place, headline, failure, config_id, _CODE_VERSION)
+                row = (explanation, scorer, place, headline, failure, config_id, own_version())
                 db.execute("DELETE FROM scoring WHERE explanation = ? AND scorer = ?", row[:2])
                 db.execute("INSERT INTO scoring VALUES (?, ?, ?, ?, ?, ?, ?)", row)
                 if not isinstance(scored, Failure):
@@ -166,15 +164,6 @@ class ExplanationStore:
         for scorer, metric, words in self.database.records(tuple[str, str, str], schema.METRICS):
             found.setdefault(scorer, {})[metric] = words
         return found
-
-    def search(self, index_id: str, words: str, explainer: str | None = None) -> list[int]:
-        """Latents of which an explanation (of one explainer, where it is given) contains all of `words`, taken
-        literally, best match first."""
-        quoted = " ".join('"' + word.replace('"', '""') + '"' for word in words.split())
-        where, values = _where(index_id=index_id, explainer=explainer)
-        query = f"{schema.SEARCH} AND {where} ORDER BY explanation_text.rank"
-        rows = self.database.records(tuple[int], query, (quoted, *values)) if quoted else []
-        return list(dict.fromkeys(latent for (latent,) in rows))
 
     def latents(self) -> list[tuple[str, int]]:
         """Every latent of which something is said, with the id of its index."""

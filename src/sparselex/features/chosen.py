@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparselex.features.examples import Entries, interval_examples
-from sparselex.features.index import FeatureIndex
+from sparselex.features.index import FeatureIndex, examples_of
 from sparselex.features.records import Example
 
 _AHEAD = 32
@@ -37,7 +37,7 @@ def in_range(index: FeatureIndex, latent: int, low: float, high: float, n: int, 
     entries = Entries(np.zeros(len(positions), dtype=np.int64), positions, values)
     drawn = interval_examples(entries, np.array([float(sizes.max())]), index.corpus.n_ctx, 1, n, seed)[0]
     there = drawn.position[0] >= 0
-    found = _examples(drawn.position[0][there], drawn.value[0][there])
+    found = examples_of(drawn.position[0][there], drawn.value[0][there])
     return sorted(found, key=lambda example: -abs(example.value)), len(positions)
 
 
@@ -56,9 +56,4 @@ def _one_a_row(
     order = np.argsort(key, kind="stable")
     rows = positions[order] // index.corpus.n_ctx
     chosen = order[np.sort(np.unique(rows, return_index=True)[1])[:n]]
-    return _examples(positions[chosen], values[chosen])
-
-
-def _examples(positions: NDArray, values: NDArray) -> list[Example]:
-    pairs = zip(positions.tolist(), values.tolist(), strict=True)
-    return [Example(position=position, value=value) for position, value in pairs]
+    return examples_of(positions[chosen], values[chosen])

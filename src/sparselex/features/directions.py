@@ -29,7 +29,8 @@ class Effects(NamedTuple):
 
 
 def neighbours(rows: Float[Tensor, "d_sae d"], n: int) -> Ranked:
-    """The `n` latents with the largest cosine to each latent's row, itself left out."""
+    """The `n` latents with the largest cosine to each latent's row, itself left out. Of equals the lower number comes
+    first, as among the coordinates, which are all at right angles to each other."""
     unit = unit_rows(rows)
     n = min(n, len(unit) - 1)
     found, cosines = _none(len(unit), n, unit), unit.new_empty(_CHUNK, len(unit))
@@ -38,7 +39,7 @@ def neighbours(rows: Float[Tensor, "d_sae d"], n: int) -> Ranked:
         near = torch.mm(part, unit.T, out=cosines[: len(part)])
         own = torch.arange(len(part))
         near[own, start + own] = -torch.inf
-        _put(found, start, near.topk(n, dim=-1))
+        _put(found, start, *_largest(near, n))
     return found
 
 
@@ -59,8 +60,8 @@ def logit_effects(
         part = W_dec[start : start + _CHUNK]
         logits = torch.mm(part if write is None else part @ write, unembed, out=product[: len(part)])
         logits -= logits[:, ::every].median(-1, keepdim=True).values
-        _put(raised, start, logits.topk(n, dim=-1))
-        _put(lowered, start, logits.topk(n, dim=-1, largest=False))
+        _put(raised, start, *logits.topk(n, dim=-1))
+        _put(lowered, start, *logits.topk(n, dim=-1, largest=False))
     return Effects(raised, lowered)
 
 
@@ -72,6 +73,21 @@ def _none(n_rows: int, n: int, like: Tensor) -> Ranked:
     return Ranked(like.new_empty(n_rows, n, dtype=torch.int64), like.new_empty(n_rows, n))
 
 
-def _put(found: Ranked, start: int, best: torch.return_types.topk) -> None:
-    rows = slice(start, start + len(best.values))
-    found.places[rows], found.value[rows] = best.indices, best.values
+def _put(found: Ranked, start: int, values: Tensor, places: Tensor) -> None:
+    rows = slice(start, start + len(values))
+    found.places[rows], found.value[rows] = places, values
+
+
+def _largest(scores: Float[Tensor, "n m"], k: int) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]]:
+    """The `k` largest of each row and their places, of which there are more; of equals the one that comes first."""
+    values, places = scores.topk(k + 1, dim=-1)
+    # Which of several equals at the end `topk` takes it does not say: those rows are chosen anew.
+    tied = (values[:, k - 1] == values[:, k]).nonzero()[:, 0] if k else places.new_empty(0)
+    places = places[:, :k].sort(dim=-1).values
+    if len(tied):
+        rows, bar = scores[tied], values[tied, k, None]
+        above, equal = ~(rows <= bar), rows == bar
+        taken = above | (equal & (equal.cumsum(-1, dtype=torch.int32) <= k - above.sum(-1, keepdim=True)))
+        places[tied] = taken.nonzero()[:, 1].reshape(-1, k)
+    values, order = scores.gather(-1, places).sort(dim=-1, descending=True, stable=True)
+    return values, places.gather(-1, order)

@@ -16,14 +16,6 @@ class Entries(NamedTuple):
     position: NDArray[np.integer]
     value: NDArray[np.float32]
 
-    @classmethod
-    def of_group(cls, indptr: NDArray, positions: NDArray, values: NDArray, group: slice) -> "Entries":
-        """The columns of a range of latents, from the arrays of all."""
-        span = slice(int(indptr[group.start]), int(indptr[group.stop]))
-        counts = np.diff(indptr[group.start : group.stop + 1])
-        latent = np.repeat(np.arange(len(counts)), counts)
-        return cls(latent, np.asarray(positions[span]).astype(np.int64), np.asarray(values[span]))
-
     def take(self, which: NDArray) -> "Entries":
         """The chosen entries."""
         return Entries(self.latent[which], self.position[which], self.value[which])

@@ -159,12 +159,12 @@ class FeatureIndex:
             found = top(entries, largest, self.corpus.n_ctx, n)
         else:
             found = interval_examples(entries, largest, self.corpus.n_ctx, 1, n, seed)[0]
-        return _examples(found.position[0], found.value[0])
+        return examples_of(found.position[0], found.value[0])
 
     def _redrawn(self, latent: int, split: Split, n: int, seed: int) -> list[Example]:
         if split != "train":
             self.check_whole(f"drawing from the {split} split")
-        there = _examples(self._random[0][latent], self._random[1][latent])
+        there = examples_of(self._random[0][latent], self._random[1][latent])
         return [there[place] for place in generator(seed, "redrawn", latent).permutation(len(there))[:n]]
 
     def silent(self, latent: int, split: Split, n: int, seed: int) -> list[Example]:
@@ -258,9 +258,9 @@ class FeatureIndex:
             statistics={split: self._statistics(latent, split) for split in SPLITS},
             histogram=self._histogram(latent) if n_active else None,
             log_histogram=self._log_histogram(latent) if n_active else None,
-            top=_examples(self._top[0][latent], self._top[1][latent]),
+            top=examples_of(self._top[0][latent], self._top[1][latent]),
             intervals=self._intervals(latent),
-            random=_examples(self._random[0][latent], self._random[1][latent]),
+            random=examples_of(self._random[0][latent], self._random[1][latent]),
             tokens=self._tokens(latent),
             logits_top=self._effects("logits-top", latent),
             logits_bottom=self._effects("logits-bottom", latent),
@@ -363,7 +363,7 @@ class FeatureIndex:
                 low=edges[i],
                 high=edges[i + 1],
                 n=int(counts[latent, i]),
-                examples=_examples(positions[latent, i], values[latent, i]),
+                examples=examples_of(positions[latent, i], values[latent, i]),
             )
             for i in reversed(range(positions.shape[1]))
         ]
@@ -382,7 +382,8 @@ class FeatureIndex:
         return [TokenEffect(token=int(t), value=float(v)) for t, v in zip(tokens[latent], values[latent], strict=True)]
 
 
-def _examples(positions: NDArray, values: NDArray) -> list[Example]:
+def examples_of(positions: NDArray, values: NDArray) -> list[Example]:
+    """Places as records; unused ones, position -1, are left out."""
     return [
         Example(position=int(position), value=float(value))
         for position, value in zip(positions, values, strict=True)

@@ -199,6 +199,10 @@ class FeatureRecord(Config):
     neurons: list[NeuronCorrelation]
     """Coordinates of what the dictionary reads that correlate most with it, by size."""
 
+    neuron_chance: float | None
+    """The largest correlation, by size, of any coordinate with the same activations shifted to other tokens, which is
+    what `neurons` begins with by chance. None where it was not measured."""
+
     following: list[FollowingToken]
     """What follows where it is active, most telling first: by the lower end of the share times the logarithm of its
     lift, so that neither rare tokens nor frequent ones fill the list."""

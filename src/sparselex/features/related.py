@@ -25,14 +25,21 @@ class Relations:
             return
         self._coactive, self._both, self._active = map(array, ("coactive", "coactive-both", "sampled-active"))
         self._neurons, self._correlations = map(array, ("neurons", "neuron-correlations"))
+        self._chance = array("neuron-chance") if has("neuron-chance") else None  # of an earlier version
         self._following, self._times, self._places = map(array, ("following", "following-times", "following-places"))
         self._base = array("token-shares")
 
-    def fields(self, latent: int) -> dict[str, list[Any]]:
+    def fields(self, latent: int) -> dict[str, Any]:
         """The fields of a `FeatureRecord` that are relations."""
         encoder_neighbours = self._encoder_of(latent)
         if not self._in_text:
-            return {"coactive": [], "encoder_neighbours": encoder_neighbours, "neurons": [], "following": []}
+            return {
+                "coactive": [],
+                "encoder_neighbours": encoder_neighbours,
+                "neurons": [],
+                "neuron_chance": None,
+                "following": [],
+            }
         return {
             "coactive": self._coactive_of(latent),
             "encoder_neighbours": encoder_neighbours,
@@ -41,8 +48,13 @@ class Relations:
                 for neuron, r in zip(self._neurons[latent], self._correlations[latent], strict=True)
                 if neuron >= 0
             ],
+            "neuron_chance": self._chance_of(latent),
             "following": self._following_of(latent),
         }
+
+    def _chance_of(self, latent: int) -> float | None:
+        chance = np.nan if self._chance is None else float(self._chance[latent])
+        return None if np.isnan(chance) else chance
 
     def _coactive_of(self, latent: int) -> list[CoactiveNeighbour]:
         own = int(self._active[latent])

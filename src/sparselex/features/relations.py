@@ -51,8 +51,9 @@ def _in_text(folder: Path, coder: Coder, corpus: TokenRows, sampled: Sampled, n_
         "coactive": together.place,
         "coactive-both": together.value,
         "sampled-active": active_in(sampled, coder.d_sae),
-        "neurons": read.place,
-        "neuron-correlations": read.value,
+        "neurons": read.best.place,
+        "neuron-correlations": read.best.value,
+        "neuron-chance": read.chance,
         **_following(folder, corpus),
     }
 

@@ -29,6 +29,16 @@ class Best(NamedTuple):
     """`[d_sae, n]`."""
 
 
+class Neurons(NamedTuple):
+    """The coordinates that go with each latent, and how well some coordinate goes with it by chance."""
+
+    best: Best
+
+    chance: NDArray[np.float32]
+    """`[d_sae]`, the largest correlation, by size, of any coordinate with the same activations on other tokens; NaN
+    where there is none."""
+
+
 def active_in(sampled: Sampled, d_sae: int) -> NDArray[np.int32]:
     """`[d_sae]`, sampled tokens on which each latent is active."""
     return np.bincount(sampled.latents, minlength=d_sae).astype(np.int32)
@@ -58,13 +68,18 @@ def coactive(sampled: Sampled, d_sae: int, n: int) -> Best:
     return found
 
 
-def neurons(sampled: Sampled, d_sae: int, n: int) -> Best:
+def neurons(sampled: Sampled, d_sae: int, n: int) -> Neurons:
     """The `n` coordinates of what was read that correlate most, by size, with each latent's activation, and Pearson's
-    correlation with each, over the sampled tokens whose activations were kept."""
+    correlation with each, over the sampled tokens whose activations were kept.
+
+    What the largest of so many correlations is by chance is measured: with the activations shifted by half the sample,
+    whose tokens are in no order. A formula for normal values would be too low where a few tokens have outliers.
+    """
     found, d_in = _none(d_sae, n, np.float32), sampled.x.shape[1]
+    chance = np.full(d_sae, np.nan, dtype=np.float32)
     n_tokens = len(sampled.x)
     if n_tokens < LEAST_TOGETHER:
-        return found
+        return Neurons(found, chance)
     wide = sampled.x.astype(np.float64)
     wide -= wide.mean(0)
     spread = np.sqrt((wide * wide).mean(0))
@@ -76,17 +91,19 @@ def neurons(sampled: Sampled, d_sae: int, n: int) -> Best:
     mean, square = (np.bincount(latents, part, d_sae) / n_tokens for part in (each, each * each))
     own = np.sqrt(np.maximum(square - mean * mean, 0))
     known = (np.bincount(latents, minlength=d_sae) >= LEAST_TOGETHER) & (own > 0)
+    shifted = np.roll(z, n_tokens // 2, axis=0)
     step = max(1, _BLOCK // d_in)
     for start in range(0, d_sae, step):
         chosen = start + np.flatnonzero(known[start : start + step])
         r = (by_latent[chosen] @ z) / (n_tokens * own[chosen, None])
+        chance[chosen] = np.abs(by_latent[chosen] @ shifted).max(1) / (n_tokens * own[chosen])
         near = np.argpartition(-np.abs(r), min(n, d_in) - 1, axis=1)[:, :n]
         near.sort(axis=1)  # of equals the lower number comes first
         order = np.argsort(-np.abs(np.take_along_axis(r, near, 1)), axis=1, kind="stable")
         near = np.take_along_axis(near, order, 1)
         found.place[chosen, : near.shape[1]] = near
         found.value[chosen, : near.shape[1]] = np.take_along_axis(r, near, 1)
-    return found
+    return Neurons(found, chance)
 
 
 def _phi(both: NDArray, one: NDArray, other: NDArray, n: int) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
-from sparselex.base.files import checksum
+from sparselex.base.files import checksum, put_back
 from sparselex.base.locks import lock
 from sparselex.base.registry import found
 from sparselex.base.workspace import MAIN, Workspace
@@ -65,8 +65,15 @@ def run_of_directions(
     of = RunFolder.open(workspace, run)
     workspace.corpus_of(run)  # the text that it has read
     values = {"source": _settled(source), "sha256": _checksum(source), "active_share": active_share}
-    config = DirectionsConfig.parse(values, "the options of directions", names={"active_share": "--active-share"})
+    if active_share is not None and not 0 < active_share < 1:
+        raise UserError(
+            f"--active-share is {active_share:g}.",
+            "a share of training tokens, more than 0 and less than 1",
+            "choose another, such as 0.01, or leave it out.",
+        )
+    config = DirectionsConfig.parse(values, "the options of directions")
     name = name or _name(config.source)
+    put_back(workspace.run(name))
     if there := _there(of, name, config, replace):
         return there
     with lock(workspace.run(name).with_name(f".{name}.lock"), f"making run {name!r}"):

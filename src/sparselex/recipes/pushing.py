@@ -4,7 +4,6 @@ Notes, explanations and paths of this machine stay here."""
 import json
 import tempfile
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Figure
 from sparselex.base.formats import number
+from sparselex.base.release import own_version
 from sparselex.base.workspace import Workspace
 from sparselex.convert.doors import export_dictionary
 from sparselex.dictionaries.files import load_dictionary
@@ -78,7 +78,7 @@ def push(workspace: Workspace, run: str, repository: str, *, private: bool = Fal
 
 
 def _send(root: Path, repository: str, private: bool, message: str) -> str:
-    api = HfApi(library_name="sparselex", library_version=version("sparselex"))
+    api = HfApi(library_name="sparselex", library_version=own_version())
     try:
         api.create_repo(repository, private=private, exist_ok=True)
         sent = api.upload_folder(repo_id=repository, folder_path=root, commit_message=message)
@@ -113,7 +113,7 @@ tags: [sparse-autoencoder, mechanistic-interpretability, sparselex]
 # {_words(type(dictionary).__name__)} of {_words(model)} at {_words(inside)}
 {twin}
 {dictionary.d_in:,} → {dictionary.d_sae:,} latents{trained}. It reads `{card.sites}` of `{_words(model)}` on rows of
-{text.n_ctx} tokens of `{_words(public_name(text.source))}`, and was made by sparselex {version("sparselex")}.
+{text.n_ctx} tokens of `{_words(public_name(text.source))}`, and was made by sparselex {own_version()}.
 
 ```python
 from sae_lens import {"SAE" if dictionary.is_autoencoder else "Transcoder as SAE"}

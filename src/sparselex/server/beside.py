@@ -15,6 +15,7 @@ import uvicorn
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.server.app import bound, create_app, listen, n_helpers, quick_server_of, say_address
+from sparselex.server.starting import start_deaf
 
 HOST = "127.0.0.1"
 
@@ -40,7 +41,7 @@ class Beside:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self._workspace.path, self._listener))
-        self._process.start()
+        start_deaf(self._process)
         theirs.close()  # open in the server alone, or its end would go unnoticed
         try:
             self._pipe.recv()
@@ -83,7 +84,8 @@ def _serve(pipe: Connection, workspace: Path, listener: socket) -> None:
     with listener:
         server = quick_server_of(create_app(Workspace(workspace), host=HOST, n_helpers=n_helpers()))
         threading.Thread(target=_end_with, args=(pipe, server), daemon=True).start()
-        pipe.send(None)
+        with contextlib.suppress(OSError):  # nobody waits for it any more: the server is told to end as it begins
+            pipe.send(None)
         server.run(sockets=[listener])
 
 

@@ -15,7 +15,7 @@ from sparselex.explain.records import Entry, Explanation, HeadlineRow, Judgement
 from sparselex.explain.store import ExplanationStore
 from sparselex.features.index import FeatureIndex
 from sparselex.features.searched import byte_counts, occurrences
-from sparselex.server.stamps import Stamp, stamp
+from sparselex.server.stamps import Stamp, database_stamps
 
 T = TypeVar("T")
 
@@ -157,7 +157,7 @@ class Explained:
         return self._texts.of(index.id, self._now(), read)
 
     def _now(self) -> tuple[Stamp, ...]:
-        return stamp(self._database), stamp(f"{self._database}-wal")
+        return database_stamps(self._database)
 
 
 def title_of(entries: Entries | Mapping[int, list[Entry]], latent: int) -> str:

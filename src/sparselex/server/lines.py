@@ -71,7 +71,7 @@ def _feature_row(page: FeaturesPage, row: FeatureRow, base: str) -> str:
     cells = "\n".join([_cell(name, page, row, base) for name in page.columns])
     found = ""
     if row.matches and "explanation" not in page.columns:
-        snippets = "".join(map(_snippet, row.matches))
+        snippets = "".join([_snippet(match, page.mode) for match in row.matches])
         found = f'<tr class="found"><td colspan="{len(page.columns)}" class="left">{snippets}</td></tr>'
     return f"<tr>\n{cells}\n</tr>\n{found}"
 
@@ -85,7 +85,7 @@ def _cell(name: Column, page: FeaturesPage, row: FeatureRow, base: str) -> str:
             return f'<td class="left">{escaped(row.label) or _NONE}</td>'
         case "explanation":
             quiet = "" if first and first.status == "explained" else " quiet"
-            return f'<td class="left words{quiet}">{_explanation(row, first, base)}</td>'
+            return f'<td class="left words{quiet}">{_explanation(page, row, first, base)}</td>'
         case "score":
             return f'<td class="score">{_scores(row.explanations, page.metric)}</td>'
         case "effect":
@@ -103,14 +103,14 @@ def _cell(name: Column, page: FeaturesPage, row: FeatureRow, base: str) -> str:
     return f'<td class="left">{flags}</td>'
 
 
-def _explanation(row: FeatureRow, first: EntryView | None, base: str) -> str:
+def _explanation(page: FeaturesPage, row: FeatureRow, first: EntryView | None, base: str) -> str:
     missing = "never active on the counted tokens" if "dead" in row.flags else "not explained yet"
     words = escaped(first.title) if first else missing
     others = [
         f'<span class="other">{escaped(other.explainer)}: {escaped(other.title)}</span>'
         for other in row.explanations[1:]
     ]
-    snippets = map(_snippet, row.matches)
+    snippets = [_snippet(match, page.mode) for match in row.matches]
     return f'<a href="{base}/{row.latent}" tabindex="-1">{words}</a>{"".join(others)}{"".join(snippets)}'
 
 
@@ -139,9 +139,17 @@ def _headline(one: HeadlineView, metric: str) -> str:
     return f'{measure}<b>{fixed(one.value)}</b> <span class="quiet">({null}){between}</span>'
 
 
-def _snippet(match: MatchView) -> str:
-    pieces = "".join(map(_piece, match.pieces))
-    return f'<span class="snippet"><span class="quiet">{match.where}</span> <bdi>{pieces}</bdi></span>'
+def _snippet(match: MatchView, mode: str) -> str:
+    """A place that was found. What is said of activity ends in the token that it is of, which is no prose; of a search
+    for tokens so is all but what was found."""
+    last, of_token = len(match.pieces) - 1, match.where == "activity"
+    pieces = [
+        f'<span class="said">{escaped(one.text)}</span>'
+        if of_token and (place == last or (mode == "token" and not one.found))
+        else _piece(one)
+        for place, one in enumerate(match.pieces)
+    ]
+    return f'<span class="snippet"><span class="quiet">{match.where}</span> <bdi>{"".join(pieces)}</bdi></span>'
 
 
 def _piece(one: Piece) -> str:

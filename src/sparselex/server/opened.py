@@ -24,7 +24,7 @@ from sparselex.server.explained import Explained
 from sparselex.server.finding.examples import ExampleText
 from sparselex.server.notes.store import NoteStore
 from sparselex.server.page import NoSuchPage, NotMadeYet
-from sparselex.server.stamps import Stamp, stamp
+from sparselex.server.stamps import Stamp, database_stamps, stamp
 from sparselex.text.corpus import TokenCorpus
 
 T = TypeVar("T", bound=Config)
@@ -221,8 +221,7 @@ class OpenWorkspace:
         """What people call latents of a run, by latent: searched and shown with what explainers say. The same object
         as long as the database is the same."""
         dictionary = self.index(run).index.manifest.inputs.get("dictionary", "")
-        database = self.workspace.database
-        now = (dictionary, stamp(database), stamp(f"{database}-wal"))
+        now = (dictionary, *database_stamps(self.workspace.database))
         if run not in self._labels or self._labels[run][0] != now:
             self._labels[run] = (now, self.notes.labels(run, dictionary))
         return self._labels[run][1]

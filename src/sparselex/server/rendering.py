@@ -4,7 +4,7 @@ import json
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -37,6 +37,12 @@ HEADERS = {
 PLAIN, ERROR = TEMPLATES / "record.html", TEMPLATES / "error.html"
 """Templates of a page that brings none, and of an error."""
 
+
+def asked(query: str) -> dict[str, str]:
+    """What stands behind an address's `?`, by name."""
+    return dict(parse_qsl(query))
+
+
 FILTERS = {
     "number": formats.number,
     "fixed": formats.fixed,
@@ -61,6 +67,7 @@ FILTERS = {
     "near_latents": lines.near_latents,
     "token_effects": lines.token_effects,
     "token_shares": lines.token_shares,
+    "asked": asked,
 }
 
 

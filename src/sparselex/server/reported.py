@@ -51,7 +51,7 @@ def grouped(figures: list[Figure]) -> list[FigureGroup]:
 
 
 def controls_of(opened: OpenWorkspace, figures: list[Figure], cards: list[RunCard]) -> dict[str, str]:
-    """Runs first."""
+    """What each control of the figures is, by name: runs first, in words of their own."""
     names = dict.fromkeys(name for figure in figures for name in figure.controls)
     twins = {card.name: f"a run of its own: {words_of(opened.workspace, card)}" for card in cards if card.twin_of}
     found = {name: twins[name] for name in names if name in twins}

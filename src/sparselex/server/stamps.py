@@ -7,6 +7,11 @@ Stamp = tuple[int, int] | None
 """Time of the last change in nanoseconds and size in bytes; None for a file that is not there."""
 
 
+def database_stamps(path: Path) -> tuple[Stamp, ...]:
+    """The stamps of an SQLite file and of its log: what was written is in either."""
+    return stamp(path), stamp(f"{path}-wal")
+
+
 def stamp(path: Path | str) -> Stamp:
     """The stamp of a file as it is now."""
     try:

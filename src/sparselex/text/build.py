@@ -54,7 +54,8 @@ def build_corpus(
                 raise UserError(
                     f"None of the {sum(notes['n_documents'].values())} documents fell into the {split} split.",
                     "enough documents, beside copies of each other, for train, validation and test",
-                    "give more text, or text divided into more documents (a folder, JSON, or <|endoftext|> marks).",
+                    "take more of the text (--tokens), give more, or text divided into more documents (a folder, JSON, "
+                    "or <|endoftext|> marks).",
                 )
         staging.finish(notes)
     return TokenCorpus(to)

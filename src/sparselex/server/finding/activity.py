@@ -32,12 +32,11 @@ def by_token(found: OpenIndex, typed: str) -> Hits:
     n_there, names = int(there.sum()), " ".join(found.texts.label(token) for token in tokens[:5].tolist())
 
     def show(shown: list[int]) -> dict[int, list[MatchView]]:
-        words = " of its activation, active on {} of {} counted"
         return {
             latent: [
                 _numbers(
-                    [Piece(percent(float(share[latent])) + " on "), Piece(names, found=True)],
-                    words.format(count(int(n[latent])), count(n_there)),
+                    [Piece(f"{percent(float(share[latent]))} of its activation on "), Piece(names, found=True)],
+                    f", active on {count(int(n[latent]))} of {count(n_there)} counted",
                 )
             ]
             for latent in shown

@@ -7,6 +7,7 @@ from sparselex.base.config import Config
 from sparselex.base.runs import RunCard
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, Page, PageRecord
+from sparselex.server.pages.run_rows import Missing, missing_of
 
 
 class ArtifactView(Config):
@@ -46,8 +47,8 @@ class AboutPage(PageRecord):
     artifacts: list[ArtifactView]
     """The corpus and the run's artifacts, each behind those that it was made from."""
 
-    missing: list[str]
-    """Artifacts that are not there and without which the run is unfinished."""
+    missing: list[Missing]
+    """Stages without which the run is unfinished and which it has not been through."""
 
 
 def about(opened: OpenWorkspace, run: str) -> AboutPage:
@@ -59,7 +60,7 @@ def about(opened: OpenWorkspace, run: str) -> AboutPage:
         title=f"{run}: provenance",
         run=card,
         artifacts=[_artifact(manifest) for manifest in manifests],
-        missing=opened.missing(card),
+        missing=missing_of(opened, card),
     )
 
 

@@ -93,6 +93,9 @@ class RelationsView(Config):
     neurons: list[NeuronCorrelation]
     """Coordinates of what the dictionary reads, by the correlation with it."""
 
+    neuron_chance: float | None
+    """The largest such correlation of the same activations on other tokens; None where it was not measured."""
+
 
 def beside(record: FeatureRecord) -> list[int]:
     """The neighbours of a feature."""
@@ -117,6 +120,7 @@ def relations(entries: Mapping[int, list[Entry]], record: FeatureRecord) -> Rela
             for n in record.coactive
         ],
         neurons=record.neurons,
+        neuron_chance=record.neuron_chance,
     )
 
 

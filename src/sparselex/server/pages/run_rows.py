@@ -95,7 +95,7 @@ def run_row(opened: OpenWorkspace, run: str, card: RunCard | UserError, tried: T
         chosen_activity=chosen_activity(trained),
         figures=_headlines([figure for part in found.values() for figure in part.figures]),
         made=list(artifacts),
-        missing=_missing(opened, card) if isinstance(card, RunCard) else [],
+        missing=missing_of(opened, card) if isinstance(card, RunCard) else [],
         stale=[f"{name}, {why}" for name, why in stale.items()],
         changed=_changed(opened, run, list(artifacts)),
         failure="" if isinstance(card, RunCard) else card.given,
@@ -114,7 +114,8 @@ def _headlines(figures: list[Figure]) -> dict[str, Figure]:
     return found
 
 
-def _missing(opened: OpenWorkspace, card: RunCard) -> list[Missing]:
+def missing_of(opened: OpenWorkspace, card: RunCard) -> list[Missing]:
+    """The stages without which a run is unfinished and which it has not been through."""
     verbs = {stage.makes: stage.verb for stage in card.stages if stage.expected}
     return [
         Missing(makes=makes, command=f"sparselex {verbs[makes]} {opened.workspace.typed} --run {card.name}")

@@ -19,10 +19,10 @@ class Within(Config):
     """Where a feature stands among others."""
 
     previous: int
-    """The one before, around the end."""
+    """The one before, around the end; itself where there is no other."""
 
     next: int
-    """The one after, around the end."""
+    """The one after, around the end; itself where there is no other."""
 
     place: int
     """Its place in the list that the reader came from, from 1; 0 where they came from none that has it."""
