@@ -9,7 +9,7 @@ import time
 import pytest
 
 from sparselex.base.errors import UserError
-from sparselex.llm.cache import AnswerCache, Kept, request_key
+from sparselex.llm.cache import AnswerCache, Kept, Writer, request_key
 from sparselex.llm.config import LLMConfig
 from sparselex.llm.records import Answer, Capabilities, Message, Request
 from tests.llm.test_http import asked, client_of, question
@@ -107,6 +107,15 @@ def test_an_answer_is_on_the_disk_before_anybody_sees_it(database):
 
 def stored(database, request):
     return AnswerCache(database).get(request_key("m", request))
+
+
+def test_an_answer_that_comes_after_the_end_is_written_as_well(database):
+    cache, told = AnswerCache(database), []
+    writer = Writer(cache, "m")
+    writer.keep(Kept(b"a", Answer(text="a"), told.append))
+    writer.close()
+    writer.keep(Kept(b"b", Answer(text="b"), told.append))
+    assert told == [None, None] and (cache.get(b"a").text, cache.get(b"b").text) == ("a", "b")
 
 
 def test_what_tells_questions_apart():
