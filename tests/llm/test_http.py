@@ -12,6 +12,7 @@ from sparselex.base.errors import UserError
 from sparselex.base.figures import Failure
 from sparselex.llm.cache import AnswerCache
 from sparselex.llm.config import LLMConfig
+from sparselex.llm.connection import Host
 from sparselex.llm.http import HTTPClient
 from sparselex.llm.records import Answer, Capabilities, Message, Request
 from sparselex.llm.retry import LONGEST_S, hint_s, wait_s
@@ -370,6 +371,20 @@ def test_closing_is_prompt_and_leaves_nobody_waiting(database):
         client.close()
         assert time.monotonic() - began < 3
         assert all(isinstance(future.result(1), Failure) for future in futures)
+
+
+def test_the_proxy_of_the_environment_is_used_and_not_at_home(monkeypatch):
+    for name in ("HTTP_PROXY", "NO_PROXY", "http_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://proxy:3128")
+    host = lambda url: Host(LLMConfig(url=url, model="m"))
+    assert (host("http://far/v1").proxy, host("http://127.0.0.1:1/v1").proxy) == ("http://proxy:3128", None)
+    monkeypatch.setenv("no_proxy", "far")
+    assert host("http://far/v1").proxy is None
+    monkeypatch.setenv("http_proxy", "socks5://u:pass@proxy")
+    with pytest.raises(UserError, match="HTTP_PROXY") as caught:
+        host("http://further/v1")
+    assert "pass" not in str(caught.value)
 
 
 def test_hints_of_every_kind():

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from typing import NamedTuple
 
 from pydantic import ValidationError
@@ -94,16 +94,23 @@ class Writer:
     def __init__(self, cache: AnswerCache, model: str):
         self._cache, self._model = cache, model
         self._queue: SimpleQueue[Kept | None] = SimpleQueue()
+        self._lock, self._is_closed = Lock(), False
         self._thread = Thread(target=self._write, name="llm-writer", daemon=True)
         self._thread.start()
 
     def keep(self, kept: Kept) -> None:
-        """Write an answer; returns at once."""
-        self._queue.put(kept)
+        """Write an answer; returns at once, or when it is written where this is closed."""
+        with self._lock:
+            if not self._is_closed:
+                self._queue.put(kept)
+                return
+        self._write_batch([kept])
 
     def close(self) -> None:
         """Wait until everything is written."""
-        self._queue.put(None)
+        with self._lock:
+            self._is_closed = True
+            self._queue.put(None)
         self._thread.join()
 
     def _write(self) -> None:

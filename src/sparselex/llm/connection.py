@@ -168,8 +168,16 @@ def _key(variable: str | None) -> str:
 
 
 def _proxy(url: str) -> str | None:
-    """The proxy that the environment names for an address."""
+    """The proxy that the environment names for an address. Raises `UserError` for one of a kind that is not spoken."""
     parts = urlsplit(url)
     if parts.hostname in _AT_HOME or proxy_bypass(parts.netloc):
         return None
-    return getproxies().get(parts.scheme)
+    proxy = getproxies().get(parts.scheme)
+    if proxy and urlsplit(proxy).scheme not in ("http", "https"):
+        # Not shown: it may hold a password.
+        raise UserError(
+            f"The proxy in {parts.scheme.upper()}_PROXY is no http or https address.",
+            "such an address, or none",
+            f"correct it, or name {parts.hostname} in NO_PROXY.",
+        )
+    return proxy

@@ -77,7 +77,7 @@ class HTTPClient:
         if self._workers and self._writer:
             self._workers.close()
             self._writer.close()
-            self._workers = self._writer = None
+            self._workers = None
 
     def __enter__(self) -> Self:
         return self

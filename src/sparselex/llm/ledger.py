@@ -169,7 +169,10 @@ class Ledger:
 
     def _too_much_with(self, wanted: Reserved) -> str:
         """Which budget does not suffice for what was spent, what is open and what is wanted; empty if all do."""
-        config, spent = self._config, sum(self._sums.values(), Counter())
+        config = self._config
+        if config.budget_requests is None and config.budget_tokens is None and config.budget_usd is None:
+            return ""
+        spent = sum(self._sums.values(), Counter())
         n_open = [(*reserved, n) for reserved, n in self._open.items()]
         prompts, answers, requests = (
             spent[name] + sum(one[place] * one[3] for one in n_open) + wanted[place]
