@@ -102,8 +102,8 @@ class TokenLookup(NamedTuple):
 
 
 class PairLookup(NamedTuple):
-    """The mean of each token behind each other one, over training documents: what rules see, without any dictionary.
-    One more of each pair is imagined, as the token is by itself."""
+    """The mean of each token behind each other one, over training documents: the least that rules see, without any
+    dictionary. One more of each pair is imagined, as the token is by itself."""
 
     moments: Moments
     corpus: TokenRows
