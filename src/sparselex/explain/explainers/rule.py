@@ -16,6 +16,7 @@ class RuleExplainer:
     activations moved elsewhere."""
 
     explained = "a rule that beats its null on validation documents"
+    parallel = True
 
     def __init__(self, evidence: Evidence, config: ExplainConfig):
         Config.parse(config.options, "the options of the explainer 'rule', which has none")

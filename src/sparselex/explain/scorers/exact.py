@@ -38,6 +38,7 @@ class ExactScorer:
         "correlation": "Pearson correlation of predicted and true activation over all counted test tokens",
     }
     headline = "f1"
+    parallel = True
     better: ClassVar[Better] = "higher"
 
     def __init__(self, evidence: HeldOut, config: ExplainConfig):
