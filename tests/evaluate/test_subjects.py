@@ -113,7 +113,7 @@ def test_a_token_lookup_is_the_mean_of_each_token(reader):
 
 
 def test_a_pair_lookup_is_the_mean_of_each_token_behind_another(reader):
-    """What rules see: pairs that training has more than once, and for any other the token alone."""
+    """The least that rules see: pairs that training has more than once, and for any other the token alone."""
     corpus = reader.corpus
     train, at = reader.read(training_rows(reader, None)), moments(reader, None)
     seen, before = tokens_at(corpus, train.positions)

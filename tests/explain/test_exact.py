@@ -45,7 +45,7 @@ def test_planted_rules_score_one(explainer, scorer, latent):
 
 
 def brute_force(rule, table, column):
-    predicted = rule.predict(table.keys[rule.kind])
+    predicted = rule.predict(table.around)
     actual = np.zeros(table.n)
     actual[column.ranks] = column.values
     active, called = actual > 0, predicted > 0

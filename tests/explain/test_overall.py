@@ -14,7 +14,8 @@ from sparselex.explain.predictions import Predictions
 from sparselex.explain.records import Explanation
 from sparselex.explain.rules import Rule
 from sparselex.explain.scorers.exact import ExactScorer
-from sparselex.explain.search import beats, search
+from sparselex.explain.search import RuleSearch, beats
+from sparselex.explain.surroundings import Surroundings
 from sparselex.features.counted import Column, CountedTokens
 from tests.support.planted import N_VOCAB, PlantedIndex, without_bos
 
@@ -65,7 +66,7 @@ def test_the_null_of_a_planted_ring_is_at_its_analytic_value():
     }
 
     def column(split, latent):
-        ranks = np.flatnonzero(np.isin(counted[split].tokens, rules[latent].keys))
+        ranks = np.flatnonzero(np.isin(counted[split].tokens, list(rules[latent].table)))
         return Column(ranks, np.ones(len(ranks)))
 
     validation, test = KeyTable(counted["validation"]), KeyTable(counted["test"])
@@ -120,12 +121,12 @@ def test_predictions_are_those_of_every_rule(index):
         0: Rule("token", dict.fromkeys(rng.permutation(N_VOCAB)[:20].tolist(), 0.25)),
     }
     said = [told(latent, found) for latent, found in rules.items()] + [told(2, None)]
-    found = Predictions(said).on(tokens.tokens, tokens.previous, N_VOCAB)
+    around = Surroundings(index.corpus, tokens.positions)
+    found = Predictions(said).on(around)
     dense = np.zeros((len(tokens), 5))
     dense[found.rows, found.latents] = found.values
-    table = KeyTable(tokens)
     for latent in range(5):
-        expected = rules[latent].predict(table.keys[rules[latent].kind]) if latent in rules else 0
+        expected = rules[latent].predict(around) if latent in rules else 0
         assert np.array_equal(dense[:, latent], np.broadcast_to(expected, len(tokens)))
     assert np.all(np.diff(found.rows) >= 0) and len(found.rows) == np.count_nonzero(dense)
     assert Predictions(said).n_latents == 4
@@ -144,10 +145,8 @@ def test_rules_for_activations_that_have_nothing_to_do_with_tokens_seldom_beat_t
         ranks = np.flatnonzero(rng.random(table.n) < share)
         return Column(ranks, rng.random(len(ranks)) + 0.5)
 
+    search = RuleSearch(tables["train"], tables["validation"])
     for _ in range(n):
-        found, null = (
-            search(tables["train"], column(tables["train"]), tables["validation"], column(tables["validation"]))
-            for _ in range(2)
-        )
+        found, null = (search.best(column(tables["train"]), column(tables["validation"])) for _ in range(2))
         passed += beats(found, null)
     assert passed / n <= 0.06  # 0.025 by the interval's one end, and what 300 are uncertain by

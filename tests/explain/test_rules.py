@@ -11,9 +11,11 @@ from sparselex.explain.config import ExplainConfig
 from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.explainers.rule import RuleExplainer
 from sparselex.explain.keys import KeyTable
+from sparselex.explain.kinds import KINDS, SIMPLEST
 from sparselex.explain.measures import values
 from sparselex.explain.rules import Rule
-from sparselex.explain.search import search
+from sparselex.explain.search import RuleSearch
+from sparselex.explain.surroundings import Surroundings
 from sparselex.features.counted import Column, CountedTokens
 from sparselex.features.printing import TokenPrinter
 from sparselex.text.splits import SPLITS
@@ -51,7 +53,7 @@ def test_a_shifted_latent_scores_at_the_null(index):
     tables = {split: KeyTable(index.counted_tokens(split)) for split in SPLITS}
     shifted = {"train": evidence.train.shifted(0), "validation": evidence.validation.shifted(0)}
     shifted["test"] = HeldOut(index).shifted(0)
-    chosen = search(tables["train"], shifted["train"], tables["validation"], shifted["validation"])
+    chosen = RuleSearch(tables["train"], tables["validation"]).best(shifted["train"], shifted["validation"])
     found = values(chosen.rule, tables["test"], shifted["test"])
     assert abs(found["auroc"] - 0.5) < 0.1 and found["f1"] < 0.25
     for split in SPLITS:  # the null keeps the activations themselves
@@ -79,8 +81,9 @@ def test_the_printed_text_predicts_exactly_what_is_scored(index, explainer, late
     rule, printer = Rule.of(found.predictor), TokenPrinter(index.corpus.vocabulary)
     printed = read_back(found.text, printer)
     for split in SPLITS:
-        keys = KeyTable(index.counted_tokens(split)).keys[rule.kind]
-        assert np.array_equal(rule.predict(keys), [printed.get((rule.kind, int(key)), 0.0) for key in keys])
+        around = Surroundings(index.corpus, index.counted_tokens(split).positions)
+        keys = KINDS[rule.kind].keys(around)
+        assert np.array_equal(rule.predict(around), [printed.get((rule.kind, int(key)), 0.0) for key in keys])
     assert rule.text(printer, N_VOCAB) == found.text
 
 
@@ -115,7 +118,7 @@ def test_the_start_of_a_row_is_no_token_0(also, kind, words):
 
     columns = {split: column(tokens) for split, tokens in counted.items()}
     tables = {split: KeyTable(tokens) for split, tokens in counted.items()}
-    found = search(tables["train"], columns["train"], tables["validation"], columns["validation"])
+    found = RuleSearch(tables["train"], tables["validation"], SIMPLEST).best(columns["train"], columns["validation"])
     assert found.rule.kind == kind and found.confusion.f1 == 1
     assert values(found.rule, tables["test"], columns["test"])["f1"] == 1
     assert found.rule.title(TokenPrinter(corpus.vocabulary), N_VOCAB) == words

@@ -16,6 +16,10 @@ class UserError(Exception):
         self.expected = expected
         self.todo = todo
 
+    def __reduce__(self) -> tuple[type["UserError"], tuple[str, str, str]]:
+        # An exception is otherwise made anew, in another process, from its text alone.
+        return type(self), (self.given, self.expected, self.todo)
+
 
 class ElsewhereError(UserError):
     """Raised in a process that works together with others when one of them has ended, which has said why itself."""

@@ -19,7 +19,7 @@ from sparselex.explain.config import ExplainConfig
 from sparselex.explain.keys import KeyTable
 from sparselex.explain.overall import Tally, counts
 from sparselex.explain.rules import Rule
-from sparselex.explain.search import beats, search
+from sparselex.explain.search import RuleSearch, beats
 from sparselex.features.counted import Column, CountedTokens, drawn_shift
 from sparselex.features.index import FeatureIndex
 from sparselex.text.splits import SPLITS, Split
@@ -57,7 +57,8 @@ def explained_controls(
         tables[split] = KeyTable(counted)
         for name, found in _read(reader, index, drawn, rows, counted).items():
             columns[name][split] = found
-    return {name: _figures(drawn[name], columns[name], tables) for name in controls}
+    search = RuleSearch(tables["train"], tables["validation"])
+    return {name: _figures(drawn[name], columns[name], tables, search) for name in controls}
 
 
 def _draw(name: str, control: Dictionary, n: int) -> _Drawn:
@@ -126,18 +127,22 @@ def _by_direction(parts: list[_Entries], n: int, counted: CountedTokens) -> Colu
     return [Column(ranks[a:b], sizes[a:b]) for a, b in pairwise(np.searchsorted(directions[order], np.arange(n + 1)))]
 
 
-def _figures(drawn: _Drawn, columns: Mapping[Split, Columns], tables: Mapping[Split, KeyTable]) -> list[Figure]:
+def _figures(
+    drawn: _Drawn, columns: Mapping[Split, Columns], tables: Mapping[Split, KeyTable], search: RuleSearch
+) -> list[Figure]:
     tally = Tally(tables["test"].counted.per_document)
     for place in range(len(drawn.numbers)):
         here = {split: columns[split][place] for split in SPLITS}
         if sum(len(column.ranks) for column in here.values()):
-            tally.add(counts(_rule(here, tables, place), tables["test"], here["test"]))
+            tally.add(counts(_rule(here, tables, place, search), tables["test"], here["test"]))
     n = sum(table.n for table in tables.values())
     of = f"the directions alive of {len(drawn.numbers):,} drawn from {drawn.dictionary.d_sae:,}, on {n:,} tokens"
     return tally.figures(_PREFIX, of, against_others=False)
 
 
-def _rule(columns: Mapping[Split, Column], tables: Mapping[Split, KeyTable], place: int) -> Rule | None:
+def _rule(
+    columns: Mapping[Split, Column], tables: Mapping[Split, KeyTable], place: int, search: RuleSearch
+) -> Rule | None:
     """The best rule of a direction, if there is enough to see and it beats its null."""
     if len(columns["train"].ranks) < ExplainConfig().min_active:
         return None
@@ -145,7 +150,5 @@ def _rule(columns: Mapping[Split, Column], tables: Mapping[Split, KeyTable], pla
     moved = {
         split: column.shifted(drawn_shift(rng, tables[split].n), tables[split].n) for split, column in columns.items()
     }
-    found, null = (
-        search(tables["train"], where["train"], tables["validation"], where["validation"]) for where in (columns, moved)
-    )
+    found, null = (search.best(where["train"], where["validation"]) for where in (columns, moved))
     return found.rule if found and beats(found, null) else None

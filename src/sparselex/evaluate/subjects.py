@@ -13,6 +13,7 @@ from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.evaluate.moments import Moments, pair_ids, target_of
 from sparselex.explain.predictions import Predictions
 from sparselex.explain.records import Explanation
+from sparselex.explain.surroundings import Surroundings
 from sparselex.text.rows import TokenRows, tokens_at
 
 
@@ -68,11 +69,10 @@ class AsExplained(NamedTuple):
     corpus: TokenRows
 
     def reconstruct(self, batch: Batch, before: Mapping[str, Reconstructed]) -> Reconstructed:
-        tokens, previous = tokens_at(self.corpus, batch.positions)
-        said = self.predictions.on(tokens, previous, len(self.corpus.vocabulary))
+        said = self.predictions.on(Surroundings(self.corpus, batch.positions))
         rows, latents, values = (torch.from_numpy(column).to(self.dictionary.b_dec.device) for column in said)
         values = values.to(self.dictionary.b_dec.dtype)
-        codes = Codes.from_pairs(rows, latents, values, len(tokens), self.dictionary.d_sae)
+        codes = Codes.from_pairs(rows, latents, values, len(batch.positions), self.dictionary.d_sae)
         return Reconstructed(self.dictionary.decode_sparse(codes).cpu(), codes.indptr.diff().double().cpu())
 
 
@@ -102,8 +102,8 @@ class TokenLookup(NamedTuple):
 
 
 class PairLookup(NamedTuple):
-    """The mean of each token behind each other one, over training documents: what rules see, without any dictionary.
-    One more of each pair is imagined, as the token is by itself."""
+    """The mean of each token behind each other one, over training documents: the least that rules see, without any
+    dictionary. One more of each pair is imagined, as the token is by itself."""
 
     moments: Moments
     corpus: TokenRows

@@ -1,6 +1,8 @@
 """Explain every latent and score what is said on held-out documents: the walk."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -17,10 +19,11 @@ from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.figures import score_figures, share_figure
 from sparselex.explain.overall import effective_documents
 from sparselex.explain.protocols import Explainer, Grouped, Overall, Scorer
-from sparselex.explain.records import Explanation, Status
+from sparselex.explain.records import Explanation, Scored, Status
 from sparselex.explain.registry import EXPLAINERS, SCORERS
 from sparselex.explain.store import ExplanationStore, Scoring
 from sparselex.explain.summary import KIND, ExplainSummary
+from sparselex.explain.workers import Item, Result, Workers, n_workers
 from sparselex.features.index import FeatureIndex
 
 _BATCH = 64
@@ -72,14 +75,19 @@ class _Walk:
         there = self._there()
         explainer = self._explainer() if set(todo) - there.keys() else None
         scorers = self._scorers()
-        with progress("explain", len(todo), "latents") as bar:
+        with ExitStack() as stack, progress("explain", len(todo), "latents") as bar:
+            explaining = stack.enter_context(self._workers(explainer, partial(self._explained, explainer), len(todo)))
+            scoring = {
+                name: stack.enter_context(self._workers(scorer, scorer.score, len(todo)))
+                for name, scorer in scorers.items()
+            }
             for start in range(0, len(todo), _BATCH):
                 batch = todo[start : start + _BATCH]
-                new = [self._explained(explainer, latent) for latent in batch if explainer and latent not in there]
+                new = explaining.map([latent for latent in batch if explainer and latent not in there])
                 self.store.add(self.index.id, self.config_id, new)
                 told = [there[latent] for latent in batch if latent in there] + new
                 for place, (name, scorer) in enumerate(scorers.items()):
-                    self._score(Scoring(name, scorer.headline, place, self.scorer_ids[name]), scorer, told)
+                    self._score(Scoring(name, scorer.headline, place, self.scorer_ids[name]), scoring[name], told)
                 bar.advance(len(batch))
 
     def finish(self) -> tuple[list[Figure], dict[str, int]]:
@@ -123,11 +131,12 @@ class _Walk:
         known = self.store.statuses(self.index.id, self.name, self.config_id).keys()
         return {e.latent: e for e in self.store.all(self.index.id, self.name) if e.latent in known}
 
-    def _explained(self, explainer: Explainer, latent: int) -> Explanation:
+    def _explained(self, explainer: Explainer | None, latent: int) -> Explanation:
         n_active, needed = int(self.index.table["train_n_active"][latent]), self.config.min_active
         if n_active < needed:
             words = f"Active on {n_active} training tokens; {needed} are needed."
             return self._without_words(latent, "abstained", words, "too seldom active")
+        assert explainer is not None, "latents are explained only where there is someone to do it"
         found = explainer.explain(latent)
         if isinstance(found, Failure):
             return self._without_words(latent, "failed", found.reason, "could not be explained")
@@ -143,8 +152,14 @@ class _Walk:
     def _without_words(self, latent: int, status: Status, reason: str, title: str) -> Explanation:
         return Explanation(latent=latent, explainer=self.name, status=status, text=reason, title=title)
 
-    def _score(self, scoring: Scoring, scorer: Scorer, explanations: Sequence[Explanation]) -> None:
+    def _workers(self, of: object, function: Callable[[Item], Result], n: int) -> Workers[Item, Result]:
+        """Several processes for what says that it may be asked in them, and nothing but this one for what does not."""
+        return Workers(function, n_workers(n) if getattr(of, "parallel", False) else 1)
+
+    def _score(
+        self, scoring: Scoring, scorer: Workers[Explanation, Scored | Failure], explanations: Sequence[Explanation]
+    ) -> None:
         done = self.done[scoring.scorer]
         waiting = [e for e in explanations if e.status == "explained" and e.latent not in done]
-        found = {e.latent: scorer.score(e) for e in waiting}
+        found = dict(zip((e.latent for e in waiting), scorer.map(waiting), strict=True))
         self.store.add_scored(self.index.id, self.name, scoring, found)

@@ -1,89 +1,124 @@
-"""The counted tokens of one split, sorted by key: what a rule's predictor looks at."""
+"""The counted tokens of one split by key: what a rule's predictor looks at."""
 
-from functools import cached_property
-from typing import Literal, NamedTuple, get_args
+from functools import cache, cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparselex.features.counted import CountedTokens
-
-Kind = Literal["token", "previous", "pair"]
-"""What a key is made of: the token itself, the token before it, or both."""
-
-KINDS: tuple[Kind, ...] = get_args(Kind)
-
-
-def keys_of(tokens: NDArray[np.int64], previous: NDArray[np.int64], n_vocab: int) -> dict[Kind, NDArray[np.int64]]:
-    """The keys `[n]` of tokens behind `previous` ones, of every kind."""
-    return {"token": tokens, "previous": previous, "pair": previous * n_vocab + tokens}
+from sparselex.explain.kinds import KINDS, RECENT, Kind
+from sparselex.explain.rules import Clause, Rule
+from sparselex.explain.surroundings import WITHIN, Keys, Surroundings
+from sparselex.features.counted import Column, CountedTokens
 
 
 class Coded(NamedTuple):
     """The keys of one kind, numbered in ascending order."""
 
-    distinct: NDArray[np.int64]
+    distinct: Keys
     """`[n_keys]`, those that there are, ascending."""
-
-    n_of: NDArray[np.int64]
-    """`[n_keys]`, tokens with each."""
 
     codes: NDArray[np.int32]
     """`[n]`, the number of each token's key."""
 
 
+class ByKey(NamedTuple):
+    """Ranks of tokens, by the number of their key."""
+
+    order: NDArray[np.int32]
+    """`[n]`, ranks by key, ascending within each."""
+
+    ends: Keys
+    """`[n_keys + 1]`, where those of each key begin, and behind the last where they end."""
+
+    def of(self, number: int) -> NDArray[np.int32]:
+        """Ranks of the tokens whose key has this number, ascending."""
+        return self.order[self.ends[number] : self.ends[number + 1]]
+
+
+_IN_A_TABLE = 1 << 26
+"""Keys up to which they are numbered by a table of all of them: ten times as quick as sorting them."""
+
+
+def _numbered(keys: Keys) -> Coded:
+    if not len(keys) or keys.max() >= _IN_A_TABLE:
+        distinct, codes = np.unique(keys, return_inverse=True)
+        return Coded(distinct, codes.astype(np.int32))
+    there = np.zeros(int(keys.max()) + 2, dtype=bool)
+    there[keys + 1] = True  # the first place is of those that have none, -1
+    return Coded(np.flatnonzero(there) - 1, (there.cumsum(dtype=np.int32) - 1)[keys + 1])
+
+
 class KeyTable:
-    """The keys of all counted tokens of a split. The first token of a row, where there is no BOS, has `n_vocab` before
-    it, as if the start of a row were one more token."""
+    """The keys of all counted tokens of a split, each kind worked out when first asked for. The first token of a row,
+    where there is no BOS, has `n_vocab` before it, as if the start of a row were one more token."""
 
     def __init__(self, counted: CountedTokens):
         self.counted = counted
         self.n, self.n_vocab = len(counted), counted.n_vocab
         self.document, self.n_documents = counted.documents, counted.n_documents
-        self.keys = keys_of(counted.tokens, counted.previous, counted.n_vocab)
+        self.around = Surroundings(counted.corpus, counted.positions)
+        # Looking a number up is far quicker than looking for a key.
+        self.coded, self.by_key = cache(self._coded), cache(self._by_key)
 
-    @cached_property
-    def coded(self) -> dict[Kind, Coded]:
-        """For each kind: the keys by number. Looking a number up is far quicker than looking for a key."""
-        found = {}
-        for kind in KINDS:
-            distinct, codes, n_of = np.unique(self.keys[kind], return_inverse=True, return_counts=True)
-            found[kind] = Coded(distinct, n_of, codes.astype(np.int32))
-        return found
-
-    def counts(self, kind: Kind, keys: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How many counted tokens have each key."""
-        coded = self.coded[kind]
-        return np.where(self._has(kind, keys), coded.n_of[self._numbers(kind, keys)], 0) if self.n else 0 * keys
-
-    def n_active(self, kind: Kind, keys: NDArray[np.int64], ranks: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How many of the tokens at `ranks` have each key."""
-        active = np.sort(self.coded[kind].codes[ranks])
-        if not len(active):
-            return 0 * keys
-        numbers = self._numbers(kind, keys)
-        n = np.searchsorted(active, numbers, "right") - np.searchsorted(active, numbers, "left")
-        return np.where(self._has(kind, keys), n, 0)
-
-    def ranks(self, kind: Kind, key: int) -> NDArray[np.int64]:
+    def ranks(self, kind: Kind, key: int) -> Keys:
         """Ranks of the tokens with this key, ascending."""
-        order, ends = self._by_key[kind]
-        number = int(np.searchsorted(self.coded[kind].distinct, key))
-        if number == len(ends) or self.coded[kind].distinct[number] != key:
+        if kind == RECENT:
+            return self._after(key)
+        distinct = self.coded(kind).distinct
+        number = int(np.searchsorted(distinct, key))
+        if number == len(distinct) or distinct[number] != key:
             return np.empty(0, dtype=np.int64)
-        return order[ends[number] - self.coded[kind].n_of[number] : ends[number]]
+        return self.by_key(kind).of(number).astype(np.int64)
+
+    def called(self, rule: Rule) -> Column:
+        """The tokens that a rule calls active, each once in no order, and the activation that it predicts there."""
+        if not rule.first and rule.kind != RECENT:
+            return self._entries(Clause(rule.kind, rule.table))
+        decided = np.zeros(self.n, dtype=bool)
+        parts = [self._entries(clause, decided) for clause in rule.clauses]
+        found = Column(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+        active = found.values > 0
+        return Column(found.ranks[active], found.values[active])
+
+    def _entries(self, clause: Clause, decided: NDArray[np.bool_] | None = None) -> Column:
+        """What the entries of a table decide, those left aside that are `decided` before."""
+        parts = []
+        for key in clause.table:
+            ranks = self.ranks(clause.kind, key)
+            if decided is not None:
+                ranks = ranks[~decided[ranks]]
+                decided[ranks] = True
+            parts.append(ranks)
+        values = np.fromiter(clause.table.values(), dtype=np.float64, count=len(clause.table))
+        return Column(np.concatenate(parts), np.repeat(values, [len(part) for part in parts]))
+
+    def _coded(self, kind: Kind) -> Coded:
+        return _numbered(KINDS[kind].keys(self.around))
+
+    def _by_key(self, kind: Kind) -> ByKey:
+        distinct, codes = self.coded(kind)
+        ends = np.bincount(codes, minlength=len(distinct)).cumsum()
+        return ByKey(np.argsort(codes, kind="stable").astype(np.int32), np.concatenate([[0], ends]))
+
+    def _after(self, token: int) -> Keys:
+        """Ranks of the tokens that stand at most `WITHIN` places behind a token, in its row."""
+        order, rank_of = self._by_token
+        n_ctx, there = self.around.n_ctx, order.of(token).astype(np.int64)
+        behind = there[:, None] + np.arange(1, WITHIN + 1)
+        ranks = np.sort(rank_of[behind[behind // n_ctx == there[:, None] // n_ctx]])
+        new = np.diff(ranks, prepend=-1) > 0
+        return ranks[new].astype(np.int64)
 
     @cached_property
-    def _by_key(self) -> dict[Kind, tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """For each kind: ranks by key, and where those of each key end."""
-        return {
-            kind: (np.argsort(coded.codes, kind="stable"), coded.n_of.cumsum()) for kind, coded in self.coded.items()
-        }
-
-    def _numbers(self, kind: Kind, keys: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Numbers of keys; any number for one that is not there."""
-        distinct = self.coded[kind].distinct
-        return np.searchsorted(distinct, keys).clip(max=len(distinct) - 1)
-
-    def _has(self, kind: Kind, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return self.coded[kind].distinct[self._numbers(kind, keys)] == keys
+    def _by_token(self) -> tuple[ByKey, NDArray[np.int32]]:
+        """Places of every token in the rows, also of one that is not counted, and the rank at each place; -1 where none
+        is counted."""
+        n_ctx, positions = self.around.n_ctx, self.counted.positions
+        first, last = (int(positions[end]) // n_ctx for end in (0, -1))
+        tokens = self.counted.corpus.tokens[first : last + 1].reshape(-1)
+        rank_of = np.full(len(tokens), -1, dtype=np.int32)
+        rank_of[positions - first * n_ctx] = np.arange(self.n)
+        ends = np.bincount(tokens, minlength=self.n_vocab).cumsum()
+        by_token = ByKey(np.argsort(tokens, kind="stable").astype(np.int32), np.concatenate([[0], ends]))
+        return by_token, rank_of

@@ -1,7 +1,7 @@
 """Measures of a rule, exact on every counted token of a split.
 
-A rule predicts one value for each key and 0 elsewhere, so its score is a function of how many tokens, active tokens and
-how much activation each key has: all measures come from those sums, by document for the intervals. `tests/explain`
+A rule predicts few values, and 0 elsewhere, so its score is a function of how many tokens, active tokens and how much
+activation there are at each: all measures come from those sums, by document for the intervals. `tests/explain`
 holds them against a scan of every token.
 """
 
@@ -51,8 +51,7 @@ class Confusion(NamedTuple):
 
 def confusion(rule: Rule, table: KeyTable, column: Column) -> Confusion:
     """Hits, tokens called active, and active tokens, by document."""
-    ranks = np.concatenate([table.ranks(rule.kind, key) for key in rule.table])
-    n = table.n_documents
+    ranks, n = table.called(rule).ranks, table.n_documents
     hit = _active(column, table.n)[ranks]
     return Confusion(
         np.bincount(table.document[ranks[hit]], minlength=n),
@@ -68,11 +67,10 @@ class Sums:
     """
 
     def __init__(self, rule: Rule, table: KeyTable, column: Column):
-        self.levels, level_of_key = np.unique(np.concatenate([[0.0], rule.predictions]), return_inverse=True)
+        self.levels = np.unique(np.concatenate([[0.0], rule.predictions]))
         n, m = table.n_documents, len(self.levels)
-        parts = [table.ranks(rule.kind, key) for key in rule.table]
-        ranks = np.concatenate(parts)
-        level = np.repeat(level_of_key[1:], [len(part) for part in parts])
+        ranks, predicted = table.called(rule)
+        level = np.searchsorted(self.levels, predicted)
         value = np.zeros(len(ranks))
         hit = _active(column, table.n)[ranks]
         value[hit] = column.values[np.searchsorted(column.ranks, ranks[hit])]

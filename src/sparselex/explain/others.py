@@ -44,7 +44,7 @@ def best_of_others(
 
 def _calls(rules: Sequence[Rule], table: KeyTable) -> csc_matrix:
     """`[n_tokens, n_rules]`, 1 where a rule calls a token active."""
-    called = [np.concatenate([table.ranks(rule.kind, key) for key in rule.table]) for rule in rules]
+    called = [table.called(rule).ranks for rule in rules]
     return csc_matrix(_ones(called), shape=(table.n, len(rules)))
 
 

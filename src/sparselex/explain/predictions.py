@@ -1,14 +1,15 @@
 """What explanations say of tokens: the activations that their predictors expect there."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparselex.explain.keys import KINDS, Kind, keys_of
+from sparselex.explain.kinds import KINDS, Kind
 from sparselex.explain.records import Explanation
-from sparselex.explain.rules import Rule, rule_of
+from sparselex.explain.rules import rule_of
+from sparselex.explain.surroundings import Surroundings
 
 
 class Predicted(NamedTuple):
@@ -23,42 +24,65 @@ class Predicted(NamedTuple):
 
 
 class Predictions:
-    """Everything that explanations with a rule predict, looked up token by token; the others predict nothing.
-
-    A latent's rule has one kind of key, so that no two of its entries meet on a token.
-    """
+    """Everything that explanations with a rule predict, looked up token by token; the others predict nothing."""
 
     def __init__(self, explanations: Iterable[Explanation]):
         rules = {e.latent: rule for e in explanations if (rule := rule_of(e.predictor))}
         self.n_latents = len(rules)
-        of_kind = {kind: {latent: rule for latent, rule in rules.items() if rule.kind == kind} for kind in KINDS}
-        self._entries: dict[Kind, _Entries] = {kind: _Entries(part) for kind, part in of_kind.items()}
+        entries: dict[Kind, list[_Entry]] = {}
+        for latent, rule in rules.items():
+            said = [(clause.kind, *entry) for clause in rule.clauses for entry in clause.table.items()]
+            for place, (kind, key, value) in enumerate(said):
+                entries.setdefault(kind, []).append(_Entry(key, latent, place, value))
+        self._entries = {kind: _Entries(part) for kind, part in entries.items()}
 
-    def on(self, tokens: NDArray[np.int64], previous: NDArray[np.int64], n_vocab: int) -> Predicted:
-        """What is predicted of tokens `[n]` that stand behind `previous` ones; `n_vocab` as the previous one is the
-        start of a row."""
-        keys = keys_of(tokens, previous, n_vocab)
-        parts = [entries.on(keys[kind]) for kind, entries in self._entries.items()]
-        rows, latents, values = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        order = np.lexsort((latents, rows))
-        return Predicted(rows[order], latents[order], values[order])
+    def on(self, around: Surroundings) -> Predicted:
+        """What is predicted of tokens by what stands around them."""
+        parts = [entries.on(KINDS[kind].keys(around)) for kind, entries in self._entries.items()]
+        if not parts:
+            none = np.empty(0, dtype=np.int64)
+            return Predicted(none, none, np.empty(0))
+        rows, latents, places, values = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        order = np.lexsort((places, latents, rows))
+        rows, latents, values = rows[order], latents[order], values[order]
+        # Of the entries of a rule that hold for a token the first decides, be it that the latent is silent.
+        decides = np.ones(len(rows), dtype=bool)
+        decides[1:] = (rows[1:] != rows[:-1]) | (latents[1:] != latents[:-1])
+        decides &= values > 0
+        return Predicted(rows[decides], latents[decides], values[decides])
+
+
+class _Entry(NamedTuple):
+    """One entry of a latent's rule, by its place among all of that rule."""
+
+    key: int
+    latent: int
+    place: int
+    value: float
+
+
+class _Found(NamedTuple):
+    """Entries that hold for tokens."""
+
+    rows: NDArray[np.int64]
+    latents: NDArray[np.int64]
+    places: NDArray[np.int64]
+    values: NDArray[np.float64]
 
 
 class _Entries:
-    """The entries of rules of one kind, by key."""
+    """The entries of one kind, by key."""
 
-    def __init__(self, rules: Mapping[int, Rule]):
-        keys = np.concatenate([*(rule.keys for rule in rules.values()), np.empty(0, dtype=np.int64)])
-        sizes = [len(rule.table) for rule in rules.values()]
-        latents = np.repeat(np.fromiter(rules, dtype=np.int64, count=len(rules)), sizes)
-        values = np.concatenate([*(rule.predictions for rule in rules.values()), np.empty(0)])
-        order = np.argsort(keys, kind="stable")
-        self._keys, self._latents, self._values = keys[order], latents[order], values[order]
+    def __init__(self, entries: Sequence[_Entry]):
+        self._keys, latents, places, values = (np.array(column) for column in zip(*sorted(entries), strict=True))
+        self._said = latents, places, values
 
-    def on(self, keys: NDArray[np.int64]) -> Predicted:
-        first = np.searchsorted(self._keys, keys)
-        counts = np.searchsorted(self._keys, keys, "right") - first
+    def on(self, keys: NDArray[np.int64]) -> _Found:
+        """The entries that hold for tokens with these keys, `[n]`, or `[n, several]`."""
+        first = np.searchsorted(self._keys, keys.reshape(-1))
+        counts = np.searchsorted(self._keys, keys.reshape(-1), "right") - first
         # Entry i of a token's run stands at `first + i`.
         within = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
         places = np.repeat(first, counts) + within
-        return Predicted(np.repeat(np.arange(len(keys)), counts), self._latents[places], self._values[places])
+        rows = np.repeat(np.arange(keys.size) // (keys.size // max(1, len(keys)) or 1), counts)
+        return _Found(rows, *(column[places] for column in self._said))

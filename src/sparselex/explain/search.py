@@ -1,28 +1,33 @@
-"""The search for a rule: fit on training tokens, choose on validation tokens. Arrays in, rule out."""
+"""The search for a rule: fit on training tokens, choose on validation tokens. Arrays in, rule out.
 
+A rule is made in steps. The first names keys of one kind on which the latent is active; each of the next puts a table
+in front, which adds tokens or takes some away. At each step every kind is tried both ways: on training tokens its keys
+are ranked, and on validation tokens it is seen how many of them are worth their bits.
+"""
+
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparselex.base.intervals import Floats
-from sparselex.explain.keys import KINDS, KeyTable, Kind
+from sparselex.explain.counting import Coding, State
+from sparselex.explain.keys import KeyTable
+from sparselex.explain.kinds import KINDS, RECENT, Kind
 from sparselex.explain.measures import Confusion, confusion
-from sparselex.explain.rules import Rule
+from sparselex.explain.ranking import BITS_COST, Ranked, adding, f1_with, table_bits, taking
+from sparselex.explain.recent import RecentSearch
+from sparselex.explain.rules import DEPTH, Clause, Rule
+from sparselex.explain.surroundings import Keys
 from sparselex.features.counted import Column
-
-MOST_KEYS = 32
-"""Entries that a rule may have; longer ones are no explanation."""
-
-BITS_COST = 1e-4
-"""F1 given up per bit of rule: a token costs log2(vocabulary) bits, a pair twice that, so 32 tokens cost about 0.04."""
 
 
 class Chosen(NamedTuple):
-    """The rule that did best on the validation tokens, and how it did."""
+    """The rule that did best on the validation tokens, how it did, and its length."""
 
     rule: Rule
     confusion: Confusion
+    bits: float
 
 
 def beats(found: Chosen | None, null: Chosen | None) -> bool:
@@ -31,65 +36,107 @@ def beats(found: Chosen | None, null: Chosen | None) -> bool:
     return found is not None and found.confusion.f1_low > (null.confusion.f1 if null else 0.0)
 
 
-def search(train: KeyTable, on_train: Column, validation: KeyTable, on_validation: Column) -> Chosen | None:
-    """The best rule of any kind and size by validation F1 less a price for its length; None where nothing can be
-    fitted."""
-    best, best_worth = None, -np.inf
-    for kind in KINDS:
-        keys, means = ranked_keys(kind, train, on_train)
-        worth = _f1_by_size(kind, keys, validation, on_validation)
-        worth -= BITS_COST * np.log2(train.n_vocab) * (2 if kind == "pair" else 1) * np.arange(1, len(keys) + 1)
-        if len(keys) and worth.max() > best_worth:
-            size, best_worth = int(worth.argmax()) + 1, worth.max()
-            best = _rule(kind, keys[:size], means[:size])
-    return Chosen(best, confusion(best, validation, on_validation)) if best else None
+class RuleSearch:
+    """Looks for the rules of latents, one after another, in the same two splits.
 
-
-def ranked_keys(kind: Kind, train: KeyTable, column: Column) -> tuple[NDArray[np.int64], Floats]:
-    """The keys most worth naming, best first, and the mean activation on each; as many as give the best F1 on training
-    tokens.
-
-    Keys are ranked by how often the latent is active on them. Those that matter are few: only the `MOST_KEYS` with the
-    most active tokens, weighted by that share, are ranked at all.
+    Args:
+        train: tokens on which keys are found.
+        validation: tokens on which rules are chosen.
+        kinds: what keys may be.
+        depth: tables that a rule may have.
     """
-    coded = train.coded[kind]
-    codes, n_active, mass = _by_code(coded.codes[column.ranks], column.values)
-    if not len(codes):
-        return np.empty(0, dtype=np.int64), np.empty(0)
-    # A key with few of the active tokens can add little: the rest are not looked at.
-    often = np.argsort(-n_active, kind="stable")[: 16 * MOST_KEYS]
-    codes, n_active, mass = codes[often], n_active[often], mass[often]
-    keys, n = coded.distinct[codes], coded.n_of[codes]
-    # A key seen once and active once is no evidence of a share of 1: one more token is imagined, at the latent's base
-    # rate.
-    share = (n_active + len(column.ranks) / train.n) / (n + 1)
-    order = np.argsort(-n_active * share, kind="stable")[:MOST_KEYS]
-    order = order[np.argsort(-share[order], kind="stable")]
-    f1 = 2 * n_active[order].cumsum() / (n[order].cumsum() + len(column.ranks))
-    order = order[: int(f1.argmax()) + 1]
-    return keys[order], (mass / n)[order]
+
+    def __init__(
+        self, train: KeyTable, validation: KeyTable, kinds: Sequence[Kind] = tuple(KINDS), depth: int = DEPTH
+    ) -> None:
+        self.train, self.validation, self.depth = train, validation, depth
+        self._coding = Coding(train, validation, [kind for kind in kinds if kind != RECENT])
+        # The one kind of several keys comes last, wherever it was named.
+        self._table_bits = table_bits(len(kinds) + 1)
+        last = float(self._table_bits[len(self._coding.kinds)])
+        self._recent = RecentSearch(train, validation, last) if RECENT in kinds else None
+
+    def best(self, on_train: Column, on_validation: Column) -> Chosen | None:
+        """The rule with the best F1 on validation tokens less a price for its length; None where nothing can be
+        fitted. `on_train` and `on_validation` are where the latent is active."""
+        states = State(self._coding.train, on_train), State(self._coding.validation, on_validation)
+        clauses: list[Clause] = []
+        bits, step = 0.0, self._first(*states, on_train, on_validation)
+        while step:
+            clauses.insert(0, self._clause(step, on_train))
+            bits += step.bits
+            if len(clauses) == self.depth:
+                break
+            for state in states:
+                self._take(step, state)
+            step = self._step(*states)
+        if not clauses:
+            return None
+        rule = Rule(*clauses[-1], tuple(clauses[:-1]))
+        return Chosen(rule, confusion(rule, self.validation, on_validation), bits)
+
+    def _first(self, train: State, validation: State, on_train: Column, on_validation: Column) -> "_Step | None":
+        """The table that is looked at last."""
+        step = self._step(train, validation)
+        if self._recent is None:
+            return step
+        most = step.worth if step else 0.0
+        found = self._recent.best(on_train, on_validation, most)
+        return _Step(RECENT, found.keys, True, found.bits, found.worth) if found else step
+
+    def _step(self, train: State, validation: State) -> "_Step | None":
+        """The table that is worth most in front of what there is; None where none is worth anything."""
+        best, most = None, 0.0
+        for adds in (True, False) if train.totals.called else (True,):
+            ranked = (adding if adds else taking)(train, self._coding)
+            if not len(ranked.codes):
+                continue
+            worth = self._worth(ranked, validation, adds)
+            place, size = np.unravel_index(worth.argmax(), worth.shape)
+            if worth[place, size] > most:
+                kind, most = ranked.kinds[place], float(worth[place, size])
+                bits = self._table_bits[kind] + (size + 1) * self._coding.bits[kind]
+                keys = self._coding.keys[ranked.table[place, : size + 1]]
+                best = _Step(self._coding.kinds[kind], keys, adds, float(bits), most)
+        return best
+
+    def _worth(self, ranked: Ranked, validation: State, adds: bool) -> Floats:
+        """`[n, MOST_KEYS]`, F1 that is won with the first 1, 2, 3 … keys of each kind, less what they cost."""
+        now = validation.totals
+        f1 = f1_with(now, *ranked.sums(validation, adds))
+        size = np.arange(1, f1.shape[1] + 1)
+        bits = self._table_bits[ranked.kinds][:, None] + size * self._coding.bits[ranked.kinds][:, None]
+        return np.where(size <= ranked.sizes[:, None], f1 - now.f1 - BITS_COST * bits, -np.inf)
+
+    def _take(self, step: "_Step", state: State) -> None:
+        parts = [state.side.table.ranks(step.kind, int(key)) for key in step.keys]
+        ranks = np.concatenate(parts)
+        state.turn(np.unique(ranks) if step.kind == RECENT else ranks, step.adds)
+
+    def _clause(self, step: "_Step", column: Column) -> Clause:
+        """The table of a step. Its values are rounded as printed: the text and the predictor must not differ in a
+        digit."""
+        parts = [self.train.ranks(step.kind, int(key)) for key in step.keys] if step.adds else []
+        means = _means(parts, column) if step.adds else np.zeros(len(step.keys))
+        entries = zip(step.keys.tolist(), (float(f"{mean:.4g}") for mean in means), strict=True)
+        return Clause(step.kind, dict(sorted(entries, key=lambda entry: -entry[1])))
 
 
-def _by_code(codes: NDArray[np.int32], values: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
-    """The codes that there are, ascending, how often each is there, and the sum of the values at it."""
-    # Sorted with their places in one word: sorting words is ten times as quick as finding their order.
-    words = np.sort((codes.astype(np.int64) << 32) | np.arange(len(codes)))
-    found, places = words >> 32, words & 0xFFFFFFFF
-    new = np.ones(len(found), dtype=bool)
-    new[1:] = found[1:] != found[:-1]
-    group: NDArray[np.int64] = new.cumsum() - 1
-    mass = np.asarray(np.bincount(group, values[places]), dtype=np.float64)
-    return found[new], np.bincount(group).astype(np.int64), mass
+class _Step(NamedTuple):
+    """A table that is put in front of a rule: `adds` tokens that are called active, or takes them away."""
+
+    kind: Kind
+    keys: Keys
+    adds: bool
+    bits: float
+    worth: float
 
 
-def _f1_by_size(kind: Kind, keys: NDArray[np.int64], table: KeyTable, column: Column) -> Floats:
-    """F1 of the rules that name the first 1, 2, 3 … keys."""
-    hits = table.n_active(kind, keys, column.ranks)
-    total = table.counts(kind, keys).cumsum() + len(column.ranks)
-    return 2 * hits.cumsum() / np.maximum(total, 1)
-
-
-def _rule(kind: Kind, keys: NDArray[np.int64], means: Floats) -> Rule:
-    # Rounded as printed: the text and the predictor must not differ in a digit.
-    entries = sorted(zip(keys.tolist(), (float(f"{mean:.4g}") for mean in means), strict=True), key=lambda e: -e[1])
-    return Rule(kind, dict(entries))
+def _means(parts: Sequence[Keys], column: Column) -> Floats:
+    """The mean activation on the tokens of each part."""
+    ranks = np.concatenate(parts)
+    sizes = np.array([len(part) for part in parts])
+    place = np.searchsorted(column.ranks, ranks)
+    active = np.append(column.ranks, -1)[place] == ranks
+    mass = np.bincount(np.repeat(np.arange(len(parts)), sizes)[active], column.values[place[active]], len(parts))
+    return np.asarray(mass / sizes)

@@ -19,6 +19,9 @@ class CountedTokens:
         split: which documents.
     """
 
+    corpus: TokenRows
+    """The text that they are of."""
+
     positions: NDArray[np.int64]
     """`[n]`, where in the corpus each token stands."""
 
@@ -38,7 +41,7 @@ class CountedTokens:
     """Tokens that there are."""
 
     def __init__(self, corpus: TokenRows, counted: NDArray[np.bool_], split: Split):
-        rows = corpus.row_ranges[split]
+        self.corpus, rows = corpus, corpus.row_ranges[split]
         start, stop = rows.start * corpus.n_ctx, rows.stop * corpus.n_ctx
         local = np.flatnonzero(counted[start:stop])
         owners = np.asarray(corpus.documents[rows.start : rows.stop]).reshape(-1)[local]

@@ -35,6 +35,13 @@ def shown_silent(sign: str, lines: bool = False) -> str:
     return visible(sign, active=False, lines=lines)
 
 
+def quoted(data: bytes) -> str:
+    """Bytes within a sentence, in quotes; no others are written alike but for characters whose signs are the same."""
+    text = data.replace(b"\\", b"\\\\").decode("utf-8", errors="backslashreplace")
+    escaped = _spaced(text).replace('"', '\\"')
+    return f'"{escaped}"'
+
+
 class TokenPrinter:
     """The name of each token of a vocabulary, in lists (`label`) and within sentences (`quoted`).
 
@@ -56,9 +63,7 @@ class TokenPrinter:
     def quoted(self, token: int) -> str:
         """The token within a sentence: quotes and backslashes of its own are escaped, those that stand for a broken
         byte are not, and no two tokens are written alike."""
-        data = self._vocabulary.token_bytes(token).replace(b"\\", b"\\\\")
-        escaped = _spaced(data.decode("utf-8", errors="backslashreplace")).replace('"', '\\"')
-        return f'"{escaped}"{self._number(token)}'
+        return quoted(self._vocabulary.token_bytes(token)) + self._number(token)
 
     def _text(self, token: int) -> str:
         return self._texts[token] if token in self._vocabulary else _spaced(self._vocabulary.text(token))

@@ -8,8 +8,7 @@ from sparselex.explain.config import ExplainConfig
 from sparselex.explain.evidence import Evidence
 from sparselex.explain.keys import KeyTable
 from sparselex.explain.records import Explanation
-from sparselex.explain.search import Chosen, beats, search
-from sparselex.features.counted import Column
+from sparselex.explain.search import RuleSearch, beats
 
 
 class RuleExplainer:
@@ -17,18 +16,21 @@ class RuleExplainer:
     activations moved elsewhere."""
 
     explained = "a rule that beats its null on validation documents"
+    parallel = True
 
     def __init__(self, evidence: Evidence, config: ExplainConfig):
         Config.parse(config.options, "the options of the explainer 'rule', which has none")
         self.train, self.validation = evidence.train, evidence.validation
-        self._train, self._validation = KeyTable(self.train.tokens), KeyTable(self.validation.tokens)
+        self._validation = KeyTable(self.validation.tokens)
+        self._search = RuleSearch(KeyTable(self.train.tokens), self._validation)
 
     def explain(self, latent: int) -> Explanation | Failure:
         """The rule of `latent`, or the reason why there is none."""
-        found = self._search(self.train.column(latent), self.validation.column(latent))
-        null = self._search(self.train.shifted(latent), self.validation.shifted(latent))
+        found = self._search.best(self.train.column(latent), self.validation.column(latent))
+        null = self._search.best(self.train.shifted(latent), self.validation.shifted(latent))
         if found is None or not beats(found, null):
             return self._abstain(latent, *(chosen.confusion.f1 if chosen else 0.0 for chosen in (found, null)))
+        beside = {"bits": round(found.bits, 1), "null": null.rule.to_json() if null else None}
         printer, n_vocab = self.train.texts.printer, len(self.train.vocabulary)
         return Explanation(
             latent=latent,
@@ -36,11 +38,8 @@ class RuleExplainer:
             status="explained",
             text=found.rule.text(printer, n_vocab),
             title=found.rule.title(printer, n_vocab),
-            predictor=found.rule.to_json() | {"null": null.rule.to_json() if null else None},
+            predictor=found.rule.to_json() | beside,
         )
-
-    def _search(self, on_train: Column, on_validation: Column) -> Chosen | None:
-        return search(self._train, on_train, self._validation, on_validation)
 
     def _abstain(self, latent: int, f1: float, null_f1: float) -> Explanation:
         ranks = self.validation.column(latent).ranks

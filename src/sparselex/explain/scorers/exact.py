@@ -16,6 +16,7 @@ from sparselex.explain.others import best_of_others
 from sparselex.explain.overall import N_GROUPS, Tally, counts
 from sparselex.explain.records import Explanation, Judgement, Score, Scored
 from sparselex.explain.rules import Rule, rule_of
+from sparselex.explain.surroundings import Surroundings
 from sparselex.features.counted import Column
 
 N_JUDGED = 4
@@ -37,6 +38,7 @@ class ExactScorer:
         "correlation": "Pearson correlation of predicted and true activation over all counted test tokens",
     }
     headline = "f1"
+    parallel = True
     better: ClassVar[Better] = "higher"
 
     def __init__(self, evidence: HeldOut, config: ExplainConfig):
@@ -96,8 +98,7 @@ class ExactScorer:
         latent, seed = explanation.latent, self.seed
         drawn = self.evidence.examples(latent, N_JUDGED, seed) + self.evidence.silent(latent, N_JUDGED, seed)
         positions = np.array([example.position for example in drawn], dtype=np.int64)
-        ranks = np.searchsorted(self.table.counted.positions, positions)
-        said = rule.predict(self.table.keys[rule.kind][ranks]).tolist()
+        said = rule.predict(Surroundings(self.table.counted.corpus, positions)).tolist()
         judgement = partial(Judgement, explainer=explanation.explainer, scorer="exact")
         return [
             judgement(position=example.position, expected=abs(example.value), said=prediction)
