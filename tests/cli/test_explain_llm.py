@@ -161,6 +161,27 @@ def test_mistakes_are_told_and_leave_nothing(copy, options, said):
     assert sorted(path for path in Path(copy).rglob("*")) == before
 
 
+def contents(folder):
+    """Every file but those that SQLite makes for whoever reads."""
+    files = (path for path in Path(folder).rglob("*") if path.is_file() and not path.name.endswith(("-wal", "-shm")))
+    return {path: path.read_bytes() for path in files}
+
+
+def test_a_dry_run_says_what_is_asked_and_sends_nothing(copy, server):
+    before = contents(copy)
+    prices = ("--usd-per-million-prompt", 1, "--usd-per-million-answer", 2)
+    ended = ask(copy, server, "--dry-run", *prices, "--json")
+    assert ended.code == 0 and not server.asked, ended.err
+    assert contents(copy) == before
+    said = ended.json
+    done("explain", copy, "--llm", server.url, "--llm-model", "scripted", *FEW)
+    probes = sum(1 for body in server.asked if not body["messages"][0]["content"].startswith("You "))
+    assert said["total"]["requests"] == pytest.approx(len(server.asked) - probes, rel=0.05)
+    assert said["total"]["usd"] > 0 and "detection" in str(ask(copy, server, "--dry-run").out)
+    again = ask(copy, server, "--dry-run", "--json").json
+    assert again["total"]["requests"] <= 0.1 * said["total"]["requests"], "what is at hand costs nothing"
+
+
 def test_nobody_there_is_one_message(copy):
     ended = sparselex("explain", copy, "--llm", "http://127.0.0.1:9/v1", "--llm-model", "x", *FEW)
     assert ended.code == 2 and "http://127.0.0.1:9/v1" in ended.err and "Traceback" not in ended.err

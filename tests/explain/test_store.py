@@ -74,13 +74,13 @@ def test_lists_need_one_query(store, monkeypatch):
     monkeypatch.setattr(store.database, "rows", lambda *given: queries.append(given) or plain(*given))
     assert store.entries("i") == {
         1: [
-            Entry("llm", "explained", "Words abo", ()),
             Entry(
                 "rule",
                 "explained",
                 "Active on",
                 (Headline("exact", "f1", 0.5, 0.25, 0, None), Headline("fuzzy", "auroc", 0.7, 0.35, 0, None)),
             ),
+            Entry("llm", "explained", "Words abo", ()),
         ],
         2: [Entry("rule", "abstained", "No cats", ())],
         3: [Entry("llm", "failed", "", ())],
@@ -95,7 +95,7 @@ def test_the_list_has_the_first_scores_and_whole_texts(store):
         (2, "abstained", None, None),
         (3, "failed", None, None),
     ]
-    assert [(row.metric, row.value, row.ci_low, row.ci_high) for row in rows[1:2]] == [("f1", 0.5, 0, None)]
+    assert [(row.metric, row.value, row.ci_low, row.ci_high) for row in rows[:1]] == [("f1", 0.5, 0, None)]
     assert store.texts("i") == [(1, "Words about cats and dogs", False), (1, "Active on dogs", True)]
     assert store.texts_of("i", [1]) == store.texts("i") and store.texts_of("i", [2, 3]) == []
 
@@ -138,7 +138,7 @@ def test_scoring_again_replaces_one_scorers_rows(store):
 
 def test_a_scorer_that_is_no_longer_named_gives_up_its_place(store):
     store.arrange("i", "rule", ["fuzzy"])
-    assert [headline.scorer for headline in store.entries("i")[1][1].headlines] == ["fuzzy", "exact"]
+    assert [headline.scorer for headline in store.entries("i")[1][0].headlines] == ["fuzzy", "exact"]
     store.add_scored("i", "rule", Scoring("new", "f1", 0, "n"), {1: scored(scorer="new", f1=0.1)})
     store.arrange("i", "rule", ["new"])
     assert [s.scorer for s in store.scores("i", explainer="rule")] == ["new", "fuzzy", "exact", "exact"]

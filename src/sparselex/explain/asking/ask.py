@@ -50,14 +50,16 @@ def ask(
     to: Path | str,
     *,
     inputs: Mapping[str, str],
+    trusting: bool = False,
 ) -> AskSummary:
     """Have latents explained and their explanations judged, and write the figures of that to the artifact `to`.
 
     Explanations and scores go into the database as they come; what is there under this configuration is kept, and what
     failed is asked again, so that a walk that was killed, or whose budget was spent, goes on. `inputs` names the id of
-    the index. Raises `UserError` where nobody answers at all.
+    the index; a `trusting` walk scores whatever came of the judge's trial. Raises `UserError` where nobody answers at
+    all.
     """
-    walk = _Walk(index, config, client, database)
+    walk = _Walk(index, config, client, database, trusting)
     walk.run()
     figures, notes = walk.finish()
     with stage(to, KIND, config, {**inputs, "answers": fingerprint([figure.to_json() for figure in figures])}) as made:
@@ -76,8 +78,10 @@ def chosen(index: FeatureIndex, config: AskConfig) -> list[int]:
 class _Walk:
     """The latents of one index before one model, and what of them is in the store."""
 
-    def __init__(self, index: FeatureIndex, config: AskConfig, client: Client, database: Path | str):
-        self.index, self.config, self.client = index, config, client
+    def __init__(
+        self, index: FeatureIndex, config: AskConfig, client: Client, database: Path | str, trusting: bool = False
+    ):
+        self.index, self.config, self.client, self.trusting = index, config, client, trusting
         self.store, self.asked = ExplanationStore(database), AskedStore(database)
         self.can, self.evidence = client.capabilities(), Evidence(index, config.seed)
         self.name = config.writer
@@ -94,7 +98,7 @@ class _Walk:
     @property
     def unfit(self) -> str:
         """Why this judge is not to be believed; empty where it is, and where it was not tried."""
-        if not self.config.check or not self.known:
+        if not self.config.check or not self.known or self.trusting:
             return ""
         figure = self.known[0]
         if not figure.n:  # the text has no words: nothing is known of the judge

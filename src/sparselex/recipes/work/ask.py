@@ -3,12 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sparselex.base.errors import UserError
 from sparselex.evaluate.report import write_report
 from sparselex.explain.asking.ask import ask
 from sparselex.explain.asking.config import AskConfig
+from sparselex.explain.asking.typical import typical
+from sparselex.llm.estimate import CountingClient
 from sparselex.llm.http import HTTPClient
+from sparselex.llm.ledger import Ledger
 from sparselex.llm.local import LocalClient, Speaker
 from sparselex.llm.records import Client
 from sparselex.lm.homes.transformers import TransformersModel
@@ -26,6 +30,26 @@ def ask_run(run: Run, stage: Ask) -> None:
     run.keep_options(stage)
     if run.workspace.report.exists():
         write_report(run.workspace)
+
+
+def estimate_run(run: Run, stage: Ask) -> Ledger:
+    """What `ask_run` would ask and what that would cost, by purpose; nothing is sent or written. Raises `UserError`
+    for a model of this process, which costs nothing."""
+    if stage.llm == LOCAL:
+        raise UserError(
+            "An estimate was asked for of a model in this process, which costs nothing but time.",
+            "the address of a server",
+            "leave out --dry-run, or give --llm URL.",
+        )
+    index, database = run.index, run.workspace.database
+    index.check_whole("explaining")
+    # The judge is taken to be fit: its trial is counted, and what it says there is made up.
+    config = stage.part(AskConfig)
+    client = CountingClient(stage.server(), database, typical)
+    with TemporaryDirectory(prefix="sparselex-") as folder:
+        held = Path(folder)
+        ask(index, config, client, held / "asked.sqlite", held / Ask.makes, inputs={"index": index.id}, trusting=True)
+    return client.ledger
 
 
 @contextmanager
