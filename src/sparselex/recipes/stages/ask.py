@@ -37,6 +37,9 @@ class Ask(Stage, AskConfig):
     """Name of the model, as that server has it; of a local one `smollm2`, a name of the hub, a folder or a GGUF
     file."""
 
+    llm_device: Annotated[str, Option("--llm-device", in_passing=True)] = "cpu"
+    """Where a local model runs, such as `cuda`."""
+
     key_env: Annotated[str | None, Option("--llm-key-env", metavar="VARIABLE", in_passing=True)] = None
     """Environment variable that holds the key, where the server wants one; the key itself is never written down."""
 

@@ -15,6 +15,7 @@ from sparselex.llm.http import HTTPClient
 from sparselex.llm.ledger import Ledger
 from sparselex.llm.local import LocalClient, Speaker
 from sparselex.llm.records import Client
+from sparselex.lm.config import ModelConfig
 from sparselex.lm.homes.transformers import TransformersModel
 from sparselex.lm.load import load_model
 from sparselex.recipes.run import Run
@@ -60,13 +61,13 @@ def client_of(stage: Ask, database: Path) -> Iterator[Client]:
         with HTTPClient(stage.server(), database) as server:
             yield server
         return
-    with LocalClient(speaker_of(stage.llm_model)) as local:
+    with LocalClient(speaker_of(stage.llm_model, stage.llm_device)) as local:
         yield local
 
 
-def speaker_of(name: str) -> Speaker:
+def speaker_of(name: str, device: str = "cpu") -> Speaker:
     """A model that is loaded here, with its chats. Raises `UserError` for one that Transformers does not run."""
-    model = load_model(name)
+    model = load_model(ModelConfig(name=name, device=device))
     if not isinstance(model, TransformersModel):
         raise UserError(
             f"The model {name!r} does not run in Transformers here.",
