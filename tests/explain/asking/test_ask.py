@@ -1,6 +1,7 @@
 """The walk before a scripted model: what is planted is found, errors are those of the judge, and nothing is asked
 twice."""
 
+import json
 import sqlite3
 from types import SimpleNamespace
 
@@ -174,6 +175,13 @@ def test_explanations_that_fail_are_counted_and_nothing_is_invented(walk, tmp_pa
     assert said.status == "failed" and ("500 three times" in said.text or "I cannot help" in said.text)
     again = walk(ScriptedModel())
     assert (again.n_explained, again.n_failed) == (4, 0), "what failed is asked again by the next run"
+
+
+def test_an_explanation_is_one_line_that_can_be_written_and_shown(walk, tmp_path):
+    said = json.dumps({"explanation": "half \ud800\x00\x1b[31m\nof \u202eit, \u0645\u06cc\u200c\u062e <b>\u2028&"})
+    assert walk(Refusing("explain", Answer(text=said))).n_explained == 4
+    (kept,) = ExplanationStore(tmp_path / "w" / "w.sqlite").of_latent("planted", 0)
+    assert kept.text == "half \ufffd\ufffd\ufffd[31m of \ufffdit, \u0645\u06cc\u200c\u062e <b> &"
 
 
 @pytest.mark.parametrize("kind", [Refusing, Failing])
