@@ -6,7 +6,6 @@ from scipy.stats import t
 
 from sparselex.base.intervals import (
     Jackknife,
-    Jackknife,
     difference,
     effective_units,
     even_groups,
