@@ -16,7 +16,6 @@ from sparselex.llm.connection import Host
 from sparselex.llm.http import HTTPClient
 from sparselex.llm.records import Answer, Capabilities, Message, Request
 from sparselex.llm.retry import LONGEST_S, hint_s, wait_s
-from sparselex.llm.wire import Trouble, read_answer, read_error
 from tests.support.chat import Said, chat_server, completion, echo, error, last
 
 ALL = Capabilities(schema_answers=True, logprobs=True, seed=True)
@@ -120,20 +119,6 @@ def test_what_may_be_a_hiccup_is_asked_again(database, said):
         assert len(server.asked) == 9
         total = client.ledger.total()
         assert (total.retries, total.failures) == (6, 0)
-
-
-@pytest.mark.parametrize("depth", range(900, 1000, 3))
-def test_an_error_as_deep_as_can_just_be_read_is_trouble(depth):
-    deep = b"[" * depth + b"]" * depth
-    for body in (b'{"error": ' + deep + b"}", b'{"error": {"code": 429, "m": ' + deep + b"}}"):
-        assert read_error(429, body).status == 429
-        assert isinstance(read_answer(body), Trouble)
-
-
-def test_an_error_cannot_write_to_the_terminal_or_over_the_line(database):
-    said = "gone\x1b[2J\x00\r\nnow \u202eback \ud800"
-    with chat_server(lambda _: error(400, said)) as server, client_of(server, database) as client:
-        assert asked(client, "a")[0].reason.endswith("gone\ufffd[2J\ufffd now \ufffdback \ufffd")
 
 
 @pytest.mark.parametrize("said", TRANSIENT.values(), ids=TRANSIENT)
