@@ -209,6 +209,14 @@ def test_a_judge_at_chance_is_told_so_and_scores_nothing(index, tmp_path, monkey
         assert found.unfit.startswith("Nothing was scored: on 20 descriptions") == (not n_scored)
 
 
+@pytest.mark.parametrize("kind", [Refusing, Failing])
+def test_a_judge_of_which_nothing_can_be_read_is_said_why(walk, monkeypatch, kind):
+    monkeypatch.setattr(module.Known, "_is_word", lambda self, token: True)
+    found = walk(kind("check", Answer(text="I cannot help")), SMALL.model_copy(update={"check": 2}))
+    assert found.unfit.startswith("The judge could not be tried: too little of what it said could be read: ")
+    assert found.unfit.endswith(("500 three times", "windows out: 'I cannot help'"))
+
+
 def test_latents_are_drawn_and_seldom_active_ones_left_out(index):
     few = int(index.table["train_n_active"][2])
     assert sorted(chosen(index, SMALL)) == [0, 1, 2, 3]
