@@ -69,6 +69,11 @@ def test_a_share_stays_between_0_and_1_and_covers():
     assert 0.9 <= np.mean(hits) <= 0.99
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_share_that_is_all_but_unknown_has_the_whole_interval():
+    assert Jackknife(0.999, np.array([40.0, -40.0, 0.1, -0.1, 0.0, 0.0]), 2.0).interval(0.0, share=True)[1:] == (0, 1)
+
+
 @pytest.mark.parametrize(
     "data",
     [

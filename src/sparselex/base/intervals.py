@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr, stdtrit
+from scipy.special import expit, stdtr, stdtrit
 
 Floats = NDArray[np.float64]
 
@@ -77,7 +77,7 @@ class Jackknife(NamedTuple):
             return Interval(self.value, _NONE, _NONE)
         if share:
             half = quantile * se / (self.value * (1 - self.value))
-            low, high = _expit(_logit(self.value) - half), _expit(_logit(self.value) + half)
+            low, high = float(expit(_logit(self.value) - half)), float(expit(_logit(self.value) + half))
             return Interval(self.value, low, high)
         return Interval(self.value, self.value - quantile * se, self.value + quantile * se)
 
@@ -190,7 +190,3 @@ def widened(found: Interval, variance: float, degrees: int, *, share: bool) -> I
 
 def _logit(share: float) -> float:
     return float(np.log(share / (1 - share)))
-
-
-def _expit(value: float) -> float:
-    return float(1 / (1 + np.exp(-value)))

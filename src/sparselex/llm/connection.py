@@ -2,7 +2,7 @@
 
 import os
 import socket
-import time
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.util import find_spec
@@ -12,6 +12,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from sparselex.base.errors import UserError
 from sparselex.llm.config import LLMConfig
+from sparselex.llm.watch import Watch
 
 LARGEST_BYTES = 2**25
 """Bytes of an answer that are read; with twenty alternatives a token takes about two thousand."""
@@ -48,7 +49,7 @@ class Host:
     """
 
     def __init__(self, config: LLMConfig):
-        self.url, self.timeout_s = config.url, config.timeout_s
+        self.url, self.timeout_s, self.watch = config.url, config.timeout_s, Watch(config.timeout_s)
         self.httpx = _httpx()
         self._key = _key(config.key_env)
         # Made once: reading the certificates takes longer than a question.
@@ -78,7 +79,7 @@ class Connection:
     """A connection that is kept open between questions. One thread uses it; another may cut it."""
 
     def __init__(self, host: Host):
-        self._host, self._socket, self._is_cut = host, None, False
+        self._host, self._socket, self._is_cut, self._is_late = host, None, False, False
         httpx = host.httpx
         limits = httpx.Limits(max_connections=1, max_keepalive_connections=1)
         # The transport itself: it follows no redirects, keeps no cookies and takes half of a client's time.
@@ -87,57 +88,82 @@ class Connection:
 
     def send(self, method: str, path: str, body: bytes = b"") -> Reply:
         """Ask. Raises `Lost` where no whole reply arrives within the time, or a larger one than is read."""
-        host, until = self._host, time.monotonic() + self._host.timeout_s
+        host, self._is_late = self._host, False
         waits = {"connect": min(_CONNECT_S, host.timeout_s), "read": host.timeout_s, "write": host.timeout_s}
         extensions = {"timeout": waits, "trace": self._trace}
         request = host.httpx.Request(
             method, f"{host.url}{path}", content=body, headers=self._headers, extensions=extensions
         )
         try:
-            response = self._transport.handle_request(request)
-            try:
-                data = self._body(response, until)
-            finally:
-                response.close()
+            with host.watch.over(self._late):
+                response = self._transport.handle_request(request)
+                try:
+                    data = _body(response)
+                finally:
+                    response.close()
         except host.httpx.TimeoutException as error:
             was_sent = not isinstance(error, host.httpx.ConnectTimeout)
             raise Lost(f"no answer within {host.timeout_s:g} s", was_sent=was_sent) from None
         except host.httpx.ConnectError as error:
             raise Lost(host.safe(f"nobody answers ({error})"), was_sent=False) from None
         except (host.httpx.HTTPError, host.httpx.StreamError, OSError) as error:
+            if self._is_late:
+                raise Lost(f"no whole answer within {host.timeout_s:g} s", was_sent=True) from None
             raise Lost(host.safe(f"the connection broke ({error})"), was_sent=True) from None
         return Reply(response.status_code, response.headers, host.without_key(data))
 
     def cut(self) -> None:
         """Break off what is being read or written, from another thread."""
         self._is_cut = True
-        if self._socket is not None:
-            # It may be gone already. Not the method of a TLS socket, which first says farewell and may wait for that.
-            with suppress(OSError):
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+        self._shut()
 
     def close(self) -> None:
         """Close it. The thread that uses it does that."""
         self._transport.close()
 
-    def _body(self, response: Any, until: float) -> bytes:
-        chunks, size = [], 0
-        for chunk in response.iter_bytes():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > LARGEST_BYTES:
-                raise Lost(f"the answer is larger than {LARGEST_BYTES // 2**20} MiB", was_sent=True)
-            # A server that sends a byte now and then would keep every single read within its time.
-            if time.monotonic() > until:
-                raise Lost(f"no whole answer within {self._host.timeout_s:g} s", was_sent=True)
-        return b"".join(chunks)
+    def _late(self) -> None:
+        self._is_late = True
+        self._shut()
+
+    def _shut(self) -> None:
+        if self._socket is not None:
+            # It may be gone already. Not the method of a TLS socket, which first says farewell and may wait for that.
+            with suppress(OSError):
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def _trace(self, event: str, found: Mapping[str, Any]) -> None:
         """Keep the socket, so that another thread can cut it: a read of minutes knows no other end."""
         if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
             self._socket = found["return_value"].get_extra_info("socket")
-            if self._is_cut:
-                self.cut()
+            if self._is_cut or self._is_late:
+                self._shut()
+
+
+def _body(response: Any) -> bytes:
+    chunks, size = [], 0
+    # Not yet unpacked: a few kilobytes can be gigabytes.
+    for chunk in response.iter_raw():
+        chunks.append(chunk)
+        size += len(chunk)
+        _check_size(size)
+    data = b"".join(chunks)
+    return data if response.headers.get("content-encoding", "identity") == "identity" else _unpacked(data)
+
+
+def _unpacked(data: bytes) -> bytes:
+    """An answer from a server that packs it though it was asked not to: by gzip or deflate, and once."""
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        data = unpacker.decompress(data, LARGEST_BYTES + 1)
+    except zlib.error:
+        raise Lost("the answer is packed, though that was not asked for", was_sent=True) from None
+    _check_size(len(data))
+    return data
+
+
+def _check_size(size: int) -> None:
+    if size > LARGEST_BYTES:
+        raise Lost(f"the answer is larger than {LARGEST_BYTES // 2**20} MiB", was_sent=True)
 
 
 def _httpx() -> Any:

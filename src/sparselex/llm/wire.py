@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from typing import Any, NamedTuple
 
 from sparselex.llm.records import Answer, Capabilities, Request, Token
@@ -11,6 +12,9 @@ _LEAST_LOGPROB = -9999.0
 
 _LONGEST_SAID = 300
 """Characters of what a server says of an error that are repeated."""
+
+_HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Halves of characters cannot be written at all; marks of direction reach beyond the text in which they stand."""
 
 TOO_BUSY = frozenset({408, 409, 425, 429, *range(500, 600)})
 """Statuses after which the same question may be answered."""
@@ -98,7 +102,7 @@ def read_answer(data: bytes) -> Answer | Trouble:
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
     message = choice.get("message")
     if not isinstance(message, dict):
-        return _error_inside(body)
+        return _error_inside(body, data)
     usage = body.get("usage")
     return Answer(
         text=_text(message.get("content")),
@@ -115,12 +119,12 @@ def read_error(status: int, data: bytes) -> Trouble:
     return Trouble(f"the server answered {status}" + (f": {said}" if said else ""), status in TOO_BUSY, status)
 
 
-def _error_inside(body: dict[str, Any]) -> Trouble:
+def _error_inside(body: dict[str, Any], data: bytes) -> Trouble:
     """Some hosts report the error of another host within an answer that is well otherwise."""
     error = body.get("error")
     code = error.get("code") if isinstance(error, dict) else None
     if isinstance(code, int) and 400 <= code < 600:
-        return read_error(code, json.dumps(body).encode())
+        return read_error(code, data)
     return Trouble("what came back has no choices", again=True)
 
 
@@ -128,12 +132,13 @@ def _said(data: bytes) -> str:
     """The message of an error, which servers put in several places; else the beginning of the body."""
     try:
         body = json.loads(data)
+        for name in ("error", "message", "detail"):
+            body = body.get(name, body) if isinstance(body, dict) else body
+        # What could just be read may be nested too deep to be written.
+        text = body if isinstance(body, str) else json.dumps(body)
     except (ValueError, RecursionError):
-        body = data.decode("utf-8", "replace")
-    for name in ("error", "message", "detail"):
-        body = body.get(name, body) if isinstance(body, dict) else body
-    text = body if isinstance(body, str) else json.dumps(body)
-    return " ".join(text.split())[:_LONGEST_SAID]
+        text = data.decode("utf-8", "replace")
+    return harmless(text)[:_LONGEST_SAID]
 
 
 def _text(content: Any) -> str:
@@ -142,6 +147,12 @@ def _text(content: Any) -> str:
         parts = [part.get("text") if isinstance(part, dict) else part for part in content]
         content = "".join(part for part in parts if isinstance(part, str))
     return _whole(content) if isinstance(content, str) else ""
+
+
+def harmless(text: str) -> str:
+    """What somebody else wrote as one line for a page, a terminal or a database: halves of characters, control
+    characters and those that turn the text around them are replaced."""
+    return _HARMFUL.sub("\ufffd", " ".join(text.split()))
 
 
 def _whole(text: str) -> str:

@@ -124,6 +124,8 @@ class Workers:
         found = _read(reply)
         if isinstance(found, Answer):
             self._ledger.answered(job.request, job.reserved, found)
+            # Once more: in JSON the key can be written so that it was not seen before.
+            found = found.model_copy(update={"text": self._host.safe(found.text)})
         else:
             self._account(job, was_sent=not found.status)
             found = found._replace(reason=self._host.safe(found.reason))

@@ -1,6 +1,7 @@
 """The walk before a scripted model: what is planted is found, errors are those of the judge, and nothing is asked
 twice."""
 
+import json
 import sqlite3
 from types import SimpleNamespace
 
@@ -176,6 +177,13 @@ def test_explanations_that_fail_are_counted_and_nothing_is_invented(walk, tmp_pa
     assert (again.n_explained, again.n_failed) == (4, 0), "what failed is asked again by the next run"
 
 
+def test_an_explanation_is_one_line_that_can_be_written_and_shown(walk, tmp_path):
+    said = json.dumps({"explanation": "half \ud800\x00\x1b[31m\nof \u202eit, \u0645\u06cc\u200c\u062e <b>\u2028&"})
+    assert walk(Refusing("explain", Answer(text=said))).n_explained == 4
+    (kept,) = ExplanationStore(tmp_path / "w" / "w.sqlite").of_latent("planted", 0)
+    assert kept.text == "half \ufffd\ufffd\ufffd[31m of \ufffdit, \u0645\u06cc\u200c\u062e <b> &"
+
+
 @pytest.mark.parametrize("kind", [Refusing, Failing])
 def test_judgements_that_fail_are_counted_and_nothing_is_invented(walk, tmp_path, kind):
     found = walk(kind("detection", Answer(text="[0, 0, 0]")))
@@ -199,6 +207,14 @@ def test_a_judge_at_chance_is_told_so_and_scores_nothing(index, tmp_path, monkey
         store = ExplanationStore(folder / "w.sqlite")
         assert len({s.explainer for s in store.scores("planted")}) == bool(n_scored)
         assert found.unfit.startswith("Nothing was scored: on 20 descriptions") == (not n_scored)
+
+
+@pytest.mark.parametrize("kind", [Refusing, Failing])
+def test_a_judge_of_which_nothing_can_be_read_is_said_why(walk, monkeypatch, kind):
+    monkeypatch.setattr(module.Known, "_is_word", lambda self, token: True)
+    found = walk(kind("check", Answer(text="I cannot help")), SMALL.model_copy(update={"check": 2}))
+    assert found.unfit.startswith("The judge could not be tried: too little of what it said could be read: ")
+    assert found.unfit.endswith(("500 three times", "windows out: 'I cannot help'"))
 
 
 def test_latents_are_drawn_and_seldom_active_ones_left_out(index):

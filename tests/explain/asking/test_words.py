@@ -74,6 +74,13 @@ def test_votes_are_read_and_what_is_none_is_left_out():
     assert form_of_votes(2)["required"] == ["1", "2"]
 
 
+@pytest.mark.parametrize(
+    "value", ["1e999", "NaN", "-Infinity", "0.5", "2", '"\\ud800"', "9" * 4000, "[[1]]", '{"1": 1}', '"\u0661"']
+)
+def test_values_that_are_no_votes_are_left_out(value):
+    assert votes(Answer(text=f'{{"1": {value}, "2": 1.0, "3": 0.0, "1": {value}}}'), 3) == {2: 1.0, 3: 0.0}
+
+
 def test_probabilities_of_votes_are_those_of_their_tokens():
     text = '{"1": 1, "10": 0, "2": 1}'
     tokens = [Token(char, 0.0, ()) for char in text]

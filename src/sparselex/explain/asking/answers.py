@@ -46,7 +46,8 @@ def chosen(answer: Answer, choices: tuple[str, str]) -> dict[int, float]:
 
 
 def _vote(value: Any) -> float | None:
-    word = str(value).strip().lower()
+    # In JSON 1.0 is an integer.
+    word = f"{value:g}" if isinstance(value, float) else str(value).strip().lower()
     return 1.0 if word in _YES else 0.0 if word in _NO else None
 
 

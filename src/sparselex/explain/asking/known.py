@@ -34,16 +34,19 @@ class Known:
 
     def talk(self, can: Capabilities) -> Talk[Figure]:
         """Ask of all of them; the judge's balanced accuracy with its interval over descriptions."""
-        sums = []
+        sums, nothing = [], ""
         for description, items in self._descriptions():
-            found, _ = yield from judged(self.ask, description, items, self.config.per_request, can)
+            found, why = yield from judged(self.ask, description, items, self.config.per_request, can)
             holds, fits = np.array([item.kind == "active" for item in items]), found.said > 0.5
             right, there = np.where(holds, fits, ~fits), ~np.isnan(found.said)
             sums.append([(right & there & holds).sum(), (there & holds).sum()])
             sums[-1] += [(right & there & ~holds).sum(), (there & ~holds).sum()]
+            nothing = nothing or why
+        table = np.array(sums, dtype=float).reshape(-1, 4)
+        is_read = bool(table[:, 1].any() and table[:, 3].any())
         return figure_of(
             "explain/llm/judge",
-            np.array(sums, dtype=float).reshape(-1, 4),
+            table,
             lambda s: (s[..., 0] / s[..., 1] + s[..., 2] / s[..., 3]) / 2,
             "balanced accuracy of the judge on descriptions whose truth is known: whether validation windows hold a "
             "word, of which half do",
@@ -51,6 +54,7 @@ class Known:
             null=0.5,
             better="higher",
             empty="the text has no word by which the judge could be tried",
+            undefined=f"too little of what it said could be read: {nothing}" if nothing and not is_read else "",
         )
 
     def _descriptions(self) -> list[tuple[str, list[Item]]]:

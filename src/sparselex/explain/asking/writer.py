@@ -14,6 +14,7 @@ from sparselex.explain.evidence import Evidence
 from sparselex.explain.records import Explanation
 from sparselex.explain.windows import activations, drawn
 from sparselex.llm.records import Answer, Capabilities, Message, Request, Talk
+from sparselex.llm.wire import harmless
 
 VERSION = "explain.v1"
 """The prompt."""
@@ -118,7 +119,7 @@ def explanation_in(answer: Answer | Failure) -> str | None:
     if isinstance(answer, Failure):
         return None
     said = (object_in(answer.text) or {}).get("explanation")
-    text = " ".join(said.split()) if isinstance(said, str) else ""
+    text = harmless(said) if isinstance(said, str) else ""
     return text if 0 < len(text) <= _LONGEST else None
 
 
