@@ -92,6 +92,38 @@ def test_errors_of_the_judge_are_what_is_measured(walk, tmp_path, probabilities)
     assert variant.endswith("probabilities of votes" if probabilities else "bare votes")
 
 
+def test_every_window_is_kept_as_the_judge_read_it(walk, tmp_path):
+    model = ScriptedModel()
+    walk(model)
+    store, asked = ExplanationStore(tmp_path / "w" / "w.sqlite"), AskedStore(tmp_path / "w" / "w.sqlite")
+    for judge in ("detection", "fuzzing"):
+        read = {text for one in model.asked if one.purpose == judge for text in passages(one)}
+        seen = {one.position: one for one in asked.seen("planted", 0) if one.judge == judge}
+        judgements = [one for one in store.judgements("planted", 0) if one.scorer == judge]
+        assert seen.keys() == {one.position for one in judgements} and {one.text for one in seen.values()} <= read
+        assert all((one.expected > 0) == (seen[one.position].kind == "active") for one in judgements)
+        assert all(("<<" in one.text) == (judge == "fuzzing") for one in seen.values())
+
+
+def test_what_was_asked_before_windows_were_kept_is_read_as_it_was(walk, tmp_path):
+    walk(ScriptedModel())
+    with sqlite3.connect(tmp_path / "w" / "w.sqlite") as db:
+        db.execute("DROP TABLE seen")
+        db.execute("DELETE FROM component WHERE name = 'seen'")
+    asked = AskedStore(tmp_path / "w" / "w.sqlite")
+    assert len(asked.of_latent("planted", 0)) == 3 and not asked.seen("planted", 0)
+
+
+def test_a_new_explanation_takes_what_was_told_of_judging_the_old_one_with_it(walk, tmp_path):
+    walk(ScriptedModel())
+    found = walk(ScriptedModel(), SMALL.model_copy(update={"judges": ("detection",), "seed": 1}))
+    asked = AskedStore(tmp_path / "w" / "w.sqlite")
+    assert {one.judge for one in asked.of_index("planted", "llm")} == {"", "detection"}
+    assert {one.judge for one in asked.seen("planted", 0)} == {"detection"}
+    alone = walk(ScriptedModel(), SMALL.model_copy(update={"judges": ("detection",), "seed": 1}), name="alone")
+    assert found == alone, "what it cost to judge the old ones is no part of what the new ones cost"
+
+
 def test_what_is_there_is_not_asked_again(walk, tmp_path):
     model = ScriptedModel()
     first, n_asked = walk(model), len(model.asked)
@@ -130,7 +162,7 @@ def test_rows_survive_a_kill_and_are_the_same(walk, tmp_path, left, monkeypatch)
     rows = [
         [
             sqlite3.connect(tmp_path / name / "w.sqlite").execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3").fetchall()
-            for table in ("score", "judgement", "asked")
+            for table in ("score", "judgement", "asked", "seen")
         ]
         for name in ("w", "whole")
     ]

@@ -19,7 +19,7 @@ from sparselex.explain.asking.known import Known
 from sparselex.explain.asking.metered import Spent, metered
 from sparselex.explain.asking.protocols import Judges, Told
 from sparselex.explain.asking.registry import JUDGES, WRITERS
-from sparselex.explain.asking.store import Asked, AskedStore
+from sparselex.explain.asking.store import Asked, AskedStore, Seen
 from sparselex.explain.asking.summary import KIND, AskSummary
 from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.figures import score_figures, share_figure
@@ -201,7 +201,19 @@ class _Walk:
             for (latent, judge), (told, spent) in found
         ]
         if rows:
-            self.asked.add(self.index.id, rows)
+            self.asked.add(self.index.id, rows, self._seen(found))
+
+    def _seen(self, found: Sequence[tuple[Key, tuple[Told, Spent]]]) -> Iterator[Seen]:
+        for (latent, judge), (told, _) in found:
+            for item in told.seen:
+                yield Seen(
+                    latent=latent,
+                    explainer=self.name,
+                    judge=judge,
+                    position=item.position,
+                    kind=item.kind,
+                    text=item.text,
+                )
 
     def _explanation(self, latent: int, told: Told) -> Explanation:
         if isinstance(told.found, Explanation):
