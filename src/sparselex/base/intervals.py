@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr, stdtrit
+from scipy.special import expit, stdtr, stdtrit
 
 Floats = NDArray[np.float64]
 
@@ -193,4 +193,4 @@ def _logit(share: float) -> float:
 
 
 def _expit(value: float) -> float:
-    return float(1 / (1 + np.exp(-value)))
+    return float(expit(value))

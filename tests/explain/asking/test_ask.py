@@ -218,6 +218,30 @@ def test_judgements_that_fail_are_counted_and_nothing_is_invented(walk, tmp_path
     assert walk(ScriptedModel()).n_unscored == 0
 
 
+def test_why_a_judge_could_not_be_tried_is_said(walk, monkeypatch):
+    monkeypatch.setattr(module.Known, "_is_word", lambda self, token: True)
+    found = walk(Failing("check", Failure(subject="check", reason="")), SMALL.model_copy(update={"check": 4}))
+    assert found.unfit == "The judge could not be tried: 500 three times"
+    (figure,) = [one for one in found.figures if one.name == "explain/llm/judge"]
+    assert figure.value is None and figure.failure == "500 three times"
+
+
+def test_all_descriptions_of_the_trial_are_asked_at_once(walk, monkeypatch, index):
+    monkeypatch.setattr(module.Known, "_is_word", lambda self, token: True)
+    rounds = []
+    hold = module.hold
+    monkeypatch.setattr(module, "hold", lambda *a, most_open: rounds.append(most_open) or hold(*a, most_open=most_open))
+    walk(ScriptedModel(), SMALL.model_copy(update={"check": 4}))
+    assert min(rounds) > 4, "no description waits for another"
+
+
+def test_the_share_explained_speaks_of_what_was_asked_about(walk):
+    found = walk(ScriptedModel())
+    (share,) = [one for one in found.figures if one.name == "explain/llm/explained_share"]
+    assert share.definition.startswith("share of the drawn latents with an explanation by a language model; the others")
+    assert "abstentions" not in share.definition
+
+
 def test_a_judge_at_chance_is_told_so_and_scores_nothing(index, tmp_path, monkeypatch):
     monkeypatch.setattr(module.Known, "_is_word", lambda self, token: True)
     for miss, n_scored in ((0.5, 0), (0.1, 4)):
