@@ -159,3 +159,10 @@ def test_the_interval_of_a_median_covers():
     rng = np.random.default_rng(0)
     found = [median_interval(rng.normal(size=101)) for _ in range(500)]
     assert 0.92 < np.mean([one.low <= 0 <= one.high for one in found]) < 0.99
+
+
+def test_a_very_wide_interval_of_a_share_goes_from_none_to_all_without_a_warning():
+    found = Jackknife(0.001, np.array([0.5, 0.5, 0.5, 0.5, 0.5, 0.5]), 6.0)
+    with np.errstate(over="raise"):
+        interval = found.interval(share=True)
+    assert (interval.low, interval.high) == pytest.approx((0, 1))

@@ -220,6 +220,35 @@ def test_the_page_shows_what_its_json_says(client):
         assert all(words in text for words in scorer["definitions"].values())
 
 
+@pytest.mark.parametrize(
+    ("kind", "expected", "said", "words"),
+    [
+        ("active", 5.931, 0.83, "active, up to 5.93: said 0.830, right"),
+        ("silent", 0, 1, "silent: said 1.00, wrong"),
+        ("token", 0, 0, "silent, but holds a token of its own: said 0, right"),
+        ("neighbour", 0, None, "silent, but a near latent is active: said nothing that could be read"),
+        ("wrong", 0, 0.2, "wrong tokens marked, 0 on them: said 0.200, right"),
+        ("of another package", 1, 0.2, "of another package: said 0.200"),
+    ],
+)
+def test_a_window_is_shown_as_the_judge_read_it(workspace, kind, expected, said, words):
+    """And not as the text around its largest activation, with heat on it that the judge never saw."""
+    opened = OpenWorkspace(workspace)
+    row = next(row for row in features(opened, "main").rows if row.explanations)
+    page = feature(opened, "main", row.latent)
+    own, text = page.explanations[0], "what <<was>> read\n&so"
+    judged = JudgementView(example=page.examples[0].examples[0], expected=expected, said=said, kind=kind, text=text)
+    scorer = own.scorers[0].model_copy(update={"scorer": "fuzzing", "judgements": [judged]})
+    drawn_page = drawn(
+        page.model_copy(update={"explanations": [own.model_copy(update={"scorers": [scorer]})]}),
+        feature_page.PAGE,
+        opened,
+    )
+    card = drawn_page.split("Held-out windows judged by fuzzing (1)")[1].split("</details>")[0]
+    assert f"<b>{words}</b>" in card and "what &lt;&lt;was&gt;&gt; read↵&amp;so" in card
+    assert "expected" not in card and "from 0 (does not fit) to 1 (fits)" in card
+
+
 def test_several_explanations_stand_beside_each_other(workspace):
     """One card for each explainer with what its scorers found; in the list the others beneath the first."""
     opened = OpenWorkspace(workspace)

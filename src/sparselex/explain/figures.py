@@ -9,10 +9,13 @@ from sparselex.base.figures import Better, Figure
 from sparselex.explain.records import Explanation, Score
 
 
-def share_figure(explainer: str, explained: str, explanations: Sequence[Explanation]) -> Figure:
-    """Share of latents explained, with its interval over latents. `explained` says in words what these have."""
+def share_figure(explainer: str, explained: str, explanations: Sequence[Explanation], *, drawn: bool = False) -> Figure:
+    """Share of latents explained, with its interval over latents. `explained` says in words what these have. Of
+    `drawn` latents, which are asked about, none is abstained from."""
     words = f"share of living latents with {explained}; the others are abstentions"
-    if n_failed := sum(e.status == "failed" for e in explanations):
+    if drawn:
+        words = f"share of the drawn latents with {explained}; the others are failures"
+    elif n_failed := sum(e.status == "failed" for e in explanations):
         words += f", or failures ({n_failed:,})"
     flags = [e.status == "explained" for e in explanations]
     return mean_figure(

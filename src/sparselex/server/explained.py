@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparselex.base.figures import Failure
-from sparselex.explain.asking.store import Asked, AskedStore
+from sparselex.explain.asking.store import Asked, AskedStore, Seen
 from sparselex.explain.records import Entry, Explanation, HeadlineRow, Judgement, Score
 from sparselex.explain.store import ExplanationStore
 from sparselex.features.index import FeatureIndex
@@ -35,6 +35,9 @@ class Said(NamedTuple):
     failures: list[Failure]
     asked: list[Asked]
     """How that was got, where a language model was asked."""
+
+    seen: list[Seen]
+    """The windows that judges of that kind read."""
 
 
 class Entries:
@@ -126,7 +129,7 @@ class Explained:
         if not explanations:
             return []
         scores, judgements = self._store.scores(index.id, latent=latent), self._store.judgements(index.id, latent)
-        asked = self._asked.of_latent(index.id, latent)
+        asked, seen = self._asked.of_latent(index.id, latent), self._asked.seen(index.id, latent)
         return [
             Said(
                 explanation,
@@ -134,6 +137,7 @@ class Explained:
                 [one for one in judgements if one.explainer == explanation.explainer],
                 self._store.failures(index.id, latent=latent, explainer=explanation.explainer),
                 [one for one in asked if one.explainer == explanation.explainer],
+                [one for one in seen if one.explainer == explanation.explainer],
             )
             for explanation in explanations
         ]

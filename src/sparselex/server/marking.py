@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 from markupsafe import Markup, escape
 
 from sparselex.base.formats import count, number
+from sparselex.features.printing import visible
 from sparselex.features.windows import ExampleView, Span
 from sparselex.server.charts import Bar
 from sparselex.server.escaping import escaped, short
 from sparselex.server.pages.activity import ActivityView
+from sparselex.server.pages.parts import JudgementView
 
 _CUT = '<span class="cut">…</span>'
 
@@ -24,6 +26,27 @@ def examples(views: Iterable[ExampleView], feature: str = "") -> Markup:
 def example(view: ExampleView, words: str, feature: str = "") -> Markup:
     """One example; in place of its value stand `words`."""
     return Markup(_example(view, words, feature))
+
+
+_IS = {
+    "active": "active, up to {}",
+    "silent": "silent",
+    "token": "silent, but holds a token of its own",
+    "neighbour": "silent, but a near latent is active",
+    "wrong": "wrong tokens marked, {} on them",
+}
+"""What is true of a window, by its kind and the activation that stands for it."""
+
+
+def judged(view: JudgementView, feature: str) -> Markup:
+    """A window as a language model read it, what is true of it, and what was said."""
+    said = "nothing that could be read" if view.said is None else number(view.said, 3)
+    if view.said is not None and view.kind in _IS:
+        said += ", right" if (view.said > 0.5) == (view.kind == "active") else ", wrong"
+    truth = _IS.get(view.kind, view.kind).format(number(view.expected, 3))
+    read = Span(visible(view.text, active=False))
+    seen = view.example.model_copy(update={"spans": [read], "cut_before": False, "cut_after": False})
+    return Markup(_example(seen, f"{truth}: said {said}", feature))
 
 
 def bars(found: Iterable[Bar]) -> Markup:

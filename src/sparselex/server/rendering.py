@@ -56,6 +56,7 @@ FILTERS = {
     "stack": marking.stack,
     "said": marking.said,
     "example": marking.example,
+    "judged": marking.judged,
     "examples": marking.examples,
     "prose": marking.prose,
     "cells": grid.cells,

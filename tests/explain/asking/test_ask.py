@@ -93,6 +93,38 @@ def test_errors_of_the_judge_are_what_is_measured(walk, tmp_path, probabilities)
     assert variant.endswith("probabilities of votes" if probabilities else "bare votes")
 
 
+def test_every_window_is_kept_as_the_judge_read_it(walk, tmp_path):
+    model = ScriptedModel()
+    walk(model)
+    store, asked = ExplanationStore(tmp_path / "w" / "w.sqlite"), AskedStore(tmp_path / "w" / "w.sqlite")
+    for judge in ("detection", "fuzzing"):
+        read = {text for one in model.asked if one.purpose == judge for text in passages(one)}
+        seen = {one.position: one for one in asked.seen("planted", 0) if one.judge == judge}
+        judgements = [one for one in store.judgements("planted", 0) if one.scorer == judge]
+        assert seen.keys() == {one.position for one in judgements} and {one.text for one in seen.values()} <= read
+        assert all((one.expected > 0) == (seen[one.position].kind == "active") for one in judgements)
+        assert all(("<<" in one.text) == (judge == "fuzzing") for one in seen.values())
+
+
+def test_what_was_asked_before_windows_were_kept_is_read_as_it_was(walk, tmp_path):
+    walk(ScriptedModel())
+    with sqlite3.connect(tmp_path / "w" / "w.sqlite") as db:
+        db.execute("DROP TABLE seen")
+        db.execute("DELETE FROM component WHERE name = 'seen'")
+    asked = AskedStore(tmp_path / "w" / "w.sqlite")
+    assert len(asked.of_latent("planted", 0)) == 3 and not asked.seen("planted", 0)
+
+
+def test_a_new_explanation_takes_what_was_told_of_judging_the_old_one_with_it(walk, tmp_path):
+    walk(ScriptedModel())
+    found = walk(ScriptedModel(), SMALL.model_copy(update={"judges": ("detection",), "seed": 1}))
+    asked = AskedStore(tmp_path / "w" / "w.sqlite")
+    assert {one.judge for one in asked.of_index("planted", "llm")} == {"", "detection"}
+    assert {one.judge for one in asked.seen("planted", 0)} == {"detection"}
+    alone = walk(ScriptedModel(), SMALL.model_copy(update={"judges": ("detection",), "seed": 1}), name="alone")
+    assert found == alone, "what it cost to judge the old ones is no part of what the new ones cost"
+
+
 def test_what_is_there_is_not_asked_again(walk, tmp_path):
     model = ScriptedModel()
     first, n_asked = walk(model), len(model.asked)
@@ -131,7 +163,7 @@ def test_rows_survive_a_kill_and_are_the_same(walk, tmp_path, left, monkeypatch)
     rows = [
         [
             sqlite3.connect(tmp_path / name / "w.sqlite").execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3").fetchall()
-            for table in ("score", "judgement", "asked")
+            for table in ("score", "judgement", "asked", "seen")
         ]
         for name in ("w", "whole")
     ]
@@ -192,6 +224,30 @@ def test_judgements_that_fail_are_counted_and_nothing_is_invented(walk, tmp_path
     assert len(failures) == 4 and "were not judged" in failures[0].reason
     assert scores_of(tmp_path, 0, "fuzzing")["balanced_accuracy"].value == 1
     assert walk(ScriptedModel()).n_unscored == 0
+
+
+def test_why_a_judge_could_not_be_tried_is_said(walk, monkeypatch):
+    monkeypatch.setattr(module.Known, "_is_word", lambda self, token: True)
+    found = walk(Failing("check", Failure(subject="check", reason="")), SMALL.model_copy(update={"check": 4}))
+    assert found.unfit.startswith("The judge could not be tried: ") and found.unfit.endswith("500 three times")
+    (figure,) = [one for one in found.figures if one.name == "explain/llm/judge"]
+    assert figure.value is None and figure.failure == "500 three times"
+
+
+def test_all_descriptions_of_the_trial_are_asked_at_once(walk, monkeypatch, index):
+    monkeypatch.setattr(module.Known, "_is_word", lambda self, token: True)
+    rounds = []
+    hold = module.hold
+    monkeypatch.setattr(module, "hold", lambda *a, most_open: rounds.append(most_open) or hold(*a, most_open=most_open))
+    walk(ScriptedModel(), SMALL.model_copy(update={"check": 4}))
+    assert min(rounds) > 4, "no description waits for another"
+
+
+def test_the_share_explained_speaks_of_what_was_asked_about(walk):
+    found = walk(ScriptedModel())
+    (share,) = [one for one in found.figures if one.name == "explain/llm/explained_share"]
+    assert share.definition.startswith("share of the drawn latents with an explanation by a language model; the others")
+    assert "abstentions" not in share.definition
 
 
 def test_a_judge_at_chance_is_told_so_and_scores_nothing(index, tmp_path, monkeypatch):

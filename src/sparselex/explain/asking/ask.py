@@ -15,11 +15,11 @@ from sparselex.base.progress import Bar, progress
 from sparselex.base.seeds import generator
 from sparselex.base.staging import stage
 from sparselex.explain.asking.config import AskConfig
-from sparselex.explain.asking.known import Known
+from sparselex.explain.asking.known import Known, Tried
 from sparselex.explain.asking.metered import Spent, metered
 from sparselex.explain.asking.protocols import Judges, Told
 from sparselex.explain.asking.registry import JUDGES, WRITERS
-from sparselex.explain.asking.store import Asked, AskedStore
+from sparselex.explain.asking.store import Asked, AskedStore, Seen
 from sparselex.explain.asking.summary import KIND, AskSummary
 from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.figures import score_figures, share_figure
@@ -120,8 +120,7 @@ class _Walk:
         for name, judge in self.judges.items():
             self.store.define(name, judge.definitions)
         if self.config.check:
-            talk = Known(self.evidence.validation, self.config).talk(self.can)
-            self.known = [figure for _, figure in hold(self.client, [((0, ""), talk)], most_open=1)]
+            self._try()
         chunks = [self.latents[start : start + CHUNK] for start in range(0, len(self.latents), CHUNK)]
         judged = self.config.check == 0 or (bool(self.known) and not self.unfit)
         with progress("explain", len(self.latents) * (1 + len(self.judges) * judged), "steps") as bar:
@@ -131,6 +130,17 @@ class _Walk:
                 self._hold(chain(before, ahead), bar)
                 if self.client.stopped:
                     return
+
+    def _try(self) -> None:
+        """Have the judge tried; nothing is known of one that could not be tried to the end."""
+        known, tried = Known(self.evidence.validation, self.config), dict[int, Tried]()
+        talks = known.talks(self.can)
+        with progress("try the judge", len(talks), "descriptions") as bar:
+            for number, found in hold(self.client, enumerate(talks), most_open=_OPEN):
+                tried[number] = found
+                bar.advance(1)
+        if len(tried) == len(talks):
+            self.known = [known.figure([tried[number] for number in sorted(tried)])]
 
     def _hold(self, talks: Iterator[tuple[Key, Talk[tuple[Told, Spent]]]], bar: Bar) -> None:
         waiting: list[tuple[Key, tuple[Told, Spent]]] = []
@@ -201,7 +211,19 @@ class _Walk:
             for (latent, judge), (told, spent) in found
         ]
         if rows:
-            self.asked.add(self.index.id, rows)
+            self.asked.add(self.index.id, rows, self._seen(found))
+
+    def _seen(self, found: Sequence[tuple[Key, tuple[Told, Spent]]]) -> Iterator[Seen]:
+        for (latent, judge), (told, _) in found:
+            for item in told.seen:
+                yield Seen(
+                    latent=latent,
+                    explainer=self.name,
+                    judge=judge,
+                    position=item.position,
+                    kind=item.kind,
+                    text=item.text,
+                )
 
     def _explanation(self, latent: int, told: Told) -> Explanation:
         if isinstance(told.found, Explanation):
@@ -217,7 +239,7 @@ class _Walk:
         explanations = [e for e in self.store.all(self.index.id, self.name) if e.latent in wanted]
         explained = {e.latent for e in explanations if e.status == "explained"}
         asked = [row for row in self.asked.of_index(self.index.id, self.name) if row.latent in wanted]
-        figures = [share_figure(self.name, self.writer.explained, explanations)]
+        figures = [share_figure(self.name, self.writer.explained, explanations, drawn=True)]
         n_unscored, n_left = 0, len(self.latents) - len(explanations)
         for name, judge in self.judges.items():
             failed = self.store.unscored(self.index.id, self.name, name) & explained

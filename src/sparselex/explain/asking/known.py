@@ -1,6 +1,8 @@
 """A judge tried on what is known: whether windows hold a word. One that cannot tell this can tell nothing."""
 
+from collections.abc import Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,6 +27,16 @@ _LETTERS = 3
 """Of a word, at least."""
 
 
+class Tried(NamedTuple):
+    """What a judge said of one description's windows."""
+
+    counts: tuple[int, ...]
+    """Windows that hold the word and are judged right, those that are judged; the same of those that do not hold it."""
+
+    why: str
+    """Why some are not judged; empty where all are."""
+
+
 class Known:
     """Descriptions whose truth is known by construction, from validation documents: `contains the word "…"`."""
 
@@ -32,21 +44,18 @@ class Known:
         self.evidence, self.config, self.windows = evidence, config, evidence.windows(config.window)
         self.ask = question(VERSION, "check", {}, config)
 
-    def talk(self, can: Capabilities) -> Talk[Figure]:
-        """Ask of all of them; the judge's balanced accuracy with its interval over descriptions."""
-        sums, nothing = [], ""
-        for description, items in self._descriptions():
-            found, why = yield from judged(self.ask, description, items, self.config.per_request, can)
-            holds, fits = np.array([item.kind == "active" for item in items]), found.said > 0.5
-            right, there = np.where(holds, fits, ~fits), ~np.isnan(found.said)
-            sums.append([(right & there & holds).sum(), (there & holds).sum()])
-            sums[-1] += [(right & there & ~holds).sum(), (there & ~holds).sum()]
-            nothing = nothing or why
-        table = np.array(sums, dtype=float).reshape(-1, 4)
-        is_read = bool(table[:, 1].any() and table[:, 3].any())
+    def talks(self, can: Capabilities) -> list[Talk[Tried]]:
+        """Of each description whether it fits its windows."""
+        return [self._talk(description, items, can) for description, items in self._descriptions()]
+
+    def figure(self, tried: Sequence[Tried]) -> Figure:
+        """The judge's balanced accuracy with its interval over descriptions."""
+        sums = np.array([one.counts for one in tried], dtype=float).reshape(-1, 4)
+        nothing, is_read = next((one.why for one in tried if one.why), ""), sums[:, 1].any() and sums[:, 3].any()
+        silent = f"too little of what it said could be read: {nothing}" if nothing and not is_read else ""
         return figure_of(
             "explain/llm/judge",
-            table,
+            sums,
             lambda s: (s[..., 0] / s[..., 1] + s[..., 2] / s[..., 3]) / 2,
             "balanced accuracy of the judge on descriptions whose truth is known: whether validation windows hold a "
             "word, of which half do",
@@ -54,8 +63,15 @@ class Known:
             null=0.5,
             better="higher",
             empty="the text has no word by which the judge could be tried",
-            undefined=f"too little of what it said could be read: {nothing}" if nothing and not is_read else "",
+            undefined=silent,
         )
+
+    def _talk(self, description: str, items: Sequence[Item], can: Capabilities) -> Talk[Tried]:
+        found, why = yield from judged(self.ask, description, items, self.config.per_request, can)
+        holds, fits = np.array([item.kind == "active" for item in items]), found.said > 0.5
+        right, there = np.where(holds, fits, ~fits), ~np.isnan(found.said)
+        counts = ((right & there & holds).sum(), (there & holds).sum())
+        return Tried((*counts, (right & there & ~holds).sum(), (there & ~holds).sum()), why)
 
     def _descriptions(self) -> list[tuple[str, list[Item]]]:
         """Words, and windows with and without them."""

@@ -1,9 +1,11 @@
 """What writers and judges are: talks with a language model that know neither network nor order of work."""
 
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from sparselex.base.figures import Failure
 from sparselex.explain.asking.config import AskConfig
+from sparselex.explain.asking.judging import Item
 from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.records import Explanation, Scored
 from sparselex.llm.records import Capabilities, Talk
@@ -20,6 +22,9 @@ class Told(NamedTuple):
 
     n_unanswered: int
     """Questions of which nothing could be read, after they were asked again."""
+
+    seen: Sequence[Item] = ()
+    """The windows that were judged, as the judge read them."""
 
 
 @runtime_checkable

@@ -1,6 +1,7 @@
 """How explanations and scores were got by asking, in the workspace's database: beside the explanations themselves, as a
 component of its own, so that a workspace in which nobody was asked never changes."""
 
+import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,10 +17,20 @@ _FIRST: Migration = (
 ) WITHOUT ROWID""",
 )
 
+_SEEN: Migration = (
+    """CREATE TABLE seen (
+    index_id TEXT NOT NULL, latent INTEGER NOT NULL, explainer TEXT NOT NULL, judge TEXT NOT NULL,
+    position INTEGER NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL,
+    PRIMARY KEY (index_id, latent, explainer, judge, position)
+) WITHOUT ROWID""",
+)
+
 MIGRATIONS = (_FIRST,)
 """Never changed once published: a new version adds one."""
 
 _COLUMNS = "latent, explainer, judge, model, variant, n_requests, n_prompt_tokens, n_answer_tokens, n_unanswered"
+
+_SEEN_COLUMNS = "latent, explainer, judge, position, kind, text"
 
 
 class Asked(Config):
@@ -53,21 +64,58 @@ class Asked(Config):
     """Windows, or explanations, of which nothing could be read."""
 
 
+class Seen(Config):
+    """One window as a judge read it."""
+
+    latent: int
+    """Number in the dictionary."""
+
+    explainer: str
+    """Who explained."""
+
+    judge: str
+    """Who judged."""
+
+    position: int
+    """Position in the corpus that stands for the window, as in the judgement."""
+
+    kind: str
+    """What the window is: active, silent, or what makes it easily mistaken."""
+
+    text: str
+    """What the judge was shown, marks and all."""
+
+
 class AskedStore:
     """What is kept of asking in the database at `path`."""
 
     def __init__(self, path: Path | str):
         self.database = Database(path, "asked", MIGRATIONS)
+        # A component of its own: what was asked before windows were kept is read as it was.
+        self._windows = Database(path, "seen", (_SEEN,))
 
-    def add(self, index_id: str, rows: Iterable[Asked]) -> None:
-        """Write these in one transaction, in the place of what was there of the same latents."""
-        names = [name.strip() for name in _COLUMNS.split(",")]
-        values = [(index_id, *(getattr(row, name) for name in names)) for row in rows]
+    def add(self, index_id: str, rows: Iterable[Asked], seen: Iterable[Seen] = ()) -> None:
+        """Write these in one transaction, in the place of what was there of the same latents. A new explanation takes
+        with it what was told of judging the one before."""
+        self._windows.update()
         with self.database.writing() as db:
-            db.executemany(
-                f"INSERT OR REPLACE INTO asked (index_id, {_COLUMNS}) VALUES ({', '.join('?' * (1 + len(names)))})",
-                values,
-            )
+            for row in sorted(rows, key=lambda row: row.judge):
+                of_it, values = ("", ()) if not row.judge else (" AND judge = ?", (row.judge,))
+                for table in ("asked", "seen"):
+                    where = "index_id = ? AND latent = ? AND explainer = ?"
+                    db.execute(
+                        f"DELETE FROM {table} WHERE {where}{of_it}", (index_id, row.latent, row.explainer, *values)
+                    )
+                _insert(db, "asked", _COLUMNS, index_id, [row])
+            # Of two windows that share a position the first, as of their judgements.
+            _insert(db, "seen", _SEEN_COLUMNS, index_id, seen)
+
+    def seen(self, index_id: str, latent: int) -> list[Seen]:
+        """The windows that judges read for one latent."""
+        query = (
+            f"SELECT {_SEEN_COLUMNS} FROM seen WHERE index_id = ? AND latent = ? ORDER BY explainer, judge, position"
+        )
+        return self._windows.records(Seen, query, (index_id, latent))
 
     def of_latent(self, index_id: str, latent: int) -> list[Asked]:
         """How everything was got that a model said of one latent."""
@@ -78,3 +126,10 @@ class AskedStore:
         """How everything was got that one explainer said of an index, and that was said of it."""
         query = f"SELECT {_COLUMNS} FROM asked WHERE index_id = ? AND explainer = ? ORDER BY latent, judge"
         return self.database.records(Asked, query, (index_id, explainer))
+
+
+def _insert(db: sqlite3.Connection, table: str, columns: str, index_id: str, rows: Iterable[Config]) -> None:
+    names = columns.split(", ")
+    values = [(index_id, *(getattr(row, name) for name in names)) for row in rows]
+    places = ", ".join("?" * (1 + len(names)))
+    db.executemany(f"INSERT OR IGNORE INTO {table} (index_id, {columns}) VALUES ({places})", values)

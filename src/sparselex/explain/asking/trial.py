@@ -41,4 +41,4 @@ def trial(
     documents = drawing.windows.documents[drawn.numbers]
     lookup = drawing.lookup(explanation.latent, drawn.numbers)
     made = scores(judge, explanation.explainer, found, null, documents, drawn.base_rate, lookup)
-    return Told(Scored(made, judgements(judge, explanation.explainer, found)), variant, n_unanswered)
+    return Told(Scored(made, judgements(judge, explanation.explainer, found)), variant, n_unanswered, items)

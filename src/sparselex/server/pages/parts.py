@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sparselex.base.config import Config
 from sparselex.base.figures import Failure
-from sparselex.explain.asking.store import Asked
+from sparselex.explain.asking.store import Asked, Seen
 from sparselex.explain.records import Entry, Judgement, Score
 from sparselex.features.index import FeatureIndex
 from sparselex.features.records import Example
@@ -61,6 +61,12 @@ class JudgementView(Config):
 
     said: float | None
     """What the explanation makes of it; None where there was no answer that could be read."""
+
+    kind: str = ""
+    """What the window is that a language model judged, such as active or silent; empty of other scorers."""
+
+    text: str = ""
+    """That window as the model read it; empty of other scorers."""
 
 
 class ScorerView(Config):
@@ -137,17 +143,22 @@ def _explanation(said: Said, definitions: Mapping[str, dict[str, str]], windows:
 
 def _scorer(name: str, said: Said, definitions: dict[str, str], windows: Windows) -> ScorerView:
     judged = [one for one in said.judgements if one.scorer == name]
+    seen = {one.position: one for one in said.seen if one.judge == name}
     return ScorerView(
         scorer=name,
         scores=[score for score in said.scores if score.scorer == name],
         definitions=definitions,
-        judgements=_judgements(judged, windows),
+        judgements=_judgements(judged, seen, windows),
     )
 
 
-def _judgements(judged: list[Judgement], windows: Windows) -> list[JudgementView]:
+def _judgements(judged: list[Judgement], seen: Mapping[int, Seen], windows: Windows) -> list[JudgementView]:
     views = windows.views([Example(position=one.position, value=one.expected) for one in judged])
     return [
-        JudgementView(example=view, expected=one.expected, said=one.said)
+        JudgementView(example=view, expected=one.expected, said=one.said, **_as_read(seen.get(one.position)))
         for one, view in zip(judged, views, strict=True)
     ]
+
+
+def _as_read(seen: Seen | None) -> dict[str, str]:
+    return {} if seen is None else {"kind": seen.kind, "text": seen.text}
