@@ -86,6 +86,7 @@ def test_everything_paid_for_is_replayed_without_a_server(copy, server, tmp_path
     first = ask(copy, server)
     shutil.rmtree(copy / "runs" / "main" / "explanations-llm")
     with sqlite3.connect(copy / "sparselex.sqlite") as db:
+        db.execute("PRAGMA foreign_keys = ON")  # with the scores of these
         db.execute("DELETE FROM explanation WHERE explainer = 'llm'")
     n = len(server.asked)
     again = ask(copy, server, "--replay")
@@ -155,10 +156,10 @@ def test_the_key_is_sent_and_never_written_or_shown(copy, monkeypatch):
     ],
 )
 def test_mistakes_are_told_and_leave_nothing(copy, options, said):
-    before = sorted(path for path in Path(copy).rglob("*"))
+    before = contents(copy)
     ended = sparselex("explain", copy, *options)
     assert ended.code == 2 and said in ended.err, ended.err
-    assert sorted(path for path in Path(copy).rglob("*")) == before
+    assert contents(copy) == before
 
 
 def contents(folder):
