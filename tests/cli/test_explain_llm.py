@@ -93,6 +93,19 @@ def test_everything_paid_for_is_replayed_without_a_server(copy, server, tmp_path
     assert again.out == first.out and len(server.asked) == n
 
 
+def test_another_model_that_was_never_asked_takes_nothing_away_in_a_replay(copy, server):
+    ask(copy, server)
+    there = lambda: (
+        rows(copy, "SELECT * FROM explanation"),
+        rows(copy, "SELECT * FROM score"),
+        contents(copy / "runs"),
+    )
+    before = there()
+    ended = sparselex("explain", copy, "--llm", server.url, "--llm-model", "other", *FEW, "--replay")
+    assert ended.code == 2 and "Nothing was explained by other: 6 latents failed" in ended.err
+    assert there() == before
+
+
 def test_a_budget_ends_with_a_valid_part_and_the_same_command_goes_on(copy, server):
     part = ask(copy, server, "--budget-requests", 12, "--llm-concurrency", 2)
     assert part.code == 0 and "left" in part.out and "budget" in part.out

@@ -8,11 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from sparselex.base.errors import UserError
 from sparselex.base.figures import Failure
 from sparselex.explain.asking import ask as module
 from sparselex.explain.asking.ask import ask, chosen
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.store import AskedStore
+from sparselex.explain.asking.summary import AskSummary
 from sparselex.explain.store import ExplanationStore
 from sparselex.llm.records import Answer
 from tests.support.judge import ScriptedModel, passages
@@ -192,9 +194,17 @@ class Refusing(ScriptedModel):
 
 
 class Failing(Refusing):
+    """Cannot be reached for one kind of question, but for the first `left` of them."""
+
+    left = 0
+
+    def answer(self, request):
+        return ScriptedModel.answer(self, request) if self.left > 0 else super().answer(request)
+
     def submit(self, request):
         done = super().submit(request)
-        if request.purpose == self.purpose:
+        self.left -= request.purpose == self.purpose
+        if request.purpose == self.purpose and self.left < 0:
             done._result = Failure(subject="request", reason="500 three times")
         return done
 
@@ -214,6 +224,29 @@ def test_an_explanation_is_one_line_that_can_be_written_and_shown(walk, tmp_path
     assert walk(Refusing("explain", Answer(text=said))).n_explained == 4
     (kept,) = ExplanationStore(tmp_path / "w" / "w.sqlite").of_latent("planted", 0)
     assert kept.text == "half \ufffd\ufffd\ufffd[31m of \ufffdit, \u0645\u06cc\u200c\u062e <b> &"
+
+
+@pytest.mark.parametrize("left", [0, 2])
+def test_another_model_that_fails_takes_nothing_away(walk, tmp_path, left):
+    walk(ScriptedModel())
+    store = ExplanationStore(tmp_path / "w" / "w.sqlite")
+    before = [store.of_latent("planted", latent) for latent in range(4)], store.scores("planted")
+    other = Failing("explain", Answer(text=""))
+    other.model, other.left = "another", left
+    if left:
+        found = walk(other)
+        assert (found.n_explained, found.n_failed, found.model) == (left, 4 - left, "another")
+        assert found.figures[0].value == left / 4
+    else:
+        with pytest.raises(UserError, match="Nothing was explained by another: 4 latents failed"):
+            walk(other)
+        assert AskSummary.of(tmp_path / "w" / "x").model == "scripted"
+    after = [store.of_latent("planted", latent) for latent in range(4)], store.scores("planted")
+    if not left:
+        assert after == before
+    assert len([one for said in after[0] for one in said if one.status == "explained"]) == 4
+    other.left = 4
+    assert (walk(other).n_explained, walk(other).n_failed) == (4, 0)
 
 
 @pytest.mark.parametrize("kind", [Refusing, Failing])

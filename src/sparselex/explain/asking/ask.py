@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from sparselex.base.errors import UserError
 from sparselex.base.estimates import figure_of, mean_figure
 from sparselex.base.figures import Better, Failure, Figure, Figures
 from sparselex.base.files import fingerprint
@@ -57,10 +58,12 @@ def ask(
     Explanations and scores go into the database as they come; what is there under this configuration is kept, and what
     failed is asked again, so that a walk that was killed, or whose budget was spent, goes on. `inputs` names the id of
     the index; a `trusting` walk scores whatever came of the judge's trial. Raises `UserError` where nobody answers at
-    all.
+    all, and where nothing comes of it and something was explained before, by another model or of other windows: what
+    fails never takes the place of an explanation.
     """
     walk = _Walk(index, config, client, database, trusting)
     walk.run()
+    walk.check_worth()
     figures, notes = walk.finish()
     with stage(to, KIND, config, {**inputs, "answers": fingerprint([figure.to_json() for figure in figures])}) as made:
         if not made.made:
@@ -94,6 +97,8 @@ class _Walk:
         self.config_id = fingerprint([kept, client.model])
         self.judge_ids = {name: fingerprint([self.config_id, name]) for name in self.judges}
         self.latents, self.known = chosen(index, config), list[Figure]()
+        self.failed = dict[int, Explanation]()
+        """Failures of latents that have an explanation of another configuration, which they do not take away."""
 
     @property
     def unfit(self) -> str:
@@ -191,7 +196,9 @@ class _Walk:
     def _write(self, found: Sequence[tuple[Key, tuple[Told, Spent]]]) -> None:
         """Put results into the database: explanations, then scores, then how they were got."""
         new = [self._explanation(latent, told) for (latent, judge), (told, _) in found if not judge]
-        self.store.add(self.index.id, self.config_id, new)
+        self._keep_before(new)
+        found = [one for one in found if one[0][1] or one[0][0] not in self.failed]
+        self.store.add(self.index.id, self.config_id, [one for one in new if one.latent not in self.failed])
         for place, (name, judge) in enumerate(self.judges.items()):
             scored = {latent: told.found for (latent, by), (told, _) in found if by == name}
             told_of = {latent: one for latent, one in scored.items() if isinstance(one, Scored | Failure)}
@@ -213,6 +220,14 @@ class _Walk:
         if rows:
             self.asked.add(self.index.id, rows, self._seen(found))
 
+    def _keep_before(self, new: Sequence[Explanation]) -> None:
+        """Note the failures that are not written: of latents with an explanation, by another model or of other windows,
+        that was paid for. What fails is asked again by the next run anyway."""
+        failed = {one.latent: one for one in new if one.status == "failed"}
+        if failed:
+            before = {one.latent for one in self.store.all(self.index.id, self.name) if one.status == "explained"}
+            self.failed |= {latent: one for latent, one in failed.items() if latent in before}
+
     def _seen(self, found: Sequence[tuple[Key, tuple[Told, Spent]]]) -> Iterator[Seen]:
         for (latent, judge), (told, _) in found:
             for item in told.seen:
@@ -232,13 +247,26 @@ class _Walk:
         title = "could not be explained"
         return Explanation(latent=latent, explainer=self.name, status="failed", text=reason, title=title)
 
+    def check_worth(self) -> None:
+        """Raise `UserError` where nothing was explained, and there is what was explained before."""
+        statuses = self.store.statuses(self.index.id, self.name, self.config_id).values()
+        if self.failed and "explained" not in statuses:
+            n, first = len(self.failed), next(iter(self.failed.values())).text
+            raise UserError(
+                f"Nothing was explained by {self.client.model}: {n:,} latents failed, the first as {first}",
+                "explanations in place of those that are there",
+                "check the model's name and the server; what was explained before stays as it was.",
+            )
+
     def finish(self) -> tuple[list[Figure], dict[str, Any]]:
         """The figures of what is there, and how much that is."""
-        wanted = set(self.latents)
         self.store.arrange(self.index.id, self.name, self.config.judges)
-        explanations = [e for e in self.store.all(self.index.id, self.name) if e.latent in wanted]
+        # Of this configuration alone: what another model said of a latent may stand there still.
+        own = set(self.store.statuses(self.index.id, self.name, self.config_id)) & set(self.latents)
+        stored = [e for e in self.store.all(self.index.id, self.name) if e.latent in own]
+        explanations = [*stored, *self.failed.values()]
         explained = {e.latent for e in explanations if e.status == "explained"}
-        asked = [row for row in self.asked.of_index(self.index.id, self.name) if row.latent in wanted]
+        asked = [row for row in self.asked.of_index(self.index.id, self.name) if row.latent in own]
         figures = [share_figure(self.name, self.writer.explained, explanations, drawn=True)]
         n_unscored, n_left = 0, len(self.latents) - len(explanations)
         for name, judge in self.judges.items():
