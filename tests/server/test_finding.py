@@ -94,6 +94,12 @@ def test_what_is_no_pattern_is_refused_in_words(get, pattern):
     assert "(?m)" not in found.json()["message"]
 
 
+@pytest.mark.parametrize("pattern", ["^$", "$", "^", "\\z", "^\\s*$", ".*", "(?:)", "x{0}", "\\b"])
+def test_patterns_that_match_nothing_between_two_signs_are_answered(get, pattern):
+    found = get(q=pattern, mode="regex")
+    assert found.status_code == 200 and bool(found.json()["rows"]) == (pattern in ("^\\s*$", ".*"))
+
+
 def test_a_slow_pattern_is_stopped(searched, get):
     began = time.monotonic()
     with pytest.raises(Slow):

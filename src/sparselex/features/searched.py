@@ -172,13 +172,15 @@ def compiled(pattern: str) -> Any:
 
 
 def matches(text: bytes, pattern: Any, ends: NDArray[Any], timeout_s: float = REGEX_S) -> Iterator[tuple[int, int]]:
-    """Where a pattern matches UTF-8, as ranges of bytes; it is tried in the pieces that end at `ends`, one after
-    another, so that others have their turn. Raises `Slow`."""
+    """Where a pattern matches UTF-8, as ranges of bytes, of which none is empty: what stands between two signs, or
+    behind the last, is no place in a text. It is tried in the pieces that end at `ends`, one after another, so that
+    others have their turn. Raises `Slow`."""
     start, deadline = 0, time.thread_time() + timeout_s
     for end in ends.tolist():
         for found in pattern.finditer(text[start:end]):
             first, behind = found.span()
-            yield start + first, start + behind
+            if behind > first:
+                yield start + first, start + behind
             if time.thread_time() > deadline:
                 break
         if time.thread_time() > deadline:
