@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, stdtr, stdtrit
+from scipy.special import expit, ndtri, stdtr, stdtrit
 
 Floats = NDArray[np.float64]
 
@@ -30,12 +30,15 @@ _NORMAL_FOURTH = 2.0
 """Degrees of freedom for each squared sum of squares over the sum of fourth powers of what units contribute: 3 if these
 were normal, less because so short a sum of fourth powers is mostly too small."""
 
+LEVEL = 0.95
+"""Chance that an interval holds the value."""
+
 _UPPER = 0.975
 _NONE = float("nan")
 
 
 class Interval(NamedTuple):
-    """A value with its 95 % interval; NaN for what cannot be formed."""
+    """A value with its interval, of 95 % where nothing else is said; NaN for what cannot be formed."""
 
     value: float
     low: float
@@ -66,11 +69,11 @@ class Jackknife(NamedTuple):
         moving = _NORMAL_FOURTH * float(squares.sum()) ** 2 / fourth if fourth else 1.0
         return max(1.0, min(self.n_effective, moving) - 1)
 
-    def interval(self, least: float = LEAST_UNITS, *, share: bool = False) -> Interval:
+    def interval(self, least: float = LEAST_UNITS, *, share: bool = False, level: float = LEVEL) -> Interval:
         """The value with its interval, which is missing below `least` effective units, and where all units agree to the
         last digit: that says nothing of others. A `share` lies between 0 and 1, and so does its interval; at either end
         it has none."""
-        se, quantile = self.se, float(stdtrit(self.degrees, _UPPER))
+        se, quantile = self.se, float(stdtrit(self.degrees, (1 + level) / 2))
         if not (np.isfinite(self.value) and np.isfinite(se) and se > 0 and self.n_effective >= least):
             return Interval(self.value, _NONE, _NONE)
         if share and not 0 < self.value < 1:
@@ -157,14 +160,16 @@ def difference(one: Jackknife, other: Jackknife, *, paired: bool) -> Difference:
     return Difference(both.value, low, high, float(2 * stdtr(both.degrees, -abs(both.value) / se)))
 
 
-def share_interval(n_true: int, n: int) -> Interval:
+def share_interval(n_true: int, n: int, *, level: float = LEVEL) -> Interval:
     """A share of `n` independent units with its score interval (Wilson 1927), which is never empty."""
     if n < 2:
         return Interval(n_true / n if n else _NONE, _NONE, _NONE)
-    share, z = n_true / n, 1.959964
+    share, z = n_true / n, float(ndtri((1 + level) / 2))
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    return Interval(share, max(0.0, float(centre - half)), min(1.0, float(centre + half)))
+    # At either end rounding alone would keep it from there.
+    low, high = 0.0 if n_true == 0 else float(centre - half), 1.0 if n_true == n else float(centre + half)
+    return Interval(share, max(0.0, low), min(1.0, high))
 
 
 def median_interval(values: Floats) -> Interval:

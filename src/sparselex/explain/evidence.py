@@ -33,6 +33,11 @@ class SplitEvidence:
         return TokenTexts(self.vocabulary)
 
     @property
+    def n_ctx(self) -> int:
+        """Tokens of a row."""
+        return self._index.corpus.n_ctx
+
+    @property
     def tokens(self) -> CountedTokens:
         """The counted tokens of the split."""
         return self._index.counted_tokens(self.split)

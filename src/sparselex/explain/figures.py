@@ -31,19 +31,21 @@ def score_figures(
     *,
     better: Better = "",
     apart: Mapping[str, Apart] | None = None,
+    empty: str = "no latent has this score",
 ) -> list[Figure]:
     """The median over latents of each of a scorer's measures, beside the median of its nulls, as `prefix/<metric>`; the
-    headline first. `apart` has the same scores without each of several groups of documents, by metric."""
+    headline first. `apart` has the same scores without each of several groups of documents, by metric; `empty` says why
+    there are none where there are none."""
     by_metric: dict[str, list[Score]] = {metric: [] for metric in (headline, *definitions)}
     for score in scores:
         by_metric[score.metric].append(score)
     return [
-        _median(f"{prefix}/{metric}", definitions[metric], found, better, (apart or {}).get(metric))
+        _median(f"{prefix}/{metric}", definitions[metric], found, better, (apart or {}).get(metric), empty)
         for metric, found in by_metric.items()
     ]
 
 
-def _median(name: str, words: str, scores: Sequence[Score], better: Better, apart: Apart | None) -> Figure:
+def _median(name: str, words: str, scores: Sequence[Score], better: Better, apart: Apart | None, empty: str) -> Figure:
     nulls = [score.null for score in scores if score.null is not None]
     return median_figure(
         name,
@@ -53,5 +55,5 @@ def _median(name: str, words: str, scores: Sequence[Score], better: Better, apar
         apart=apart,
         null=float(np.median(nulls)) if nulls else None,
         better=better,
-        empty="no latent has this score",
+        empty=empty,
     )

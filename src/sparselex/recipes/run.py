@@ -184,9 +184,9 @@ class Run(RunFolder):
                 "name another run: a text is put to one model.",
             )
         latents = Latents.of(self.dictionary, self.model, self.sites)
-        return Prompts(self.model, latents, self.config.text.bos, self._within, self._activations)
+        return Prompts(self.model, latents, self.config.text.bos, self.within, self._activations)
 
-    def _within(self, values: Float[Tensor, "n d_in"]) -> Bool[Tensor, " n"]:
+    def within(self, values: Float[Tensor, "n d_in"]) -> Bool[Tensor, " n"]:
         """Whether the norms of what is read are near those of other tokens, by the run's mask."""
         places = self.model.places(self.sites.hooks)
         norms = torch.stack([values[:, place.columns].norm(dim=-1) for place in places], dim=-1)

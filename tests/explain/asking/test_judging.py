@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sparselex.base.figures import Failure
 from sparselex.explain.asking.config import AskConfig
-from sparselex.explain.asking.judging import DEFINITIONS, Counts, Item, Judged, judged, question, scores
+from sparselex.explain.asking.judging import DEFINITIONS, Counts, Item, Judged, Nulls, judged, question, scores
 from sparselex.llm.records import Answer, Capabilities
 
 KINDS = ("active", "silent", "token", "neighbour", "wrong")
@@ -34,7 +34,9 @@ def test_measures_equal_slow_ones(seed, rate):
     said[rng.random(n) < 0.1] = np.nan
     said[:2] = 0.3, 0.7
     items, documents = items_of(kinds, strong), rng.integers(0, 9, n)
-    found = {s.metric: s for s in scores("j", "llm", Judged(items, said), None, documents, rate, rng.random(n))}
+    found = {
+        s.metric: s for s in scores("j", "llm", Judged(items, said), Nulls(None, None, rng.random(n)), documents, rate)
+    }
     of = lambda *which: [s for item, s in zip(items, said, strict=True) if item.kind in which and not np.isnan(s)]
     yes = lambda values: np.mean([s > 0.5 for s in values])
     recall, alarm = yes(of("active")), yes(of("silent"))
@@ -64,7 +66,10 @@ def test_swapped_labels_turn_the_auroc_round():
     kinds, said, documents = ["active"] * 30 + ["silent"] * 30, rng.random(60), np.arange(60) % 12
     swapped = ["silent"] * 30 + ["active"] * 30
     one, other = (
-        {s.metric: s.value for s in scores("j", "x", Judged(items_of(k), said), None, documents, 0.1, rng.random(60))}
+        {
+            s.metric: s.value
+            for s in scores("j", "x", Judged(items_of(k), said), Nulls(None, None, rng.random(60)), documents, 0.1)
+        }
         for k in (kinds, swapped)
     )
     assert one["auroc"] == pytest.approx(1 - other["auroc"]) and one["auroc"] != 0.5
@@ -78,7 +83,7 @@ def test_intervals_cover_the_truth_of_a_judge_whose_errors_are_known():
         wrong = np.concatenate([rng.random(50) < miss, rng.random(50) < alarm])
         said = np.where(np.arange(100) < 50, ~wrong, wrong).astype(float)
         documents = rng.integers(0, 30, 100)
-        (score, *_) = scores("j", "x", Judged(items, said), None, documents, 0.1, np.zeros(100))
+        (score, *_) = scores("j", "x", Judged(items, said), Nulls(None, None, np.zeros(100)), documents, 0.1)
         covered += score.ci_low <= 1 - (miss + alarm) / 2 <= score.ci_high
     assert 0.92 < covered / n <= 0.99, "a 95 % interval"
 
@@ -89,7 +94,8 @@ def test_documents_that_agree_within_themselves_widen_the_interval():
     owner = np.arange(100) // 10
     said = np.where(np.arange(100) % 2 == 0, ~wrong[owner], wrong[owner]).astype(float)
     width = lambda documents: next(
-        s.ci_high - s.ci_low for s in scores("j", "x", Judged(items, said), None, documents, 0.1, np.zeros(100))
+        s.ci_high - s.ci_low
+        for s in scores("j", "x", Judged(items, said), Nulls(None, None, np.zeros(100)), documents, 0.1)
     )
     assert width(owner) > 2 * width(np.arange(100))
 

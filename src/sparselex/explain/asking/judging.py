@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparselex.base.figures import Failure
-from sparselex.base.intervals import Floats, jackknives
+from sparselex.base.intervals import LEVEL, Floats, jackknives
 from sparselex.explain.asking.answers import chosen, form_of_votes, votes
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.words import fenced, prompt, quoted
@@ -39,6 +39,7 @@ DEFINITIONS = {
     "neighbour_specificity": "share of the silent windows said not to fit in which a latent with a near decoder "
     "direction is active",
     "wrong_specificity": "share of active windows with silent tokens marked that are said not to fit",
+    "empty": "AUROC of the same judge on the same windows when it is given an empty description",
     "lookup": "AUROC on the same windows of a table without a language model: the largest mean training activation of "
     "the tokens in each window",
     "unanswered": "share of windows of which the judge said nothing that could be read, asked twice",
@@ -50,6 +51,10 @@ _TOKENS, _TOKENS_EACH = 20, 8
 
 _SURE = 1e-9
 """How near to 0 or 1 a probability is taken to be at most."""
+
+
+VOTES = "votes"
+"""By what most judges are tried: whoever votes rightly on the one votes rightly on the other."""
 
 
 class Item(NamedTuple):
@@ -80,6 +85,17 @@ class Judged(NamedTuple):
     said: Floats
     """`[n]`, from 0 (does not fit) to 1; NaN where nothing could be read."""
 
+    absolute: bool = True
+    """Whether a half parts what fits from what does not; else the order alone tells something."""
+
+    def settled(self) -> "Judged":
+        """The same with a half that means something: where as many windows are above it as there are active ones, if
+        what was said has none."""
+        return self if self.absolute else Judged(self.items, _halved(self.items, self.said))
+
+
+Weigh = Callable[[str, Sequence[Item], Capabilities], Talk[tuple[Judged, str]]]
+"""`(description, items, capabilities)`: how well a description fits each window, and why of some nothing was said."""
 
 Ask = Callable[[str, Sequence[str], Capabilities], Request]
 """`(description, passages, capabilities)`: the question whether they fit."""
@@ -116,6 +132,11 @@ def question(version: str, purpose: str, values: dict[str, str], config: AskConf
     return ask
 
 
+def by_votes(ask: Ask, config: AskConfig) -> Weigh:
+    """Weighing by asking `ask` and hearing votes."""
+    return lambda description, items, can: judged(ask, description, items, config.per_request, can)
+
+
 def judged(
     ask: Ask, description: str, items: Sequence[Item], per_request: int, can: Capabilities
 ) -> Talk[tuple[Judged, str]]:
@@ -140,13 +161,13 @@ def judged(
                 why = f"the judge leaves {len(batch) - len(found)} of {len(batch)} windows out: {_begun(answer)}"
         # A smaller batch is another question, and an easier one.
         per_request = max(1, per_request // 2)
-    return Judged(items, _unbiased(items, said) if can.choices else said), why
+    # A small model says Yes, or No, to nearly everything: what it knows lies in which windows it says so of more.
+    return Judged(items, said, absolute=not can.choices), why
 
 
-def _unbiased(items: Sequence[Item], said: Floats) -> Floats:
-    """Probabilities with the half where as many windows are above it as there are active ones: a small model says Yes,
-    or No, to nearly everything, and what it knows lies in which windows it says so of more. Which windows these are
-    goes into it nowhere."""
+def _halved(items: Sequence[Item], said: Floats) -> Floats:
+    """Odds multiplied so that as many windows are above a half as there are active ones. Which windows these are goes
+    into it nowhere."""
     there = ~np.isnan(said)
     if not there.any():
         return said
@@ -159,6 +180,19 @@ def _unbiased(items: Sequence[Item], said: Floats) -> Floats:
 
 def _begun(answer: Answer) -> str:
     return repr(answer.text[:120])
+
+
+class Nulls(NamedTuple):
+    """What the windows of an explanation get without it."""
+
+    another: Judged | None
+    """What is said of them by another latent's explanation; None where that was not asked."""
+
+    empty: Floats | None
+    """`[n]`, what is said by an empty description; None where that was not asked."""
+
+    lookup: Floats
+    """`[n]`, what a table of training activations by token gives each."""
 
 
 class Counts:
@@ -229,10 +263,11 @@ def scores(
     judge: str,
     explainer: str,
     found: Judged,
-    null: Judged | None,
+    nulls: Nulls,
     documents: NDArray[np.int64],
     base_rate: float,
-    lookup: Floats,
+    *,
+    level: float = LEVEL,
 ) -> list[Score]:
     """Every measure with its interval over documents, and its null where the same windows were judged by another
     latent's explanation; those that cannot be formed are left out.
@@ -240,16 +275,16 @@ def scores(
     Args:
         judge, explainer: names for the records.
         found: what was said by the explanation.
-        null: what was said by the other one, of the same windows.
+        nulls: what was said of the same windows without it.
         documents: `[n]`, the document of each window.
         base_rate: share of all windows in which the latent is active.
-        lookup: `[n]`, what a table of training activations by token gives each window.
+        level: chance that an interval holds the value.
     """
     counts = Counts(found, documents, base_rate)
-    nulls = _values(Counts(null, documents, base_rate)) if null is not None else {}
+    at_null = _values(Counts(nulls.another, documents, base_rate)) if nulls.another is not None else {}
     made, told = list[Score](), jackknives(counts.per_document, counts.measures, counts.sizes)
     for name, measure in told.items():
-        interval = measure.interval(share=True)
+        interval = measure.interval(share=True, level=level)
         if not np.isfinite(interval.value):
             continue
         low, high = (end if np.isfinite(end) else None for end in (interval.low, interval.high))
@@ -262,24 +297,34 @@ def scores(
                 ci_low=low,
                 ci_high=high,
                 n=counts.n(*_OF.get(name, ("active", "silent"))),
-                null=nulls.get(name),
+                null=at_null.get(name),
             )
         )
-    return [*made, *_beside(judge, explainer, found, lookup)]
+    return [*made, *_beside(judge, explainer, found, nulls)]
 
 
-def _beside(judge: str, explainer: str, found: Judged, lookup: Floats) -> list[Score]:
-    """How a table of tokens does on the same windows, and how many were not answered."""
-    kinds = np.array([item.kind for item in found.items])
+def _beside(judge: str, explainer: str, found: Judged, nulls: Nulls) -> list[Score]:
+    """How a table of tokens and an empty description do on the same windows, and how many were not answered."""
     more = {"unanswered": (float(np.isnan(found.said).mean()), len(found.items))}
-    levels, level = np.unique(lookup, return_inverse=True)
-    counted = [np.bincount(level[kinds == kind], minlength=len(levels)).astype(float) for kind in ("active", "silent")]
-    if all(one.sum() for one in counted):
-        more["lookup"] = float(auroc(*counted)), int(sum(one.sum() for one in counted))
+    kinds = [item.kind for item in found.items]
+    for name, values in (("empty", nulls.empty), ("lookup", nulls.lookup)):
+        if values is not None and np.isfinite(value := auroc_of(kinds, values)):
+            n = int((~np.isnan(values) & np.isin(kinds, ("active", "silent"))).sum())
+            more[name] = value, n
     return [
         Score(explainer=explainer, scorer=judge, metric=name, value=value, ci_low=None, ci_high=None, n=n, null=None)
         for name, (value, n) in more.items()
     ]
+
+
+def auroc_of(kinds: Sequence[Kind], values: Floats) -> float:
+    """Chance that an active window has a larger value than a silent one drawn at random; NaN where there are none."""
+    there, which = ~np.isnan(values), np.array(kinds)
+    levels, level = np.unique(values[there], return_inverse=True)
+    counted = [
+        np.bincount(level[which[there] == kind], minlength=len(levels)).astype(float) for kind in ("active", "silent")
+    ]
+    return float(auroc(*counted)) if all(one.sum() for one in counted) else float("nan")
 
 
 def _values(counts: Counts) -> dict[str, float]:

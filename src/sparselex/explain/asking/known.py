@@ -10,9 +10,8 @@ from sparselex.base.estimates import figure_of
 from sparselex.base.figures import Figure
 from sparselex.base.seeds import generator
 from sparselex.explain.asking.config import AskConfig
-from sparselex.explain.asking.detection import VERSION
 from sparselex.explain.asking.drawing import some
-from sparselex.explain.asking.judging import Item, Kind, judged, question
+from sparselex.explain.asking.judging import Item, Judged, Kind, Weigh, auroc_of
 from sparselex.explain.asking.words import plain, quoted
 from sparselex.explain.evidence import SplitEvidence
 from sparselex.llm.records import Capabilities, Talk
@@ -33,32 +32,51 @@ class Tried(NamedTuple):
     counts: tuple[int, ...]
     """Windows that hold the word and are judged right, those that are judged; the same of those that do not hold it."""
 
+    auroc: float
+    """Chance that a window with the word gets more than one without it; NaN where nothing could be read."""
+
     why: str
     """Why some are not judged; empty where all are."""
 
 
 class Known:
-    """Descriptions whose truth is known by construction, from validation documents: `contains the word "…"`."""
+    """Descriptions whose truth is known by construction, from validation documents: `contains the word "…"`.
 
-    def __init__(self, evidence: SplitEvidence, config: AskConfig):
+    Args:
+        evidence: validation documents.
+        config: how many descriptions, and of how large windows.
+        kind: by what is judged, a word for the figure's name.
+        weigh: what is tried.
+        votes: whether what it says has a half above which a description fits; else its order alone is tried.
+    """
+
+    def __init__(self, evidence: SplitEvidence, config: AskConfig, kind: str, weigh: Weigh, *, votes: bool):
         self.evidence, self.config, self.windows = evidence, config, evidence.windows(config.window)
-        self.ask = question(VERSION, "check", {}, config)
+        self.kind, self.weigh, self.votes = kind, weigh, votes
 
     def talks(self, can: Capabilities) -> list[Talk[Tried]]:
         """Of each description whether it fits its windows."""
         return [self._talk(description, items, can) for description, items in self._descriptions()]
 
     def figure(self, tried: Sequence[Tried]) -> Figure:
-        """The judge's balanced accuracy with its interval over descriptions."""
-        sums = np.array([one.counts for one in tried], dtype=float).reshape(-1, 4)
-        nothing, is_read = next((one.why for one in tried if one.why), ""), sums[:, 1].any() and sums[:, 3].any()
+        """The judge's balanced accuracy, or its AUROC where it has no half, with its interval over descriptions."""
+        nothing = next((one.why for one in tried if one.why), "")
+        if self.votes:
+            sums = np.array([one.counts for one in tried], dtype=float).reshape(-1, 4)
+            is_read = bool(sums[:, 1].any() and sums[:, 3].any())
+            statistic = lambda s: (s[..., 0] / s[..., 1] + s[..., 2] / s[..., 3]) / 2
+            what, name = "balanced accuracy of the judge", "explain/llm/judge"
+        else:
+            values = np.array([one.auroc for one in tried if np.isfinite(one.auroc)])
+            sums, is_read = np.stack([values, np.ones(len(values))], axis=1), bool(len(values))
+            statistic = lambda s: s[..., 0] / s[..., 1]
+            what, name = f"mean AUROC of {self.kind}", f"explain/llm/judge_{self.kind}"
         silent = f"too little of what it said could be read: {nothing}" if nothing and not is_read else ""
         return figure_of(
-            "explain/llm/judge",
+            name,
             sums,
-            lambda s: (s[..., 0] / s[..., 1] + s[..., 2] / s[..., 3]) / 2,
-            "balanced accuracy of the judge on descriptions whose truth is known: whether validation windows hold a "
-            "word, of which half do",
+            statistic,
+            f"{what} on descriptions whose truth is known: whether validation windows hold a word, of which half do",
             over="descriptions",
             null=0.5,
             better="higher",
@@ -67,11 +85,13 @@ class Known:
         )
 
     def _talk(self, description: str, items: Sequence[Item], can: Capabilities) -> Talk[Tried]:
-        found, why = yield from judged(self.ask, description, items, self.config.per_request, can)
-        holds, fits = np.array([item.kind == "active" for item in items]), found.said > 0.5
-        right, there = np.where(holds, fits, ~fits), ~np.isnan(found.said)
+        found, why = yield from self.weigh(description, items, can)
+        auroc = auroc_of([item.kind for item in items], found.said)
+        settled: Judged = found.settled()
+        holds, fits = np.array([item.kind == "active" for item in items]), settled.said > 0.5
+        right, there = np.where(holds, fits, ~fits), ~np.isnan(settled.said)
         counts = ((right & there & holds).sum(), (there & holds).sum())
-        return Tried((*counts, (right & there & ~holds).sum(), (there & ~holds).sum()), why)
+        return Tried((*counts, (right & there & ~holds).sum(), (there & ~holds).sum()), auroc, why)
 
     def _descriptions(self) -> list[tuple[str, list[Item]]]:
         """Words, and windows with and without them."""

@@ -5,7 +5,8 @@ from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from sparselex.base.figures import Failure
 from sparselex.explain.asking.config import AskConfig
-from sparselex.explain.asking.judging import Item
+from sparselex.explain.asking.judging import Item, Judged
+from sparselex.explain.asking.subject import Opens
 from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.records import Explanation, Scored
 from sparselex.llm.records import Capabilities, Talk
@@ -29,12 +30,13 @@ class Told(NamedTuple):
 
 @runtime_checkable
 class Writes(Protocol):
-    """Explains latents by asking. Made once for all latents."""
+    """Explains latents by asking. Made once for all latents of an index; `subject` opens the model that has them, where
+    there is one."""
 
     explained: ClassVar[str]
     """What an explained latent has, in words that go on `share of living latents with …`."""
 
-    def __init__(self, evidence: Evidence, config: AskConfig) -> None: ...
+    def __init__(self, evidence: Evidence, config: AskConfig, subject: Opens | None = None) -> None: ...
 
     def talk(self, latent: int, can: Capabilities) -> Talk[Told]:
         """Ask until there is an explanation of the latent, or a failure with its reason."""
@@ -43,7 +45,8 @@ class Writes(Protocol):
 
 @runtime_checkable
 class Judges(Protocol):
-    """Holds explanations against held-out documents by asking. Made once for all latents."""
+    """Holds explanations against held-out documents by asking. Made once for all latents of an index; `subject` opens
+    the model that has them, where there is one."""
 
     definitions: ClassVar[dict[str, str]]
     """What each of its measures is, by metric."""
@@ -51,9 +54,31 @@ class Judges(Protocol):
     headline: ClassVar[str]
     """The metric that stands for all in lists."""
 
-    def __init__(self, evidence: Evidence, held_out: HeldOut, config: AskConfig) -> None: ...
+    known: ClassVar[str]
+    """By what it is tried before it scores: `votes`, as all are that are asked whether something fits; a word of its
+    own for one that `Weighs` otherwise; empty for one that cannot be tried on known words."""
+
+    def __init__(
+        self, evidence: Evidence, held_out: HeldOut, config: AskConfig, subject: Opens | None = None
+    ) -> None: ...
+
+    def lacks(self, can: Capabilities) -> str:
+        """Why it cannot judge where no more can be asked for than this; empty where it can."""
+        ...
 
     def talk(self, explanation: Explanation, another: str | None, can: Capabilities) -> Talk[Told]:
         """Ask until every window is judged, or given up; where another latent's explanation is given, the same windows
         are judged by that too, for the null."""
+        ...
+
+
+@runtime_checkable
+class Weighs(Protocol):
+    """A judge that says of windows how well a description fits them, and so can be tried on what is known."""
+
+    known: ClassVar[str]
+    """By what it weighs, in one word."""
+
+    def weigh(self, description: str, items: Sequence[Item], can: Capabilities) -> Talk[tuple[Judged, str]]:
+        """What it says of each window, whose order alone tells something, and why it said nothing of some."""
         ...

@@ -7,14 +7,17 @@ from typing import Any
 
 from sparselex.base.registry import Registry
 
-WRITERS: Registry[Any] = Registry("writer", {"llm": "sparselex.explain.asking.writer:Writer"})
+WRITERS: Registry[Any] = Registry("writer", {"llm": "sparselex.explain.asking.writers.examples:Writer"})
 """Classes that are `sparselex.explain.asking.protocols.Writes`."""
 
 JUDGES: Registry[Any] = Registry(
     "judge",
     {
-        "detection": "sparselex.explain.asking.detection:Detection",
-        "fuzzing": "sparselex.explain.asking.fuzzing:Fuzzing",
+        "detection": "sparselex.explain.asking.judges.detection:Detection",
+        "fuzzing": "sparselex.explain.asking.judges.fuzzing:Fuzzing",
+        "surprisal": "sparselex.explain.asking.judges.surprisal:Surprisal",
+        "intervention": "sparselex.explain.asking.judges.intervention:Intervention",
+        "embedding": "sparselex.explain.asking.judges.embedding:Embedding",
     },
 )
 """Classes that are `sparselex.explain.asking.protocols.Judges`."""

@@ -88,6 +88,16 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
+def one_line(text: str) -> str:
+    """A text on one line."""
+    return " ".join(text.split())
+
+
+def upper_first(text: str) -> str:
+    """A text that begins a sentence."""
+    return text[:1].upper() + text[1:]
+
+
 def variant(version: str, can: Capabilities, *, votes: bool = False) -> str:
     """How something is asked, in words for records: by which prompt, and what of the server is used."""
     if votes and can.choices:

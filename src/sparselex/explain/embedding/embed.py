@@ -40,18 +40,18 @@ def embed(
 
     `inputs` names the ids of index, explanations and encoder. Raises `UserError` like `encoder.encoder_folder`.
     """
-    folder = encoder_folder(config.encoder)
+    encoder_folder(config.encoder)  # what is not there is refused before anything is begun
     with stage(to, KIND, config, inputs, resumes=True) as staging:
         if staging.made:
             return staging.made
         latents = np.flatnonzero(index.table["n_active"])
         described = Described(index, ExplanationStore(database), config.n_examples)
-        vectors = _vectors(described, latents, _Encoder(folder, config, device), staging)
+        vectors = _vectors(described, latents, TextEncoder(config, device), staging)
         entries = {LATENTS: _write(staging, LATENTS, latents), VECTORS: _write(staging, VECTORS, vectors)}
         return staging.finish({"n_latents": len(latents), "width": int(vectors.shape[1])}, files=entries)
 
 
-def _vectors(described: Described, latents: NDArray[np.int64], encoder: "_Encoder", staging: Staging) -> NDArray:
+def _vectors(described: Described, latents: NDArray[np.int64], encoder: "TextEncoder", staging: Staging) -> NDArray:
     """`[n, width]`; parts that an earlier start has written are read."""
     parts = []
     with progress("embed", len(latents), "latents") as bar:
@@ -76,10 +76,12 @@ def _write(staging: Staging, name: str, values: NDArray) -> FileEntry:
     return write_file(staging.folder / name, data.getvalue())
 
 
-class _Encoder:
-    """The encoder in PyTorch, many texts at once, where the model is."""
+class TextEncoder:
+    """The encoder in PyTorch, many texts at once, where the model is. Raises `UserError` like
+    `encoder.encoder_folder`."""
 
-    def __init__(self, folder: Path, config: EmbedConfig, device: str):
+    def __init__(self, config: EmbedConfig, device: str = "cpu"):
+        folder = encoder_folder(config.encoder)
         with quiet():
             model = BertModel.from_pretrained(folder, add_pooling_layer=False)
         self.model = model.to(device).eval()

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from sparselex.base.bos import bos_of
 from sparselex.base.errors import UserError
 from sparselex.evaluate.report import write_report
 from sparselex.explain.asking.ask import ask
 from sparselex.explain.asking.config import AskConfig
+from sparselex.explain.asking.subject import Subject
 from sparselex.explain.asking.typical import typical
 from sparselex.llm.estimate import CountingClient
 from sparselex.llm.http import HTTPClient
@@ -27,10 +30,18 @@ def ask_run(run: Run, stage: Ask) -> None:
     index, config = run.index, stage.part(AskConfig)
     index.check_whole("explaining")
     with client_of(stage, run.workspace.database) as client:
-        ask(index, config, client, run.workspace.database, run.folder / Ask.makes, inputs={"index": index.id})
+        made, inputs = run.folder / Ask.makes, {"index": index.id}
+        ask(index, config, client, run.workspace.database, made, inputs=inputs, subject=cache(lambda: subject_of(run)))
     run.keep_options(stage)
     if run.workspace.report.exists():
         write_report(run.workspace)
+
+
+def subject_of(run: Run) -> Subject:
+    """The run's model and dictionary. Raises `UserError` for a run without them, and for one that reads two models."""
+    opened = run.prompts
+    bos = bos_of(opened.model.tokenizer, run.config.text.bos)
+    return Subject(opened.model, opened.latents, () if bos is None else (bos,), run.within)
 
 
 def estimate_run(run: Run, stage: Ask) -> Ledger:
@@ -47,9 +58,19 @@ def estimate_run(run: Run, stage: Ask) -> Ledger:
     # The judge is taken to be fit: its trial is counted, and what it says there is made up.
     config = stage.part(AskConfig)
     client = CountingClient(stage.server(), database, typical)
+    inputs, subject = {"index": index.id}, cache(lambda: subject_of(run))
     with TemporaryDirectory(prefix="sparselex-") as folder:
         held = Path(folder)
-        ask(index, config, client, held / "asked.sqlite", held / Ask.makes, inputs={"index": index.id}, trusting=True)
+        ask(
+            index,
+            config,
+            client,
+            held / "asked.sqlite",
+            held / Ask.makes,
+            inputs=inputs,
+            subject=subject,
+            trusting=True,
+        )
     return client.ledger
 
 

@@ -10,8 +10,9 @@ from sparselex.base.intervals import Floats
 from sparselex.base.seeds import generator
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.drawing import Drawing, Drawn
-from sparselex.explain.asking.judging import DEFINITIONS, Item, Kind, question
+from sparselex.explain.asking.judging import DEFINITIONS, VOTES, Item, Kind, by_votes, question
 from sparselex.explain.asking.protocols import Told
+from sparselex.explain.asking.subject import Opens
 from sparselex.explain.asking.trial import trial
 from sparselex.explain.asking.words import marked, marks, plain, variant
 from sparselex.explain.evidence import Evidence, HeldOut
@@ -35,17 +36,22 @@ class Fuzzing:
     definitions = {name: words for name, words in DEFINITIONS.items() if name not in _LEFT_OUT}
     headline = "balanced_accuracy"
     better: Better = "higher"
+    known = VOTES
 
-    def __init__(self, evidence: Evidence, held_out: HeldOut, config: AskConfig):
+    def __init__(self, evidence: Evidence, held_out: HeldOut, config: AskConfig, subject: Opens | None = None):
         self.drawing, self.config = Drawing(evidence, held_out, config), config
+
+    def lacks(self, can: Capabilities) -> str:
+        """Nothing: whoever answers can vote."""
+        return ""
 
     def talk(self, explanation: Explanation, another: str | None, can: Capabilities) -> Talk[Told]:
         """Judge the latent's windows by its explanation, and by another's."""
         drawn = self.drawing.draw(explanation.latent, ("wrong",))
         pair, items = self.items(explanation.latent, drawn)
         ask = question(VERSION, "fuzzing", {"opening": pair[0], "closing": pair[1]}, self.config)
-        said = variant(VERSION, can, votes=True)
-        return (yield from trial("fuzzing", said, ask, self.drawing, drawn, items, explanation, another, can))
+        said, weigh = variant(VERSION, can, votes=True), by_votes(ask, self.config)
+        return (yield from trial("fuzzing", said, weigh, self.drawing, drawn, items, explanation, another, can))
 
     def items(self, latent: int, drawn: Drawn) -> tuple[tuple[str, str], list[Item]]:
         """The marks, and the windows that were drawn with tokens between them."""

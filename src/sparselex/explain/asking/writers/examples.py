@@ -9,6 +9,7 @@ from sparselex.base.seeds import generator
 from sparselex.explain.asking.answers import object_in
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.protocols import Told
+from sparselex.explain.asking.subject import Opens
 from sparselex.explain.asking.words import fenced, marked, marks, plain, prompt, quoted, variant
 from sparselex.explain.evidence import Evidence
 from sparselex.explain.records import Explanation
@@ -42,7 +43,7 @@ class Writer:
 
     explained = "an explanation by a language model"
 
-    def __init__(self, evidence: Evidence, config: AskConfig):
+    def __init__(self, evidence: Evidence, config: AskConfig, subject: Opens | None = None):
         self.train, self.config = evidence.train, config
         self.windows = evidence.train.windows(config.window)
 

@@ -1,0 +1,1 @@
+"""Those who hold explanations against held-out documents."""

@@ -1,0 +1,1 @@
+"""Those who explain latents by asking."""
