@@ -30,7 +30,8 @@ def request_key(model: str, request: Request) -> bytes:
     """What tells questions apart: the model, the messages and everything that shapes the answer; neither the address of
     the server nor the purpose. Where a server takes no seed, another one still asks anew."""
     shape = (request.max_tokens, request.temperature, request.seed, request.form, request.top_logprobs)
-    asked = json.dumps([model, request.messages, shape], sort_keys=True)
+    given = [request.continuation] if request.continuation else []
+    asked = json.dumps([model, request.messages, shape, *given], sort_keys=True)
     return hashlib.sha256(asked.encode()).digest()
 
 

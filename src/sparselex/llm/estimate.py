@@ -8,7 +8,7 @@ from sparselex.base.figures import Failure
 from sparselex.llm.cache import AnswerCache, request_key
 from sparselex.llm.config import LLMConfig
 from sparselex.llm.ledger import Ledger
-from sparselex.llm.records import Answer, Capabilities, Request
+from sparselex.llm.records import Answer, Capabilities, Request, Token
 from sparselex.llm.wire import fitted
 
 
@@ -28,7 +28,7 @@ class CountingClient:
         self.ledger = Ledger(config.model_copy(update=unbound))
         known = self._cache.capabilities(config.url, config.model)
         # Of a server that was never asked all is assumed: what it is told is then as long as it can be.
-        self._capabilities = known or Capabilities(schema_answers=True, logprobs=True, seed=True)
+        self._capabilities = known or Capabilities(schema_answers=True, logprobs=True, seed=True, continuations=True)
         self._counted: dict[bytes, Answer] = {}
 
     @property
@@ -48,10 +48,16 @@ class CountingClient:
         if answer:
             self.ledger.cached(request, answer)
         else:
-            answer = self._counted[key] = self._invent(asked)
+            answer = self._counted[key] = _read(asked) if asked.continuation else self._invent(asked)
             reserved = self.ledger.reserve(asked)
             assert not isinstance(reserved, str)
             self.ledger.answered(asked, reserved, answer)
         future: Future[Answer | Failure] = Future()
         future.set_result(answer)
         return future
+
+
+def _read(request: Request) -> Answer:
+    """Of a text that is only read: a token for each word, all alike."""
+    tokens = tuple(Token(word, -1.0, ()) for word in request.continuation.split(" "))
+    return Answer(text=request.continuation, tokens=tokens)

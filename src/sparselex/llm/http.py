@@ -65,6 +65,9 @@ class HTTPClient:
                 return _done(answer)
             if self._error:
                 raise self._error
+            if request.continuation and not self.capabilities().continuations:
+                self.ledger.failed(request)
+                return _done(_not_told(request))
             if self._workers is None or self.stopped:
                 self.ledger.failed(request)
                 return _done(self._not_asked(request))
@@ -117,7 +120,8 @@ class HTTPClient:
     def _found(self) -> Capabilities:
         url, workers = self.config.url, self._workers
         known = self._cache.capabilities(url, self.model)
-        if known is None and workers:
+        # An earlier version may have looked for less.
+        if workers and (known is None or known.model_fields_set < set(Capabilities.model_fields)):
             found = probe(self._ask_uncached, self._models(), self.model)
             known = found.capabilities
             if found.is_certain:
@@ -144,6 +148,11 @@ class HTTPClient:
             return None
         finally:
             connection.close()
+
+
+def _not_told(request: Request) -> Failure:
+    reason = "not asked: the server tells no log-probabilities of a given text"
+    return Failure(subject=request.purpose or "question", reason=reason)
 
 
 def _done(outcome: Answer | Failure) -> "Future[Answer | Failure]":

@@ -2,9 +2,9 @@
 
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, Self, TypeAlias, TypeVar, runtime_checkable
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sparselex.base.config import Config
 from sparselex.base.figures import Failure
@@ -41,11 +41,27 @@ class Request(Config):
     """Answers of which the probabilities alone are wanted, where these are told without writing: nothing is written,
     and the answer is the likeliest of them, with all of them as the alternatives of its one token."""
 
+    continuation: str = ""
+    """Text that stands directly behind the one message, which is plain text then with no chat around it: nothing is
+    written, and the answer is this text with the log-probabilities of its tokens. One that begins inside the message
+    belongs to it. What shapes an answer that is written counts for nothing here."""
+
     top_logprobs: int = Field(default=0, ge=0, le=20)
     """Alternatives wanted for each token of the answer, with their log-probabilities."""
 
     purpose: str = ""
     """What is being done, such as `detection`, for the account of tokens; not part of what is asked."""
+
+    @model_validator(mode="after")
+    def _one_text_before(self) -> Self:
+        if self.continuation and len(self.messages) != 1:
+            raise ValueError(f"a continuation stands behind one message, which may be empty; not {len(self.messages)}")
+        return self
+
+    @property
+    def text(self) -> str:
+        """Of a continuation: the plain text that it is read behind, and itself."""
+        return self.messages[0].content + self.continuation
 
 
 class Token(NamedTuple):
@@ -64,7 +80,8 @@ class Answer(Config):
     """The whole answer."""
 
     tokens: tuple[Token, ...] = ()
-    """Its tokens, where log-probabilities were wanted and the server gives them."""
+    """Its tokens, where log-probabilities were wanted and the server gives them. Of a continuation that has nothing
+    before it, not even a token that begins every text, the first is left out: nothing predicts it."""
 
     cut: bool = False
     """Whether it ended for want of tokens."""
@@ -91,6 +108,9 @@ class Capabilities(Config):
     choices: bool = False
     """Tells the probabilities of given answers by reading alone, for many questions that begin alike at little
     cost."""
+
+    continuations: bool = False
+    """Tells the log-probabilities of a given text behind another."""
 
     n_ctx: int | None = None
     """Tokens of question and answer together at most; None where it does not say."""
