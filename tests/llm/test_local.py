@@ -8,6 +8,7 @@ import torch
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Failure
 from sparselex.llm.local import LocalClient
+from sparselex.llm.picking import Pick
 from sparselex.llm.records import Message, Request
 from sparselex.lm.load import load_model
 from sparselex.recipes.work.ask import speaker_of
@@ -72,9 +73,83 @@ def test_a_question_that_is_too_long_fails_by_itself(client):
 
 
 def test_what_cannot_be_answered_is_told(client):
-    with pytest.raises(UserError, match="temperature 0"):
+    with pytest.raises(UserError, match="without a seed"):
         client.submit(request("x", temperature=0.7))
     assert client.capabilities().choices and client.stopped is None
+
+
+def test_draws_depend_on_the_question_and_its_seed_alone(client):
+    drawn = [request(text, temperature=1.5, seed=seed, n=3) for text in WORDS for seed in (1, 2)]
+    first = [future.result() for future in [client.submit(one) for one in drawn]]
+    again = [client.submit(one).result() for one in reversed(drawn)][::-1]
+    assert first == again and all(len({one.text, *one.others}) == 3 for one in first)
+    assert len({one.text for one in first}) == len(drawn)
+    form = {"type": "object", "properties": {"explanation": {"type": "string"}}}
+    formed = client.submit(request("x", form=form, temperature=1.5, seed=1, n=2)).result()
+    assert all("explanation" in json.loads(text) for text in (formed.text, *formed.others))
+
+
+def test_tokens_are_drawn_as_often_as_they_are_likely():
+    logits, temperature = torch.tensor([2.0, 1.0, 0.0, -50.0]), 0.7
+    pick = Pick(request("x", temperature=temperature, seed=5))
+    counts = torch.bincount(torch.tensor([pick(logits) for _ in range(4000)]), minlength=4) / 4000
+    # Four standard errors of a share.
+    assert counts.tolist() == pytest.approx((logits / temperature).softmax(-1).tolist(), abs=4 * (0.25 / 4000) ** 0.5)
+    assert {Pick(request("x", temperature=1e-9, seed=n))(logits) for n in range(9)} == {0}
+
+
+PASSAGES = ["x", " y = 2\n", "", "import os\n\nclass A:\n    pass", " \U0001f600 \u00e9", "<|endoftext|>"]
+
+
+def reading(before, behind, **more):
+    return Request(messages=(Message("user", before),), continuation=behind, max_tokens=1, **more)
+
+
+def slow_reading(speaker, before, behind, top):
+    """One text alone, one token after the other: text, log-probability and alternatives of each behind the border."""
+    ids, found = speaker.tokens(before + behind), []
+    begin = [speaker.begins] if speaker.begins is not None and (speaker.always_begins or not before) else []
+    for place in range(len(ids)):
+        is_behind = len(speaker.decode(ids[: place + 1])) > len(before)
+        if not is_behind or not begin + ids[:place]:
+            continue
+        with torch.inference_mode():
+            row = torch.log_softmax(speaker.hf(torch.tensor([begin + ids[:place]])).logits[0, -1].float(), -1)
+        best = [(speaker.decode([int(token)]), float(row[token])) for token in row.topk(top).indices]
+        found.append((speaker.decode([ids[place]]), float(row[ids[place]]), best))
+    return found
+
+
+@pytest.mark.parametrize("before", ["", "def f(self):\n    ret", "# A text that is long enough to be shared.\n"])
+def test_given_texts_are_scored_as_each_alone(client, speaker, before):
+    behind = [text for text in PASSAGES if text] * 3
+    futures = [client.submit(reading(before, text, top_logprobs=3 * (n % 2))) for n, text in enumerate(behind)]
+    for n, (text, future) in enumerate(zip(behind, futures, strict=True)):
+        answer, slow = future.result(), slow_reading(speaker, before, text, 3)
+        assert answer.text == text and len(answer.tokens) == len(slow)
+        for token, (spelled, logprob, best) in zip(answer.tokens, slow, strict=True):
+            assert token.text == spelled and token.logprob == pytest.approx(logprob, abs=1e-4)
+            values = [one for _, one in token.alternatives]
+            assert values == pytest.approx([one for _, one in best] if n % 2 else [], abs=1e-4)
+
+
+def test_texts_with_nothing_in_common_are_read_together(client, speaker):
+    pairs = [(before, behind) for before in PASSAGES for behind in ("\n", "    return x")] * 9
+    futures = [client.submit(reading(*pair)) for pair in pairs]
+    slow = {pair: slow_reading(speaker, *pair, 1) for pair in pairs}
+    for pair, future in zip(pairs, futures, strict=True):
+        assert [t.logprob for t in future.result().tokens] == pytest.approx([one for _, one, _ in slow[pair]], abs=1e-4)
+
+
+def test_a_given_text_that_is_too_long_fails_by_itself(client):
+    long, short = client.submit(reading("x", "x = 1\n" * 400)), client.submit(reading("x", " = 1"))
+    assert "tokens are too many" in long.result().reason and short.result().tokens
+    assert long.result().subject == client.model
+
+
+def test_a_continuation_stands_behind_one_text():
+    with pytest.raises(ValueError, match="behind one message"):
+        Request(messages=request("x").messages, continuation="y", max_tokens=1)
 
 
 def test_special_tokens_in_a_message_are_text():

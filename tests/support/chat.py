@@ -1,7 +1,9 @@
 """A server of chat completions on this machine, which answers as a test wants it to and keeps what it was asked."""
 
 import contextlib
+import hashlib
 import json
+import re
 import socket
 import threading
 import time
@@ -45,18 +47,60 @@ def echo(body: dict[str, Any]) -> Said:
 
 
 def last(body: dict[str, Any]) -> str:
-    """What was asked last."""
-    return body["messages"][-1]["content"]
+    """What was asked last, or is only read."""
+    return body["messages"][-1]["content"] if "messages" in body else body["prompt"]
+
+
+def pieces(text: str) -> list[str]:
+    """The tokens of a text for `scored`: words with the blank before them, and single signs."""
+    return re.findall(r" ?\w+|.", text, re.DOTALL)
+
+
+def logprob(piece: str, before: str) -> float:
+    """Of a token behind a text, for `scored`: between -3 and 0, by these two alone."""
+    return -3 * (1 + int.from_bytes(hashlib.sha256(f"{before}\0{piece}".encode()).digest()[:2], "big")) / 2**16
+
+
+def scored(body: dict[str, Any], *, cut: Callable[[str], list[str]] = pieces, begins: str = "") -> Said:
+    """Completions that echo their prompt, as vLLM does, each token with the log-probability that `logprob` says;
+    `begins` is the text of a token that begins every text."""
+    tokens = [*([begins] if begins else []), *cut(body["prompt"])]
+    written = [" end"] * body["max_tokens"]
+    all_of_them = [*tokens, *written]
+    before = ["".join(tokens[:n]) for n in range(len(all_of_them))]
+    found = [logprob(*one) for one in zip(all_of_them, before, strict=True)]
+    tops = [{token: one, "else": one - 1, "other": one - 2} for token, one in zip(all_of_them, found, strict=True)]
+    table = {
+        "tokens": all_of_them,
+        "token_logprobs": [None, *found[1:]],
+        "top_logprobs": [None, *(dict(list(top.items())[: body["logprobs"]]) for top in tops[1:])],
+        "text_offset": [len(one) for one in before],
+    }
+    choice = {"index": 0, "finish_reason": "length", "text": body["prompt"] + "".join(written), "logprobs": table}
+    return Said({"choices": [choice], "usage": {"prompt_tokens": len(tokens), "completion_tokens": len(written)}})
+
+
+def no_completions(body: dict[str, Any]) -> Said:
+    """As servers answer that have chats alone."""
+    return error(404, "no such page")
 
 
 class ChatServer(ThreadingHTTPServer):
-    """Answers `POST /v1/chat/completions` with what `answer` makes of the body, at most `room` of them at once and the
-    rest with 429."""
+    """Answers `POST /v1/chat/completions` with what `answer` makes of the body, `POST /v1/completions` with what
+    `complete` does, at most `room` of them at once and the rest with 429."""
 
     request_queue_size = 256
 
-    def __init__(self, answer: Callable[[dict[str, Any]], Said] = echo, *, room: int | None = None, port: int = 0):
+    def __init__(
+        self,
+        answer: Callable[[dict[str, Any]], Said] = echo,
+        *,
+        complete: Callable[[dict[str, Any]], Said] = no_completions,
+        room: int | None = None,
+        port: int = 0,
+    ):
         super().__init__(("127.0.0.1", port), _Handler)
+        self.complete = complete
         self.answer, self.room, self.models = answer, room, Said({"data": []})
         self.asked, self.headers = list[dict[str, Any]](), list[dict[str, str]]()
         self.lock, self.n_open, self.most_open = threading.Lock(), 0, 0
@@ -107,13 +151,17 @@ class _Handler(BaseHTTPRequestHandler):
             server.most_open = max(server.most_open, server.n_open)
             full = server.room is not None and server.n_open > server.room
         try:
-            said = error(429, "too many at once") if full else server.answer(body)
+            said = error(429, "too many at once") if full else self._answer(body)
             if said.after_s:
                 time.sleep(said.after_s)
         finally:
             with server.lock:
                 server.n_open -= 1
         self._send(said)
+
+    def _answer(self, body: dict[str, Any]) -> Said:
+        is_chat = self.path == "/v1/chat/completions"
+        return self.server.answer(body) if is_chat else self.server.complete(body)
 
     def _send(self, said: Said) -> None:
         if said.how == "never":

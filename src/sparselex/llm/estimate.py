@@ -7,8 +7,9 @@ from pathlib import Path
 from sparselex.base.figures import Failure
 from sparselex.llm.cache import AnswerCache, request_key
 from sparselex.llm.config import LLMConfig
+from sparselex.llm.draws import draws, one_of, when_all
 from sparselex.llm.ledger import Ledger
-from sparselex.llm.records import Answer, Capabilities, Request
+from sparselex.llm.records import Answer, Capabilities, Request, Token
 from sparselex.llm.wire import fitted
 
 
@@ -28,7 +29,7 @@ class CountingClient:
         self.ledger = Ledger(config.model_copy(update=unbound))
         known = self._cache.capabilities(config.url, config.model)
         # Of a server that was never asked all is assumed: what it is told is then as long as it can be.
-        self._capabilities = known or Capabilities(schema_answers=True, logprobs=True, seed=True)
+        self._capabilities = known or Capabilities(schema_answers=True, logprobs=True, seed=True, continuations=True)
         self._counted: dict[bytes, Answer] = {}
 
     @property
@@ -42,16 +43,30 @@ class CountingClient:
 
     def submit(self, request: Request) -> "Future[Answer | Failure]":
         """Count a question and answer it at once."""
+        if request.n > 1 and not self._capabilities.n:
+            return when_all([self.submit(one) for one in draws(request)])
         asked = fitted(request, self._capabilities)
         key = request_key(self.model, asked)
         answer = self._cache.get(key) or self._counted.get(key)
         if answer:
             self.ledger.cached(request, answer)
         else:
-            answer = self._counted[key] = self._invent(asked)
+            answer = self._counted[key] = self._made_up(asked)
             reserved = self.ledger.reserve(asked)
             assert not isinstance(reserved, str)
             self.ledger.answered(asked, reserved, answer)
         future: Future[Answer | Failure] = Future()
         future.set_result(answer)
         return future
+
+    def _made_up(self, request: Request) -> Answer:
+        if request.continuation:
+            return _read(request)
+        answer = self._invent(request)
+        return one_of([answer] * request.n) if request.n > 1 else answer
+
+
+def _read(request: Request) -> Answer:
+    """Of a text that is only read: a token for each word, all alike."""
+    tokens = tuple(Token(word, -1.0, ()) for word in request.continuation.split(" "))
+    return Answer(text=request.continuation, tokens=tokens)

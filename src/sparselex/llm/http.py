@@ -10,6 +10,7 @@ from sparselex.base.figures import Failure
 from sparselex.llm.cache import AnswerCache, Kept, Writer, request_key
 from sparselex.llm.config import LLMConfig
 from sparselex.llm.connection import Connection, Host, Lost, Reply
+from sparselex.llm.draws import draws, when_all
 from sparselex.llm.jobs import Job, Outcome
 from sparselex.llm.ledger import Ledger
 from sparselex.llm.probe import PROBE_RETRIES, probe
@@ -53,6 +54,8 @@ class HTTPClient:
     def submit(self, request: Request) -> "Future[Answer | Failure]":
         """Ask; what was answered before is there at once, and what is being asked is not asked twice. Waits only where
         thousands of questions wait. Raises `UserError` where the run cannot go on."""
+        if request.n > 1 and not self.capabilities().n:
+            return when_all([self.submit(one) for one in draws(request)])
         asked = fitted(request, self.capabilities())
         key = request_key(self.model, asked)
         with self._lock:
@@ -65,6 +68,9 @@ class HTTPClient:
                 return _done(answer)
             if self._error:
                 raise self._error
+            if request.continuation and not self.capabilities().continuations:
+                self.ledger.failed(request)
+                return _done(_not_told(request))
             if self._workers is None or self.stopped:
                 self.ledger.failed(request)
                 return _done(self._not_asked(request))
@@ -117,7 +123,8 @@ class HTTPClient:
     def _found(self) -> Capabilities:
         url, workers = self.config.url, self._workers
         known = self._cache.capabilities(url, self.model)
-        if known is None and workers:
+        # An earlier version may have looked for less.
+        if workers and (known is None or known.model_fields_set < set(Capabilities.model_fields)):
             found = probe(self._ask_uncached, self._models(), self.model)
             known = found.capabilities
             if found.is_certain:
@@ -144,6 +151,11 @@ class HTTPClient:
             return None
         finally:
             connection.close()
+
+
+def _not_told(request: Request) -> Failure:
+    reason = "not asked: the server tells no log-probabilities of a given text"
+    return Failure(subject=request.purpose or "question", reason=reason)
 
 
 def _done(outcome: Answer | Failure) -> "Future[Answer | Failure]":

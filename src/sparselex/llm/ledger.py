@@ -18,7 +18,10 @@ def estimated_tokens(text: str) -> int:
 
 
 def estimated_prompt_tokens(request: Request) -> int:
-    """About how many tokens are read for a question: those of its messages and four for each of them."""
+    """About how many tokens are read for a question: those of its messages and four for each of them; of plain text
+    those of the text."""
+    if request.continuation:
+        return estimated_tokens(request.text)
     return sum(estimated_tokens(message.content) + _TOKENS_OF_A_MESSAGE for message in request.messages)
 
 
@@ -91,11 +94,11 @@ class Ledger:
 
     def answered(self, request: Request, reserved: Reserved, answer: Answer) -> None:
         """What was set aside was spent as the server says, or as was expected where it does not say."""
-        written = answer.n_answer_tokens or estimated_tokens(answer.text)
+        written = _written(request, answer)
         with self._lock:
             self._release(reserved)
             self._spend(request, answer.n_prompt_tokens or reserved.prompt_tokens, written)
-            self._of(request)["answers"] += 1
+            self._of(request)["answers"] += request.n
 
     def lost(self, request: Request, reserved: Reserved) -> None:
         """The answer did not arrive: its question was read, and who is to pay for that nobody says."""
@@ -113,7 +116,7 @@ class Ledger:
         n_tokens = answer.n_prompt_tokens or estimated_prompt_tokens(request)
         with self._lock:
             self._of(request)["cached"] += 1
-            self._of(request)["cached_tokens"] += n_tokens + (answer.n_answer_tokens or estimated_tokens(answer.text))
+            self._of(request)["cached_tokens"] += n_tokens + _written(request, answer)
 
     def retried(self, request: Request) -> None:
         """A question is asked again."""
@@ -154,7 +157,10 @@ class Ledger:
 
     def _usual_answer(self, request: Request) -> int:
         sums = self._of(request)
-        return -(-sums["answer_tokens"] // sums["answers"]) if sums["answers"] else request.max_tokens
+        if request.continuation:
+            return 0
+        each = -(-sums["answer_tokens"] // sums["answers"]) if sums["answers"] else request.max_tokens
+        return each * request.n
 
     def _release(self, reserved: Reserved) -> None:
         self._open[reserved] -= 1
@@ -193,6 +199,12 @@ class Ledger:
     def _account(self, sums: Counter[str]) -> Account:
         counts = {name: sums[name] for name in Account.model_fields if name != "usd"}
         return Account(**counts, usd=self._usd(sums["prompt_tokens"], sums["answer_tokens"]))
+
+
+def _written(request: Request, answer: Answer) -> int:
+    """Tokens of an answer; about as many where the server does not count them, and none of a text that was given."""
+    about = 0 if request.continuation else sum(map(estimated_tokens, (answer.text, *answer.others)))
+    return answer.n_answer_tokens or about
 
 
 def _cell(value: float) -> str:

@@ -3,53 +3,38 @@
 import json
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from typing import Any, NamedTuple, Self
+from itertools import islice
+from typing import Any, Self
 
 import torch
 from transformers import DynamicCache
 
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Failure
+from sparselex.llm.draws import draws, one_of
+from sparselex.llm.picking import Pick
+from sparselex.llm.reading import read, reading_of, shared, unembedded
 from sparselex.llm.records import Answer, Capabilities, Request, Token
+from sparselex.llm.speaker import Speaker
 
 _AT_ONCE = 32
 """Questions in a forward pass: more are no faster on a processor, and a gigabyte holds them."""
 
+_READ_AT_ONCE = 512
+"""Given texts that are sorted by length before they are read."""
+
 _TOKENS = 1 << 14
 """Tokens of prompts that are answered at once."""
-
-Encode = Callable[[Sequence[dict[str, str]]], list[int]]
-
-
-class Speaker(NamedTuple):
-    """A model with what turns questions into its tokens, and its tokens into text."""
-
-    hf: Any
-    """A Hugging Face causal language model."""
-
-    name: str
-
-    encode: Encode
-    """Tokens of a chat up to where the answer begins; nothing inside a message is a special token."""
-
-    decode: Callable[[Sequence[int]], str]
-    """Text of tokens."""
-
-    tokens: Callable[[str], list[int]]
-    """Tokens of a text."""
-
-    ends: frozenset[int]
-    """Tokens that end an answer."""
 
 
 class LocalClient:
     """Answers by a model of this process, one thread, in the order in which it is fastest.
 
     Everything that was asked and not answered yet is looked through for questions of which the probabilities of given
-    answers are wanted and that begin alike: they are read together, what they share once. Others are answered by
-    likelihood alone (`temperature` is refused), several at once.
+    answers are wanted and that begin alike, and for given texts: they are read together, what they share once. Others
+    are written by likelihood or drawn, several at once; what is drawn depends on the question and its seed alone.
     """
 
     def __init__(self, speaker: Speaker):
@@ -73,15 +58,15 @@ class LocalClient:
     def capabilities(self) -> Capabilities:
         """The probabilities of answers, and objects of texts, of which all but the texts is written for it."""
         n_ctx = getattr(self._speaker.hf.config.get_text_config(), "max_position_embeddings", None)
-        return Capabilities(schema_answers=True, choices=True, n_ctx=n_ctx)
+        return Capabilities(schema_answers=True, seed=True, n=True, choices=True, continuations=True, n_ctx=n_ctx)
 
     def submit(self, request: Request) -> "Future[Answer | Failure]":
-        """Ask; returns at once. Raises `UserError` for an answer that is to be drawn."""
-        if request.temperature:
+        """Ask; returns at once. Raises `UserError` for an answer that is to be drawn without a seed."""
+        if request.temperature and request.seed is None:
             raise UserError(
-                f"An answer was to be drawn at temperature {request.temperature}.",
-                "temperature 0 of a model in this process",
-                "ask a server for answers that are drawn.",
+                f"An answer was to be drawn at temperature {request.temperature:g}, without a seed.",
+                "a seed for each answer that is drawn in this process, so that it can be drawn again",
+                "give a seed, or temperature 0.",
             )
         done: Future[Answer | Failure] = Future()
         with self._changed:
@@ -110,27 +95,48 @@ class LocalClient:
     def _taken(self) -> list[tuple[Request, Future[Answer | Failure]]]:
         """The oldest question and those that can be answered with it."""
         kind = _kind(self._waiting[0][0])
-        batch = [one for one in self._waiting if _kind(one[0]) == kind][:_AT_ONCE]
+        most = _READ_AT_ONCE if self._waiting[0][0].continuation else _AT_ONCE
+        batch = [one for one in self._waiting if _kind(one[0]) == kind][:most]
         taken = {id(one) for one in batch}
         self._waiting = deque(one for one in self._waiting if id(one) not in taken)
         return batch
 
     def _answered(self, requests: Sequence[Request]) -> list[Answer | Failure]:
+        return self._read(requests) if requests[0].continuation else self._drawn(requests)
+
+    def _drawn(self, requests: Sequence[Request]) -> list[Answer | Failure]:
+        """Answers of which each may be several."""
+        found = iter(self._asked([one for request in requests for one in draws(request)]))
+        return [one_of(list(islice(found, request.n))) for request in requests]
+
+    def _read(self, requests: Sequence[Request]) -> list[Answer | Failure]:
+        """Log-probabilities of given texts."""
+        limit, readings = self.capabilities().n_ctx, [reading_of(self._speaker, request) for request in requests]
+        fits = [n for n, one in enumerate(readings) if limit is None or len(one.ids) <= limit]
+        with torch.inference_mode():
+            found = {fits[n]: answer for n, answer in read(self._speaker, [readings[n] for n in fits])}
+        return [found.get(n) or self._too_long(len(one.ids)) for n, one in enumerate(readings)]
+
+    def _too_long(self, n_tokens: int) -> Failure:
+        return Failure(subject=self.model, reason=f"{n_tokens:,} tokens are too many")
+
+    def _asked(self, requests: Sequence[Request]) -> list[Answer | Failure]:
         prompts = [self._speaker.encode([message._asdict() for message in request.messages]) for request in requests]
         limit = self.capabilities().n_ctx
         room = requests[0].max_tokens if not requests[0].choices else 1
         fits = [limit is None or len(prompt) + room <= limit for prompt in prompts]
         kept = [prompt for prompt, is_short in zip(prompts, fits, strict=True) if is_short]
+        pick = [Pick(request) for request, is_short in zip(requests, fits, strict=True) if is_short]
         found: Iterator[Answer | Failure]
         with torch.inference_mode():
             if requests[0].choices:
                 found = iter(self._chosen(kept, requests[0].choices))
             elif requests[0].form is not None:
-                found = iter(self._formed(kept, list(requests[0].form["properties"]), room))
+                found = iter(self._formed(kept, list(requests[0].form["properties"]), room, pick))
             else:
-                found = iter(self._written(kept, room))
+                found = iter(self._written(kept, room, pick))
         return [
-            next(found) if is_short else Failure(subject=self.model, reason=f"{len(prompt):,} tokens are too many")
+            next(found) if is_short else self._too_long(len(prompt))
             for prompt, is_short in zip(prompts, fits, strict=True)
         ]
 
@@ -149,7 +155,7 @@ class LocalClient:
 
     def _last_logits(self, prompts: Sequence[list[int]]) -> torch.Tensor:
         """`[n, n_vocab]` behind each prompt; what all of them begin with is read once."""
-        hf, n_shared = self._speaker.hf, _shared(prompts)
+        hf, n_shared = self._speaker.hf, shared(prompts)
         rest = [prompt[n_shared:] for prompt in prompts]
         longest = max(map(len, rest))
         ids = torch.tensor([row + [0] * (longest - len(row)) for row in rest], device=hf.device)
@@ -162,16 +168,18 @@ class LocalClient:
             cache.batch_repeat_interleave(len(rest))
         hidden = hf.get_decoder()(ids, past_key_values=cache, attention_mask=mask).last_hidden_state
         last = hidden[torch.arange(len(rest)), torch.tensor([len(row) - 1 for row in rest], device=hf.device)]
-        return hf.get_output_embeddings()(last).float()
+        return unembedded(self._speaker, last)
 
-    def _formed(self, prompts: Sequence[list[int]], names: Sequence[str], most: int) -> list[Answer | Failure]:
+    def _formed(
+        self, prompts: Sequence[list[int]], names: Sequence[str], most: int, pick: Sequence[Pick]
+    ) -> list[Answer | Failure]:
         """Objects with a text for each name: the model writes the texts, each up to its closing quotation mark."""
         texts: list[dict[str, str]] = [{} for _ in prompts]
         begun, n_written = ["" for _ in prompts], [0 for _ in prompts]
         for name in names:
             begun = [f'{one}, "{name}": "' if one else f'{{"{name}": "' for one in begun]
             opened = [[*prompt, *self._speaker.tokens(one)] for prompt, one in zip(prompts, begun, strict=True)]
-            for row, answer in enumerate(self._written(opened, most, until='"')):
+            for row, answer in enumerate(self._written(opened, most, pick, until='"')):
                 text = answer.text.partition('"')[0].partition("\n")[0].strip()
                 texts[row][name] = text
                 begun[row] += text + '"'
@@ -181,13 +189,16 @@ class LocalClient:
             for found, prompt, n in zip(texts, prompts, n_written, strict=True)
         ]
 
-    def _written(self, prompts: Sequence[list[int]], most: int, until: str = "") -> list[Answer]:
-        """The likeliest answer to each prompt, token by token, up to a sign that ends it."""
+    def _written(self, prompts: Sequence[list[int]], most: int, pick: Sequence[Pick], until: str = "") -> list[Answer]:
+        """The answer to each prompt, token by token as each picks them, up to a sign that ends it."""
         at_once = max(1, _TOKENS // max([1, *map(len, prompts)]))
-        parts = [self._written_at_once(prompts[i : i + at_once], most, until) for i in range(0, len(prompts), at_once)]
+        here = [slice(begin, begin + at_once) for begin in range(0, len(prompts), at_once)]
+        parts = [self._written_at_once(prompts[one], most, pick[one], until) for one in here]
         return [answer for part in parts for answer in part]
 
-    def _written_at_once(self, prompts: Sequence[list[int]], most: int, until: str) -> list[Answer]:
+    def _written_at_once(
+        self, prompts: Sequence[list[int]], most: int, pick: Sequence[Pick], until: str
+    ) -> list[Answer]:
         hf, longest = self._speaker.hf, max(map(len, prompts))
         ids = torch.tensor([[0] * (longest - len(row)) + row for row in prompts], device=hf.device)
         mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in prompts], device=hf.device)
@@ -196,8 +207,9 @@ class LocalClient:
         left, positions = set(range(len(prompts))), (mask.cumsum(-1) - 1).clamp(min=0)
         for _ in range(most):
             out = hf(ids, past_key_values=cache, attention_mask=mask, position_ids=positions, logits_to_keep=1)
-            best = out.logits[:, -1].argmax(-1)
-            for row, token in enumerate(best.tolist()):
+            last = out.logits[:, -1]
+            picked = [one(row) for one, row in zip(pick, last, strict=True)]
+            for row, token in enumerate(picked):
                 if row in left and token in self._speaker.ends:
                     left.discard(row)
                 elif row in left:
@@ -206,7 +218,7 @@ class LocalClient:
                         left.discard(row)
             if not left:
                 break
-            ids, positions = best[:, None], positions[:, -1:] + 1
+            ids, positions = torch.tensor(picked, device=hf.device)[:, None], positions[:, -1:] + 1
             mask = torch.cat([mask, mask.new_ones(len(prompts), 1)], dim=1)
         return [
             Answer(
@@ -221,13 +233,8 @@ class LocalClient:
 
 def _kind(request: Request) -> tuple[Any, ...]:
     """Equal for questions that are answered together."""
+    if request.continuation:
+        return ("continuation",)
     if request.choices:
         return request.choices, request.messages[:-1]
     return request.max_tokens, tuple((request.form or {}).get("properties", ()))
-
-
-def _shared(prompts: Sequence[list[int]]) -> int:
-    """Tokens with which all begin; at least one of each is left to be read."""
-    first, last = min(prompts), max(prompts)
-    n = next((place for place, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
-    return max(0, min(n, min(map(len, prompts)) - 1))

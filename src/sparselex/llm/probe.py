@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Failure
 from sparselex.llm.connection import Reply
+from sparselex.llm.echoed import TOLD_NOTHING
 from sparselex.llm.jobs import Refused
 from sparselex.llm.records import Answer, Capabilities, Message, Request
 from sparselex.llm.wire import ABOUT_THE_QUESTION
@@ -16,7 +17,7 @@ from sparselex.llm.wire import ABOUT_THE_QUESTION
 PROBE_RETRIES = 2
 """How often one of these questions is asked again: a server that breaks at what it cannot do does so each time."""
 
-_CANNOT = ABOUT_THE_QUESTION | {404, 501}
+_CANNOT = ABOUT_THE_QUESTION | {TOLD_NOTHING, 404, 405, 501}
 """Statuses that mean that a server cannot do what was wanted."""
 
 _THOUGHTS = 1024
@@ -32,6 +33,12 @@ _FORM = {
 
 _CONTEXT_FIELDS = ("max_model_len", "context_length", "context_window", "max_context_length", "n_ctx", "n_ctx_train")
 """Names under which servers tell the length of the context, in their lists of models."""
+
+_READ, _GOES_ON = "one two three four five six seven\none two three four five six", " seven"
+"""Text whose end every model expects."""
+
+_LEAST_EXPECTED = -15.0
+"""Log-probability of that end; chance among fifty thousand tokens is at -11 for one of them."""
 
 Ask = Callable[[Request], "Future[Answer | Failure]"]
 
@@ -54,6 +61,8 @@ def probe(ask: Ask, models: Reply | None, model: str) -> Found:
     asked = {
         "form": [ask(_request("Say hello.", form=_FORM))],
         "logprobs": [ask(_request("Answer with one word, yes or no: is water wet?", top_logprobs=5))],
+        "continuation": [ask(_request(_READ, continuation=_GOES_ON))],
+        "n": [ask(_drawn(3).model_copy(update={"n": 2}))],
         "seed": [ask(_drawn(seed)) for seed in (1, 1, 2)],
     }
     said = {name: [future.result() for future in futures] for name, futures in asked.items()}
@@ -61,6 +70,8 @@ def probe(ask: Ask, models: Reply | None, model: str) -> Found:
         schema_answers=_keeps_to_form(said["form"][0]),
         logprobs=_gives_logprobs(said["logprobs"][0]),
         seed=_takes_seed(said["seed"]),
+        n=_draws_several(said["n"][0]),
+        continuations=_reads_on(said["continuation"][0]),
         n_ctx=context_of(models, model),
     )
     return Found(capabilities, is_certain=not any(_says_nothing(one) for ones in said.values() for one in ones))
@@ -119,6 +130,18 @@ def _takes_seed(said: list[Answer | Failure]) -> bool:
     """Whether an equal seed gives an equal answer and another one another, as no server does that leaves it out."""
     first, again, other = (None if isinstance(one, Failure) else one.text for one in said)
     return None not in (first, again, other) and first == again != other
+
+
+def _draws_several(said: Answer | Failure) -> bool:
+    """Whether two answers came that are not one twice."""
+    return isinstance(said, Answer) and len({said.text, *said.others}) == 2
+
+
+def _reads_on(said: Answer | Failure) -> bool:
+    """Whether the text came back, with log-probabilities that it may have."""
+    if isinstance(said, Failure) or not said.tokens:
+        return False
+    return _LEAST_EXPECTED < sum(token.logprob for token in said.tokens) < 0
 
 
 def _says_nothing(said: Answer | Failure) -> bool:

@@ -2,9 +2,9 @@
 
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, Self, TypeAlias, TypeVar, runtime_checkable
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sparselex.base.config import Config
 from sparselex.base.figures import Failure
@@ -31,6 +31,9 @@ class Request(Config):
     temperature: float = Field(default=0.0, ge=0)
     """How freely the answer is drawn; 0 takes the likeliest."""
 
+    n: int = Field(default=1, ge=1, le=128)
+    """Answers that are drawn; more than one needs a temperature above 0."""
+
     seed: int | None = None
     """Of the draw, where the server takes one; also tells apart questions that are to be answered anew."""
 
@@ -41,11 +44,33 @@ class Request(Config):
     """Answers of which the probabilities alone are wanted, where these are told without writing: nothing is written,
     and the answer is the likeliest of them, with all of them as the alternatives of its one token."""
 
+    continuation: str = ""
+    """Text that stands directly behind the one message, which is plain text then with no chat around it: nothing is
+    written, and the answer is this text with the log-probabilities of its tokens. One that begins inside the message
+    belongs to it. What shapes an answer that is written counts for nothing here."""
+
     top_logprobs: int = Field(default=0, ge=0, le=20)
     """Alternatives wanted for each token of the answer, with their log-probabilities."""
 
     purpose: str = ""
     """What is being done, such as `detection`, for the account of tokens; not part of what is asked."""
+
+    @model_validator(mode="after")
+    def _one_text_before(self) -> Self:
+        if self.continuation and len(self.messages) != 1:
+            raise ValueError(f"a continuation stands behind one message, which may be empty; not {len(self.messages)}")
+        return self
+
+    @model_validator(mode="after")
+    def _several_are_drawn(self) -> Self:
+        if self.n > 1 and (not self.temperature or self.continuation):
+            raise ValueError(f"{self.n} answers are drawn at a temperature above 0, and not {self.temperature}")
+        return self
+
+    @property
+    def text(self) -> str:
+        """Of a continuation: the plain text that it is read behind, and itself."""
+        return self.messages[0].content + self.continuation
 
 
 class Token(NamedTuple):
@@ -63,8 +88,12 @@ class Answer(Config):
     text: str
     """The whole answer."""
 
+    others: tuple[str, ...] = ()
+    """Where `n` answers were wanted the other n - 1, each drawn by itself."""
+
     tokens: tuple[Token, ...] = ()
-    """Its tokens, where log-probabilities were wanted and the server gives them."""
+    """Its tokens, where log-probabilities were wanted and the server gives them. Of a continuation that has nothing
+    before it, not even a token that begins every text, the first is left out: nothing predicts it."""
 
     cut: bool = False
     """Whether it ended for want of tokens."""
@@ -73,7 +102,7 @@ class Answer(Config):
     """Tokens that were read, as the server counts them; 0 where it does not say."""
 
     n_answer_tokens: int = 0
-    """Tokens that were written."""
+    """Tokens that were written, the others with them."""
 
 
 class Capabilities(Config):
@@ -91,6 +120,12 @@ class Capabilities(Config):
     choices: bool = False
     """Tells the probabilities of given answers by reading alone, for many questions that begin alike at little
     cost."""
+
+    n: bool = False
+    """Draws several answers to one question, which it reads once; else it is asked for each."""
+
+    continuations: bool = False
+    """Tells the log-probabilities of a given text behind another."""
 
     n_ctx: int | None = None
     """Tokens of question and answer together at most; None where it does not say."""

@@ -16,6 +16,9 @@ _LONGEST_SAID = 300
 _HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Halves of characters cannot be written at all; marks of direction reach beyond the text in which they stand."""
 
+_INSISTS = re.compile(r"max_tokens|positive|at least|greater than|minimum", re.IGNORECASE)
+"""How servers complain of an answer of no tokens."""
+
 TOO_BUSY = frozenset({408, 409, 425, 429, *range(500, 600)})
 """Statuses after which the same question may be answered."""
 
@@ -31,6 +34,9 @@ class Wording(NamedTuple):
 
     left_out: frozenset[str] = frozenset()
     """Fields that it does not take."""
+
+    n_echoed: int = 0
+    """Tokens that it writes behind a text of which only the log-probabilities are wanted."""
 
     def without(self, field: str) -> "Wording":
         """The same without one field more."""
@@ -72,6 +78,8 @@ def payload(model: str, request: Request, wording: Wording) -> bytes:
     }
     if request.seed is not None:
         body["seed"] = request.seed
+    if request.n > 1:
+        body["n"] = request.n
     if request.form is not None:
         schema = {"name": "answer", "schema": request.form, "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -80,8 +88,11 @@ def payload(model: str, request: Request, wording: Wording) -> bytes:
     return json.dumps({name: value for name, value in body.items() if name not in wording.left_out}).encode()
 
 
-def reworded(wording: Wording, said: str) -> Wording | None:
+def reworded(wording: Wording, said: str, request: Request) -> Wording | None:
     """How to ask instead, after a server refused a field and named it; None if it complains of something else."""
+    if request.continuation:
+        insists = _INSISTS.search(said) and not wording.n_echoed
+        return wording._replace(n_echoed=1) if insists else None
     if "max_completion_tokens" in said and wording.limit == "max_tokens":
         return wording._replace(limit="max_completion_tokens")
     for field in ("temperature", "seed"):
@@ -98,18 +109,17 @@ def read_answer(data: bytes) -> Answer | Trouble:
         return Trouble("what came back is no JSON", again=True)
     if not isinstance(body, dict):
         return Trouble("what came back is no object with choices", again=True)
-    choices = body.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-    message = choice.get("message")
-    if not isinstance(message, dict):
+    choice, *others = _choices(body) or [{}]
+    if not choice:
         return _error_inside(body, data)
     usage = body.get("usage")
     return Answer(
-        text=_text(message.get("content")),
+        text=_text(choice["message"].get("content")),
+        others=tuple(_text(other["message"].get("content")) for other in others),
         tokens=_tokens(choice.get("logprobs")),
         cut=choice.get("finish_reason") == "length",
-        n_prompt_tokens=_count(usage, "prompt_tokens"),
-        n_answer_tokens=_count(usage, "completion_tokens"),
+        n_prompt_tokens=count_of(usage, "prompt_tokens"),
+        n_answer_tokens=count_of(usage, "completion_tokens"),
     )
 
 
@@ -117,6 +127,13 @@ def read_error(status: int, data: bytes) -> Trouble:
     """What the body of a refusal says."""
     said = _said(data)
     return Trouble(f"the server answered {status}" + (f": {said}" if said else ""), status in TOO_BUSY, status)
+
+
+def _choices(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those that have a message; none where the first has none."""
+    listed = body.get("choices")
+    choices = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    return [one for one in choices if isinstance(one.get("message"), dict)] if choices == listed else []
 
 
 def _error_inside(body: dict[str, Any], data: bytes) -> Trouble:
@@ -146,7 +163,7 @@ def _text(content: Any) -> str:
     if isinstance(content, list):
         parts = [part.get("text") if isinstance(part, dict) else part for part in content]
         content = "".join(part for part in parts if isinstance(part, str))
-    return _whole(content) if isinstance(content, str) else ""
+    return whole(content) if isinstance(content, str) else ""
 
 
 def harmless(text: str) -> str:
@@ -155,7 +172,7 @@ def harmless(text: str) -> str:
     return _HARMFUL.sub("\ufffd", " ".join(text.split()))
 
 
-def _whole(text: str) -> str:
+def whole(text: str) -> str:
     """The text with halves of characters replaced, which JSON can hold and nothing else."""
     return text.encode("utf-8", "replace").decode()
 
@@ -170,17 +187,19 @@ def _tokens(logprobs: Any) -> tuple[Token, ...]:
 
 
 def _token(one: dict[str, Any]) -> Token:
-    others = [(_whole(other["token"]), _logprob(other["logprob"])) for other in one.get("top_logprobs") or ()]
+    others = [(whole(other["token"]), logprob_of(other["logprob"])) for other in one.get("top_logprobs") or ()]
     likeliest_first = tuple(sorted(others, key=lambda other: -other[1]))
-    return Token(_whole(one["token"]), _logprob(one["logprob"]), likeliest_first)
+    return Token(whole(one["token"]), logprob_of(one["logprob"]), likeliest_first)
 
 
-def _logprob(value: Any) -> float:
+def logprob_of(value: Any) -> float:
+    """A log-probability that somebody else wrote, at most 0. Raises `ValueError` or `TypeError` for what is none."""
     if math.isnan(number := float(value)):
         raise ValueError("no log-probability")
     return min(max(number, _LEAST_LOGPROB), 0.0)
 
 
-def _count(usage: Any, name: str) -> int:
+def count_of(usage: Any, name: str) -> int:
+    """A number of tokens that a server told; 0 where it did not."""
     value = usage.get(name) if isinstance(usage, dict) else None
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**40 else 0

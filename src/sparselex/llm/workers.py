@@ -8,10 +8,11 @@ from threading import Lock, Thread
 from sparselex.base.errors import UserError
 from sparselex.llm.config import LLMConfig
 from sparselex.llm.connection import Connection, Host, Lost, Reply
+from sparselex.llm.echoed import TOLD_NOTHING, echo_payload, read_echo
 from sparselex.llm.jobs import Job, JobQueue, Outcome, Refused
 from sparselex.llm.ledger import Ledger
 from sparselex.llm.limit import Limit
-from sparselex.llm.records import Answer
+from sparselex.llm.records import Answer, Request
 from sparselex.llm.retry import hint_s, wait_s
 from sparselex.llm.wire import (
     ABOUT_THE_QUESTION,
@@ -117,17 +118,18 @@ class Workers:
     def _asked(self, connection: Connection, job: Job) -> tuple[Answer | Trouble, Wording]:
         used = self._wording
         try:
-            reply = connection.send("POST", "/chat/completions", payload(self._config.model, job.request, used))
+            reply = connection.send("POST", *_question(self._config.model, job.request, used))
         except Lost as lost:
             self._account(job, was_sent=lost.was_sent)
             return Trouble(str(lost), again=True), used
-        found = _read(reply)
+        found = _read(reply, job.request, used)
         if isinstance(found, Answer):
             self._ledger.answered(job.request, job.reserved, found)
             # Once more: in JSON the key can be written so that it was not seen before.
-            found = found.model_copy(update={"text": self._host.safe(found.text)})
+            others = tuple(map(self._host.safe, found.others))
+            found = found.model_copy(update={"text": self._host.safe(found.text), "others": others})
         else:
-            self._account(job, was_sent=not found.status)
+            self._account(job, was_sent=found.status in (0, TOLD_NOTHING))
             found = found._replace(reason=self._host.safe(found.reason))
         return found, used
 
@@ -138,7 +140,7 @@ class Workers:
             self._ledger.refused(job.reserved)
 
     def _troubled(self, job: Job, trouble: Trouble, used: Wording) -> None:
-        if trouble.status in ABOUT_THE_QUESTION and self._learns(trouble, used):
+        if trouble.status in ABOUT_THE_QUESTION and self._learns(job, trouble, used):
             job.attempts -= 1
             self._queue.failed()
             self._queue.again(job, 0.0)
@@ -151,16 +153,16 @@ class Workers:
             self._queue.refused(job) if trouble.again else self._queue.failed()
             self._give_up(job, trouble)
 
-    def _learns(self, trouble: Trouble, used: Wording) -> bool:
+    def _learns(self, job: Job, trouble: Trouble, used: Wording) -> bool:
         """Whether the question may be asked in other words now."""
         with self._lock:
             if self._wording == used:
-                self._wording = reworded(used, trouble.reason) or used
+                self._wording = reworded(used, trouble.reason, job.request) or used
             return self._wording != used
 
     def _give_up(self, job: Job, trouble: Trouble) -> None:
         """The question failed; see whether the others would as well."""
-        of_server = trouble.status not in ABOUT_THE_QUESTION and not self._is_closed
+        of_server = trouble.status not in ABOUT_THE_QUESTION | {TOLD_NOTHING} and not self._is_closed
         if of_server and not self._last_answer:
             self.error = self.error or self._refusal(trouble)
             self._queue.end()
@@ -192,13 +194,32 @@ class Workers:
         )
 
 
-def _read(reply: Reply) -> Answer | Trouble:
+def _question(model: str, request: Request, wording: Wording) -> tuple[str, bytes]:
+    """Where a question is sent, and its body."""
+    if request.continuation:
+        return "/completions", echo_payload(model, request, wording.n_echoed)
+    return "/chat/completions", payload(model, request, wording)
+
+
+def _read(reply: Reply, request: Request, wording: Wording) -> Answer | Trouble:
     """What a reply says. Redirects are not followed: the question and the key would go to somebody else."""
     if reply.status == 200:
-        return read_answer(reply.data)
+        if request.continuation:
+            return read_echo(reply.data, request, wording.n_echoed)
+        return _whole(read_answer(reply.data), request)
     if 300 <= reply.status < 400:
         return Trouble(f"the server answered {reply.status}, a redirect, which is not followed", False, reply.status)
     trouble = read_error(reply.status, reply.data)
     if reply.status == 429 and _NOTHING_LEFT in reply.data.decode("utf-8", "replace"):
         return trouble._replace(again=False)
     return trouble._replace(hint_s=hint_s(reply.headers) if reply.status in TOO_BUSY else None)
+
+
+def _whole(found: Answer | Trouble, request: Request) -> Answer | Trouble:
+    """The answer with as many others as were wanted; a server that cannot draw several leaves them out in silence."""
+    if isinstance(found, Trouble) or len(found.others) == request.n - 1:
+        return found
+    if request.n == 1:
+        return found.model_copy(update={"others": ()})
+    n = 1 + len(found.others)
+    return Trouble(f"{request.n} answers were wanted, and {n} came", False, TOLD_NOTHING)

@@ -16,8 +16,9 @@ from sparselex.explain.asking.typical import typical
 from sparselex.llm.estimate import CountingClient
 from sparselex.llm.http import HTTPClient
 from sparselex.llm.ledger import Ledger
-from sparselex.llm.local import LocalClient, Speaker
+from sparselex.llm.local import LocalClient
 from sparselex.llm.records import Client
+from sparselex.llm.speaker import Speaker
 from sparselex.lm.config import ModelConfig
 from sparselex.lm.homes.transformers import TransformersModel
 from sparselex.lm.load import load_model
@@ -104,4 +105,6 @@ def speaker_of(name: str, device: str = "cpu") -> Speaker:
         decode=lambda tokens: b"".join(map(tokenizer.vocabulary.token_bytes, tokens)).decode(errors="replace"),
         tokens=lambda text: tokenizer.encode_batch([text])[0],
         ends=frozenset(token for token in (*every, tokenizer.eos_id) if token is not None),
+        begins=tokenizer.bos_id,
+        always_begins=tokenizer.adds_bos,
     )
