@@ -25,8 +25,8 @@ from sparselex.explain.asking.protocols import Judges, Told
 from sparselex.explain.asking.registry import JUDGES, WRITERS
 from sparselex.explain.asking.store import Asked, AskedStore, Seen
 from sparselex.explain.asking.subject import Opens
-from sparselex.explain.asking.words import upper_first
 from sparselex.explain.asking.summary import KIND, AskSummary
+from sparselex.explain.asking.words import upper_first
 from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.figures import score_figures, share_figure
 from sparselex.explain.records import Explanation, Scored, Status
