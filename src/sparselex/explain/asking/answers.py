@@ -37,6 +37,31 @@ def votes(answer: Answer, n: int) -> dict[int, float]:
     return {number: _probability(answer, number, vote) for number, vote in said.items()}
 
 
+def number_in(answer: Answer, name: str, among: range) -> int | None:
+    """The number that an answer's object has under a name, if it is among these."""
+    return _number((object_in(answer.text) or {}).get(name), among)
+
+
+def _number(value: Any, among: range) -> int | None:
+    text = f"{value:g}" if isinstance(value, float) else str(value).strip()
+    number = int(text) if re.fullmatch(r"\d{1,3}", text, re.ASCII) else None
+    return number if number in among else None
+
+
+def numbers_in(answer: Answer, n: int, among: range) -> list[float]:
+    """The numbers that an answer's object has under the names from 1 to `n`; NaN for one that is not among these."""
+    said = object_in(answer.text) or {}
+    found = [_number(said.get(str(number)), among) for number in range(1, n + 1)]
+    return [float("nan") if number is None else float(number) for number in found]
+
+
+def texts_in(answer: Answer, n: int) -> list[str]:
+    """The texts that an answer's object has under the numbers from 1 to `n`."""
+    found = object_in(answer.text) or {}
+    said = [found.get(str(number)) for number in range(1, n + 1)]
+    return [text for text in said if isinstance(text, str) and text.strip()]
+
+
 def chosen(answer: Answer, choices: tuple[str, str]) -> dict[int, float]:
     """Of an answer of which the probabilities of two choices were wanted that of the first against the second, as what
     is said of number 1; nothing where they are not told."""
@@ -72,6 +97,17 @@ def _token_at(tokens: Sequence[Token], place: int) -> Token | None:
             return token
         at += len(token.text)
     return None
+
+
+def form_of_texts(n: int) -> dict[str, Any]:
+    """JSON Schema of texts for the numbers from 1 to `n`."""
+    names = [str(number) for number in range(1, n + 1)]
+    return {
+        "type": "object",
+        "properties": {name: {"type": "string"} for name in names},
+        "required": names,
+        "additionalProperties": False,
+    }
 
 
 def form_of_votes(n: int) -> dict[str, Any]:

@@ -80,6 +80,16 @@ class AskConfig(Config):
     """Descriptions known to be true or false of their windows by which the judge itself is tried before anything is
     scored; 0 for no trial."""
 
+    token_by_token: bool = False
+    """Whether the judge `simulation` asks about every token by itself: dearer by far, where a server tells no
+    log-probabilities of given text."""
+
+    intruders: Shown = 20
+    """Questions of the judge `intruder`, as many of each tenth of the active windows."""
+
+    passages: Annotated[int, Field(ge=1, le=50)] = 10
+    """Passages that the judge `generation` has written for each latent."""
+
     prompts: Shown = 30
     """Held-out passages behind which the model writes with a latent amplified, for the judge `intervention`."""
 

@@ -100,14 +100,16 @@ class Drawing:
 
     def lookup(self, latent: int, numbers: NDArray[np.int64]) -> Floats:
         """`[n]`, the largest mean training activation of the tokens in each window."""
+        return np.array([values.max() for values in self.lookup_tokens(latent, numbers)])
+
+    def lookup_tokens(self, latent: int, numbers: NDArray[np.int64]) -> list[Floats]:
+        """The mean training activation of every token of each window."""
         table = np.zeros(self.test.tokens.n_vocab)
         column, tokens = self.train.column(latent), self.train.tokens.tokens
-        seen = tokens[column.ranks]
-        mass = np.bincount(seen, column.values, len(table))
+        mass = np.bincount(tokens[column.ranks], column.values, len(table))
         table[: len(self._often)] = mass / np.maximum(self._often, 1)
-        of = self.test.tokens.tokens
-        ranges = [self.windows.ranks(int(number)) for number in numbers]
-        return np.array([table[of[ranks.start : ranks.stop]].max() for ranks in ranges])
+        of, ranges = self.test.tokens.tokens, [self.windows.ranks(int(number)) for number in numbers]
+        return [table[of[ranks.start : ranks.stop]] for ranks in ranges]
 
     def _silent(self, silent: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
         """Silent windows, of those that are drawn for all latents where these are enough."""

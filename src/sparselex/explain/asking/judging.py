@@ -77,6 +77,9 @@ class Item(NamedTuple):
     text: str
     """As the judge reads it."""
 
+    tokens: tuple[int, ...] = ()
+    """Its tokens, where they are wanted one by one."""
+
 
 class Judged(NamedTuple):
     """Windows and what was said of them."""

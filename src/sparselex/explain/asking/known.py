@@ -131,8 +131,11 @@ class Known:
         return np.array([number for number in numbers.tolist() if word in self._texts[number].lower()], dtype=np.int64)
 
     def _item(self, number: int, kind: Kind) -> Item:
-        position = int(self.evidence.tokens.positions[self.windows.starts[number]])
-        return Item(number, kind, False, position, 0.0, self._texts[number])
+        ranks = self.windows.ranks(number)
+        tokens = tuple(self.evidence.tokens.tokens[ranks.start : ranks.stop].tolist())
+        return Item(
+            number, kind, False, int(self.evidence.tokens.positions[ranks.start]), 0.0, self._texts[number], tokens
+        )
 
     @cached_property
     def _texts(self) -> dict[int, str]:

@@ -17,6 +17,10 @@ JUDGES: Registry[Any] = Registry(
         "fuzzing": "sparselex.explain.asking.judges.fuzzing:Fuzzing",
         "surprisal": "sparselex.explain.asking.judges.surprisal:Surprisal",
         "intervention": "sparselex.explain.asking.judges.intervention:Intervention",
+        "intruder": "sparselex.explain.asking.judges.intruder:Intruder",
+        "generation": "sparselex.explain.asking.judges.generation:Generation",
+        "simulation": "sparselex.explain.asking.judges.simulation:Simulation",
+        "examples": "sparselex.explain.asking.judges.examples:Examples",
         "embedding": "sparselex.explain.asking.judges.embedding:Embedding",
     },
 )

@@ -66,7 +66,7 @@ class Fuzzing:
         found = list[Item]()
         rows = zip(drawn.numbers.tolist(), drawn.kinds, drawn.strong.tolist(), ranges, texts, values, strict=True)
         for number, kind, strong, ranks, text, acts in rows:
-            which = _marked(kind, acts, counts, rng)
+            which = places_marked(kind, acts, counts, rng)
             if not len(which):  # every token is active: none of them is wrong
                 kind, which = "active", _strong(acts)
             place = int(acts.argmax()) if kind == "active" else int(which[0])
@@ -80,8 +80,9 @@ def _strong(values: Floats) -> NDArray[np.int64]:
     return np.flatnonzero(values >= _MARKED * values.max())
 
 
-def _marked(kind: Kind, values: Floats, counts: Sequence[int], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Places of the tokens to be marked: the active ones, or silent ones, as many as an active window has."""
+def places_marked(kind: Kind, values: Floats, counts: Sequence[int], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Places of the tokens to be marked of a window with these activations: the active ones, or silent ones, as many
+    as one of the active windows has, of which `counts` says how many are marked in each."""
     if kind == "active":
         return _strong(values)
     silent = np.flatnonzero(values == 0)
