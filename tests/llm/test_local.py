@@ -8,6 +8,7 @@ import torch
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Failure
 from sparselex.llm.local import LocalClient
+from sparselex.llm.picking import Pick
 from sparselex.llm.records import Message, Request
 from sparselex.lm.load import load_model
 from sparselex.recipes.work.ask import speaker_of
@@ -72,9 +73,29 @@ def test_a_question_that_is_too_long_fails_by_itself(client):
 
 
 def test_what_cannot_be_answered_is_told(client):
-    with pytest.raises(UserError, match="temperature 0"):
+    with pytest.raises(UserError, match="without a seed"):
         client.submit(request("x", temperature=0.7))
     assert client.capabilities().choices and client.stopped is None
+
+
+def test_draws_depend_on_the_question_and_its_seed_alone(client):
+    drawn = [request(text, temperature=1.5, seed=seed, n=3) for text in WORDS for seed in (1, 2)]
+    first = [future.result() for future in [client.submit(one) for one in drawn]]
+    again = [client.submit(one).result() for one in reversed(drawn)][::-1]
+    assert first == again and all(len({one.text, *one.others}) == 3 for one in first)
+    assert len({one.text for one in first}) == len(drawn)
+    form = {"type": "object", "properties": {"explanation": {"type": "string"}}}
+    formed = client.submit(request("x", form=form, temperature=1.5, seed=1, n=2)).result()
+    assert all("explanation" in json.loads(text) for text in (formed.text, *formed.others))
+
+
+def test_tokens_are_drawn_as_often_as_they_are_likely():
+    logits, temperature = torch.tensor([2.0, 1.0, 0.0, -50.0]), 0.7
+    pick = Pick(request("x", temperature=temperature, seed=5))
+    counts = torch.bincount(torch.tensor([pick(logits) for _ in range(4000)]), minlength=4) / 4000
+    # Four standard errors of a share.
+    assert counts.tolist() == pytest.approx((logits / temperature).softmax(-1).tolist(), abs=4 * (0.25 / 4000) ** 0.5)
+    assert {Pick(request("x", temperature=1e-9, seed=n))(logits) for n in range(9)} == {0}
 
 
 PASSAGES = ["x", " y = 2\n", "", "import os\n\nclass A:\n    pass", " \U0001f600 \u00e9", "<|endoftext|>"]

@@ -30,8 +30,9 @@ def request_key(model: str, request: Request) -> bytes:
     """What tells questions apart: the model, the messages and everything that shapes the answer; neither the address of
     the server nor the purpose. Where a server takes no seed, another one still asks anew."""
     shape = (request.max_tokens, request.temperature, request.seed, request.form, request.top_logprobs)
-    given = [request.continuation] if request.continuation else []
-    asked = json.dumps([model, request.messages, shape, *given], sort_keys=True)
+    # Left out where it is nothing: answers of earlier versions keep their keys.
+    more = [one for one in (request.continuation, request.n if request.n > 1 else 0) if one]
+    asked = json.dumps([model, request.messages, shape, *more], sort_keys=True)
     return hashlib.sha256(asked.encode()).digest()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from sparselex.base.figures import Failure
 from sparselex.llm.cache import AnswerCache, request_key
 from sparselex.llm.config import LLMConfig
+from sparselex.llm.draws import draws, when_all
 from sparselex.llm.ledger import Ledger
 from sparselex.llm.records import Answer, Capabilities, Request, Token
 from sparselex.llm.wire import fitted
@@ -42,19 +43,29 @@ class CountingClient:
 
     def submit(self, request: Request) -> "Future[Answer | Failure]":
         """Count a question and answer it at once."""
+        if request.n > 1 and not self._capabilities.n:
+            return when_all([self.submit(one) for one in draws(request)])
         asked = fitted(request, self._capabilities)
         key = request_key(self.model, asked)
         answer = self._cache.get(key) or self._counted.get(key)
         if answer:
             self.ledger.cached(request, answer)
         else:
-            answer = self._counted[key] = _read(asked) if asked.continuation else self._invent(asked)
+            answer = self._counted[key] = self._made_up(asked)
             reserved = self.ledger.reserve(asked)
             assert not isinstance(reserved, str)
             self.ledger.answered(asked, reserved, answer)
         future: Future[Answer | Failure] = Future()
         future.set_result(answer)
         return future
+
+    def _made_up(self, request: Request) -> Answer:
+        if request.continuation:
+            return _read(request)
+        answer = self._invent(request)
+        return answer.model_copy(
+            update={"others": (answer.text,) * (request.n - 1), "n_answer_tokens": answer.n_answer_tokens * request.n}
+        )
 
 
 def _read(request: Request) -> Answer:

@@ -10,6 +10,7 @@ from sparselex.base.figures import Failure
 from sparselex.llm.cache import AnswerCache, Kept, Writer, request_key
 from sparselex.llm.config import LLMConfig
 from sparselex.llm.connection import Connection, Host, Lost, Reply
+from sparselex.llm.draws import draws, when_all
 from sparselex.llm.jobs import Job, Outcome
 from sparselex.llm.ledger import Ledger
 from sparselex.llm.probe import PROBE_RETRIES, probe
@@ -53,6 +54,8 @@ class HTTPClient:
     def submit(self, request: Request) -> "Future[Answer | Failure]":
         """Ask; what was answered before is there at once, and what is being asked is not asked twice. Waits only where
         thousands of questions wait. Raises `UserError` where the run cannot go on."""
+        if request.n > 1 and not self.capabilities().n:
+            return when_all([self.submit(one) for one in draws(request)])
         asked = fitted(request, self.capabilities())
         key = request_key(self.model, asked)
         with self._lock:

@@ -98,7 +98,7 @@ class Ledger:
         with self._lock:
             self._release(reserved)
             self._spend(request, answer.n_prompt_tokens or reserved.prompt_tokens, written)
-            self._of(request)["answers"] += 1
+            self._of(request)["answers"] += request.n
 
     def lost(self, request: Request, reserved: Reserved) -> None:
         """The answer did not arrive: its question was read, and who is to pay for that nobody says."""
@@ -159,7 +159,8 @@ class Ledger:
         sums = self._of(request)
         if request.continuation:
             return 0
-        return -(-sums["answer_tokens"] // sums["answers"]) if sums["answers"] else request.max_tokens
+        each = -(-sums["answer_tokens"] // sums["answers"]) if sums["answers"] else request.max_tokens
+        return each * request.n
 
     def _release(self, reserved: Reserved) -> None:
         self._open[reserved] -= 1
@@ -202,7 +203,8 @@ class Ledger:
 
 def _written(request: Request, answer: Answer) -> int:
     """Tokens of an answer; about as many where the server does not count them, and none of a text that was given."""
-    return answer.n_answer_tokens or (0 if request.continuation else estimated_tokens(answer.text))
+    about = 0 if request.continuation else sum(map(estimated_tokens, (answer.text, *answer.others)))
+    return answer.n_answer_tokens or about
 
 
 def _cell(value: float) -> str:

@@ -5,6 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from itertools import islice
 from typing import Any, Self
 
 import torch
@@ -12,6 +13,8 @@ from transformers import DynamicCache
 
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Failure
+from sparselex.llm.draws import draws, one_of
+from sparselex.llm.picking import Pick
 from sparselex.llm.reading import read, reading_of, shared, unembedded
 from sparselex.llm.records import Answer, Capabilities, Request, Token
 from sparselex.llm.speaker import Speaker
@@ -31,7 +34,7 @@ class LocalClient:
 
     Everything that was asked and not answered yet is looked through for questions of which the probabilities of given
     answers are wanted and that begin alike, and for given texts: they are read together, what they share once. Others
-    are answered by likelihood alone (`temperature` is refused), several at once.
+    are written by likelihood or drawn, several at once; what is drawn depends on the question and its seed alone.
     """
 
     def __init__(self, speaker: Speaker):
@@ -55,15 +58,15 @@ class LocalClient:
     def capabilities(self) -> Capabilities:
         """The probabilities of answers, and objects of texts, of which all but the texts is written for it."""
         n_ctx = getattr(self._speaker.hf.config.get_text_config(), "max_position_embeddings", None)
-        return Capabilities(schema_answers=True, choices=True, continuations=True, n_ctx=n_ctx)
+        return Capabilities(schema_answers=True, seed=True, n=True, choices=True, continuations=True, n_ctx=n_ctx)
 
     def submit(self, request: Request) -> "Future[Answer | Failure]":
-        """Ask; returns at once. Raises `UserError` for an answer that is to be drawn."""
-        if request.temperature:
+        """Ask; returns at once. Raises `UserError` for an answer that is to be drawn without a seed."""
+        if request.temperature and request.seed is None:
             raise UserError(
-                f"An answer was to be drawn at temperature {request.temperature}.",
-                "temperature 0 of a model in this process",
-                "ask a server for answers that are drawn.",
+                f"An answer was to be drawn at temperature {request.temperature:g}, without a seed.",
+                "a seed for each answer that is drawn in this process, so that it can be drawn again",
+                "give a seed, or temperature 0.",
             )
         done: Future[Answer | Failure] = Future()
         with self._changed:
@@ -99,7 +102,12 @@ class LocalClient:
         return batch
 
     def _answered(self, requests: Sequence[Request]) -> list[Answer | Failure]:
-        return self._read(requests) if requests[0].continuation else self._asked(requests)
+        return self._read(requests) if requests[0].continuation else self._drawn(requests)
+
+    def _drawn(self, requests: Sequence[Request]) -> list[Answer | Failure]:
+        """Answers of which each may be several."""
+        found = iter(self._asked([one for request in requests for one in draws(request)]))
+        return [one_of(list(islice(found, request.n))) for request in requests]
 
     def _read(self, requests: Sequence[Request]) -> list[Answer | Failure]:
         """Log-probabilities of given texts."""
@@ -118,14 +126,15 @@ class LocalClient:
         room = requests[0].max_tokens if not requests[0].choices else 1
         fits = [limit is None or len(prompt) + room <= limit for prompt in prompts]
         kept = [prompt for prompt, is_short in zip(prompts, fits, strict=True) if is_short]
+        pick = [Pick(request) for request, is_short in zip(requests, fits, strict=True) if is_short]
         found: Iterator[Answer | Failure]
         with torch.inference_mode():
             if requests[0].choices:
                 found = iter(self._chosen(kept, requests[0].choices))
             elif requests[0].form is not None:
-                found = iter(self._formed(kept, list(requests[0].form["properties"]), room))
+                found = iter(self._formed(kept, list(requests[0].form["properties"]), room, pick))
             else:
-                found = iter(self._written(kept, room))
+                found = iter(self._written(kept, room, pick))
         return [
             next(found) if is_short else self._too_long(len(prompt))
             for prompt, is_short in zip(prompts, fits, strict=True)
@@ -161,14 +170,16 @@ class LocalClient:
         last = hidden[torch.arange(len(rest)), torch.tensor([len(row) - 1 for row in rest], device=hf.device)]
         return unembedded(self._speaker, last)
 
-    def _formed(self, prompts: Sequence[list[int]], names: Sequence[str], most: int) -> list[Answer | Failure]:
+    def _formed(
+        self, prompts: Sequence[list[int]], names: Sequence[str], most: int, pick: Sequence[Pick]
+    ) -> list[Answer | Failure]:
         """Objects with a text for each name: the model writes the texts, each up to its closing quotation mark."""
         texts: list[dict[str, str]] = [{} for _ in prompts]
         begun, n_written = ["" for _ in prompts], [0 for _ in prompts]
         for name in names:
             begun = [f'{one}, "{name}": "' if one else f'{{"{name}": "' for one in begun]
             opened = [[*prompt, *self._speaker.tokens(one)] for prompt, one in zip(prompts, begun, strict=True)]
-            for row, answer in enumerate(self._written(opened, most, until='"')):
+            for row, answer in enumerate(self._written(opened, most, pick, until='"')):
                 text = answer.text.partition('"')[0].partition("\n")[0].strip()
                 texts[row][name] = text
                 begun[row] += text + '"'
@@ -178,13 +189,16 @@ class LocalClient:
             for found, prompt, n in zip(texts, prompts, n_written, strict=True)
         ]
 
-    def _written(self, prompts: Sequence[list[int]], most: int, until: str = "") -> list[Answer]:
-        """The likeliest answer to each prompt, token by token, up to a sign that ends it."""
+    def _written(self, prompts: Sequence[list[int]], most: int, pick: Sequence[Pick], until: str = "") -> list[Answer]:
+        """The answer to each prompt, token by token as each picks them, up to a sign that ends it."""
         at_once = max(1, _TOKENS // max([1, *map(len, prompts)]))
-        parts = [self._written_at_once(prompts[i : i + at_once], most, until) for i in range(0, len(prompts), at_once)]
+        here = [slice(begin, begin + at_once) for begin in range(0, len(prompts), at_once)]
+        parts = [self._written_at_once(prompts[one], most, pick[one], until) for one in here]
         return [answer for part in parts for answer in part]
 
-    def _written_at_once(self, prompts: Sequence[list[int]], most: int, until: str) -> list[Answer]:
+    def _written_at_once(
+        self, prompts: Sequence[list[int]], most: int, pick: Sequence[Pick], until: str
+    ) -> list[Answer]:
         hf, longest = self._speaker.hf, max(map(len, prompts))
         ids = torch.tensor([[0] * (longest - len(row)) + row for row in prompts], device=hf.device)
         mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in prompts], device=hf.device)
@@ -193,8 +207,9 @@ class LocalClient:
         left, positions = set(range(len(prompts))), (mask.cumsum(-1) - 1).clamp(min=0)
         for _ in range(most):
             out = hf(ids, past_key_values=cache, attention_mask=mask, position_ids=positions, logits_to_keep=1)
-            best = out.logits[:, -1].argmax(-1)
-            for row, token in enumerate(best.tolist()):
+            last = out.logits[:, -1]
+            picked = [one(row) for one, row in zip(pick, last, strict=True)]
+            for row, token in enumerate(picked):
                 if row in left and token in self._speaker.ends:
                     left.discard(row)
                 elif row in left:
@@ -203,7 +218,7 @@ class LocalClient:
                         left.discard(row)
             if not left:
                 break
-            ids, positions = best[:, None], positions[:, -1:] + 1
+            ids, positions = torch.tensor(picked, device=hf.device)[:, None], positions[:, -1:] + 1
             mask = torch.cat([mask, mask.new_ones(len(prompts), 1)], dim=1)
         return [
             Answer(

@@ -62,6 +62,7 @@ def probe(ask: Ask, models: Reply | None, model: str) -> Found:
         "form": [ask(_request("Say hello.", form=_FORM))],
         "logprobs": [ask(_request("Answer with one word, yes or no: is water wet?", top_logprobs=5))],
         "continuation": [ask(_request(_READ, continuation=_GOES_ON))],
+        "n": [ask(_drawn(3).model_copy(update={"n": 2}))],
         "seed": [ask(_drawn(seed)) for seed in (1, 1, 2)],
     }
     said = {name: [future.result() for future in futures] for name, futures in asked.items()}
@@ -69,6 +70,7 @@ def probe(ask: Ask, models: Reply | None, model: str) -> Found:
         schema_answers=_keeps_to_form(said["form"][0]),
         logprobs=_gives_logprobs(said["logprobs"][0]),
         seed=_takes_seed(said["seed"]),
+        n=_draws_several(said["n"][0]),
         continuations=_reads_on(said["continuation"][0]),
         n_ctx=context_of(models, model),
     )
@@ -128,6 +130,11 @@ def _takes_seed(said: list[Answer | Failure]) -> bool:
     """Whether an equal seed gives an equal answer and another one another, as no server does that leaves it out."""
     first, again, other = (None if isinstance(one, Failure) else one.text for one in said)
     return None not in (first, again, other) and first == again != other
+
+
+def _draws_several(said: Answer | Failure) -> bool:
+    """Whether two answers came that are not one twice."""
+    return isinstance(said, Answer) and len({said.text, *said.others}) == 2
 
 
 def _reads_on(said: Answer | Failure) -> bool:

@@ -31,6 +31,9 @@ class Request(Config):
     temperature: float = Field(default=0.0, ge=0)
     """How freely the answer is drawn; 0 takes the likeliest."""
 
+    n: int = Field(default=1, ge=1, le=128)
+    """Answers that are drawn; more than one needs a temperature above 0."""
+
     seed: int | None = None
     """Of the draw, where the server takes one; also tells apart questions that are to be answered anew."""
 
@@ -58,6 +61,12 @@ class Request(Config):
             raise ValueError(f"a continuation stands behind one message, which may be empty; not {len(self.messages)}")
         return self
 
+    @model_validator(mode="after")
+    def _several_are_drawn(self) -> Self:
+        if self.n > 1 and (not self.temperature or self.continuation):
+            raise ValueError(f"{self.n} answers are drawn at a temperature above 0, and not {self.temperature}")
+        return self
+
     @property
     def text(self) -> str:
         """Of a continuation: the plain text that it is read behind, and itself."""
@@ -79,6 +88,9 @@ class Answer(Config):
     text: str
     """The whole answer."""
 
+    others: tuple[str, ...] = ()
+    """Where `n` answers were wanted the other n - 1, each drawn by itself."""
+
     tokens: tuple[Token, ...] = ()
     """Its tokens, where log-probabilities were wanted and the server gives them. Of a continuation that has nothing
     before it, not even a token that begins every text, the first is left out: nothing predicts it."""
@@ -90,7 +102,7 @@ class Answer(Config):
     """Tokens that were read, as the server counts them; 0 where it does not say."""
 
     n_answer_tokens: int = 0
-    """Tokens that were written."""
+    """Tokens that were written, the others with them."""
 
 
 class Capabilities(Config):
@@ -108,6 +120,9 @@ class Capabilities(Config):
     choices: bool = False
     """Tells the probabilities of given answers by reading alone, for many questions that begin alike at little
     cost."""
+
+    n: bool = False
+    """Draws several answers to one question, which it reads once; else it is asked for each."""
 
     continuations: bool = False
     """Tells the log-probabilities of a given text behind another."""

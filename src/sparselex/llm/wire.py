@@ -78,6 +78,8 @@ def payload(model: str, request: Request, wording: Wording) -> bytes:
     }
     if request.seed is not None:
         body["seed"] = request.seed
+    if request.n > 1:
+        body["n"] = request.n
     if request.form is not None:
         schema = {"name": "answer", "schema": request.form, "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -107,14 +109,13 @@ def read_answer(data: bytes) -> Answer | Trouble:
         return Trouble("what came back is no JSON", again=True)
     if not isinstance(body, dict):
         return Trouble("what came back is no object with choices", again=True)
-    choices = body.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-    message = choice.get("message")
-    if not isinstance(message, dict):
+    choice, *others = _choices(body) or [{}]
+    if not choice:
         return _error_inside(body, data)
     usage = body.get("usage")
     return Answer(
-        text=_text(message.get("content")),
+        text=_text(choice["message"].get("content")),
+        others=tuple(_text(other["message"].get("content")) for other in others),
         tokens=_tokens(choice.get("logprobs")),
         cut=choice.get("finish_reason") == "length",
         n_prompt_tokens=count_of(usage, "prompt_tokens"),
@@ -126,6 +127,13 @@ def read_error(status: int, data: bytes) -> Trouble:
     """What the body of a refusal says."""
     said = _said(data)
     return Trouble(f"the server answered {status}" + (f": {said}" if said else ""), status in TOO_BUSY, status)
+
+
+def _choices(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those that have a message; none where the first has none."""
+    listed = body.get("choices")
+    choices = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    return [one for one in choices if isinstance(one.get("message"), dict)] if choices == listed else []
 
 
 def _error_inside(body: dict[str, Any], data: bytes) -> Trouble:

@@ -126,7 +126,8 @@ class Workers:
         if isinstance(found, Answer):
             self._ledger.answered(job.request, job.reserved, found)
             # Once more: in JSON the key can be written so that it was not seen before.
-            found = found.model_copy(update={"text": self._host.safe(found.text)})
+            others = tuple(map(self._host.safe, found.others))
+            found = found.model_copy(update={"text": self._host.safe(found.text), "others": others})
         else:
             self._account(job, was_sent=found.status in (0, TOLD_NOTHING))
             found = found._replace(reason=self._host.safe(found.reason))
@@ -205,10 +206,20 @@ def _read(reply: Reply, request: Request, wording: Wording) -> Answer | Trouble:
     if reply.status == 200:
         if request.continuation:
             return read_echo(reply.data, request, wording.n_echoed)
-        return read_answer(reply.data)
+        return _whole(read_answer(reply.data), request)
     if 300 <= reply.status < 400:
         return Trouble(f"the server answered {reply.status}, a redirect, which is not followed", False, reply.status)
     trouble = read_error(reply.status, reply.data)
     if reply.status == 429 and _NOTHING_LEFT in reply.data.decode("utf-8", "replace"):
         return trouble._replace(again=False)
     return trouble._replace(hint_s=hint_s(reply.headers) if reply.status in TOO_BUSY else None)
+
+
+def _whole(found: Answer | Trouble, request: Request) -> Answer | Trouble:
+    """The answer with as many others as were wanted; a server that cannot draw several leaves them out in silence."""
+    if isinstance(found, Trouble) or len(found.others) == request.n - 1:
+        return found
+    if request.n == 1:
+        return found.model_copy(update={"others": ()})
+    n = 1 + len(found.others)
+    return Trouble(f"{request.n} answers were wanted, and {n} came", False, TOLD_NOTHING)
