@@ -1,9 +1,9 @@
-"""Public conformance checks: dictionaries, explainers and scorers, ours or a plug-in's, held against what their
-interfaces promise. Each raises `AssertionError` naming the broken promise."""
+"""Public conformance checks: dictionaries, explainers, scorers and clients of language models, ours or a plug-in's,
+held against what their interfaces promise. Each raises `AssertionError` naming the broken promise."""
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.protocols import Explainer, Scorer
 from sparselex.explain.records import Explanation, Judgement, Score, Scored
 from sparselex.features.index import FeatureIndex
+from sparselex.llm.records import Answer, Capabilities, Client, Message, Request
 
 
 def check_dictionary(dictionary: Dictionary, n_tokens: int = 64, seed: int = 0) -> None:
@@ -95,6 +96,102 @@ def check_scorer(
         _check_judgements(scored.judgements, held_out, explanation.latent)
     assert any(isinstance(scored, Scored) for scored in found.values()), "at least one explanation is scored"
     return found
+
+
+def check_client(client: Client, *, stopped: Client | None = None, max_tokens: int = 16) -> Capabilities:
+    """Assert what every `Client` promises, by some thirty small questions, which cost money where the client's do; at
+    least the plain ones are answered.
+
+    `stopped` is one of the same kind that asks nothing more, such as one whose budget is spent. Returns what the client
+    says that it can do, each of which was tried.
+    """
+    assert isinstance(client, Client), "a client has a model's name, `capabilities`, `submit` and `stopped`"
+    assert isinstance(client.model, str) and client.model, "`model` says who answers"
+    can = client.capabilities()
+    assert isinstance(can, Capabilities) and can == client.capabilities(), "`capabilities` says the same each time"
+    plain = [_question(f"Say {word}.", max_tokens) for word in ("one", "two", "three", "four")]
+    first = _asked(client, plain)
+    assert _asked(client, plain[::-1])[::-1] == first, "equal questions have equal answers, in whatever order"
+    assert _asked(client, plain[:1] * 3) == first[:1] * 3, "a question that is asked three times has one answer"
+    assert any(isinstance(one, Answer) for one in first), "a plain question is answered"
+    _check_forms(client, can, max_tokens)
+    _check_votes(client, can)
+    _check_draws(client, max_tokens)
+    _check_continuations(client, can)
+    if can.n_ctx is not None:
+        (long,) = _asked(client, [_question("one two three " * can.n_ctx, max_tokens)])
+        assert isinstance(long, Failure), "a question that is longer than the context is a failure"
+    assert client.stopped is None, "a client that may go on is not stopped"
+    if stopped is not None:
+        assert all(isinstance(one, Failure) for one in _asked(stopped, plain)), "whoever is stopped answers nothing new"
+        assert stopped.stopped, "`stopped` says why nothing more is asked"
+    return can
+
+
+def _question(text: str, max_tokens: int, **more: Any) -> Request:
+    return Request(messages=(Message("user", text),), max_tokens=max_tokens, purpose="check", **more)
+
+
+def _asked(client: Client, requests: Sequence[Request]) -> list[Answer | Failure]:
+    """What comes of questions that are asked at once, each as it should be."""
+    found = [future.result() for future in [client.submit(request) for request in requests]]
+    for request, one in zip(requests, found, strict=True):
+        assert isinstance(one, Answer | Failure), "what goes wrong with a question is a failure in place of its answer"
+        if isinstance(one, Failure):
+            assert one.reason, "a failure says why"
+            continue
+        assert len(one.others) == request.n - 1, "as many answers come as were wanted"
+        assert min(one.n_prompt_tokens, one.n_answer_tokens) >= 0, "tokens are counted, or 0"
+        for token in one.tokens:
+            logprobs = [logprob for _, logprob in token.alternatives]
+            assert all(logprob <= 0 for logprob in (token.logprob, *logprobs)), "log-probabilities are at most 0"
+            assert logprobs == sorted(logprobs, reverse=True), "the likeliest alternative comes first"
+    return found
+
+
+def _check_forms(client: Client, can: Capabilities, max_tokens: int) -> None:
+    properties = {"said": {"type": "string"}}
+    form = {"type": "object", "properties": properties, "required": ["said"], "additionalProperties": False}
+    (answer,) = _asked(client, [_question("Say hello.", 8 * max_tokens, form=form)])
+    if can.schema_answers and isinstance(answer, Answer) and not answer.cut:
+        assert set(json.loads(answer.text)) == {"said"}, "`schema_answers`: an answer keeps to its schema"
+
+
+def _check_votes(client: Client, can: Capabilities) -> None:
+    wanted: list[dict[str, Any]] = [{"choices": ("Yes", "No")}, {"top_logprobs": 2}]
+    voted, told = _asked(client, [_question("Yes or no?", 1, **more) for more in wanted])
+    if can.choices:
+        assert isinstance(voted, Answer) and len(voted.tokens) == 1, "`choices`: one token tells of all of them"
+        assert {text for text, _ in voted.tokens[0].alternatives} == {"Yes", "No"}, "all choices are its alternatives"
+        assert voted.text == voted.tokens[0].alternatives[0][0], "the answer is the likeliest choice"
+    if can.logprobs:
+        assert isinstance(told, Answer) and told.tokens, "`logprobs`: tokens of an answer are told"
+        assert all(len(token.alternatives) == 2 for token in told.tokens), "with as many alternatives as were wanted"
+
+
+def _check_draws(client: Client, max_tokens: int) -> None:
+    drawn = _question("Say a word.", max_tokens, temperature=1.0, seed=3, n=3)
+    (first,), (again,) = _asked(client, [drawn]), _asked(client, [drawn])
+    assert isinstance(first, Answer), "several answers are drawn, by every client"
+    assert first == again, "what was drawn for a question is its answer"
+
+
+def _check_continuations(client: Client, can: Capabilities) -> None:
+    """The probability of a text is the product of those of its parts, each behind what stands before it."""
+    a, b, c = "one two", " three four", " five six seven"
+    parts = [_question(before, 1, continuation=behind) for before, behind in ((a, b + c), (a, b), (a + b, c))]
+    found = _asked(client, parts)
+    if not can.continuations:
+        assert all(isinstance(one, Failure) for one in found), "a text that cannot be read on is a failure"
+        return
+    sums = []
+    for request, one in zip(parts, found, strict=True):
+        assert isinstance(one, Answer) and one.text == request.continuation, "`continuations`: a given text is read"
+        spelled = "".join(token.text for token in one.tokens)
+        assert spelled == request.continuation, "its tokens are those of the text, and of nothing before it"
+        sums.append(sum(token.logprob for token in one.tokens))
+    close = math.isclose(sums[0], sums[1] + sums[2], rel_tol=0.01, abs_tol=0.05)
+    assert close, "log-probabilities of parts add up to that of the whole"
 
 
 def _check_explanation(found: Explanation | Failure, latent: int, name: str) -> None:

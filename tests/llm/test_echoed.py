@@ -39,6 +39,11 @@ def strict(body):
     return scored(body) if body["max_tokens"] else error(400, "max_tokens must be at least 1")
 
 
+def breaking(body):
+    """One that breaks where it may write nothing."""
+    return scored(body) if body["max_tokens"] else error(500, "Internal Server Error")
+
+
 def without_offsets(body):
     said = scored(body)
     del said.body["choices"][0]["logprobs"]["text_offset"]
@@ -49,6 +54,7 @@ SERVERS = {
     "plain": (scored, ""),
     "begins every text": (lambda body: scored(body, begins="<s>"), "<s>"),
     "writes": (strict, ""),
+    "breaks": (breaking, ""),
     "no offsets": (without_offsets, ""),
 }
 
@@ -120,7 +126,7 @@ def test_what_a_server_does_not_tell_is_a_counted_failure(database, said):
             assert client.ledger.accounts()["read"].failures == 1 and len(server.asked) == before
 
 
-ABLE = {"plain": scored, "writes": strict, "no offsets": without_offsets}
+ABLE = {"plain": scored, "writes": strict, "breaks": breaking, "no offsets": without_offsets}
 
 
 @pytest.mark.parametrize("complete", ABLE.values(), ids=ABLE)

@@ -7,7 +7,7 @@ from pathlib import Path
 from sparselex.base.figures import Failure
 from sparselex.llm.cache import AnswerCache, request_key
 from sparselex.llm.config import LLMConfig
-from sparselex.llm.draws import draws, one_of, when_all
+from sparselex.llm.draws import draws, when_all
 from sparselex.llm.ledger import Ledger
 from sparselex.llm.records import Answer, Capabilities, Request, Token
 from sparselex.llm.wire import fitted
@@ -63,7 +63,9 @@ class CountingClient:
         if request.continuation:
             return _read(request)
         answer = self._invent(request)
-        return one_of([answer] * request.n) if request.n > 1 else answer
+        return answer.model_copy(
+            update={"others": (answer.text,) * (request.n - 1), "n_answer_tokens": answer.n_answer_tokens * request.n}
+        )
 
 
 def _read(request: Request) -> Answer:

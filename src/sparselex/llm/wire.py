@@ -88,11 +88,13 @@ def payload(model: str, request: Request, wording: Wording) -> bytes:
     return json.dumps({name: value for name, value in body.items() if name not in wording.left_out}).encode()
 
 
-def reworded(wording: Wording, said: str, request: Request) -> Wording | None:
+def reworded(wording: Wording, trouble: Trouble, request: Request) -> Wording | None:
     """How to ask instead, after a server refused a field and named it; None if it complains of something else."""
+    said = trouble.reason
     if request.continuation:
-        insists = _INSISTS.search(said) and not wording.n_echoed
-        return wording._replace(n_echoed=1) if insists else None
+        # Transformers breaks at an answer of no tokens, and says nothing.
+        insists = trouble.status == 500 or _INSISTS.search(said)
+        return wording._replace(n_echoed=1) if insists and not wording.n_echoed else None
     if "max_completion_tokens" in said and wording.limit == "max_tokens":
         return wording._replace(limit="max_completion_tokens")
     for field in ("temperature", "seed"):

@@ -140,7 +140,8 @@ class Workers:
             self._ledger.refused(job.reserved)
 
     def _troubled(self, job: Job, trouble: Trouble, used: Wording) -> None:
-        if trouble.status in ABOUT_THE_QUESTION and self._learns(job, trouble, used):
+        may_learn = trouble.status in ABOUT_THE_QUESTION or (trouble.status == 500 and job.request.continuation)
+        if may_learn and self._learns(job, trouble, used):
             job.attempts -= 1
             self._queue.failed()
             self._queue.again(job, 0.0)
@@ -157,7 +158,7 @@ class Workers:
         """Whether the question may be asked in other words now."""
         with self._lock:
             if self._wording == used:
-                self._wording = reworded(used, trouble.reason, job.request) or used
+                self._wording = reworded(used, trouble, job.request) or used
             return self._wording != used
 
     def _give_up(self, job: Job, trouble: Trouble) -> None:
