@@ -1,0 +1,141 @@
+"""Every judge before a model whose answers are known: scores are what follows from these, nulls are at chance."""
+
+import numpy as np
+import pytest
+
+from sparselex.explain.asking.ask import ask
+from sparselex.explain.asking.config import AskConfig
+from sparselex.explain.asking.store import AskedStore
+from sparselex.explain.store import ExplanationStore
+from sparselex.llm.records import Answer
+from tests.explain.asking.test_ask import WithNeighbours
+from tests.support.planted import N_CTX
+from tests.support.reader import LIKELIER, ReadingModel
+
+SMALL = AskConfig(window=8, active=20, silent=20, hard=6, null_share=1.0, check=0, intruders=20)
+
+CHARS = "".join(chr(95 + token) for token in (5, 9))
+
+
+@pytest.fixture(scope="module")
+def index():
+    return WithNeighbours()
+
+
+@pytest.fixture
+def walk(index, tmp_path):
+    def run(model, *judges, **options):
+        config = SMALL.model_copy(update={"judges": judges, **options})
+        return ask(index, config, model, tmp_path / "w.sqlite", tmp_path / "x", inputs={"index": index.id})
+
+    return run
+
+
+@pytest.fixture
+def scores_of(tmp_path):
+    def read(latent, judge):
+        store = ExplanationStore(tmp_path / "w.sqlite")
+        return {s.metric: s for s in store.scores("planted", latent=latent, explainer="llm") if s.scorer == judge}
+
+    return read
+
+
+def judged_of(tmp_path, latent, judge):
+    found = ExplanationStore(tmp_path / "w.sqlite").judgements("planted", latent)
+    return {one.position: one for one in found if one.scorer == judge}
+
+
+def test_surprisal_is_the_gain_in_nats(walk, scores_of, tmp_path):
+    model = ReadingModel()
+    walk(model, "surprisal")
+    scores = scores_of(0, "surprisal")
+    for metric in ("auroc", "balanced_accuracy", "recall", "specificity"):
+        assert scores[metric].value == 1, "windows with the characters gain, and no others"
+    assert scores["auroc"].null < 0.8 and scores["empty"].value == 0.5
+    seen = {one.position: one for one in AskedStore(tmp_path / "w.sqlite").seen("planted", 0)}
+    said = judged_of(tmp_path, 0, "surprisal")
+    odds = {position: one.said / (1 - one.said) for position, one in said.items()}
+    counts = {position: sum(char in CHARS for char in one.text) for position, one in seen.items()}
+    most, least = max(counts, key=counts.get), min(counts, key=counts.get)
+    gap = (counts[most] - counts[least]) * LIKELIER
+    assert np.log(odds[most] / odds[least]) == pytest.approx(gap, abs=1e-6)
+
+
+def test_a_server_without_log_probabilities_is_told_of_once(walk, scores_of):
+    found = walk(ReadingModel(continuations=False), "surprisal", "detection")
+    said = "Nothing was scored by surprisal: the server tells no log-probabilities of given text"
+    assert found.unfit == said and found.n_unscored == 0 and found.n_left == 0
+    (figure,) = [one for one in found.figures if one.name == "explain/llm/surprisal/auroc"]
+    assert figure.value is None and "log-probabilities" in figure.failure
+    assert scores_of(0, "detection")["auroc"].value == 1 and not scores_of(0, "surprisal")
+
+
+def test_intruders_are_told_from_what_is_marked(walk, scores_of):
+    walk(ReadingModel(of=CHARS), "intruder")
+    scores = scores_of(0, "intruder")
+    assert scores["accuracy"].value == 1 and scores["accuracy"].n == 20
+    assert scores["accuracy_weak"].n + scores["accuracy_strong"].n == 20
+    assert scores["accuracy"].null < 0.5, "without a latent there is no intruder"
+    assert scores_of(3, "intruder")["accuracy"].value < 0.6, "noise has nothing in common"
+
+
+@pytest.mark.parametrize("slips", [0.3, 0.6])
+def test_wrong_intruders_are_what_is_measured(walk, scores_of, slips):
+    walk(ReadingModel(of=CHARS, slips=slips), "intruder", intruders=100)
+    score = scores_of(0, "intruder")["accuracy"]
+    assert score.ci_low < 1 - slips < score.ci_high and score.value == pytest.approx(1 - slips, abs=0.12)
+
+
+def test_the_intruder_stands_anywhere_and_is_of_no_other_kind(walk):
+    model = ReadingModel(of=CHARS)
+    walk(model, "intruder")
+    asked = [one for one in model.asked if one.purpose == "intruder"]
+    named = [int(model.answer(one).text[8]) for one in asked if "<<" in one.messages[1].content]
+    assert set(named) == {1, 2, 3, 4, 5}
+
+
+class Mumbling(ReadingModel):
+    def answer(self, request):
+        return Answer(text="either") if request.purpose == "intruder" else super().answer(request)
+
+
+def test_an_intruder_that_is_not_named_is_a_failure_and_no_miss(walk, scores_of, tmp_path):
+    found = walk(Mumbling(), "intruder")
+    assert found.n_unscored == 4 and not scores_of(0, "intruder")
+    failures = ExplanationStore(tmp_path / "w.sqlite").failures("planted", scorer="intruder")
+    assert "none was answered: the judge names no passage: 'either'" in failures[0].reason
+
+
+@pytest.mark.parametrize("continuations", [True, False])
+def test_simulation_is_the_correlation_over_all_tokens(walk, scores_of, index, tmp_path, continuations):
+    model = ReadingModel(continuations=continuations)
+    walk(model, "simulation")
+    scores, latent = scores_of(0, "simulation"), 0
+    high = 9 / (1 + np.exp(-2.9)) if continuations else 9
+    rows, said, true = {one.position: one for one in AskedStore(tmp_path / "w.sqlite").seen("planted", latent)}, [], []
+    flat = index.tokens.reshape(-1)
+    for position in rows:
+        row = position // N_CTX * N_CTX
+        start = next(s for s in (row, row + 8) if s <= position < s + 8)
+        places = [p for p in range(start, start + 8) if index.counted[p]]
+        said += [high if flat[p] in (5, 9) else 0 for p in places]
+        true += [index.acts[p, latent] for p in places]
+    assert scores["correlation"].value == pytest.approx(np.corrcoef(said, true)[0, 1], abs=1e-9)
+    assert scores["correlation"].n == len(said) and scores["unanswered"].value == 0
+    assert abs(scores["correlation"].null) < 0.5 and scores["lookup"].value > 0.99
+    assert scores_of(3, "simulation")["correlation"].value < 0.6
+    variant = AskedStore(tmp_path / "w.sqlite").of_latent("planted", 0)[1].variant
+    assert ("all at once" in variant) == continuations
+
+
+def test_sequential_judging_asks_less_and_covers_the_truth(walk, scores_of):
+    whole, early = ReadingModel(0.1, 0.1), ReadingModel(0.1, 0.1)
+    walk(whole, "detection", active=40, silent=40, hard=0)
+    windows = {}
+    for model, options in ((whole, {}), (early, {"looks": 5, "close": 0.2})):
+        model.asked.clear()
+        walk(model, "detection", active=40, silent=40, hard=0, per_request=1, seed=1 + len(options), **options)
+        windows[len(options)] = sum(one.purpose == "detection" for one in model.asked)
+    assert windows[2] < 0.8 * windows[0]
+    score = scores_of(0, "detection")["balanced_accuracy"]
+    assert score.ci_low < 0.9 < (score.ci_high or 1) and score.n < 80
