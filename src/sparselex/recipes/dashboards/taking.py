@@ -20,13 +20,10 @@ from sparselex.features.build import build_index
 from sparselex.features.config import IndexConfig
 from sparselex.features.elsewhere import KIND, Stated, StatedToken, write_stated
 from sparselex.features.records import Histogram
-from sparselex.recipes.dashboards.names import public_name
+from sparselex.recipes.dashboards.names import LONGEST_TITLE, public_name
 from sparselex.recipes.dashboards.playback import Played, Texts, playback
 from sparselex.text.build import build_corpus
 from sparselex.text.config import CorpusConfig
-
-LONGEST_TITLE = 120
-"""Characters of an explanation that lists show."""
 
 _SCORE = "as the file says: what was measured, by whom and on how many tokens is not told there, and there is no null"
 
