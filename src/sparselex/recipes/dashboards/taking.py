@@ -38,7 +38,7 @@ class Taken(Config):
     """Name of the file or folder."""
 
     format: str
-    """saedashboard or neuronpedia."""
+    """saedashboard, neuronpedia or delphi."""
 
     model: str
     """The model, by the name that it has there."""
@@ -67,7 +67,7 @@ def take_dashboards(workspace: Workspace, run: str, source: Path) -> Taken:
 
     Raises `UserError` for what `read_dashboards` refuses, and for a run of that name that was made otherwise.
     """
-    _check_free(workspace, run)
+    check_free(workspace, run)
     read = read_dashboards(source)
     texts = Texts(read.dashboards)
     if not texts.n_ctx:
@@ -112,7 +112,8 @@ def _write(
     _write_words(ExplanationStore(workspace.database), index.id, said)
 
 
-def _check_free(workspace: Workspace, run: str) -> None:
+def check_free(workspace: Workspace, run: str) -> None:
+    """Raise `UserError` for a run of that name that was made here; what was read under it before is taken away."""
     if run in workspace.begun() and KIND not in workspace.settings(run):
         raise UserError(
             f"{workspace.path} has a run {run!r} already, and it was made here.",
