@@ -80,6 +80,8 @@ DOORS = [
     "sparselex.features.windows",
     "sparselex.explain.store",
     "sparselex.convert.table",
+    "sparselex.recipes.explanations.taking",
+    "sparselex.recipes.explanations.writing",
     "sparselex.recipes.folder",
     "sparselex.evaluate.report",
     "sparselex.cli.main",

@@ -53,6 +53,8 @@ _PUBLIC = {
     "twin_of": "sparselex.recipes.config",
     "serve": "sparselex.server.app",
     "feature": "sparselex.server.notebook",
+    "import_explanations": "sparselex.recipes.explanations.taking",
+    "export_explanations": "sparselex.recipes.explanations.writing",
     "Workspace": "sparselex.base.workspace",
     "Figure": "sparselex.base.figures",
     "UserError": "sparselex.base.errors",

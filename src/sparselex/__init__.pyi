@@ -39,6 +39,8 @@ from sparselex.recipes.config import RunConfig as RunConfig
 from sparselex.recipes.config import new_run as new_run
 from sparselex.recipes.config import twin_of as twin_of
 from sparselex.recipes.directions import run_of_directions as run_of_directions
+from sparselex.recipes.explanations.taking import import_explanations as import_explanations
+from sparselex.recipes.explanations.writing import export_explanations as export_explanations
 from sparselex.recipes.run import Run as Run
 from sparselex.recipes.stage import Stage as Stage
 from sparselex.server.app import serve as serve

@@ -154,13 +154,22 @@ def _activation(
 def explanations_of(one: Dashboard, of: DashboardSet, creator: str) -> Iterator[dict[str, Any]]:
     """A row for each explanation. `scoreV1` and `scoreV2` are scores of the site's own, so ours stand in the notes."""
     for number, said in enumerate(one.explanations):
-        yield {
-            "id": _id("explanation", of.model, of.source, one.latent, number),
-            **_where(one, of),
-            **_said(said, creator),
-            "createdAt": of.made_at,
-            "updatedAt": of.made_at,
-        }
+        yield explanation_row(said, of.model, of.source, one.latent, of.made_at, creator, number)
+
+
+def explanation_row(
+    said: DashboardExplanation, model: str, source: str, latent: int, made_at: str, creator: str = "", number: int = 0
+) -> dict[str, Any]:
+    """The row of an explanation, the `number`-th of its latent."""
+    return {
+        "id": _id("explanation", model, source, latent, number),
+        "modelId": model,
+        "layer": source,
+        "index": str(latent),
+        **_said(said, creator),
+        "createdAt": made_at,
+        "updatedAt": made_at,
+    }
 
 
 def _said(said: DashboardExplanation, creator: str) -> dict[str, Any]:

@@ -98,6 +98,14 @@ class ExplanationStore:
         )
         return {latent for (latent,) in self.database.records(tuple[int], query, (index_id, explainer, scorer))}
 
+    def explainers(self, index_id: str) -> list[tuple[str, int, int]]:
+        """Who says something of an index, by name: of how many latents, and how many of these are explained."""
+        query = (
+            "SELECT explainer, COUNT(*), SUM(status = 'explained') FROM explanation WHERE index_id = ? "
+            "GROUP BY explainer ORDER BY explainer"
+        )
+        return self.database.records(tuple[str, int, int], query, (index_id,))
+
     def scores_by_latent(self, index_id: str, explainer: str, scorer: str) -> dict[int, list[Score]]:
         """What one scorer made of one explainer's explanations, by latent, in the order of its measures."""
         where = "index_id = ? AND explainer = ? AND score.scorer = ?"
@@ -106,6 +114,15 @@ class ExplanationStore:
         for row in self.database.rows(query, (index_id, explainer, scorer)):
             found.setdefault(row[0], []).append(Score(**dict(zip(Score.model_fields, row[1:], strict=True))))
         return found
+
+    def scores_of(self, index_id: str, explainer: str) -> list[tuple[int, Score]]:
+        """What all scorers made of one explainer's explanations, with the latents, in the scorers' order."""
+        query = schema.SCORES.replace("SELECT ", "SELECT latent, ", 1)
+        order = "latent, scoring.place, score.place"
+        rows = self.database.rows(
+            f"{query} WHERE index_id = ? AND explainer = ? ORDER BY {order}", (index_id, explainer)
+        )
+        return [(row[0], Score(**dict(zip(Score.model_fields, row[1:], strict=True)))) for row in rows]
 
     def of_latent(self, index_id: str, latent: int) -> list[Explanation]:
         """What every explainer says of one latent, by the explainers' names."""

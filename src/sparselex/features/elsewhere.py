@@ -62,6 +62,11 @@ class Elsewhere:
     def notice(self) -> str:
         """What a reader has to know of such a run."""
         notes = self.manifest.notes
+        if notes["format"] == "delphi":  # all that was read is here
+            return (
+                f"Made elsewhere (delphi: {notes['source']}). All {notes['n_texts']:,} rows of that cache are here "
+                "with what it has of activations, in float16: every position of it is counted, its BOS and padding too."
+            )
         return (
             f"Made elsewhere ({notes['format']}: {notes['source']}). Only the {notes['n_texts']:,} texts of its "
             "examples are here: densities, ranges and draws on these pages are over them, and what its makers measured "

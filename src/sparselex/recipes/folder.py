@@ -3,6 +3,7 @@ model, or PyTorch."""
 
 import json
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -58,6 +59,18 @@ def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     return found
 
 
+_OF_INDEX_ALONE = ("explain", "explain-llm", "export")
+"""Stages that a run without a model and a dictionary can go through: what was made elsewhere has its index alone."""
+
+
+def _made_elsewhere(name: str, source: str) -> UserError:
+    return UserError(
+        f"Run {name!r} was made elsewhere, of the files {source!r}.",
+        "a run of a model, for there is none behind it",
+        "read it in the browser; to work on its dictionary, import that with `sparselex import`.",
+    )
+
+
 _PLACES = ("model", "second_model", "hook", "target")
 """What a control reads like the run that it is a control of."""
 
@@ -99,12 +112,9 @@ class RunFolder:
         `UserError` if there is none of that name."""
         workspace = workspace if isinstance(workspace, Workspace) else Workspace(workspace)
         values = workspace.settings(name)
-        if ELSEWHERE in values:
-            raise UserError(
-                f"Run {name!r} was made elsewhere, of the dashboards {values[ELSEWHERE]!r}.",
-                "a run of a model, for there is none behind dashboards",
-                "read it in the browser; to work on its dictionary, import that with `sparselex import`.",
-            )
+        if ELSEWHERE in values and "text" not in values:
+            raise _made_elsewhere(name, values[ELSEWHERE])
+        values = {key: value for key, value in values.items() if key != ELSEWHERE}
         if isinstance(values.get("text"), dict):
             values = values | {"text": as_kept(values["text"])}
         config = RunConfig.parse(values, str(workspace.run(name) / "run.json"))
@@ -272,13 +282,24 @@ class RunFolder:
     def keep_options(self, stage: Stage) -> None:
         """Keep the options of a stage that was taken; what the run reads stays as it is written."""
         self.config = self.config.with_stage(stage.verb, stage.kept())
-        card = self.workspace.card(self.name).model_copy(update={"stages": stage_cards()})
-        self.workspace.keep(card, self.config.to_json())
+        kept = {ELSEWHERE: self.elsewhere} if self.elsewhere else {}
+        card = self.workspace.card(self.name)
+        if not kept:  # a run without a model has no stages that it lacks
+            card = card.model_copy(update={"stages": stage_cards()})
+        self.workspace.keep(card, kept | self.config.to_json())
+
+    @cached_property
+    def elsewhere(self) -> str:
+        """Name of the files that a run was made of elsewhere; empty for a run that was made here."""
+        begun = self.name in self.workspace.begun()
+        return self.workspace.settings(self.name).get(ELSEWHERE, "") if begun else ""
 
     def check_needs(self, stage: Stage) -> None:
         """Raise `UserError` if an artifact that the stage needs is not there."""
+        if self.elsewhere and stage.verb not in _OF_INDEX_ALONE:
+            raise _made_elsewhere(self.name, self.elsewhere)
         for name in stage.needs:
-            if not self.has(name):
+            if not self.has(name) and not (self.elsewhere and name == "dictionary"):
                 raise self._missing(name)
 
     def _has_corpus(self) -> bool:
@@ -309,6 +330,8 @@ class RunFolder:
         return fingerprint(json.loads(json.dumps(values)))
 
     def _missing(self, name: str) -> UserError:
+        if self.elsewhere:
+            return _made_elsewhere(self.name, self.elsewhere)
         verbs = [verb for verb, stage in STAGES.items() if stage.makes == name]
         return UserError(
             f"Run {self.name!r} has no {name} yet.",

@@ -108,7 +108,9 @@ class Run(RunFolder):
 
     @cached_property
     def model(self) -> Readable:
-        """The model read, or both."""
+        """The model read, or both. Raises `UserError` for a run that was made elsewhere."""
+        if self.elsewhere:
+            raise self._missing("model")
         first = load_model(self.config.model)
         return ModelPair(first, load_model(self.config.second_model)) if self.config.second_model else first
 
@@ -231,7 +233,7 @@ class Run(RunFolder):
         """The feature index of the run's dictionary. Raises `UserError` if there is none, or if it is of another
         dictionary."""
         index = FeatureIndex(self.folder / "index", TokenCorpus(self.workspace.corpus_of(self.name)))
-        if index.manifest.inputs["dictionary"] != self.manifest("dictionary").id:
+        if not self.elsewhere and index.manifest.inputs["dictionary"] != self.manifest("dictionary").id:
             raise UserError(
                 f"The index of run {self.name!r} is of another dictionary than the run has now.",
                 "an index of this dictionary",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sparselex.base.figures import Failure
 from sparselex.explain.asking.store import Asked, AskedStore, Seen
+from sparselex.explain.imported import Imported, ImportedStore
 from sparselex.explain.records import Entry, Explanation, HeadlineRow, Judgement, Score
 from sparselex.explain.store import ExplanationStore
 from sparselex.features.index import FeatureIndex
@@ -38,6 +39,9 @@ class Said(NamedTuple):
 
     seen: list[Seen]
     """The windows that judges of that kind read."""
+
+    imported: list[Imported]
+    """Where it came from, if it was not made here."""
 
 
 class Entries:
@@ -119,6 +123,7 @@ class Explained:
 
     def __init__(self, database: Path):
         self._database, self._store, self._asked = database, ExplanationStore(database), AskedStore(database)
+        self._imported = ImportedStore(database)
         self._headlines: _Read[Headlines] = _Read()
         self._texts: _Read[Texts] = _Read()
         self._definitions: _Read[dict[str, dict[str, str]]] = _Read()
@@ -130,6 +135,7 @@ class Explained:
             return []
         scores, judgements = self._store.scores(index.id, latent=latent), self._store.judgements(index.id, latent)
         asked, seen = self._asked.of_latent(index.id, latent), self._asked.seen(index.id, latent)
+        imported = self._imported.of_latent(index.id, latent)
         return [
             Said(
                 explanation,
@@ -138,6 +144,7 @@ class Explained:
                 self._store.failures(index.id, latent=latent, explainer=explanation.explainer),
                 [one for one in asked if one.explainer == explanation.explainer],
                 [one for one in seen if one.explainer == explanation.explainer],
+                [one for one in imported if one.explainer == explanation.explainer],
             )
             for explanation in explanations
         ]

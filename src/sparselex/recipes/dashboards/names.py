@@ -5,6 +5,9 @@ from pathlib import PurePath
 from sparselex.base.errors import UserError
 from sparselex.base.runs import RunCard
 
+LONGEST_TITLE = 120
+"""Characters of an explanation that lists show."""
+
 
 def public_name(name: str) -> str:
     """The name of a model or a text as others may read it: of a file or folder only its last part."""

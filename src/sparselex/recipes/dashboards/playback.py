@@ -3,7 +3,7 @@ index is built, by the one walk that builds every index."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -84,13 +84,34 @@ class Texts:
         return torch.from_numpy(ends), torch.from_numpy(latents), torch.from_numpy(values)
 
 
+class Rows(Protocol):
+    """Rows of tokens with the activations of every latent on them."""
+
+    id: str
+    """Of the rows."""
+
+    d_sae: int
+    n_ctx: int
+
+    vocabulary: Vocabulary
+
+    def by_row(self, corpus: TokenCorpus) -> dict[bytes, int]:
+        """The number of every row of their corpus, by its tokens."""
+        ...
+
+    def codes(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Activations by place, `number * n_ctx + column`: where each place's begin, their latents, and their
+        values."""
+        ...
+
+
 class Playback:
-    """What `Texts` are read by, as a model is: at each token it gives where that stands."""
+    """What rows are read by, as a model is: at each token it gives where that stands."""
 
     d_model, n_layers, bytes_per_token = _WIDTH, 1, 64
     device = torch.device("cpu")
 
-    def __init__(self, name: str, texts: Texts, corpus: TokenCorpus):
+    def __init__(self, name: str, texts: Rows, corpus: TokenCorpus):
         self.name, self.tokenizer, self.n_ctx, self.id = name, texts, corpus.n_ctx, texts.id
         self.n_vocab = len(texts.vocabulary)
         self._rows = texts.by_row(corpus)
@@ -125,7 +146,7 @@ class Played:
 
     d_in = _WIDTH
 
-    def __init__(self, texts: Texts):
+    def __init__(self, texts: Rows):
         self.d_sae, self._n_ctx = texts.d_sae, texts.n_ctx
         self._ends, self._latents, self._values = texts.codes()
 
@@ -135,10 +156,10 @@ class Played:
         starts, counts = self._ends[at], self._ends[at + 1] - self._ends[at]
         indptr = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
         entries = torch.arange(int(indptr[-1])) + torch.repeat_interleave(starts - indptr[:-1], counts)
-        return Codes(indptr, self._latents[entries], self._values[entries], self.d_sae)
+        return Codes(indptr, self._latents[entries].long(), self._values[entries], self.d_sae)
 
 
-def playback(name: str, texts: Texts, corpus: TokenCorpus) -> Readable:
+def playback(name: str, texts: Rows, corpus: TokenCorpus) -> Readable:
     """The texts as a model that is read; it has the tokenizer of no model."""
     found: Any = Playback(name, texts, corpus)
     return found

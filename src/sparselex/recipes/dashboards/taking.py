@@ -20,13 +20,10 @@ from sparselex.features.build import build_index
 from sparselex.features.config import IndexConfig
 from sparselex.features.elsewhere import KIND, Stated, StatedToken, write_stated
 from sparselex.features.records import Histogram
-from sparselex.recipes.dashboards.names import public_name
+from sparselex.recipes.dashboards.names import LONGEST_TITLE, public_name
 from sparselex.recipes.dashboards.playback import Played, Texts, playback
 from sparselex.text.build import build_corpus
 from sparselex.text.config import CorpusConfig
-
-LONGEST_TITLE = 120
-"""Characters of an explanation that lists show."""
 
 _SCORE = "as the file says: what was measured, by whom and on how many tokens is not told there, and there is no null"
 
@@ -41,7 +38,7 @@ class Taken(Config):
     """Name of the file or folder."""
 
     format: str
-    """saedashboard or neuronpedia."""
+    """saedashboard, neuronpedia or delphi."""
 
     model: str
     """The model, by the name that it has there."""
@@ -70,7 +67,7 @@ def take_dashboards(workspace: Workspace, run: str, source: Path) -> Taken:
 
     Raises `UserError` for what `read_dashboards` refuses, and for a run of that name that was made otherwise.
     """
-    _check_free(workspace, run)
+    check_free(workspace, run)
     read = read_dashboards(source)
     texts = Texts(read.dashboards)
     if not texts.n_ctx:
@@ -115,7 +112,8 @@ def _write(
     _write_words(ExplanationStore(workspace.database), index.id, said)
 
 
-def _check_free(workspace: Workspace, run: str) -> None:
+def check_free(workspace: Workspace, run: str) -> None:
+    """Raise `UserError` for a run of that name that was made here; what was read under it before is taken away."""
     if run in workspace.begun() and KIND not in workspace.settings(run):
         raise UserError(
             f"{workspace.path} has a run {run!r} already, and it was made here.",

@@ -32,6 +32,7 @@ FEATURE_LAYOUTS = _Layouts(
         "saedashboard": "sparselex.recipes.dashboards.writing:write_saedashboard",
         "neuronpedia": "sparselex.recipes.dashboards.writing:write_neuronpedia",
         "parquet": "sparselex.recipes.tables:write_parquet",
+        "delphi": "sparselex.recipes.dashboards.caching:write_cache",
     },
 )
 """`(run, stage)` that writes a run's features to the folder `stage.to`, by the layout's name."""
@@ -58,7 +59,8 @@ class Exported(Config):
 
 class Export(Stage):
     """Write the run's dictionary as another project reads it (saelens, sparsify, circuit-tracer), or its features: as
-    dashboards (saedashboard, neuronpedia), or with all their activations as tables (parquet)."""
+    dashboards (saedashboard, neuronpedia), or with all their activations as tables (parquet) or as delphi's cache
+    (delphi)."""
 
     verb = "export"
     needs = ("dictionary",)

@@ -14,6 +14,7 @@ def export_run(run: Run, stage: Export) -> None:
     if FEATURE_LAYOUTS.holds(stage.layout):
         FEATURE_LAYOUTS.get(stage.layout)(run, stage)
         return
+    run.manifest("dictionary")
     card = run.workspace.card(run.name)
     dictionary = load_dictionary(run.folder / "dictionary")
     export_dictionary(dictionary, stage.to, stage.layout, model_name=card.model, sites=card.sites)

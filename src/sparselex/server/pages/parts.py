@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from sparselex.base.config import Config
 from sparselex.base.figures import Failure
 from sparselex.explain.asking.store import Asked, Seen
+from sparselex.explain.imported import Imported
 from sparselex.explain.records import Entry, Judgement, Score
 from sparselex.features.index import FeatureIndex
 from sparselex.features.records import Example
@@ -109,6 +110,9 @@ class ExplanationView(Config):
     asked: list[Asked]
     """Where a language model was asked: how the explanation was got (an empty `judge`), and each judge's scores."""
 
+    imported: list[Imported]
+    """Where it came from if it was not made here, with what its file says of it; none where it was."""
+
 
 def entry(found: Entry) -> EntryView:
     """An entry of a list as it is shown."""
@@ -138,6 +142,7 @@ def _explanation(said: Said, definitions: Mapping[str, dict[str, str]], windows:
         scorers=[_scorer(name, said, definitions.get(name, {}), windows) for name in scorers],
         failures=said.failures,
         asked=said.asked,
+        imported=said.imported,
     )
 
 

@@ -1,0 +1,1 @@
+"""Explanations of features as other projects keep them: read, and written."""
