@@ -46,12 +46,12 @@ def embed(
             return staging.made
         latents = np.flatnonzero(index.table["n_active"])
         described = Described(index, ExplanationStore(database), config.n_examples)
-        vectors = _vectors(described, latents, _Encoder(folder, config, device), staging)
+        vectors = _vectors(described, latents, Embedder(folder, config, device), staging)
         entries = {LATENTS: _write(staging, LATENTS, latents), VECTORS: _write(staging, VECTORS, vectors)}
         return staging.finish({"n_latents": len(latents), "width": int(vectors.shape[1])}, files=entries)
 
 
-def _vectors(described: Described, latents: NDArray[np.int64], encoder: "_Encoder", staging: Staging) -> NDArray:
+def _vectors(described: Described, latents: NDArray[np.int64], encoder: "Embedder", staging: Staging) -> NDArray:
     """`[n, width]`; parts that an earlier start has written are read."""
     parts = []
     with progress("embed", len(latents), "latents") as bar:
@@ -76,8 +76,14 @@ def _write(staging: Staging, name: str, values: NDArray) -> FileEntry:
     return write_file(staging.folder / name, data.getvalue())
 
 
-class _Encoder:
-    """The encoder in PyTorch, many texts at once, where the model is."""
+class Embedder:
+    """A sentence encoder in PyTorch, many texts at once, on a device.
+
+    Args:
+        folder: as `encoder.encoder_folder` finds it.
+        config: how many tokens of a text are read.
+        device: where it computes.
+    """
 
     def __init__(self, folder: Path, config: EmbedConfig, device: str):
         with quiet():
