@@ -43,6 +43,7 @@ _PUBLIC = {
     "DiffConfig": "sparselex.atlas.config",
     "MapConfig": "sparselex.atlas.config",
     "CompareConfig": "sparselex.atlas.config",
+    "compare_all": "sparselex.recipes.comparing",
     "compare_with": "sparselex.recipes.comparing",
     "run_of_directions": "sparselex.recipes.directions",
     "report": "sparselex.evaluate.report",

@@ -181,7 +181,7 @@ def test_what_is_done_is_not_done_again_and_what_cannot_be_is_told(found, monkey
     monkeypatch.setattr("sparselex.recipes.comparing.found", None)
     again = compare_with(workspace, "main", "twin", CompareConfig(n_tokens=3000))
     assert again.manifest.id == read.manifest.id
-    assert again.manifest.inputs.keys() == {"dictionary a", "dictionary b", "index a", "index b"}
+    assert again.manifest.inputs.keys() == {"dictionary a", "dictionary b", "index a", "index b", "words"}
     for run, other, words in (("main", "main", "itself"), ("main", "nobody", "nobody")):
         with pytest.raises(UserError, match=words):
             compare_with(workspace, run, other)

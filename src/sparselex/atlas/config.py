@@ -70,5 +70,12 @@ class CompareConfig(Config):
     """Share of a latent's active tokens that its parts must cover together, and none of them alone, for it to be
     split."""
 
+    encoder: str | None = "all-minilm-l6-v2"
+    """The sentence encoder by which explanations of pairs are compared: that of the extra `embed`, or the folder of
+    another; `none` leaves their similarity out."""
+
+    most_pairs: Count = 2000
+    """Pairs of a matching whose explanations are compared; of more, so many are drawn at random."""
+
     seed: Seed = 0
     """Seed of the nulls."""

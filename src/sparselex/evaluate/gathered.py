@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from sparselex.atlas.compare.records import compared_with
 from sparselex.atlas.records import SWEEP, SweepReport
 from sparselex.base.artifacts import Manifest, record_of
 from sparselex.base.figures import FIGURES, Figure, Figures
@@ -85,6 +86,7 @@ def fresh(workspace: Workspace, run: str, card: RunCard) -> tuple[dict[str, Figu
     # Of two stages that make the same, the one that an unfinished run still wants comes last, and so counts.
     verbs = {stage.makes: stage.verb for stage in sorted(card.stages, key=lambda stage: stage.expected)}
     stale = {name: why for name in measured if (why := _why_stale(name, artifacts, verbs))}
+    stale |= {name: why for name in measured if name not in stale and (why := _why_of_pair(workspace, run, name))}
     found = {name: Figures.read(workspace.run(run) / name) for name in measured if name not in stale}
     if _EVALUATION in found and (why := _changed(_EVALUATION, "explanations", artifacts, verbs)):
         stale[_EXPLAINED] = why
@@ -133,6 +135,17 @@ def _changed(name: str, role: str, artifacts: Mapping[str, Manifest], verbs: Map
     if is_gone:
         return f"its {role} {'are' if role.endswith('s') else 'is'} gone, and {mended}"
     return f"of {'other' if role.endswith('s') else 'another'} {role} than the run has now, and {mended}"
+
+
+def _why_of_pair(workspace: Workspace, run: str, name: str) -> str:
+    """Why a comparison is not of the indexes that both runs have now; empty if it is, or is no comparison."""
+    other = compared_with(name)
+    made_of = workspace.artifacts(run)[name].inputs if other is not None else {}
+    for side, one in (("a", run), ("b", other)):
+        indexed = workspace.artifacts(one).get("index") if one in workspace.runs() else None
+        if other is not None and (indexed is None or indexed.id != made_of.get(f"index {side}")):
+            return f"of another index than {one} has now, and `sparselex compare --run {run} --with {other}` mends it"
+    return ""
 
 
 def _without(figures: Figures, prefix: str) -> Figures:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from sparselex.base.database import Database
 from sparselex.base.figures import Failure
+from sparselex.base.files import fingerprint
 from sparselex.base.release import own_version
 from sparselex.explain import schema
 from sparselex.explain.records import Entry, Explanation, Headline, HeadlineRow, Judgement, Score, Scored, Status
@@ -174,6 +175,16 @@ class ExplanationStore:
         """The same of some latents."""
         rows = self.database.records(tuple[int, str, int], schema.TEXTS_OF, (index_id, json.dumps(list(latents))))
         return [(latent, text, bool(printed)) for latent, text, printed in rows]
+
+    def explainers(self, index_id: str) -> list[str]:
+        """Who has explained a latent of an index, by name; abstentions and failures are no explanations."""
+        query = "SELECT DISTINCT explainer FROM explanation WHERE index_id = ? AND status = 'explained' ORDER BY 1"
+        return [name for (name,) in self.database.records(tuple[str], query, (index_id,))]
+
+    def fingerprint(self, index_id: str) -> str:
+        """A hash of all explanations of an index."""
+        query = "SELECT explainer, latent, status, text FROM explanation WHERE index_id = ? ORDER BY 1, 2"
+        return fingerprint([list(row) for row in self.database.rows(query, (index_id,))])
 
     def definitions(self) -> dict[str, dict[str, str]]:
         """What each measure is, by scorer and metric."""

@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 
 from sparselex.atlas.compare.columns import blocks, n_active, pair_correlations, shifted
 from sparselex.atlas.compare.figures import Measured, Split
-from sparselex.atlas.compare.pairs import Best, Keeper, Matches, partners
+from sparselex.atlas.compare.pairs import Best, Keeper, Matches, mutual, partners
 from sparselex.atlas.compare.parts import Covering, PartKeeper, Parts, covering
 from sparselex.atlas.compare.records import Side
 from sparselex.atlas.config import CompareConfig
@@ -83,6 +83,8 @@ def by_activations(a: Common, b: Common, config: CompareConfig, *, signed: bool)
         partner=_spread(np.where(partner >= 0, b.kept[partner.clip(min=0)], -1), a.kept, d_sae["a"], -1),
         matched=_spread(matched, a.kept, d_sae["a"], np.nan),
         matched_null=size(pair_correlations(away, right, chance_partner)),
+        mutual=_spread(mutual(found.matches), a.kept, d_sae["a"], 0).astype(bool),
+        mutual_null=mutual(chance.matches),
         null_words=NULL,
     )
     return Activations(
@@ -111,7 +113,7 @@ def _walk(left: csr_array, right: csr_array, config: CompareConfig, bar: Any, *,
 
 def _spread(values: NDArray, kept: NDArray[np.int64], d_sae: int, nothing: int | float) -> NDArray:
     """Values of kept latents among all."""
-    found = np.full(d_sae, nothing, dtype=np.int64 if nothing == -1 else np.float64)
+    found = np.full(d_sae, nothing, dtype=np.float64 if np.isnan(nothing) else np.int64)
     found[kept] = values
     return found
 

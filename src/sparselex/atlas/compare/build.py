@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from sparselex.atlas.compare.activations import Activations, Common, by_activations
 from sparselex.atlas.compare.columns import columns, common_ranks, n_active
-from sparselex.atlas.compare.figures import Measured, comparison_figures
-from sparselex.atlas.compare.pairs import alike, cosines, pair_cosines, partners
-from sparselex.atlas.compare.records import KIND, SUMMARY, Compared, Comparison, Measure, Side, SideSummary
+from sparselex.atlas.compare.figures import Measured, comparison_figures, reported
+from sparselex.atlas.compare.pairs import alike, cosines, mutual, pair_cosines, partners
+from sparselex.atlas.compare.records import KIND, SUMMARY, WORDS, Compared, Comparison, Measure, Side, SideSummary
+from sparselex.atlas.compare.words import Speaks, Worded, chosen_pairs, columns_of, worded
 from sparselex.atlas.config import CompareConfig
 from sparselex.base.errors import UserError
+from sparselex.base.figures import Figures
 from sparselex.base.files import write_json
 from sparselex.base.seeds import generator
 from sparselex.base.staging import stage
@@ -44,11 +46,20 @@ TOO_RARE = "no latent of one of the two is active often enough on the tokens tha
 COVARIANCE = "as many random rows with the second moments of the other side's directions"
 
 
-def compare(a: Compares, b: Compares, config: CompareConfig, to: Path, *, inputs: Mapping[str, str]) -> Compared:
+def compare(
+    a: Compares,
+    b: Compares,
+    config: CompareConfig,
+    to: Path,
+    *,
+    inputs: Mapping[str, str],
+    speaks: Speaks | None = None,
+) -> Compared:
     """Compare two dictionaries and write what was found to `to`; unchanged work is not done again.
 
     By the cosine of their decoder rows where these lie in one space, by the correlation of their activations where both
-    indexes are of one corpus. Raises `UserError` where neither is so.
+    indexes are of one corpus; the pairs of either by what is said of them, where somebody `speaks`. Raises `UserError`
+    where neither is so.
     """
     with stage(to, KIND, config, inputs) as staging:
         if staging.made:
@@ -67,12 +78,64 @@ def compare(a: Compares, b: Compares, config: CompareConfig, to: Path, *, inputs
             missing["correlation"] = str(common)
         if not measured:
             raise _nothing_common(a, b, missing)
-        summary = _summary((a, b), measured, missing, common if isinstance(common, tuple) else None, found)
+        both = common if isinstance(common, tuple) else None
+        said = {name: _said(name, one, config, speaks) for name, one in measured.items()} if speaks else {}
+        summary = _with_words(_summary((a, b), measured, missing, both, found), said, inputs)
         write_json(staging.folder / SUMMARY, summary.to_json())
-        for side, table in _tables((a, b), measured, common if isinstance(common, tuple) else None, found).items():
+        Figures(figures=reported(summary.figures, b.run)).write(staging.folder)
+        tables = _tables((a, b), measured, both, found)
+        for name, one in said.items():
+            tables = _with_columns(tables, name, one, measured[name].partner)
+        for side, table in tables.items():
             pq.write_table(table, staging.folder / f"{side}.parquet")
         staging.finish()
     return Compared(to)
+
+
+class _Said(NamedTuple):
+    """What explainers say of pairs of one matching."""
+
+    left: NDArray[np.int64]
+    """`[n]`, latents of the first side whose pairs were looked at."""
+
+    by: dict[str, Worded]
+    """What was found, by explainer."""
+
+
+def _said(name: str, found: Measured, config: CompareConfig, speaks: Speaks) -> _Said:
+    left = chosen_pairs(found.partner, config.most_pairs, config.seed)
+    right, alike = found.partner[left], found.matched[left]
+    each = found.mutual[left] & (found.best["a"][left] == right)
+    by = {who: worded(name, who, speaks.of(who, left, right), alike, each) for who in speaks.explainers}
+    return _Said(left, by)
+
+
+def _with_words(found: Comparison, said: Mapping[Measure, _Said], inputs: Mapping[str, str]) -> Comparison:
+    measures = {
+        name: one.model_copy(update={"words": {who: by.summary for who, by in said[name].by.items()}})
+        for name, one in found.measures.items()
+        if name in said
+    }
+    figures = [figure for one in said.values() for by in one.by.values() for figure in by.figures]
+    return found.model_copy(
+        update={
+            "measures": found.measures | measures,
+            "figures": [*found.figures, *figures],
+            "said": inputs.get(WORDS, ""),
+        }
+    )
+
+
+def _with_columns(
+    tables: dict[str, pa.Table], name: str, said: _Said, partner: NDArray[np.int64]
+) -> dict[str, pa.Table]:
+    """The tables of latents with what explanations say of their pairs."""
+    tables = dict(tables)
+    for side, rows in (("a", said.left), ("b", partner[said.left])):
+        for who, found in said.by.items():
+            for column, values in columns_of(name, who, found, rows, tables[f"latents-{side}"].num_rows).items():
+                tables[f"latents-{side}"] = tables[f"latents-{side}"].append_column(column, pa.array(values))
+    return tables
 
 
 def by_cosine(
@@ -93,6 +156,8 @@ def by_cosine(
         partner=partner,
         matched=size(pair_cosines(left, right, partner)),
         matched_null=size(pair_cosines(left, chance_right, chance_partner)),
+        mutual=mutual(found),
+        mutual_null=mutual(chance),
         null_words=COVARIANCE,
     )
 
@@ -126,6 +191,7 @@ def _summary(
         SideSummary(
             run=one.run,
             index=one.features.id,
+            site=_site(one.features),
             n_latents=one.features.d_sae,
             n_rare=one.features.d_sae - len(common[place].kept) if common else 0,
             n_split=int(found.split[side].split.sum()) if found else None,
@@ -144,6 +210,12 @@ def _summary(
 
 
 _SIDES: tuple[Side, Side] = ("a", "b")
+
+
+def _site(features: FeatureIndex) -> str:
+    """Where an index reads, in words."""
+    reads, writes = ("+".join(map(str, one)) for one in (features.sites.hooks, features.sites.written))
+    return reads if reads == writes else f"{reads} → {writes}"
 
 
 def _tables(

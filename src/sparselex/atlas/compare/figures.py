@@ -1,6 +1,6 @@
 """Figures of a comparison, each beside its null."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,9 @@ from sparselex.base.estimates import mean_figure
 from sparselex.base.figures import Figure
 
 _SIDES: tuple[Side, Side] = ("a", "b")
+
+_ONLY_HERE = {"best", "above_null", "split", "b"}
+"""Figures that stand on the page of a comparison alone: a report is of one run, and of what is said in few words."""
 
 
 class Measured(NamedTuple):
@@ -32,7 +35,13 @@ class Measured(NamedTuple):
     """`[d_sae_a]`, how alike the two are; NaN without one."""
 
     matched_null: NDArray[np.float64]
-    """`[d_sae_a]`, the same under the null."""
+    """`[n]`, the same under the null, of the latents of the first side that were compared."""
+
+    mutual: NDArray[np.bool_]
+    """`[d_sae_a]`, whether the best match of each has it for its own best match."""
+
+    mutual_null: NDArray[np.bool_]
+    """`[n]`, the same under the null."""
 
     null_words: str
     """The null, in words."""
@@ -49,7 +58,13 @@ class Measured(NamedTuple):
             n_same=int((self.matched[known] >= SAME).sum()),
             n_only={side: int((self.value[side] <= null_95[side]).sum()) for side in _SIDES},
             null=self.null_words,
+            n_mutual=int(self.mutual.sum()),
+            n_mutual_pairs=int((self.mutual & (self.partner == self.best["a"])).sum()),
         )
+
+    def n_known(self, side: Side) -> int:
+        """Latents of a side that were compared."""
+        return int(np.isfinite(self.value[side]).sum())
 
 
 class Split(NamedTuple):
@@ -75,6 +90,7 @@ def comparison_figures(measured: Mapping[Measure, Measured], split: Mapping[Side
             found.append(_mean(f"{name}/best/{side}", value, words, float(null.mean()) if len(null) else None))
             words = f"share of this side's latents whose best match, by {of}, exceeds 95 % of the null's"
             found.append(_mean(f"{name}/above_null/{side}", value > null_95[side], words, 0.05))
+            found += _shares(name, one, side, of)
         null = _known(one.matched_null)
         words = f"mean {of} of the pairs of the one-to-one matching; null: the same matching; {one.null_words}"
         found.append(_mean(f"{name}/matched", _known(one.matched), words, float(null.mean()) if len(null) else None))
@@ -86,6 +102,33 @@ def comparison_figures(measured: Mapping[Measure, Measured], split: Mapping[Side
         null_share = float(parts.null.mean()) if len(parts.null) else None
         found.append(_mean(f"split/{side}", parts.split, words, null_share))
     return found
+
+
+def reported(figures: Sequence[Figure], other: str) -> list[Figure]:
+    """The figures that a run's report shows, under the name of the run that it was compared with."""
+    return [
+        one.model_copy(update={"name": one.name.replace("compare/", f"compare/{other}/", 1)})
+        for one in figures
+        if not _ONLY_HERE & set(one.name.split("/"))
+    ]
+
+
+def _shares(name: str, one: Measured, side: Side, of: str) -> list[Figure]:
+    """How many latents of a side have a partner, by the one-to-one matching and by being each other's best match."""
+    n, bound = one.n_known(side), _quantile(one.matched_null)
+    n_paired, n_mutual = int((_known(one.matched) > bound).sum()), int(one.mutual.sum())
+    null_paired, null_mutual = int((_known(one.matched_null) > bound).sum()), int(one.mutual_null.sum())
+    paired = (
+        f"share of this side's latents whose {of} with the partner in the one-to-one matching exceeds that of 95 % of "
+        f"the null's pairs; null: {one.null_words}"
+    )
+    each = f"share of this side's latents that, by {of}, are the best match of their own best match; {one.null_words}"
+    return [
+        _mean(
+            f"{name}/matched_share/{side}", np.arange(n) < n_paired, paired, min(1.0, null_paired / n) if n else None
+        ),
+        _mean(f"{name}/mutual_share/{side}", np.arange(n) < n_mutual, each, min(1.0, null_mutual / n) if n else None),
+    ]
 
 
 def _mean(name: str, values: NDArray, words: str, null: float | None) -> Figure:

@@ -114,5 +114,11 @@ def partners(found: Matches) -> NDArray[np.int64]:
     return np.where(chosen < n_right, chosen, -1)
 
 
+def mutual(found: Matches) -> NDArray[np.bool_]:
+    """`[n_left]`, whether the best match of each has it for its own best match."""
+    best, back = found.left.latent[:, 0], found.right.latent[:, 0]
+    return (back[best] == np.arange(len(best))) & (found.left.value[:, 0] > 0)
+
+
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(min=np.finfo(np.float32).tiny)

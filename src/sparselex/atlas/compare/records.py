@@ -10,12 +10,16 @@ from numpy.typing import NDArray
 from sparselex.base.artifacts import open_artifact, record_of, verified
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure
+from sparselex.base.formats import number
 
 KIND = "compare"
 """Kind of the artifact."""
 
 SUMMARY = "compare.json"
 """Its `Comparison`."""
+
+WORDS = "words"
+"""Name of the input that is a fingerprint of the explanations of both."""
 
 Side = Literal["a", "b"]
 """One of the two dictionaries."""
@@ -36,6 +40,11 @@ def folder_name(other: str) -> str:
     return f"compare-{other}"
 
 
+def compared_with(folder: str) -> str | None:
+    """The run that is compared with in a folder of that name; None of one that is no comparison."""
+    return folder.removeprefix("compare-") if folder.startswith("compare-") else None
+
+
 class SideSummary(Config):
     """One of the two dictionaries."""
 
@@ -51,8 +60,30 @@ class SideSummary(Config):
     n_rare: int
     """Latents active on too few of the tokens for their activations to be compared."""
 
+    site: str = ""
+    """Where it reads the model, and where it reconstructs, if that is elsewhere."""
+
     n_split: int | None = None
     """Latents that the other side has in parts; None where activations were not compared."""
+
+
+class WordsSummary(Config):
+    """How many pairs of a matching could be compared by what one explainer says of them."""
+
+    n_pairs: int
+    """Pairs that were looked at."""
+
+    n_explained: int
+    """Those of which both latents have an explanation."""
+
+    n_half: int
+    """Those of which only one has."""
+
+    n_identical: int
+    """Explained pairs with one text for both."""
+
+    missing: str = ""
+    """Why the similarity of explanations was not measured; empty where it was."""
 
 
 class MeasureSummary(Config):
@@ -79,6 +110,15 @@ class MeasureSummary(Config):
     null: str
     """The null, in words."""
 
+    n_mutual: int | None = None
+    """Pairs of latents that are each other's best match; None where that was not counted."""
+
+    n_mutual_pairs: int | None = None
+    """How many of these are pairs of the matching."""
+
+    words: dict[str, WordsSummary] = {}
+    """What explanations say of its pairs, by explainer."""
+
 
 class Comparison(Config):
     """Two dictionaries beside each other."""
@@ -101,6 +141,63 @@ class Comparison(Config):
     figures: list[Figure]
     """Each beside its null."""
 
+    said: str = ""
+    """Fingerprint of the explanations that were read; empty where none were."""
+
+    def figure(self, measure: str, name: str) -> Figure | None:
+        """The figure `compare/<measure>/<name>`; None where there is none."""
+        return next((one for one in self.figures if one.name == f"compare/{measure}/{name}"), None)
+
+    def alike(self, measure: str, explainer: str) -> str:
+        """How alike the explanations of pairs are, in words, beside what they are by chance."""
+        said = []
+        for name, words in (("explanation_similarity", "similarity"), ("predictor_agreement", "agreement of rules")):
+            one = self.figure(measure, f"{explainer}/{name}")
+            if one is not None and one.value is not None:
+                said.append(f"{words} {number(one.value, 3)} ({_by_chance(one)})")
+        missing = self.measures[measure].words[explainer].missing if measure in self.measures else ""
+        return ", ".join([*said, *([f"no similarity: {missing}"] if missing else [])]) or "nothing to be compared"
+
+
+def _by_chance(figure: Figure) -> str:
+    return "no chance level" if figure.null is None else f"by chance {number(figure.null, 3)}"
+
+
+class Cell(Config):
+    """Two runs in a table of all with all."""
+
+    a: str
+    """The one run."""
+
+    b: str
+    """The other."""
+
+    sites: tuple[str, str]
+    """Where either reads the model."""
+
+    measure: Measure
+    """By what their latents were matched: by activations where that could be."""
+
+    matched: Figure | None
+    """Mean likeness of the pairs."""
+
+    words: dict[str, Figure]
+    """Similarity of the pairs' explanations, by explainer."""
+
+
+def cell_of(found: Comparison) -> Cell:
+    """A comparison in one cell."""
+    measure: Measure = "correlation" if "correlation" in found.measures else "cosine"
+    words = {who: found.figure(measure, f"{who}/explanation_similarity") for who in found.measures[measure].words}
+    return Cell(
+        a=found.a.run,
+        b=found.b.run,
+        sites=(found.a.site, found.b.site),
+        measure=measure,
+        matched=found.figure(measure, "matched"),
+        words={who: figure for who, figure in words.items() if figure is not None},
+    )
+
 
 class Parted(NamedTuple):
     """Parts of one latent."""
@@ -122,8 +219,9 @@ class Compared:
         self.latents = {own: self._table(f"latents-{kept}") for own, kept in zip(("a", "b"), sides, strict=True)}
         """By side the columns over its latents: `n_active` and `covered`, `n_parts`, `split` (of parts on the other
         side), and for each measure `<measure>_best` (the latent of the other side), `<measure>` (how alike that is),
-        `<measure>_null` (the best match under the null), `<measure>_partner` and `<measure>_matched`. Numbers of
-        latents are -1 and values NaN where there are none."""
+        `<measure>_null` (the best match under the null), `<measure>_partner` and `<measure>_matched`, and for each
+        explainer that has explained latents of both `<measure>_<explainer>_similarity` and `_agreement`, of the pair's
+        explanations. Numbers of latents are -1 and values NaN where there are none."""
         self._parts = {own: self._table(f"parts-{kept}") for own, kept in zip(("a", "b"), sides, strict=True)}
 
     def parts(self, side: Side, latent: int) -> Parted:

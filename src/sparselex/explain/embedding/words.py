@@ -20,6 +20,11 @@ _NUMBERS = re.compile(r" \(-?[\d.e+-]+\)")
 """The activations that the print of a rule says behind each token."""
 
 
+def spoken(text: str, *, printed: bool) -> str:
+    """An explanation as it is read: of one that is the print of a table, without the numbers behind its entries."""
+    return _NUMBERS.sub("", text) if printed else text
+
+
 class Described:
     """The latents of one index in words."""
 
@@ -31,7 +36,7 @@ class Described:
         """Each latent's explanation, the tokens of its largest activations, those it promotes, and its examples."""
         said: dict[int, str] = {}
         for latent, text, printed in self.store.texts_of(self.index.id, latents):
-            said.setdefault(latent, _NUMBERS.sub("", text)[:300] if printed else text)
+            said.setdefault(latent, spoken(text, printed=True)[:300] if printed else text)
         return [self._text(latent, said.get(latent, "")) for latent in latents]
 
     def _text(self, latent: int, said: str) -> str:

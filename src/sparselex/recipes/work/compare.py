@@ -3,12 +3,28 @@
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sparselex.atlas.compare.build import Compares, compare
 from sparselex.atlas.compare.records import Compared
+from sparselex.atlas.compare.words import Spoken
 from sparselex.atlas.config import CompareConfig
+from sparselex.base.errors import UserError
+from sparselex.base.progress import progress
 from sparselex.base.workspace import Workspace
+from sparselex.explain.embedding.config import EmbedConfig
+from sparselex.explain.embedding.embed import TextEncoder
+from sparselex.explain.keys import KeyTable
+from sparselex.explain.pairs import called_by, common_explainers, explained, texts_of
+from sparselex.explain.store import ExplanationStore
+from sparselex.features.index import FeatureIndex
 from sparselex.recipes.run import Run
+
+MOST_TOKENS = 48
+"""Tokens of the encoder that are read of an explanation: a long sentence, or the dozen strongest entries of a rule. Its
+time goes by them."""
+
+NO_ENCODER = "no encoder was named"
 
 
 def compare_runs(
@@ -17,7 +33,9 @@ def compare_runs(
     """Open both runs and compare them. Raises like `atlas.compare.build.compare`."""
     first, second = Run.open(workspace, run), Run.open(workspace, other)
     shared = _space(first) == _space(second)
-    return compare(_side(first, shared), _side(second, shared), config, to, inputs=inputs)
+    store = ExplanationStore(workspace.database)
+    speaks = StoredWords(store, first.index, second.index, config.encoder, first.config.model.device)
+    return compare(_side(first, shared), _side(second, shared), config, to, inputs=inputs, speaks=speaks)
 
 
 def _space(run: Run) -> tuple[str, tuple[str, ...], int]:
@@ -30,3 +48,61 @@ def _side(run: Run, shared: bool) -> Compares:
     dictionary = run.dictionary
     rows = dictionary.directions().cpu().float().numpy() if shared else None
     return Compares(run.name, run.index, None if rows is None else np.ascontiguousarray(rows), dictionary.signed)
+
+
+class StoredWords:
+    """What the explanations of a workspace say of latents of two indexes (`atlas.compare.words.Speaks`).
+
+    Args:
+        store: the explanations.
+        a, b: the indexes.
+        encoder: the sentence encoder, as `EmbedConfig` names it; None for none.
+        device: where it computes.
+    """
+
+    def __init__(self, store: ExplanationStore, a: FeatureIndex, b: FeatureIndex, encoder: str | None, device: str):
+        self.explainers = common_explainers(store, a.id, b.id)
+        self._store, self._both = store, (a, b)
+        # Rules are held against the same tokens: those that the first index counted.
+        self._table = KeyTable(a.counted_tokens("test")) if a.corpus.id == b.corpus.id else None
+        self._vectors = _Vectors(encoder, device)
+
+    def of(self, explainer: str, left: NDArray[np.int64], right: NDArray[np.int64]) -> Spoken:
+        """What an explainer says of the latents `left` of the one and `right` of the other."""
+        said = [explained(self._store, index.id, explainer) for index in self._both]
+        known: dict[str, int] = {}
+        texts = texts_of(said[0], left, known), texts_of(said[1], right, known)
+        vectors = self._vectors.of([*known])
+        called = None
+        if self._table is not None:
+            one, other = called_by(said[0], left, self._table), called_by(said[1], right, self._table)
+            called = (one, other) if one is not None and other is not None else None
+        return Spoken(texts, vectors, called, missing=self._vectors.missing)
+
+
+class _Vectors:
+    """Sentence embeddings of texts, each made once."""
+
+    def __init__(self, encoder: str | None, device: str):
+        self._kept: dict[str, NDArray[np.float32]] = {}
+        self._embedder, self.missing = None, NO_ENCODER
+        if encoder is None:
+            return
+        config = EmbedConfig(encoder=encoder, most_tokens=MOST_TOKENS)
+        try:
+            self._embedder, self.missing = TextEncoder(config, device), ""
+        except UserError as error:  # all else is compared without it, and says so
+            self.missing = f"{error.given} {error.todo}"
+
+    def of(self, texts: list[str]) -> NDArray[np.float32] | None:
+        """`[n, width]`, of length 1; None without an encoder."""
+        if self._embedder is None:
+            return None
+        new = sorted((one for one in texts if one not in self._kept), key=len)  # alike in length: little is padded
+        with progress("explanations", len(new), "texts") as bar:
+            for start in range(0, len(new), self._embedder.batch):
+                some = new[start : start + self._embedder.batch]
+                self._kept |= dict(zip(some, self._embedder(some).astype(np.float32), strict=True))
+                bar.advance(len(some))
+        found = np.array([self._kept[one] for one in texts], dtype=np.float32).reshape(len(texts), -1)
+        return found / np.linalg.norm(found, axis=1, keepdims=True).clip(min=np.finfo(np.float32).tiny)

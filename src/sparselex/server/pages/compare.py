@@ -12,12 +12,15 @@ from sparselex.base.config import Config
 from sparselex.base.figures import FIGURES, Figure, Figures
 from sparselex.base.runs import RunCard
 from sparselex.base.seeds import generator
+from sparselex.explain.pairs import said_of
+from sparselex.explain.store import ExplanationStore
 from sparselex.server.likeness import Likeness, Pair, likeness
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, NoSuchPage, Page, PageRecord
 from sparselex.server.pages.beside import LatentView, LookedAt, brief, looked_at
 from sparselex.server.pages.feature import Latent
 from sparselex.server.pages.features import Order
+from sparselex.server.stamps import database_stamps
 
 PER_PAGE = 25
 N_DRAWN = 600
@@ -44,6 +47,9 @@ class PairRow(Config):
 
     also: float | None
     """The same by the other measure, where both were taken of this pair."""
+
+    words: dict[str, float | None] = {}
+    """How alike the explanations of the two are, by explainer; None where one of them is missing. Of pairs alone."""
 
 
 class PartView(Config):
@@ -102,6 +108,9 @@ class ComparePage(PageRecord):
 
     summary: Comparison | None
     """What was found; None where they were not compared, or where either was indexed anew since."""
+
+    words_changed: bool
+    """Whether latents of either run were explained anew since."""
 
     measure: Measure | None
     """By what latents are matched here."""
@@ -178,6 +187,7 @@ def compare_page(
         run=cards[0],
         other=cards[1],
         summary=found.summary if found else None,
+        words_changed=found is not None and _words_changed(opened, run, other, found.summary),
         measure=chosen,
         show=show,
         descending=order != "asc",
@@ -210,6 +220,16 @@ def comparison(opened: OpenWorkspace, run: str, other: str) -> Compared | None:
         return None
     ids = opened.index(run).index.id, opened.index(other).index.id
     return found if (found.summary.a.index, found.summary.b.index) == ids else None
+
+
+def _words_changed(opened: OpenWorkspace, run: str, other: str, summary: Comparison) -> bool:
+    """Whether the explanations of two runs are others than those that were compared."""
+    ids = sorted(opened.index(name).index.id for name in (run, other))
+    now = "".join(map(str, (*ids, *database_stamps(opened.workspace.database))))
+    both = (summary.a.index, summary.b.index)
+    store = ExplanationStore(opened.workspace.database)
+    made = lambda _: {said_of(store, *pair) for pair in (both, both[::-1])}
+    return summary.said not in opened.remembered("explanations compared", (now,), made)
 
 
 def _rows(found: Compared, show: Show, measure: Measure, descending: bool) -> NDArray[np.int64]:
@@ -245,7 +265,15 @@ class _Lists:
             other=self._brief("b" if side == "a" else "a", other) if other >= 0 else None,
             value=_known(table[value][latent]),
             also=self._also(table, latent, other, number),
+            words=self._words(table, latent) if show == "pairs" else {},
         )
+
+    def _words(self, table: dict[str, NDArray], latent: int) -> dict[str, float | None]:
+        """How alike the two explanations of a pair are, by explainer."""
+        columns = {
+            who: f"{self._measure}_{who}_similarity" for who in self._found.summary.measures[self._measure].words
+        }
+        return {who: _known(table[column][latent]) for who, column in columns.items() if column in table}
 
     def _also(self, table: dict[str, NDArray], latent: int, other: int, number: str) -> float | None:
         """The other measure of the pair, where it chose the same."""

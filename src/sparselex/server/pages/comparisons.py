@@ -1,6 +1,8 @@
 """`/runs/<run>/compare`: the runs that a run can be compared with."""
 
-from sparselex.atlas.compare.records import Comparison
+from itertools import combinations
+
+from sparselex.atlas.compare.records import Cell, Comparison, cell_of
 from sparselex.base.config import Config
 from sparselex.base.runs import RunCard
 from sparselex.server.opened import OpenWorkspace
@@ -33,6 +35,20 @@ class ComparisonsPage(PageRecord):
     others: list[OtherRun]
     """All other runs."""
 
+    cells: list[Cell]
+    """Every two runs of the workspace that were compared as they are indexed now, each pair once; left empty where
+    fewer than three runs were."""
+
+    @property
+    def compared(self) -> dict[str, str]:
+        """The runs of the table of all with all, and where each reads the model, in the order of these places."""
+        sites = {run: site for cell in self.cells for run, site in zip((cell.a, cell.b), cell.sites, strict=True)}
+        return dict(sorted(sites.items(), key=lambda one: (one[1], one[0])))
+
+    def cell(self, run: str, other: str) -> Cell | None:
+        """That of two runs, whichever way round."""
+        return next((one for one in self.cells if {one.a, one.b} == {run, other}), None)
+
 
 def comparisons(opened: OpenWorkspace, run: str) -> ComparisonsPage:
     """Every other run of the workspace, with what was found of it beside this one."""
@@ -46,6 +62,7 @@ def comparisons(opened: OpenWorkspace, run: str) -> ComparisonsPage:
             OtherRun(card=card, indexed=opened.has(card.name, "index"), summary=_summary(opened, run, card.name))
             for card in others
         ],
+        cells=_cells(opened),
     )
 
 
@@ -56,6 +73,12 @@ PAGE = Page(
     label="Compare",
     needs=("index",),
 )
+
+
+def _cells(opened: OpenWorkspace) -> list[Cell]:
+    runs = [name for name, card in opened.cards().items() if isinstance(card, RunCard) and opened.has(name, "index")]
+    found = [cell_of(one) for pair in combinations(runs, 2) if (one := _summary(opened, *pair))]
+    return found if len({run for cell in found for run in (cell.a, cell.b)}) > 2 else []
 
 
 def _summary(opened: OpenWorkspace, run: str, other: str) -> Comparison | None:
