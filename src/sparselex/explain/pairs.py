@@ -16,15 +16,20 @@ from sparselex.explain.store import ExplanationStore
 
 def said_of(store: ExplanationStore, *index_ids: str) -> str:
     """Fingerprint of all explanations of these indexes; empty where none of them has any."""
-    if not any(store.explainers(one) for one in index_ids):
+    if not any(_who(store, one) for one in index_ids):
         return ""
     return fingerprint([store.fingerprint(one) for one in index_ids])
 
 
 def common_explainers(store: ExplanationStore, a: str, b: str) -> tuple[str, ...]:
     """Who has explained latents of both indexes, rules last: they are prints of tables."""
-    both = set(store.explainers(a)) & set(store.explainers(b))
+    both = _who(store, a) & _who(store, b)
     return tuple(sorted(both, key=lambda name: (name == "rule", name)))
+
+
+def _who(store: ExplanationStore, index_id: str) -> set[str]:
+    """Who has explained a latent of an index; abstentions and failures are no explanations."""
+    return {name for name, _, n_explained in store.explainers(index_id) if n_explained}
 
 
 def explained(store: ExplanationStore, index_id: str, explainer: str) -> dict[int, Explanation]:

@@ -176,11 +176,6 @@ class ExplanationStore:
         rows = self.database.records(tuple[int, str, int], schema.TEXTS_OF, (index_id, json.dumps(list(latents))))
         return [(latent, text, bool(printed)) for latent, text, printed in rows]
 
-    def explainers(self, index_id: str) -> list[str]:
-        """Who has explained a latent of an index, by name; abstentions and failures are no explanations."""
-        query = "SELECT DISTINCT explainer FROM explanation WHERE index_id = ? AND status = 'explained' ORDER BY 1"
-        return [name for (name,) in self.database.records(tuple[str], query, (index_id,))]
-
     def fingerprint(self, index_id: str) -> str:
         """A hash of all explanations of an index."""
         query = "SELECT explainer, latent, status, text FROM explanation WHERE index_id = ? ORDER BY 1, 2"
