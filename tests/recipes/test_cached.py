@@ -199,6 +199,12 @@ def test_rows_that_stand_there_twice(tmp_path):
     tokens[2], acts[2] = tokens[0], 0
     taken = take_cache(Workspace.create(tmp_path / "w"), "r", cached(tmp_path / "h", tokens, acts), tokenizer="none")
     assert taken.left_out == {"rows that stand there twice, with other activations": 1}, "as the first of them"
+    acts[0], acts[1] = 0, 0
+    acts[2, 5, 11] = 3.5
+    taken = take_cache(Workspace.create(tmp_path / "v"), "r", cached(tmp_path / "i", tokens, acts), tokenizer="none")
+    assert taken.left_out == {"rows that stand there twice, with other activations": 2}
+    values = index_of(Workspace(tmp_path / "v"), "r").column(11)[1]
+    assert values.tolist() == [3.5] * 3, "of rows of which one was read, that one"
 
 
 def test_read_again_is_as_the_files_are_now(tmp_path):

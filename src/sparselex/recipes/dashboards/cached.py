@@ -3,6 +3,7 @@ index. No model is needed, and none is asked for."""
 
 import hashlib
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -80,23 +81,27 @@ class CachedRows:
         return []
 
     def by_row(self, corpus: TokenCorpus) -> dict[bytes, int]:
-        """The number of every row, by its tokens; of equal ones the first."""
-        found: dict[bytes, int] = {}
-        for number, row in enumerate(self._cache.tokens):
-            found.setdefault(row.tobytes(), number)
-        return found
+        """The number of every row of their corpus, by its tokens."""
+        return self._numbers
+
+    @cached_property
+    def _numbers(self) -> dict[bytes, int]:
+        """The number of every row, by its tokens; of equal ones the first on which something is active, for a cache may
+        hold rows that were never read."""
+        n_active = np.diff(self._ends[:: self.n_ctx])
+        # Of two the later is kept: those that are to be found come last.
+        order = np.lexsort((-np.arange(self.n_texts), n_active > 0))
+        return {self._cache.tokens[number].tobytes(): int(number) for number in order}
 
     def n_otherwise(self) -> int:
-        """Rows with the tokens of an earlier one on which something else is active: they are shown as that one."""
-        first, found = self.by_row_all(), 0
-        for number in np.flatnonzero(first != np.arange(self.n_texts)):
-            found += self._row(int(number)) != self._row(int(first[number]))
+        """Rows with the tokens of another one on which something else is active: they are shown as that one."""
+        shown, found = self._numbers, 0
+        if len(shown) == self.n_texts:
+            return 0
+        for number, row in enumerate(self._cache.tokens):
+            other = shown[row.tobytes()]
+            found += other != number and self._row(number) != self._row(other)
         return found
-
-    def by_row_all(self) -> NDArray[np.int64]:
-        """`[n_rows]`, the first row with the same tokens."""
-        first, inverse = np.unique(self._cache.tokens, axis=0, return_index=True, return_inverse=True)[1:]
-        return first[inverse.reshape(-1)]
 
     def codes(self) -> tuple[Tensor, Tensor, Tensor]:
         """Activations by place: where each place's begin, their latents, and their values."""
