@@ -21,7 +21,7 @@ class Other(NamedTuple):
 
 
 BEFORE = {"demo": Other("sparselex.cli.demo:demo", "sparselex.recipes.demo:Demo")}
-_PLAIN = ("use", "dashboards", "ablate", "steer", "report", "serve", "notes", "gallery", "push", "check")
+_PLAIN = ("use", "dashboards", "ablate", "steer", "report", "serve", "notes", "ratings", "gallery", "push", "check")
 
 AFTER = {name: Other(f"sparselex.cli.{name}:{name}") for name in _PLAIN} | {
     "compare": Other("sparselex.cli.compare:compare", "sparselex.cli.compare:CompareOptions"),
