@@ -33,6 +33,7 @@ ADDRESSES = {
     "point": ["/runs/main/map/latents/3"],
     "comparisons": ["/runs/main/compare"],
     "comparison": ["/runs/main/compare/twin"],
+    "rate": ["/rate/main"],
     "about": ["/about/main"],
     "text": ["/runs/main/text?t=def"],
     "try": ["/runs/main/features/3/try"],

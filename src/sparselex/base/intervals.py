@@ -160,8 +160,9 @@ def difference(one: Jackknife, other: Jackknife, *, paired: bool) -> Difference:
     return Difference(both.value, low, high, float(2 * stdtr(both.degrees, -abs(both.value) / se)))
 
 
-def share_interval(n_true: int, n: int, *, level: float = LEVEL) -> Interval:
-    """A share of `n` independent units with its score interval (Wilson 1927), which is never empty."""
+def share_interval(n_true: int | float, n: int, *, level: float = LEVEL) -> Interval:
+    """A share of `n` independent units with its score interval (Wilson 1927), which is never empty. A unit may count
+    half: the interval is then wider than need be."""
     if n < 2:
         return Interval(n_true / n if n else _NONE, _NONE, _NONE)
     share, z = n_true / n, float(ndtri((1 + level) / 2))

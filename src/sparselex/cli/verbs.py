@@ -30,6 +30,7 @@ _PLAIN = (
     "report",
     "serve",
     "notes",
+    "ratings",
     "gallery",
     "push",
     "check",

@@ -176,6 +176,11 @@ class ExplanationStore:
         rows = self.database.records(tuple[int, str, int], schema.TEXTS_OF, (index_id, json.dumps(list(latents))))
         return [(latent, text, bool(printed)) for latent, text, printed in rows]
 
+    def explained(self, index_id: str) -> list[tuple[int, str]]:
+        """Every latent of an index that has an explanation, with each of its explainers."""
+        query = "SELECT latent, explainer FROM explanation WHERE index_id = ? AND status = 'explained' ORDER BY 1, 2"
+        return self.database.records(tuple[int, str], query, (index_id,))
+
     def fingerprint(self, index_id: str) -> str:
         """A hash of all explanations of an index."""
         query = "SELECT explainer, latent, status, text FROM explanation WHERE index_id = ? ORDER BY 1, 2"

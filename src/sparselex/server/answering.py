@@ -42,6 +42,7 @@ PAGES: Registry[Page] = Registry(
         "point": "sparselex.server.pages.points:POINT",
         "comparisons": "sparselex.server.pages.comparisons:PAGE",
         "comparison": "sparselex.server.pages.compare:PAGE",
+        "rate": "sparselex.server.pages.rate:PAGE",
         "about": "sparselex.server.pages.about:PAGE",
         "text": "sparselex.server.pages.text:PAGE",
         "text_file": "sparselex.server.pages.text_file:PAGE",

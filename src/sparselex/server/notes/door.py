@@ -68,7 +68,7 @@ def add_door(app: FastAPI, notes: NoteStore, rendering: Rendering) -> None:
         place, values = Place.of(request), dict[str, Any]()
         try:
             kind, body = await checked(request, place, MOST_BYTES, (JSON, FORM))
-            values = _values(kind, body)
+            values = values_of(kind, body)
             done = await run_in_threadpool(_write, notes, values)
         except Overtaken as error:
             return _overtaken(rendering, place, wants_json(request), error, values)
@@ -83,7 +83,7 @@ def add_door(app: FastAPI, notes: NoteStore, rendering: Rendering) -> None:
         place = Place.of(request)
         try:
             kind, body = await checked(request, place, MOST_FILE, (MARKDOWN, FORM))
-            text = _values(kind, body).get("text", "") if kind == FORM else _text(body)
+            text = values_of(kind, body).get("text", "") if kind == FORM else _text(body)
             done = await run_in_threadpool(_merge, notes, text)
         except Refused as refused:
             return told(rendering, place, wants_json(request), refused)
@@ -176,7 +176,7 @@ def _text(body: bytes) -> str:
         raise Refused(400, "What was sent is no UTF-8.", "send the file as it was written.") from None
 
 
-def _values(kind: str, body: bytes) -> dict[str, Any]:
+def values_of(kind: str, body: bytes) -> dict[str, Any]:
     """What a request says. Raises `Refused` for what is no JSON object, or no form, in UTF-8."""
     try:
         text = body.decode()
