@@ -25,7 +25,7 @@ def encoder(tmp_path_factory):
 
 def test_both_forward_passes_agree(encoder):
     config = EmbedConfig(encoder=str(encoder), most_tokens=64)
-    ours, theirs = Encoder(str(encoder), 64), walk._Encoder(encoder, config, "cpu")(TEXTS)
+    ours, theirs = Encoder(str(encoder), 64), walk.Embedder(encoder, config, "cpu")(TEXTS)
     for text, vector in zip(TEXTS, theirs, strict=True):
         found = ours.embed(text)
         assert np.linalg.norm(found) == pytest.approx(1, abs=1e-5)
@@ -33,7 +33,7 @@ def test_both_forward_passes_agree(encoder):
 
 
 def test_reading_the_encoder_prints_nothing(encoder, capfd):
-    walk._Encoder(encoder, EmbedConfig(encoder=str(encoder), most_tokens=64), "cpu")
+    walk.Embedder(encoder, EmbedConfig(encoder=str(encoder), most_tokens=64), "cpu")
     assert capfd.readouterr() == ("", "")
 
 
@@ -42,7 +42,7 @@ def test_a_killed_walk_ends_in_the_same_bytes(encoder, small_workspace, small_in
     monkeypatch.setattr(walk, "_PART", 48)
     database = small_workspace.database
     whole = walk.embed(small_index, database, config, tmp_path / "whole", inputs=inputs)
-    plain, calls = walk._Encoder.__call__, []
+    plain, calls = walk.Embedder.__call__, []
 
     def dying(self, texts):
         calls.append(texts)
@@ -50,7 +50,7 @@ def test_a_killed_walk_ends_in_the_same_bytes(encoder, small_workspace, small_in
             raise KeyboardInterrupt
         return plain(self, texts)
 
-    monkeypatch.setattr(walk._Encoder, "__call__", dying)
+    monkeypatch.setattr(walk.Embedder, "__call__", dying)
     with pytest.raises(KeyboardInterrupt):
         walk.embed(small_index, database, config, tmp_path / "again", inputs=inputs)
     n_before = len(calls)
