@@ -68,6 +68,26 @@ def test_features_are_explained_judged_and_shown(copy, server):
         assert browser.get("/runs/main").status_code == 200 and browser.get("/").status_code == 200
 
 
+def test_rules_are_judged_and_two_models_stand_side_by_side(copy, server):
+    ended = ask(copy, server, "--writer", "rule")
+    assert ended.code == 0 and " explanations by rule before scripted (median detection " in ended.out, ended.err
+    n = len(server.asked)
+    assert ask(copy, server, "--writer", "rule").code == 0 and len(server.asked) == n, "it is done"
+    said = ask(copy, server, "--as", "second", "--dry-run", "--json").json
+    assert ask(copy, server, "--as", "second").out.startswith("6 latents explained by scripted as second (median ")
+    assert said["total"]["requests"] == pytest.approx(len(server.asked) - n, rel=0.2)
+    report = (copy / "report.json").read_text()
+    assert "explain/rule/detection/auroc" in report and "explain/second/detection/auroc" in report
+    with TestClient(create_app(Workspace(copy)), base_url="http://127.0.0.1") as browser:
+        query = "SELECT latent FROM explanation JOIN scoring ON id = explanation WHERE explainer = 'rule' "
+        ((latent,),) = rows(copy, query + "AND scorer = 'detection' ORDER BY latent LIMIT 1")
+        page = browser.get(f"/runs/main/features/{latent}").text
+        assert "Explanation by second" in page and "The null is the same measure of what the same search finds" in page
+        assert page.count("Judged by detection: scripted") == 2 and "scored by exact, detection, fuzzing" in page
+    refused = ask(copy, server, "--writer", "ruel")
+    assert refused.code == 2 and "Unknown writer 'ruel'" in refused.err and "rule, second" in refused.err
+
+
 def rows(copy, query):
     with sqlite3.connect(copy / "sparselex.sqlite") as db:
         return db.execute(query).fetchall()
@@ -189,7 +209,8 @@ def test_a_dry_run_says_what_is_asked_and_sends_nothing(copy, server):
     assert contents(copy) == before
     said = ended.json
     done("explain", copy, "--llm", server.url, "--llm-model", "scripted", *FEW)
-    probes = sum(1 for body in server.asked if not body["messages"][0]["content"].startswith("You "))
+    systems = [body.get("messages", [{"content": ""}])[0]["content"] for body in server.asked]
+    probes = sum(1 for system in systems if not system.startswith("You "))
     assert said["total"]["requests"] == pytest.approx(len(server.asked) - probes, rel=0.05)
     assert said["total"]["usd"] > 0 and "detection" in str(ask(copy, server, "--dry-run").out)
     again = ask(copy, server, "--dry-run", "--json").json

@@ -1,5 +1,7 @@
 """Random text over a small vocabulary, with latents whose rule is known."""
 
+from types import SimpleNamespace
+
 import numpy as np
 
 from sparselex.base.vocabulary import Vocabulary
@@ -76,3 +78,19 @@ class PlantedIndex(FeatureIndex):
     def column(self, latent):
         positions = np.flatnonzero(self.acts[:, latent])
         return positions, self.acts[positions, latent].astype(np.float32)
+
+
+class _WithNeighbours(PlantedIndex):
+    """The planted latents, each with all others as its neighbours, and the logits of its own tokens raised."""
+
+    def record(self, latent):
+        others = [SimpleNamespace(latent=other) for other in range(4) if other != latent]
+        tokens = np.unique(self.tokens.reshape(-1)[self.acts[:, latent] > 0])[:5].tolist()
+        up = [SimpleNamespace(token=token, value=5.0 - place) for place, token in enumerate(tokens)]
+        down = [SimpleNamespace(token=30, value=-2.0)]
+        return SimpleNamespace(neighbours=others, logits_top=up, logits_bottom=down)
+
+
+def with_neighbours() -> PlantedIndex:
+    """The planted index with what a record says of directions."""
+    return _WithNeighbours()

@@ -23,3 +23,11 @@ class KnownIn(NamedTuple):
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+
+class Among(KnownIn):
+    """The same for a field that takes other values too: the names are only listed."""
+
+    def check(self, name: str) -> str:
+        """Any name."""
+        return name

@@ -47,16 +47,29 @@ class ExplanationStore:
                 said = (e.status, e.title, e.text, predictor, config_id, own_version())
                 db.execute(schema.ADD_EXPLANATION, (index_id, e.latent, e.explainer, *said))
 
+    def remove(self, index_id: str, explainer: str, latents: Iterable[int]) -> None:
+        """Take away what an explainer said of some latents, and the scores of that."""
+        query = "DELETE FROM explanation WHERE index_id = ? AND explainer = ? AND latent = ?"
+        with self.database.writing() as db:
+            db.executemany(query, [(index_id, explainer, latent) for latent in latents])
+
     def add_scored(
-        self, index_id: str, explainer: str, scoring: Scoring, found: Mapping[int, Scored | Failure]
+        self,
+        index_id: str,
+        explainer: str,
+        scoring: Scoring,
+        found: Mapping[int, Scored | Failure],
+        config_ids: Mapping[int, str] | None = None,
     ) -> None:
-        """Write, in one transaction, what a scorer made of an explainer's explanations, by latent."""
+        """Write, in one transaction, what a scorer made of an explainer's explanations, by latent; `config_ids` take
+        the place of the configuration's where that of each is its own."""
         scorer, headline, place, config_id = scoring
         with self.database.writing() as db:
             for latent, scored in found.items():
                 ((explanation,),) = db.execute(schema.EXPLANATION_ID, (index_id, latent, explainer)).fetchall()
                 failure = scored.reason if isinstance(scored, Failure) else None
-                row = (explanation, scorer, place, headline, failure, config_id, own_version())
+                under = config_id if config_ids is None else config_ids[latent]
+                row = (explanation, scorer, place, headline, failure, under, own_version())
                 db.execute("DELETE FROM scoring WHERE explanation = ? AND scorer = ?", row[:2])
                 db.execute("INSERT INTO scoring VALUES (?, ?, ?, ?, ?, ?, ?)", row)
                 if not isinstance(scored, Failure):
@@ -65,8 +78,7 @@ class ExplanationStore:
     def arrange(self, index_id: str, explainer: str, scorers: Sequence[str]) -> None:
         """Put the scorers of an explainer's explanations into this order; those that scored once and are not named
         come after, in the order they had."""
-        there = [row[0] for row in self.database.records(tuple[str], schema.SCORERS, (index_id, explainer))]
-        ordered = dict.fromkeys([*scorers, *there])
+        ordered = dict.fromkeys([*scorers, *self.scorers(index_id, explainer)])
         rows = [(place, scorer, index_id, explainer) for place, scorer in enumerate(ordered)]
         with self.database.writing() as db:
             db.executemany(schema.ARRANGE, rows)
@@ -90,6 +102,29 @@ class ExplanationStore:
         )
         found = self.database.records(tuple[int], query, (index_id, explainer, scorer, config_id))
         return {latent for (latent,) in found}
+
+    def scoring_ids(self, index_id: str, explainer: str, scorer: str) -> dict[int, str]:
+        """Under which configuration the scorer has treated each latent's explanation, with whatever outcome."""
+        query = (
+            "SELECT latent, scoring.config_id FROM scoring JOIN explanation ON id = explanation "
+            "WHERE index_id = ? AND explainer = ? AND scorer = ?"
+        )
+        return dict(self.database.records(tuple[int, str], query, (index_id, explainer, scorer)))
+
+    def explainers(self, index_id: str) -> list[str]:
+        """Everybody who explained latents of an index, by name."""
+        query = "SELECT DISTINCT explainer FROM explanation WHERE index_id = ? ORDER BY explainer"
+        return [name for (name,) in self.database.records(tuple[str], query, (index_id,))]
+
+    def judged(self, index_id: str, latent: int) -> set[tuple[str, str]]:
+        """Of one latent, whose explanation was treated by which scorer: their names."""
+        query = "SELECT explainer, scorer FROM scoring JOIN explanation ON id = explanation "
+        query += "WHERE index_id = ? AND latent = ?"
+        return set(self.database.records(tuple[str, str], query, (index_id, latent)))
+
+    def scorers(self, index_id: str, explainer: str) -> list[str]:
+        """Everybody who scored an explainer's explanations, in their order."""
+        return [name for (name,) in self.database.records(tuple[str], schema.SCORERS, (index_id, explainer))]
 
     def unscored(self, index_id: str, explainer: str, scorer: str) -> set[int]:
         """Latents whose explanation the scorer could not score."""

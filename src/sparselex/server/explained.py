@@ -136,14 +136,17 @@ class Explained:
         scores, judgements = self._store.scores(index.id, latent=latent), self._store.judgements(index.id, latent)
         asked, seen = self._asked.of_latent(index.id, latent), self._asked.seen(index.id, latent)
         imported = self._imported.of_latent(index.id, latent)
+        # What was asked of an explanation that another has taken the place of since says nothing of that one.
+        judged = self._store.judged(index.id, latent)
+        there = lambda one: not one.judge or (one.explainer, one.judge) in judged
         return [
             Said(
                 explanation,
                 [score for score in scores if score.explainer == explanation.explainer],
                 [one for one in judgements if one.explainer == explanation.explainer],
                 self._store.failures(index.id, latent=latent, explainer=explanation.explainer),
-                [one for one in asked if one.explainer == explanation.explainer],
-                [one for one in seen if one.explainer == explanation.explainer],
+                [one for one in asked if one.explainer == explanation.explainer and there(one)],
+                [one for one in seen if one.explainer == explanation.explainer and there(one)],
                 [one for one in imported if one.explainer == explanation.explainer],
             )
             for explanation in explanations

@@ -3,7 +3,6 @@ twice."""
 
 import json
 import sqlite3
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,21 +17,14 @@ from sparselex.explain.asking.summary import AskSummary
 from sparselex.explain.store import ExplanationStore
 from sparselex.llm.records import Answer
 from tests.support.judge import ScriptedModel, passages
-from tests.support.planted import PlantedIndex
+from tests.support.planted import with_neighbours
 
 SMALL = AskConfig(window=8, active=20, silent=12, hard=6, per_request=4, null_share=1.0, check=0)
 
 
-class WithNeighbours(PlantedIndex):
-    """The planted latents, each with all others as its neighbours."""
-
-    def record(self, latent):
-        return SimpleNamespace(neighbours=[SimpleNamespace(latent=other) for other in range(4) if other != latent])
-
-
 @pytest.fixture(scope="module")
 def index():
-    return WithNeighbours()
+    return with_neighbours()
 
 
 @pytest.fixture
@@ -177,7 +169,7 @@ def test_a_spent_budget_leaves_a_valid_part_and_the_rest_follows(walk, tmp_path,
     whole = walk(ScriptedModel(), name="whole")
     mortal = Mortal(30, dies=False)
     part = walk(mortal)
-    assert part.stopped and 0 < part.n_left <= 4 and str(part).endswith("the budget of 3 requests is spent.")
+    assert part.stopped and 0 < part.n_left <= 4 and str(part).endswith("The budget of 3 requests is spent.")
     mortal.stopped, mortal.left = None, 10**6
     assert walk(mortal) == whole
 

@@ -1,6 +1,6 @@
 """Have a language model explain latents and judge the explanations on held-out documents: the walk."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -9,8 +9,7 @@ from typing import Any, get_args
 import numpy as np
 
 from sparselex.base.errors import UserError
-from sparselex.base.estimates import figure_of, mean_figure
-from sparselex.base.figures import Better, Failure, Figure, Figures
+from sparselex.base.figures import Failure, Figure, Figures
 from sparselex.base.files import fingerprint
 from sparselex.base.intervals import share_interval
 from sparselex.base.progress import Bar, progress
@@ -21,14 +20,15 @@ from sparselex.explain.asking.judges import detection
 from sparselex.explain.asking.judging import VOTES, by_votes, question
 from sparselex.explain.asking.known import Known, Tried
 from sparselex.explain.asking.metered import Spent, metered
-from sparselex.explain.asking.protocols import Judges, Told
+from sparselex.explain.asking.parts import Part, judge_id
+from sparselex.explain.asking.protocols import Judges, Told, Writes
 from sparselex.explain.asking.registry import JUDGES, WRITERS
-from sparselex.explain.asking.store import Asked, AskedStore, Seen
+from sparselex.explain.asking.store import About, Asked, AskedStore, Seen
 from sparselex.explain.asking.subject import Opens
 from sparselex.explain.asking.summary import KIND, AskSummary
+from sparselex.explain.asking.there import check_writer, writes
 from sparselex.explain.asking.words import upper_first
 from sparselex.explain.evidence import Evidence, HeldOut
-from sparselex.explain.figures import score_figures, share_figure
 from sparselex.explain.records import Explanation, Scored, Status
 from sparselex.explain.store import ExplanationStore, Scoring
 from sparselex.features.index import FeatureIndex
@@ -57,17 +57,20 @@ def ask(
     *,
     inputs: Mapping[str, str],
     subject: Opens | None = None,
+    labels: Mapping[int, str] | None = None,
     trusting: bool = False,
 ) -> AskSummary:
-    """Have latents explained and their explanations judged, and write the figures of that to the artifact `to`.
+    """Have latents explained and their explanations judged, and write the figures of that to the artifact `to`: those
+    of everybody whose explanations of this index were judged like this, now or before.
 
     Explanations and scores go into the database as they come; what is there under this configuration is kept, and what
     failed is asked again, so that a walk that was killed, or whose budget was spent, goes on. `inputs` names the id of
     the index; `subject` opens the model for those who look at what it does; a `trusting` walk scores whatever came of
-    the judge's trial. Raises `UserError` where nobody answers at all, and where nothing comes of it and something was
-    explained before, by another model or of other windows: what fails never takes the place of an explanation.
+    the judge's trial; `labels` are what people call latents. Raises `UserError` where nobody answers at all, for a
+    writer that there is not, and where nothing comes of it and something was explained before, by another model or of
+    other windows: what fails never takes the place of an explanation.
     """
-    walk = _Walk(index, config, client, database, subject, trusting)
+    walk = _Walk(index, config, client, database, subject, labels or {}, trusting)
     walk.run()
     walk.check_worth()
     figures, notes = walk.finish()
@@ -78,10 +81,12 @@ def ask(
     return AskSummary.of(to)
 
 
-def chosen(index: FeatureIndex, config: AskConfig) -> list[int]:
-    """The latents that are to be explained: of those active often enough as many as are wanted, in a drawn order."""
+def chosen(index: FeatureIndex, config: AskConfig, among: Collection[int] | None = None) -> list[int]:
+    """The latents that are to be explained: of those active often enough, and `among` these where they are given, as
+    many as are wanted, in a drawn order, which is the same for everybody."""
     often = np.flatnonzero(index.table["train_n_active"] >= config.min_active)
-    return generator(config.seed, "latents").permutation(often)[: config.latents].tolist()
+    drawn = generator(config.seed, "latents").permutation(often).tolist()
+    return [latent for latent in drawn if among is None or latent in among][: config.latents]
 
 
 class _Walk:
@@ -93,22 +98,35 @@ class _Walk:
         config: AskConfig,
         client: Client,
         database: Path | str,
-        subject: Opens | None = None,
-        trusting: bool = False,
+        subject: Opens | None,
+        labels: Mapping[int, str],
+        trusting: bool,
     ):
         self.index, self.config, self.client, self.trusting = index, config, client, trusting
         self.store, self.asked = ExplanationStore(database), AskedStore(database)
         self.can, self.evidence = client.capabilities(), Evidence(index, config.seed)
-        self.name = config.writer
-        self.writer = WRITERS.get(self.name)(self.evidence, config, subject)
+        self.name = config.name
+        check_writer(config, index.id, self.store, self.asked, labels)
+        self.writer: Writes | None = None
+        if writes(config):
+            self.writer = WRITERS.get(config.writer)(self.evidence, config, subject)
         held_out = HeldOut(index, config.seed)
         self.judges: dict[str, Judges] = {
             name: JUDGES.get(name)(self.evidence, held_out, config, subject) for name in config.judges
         }
-        kept = {key: value for key, value in config.to_json().items() if key not in ("judges", "latents", "check")}
-        self.config_id = fingerprint([kept, client.model])
-        self.judge_ids = {name: fingerprint([self.config_id, name]) for name in self.judges}
-        self.latents, self.known = chosen(index, config), dict[str, Figure]()
+        self.config_id = config.writing_id(client.model) if self.writer else ""
+        there = None if self.writer else {one.latent for one in self.store.all(index.id, self.name)}
+        self.latents, self.known = chosen(index, config, there), dict[str, Figure]()
+        self.about = About(
+            explainer=self.name,
+            explained=self.writer.explained if self.writer else "",
+            model=client.model,
+            latents=tuple(self.latents),
+            writing_id=self.config_id,
+            judging_id=config.judging_id(client.model),
+            judges=dict.fromkeys(self.judges, ""),
+        )
+        """What is asked about, which the figures of later walks are made of."""
         self.lacking = {name: why for name, judge in self.judges.items() if (why := judge.lacks(self.can))}
         self.failed = dict[int, Explanation]()
         """Failures of latents that have an explanation of another configuration, which they do not take away."""
@@ -143,6 +161,8 @@ class _Walk:
     def run(self) -> None:
         """Try the judge, then explain and judge chunk by chunk; while one is judged the next is explained."""
         self.store.database.update()
+        if self.name not in {about.explainer for about in self.asked.about(self.index.id)}:
+            self.asked.tell(self.index.id, self.about)  # from now on the name is taken
         for name, judge in self.judges.items():
             self.store.define(name, judge.definitions)
         if self.config.check:
@@ -188,6 +208,8 @@ class _Walk:
 
     def _writing(self, latents: Sequence[int]) -> Iterator[tuple[Key, Talk[tuple[Told, Spent]]]]:
         """Talks for the explanations that are not there yet."""
+        if self.writer is None:
+            return
         there = self._explained()
         for latent in latents:
             if latent not in there:
@@ -197,11 +219,11 @@ class _Walk:
         """Talks for the scores that are not there yet, of a chunk that is explained."""
         there = self._explained()
         others = self.others([latent for latent in latents if latent in there])
+        own = self._part(self.about)
         for name, judge in self.judges.items():
             if name in self.unfit:
                 continue
-            done = self.store.scored(self.index.id, self.name, name, self.judge_ids[name])
-            done -= self.store.unscored(self.index.id, self.name, name)
+            done = own.treated(name) - own.unscored(name)
             for latent, other in others.items():
                 if latent not in done:
                     another = None if other is None else there[other].text
@@ -219,10 +241,12 @@ class _Walk:
         }
 
     def _explained(self) -> dict[int, Explanation]:
-        """What is explained under this configuration."""
-        statuses = self.store.statuses(self.index.id, self.name, self.config_id)
-        explained = {latent for latent, status in statuses.items() if status == "explained"}
-        return {e.latent: e for e in self.store.all(self.index.id, self.name) if e.latent in explained}
+        """What is explained: under this configuration, where it is written, else by whomever it is."""
+        own = set(self.latents)
+        if self.writer:
+            own &= self.store.statuses(self.index.id, self.name, self.config_id).keys()
+        stored = self.store.all(self.index.id, self.name)
+        return {one.latent: one for one in stored if one.latent in own and one.status == "explained"}
 
     def _write(self, found: Sequence[tuple[Key, tuple[Told, Spent]]]) -> None:
         """Put results into the database: explanations, then scores, then how they were got."""
@@ -230,12 +254,8 @@ class _Walk:
         self._keep_before(new)
         found = [one for one in found if one[0][1] or one[0][0] not in self.failed]
         self.store.add(self.index.id, self.config_id, [one for one in new if one.latent not in self.failed])
-        for place, (name, judge) in enumerate(self.judges.items()):
-            scored = {latent: told.found for (latent, by), (told, _) in found if by == name}
-            told_of = {latent: one for latent, one in scored.items() if isinstance(one, Scored | Failure)}
-            scoring = Scoring(name, judge.headline, place, self.judge_ids[name])
-            if told_of:
-                self.store.add_scored(self.index.id, self.name, scoring, told_of)
+        for name in self.judges:
+            self._write_scores(name, {latent: told.found for (latent, by), (told, _) in found if by == name})
         rows = [
             Asked(
                 latent=latent,
@@ -250,6 +270,22 @@ class _Walk:
         ]
         if rows:
             self.asked.add(self.index.id, rows, self._seen(found))
+
+    def _write_scores(self, name: str, found: Mapping[int, Explanation | Scored | Failure]) -> None:
+        """Scores by one judge; those of explanations that are there already come behind the scores that these have."""
+        if not (scored := {latent: one for latent, one in found.items() if isinstance(one, Scored | Failure)}):
+            return
+        place = list(self.judges).index(name) + len(self._others)
+        scoring = Scoring(name, self.judges[name].headline, place, self.about.judging_id)
+        there = self._explained()
+        ids = {latent: judge_id(scoring.config_id, name, there[latent].text) for latent in scored}
+        self.store.add_scored(self.index.id, self.name, scoring, scored, ids)
+
+    @cached_property
+    def _others(self) -> list[str]:
+        """Who else scored explanations that are there already."""
+        scorers = [] if self.writer else self.store.scorers(self.index.id, self.name)
+        return [name for name in scorers if name not in self.judges]
 
     def _keep_before(self, new: Sequence[Explanation]) -> None:
         """Note the failures that are not written: of latents with an explanation, by another model or of other windows,
@@ -273,7 +309,7 @@ class _Walk:
 
     def _explanation(self, latent: int, told: Told) -> Explanation:
         if isinstance(told.found, Explanation):
-            return told.found
+            return told.found.model_copy(update={"explainer": self.name})
         reason = told.found.reason if isinstance(told.found, Failure) else ""
         title = "could not be explained"
         return Explanation(latent=latent, explainer=self.name, status="failed", text=reason, title=title)
@@ -281,7 +317,7 @@ class _Walk:
     def check_worth(self) -> None:
         """Raise `UserError` where nothing was explained, and there is what was explained before."""
         statuses = self.store.statuses(self.index.id, self.name, self.config_id).values()
-        if self.failed and "explained" not in statuses:
+        if self.writer and self.failed and "explained" not in statuses:
             n, first = len(self.failed), next(iter(self.failed.values())).text
             raise UserError(
                 f"Nothing was explained by {self.client.model}: {n:,} latents failed, the first as {first}",
@@ -290,36 +326,41 @@ class _Walk:
             )
 
     def finish(self) -> tuple[list[Figure], dict[str, Any]]:
-        """The figures of what is there, and how much that is."""
-        self.store.arrange(self.index.id, self.name, self.config.judges)
-        # Of this configuration alone: what another model said of a latent may stand there still.
-        own = set(self.store.statuses(self.index.id, self.name, self.config_id)) & set(self.latents)
-        stored = [e for e in self.store.all(self.index.id, self.name) if e.latent in own]
-        explanations = [*stored, *self.failed.values()]
-        explained = {e.latent for e in explanations if e.status == "explained"}
-        asked = [row for row in self.asked.of_index(self.index.id, self.name) if row.latent in own]
-        figures = [share_figure(self.name, self.writer.explained, explanations, drawn=True)]
-        n_unscored, n_left = 0, len(self.latents) - len(explanations)
-        for name, judge in self.judges.items():
-            if name in self.unfit and not self.client.stopped:
-                figures += self._figures(name, judge, set(), f"nothing was scored: {self.unfit[name]}")
-                continue
-            failed = self.store.unscored(self.index.id, self.name, name) & explained
-            done = self.store.scored(self.index.id, self.name, name, self.judge_ids[name]) & explained
-            n_unscored += len(failed)
-            n_left = max(n_left, len(self.latents) - len(explanations) + len(explained - done))
-            figures += self._figures(name, judge, done - failed)
-        figures += self.known.values()
-        if asked:
-            figures.append(_tokens(self.name, asked))
-        counts = {f"n_{status}": sum(e.status == status for e in explanations) for status in get_args(Status)}
-        costs = {
-            name: sum(getattr(row, name) for row in asked)
-            for name in ("n_requests", "n_prompt_tokens", "n_answer_tokens")
+        """The figures of everybody who was judged in this index, of this walk's explainer first, and how much is
+        there."""
+        self.store.arrange(self.index.id, self.name, [*self._others, *self.config.judges])
+        unfit = {} if self.client.stopped else self.unfit
+        judges = {name: unfit.get(name, "") for name in self.judges}
+        self.asked.tell(self.index.id, self.about.model_copy(update={"judges": judges}))
+        parts = [self._part(about) for about in self.asked.about(self.index.id)]
+        own = next(part for part in parts if part.about.explainer == self.name)
+        others = [figure for part in parts if part is not own and part.explanations for figure in part.figures()]
+        return [*own.figures(), *self.known.values(), *others], self._notes(own)
+
+    def _part(self, about: About) -> Part:
+        failed = list(self.failed.values()) if about.explainer == self.name else []
+        return Part(about, self.index.id, self.store, self.asked, failed)
+
+    def _notes(self, own: Part) -> dict[str, Any]:
+        explanations, rows = own.explanations, own.rows()
+        explained = {one.latent for one in explanations if one.status == "explained"}
+        left = len(self.latents) - len(explanations)
+        scoring = [name for name in self.judges if name not in self.unfit or self.client.stopped]
+        n_left = max([left, *(left + len(explained - own.treated(name)) for name in scoring)])
+        counts = {f"n_{status}": sum(one.status == status for one in explanations) for status in get_args(Status)}
+        costs = ("n_requests", "n_prompt_tokens", "n_answer_tokens")
+        return {
+            **counts,
+            **{name: sum(getattr(row, name) for row in rows) for name in costs},
+            "model": self.client.model,
+            "explainer": self.name,
+            "written": self.writer is not None,
+            "stopped": self.client.stopped or "",
+            "unfit": self._said_of_unfit(),
+            "n_left": n_left,
+            "n_unscored": sum(len(own.unscored(name)) for name in scoring),
+            "n_dead": 0,
         }
-        notes = {"model": self.client.model, "stopped": self.client.stopped or "", "unfit": self._said_of_unfit()}
-        rest = {"n_left": n_left, "n_unscored": n_unscored, "n_dead": 0}
-        return figures, counts | costs | notes | rest
 
     def _said_of_unfit(self) -> str:
         """Which judges scored nothing, and why, in words."""
@@ -330,36 +371,3 @@ class _Walk:
             by_reason.setdefault(why, []).append(name)
         said = [f"nothing was scored by {' and '.join(names)}: {why}" for why, names in by_reason.items()]
         return upper_first("; ".join(said))
-
-    def _figures(self, name: str, judge: Judges, latents: set[int], empty: str = "no latent is judged") -> list[Figure]:
-        """The medians of one judge's measures, and how many explanations say more than a table of tokens does."""
-        by_latent = self.store.scores_by_latent(self.index.id, self.name, name)
-        scores = [score for latent in sorted(latents) for score in by_latent.get(latent, [])]
-        better: Better = getattr(judge, "better", "")
-        prefix = f"explain/{self.name}/{name}"
-        figures = score_figures(prefix, judge.headline, judge.definitions, scores, better=better, empty=empty)
-        pairs = [{score.metric: score.value for score in by_latent.get(latent, [])} for latent in sorted(latents)]
-        flags = [one["auroc"] > one["lookup"] for one in pairs if {"auroc", "lookup"} <= one.keys()]
-        words = "share of judged latents whose explanation has a higher AUROC than the table of tokens on the same "
-        words += "windows"
-        return [
-            *figures,
-            mean_figure(f"{prefix}/beats_lookup", flags, words, over="latents", better="higher", empty=empty),
-        ]
-
-
-def _tokens(name: str, asked: Sequence[Asked]) -> Figure:
-    """What explaining and judging one latent costs."""
-    latents = sorted({row.latent for row in asked})
-    total = dict.fromkeys(latents, 0)
-    for row in asked:
-        total[row.latent] += row.n_prompt_tokens + row.n_answer_tokens
-    return figure_of(
-        f"explain/{name}/tokens",
-        np.array([[total[latent], 1] for latent in latents], dtype=float),
-        lambda s: s[..., 0] / s[..., 1],
-        "mean tokens read and written by the model to explain a latent and judge its explanation, as the server counts",
-        over="latents",
-        better="lower",
-        unit="tokens",
-    )

@@ -6,7 +6,8 @@ from pydantic import Field
 
 from sparselex.base.bounds import Count, Seed, Tokens
 from sparselex.base.config import Config
-from sparselex.base.known import KnownIn
+from sparselex.base.files import fingerprint
+from sparselex.base.known import Among, KnownIn
 from sparselex.explain.asking.registry import JUDGES, WRITERS
 from sparselex.explain.embedding.config import PACKAGED
 from sparselex.explain.windows import Sampling
@@ -18,11 +19,23 @@ Share = Annotated[float, Field(ge=0, le=1)]
 """A part of a whole: none to all."""
 
 
+_NOT_WRITING = frozenset(("judges", "latents", "check"))
+"""Fields that change no explanation."""
+
+_NOT_JUDGING = _NOT_WRITING | frozenset(("writer", "stored_as", "sampling", "examples", "strengths", "thoughts"))
+"""Fields that change no judgement of an explanation that is there."""
+
+
 class AskConfig(Config):
     """How a language model explains latents, and how it judges explanations on held-out documents."""
 
-    writer: Annotated[str, KnownIn(WRITERS)] = "llm"
-    """Who explains."""
+    writer: Annotated[str, Among(WRITERS), Field(min_length=1, max_length=64)] = "llm"
+    """Who explains; or an explainer whose explanations are there already and are only judged, such as rule, one that
+    was imported, or `label` for the labels that people wrote."""
+
+    stored_as: Annotated[str, Field(max_length=64, pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$")] = ""
+    """Name under which explanations are kept, so that those of several models stand side by side; left out, that of
+    the writer."""
 
     judges: tuple[Annotated[str, KnownIn(JUDGES)], ...] = Field(default=("detection", "fuzzing"), min_length=1)
     """By what the explanations are scored; the first one's foremost measure stands in lists."""
@@ -102,3 +115,18 @@ class AskConfig(Config):
 
     seed: Seed = 0
     """Seed of everything that is drawn."""
+
+    @property
+    def name(self) -> str:
+        """The explainer's name."""
+        return self.stored_as or self.writer
+
+    def writing_id(self, model: str) -> str:
+        """What tells the explanations of one configuration by one model from others."""
+        values = self.to_json()
+        return fingerprint([{name: values[name] for name in values if name not in _NOT_WRITING}, model])
+
+    def judging_id(self, model: str) -> str:
+        """The same of judgements, whoever explained."""
+        values = self.to_json()
+        return fingerprint([{name: values[name] for name in values if name not in _NOT_JUDGING}, model])

@@ -8,7 +8,8 @@ Result = TypeVar("Result")
 
 
 class Spent(NamedTuple):
-    """What a talk cost: the same whether its answers were paid for now or lie in the cache."""
+    """What a talk cost: the same whether its answers were paid for now or lie in the cache. What was not answered, or
+    never sent, counts for nothing."""
 
     n_requests: int
     n_prompt_tokens: int
@@ -27,7 +28,7 @@ def metered(talk: Talk[Result]) -> Talk[tuple[Result, Spent]]:
             sent = yield wanted
             answers = [answer for answer in sent if isinstance(answer, Answer)]
             spent = Spent(
-                spent.n_requests + len(wanted),
+                spent.n_requests + len(answers),
                 spent.n_prompt_tokens + sum(answer.n_prompt_tokens for answer in answers),
                 spent.n_answer_tokens + sum(answer.n_answer_tokens for answer in answers),
             )

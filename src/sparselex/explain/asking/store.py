@@ -1,12 +1,14 @@
 """How explanations and scores were got by asking, in the workspace's database: beside the explanations themselves, as a
 component of its own, so that a workspace in which nobody was asked never changes."""
 
+import json
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
 from sparselex.base.config import Config
 from sparselex.base.database import Database, Migration
+from sparselex.base.reading import parse_json
 
 _FIRST: Migration = (
     """CREATE TABLE asked (
@@ -22,6 +24,12 @@ _SEEN: Migration = (
     index_id TEXT NOT NULL, latent INTEGER NOT NULL, explainer TEXT NOT NULL, judge TEXT NOT NULL,
     position INTEGER NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL,
     PRIMARY KEY (index_id, latent, explainer, judge, position)
+) WITHOUT ROWID""",
+)
+
+_ABOUT: Migration = (
+    """CREATE TABLE asked_about (
+    index_id TEXT NOT NULL, explainer TEXT NOT NULL, about TEXT NOT NULL, PRIMARY KEY (index_id, explainer)
 ) WITHOUT ROWID""",
 )
 
@@ -52,7 +60,7 @@ class Asked(Config):
     """By which version of the prompt, and what of the server was used."""
 
     n_requests: int
-    """Questions, those answered from the cache among them."""
+    """Questions that were answered, those from the cache among them."""
 
     n_prompt_tokens: int
     """Tokens that the model read, as its server counts them."""
@@ -86,6 +94,31 @@ class Seen(Config):
     """What the judge was shown, marks and all."""
 
 
+class About(Config):
+    """What a language model was asked of one explainer's explanations when it was asked last."""
+
+    explainer: str
+    """Who explained."""
+
+    explained: str
+    """What an explained latent has, in words; empty where the explanations were there already."""
+
+    model: str
+    """The language model that was asked."""
+
+    latents: tuple[int, ...]
+    """The latents that were drawn."""
+
+    writing_id: str
+    """The configuration of the explanations; empty where they were there already."""
+
+    judging_id: str
+    """That of the judgements."""
+
+    judges: dict[str, str]
+    """By judge why it scored nothing; empty where it did."""
+
+
 class AskedStore:
     """What is kept of asking in the database at `path`."""
 
@@ -93,6 +126,7 @@ class AskedStore:
         self.database = Database(path, "asked", MIGRATIONS)
         # A component of its own: what was asked before windows were kept is read as it was.
         self._windows = Database(path, "seen", (_SEEN,))
+        self._about = Database(path, "asked_about", (_ABOUT,))
 
     def add(self, index_id: str, rows: Iterable[Asked], seen: Iterable[Seen] = ()) -> None:
         """Write these in one transaction, in the place of what was there of the same latents. A new explanation takes
@@ -116,6 +150,18 @@ class AskedStore:
             f"SELECT {_SEEN_COLUMNS} FROM seen WHERE index_id = ? AND latent = ? ORDER BY explainer, judge, position"
         )
         return self._windows.records(Seen, query, (index_id, latent))
+
+    def tell(self, index_id: str, about: About) -> None:
+        """Keep what an explainer's explanations were asked about, in the place of what was kept of it before."""
+        row = (index_id, about.explainer, json.dumps(about.to_json()))
+        with self._about.writing() as db:
+            db.execute("INSERT OR REPLACE INTO asked_about VALUES (?, ?, ?)", row)
+
+    def about(self, index_id: str) -> list[About]:
+        """That of every explainer of an index, by name. Raises `UserError` for a row that is none."""
+        query = "SELECT about FROM asked_about WHERE index_id = ? ORDER BY explainer"
+        rows = self._about.records(tuple[str], query, (index_id,))
+        return [About.parse(parse_json(row), "what was asked") for (row,) in rows]
 
     def of_latent(self, index_id: str, latent: int) -> list[Asked]:
         """How everything was got that a model said of one latent."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from sparselex.base.artifacts import open_artifact
 from sparselex.base.figures import Figures
+from sparselex.explain.asking.words import upper_first
 from sparselex.explain.summary import ExplainSummary
 
 KIND = "explanations-llm"
@@ -16,11 +17,17 @@ class AskSummary(ExplainSummary):
     model: str
     """The language model that was asked."""
 
+    explainer: str = "llm"
+    """Who explained."""
+
+    written: bool = True
+    """Whether explanations were written, and not only judged."""
+
     n_left: int
     """Latents that were to be explained or judged and are not, since the budget was spent."""
 
     n_requests: int
-    """Questions asked for what is there, those answered from the cache among them."""
+    """Questions answered for what is there, those from the cache among them."""
 
     n_prompt_tokens: int
     """Tokens that the model read for it, as its server counts them."""
@@ -41,8 +48,13 @@ class AskSummary(ExplainSummary):
         return cls(figures=figures, **notes)
 
     def __str__(self) -> str:
-        parts = [f"{self.n_explained:,} latents explained by {self.model}"]
-        score = next((one for one in self.figures if one.name.count("/") == 3 and one.value is not None), None)
+        by = "" if self.explainer == "llm" else f" as {self.explainer}"
+        parts = [f"{self.n_explained:,} latents explained by {self.model}{by}"]
+        if not self.written:
+            parts = [f"{self.n_explained:,} explanations by {self.explainer} before {self.model}"]
+        prefix = f"explain/{self.explainer.replace('/', '_')}/"
+        own = [one for one in self.figures if one.name.startswith(prefix) and one.name.count("/") == 3]
+        score = next((one for one in own if one.value is not None), None)
         if score is not None:
             null = "" if score.null is None else f", null {score.null:.3f}"
             what = " ".join(score.name.split("/")[2:]).replace("_", " ")
@@ -50,5 +62,5 @@ class AskSummary(ExplainSummary):
         counts = ((self.n_abstained, "abstained"), (self.n_failed, "failed"), (self.n_unscored, "scorings failed"))
         parts += [f"{n:,} {what}" for n, what in (*counts, (self.n_left, "left")) if n]
         tokens = f"{self.n_prompt_tokens:,} tokens read, {self.n_answer_tokens:,} written"
-        said = [f"{one}." for one in (self.stopped, self.unfit) if one]
+        said = [f"{upper_first(one)}." for one in (self.stopped, self.unfit) if one]
         return " ".join([f"{', '.join(parts)}; {self.n_requests:,} requests, {tokens}.", *said])

@@ -5,8 +5,12 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from sparselex.base.errors import UserError
+from sparselex.base.files import fingerprint
 from sparselex.explain.asking.config import AskConfig
+from sparselex.explain.asking.labels import LABEL, labels_of
 from sparselex.explain.asking.summary import AskSummary
+from sparselex.explain.asking.there import writes
+from sparselex.explain.store import ExplanationStore
 from sparselex.llm.config import LLMConfig
 from sparselex.recipes.option import Option
 from sparselex.recipes.stage import Stage
@@ -39,6 +43,10 @@ class Ask(Stage, AskConfig):
 
     llm_device: Annotated[str, Option("--llm-device", in_passing=True)] = "cpu"
     """Where a local model runs, such as `cuda`."""
+
+    stored_as: Annotated[str, Option("--as", metavar="NAME"), *AskConfig.model_fields["stored_as"].metadata] = ""
+    """Name under which explanations are kept, so that those of several models stand side by side; left out, that of
+    the writer."""
 
     key_env: Annotated[str | None, Option("--llm-key-env", metavar="VARIABLE", in_passing=True)] = None
     """Environment variable that holds the key, where the server wants one; the key itself is never written down."""
@@ -95,6 +103,17 @@ class Ask(Stage, AskConfig):
             "replay": self.replay,
         }
         return LLMConfig.parse(values, "the options of explain", names=names)
+
+    def facts(self, run: Any) -> str | None:
+        """Of explanations that are only judged, what they say: they may be others now."""
+        if writes(self):
+            return None
+        database = run.workspace.database
+        if self.writer == LABEL:
+            said = labels_of(database, run.name, run.manifest("dictionary").id)
+            return fingerprint(sorted(said.items()))
+        explanations = ExplanationStore(database).all(run.manifest("index").id, self.writer)
+        return fingerprint([(one.latent, one.status, one.text) for one in explanations])
 
     def is_whole(self, run: Any) -> bool:
         found = summary_of(run)

@@ -11,8 +11,11 @@ from sparselex.base.errors import UserError
 from sparselex.evaluate.report import write_report
 from sparselex.explain.asking.ask import ask
 from sparselex.explain.asking.config import AskConfig
+from sparselex.explain.asking.labels import labels_of
 from sparselex.explain.asking.subject import Subject
+from sparselex.explain.asking.there import writes
 from sparselex.explain.asking.typical import typical
+from sparselex.explain.store import ExplanationStore
 from sparselex.llm.estimate import CountingClient
 from sparselex.llm.http import HTTPClient
 from sparselex.llm.ledger import Ledger
@@ -30,9 +33,11 @@ def ask_run(run: Run, stage: Ask) -> None:
     """Explanations and judgements of the features that are wanted; a report that is there already takes them up."""
     index, config = run.index, stage.part(AskConfig)
     index.check_whole("explaining")
-    with client_of(stage, run.workspace.database) as client:
-        made, inputs = run.folder / Ask.makes, {"index": index.id}
-        ask(index, config, client, run.workspace.database, made, inputs=inputs, subject=cache(lambda: subject_of(run)))
+    database, made, inputs = run.workspace.database, run.folder / Ask.makes, {"index": index.id}
+    labels = labels_of(database, run.name, run.manifest("dictionary").id)
+    with client_of(stage, database) as client:
+        subject = cache(lambda: subject_of(run))
+        ask(index, config, client, database, made, inputs=inputs, subject=subject, labels=labels)
     run.keep_options(stage)
     if run.workspace.report.exists():
         write_report(run.workspace)
@@ -60,8 +65,10 @@ def estimate_run(run: Run, stage: Ask) -> Ledger:
     config = stage.part(AskConfig)
     client = CountingClient(stage.server(), database, typical)
     inputs, subject = {"index": index.id}, cache(lambda: subject_of(run))
+    labels = labels_of(database, run.name, run.manifest("dictionary").id)
     with TemporaryDirectory(prefix="sparselex-") as folder:
         held = Path(folder)
+        _bring(config, index.id, ExplanationStore(database), ExplanationStore(held / "asked.sqlite"))
         ask(
             index,
             config,
@@ -70,9 +77,16 @@ def estimate_run(run: Run, stage: Ask) -> Ledger:
             held / Ask.makes,
             inputs=inputs,
             subject=subject,
+            labels=labels,
             trusting=True,
         )
     return client.ledger
+
+
+def _bring(config: AskConfig, index_id: str, store: ExplanationStore, to: ExplanationStore) -> None:
+    """Copy the explanations that are only judged."""
+    if not writes(config):
+        to.add(index_id, "", store.all(index_id, config.writer))
 
 
 @contextmanager
