@@ -111,11 +111,6 @@ class ExplanationStore:
         )
         return dict(self.database.records(tuple[int, str], query, (index_id, explainer, scorer)))
 
-    def explainers(self, index_id: str) -> list[str]:
-        """Everybody who explained latents of an index, by name."""
-        query = "SELECT DISTINCT explainer FROM explanation WHERE index_id = ? ORDER BY explainer"
-        return [name for (name,) in self.database.records(tuple[str], query, (index_id,))]
-
     def judged(self, index_id: str, latent: int) -> set[tuple[str, str]]:
         """Of one latent, whose explanation was treated by which scorer: their names."""
         query = "SELECT explainer, scorer FROM scoring JOIN explanation ON id = explanation "

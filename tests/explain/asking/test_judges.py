@@ -8,8 +8,7 @@ from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.store import AskedStore
 from sparselex.explain.store import ExplanationStore
 from sparselex.llm.records import Answer
-from tests.explain.asking.test_ask import WithNeighbours
-from tests.support.planted import N_CTX
+from tests.support.planted import N_CTX, with_neighbours
 from tests.support.reader import LIKELIER, ReadingModel
 
 SMALL = AskConfig(window=8, active=20, silent=20, hard=6, null_share=1.0, check=0, intruders=20)
@@ -19,7 +18,7 @@ CHARS = "".join(chr(95 + token) for token in (5, 9))
 
 @pytest.fixture(scope="module")
 def index():
-    return WithNeighbours()
+    return with_neighbours()
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def check_writer(
             )
         enter(store, index_id, labels)
         return
-    _check_there(config.writer, store.explainers(index_id))
+    _check_there(config.writer, [who for who, _, _ in store.explainers(index_id)])
 
 
 def _check_there(name: str, there: list[str]) -> None:
@@ -55,7 +55,7 @@ def _check_there(name: str, there: list[str]) -> None:
 def _check_kept(config: AskConfig, index_id: str, store: ExplanationStore, asked: AskedStore) -> None:
     """Refuse a name under which somebody else explains."""
     name, ours = config.name, {about.explainer for about in asked.about(index_id) if about.writing_id}
-    foreign = name in store.explainers(index_id) and name not in ours
+    foreign = name in [who for who, _, _ in store.explainers(index_id)] and name not in ours
     # Those of earlier versions have no more than a row for each explanation.
     foreign = foreign and not any(not row.judge for row in asked.of_index(index_id, name))
     if foreign or name in (LABEL, *EXPLAINERS.names()):
