@@ -166,3 +166,16 @@ def test_special_tokens_in_a_message_are_text():
     assert len(special) == sum(t in tokenizer.vocabulary.special_ids for t in tokenizer.encode_question(plain))
     text = b"".join(map(tokenizer.vocabulary.token_bytes, found)).decode()
     assert forged in text and text.endswith("<|im_start|>assistant\n")
+
+
+def test_equal_questions_are_answered_once(client, monkeypatch):
+    told = []
+    plain = LocalClient._answered
+    monkeypatch.setattr(LocalClient, "_answered", lambda self, some: told.append(len(some)) or plain(self, some))
+    ask = lambda **more: client.submit(request("x = 1", **more))
+    first = [ask() for _ in range(5)] + [ask(choices=(" self", " None"), max_tokens=1)]
+    assert len({one.result().text for one in first[:5]}) == 1
+    again = [ask(), ask(choices=(" self", " None"), max_tokens=1), ask(choices=(" self", " True"), max_tokens=1)]
+    assert again[0].result() == first[0].result() and again[1].result() == first[5].result()
+    assert {text for text, _ in again[2].result().tokens[0].alternatives} == {" self", " True"}
+    assert sum(told) == 3, "of those that come while others are answered none, and none of those answered before"

@@ -31,7 +31,7 @@ def request_key(model: str, request: Request) -> bytes:
     the server nor the purpose. Where a server takes no seed, another one still asks anew."""
     shape = (request.max_tokens, request.temperature, request.seed, request.form, request.top_logprobs)
     # Left out where it is nothing: answers of earlier versions keep their keys.
-    more = [one for one in (request.continuation, request.n if request.n > 1 else 0) if one]
+    more = [one for one in (request.continuation, request.n if request.n > 1 else 0, request.choices) if one]
     asked = json.dumps([model, request.messages, shape, *more], sort_keys=True)
     return hashlib.sha256(asked.encode()).digest()
 

@@ -13,6 +13,7 @@ from transformers import DynamicCache
 
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Failure
+from sparselex.llm.cache import request_key
 from sparselex.llm.draws import draws, one_of
 from sparselex.llm.picking import Pick
 from sparselex.llm.reading import read, reading_of, shared, unembedded
@@ -24,6 +25,9 @@ _AT_ONCE = 32
 
 _READ_AT_ONCE = 512
 """Given texts that are sorted by length before they are read."""
+
+_REMEMBERED = 1 << 13
+"""Answers that are kept: of texts of some dozen tokens each tens of megabytes."""
 
 _TOKENS = 1 << 14
 """Tokens of prompts that are answered at once."""
@@ -43,6 +47,7 @@ class LocalClient:
         self._waiting: deque[tuple[Request, Future[Answer | Failure]]] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._known = dict[bytes, Answer]()
         self._worker = threading.Thread(target=self._work, name="language model", daemon=True)
         self._worker.start()
 
@@ -85,7 +90,7 @@ class LocalClient:
                     return
                 batch = self._taken()
             try:
-                answers = self._answered([request for request, _ in batch])
+                answers = self._once([request for request, _ in batch])
             except Exception as error:  # a door: whatever a model cannot read is a failure of these questions
                 answers = [Failure(subject=self.model, reason=f"{type(error).__name__}: {error}")] * len(batch)
             for (_, done), answer in zip(batch, answers, strict=True):
@@ -100,6 +105,17 @@ class LocalClient:
         taken = {id(one) for one in batch}
         self._waiting = deque(one for one in self._waiting if id(one) not in taken)
         return batch
+
+    def _once(self, requests: Sequence[Request]) -> list[Answer | Failure]:
+        """The answers to questions, each of which is answered once, now or before: many talks ask the same."""
+        keys = [request_key(self.model, request) for request in requests]
+        new = {key: one for key, one in zip(keys, requests, strict=True) if key not in self._known}
+        found = dict(zip(new, self._answered(list(new.values())), strict=True)) if new else {}
+        found |= {key: self._known[key] for key in keys if key in self._known}
+        self._known |= {key: answer for key, answer in found.items() if isinstance(answer, Answer)}
+        for key in list(islice(self._known, max(0, len(self._known) - _REMEMBERED))):
+            del self._known[key]
+        return [found[key] for key in keys]
 
     def _answered(self, requests: Sequence[Request]) -> list[Answer | Failure]:
         return self._read(requests) if requests[0].continuation else self._drawn(requests)
