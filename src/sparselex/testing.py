@@ -12,12 +12,17 @@ import torch
 from sparselex.base.figures import Failure
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import Dictionary
+from sparselex.explain.asking.config import AskConfig
+from sparselex.explain.asking.judging import VOTES
+from sparselex.explain.asking.protocols import Judges, Told, Weighs, Writes
+from sparselex.explain.asking.subject import Opens
 from sparselex.explain.config import ExplainConfig
 from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.protocols import Explainer, Scorer
 from sparselex.explain.records import Explanation, Judgement, Score, Scored
 from sparselex.features.index import FeatureIndex
-from sparselex.llm.records import Answer, Capabilities, Client, Message, Request
+from sparselex.llm.records import Answer, Capabilities, Client, Message, Request, Talk
+from sparselex.llm.talks import hold
 
 
 def check_dictionary(dictionary: Dictionary, n_tokens: int = 64, seed: int = 0) -> None:
@@ -60,9 +65,7 @@ def check_explainer(
     config = ExplainConfig(options=options or {})
     assert isinstance(kind.explained, str) and kind.explained, "`explained` says what an explained latent has"
     explainer = kind(Evidence(index, config.seed), config)
-    often = np.flatnonzero(index.table["train_n_active"] >= config.min_active)
-    latents = often[:: max(1, len(often) // n_latents)][:n_latents].tolist()
-    assert latents, "an index with latents that are active often enough to be explained"
+    latents = _often_active(index, config.min_active, n_latents)
     found = {latent: explainer.explain(latent) for latent in latents}
     for latent, said in found.items():
         assert said == explainer.explain(latent), "the same latent is explained alike when asked again"
@@ -98,6 +101,83 @@ def check_scorer(
     return found
 
 
+def check_writer(
+    kind: type[Writes],
+    index: FeatureIndex,
+    client: Client,
+    *,
+    name: str,
+    config: AskConfig | None = None,
+    subject: Opens | None = None,
+    n_latents: int = 4,
+) -> list[Explanation]:
+    """Assert what every writer (`Writes`) promises, by having it explain `n_latents` latents of an index through a
+    client; at least one is explained.
+
+    `name` is the one under which `kind` is or will be registered. Returns what was said, so that a judge can be tried
+    on it.
+    """
+    config = config or AskConfig()
+    assert isinstance(kind.explained, str) and kind.explained, "`explained` says what an explained latent has"
+    writer, can, found = kind(Evidence(index, config.seed), config, subject), client.capabilities(), []
+    for latent in _often_active(index, config.min_active, n_latents):
+        told = _held(client, writer.talk(latent, can))
+        _check_told(told)
+        assert not isinstance(told.found, Scored), "a writer explains, and scores nothing"
+        _check_explanation(told.found, latent, name)
+        assert told.found == _held(client, writer.talk(latent, can)).found, "the same answers, the same explanation"
+        if isinstance(told.found, Explanation):
+            found.append(told.found)
+    assert found, "at least one latent is explained"
+    return found
+
+
+def check_judge(
+    kind: type[Judges],
+    index: FeatureIndex,
+    client: Client,
+    explanations: Sequence[Explanation],
+    *,
+    name: str,
+    config: AskConfig | None = None,
+    subject: Opens | None = None,
+) -> dict[int, Scored | Failure]:
+    """Assert what every judge (`Judges`) promises, by having it judge explanations of latents of an index through a
+    client, each by itself and beside another one's; at least one is scored.
+
+    `name` is the one under which `kind` is or will be registered. Returns what was made of each latent.
+    """
+    config = config or AskConfig()
+    assert kind.headline in kind.definitions, "`headline` is one of the metrics in `definitions`"
+    assert all(kind.definitions.values()), "`definitions` says of every metric what it is"
+    held_out, can = HeldOut(index, config.seed), client.capabilities()
+    judge = kind(Evidence(index, config.seed), held_out, config, subject)
+    assert kind.known in ("", VOTES) or isinstance(judge, Weighs), "what is tried in a way of its own can weigh"
+    assert judge.lacks(can) == "", f"the client can do what the judge needs: {judge.lacks(can)}"
+    found = dict[int, Scored | Failure]()
+    for place, explanation in enumerate(explanations):
+        another = explanations[place - 1].text if len(explanations) > 1 else "text about nothing of the kind"
+        told, beside = (_held(client, judge.talk(explanation, other, can)) for other in (None, another))
+        _check_told(told)
+        found[explanation.latent] = told.found
+        if isinstance(told.found, Failure):
+            continue
+        assert isinstance(told.found, Scored) and isinstance(beside.found, Scored), "a judge scores, or fails"
+        rows: list[Score | Judgement] = [*told.found.scores, *told.found.judgements]
+        assert {(row.explainer, row.scorer) for row in rows} <= {(explanation.explainer, name)}, (
+            "rows name who made them"
+        )
+        _check_scores(told.found.scores, kind.definitions)
+        _check_places(told, held_out)
+        alone = {score.metric: score.value for score in told.found.scores}
+        nulls = {score.metric: score for score in beside.found.scores}
+        assert all(nulls[metric].value == value for metric, value in alone.items()), "a null changes no score"
+        assert all(score.null is None for score in told.found.scores), "without another explanation there is no null"
+        assert nulls[kind.headline].null is not None, "with another explanation the headline has its null"
+    assert any(isinstance(one, Scored) for one in found.values()), "at least one explanation is scored"
+    return found
+
+
 def check_client(client: Client, *, stopped: Client | None = None, max_tokens: int = 16) -> Capabilities:
     """Assert what every `Client` promises, by some thirty small questions, which cost money where the client's do; at
     least the plain ones are answered.
@@ -126,6 +206,37 @@ def check_client(client: Client, *, stopped: Client | None = None, max_tokens: i
         assert all(isinstance(one, Failure) for one in _asked(stopped, plain)), "whoever is stopped answers nothing new"
         assert stopped.stopped, "`stopped` says why nothing more is asked"
     return can
+
+
+def _often_active(index: FeatureIndex, min_active: int, n: int) -> list[int]:
+    often = np.flatnonzero(index.table["train_n_active"] >= min_active)
+    latents = often[:: max(1, len(often) // n)][:n].tolist()
+    assert latents, "an index with latents that are active often enough to be explained"
+    return latents
+
+
+def _held(client: Client, talk: Talk[Told]) -> Told:
+    """What comes of one talk."""
+    ((_, told),) = hold(client, [(0, talk)], most_open=1)
+    assert isinstance(told, Told), "a talk ends in `Told`"
+    return told
+
+
+def _check_told(told: Told) -> None:
+    assert told.variant, "how something was asked is said"
+    assert told.n_unanswered >= 0, "what was not answered is counted"
+    if isinstance(told.found, Failure):
+        assert told.found.reason, "a failure says why"
+
+
+def _check_places(told: Told, held_out: HeldOut) -> None:
+    """What was seen and judged stands in test documents, each place once."""
+    assert isinstance(told.found, Scored)
+    positions = [judgement.position for judgement in told.found.judgements]
+    assert len(set(positions)) == len(positions), "each position is judged once"
+    seen = {item.position for item in told.seen}
+    assert seen | set(positions) <= set(held_out.tokens.positions.tolist()), "what is judged is test text"
+    assert set(positions) <= seen, "what was judged was seen"
 
 
 def _question(text: str, max_tokens: int, **more: Any) -> Request:
