@@ -167,12 +167,12 @@ def check_judge(
         assert {(row.explainer, row.scorer) for row in rows} <= {(explanation.explainer, name)}, (
             "rows name who made them"
         )
-        _check_scores(told.found.scores, kind.definitions)
+        _check_scores(made.scores, kind.definitions)
         _check_places(told, held_out)
-        alone = {score.metric: score.value for score in told.found.scores}
+        alone = {score.metric: score.value for score in made.scores}
         nulls = {score.metric: score for score in beside.found.scores}
         assert all(nulls[metric].value == value for metric, value in alone.items()), "a null changes no score"
-        assert all(score.null is None for score in told.found.scores), "without another explanation there is no null"
+        assert all(score.null is None for score in made.scores), "without another explanation there is no null"
         assert nulls[kind.headline].null is not None, "with another explanation the headline has its null"
     assert any(isinstance(one, Scored) for one in found.values()), "at least one explanation is scored"
     return found
