@@ -159,14 +159,15 @@ def check_judge(
         another = explanations[place - 1].text if len(explanations) > 1 else "text about nothing of the kind"
         told, beside = (_held(client, judge.talk(explanation, other, can)) for other in (None, another))
         _check_told(told)
-        found[explanation.latent] = told.found
-        if isinstance(told.found, Failure):
+        made = told.found
+        assert not isinstance(made, Explanation), "a judge scores, and explains nothing"
+        found[explanation.latent] = made
+        if isinstance(made, Failure):
             continue
-        assert isinstance(told.found, Scored) and isinstance(beside.found, Scored), "a judge scores, or fails"
-        rows: list[Score | Judgement] = [*told.found.scores, *told.found.judgements]
-        assert {(row.explainer, row.scorer) for row in rows} <= {(explanation.explainer, name)}, (
-            "rows name who made them"
-        )
+        assert isinstance(beside.found, Scored), "with another explanation beside it, it is scored as well"
+        rows: list[Score | Judgement] = [*made.scores, *made.judgements]
+        by = {(row.explainer, row.scorer) for row in rows}
+        assert by <= {(explanation.explainer, name)}, "rows name who made them"
         _check_scores(made.scores, kind.definitions)
         _check_places(told, held_out)
         alone = {score.metric: score.value for score in made.scores}
