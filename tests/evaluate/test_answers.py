@@ -1,6 +1,7 @@
 """Six questions, answered in words made from figures."""
 
 from sparselex.base.figures import Figure
+from sparselex.evaluate.against_words import held_against, in_words, lines
 from sparselex.evaluate.answers import Known, answers
 from sparselex.evaluate.gathered import Gathered
 from sparselex.evaluate.records import Comparison
@@ -64,9 +65,10 @@ def test_a_dictionary_that_is_better_is_said_to_be():
     assert works == "94.5 % of the loss that it has more with the site at its mean is recovered."
     assert explains == (
         "Beyond a lookup of the token: yes. Beyond one of it and the token before: no, worse. Beyond another latent's: "
-        "for 39.0 % of latents (twin, on random weights, 83.0 %)."
+        "for 39.0 % of latents (twin, on random weights, 83.0 %). Against those of controls: not measured, "
+        "`sparselex controls`."
     )
-    assert uses == stable == "Not measured." and missing.startswith("3 ")
+    assert uses == stable == "Not measured." and missing.startswith("4 ")
 
 
 def test_one_that_loses_or_is_undecided_is_not():
@@ -107,7 +109,7 @@ def test_what_has_no_value_is_said_with_its_reason():
     missing = by_question["What was not measured?"].evidence
     assert missing[:2] == ["explained/loss_recovered_mean: why not", "core/loss_recovered_mean: why not"]
     by_question, nothing = told({}, twins=())
-    assert nothing[:5] == ["Not measured."] * 5 and nothing[5] == "6 things."
+    assert nothing[:5] == ["Not measured."] * 5 and nothing[5] == "7 things."
     assert any("`sparselex evaluate`" in line for line in by_question["What was not measured?"].evidence)
     worse = told(FIGURES | {"core/loss_recovered_mean": -2.3})[1][1]
     assert worse == "It is worse than with the site at its mean."
@@ -141,8 +143,26 @@ def test_controls_that_are_there_are_not_missed():
         return figure("stability/k32/shared_share", value, null=0.3, **about)
 
     missing = told(frozen=True, stability=[of(0.4)])[0]
-    assert len(missing["What was not measured?"].evidence) == 1
+    todo = missing["What was not measured?"].evidence
+    assert [line.rpartition(": ")[2] for line in todo] == ["`sparselex controls`", "`sparselex effects`"]
     assert missing["Is it stable?"].answer == "Two seeds share more than two samples of activations do."
     assert told(stability=[of(0.305)])[1][4] == "Undecided."
     assert told(stability=[of(0.4), of(0.2)])[1][4].startswith("By some measure two seeds share less")
     assert told(stability=[of(1.0, ci_low=None, ci_high=None)])[1][4] == "Undecided."
+
+
+def test_explanations_are_told_against_those_of_controls():
+    def of(control, value, low, high, by="rule"):
+        name = f"controls/{control}/{by}/superiority_of_all"
+        return figure(name, value, null=0.5, better="higher", ci_low=low, ci_high=high)
+
+    held = [
+        of("neurons", 0.57, 0.55, 0.59),
+        of("twin", 0.14, 0.13, 0.15),
+        of("random", 0.51, 0.48, 0.54, "llm/fuzzing"),
+    ]
+    assert in_words(held_against(held)) == (
+        "Against those of controls: worse than twin; undecided against random (llm fuzzing); better than neurons."
+    )
+    assert lines(held)[1].endswith("one of twin, each latent counted 0.1400 (0.1300 to 0.1500); even chances are 0.5")
+    assert in_words([]) == "Against those of controls: not measured, `sparselex controls`."

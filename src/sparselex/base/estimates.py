@@ -167,6 +167,14 @@ def median_figure(
     return _figure(name, found, words, spread, NOT_FINITE, about)
 
 
+def interval_figure(
+    name: str, found: Interval, words: str, *, over: str, spread: tuple[int, float, float], **about: Unpack[About]
+) -> Figure:
+    """A figure whose interval was found elsewhere. `spread`: the units, how many of one size would tell as much, and
+    the standard error; otherwise like `figure_of`."""
+    return _figure(name, found, words, (*spread, over), NOT_FINITE, about)
+
+
 def _of_groups(
     found: Interval, spread: Spread, without: Floats | None, apart: Apart | None, words: str, *, share: bool = False
 ) -> tuple[Interval, Spread, str]:

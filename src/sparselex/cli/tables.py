@@ -11,6 +11,7 @@ from sparselex.base.config import Config
 from sparselex.base.figures import Figure
 from sparselex.base.formats import counted, plain
 from sparselex.cli.wide import WideTable
+from sparselex.evaluate.against import Against, AgainstControls, Explained
 from sparselex.evaluate.records import Report, Verdict
 
 WIDTH = 160
@@ -93,6 +94,38 @@ def print_sweep(found: SweepReport, console: Console | None = None) -> None:
         _say(console, f"• {remark}")
 
 
+def print_against(found: AgainstControls, console: Console | None = None) -> None:
+    """Print each foremost score of a run beside that of every control, and what was not measured."""
+    console = console_of(console)
+    chances = ("chance to be better", "95 % interval", "of all latents", "95 % interval")
+    columns = ("control", "score", "median", "control's", *chances, "explained", "control's", "n", "control's")
+    title = f"latents of {found.run.run} against those of its controls; ▲ better and ▼ worse beyond doubt"
+    table = WideTable(title, columns)
+    shares = {(one.control, one.explainer): one for one in found.explained}
+    for row in filter(lambda row: row.headline, found.rows):
+        share = shares[row.control, row.explainer]
+        table.add_row(row.control, f"{row.explainer} {row.metric}", *_against_cells(row, share))
+    console.print(table)
+    for name, why in found.missing.items():
+        _say(console, f"• {name}: {NOT_MEASURED}, {why}")
+
+
+def _against_cells(row: Against, share: Explained) -> list[str]:
+    marks = {"run": "▲ ", "control": "▼ ", "neither": ""}
+    chances = ((row.superiority, row.higher), (row.superiority_of_all, row.higher_of_all))
+    told = [(marks[who] + number(one.value, 3, NOT_MEASURED), interval(one, ".3g")) for one, who in chances]
+    of_explained, of_all = told
+    explained = [number(one.value, 3) for one in (share.run_share, share.control_share)]
+    return [
+        *(number(value, 3) for value in (row.median, row.median_control)),
+        *of_explained,
+        *of_all,
+        *explained,
+        f"{row.n:,}",
+        f"{row.n_control:,}",
+    ]
+
+
 def number(value: float | None, digits: int = 4, missing: str = "") -> str:
     """The text of one cell: a value with so many significant digits, or what stands where there is none."""
     return missing if value is None else f"{value:.{digits}g}"
@@ -160,5 +193,6 @@ TABLES: dict[type[Config], Callable[[Any], None]] = {
     Report: print_report,
     ModelDiff: print_diff,
     SweepReport: print_sweep,
+    AgainstControls: print_against,
 }
 """Records that have a table."""

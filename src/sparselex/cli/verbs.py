@@ -31,7 +31,7 @@ AFTER = {name: Other(f"sparselex.cli.{name}:{name}") for name in _PLAIN} | {
 
 OTHERS = BEFORE | AFTER
 
-RICHER = {"index": "sparselex.cli.index:index", "explain": "sparselex.cli.explain:explain"}
+RICHER = {name: f"sparselex.cli.{name}:{name}" for name in ("index", "explain", "controls")}
 """Stages whose commands do more than take them, with the addresses of these."""
 
 

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sparselex.dictionaries.types.jumprelu import JumpReLU, JumpReLUConfig
+from sparselex.dictionaries.types.topk import TopK, TopKConfig
 
 _ROWS_AT_ONCE = 256
 
@@ -65,4 +66,23 @@ def along(
     found.b_dec.copy_(mean)
     found.b_enc.copy_(level.bias + rows @ mean)  # tokens are centred by b_dec before they are coded
     found.threshold.copy_(level.threshold * written.norm(dim=-1))
+    return found
+
+
+@torch.no_grad()
+def largest_along(
+    rows: Float[Tensor, "n d_in"],
+    bias: Float[Tensor, " n"],
+    k: int,
+    mean: Float[Tensor, " d_in"],
+    widths: tuple[int, ...],
+) -> TopK:
+    """A dictionary whose latent i is `x · row_i + bias_i` where that is above 0 and among the `k` largest of the token,
+    and else 0; `rows` have unit norm. `mean` and `widths` as in `along`."""
+    n, d_in = rows.shape
+    found = TopK(TopKConfig(d_in=d_in, d_sae=n, k=min(k, n), parts=widths if len(widths) > 1 else ()))
+    found.W_enc.copy_(rows.T)
+    found.W_dec.copy_(rows)
+    found.b_dec.copy_(mean)
+    found.b_enc.copy_(bias + rows @ mean)  # tokens are centred by b_dec before they are coded
     return found

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from sparselex.base.figures import Figure
 from sparselex.base.formats import number, percent
 from sparselex.base.intervals import LEAST_DOCUMENTS
+from sparselex.evaluate.against_words import COMMAND, held_against, in_words, lines
 from sparselex.evaluate.config import PAIR_LOOKUP, TOKEN_LOOKUP
 from sparselex.evaluate.gathered import Gathered
 from sparselex.evaluate.records import Answer, Comparison, Verdict
@@ -183,7 +184,10 @@ def _explains(known: Known) -> Answer:
             evidence += _lines(known, own, "share with F1 of 0.5 or more, and 0.05 above another latent's rule")
         null = "" if score.null is None else f"; another latent's rule {number(score.null)}"
         evidence += _lines(known, score, "median F1 of all latents", more=null)
-    return Answer(question=question, answer=" ".join(said), evidence=evidence)
+    held = held_against(known.found.figures)
+    if not known.is_twin or held:
+        said.append(in_words(held))
+    return Answer(question=question, answer=" ".join(said), evidence=evidence + lines(held))
 
 
 _LOOKUPS = {TOKEN_LOOKUP: "a lookup of the token", PAIR_LOOKUP: "one of it and the token before"}
@@ -246,6 +250,8 @@ def _not_measured(known: Known) -> Answer:
         missing.append("stability between seeds of training, and other sparsities: `sparselex sweep`")
     if known.figure(_EXPLAINED) is None and not any("explained/" in one for one in missing):
         missing.append("what the explanations themselves recover of the model: `sparselex explain`, then `evaluate`")
+    if not known.is_twin and not held_against(known.found.figures):
+        missing.append(f"whether explanations are better than those of controls: {COMMAND}")
     if not known.frozen:
         missing.append("a control that learns less, a dictionary whose decoder stays frozen at random: `demo --frozen`")
     if known.figure(_USED) is None and not any("causal/" in one for one in missing):

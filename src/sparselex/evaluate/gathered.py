@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sparselex.atlas.records import SWEEP, SweepReport
-from sparselex.base.artifacts import Manifest, record_of
+from sparselex.base.artifacts import Manifest, read_manifest, record_of
 from sparselex.base.figures import FIGURES, Figure, Figures
 from sparselex.base.runs import RunCard
 from sparselex.base.workspace import Workspace
+from sparselex.evaluate.against import KIND as CONTROLS
 from sparselex.evaluate.records import INFLUENCES, Influences
 
 _EVALUATION = "evaluation"
@@ -15,7 +16,10 @@ _SWEEP = "sweep"
 _EXPLAINED = "explained"
 """Beginning of the figures of an evaluation that are of explanations: these may be replaced without it."""
 
-_FIRST = (_EVALUATION, "explanations", "explanations-llm", "diff")
+EXPLANATIONS = ("explanations", "explanations-llm")
+"""Artifacts of explanations."""
+
+_FIRST = (_EVALUATION, *EXPLANATIONS, CONTROLS, "diff")
 """Artifacts whose figures come first, in this order; the others follow by name."""
 
 _MEASURED = ("dictionary", "index")
@@ -85,6 +89,8 @@ def fresh(workspace: Workspace, run: str, card: RunCard) -> tuple[dict[str, Figu
     # Of two stages that make the same, the one that an unfinished run still wants comes last, and so counts.
     verbs = {stage.makes: stage.verb for stage in sorted(card.stages, key=lambda stage: stage.expected)}
     stale = {name: why for name in measured if (why := _why_stale(name, artifacts, verbs))}
+    if CONTROLS in artifacts and CONTROLS not in stale and (why := _against_others(workspace, artifacts, verbs)):
+        stale[CONTROLS] = why
     found = {name: Figures.read(workspace.run(run) / name) for name in measured if name not in stale}
     if _EVALUATION in found and (why := _changed(_EVALUATION, "explanations", artifacts, verbs)):
         stale[_EXPLAINED] = why
@@ -118,6 +124,18 @@ def _why_stale(name: str, artifacts: Mapping[str, Manifest], verbs: Mapping[str,
             return why
         if role in artifacts[name].inputs and (why := _why_stale(role, artifacts, verbs)):
             return why if why.startswith("its ") else f"its {role} is {why}"
+    return ""
+
+
+def _against_others(workspace: Workspace, artifacts: Mapping[str, Manifest], verbs: Mapping[str, str]) -> str:
+    """Why a run's controls are held against other explanations than the run or a control has now; empty if not."""
+    for role in EXPLANATIONS:
+        if why := _changed(CONTROLS, role, artifacts, verbs):
+            return why
+    for role, made_of in artifacts[CONTROLS].inputs.items():
+        run, _, name = role.partition("/")
+        if name and (not workspace.has(run, name) or read_manifest(workspace.run(run) / name).id != made_of):
+            return f"of another {name} of run {run!r} than that has now, and `sparselex {CONTROLS}` makes it again"
     return ""
 
 

@@ -10,7 +10,7 @@ from sparselex.evaluate.comparisons import Control, comparisons
 from sparselex.evaluate.config import control_words
 from sparselex.evaluate.gathered import gather
 from sparselex.evaluate.records import Report
-from sparselex.evaluate.twins import frozen_part, words_of
+from sparselex.evaluate.twins import control_kind, frozen_part, words_of
 from sparselex.evaluate.verdicts import verdicts
 
 
@@ -18,7 +18,9 @@ def made(workspace: Workspace, run: str, evaluated: Sequence[str], inputs: Mappi
     """The report of one of the `evaluated` runs, which are all that have figures; `inputs` is what it is made of."""
     of_what = {name: workspace.card(name).twin_of for name in evaluated}
     found = {name: gather(workspace, name) for name in evaluated}
-    twins = [name for name in evaluated if of_what[name] == run]
+    family = [name for name in evaluated if of_what[name] == run]
+    # Directions in a dictionary's place are measured there by the evaluation, and by `controls` as explanations.
+    twins = [name for name in family if not control_kind(workspace, name)]
     controls = {name: found[name].figures for name in twins} | found[run].controls
     by_name = {name: {figure.name: figure for figure in part} for name, part in controls.items()}
     held_against = {
@@ -41,7 +43,7 @@ def made(workspace: Workspace, run: str, evaluated: Sequence[str], inputs: Mappi
         controls=controls,
         comparisons=compared,
         verdicts=verdicts(found[run], compared, who, has_twin=bool(twins) or is_twin),
-        others={name: _values(found[name].figures) for name in evaluated if name not in (run, *twins)},
+        others={name: _values(found[name].figures) for name in evaluated if name not in (run, *family)},
         stale={
             name if owner == run else f"{owner}/{name}": why
             for owner, part in found.items()

@@ -2,6 +2,10 @@
 
 from sparselex.base.runs import RunCard
 from sparselex.base.workspace import Workspace
+from sparselex.evaluate.config import control_words
+
+CONTROL = "control"
+"""Field of the configuration of a dictionary that is a control of directions: which, and of what run."""
 
 _FROZEN = {
     "decoder": "the same model, a decoder frozen at random",
@@ -16,6 +20,8 @@ def words_of(workspace: Workspace, card: RunCard) -> str:
         return f"{card.twin} weights"
     if frozen := _FROZEN.get(frozen_part(workspace, card.name)):
         return frozen
+    if kind := control_kind(workspace, card.name):
+        return f"the same place of the same model, {control_words(kind)}"
     of = workspace.card(card.twin_of) if card.twin_of in workspace.begun() else None
     if of is None:
         return "another recipe"
@@ -31,3 +37,10 @@ def frozen_part(workspace: Workspace, run: str) -> str:
     """The part of a run's dictionary that stayed as it was drawn; `nothing` where all was trained."""
     dictionary = workspace.artifacts(run).get("dictionary")
     return str(dictionary.config.get("frozen", "nothing")) if dictionary else "nothing"
+
+
+def control_kind(workspace: Workspace, run: str) -> str:
+    """Which directions stand in the place of a dictionary in the run of a control; empty for a run that has a
+    dictionary of its own."""
+    dictionary = workspace.artifacts(run).get("dictionary")
+    return str(dictionary.config.get(CONTROL, {}).get("kind", "")) if dictionary else ""

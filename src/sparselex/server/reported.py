@@ -7,7 +7,11 @@ from sparselex.base.errors import UserError
 from sparselex.base.figures import Figure
 from sparselex.base.files import remembered
 from sparselex.base.runs import RunCard
+from sparselex.base.workspace import MAIN
+from sparselex.evaluate.against import AGAINST, AgainstControls
+from sparselex.evaluate.against import KIND as CONTROLS
 from sparselex.evaluate.config import control_words
+from sparselex.evaluate.gathered import EXPLANATIONS, fresh
 from sparselex.evaluate.records import DENSITY, DensityHistogram, Report
 from sparselex.evaluate.report import report
 from sparselex.evaluate.twins import words_of
@@ -42,6 +46,20 @@ def not_as_written(opened: OpenWorkspace, written: Report) -> str:
     command = f"sparselex report {opened.workspace.typed}"
     old = f"This report is not what its figures say now: “{command}” writes it again."
     return "" if now == written else old
+
+
+def against_controls(opened: OpenWorkspace, run: str) -> tuple[AgainstControls | None, str]:
+    """A run's explanations against those of its controls, or why they are not; neither for a control, and for a run
+    without explanations. Raises `UserError` where that cannot be read."""
+    card = opened.card(run)
+    if card.twin_of is not None or not any(opened.has(run, name) for name in EXPLANATIONS):
+        return None, ""
+    command = f"`sparselex {CONTROLS} {opened.workspace.typed}{'' if run == MAIN else f' --run {run}'}`"
+    if not opened.has(run, CONTROLS):
+        return None, f"Not measured: {command} explains and scores neurons, random directions and twins as well."
+    if stale := fresh(opened.workspace, run, card)[1].get(CONTROLS):
+        return None, f"Not measured any more: {stale}."
+    return opened.record(AgainstControls, run, CONTROLS, AGAINST), ""
 
 
 def grouped(figures: list[Figure]) -> list[FigureGroup]:

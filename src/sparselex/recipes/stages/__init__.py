@@ -22,6 +22,7 @@ STAGES: "Registry[type[Stage]]" = Registry(
         "embed": "sparselex.recipes.stages.embed:Embed",
         "evaluate": "sparselex.recipes.stages.evaluate:Evaluate",
         "effects": "sparselex.recipes.stages.effects:Effects",
+        "controls": "sparselex.recipes.stages.controls:Controls",
         "diff": "sparselex.recipes.stages.diff:Diff",
         "map": "sparselex.recipes.stages.map:Map",
         "export": "sparselex.recipes.stages.export:Export",

@@ -46,10 +46,7 @@ class Made(Config):
 def make_run(of: RunFolder, name: str, config: DirectionsConfig) -> Run:
     """The run `name` with the dictionary of these directions, reading what `of` reads. Raises like
     `recipes.directions.run_of_directions`."""
-    run = Run(of.workspace, of.name, of.config.model_copy(update={"target": None}), goes_on=True)
-    card = of.workspace.card(of.name)
-    if card.sites is not None:
-        run.read_at("+".join(card.sites.hooks), None)
+    run, card = reader_of(of), of.workspace.card(of.name)
     given = _given(run, config)
     dictionary, notes = _fitted(run, given, config)
     made = Made.parse({"directions": config.to_json(), "dictionary": dictionary.config.to_json()})
@@ -58,7 +55,7 @@ def make_run(of: RunFolder, name: str, config: DirectionsConfig) -> Run:
     kept = run.config.model_copy(update={"twin_of": None}).with_stages(index)
     told = {"name": name, "twin_of": None, "sites": run.sites, "stages": stage_cards()}
     folder = of.workspace.run(name)
-    with _nobody_writes(folder), new_folder(folder, replaces=True) as aside:
+    with nobody_writes(folder), new_folder(folder, replaces=True) as aside:
         with staged(aside / "dictionary", "dictionary", made, inputs) as staging:
             write_dictionary(dictionary, staging.folder, model_name=run.config.model.name, sites=run.sites)
             staging.finish(notes | {"sample": sample_of(run, dictionary)})
@@ -67,8 +64,17 @@ def make_run(of: RunFolder, name: str, config: DirectionsConfig) -> Run:
     return Run.open(of.workspace, name)
 
 
+def reader_of(of: RunFolder) -> Run:
+    """The run `of` to read its place by: where its card says that it reads, and nothing to be reconstructed from it."""
+    run = Run(of.workspace, of.name, of.config.model_copy(update={"target": None}), goes_on=True)
+    card = of.workspace.card(of.name)
+    if card.sites is not None:
+        run.read_at("+".join(card.sites.hooks), None)
+    return run
+
+
 @contextlib.contextmanager
-def _nobody_writes(folder: Path) -> Iterator[None]:
+def nobody_writes(folder: Path) -> Iterator[None]:
     """Hold what stages hold that write into a run. Raises `UserError` where one is at work: its run is not replaced."""
     with contextlib.ExitStack() as held:
         for path in folder.glob(".*.lock"):
@@ -104,7 +110,7 @@ def _fitted(run: Run, given: Directions, config: DirectionsConfig) -> tuple[Jump
     is_probe = given.bias is not None
     share = config.active_share or (None if is_probe else ACTIVE_SHARE)
     # A neuron's value is its own; that of any other direction without a bias is the distance from the mean token.
-    bias = torch.zeros(len(given.rows)) if config.source == NEURONS and _is_activation(run) else given.bias
+    bias = torch.zeros(len(given.rows)) if config.source == NEURONS and is_activation(run) else given.bias
     level = levels(given.rows, bias, x, share)
     dictionary = along(given.rows, level, x.mean(0), tuple(place.width for place in run.reader.places))
     notes = {
@@ -122,6 +128,6 @@ def _fitted(run: Run, given: Directions, config: DirectionsConfig) -> tuple[Jump
     return dictionary, notes
 
 
-def _is_activation(run: Run) -> bool:
+def is_activation(run: Run) -> bool:
     """Whether what is read are the values of neurons, behind their activation function, and 0 is silence."""
     return all(hook.site.endswith("mlp.hook_post") for hook in run.sites.hooks)

@@ -15,6 +15,12 @@ _VALUES = {
 def chosen_activity(trained: Manifest | None) -> str:
     """Where the directions of a run are active and what their values are, in a sentence or two; empty for a dictionary
     that was trained."""
+    if trained and (control := trained.notes.get("control")):
+        k = trained.config["dictionary"]["k"]
+        return (
+            f"The {k} directions with the largest values on a token are active: as many as latents of the run that it "
+            f"is a control of. {_VALUES[control['values']]}."
+        )
     notes = trained.notes.get("directions") if trained else None
     if notes is None:
         return ""

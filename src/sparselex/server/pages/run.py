@@ -2,12 +2,23 @@
 
 from sparselex.atlas.records import SweepReport
 from sparselex.base.runs import RunCard
+from sparselex.evaluate.against import KIND as CONTROLS
+from sparselex.evaluate.against import AgainstControls
 from sparselex.evaluate.records import Answer, Comparison, DensityHistogram, Report
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, Page, PageRecord
 from sparselex.server.pages.corpora import CorpusSummary, corpora
 from sparselex.server.pages.run_rows import RunRow, run_row
-from sparselex.server.reported import FigureGroup, controls_of, density, grouped, not_as_written, reported, shared
+from sparselex.server.reported import (
+    FigureGroup,
+    against_controls,
+    controls_of,
+    density,
+    grouped,
+    not_as_written,
+    reported,
+    shared,
+)
 from sparselex.server.tried import Tried
 
 
@@ -30,7 +41,7 @@ class RunPage(PageRecord):
     """What the run took."""
 
     groups: list[FigureGroup]
-    """The report: its figures beside its controls."""
+    """The report: its figures beside its controls, but for those that `against` has."""
 
     controls: dict[str, str]
     """What each control is, in the order of the table's columns."""
@@ -46,6 +57,14 @@ class RunPage(PageRecord):
 
     notices: list[str]
     """What is missing from the report or too old in it, and what to do."""
+
+    against: AgainstControls | None
+    """Its explanations against those of its controls; None where that was not measured, or of other explanations than
+    there are now."""
+
+    not_against: str
+    """Why they are not held against those of controls, and what to do; empty where they are, and where there are no
+    explanations."""
 
     densities: dict[str, DensityHistogram]
     """How often latents are active: of the run and of its controls, by run."""
@@ -65,6 +84,7 @@ def run_page(opened: OpenWorkspace, run: str) -> RunPage:
     readable = [card for card in cards.values() if isinstance(card, RunCard)]
     written = tried(lambda: reported(opened, run), None)
     figures = written.figures if written else []
+    against, not_against = tried(lambda: against_controls(opened, run), _NEITHER)
     texts: list[CorpusSummary] = tried(lambda: corpora(opened, readable), [])
     page = RunPage(
         title=run,
@@ -73,17 +93,21 @@ def run_page(opened: OpenWorkspace, run: str) -> RunPage:
         corpus=next((text for text in texts if run in text.runs), None),
         answers=written.answers if written else [],
         cost=written.cost if written else "",
-        groups=grouped(figures),
+        groups=grouped([figure for figure in figures if not figure.name.startswith(f"{CONTROLS}/")]),
         controls=controls_of(opened, figures, readable),
         comparisons=written.comparisons if written else [],
         others=shared(written) if written else {},
         verdicts=written.verdicts if written else [],
         notices=_notices(opened, run, written),
+        against=against,
+        not_against=not_against,
         densities=tried(lambda: _densities(opened, run, readable), {}),
         sweep=tried(lambda: opened.sweep(run), None),
     )
     return page.model_copy(update={"notices": [*page.notices, *dict.fromkeys(tried.failures)]})
 
+
+_NEITHER: tuple[AgainstControls | None, str] = (None, "")
 
 PAGE = Page(path="/runs/{run}", build=run_page, template=TEMPLATES / "run.html", label="Run")
 

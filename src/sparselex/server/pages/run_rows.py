@@ -9,6 +9,7 @@ from sparselex.base.errors import UserError
 from sparselex.base.figures import Figure, Figures
 from sparselex.base.runs import RunCard
 from sparselex.evaluate.gathered import fresh
+from sparselex.evaluate.twins import CONTROL
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.pages.directions import chosen_activity
 from sparselex.server.tried import Tried
@@ -85,7 +86,8 @@ def run_row(opened: OpenWorkspace, run: str, card: RunCard | UserError, tried: T
     found, stale = tried(lambda: fresh(opened.workspace, run, card), nothing) if isinstance(card, RunCard) else nothing
     dictionary = trained.config["dictionary"] if trained else None
     given = trained.config.get("directions", {}).get("source") if trained else None
-    kind = dictionary and (f"directions ({Path(given).name})" if given else dictionary["kind"])
+    control = trained.config.get(CONTROL, {}).get("kind") if trained else None
+    kind = dictionary and (f"directions ({Path(given).name})" if given else control or dictionary["kind"])
     return RunRow(
         name=run,
         card=card if isinstance(card, RunCard) else None,
