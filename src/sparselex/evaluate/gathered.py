@@ -137,7 +137,7 @@ def _against_others(workspace: Workspace, artifacts: Mapping[str, Manifest], ver
     for role, made_of in artifacts[CONTROLS].inputs.items():
         run, _, name = role.partition("/")
         if name and (not workspace.has(run, name) or read_manifest(workspace.run(run) / name).id != made_of):
-            return f"of other {name} than run {run!r} has now, and `sparselex {CONTROLS}` makes it again"
+            return f"of another {name} of run {run!r} than that has now, and `sparselex {CONTROLS}` makes it again"
     return ""
 
 
