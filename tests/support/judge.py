@@ -13,12 +13,19 @@ from sparselex.llm.records import Answer, Capabilities, Message, Request, Token
 from tests.support.chat import Said, completion
 
 _FENCED = re.compile(r"\[([0-9a-f]+) (\d+)\]\n(.*?)\n\[/\1 \2\]", re.DOTALL)
+_LISTED = re.compile(r'^\d+\. (".*")$', re.MULTILINE)
+_RAISED = re.compile(r"^Likelier next tokens[^:]*: (.*)\.$", re.MULTILINE)
 _MARKED = re.compile(r"<<(.+?)>>", re.DOTALL)
 
 
 def passages(request: Request) -> list[str]:
     """The passages of a question."""
     return [text for _, _, text in _FENCED.findall(request.messages[1].content)]
+
+
+def snippets(request: Request) -> list[str]:
+    """The quoted snippets of a question that lists them, one a line."""
+    return [json.loads(text) for text in _LISTED.findall(request.messages[1].content)]
 
 
 def description(request: Request) -> str:
@@ -61,8 +68,12 @@ class ScriptedModel:
         return answer.model_copy(update={"tokens": self._tokens(text)}) if request.top_logprobs else answer
 
     def explained(self, request: Request) -> str:
-        """The characters that are marked most."""
-        counted = Counter(char for text in passages(request) for run in _MARKED.findall(text) for char in run)
+        """The characters that are marked most, or where no text is shown, those that become likelier."""
+        texts = [*passages(request), *snippets(request)]
+        counted = Counter(char for text in texts for run in _MARKED.findall(text) for char in run)
+        if not texts:
+            raised = [char for row in _RAISED.findall(request.messages[1].content) for char in json.loads(f"[{row}]")]
+            counted = Counter(char for tokens in raised for char in tokens)
         chars = "".join(sorted(char for char, _ in counted.most_common(self.best)))
         return json.dumps({"explanation": f"any of the characters {chars}"})
 
@@ -93,6 +104,34 @@ class ScriptedModel:
             else Token(char, 0.0, ())
             for place, char in enumerate(text)
         )
+
+
+class Drawing(ScriptedModel):
+    """Of which several explanations may be drawn: draw by draw the characters that it names; nothing that can be read
+    where these are empty, and where `right` those that are marked most."""
+
+    RIGHT = "right"
+
+    def __init__(self, draws: tuple[str, ...], *, several: bool = True, **more: Any):
+        super().__init__(**more)
+        self.draws, self.several = draws, several
+
+    def capabilities(self) -> Capabilities:
+        return super().capabilities().model_copy(update={"n": self.several})
+
+    def answer(self, request: Request) -> Answer:
+        if len(request.messages) > 2:  # asked again it says no more
+            return Answer(text="I cannot help with that.")
+        if request.n == 1:
+            return super().answer(request)
+        first, *others = [self.drawn(request, chars) for chars in self.draws[: request.n]]
+        return Answer(text=first, others=tuple(others), n_prompt_tokens=100, n_answer_tokens=10 * request.n)
+
+    def drawn(self, request: Request, chars: str) -> str:
+        """One draw."""
+        if chars == self.RIGHT:
+            return self.explained(request)
+        return json.dumps({"explanation": f"any of the characters {chars}"}) if chars else "I cannot help with that."
 
 
 def over_http(model: ScriptedModel) -> Callable[[dict[str, Any]], Said]:

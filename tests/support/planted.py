@@ -85,12 +85,13 @@ class _WithNeighbours(PlantedIndex):
 
     def record(self, latent):
         others = [SimpleNamespace(latent=other) for other in range(4) if other != latent]
-        tokens = np.unique(self.tokens.reshape(-1)[self.acts[:, latent] > 0])[:5].tolist()
+        whole = part("train")
+        tokens = np.unique(self.tokens.reshape(-1)[whole][self.acts[whole, latent] > 0])[:5].tolist()
         up = [SimpleNamespace(token=token, value=5.0 - place) for place, token in enumerate(tokens)]
         down = [SimpleNamespace(token=30, value=-2.0)]
         return SimpleNamespace(neighbours=others, logits_top=up, logits_bottom=down)
 
 
-def with_neighbours() -> PlantedIndex:
+def with_neighbours(*, poison_test: bool = False) -> PlantedIndex:
     """The planted index with what a record says of directions."""
-    return _WithNeighbours()
+    return _WithNeighbours(poison_test)

@@ -50,6 +50,12 @@ class SplitEvidence:
         """The latents with the nearest decoder directions, the nearest first; none where there are no directions."""
         return [neighbour.latent for neighbour in self._index.record(latent).neighbours]
 
+    def logit_effects(self, latent: int) -> tuple[list[int], list[int]]:
+        """The tokens whose logits a latent's direction raises most, the most first, and those that it lowers most; none
+        where there is no direct path. Of the weights alone: no document goes into it."""
+        record = self._index.record(latent)
+        return [one.token for one in record.logits_top], [one.token for one in record.logits_bottom]
+
     def column(self, latent: int) -> Column:
         """Where among the counted tokens a latent is active, and how strongly, by size."""
         return self._column(latent)
@@ -111,3 +117,10 @@ class HeldOut(SplitEvidence):
 
     def __init__(self, index: FeatureIndex, seed: int = 0):
         super().__init__(index, "test", seed)
+
+
+class Choosing(HeldOut):
+    """What a scorer sees that is to choose among explanations and not to report: validation documents."""
+
+    def __init__(self, index: FeatureIndex, seed: int = 0):
+        SplitEvidence.__init__(self, index, "validation", seed)

@@ -211,6 +211,12 @@ def test_explanations_that_fail_are_counted_and_nothing_is_invented(walk, tmp_pa
     assert (again.n_explained, again.n_failed) == (4, 0), "what failed is asked again by the next run"
 
 
+@pytest.mark.parametrize("said", ["One sentence.", "one sentence", "…", "1.", "<<>>"])
+def test_what_is_copied_from_the_prompt_is_no_explanation(walk, said):
+    found = walk(Refusing("explain", Answer(text=json.dumps({"explanation": said}))))
+    assert (found.n_explained, found.n_failed) == (0, 4)
+
+
 def test_an_explanation_is_one_line_that_can_be_written_and_shown(walk, tmp_path):
     said = json.dumps({"explanation": "half \ud800\x00\x1b[31m\nof \u202eit, \u0645\u06cc\u200c\u062e <b>\u2028&"})
     assert walk(Refusing("explain", Answer(text=said))).n_explained == 4
@@ -313,7 +319,12 @@ def test_latents_are_drawn_and_seldom_active_ones_left_out(index):
         ("sampling", "top"),
         ("examples", 5),
         ("strengths", False),
+        ("logits", True),
         ("thoughts", True),
+        ("writer", "contrastive"),
+        ("writer", "tokens"),
+        ("writer", "output"),
+        ("writer", "both"),
         ("active", 5),
         ("silent", 4),
         ("hard", 0),

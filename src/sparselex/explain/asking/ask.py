@@ -15,6 +15,7 @@ from sparselex.base.intervals import share_interval
 from sparselex.base.progress import Bar, progress
 from sparselex.base.seeds import generator
 from sparselex.base.staging import stage
+from sparselex.explain.asking.choosing import Chooser, Chosen
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.judges import detection
 from sparselex.explain.asking.judging import VOTES, by_votes, question
@@ -46,6 +47,9 @@ _WRITTEN = 16
 
 Key = tuple[int, str]
 """A latent, and who judges it; an empty name for the explanation itself."""
+
+Came = tuple[Chosen, Spent]
+"""What came of it, and what that cost."""
 
 
 def ask(
@@ -103,6 +107,7 @@ class _Walk:
         trusting: bool,
     ):
         self.index, self.config, self.client, self.trusting = index, config, client, trusting
+        self.subject = subject
         self.store, self.asked = ExplanationStore(database), AskedStore(database)
         self.can, self.evidence = client.capabilities(), Evidence(index, config.seed)
         self.name = config.name
@@ -196,8 +201,8 @@ class _Walk:
             if len(tried) == len(talks):
                 self.known[kind] = known.figure([tried[number] for number in sorted(tried)])
 
-    def _hold(self, talks: Iterator[tuple[Key, Talk[tuple[Told, Spent]]]], bar: Bar) -> None:
-        waiting: list[tuple[Key, tuple[Told, Spent]]] = []
+    def _hold(self, talks: Iterator[tuple[Key, Talk[Came]]], bar: Bar) -> None:
+        waiting: list[tuple[Key, Came]] = []
         for found in hold(self.client, talks, most_open=_OPEN):
             waiting.append(found)
             bar.advance(1)
@@ -206,16 +211,16 @@ class _Walk:
                 waiting = []
         self._write(waiting)
 
-    def _writing(self, latents: Sequence[int]) -> Iterator[tuple[Key, Talk[tuple[Told, Spent]]]]:
+    def _writing(self, latents: Sequence[int]) -> Iterator[tuple[Key, Talk[Came]]]:
         """Talks for the explanations that are not there yet."""
         if self.writer is None:
             return
         there = self._explained()
         for latent in latents:
             if latent not in there:
-                yield (latent, ""), metered(self.writer.talk(latent, self.can))
+                yield (latent, ""), metered(self._written(latent))
 
-    def _judging(self, latents: Sequence[int]) -> Iterator[tuple[Key, Talk[tuple[Told, Spent]]]]:
+    def _judging(self, latents: Sequence[int]) -> Iterator[tuple[Key, Talk[Came]]]:
         """Talks for the scores that are not there yet, of a chunk that is explained."""
         there = self._explained()
         others = self.others([latent for latent in latents if latent in there])
@@ -227,7 +232,21 @@ class _Walk:
             for latent, other in others.items():
                 if latent not in done:
                     another = None if other is None else there[other].text
-                    yield (latent, name), metered(judge.talk(there[latent], another, self.can))
+                    yield (latent, name), metered(_alone(judge.talk(there[latent], another, self.can)))
+
+    def _written(self, latent: int) -> Talk[Chosen]:
+        """An explanation, the best of several where these are wanted and there is somebody to choose."""
+        assert self.writer, "somebody writes"
+        if self.chooser:
+            return (yield from self.chooser.talk(latent, self.can))
+        return (yield from _alone(self.writer.talk(latent, self.can)))
+
+    @cached_property
+    def chooser(self) -> Chooser | None:
+        """Who chooses; nobody where the first judge scores nothing."""
+        if not self.writer or self.config.best_of == 1 or self.config.judges[0] in self.unfit:
+            return None
+        return Chooser(self.index, self.config, self.writer, self.subject)
 
     def others(self, explained: Sequence[int]) -> dict[int, int | None]:
         """By explained latent of a chunk another one, whose explanation makes its null; None for those that have
@@ -248,28 +267,31 @@ class _Walk:
         stored = self.store.all(self.index.id, self.name)
         return {one.latent: one for one in stored if one.latent in own and one.status == "explained"}
 
-    def _write(self, found: Sequence[tuple[Key, tuple[Told, Spent]]]) -> None:
+    def _write(self, found: Sequence[tuple[Key, Came]]) -> None:
         """Put results into the database: explanations, then scores, then how they were got."""
-        new = [self._explanation(latent, told) for (latent, judge), (told, _) in found if not judge]
+        new = [self._explanation(latent, came.told) for (latent, judge), (came, _) in found if not judge]
         self._keep_before(new)
         found = [one for one in found if one[0][1] or one[0][0] not in self.failed]
         self.store.add(self.index.id, self.config_id, [one for one in new if one.latent not in self.failed])
         for name in self.judges:
-            self._write_scores(name, {latent: told.found for (latent, by), (told, _) in found if by == name})
-        rows = [
-            Asked(
-                latent=latent,
-                explainer=self.name,
-                judge=judge,
-                model=self.client.model,
-                variant=told.variant,
-                n_unanswered=told.n_unanswered,
-                **spent._asdict(),
-            )
-            for (latent, judge), (told, spent) in found
-        ]
+            self._write_scores(name, {latent: came.told.found for (latent, by), (came, _) in found if by == name})
+        rows = [self._row(key, came.told, spent) for key, (came, spent) in found]
+        drawn = [one for _, (came, _) in found for one in came.candidates]
+        candidates = [one.model_copy(update={"explainer": self.name}) for one in drawn]
         if rows:
-            self.asked.add(self.index.id, rows, self._seen(found))
+            self.asked.add(self.index.id, rows, self._seen(found), candidates)
+
+    def _row(self, key: Key, told: Told, spent: Spent) -> Asked:
+        latent, judge = key
+        return Asked(
+            latent=latent,
+            explainer=self.name,
+            judge=judge,
+            model=self.client.model,
+            variant=told.variant,
+            n_unanswered=told.n_unanswered,
+            **spent._asdict(),
+        )
 
     def _write_scores(self, name: str, found: Mapping[int, Explanation | Scored | Failure]) -> None:
         """Scores by one judge; those of explanations that are there already come behind the scores that these have."""
@@ -295,9 +317,9 @@ class _Walk:
             before = {one.latent for one in self.store.all(self.index.id, self.name) if one.status == "explained"}
             self.failed |= {latent: one for latent, one in failed.items() if latent in before}
 
-    def _seen(self, found: Sequence[tuple[Key, tuple[Told, Spent]]]) -> Iterator[Seen]:
-        for (latent, judge), (told, _) in found:
-            for item in told.seen:
+    def _seen(self, found: Sequence[tuple[Key, Came]]) -> Iterator[Seen]:
+        for (latent, judge), (came, _) in found:
+            for item in came.told.seen:
                 yield Seen(
                     latent=latent,
                     explainer=self.name,
@@ -371,3 +393,8 @@ class _Walk:
             by_reason.setdefault(why, []).append(name)
         said = [f"nothing was scored by {' and '.join(names)}: {why}" for why, names in by_reason.items()]
         return upper_first("; ".join(said))
+
+
+def _alone(talk: Talk[Told]) -> Talk[Chosen]:
+    """What comes of a talk in which nothing is chosen."""
+    return Chosen((yield from talk))

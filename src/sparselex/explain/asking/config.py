@@ -22,7 +22,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 _NOT_WRITING = frozenset(("judges", "latents", "check"))
 """Fields that change no explanation."""
 
-_NOT_JUDGING = _NOT_WRITING | frozenset(("writer", "stored_as", "sampling", "examples", "strengths", "thoughts"))
+_NOT_JUDGING = _NOT_WRITING | frozenset(
+    ("writer", "stored_as", "sampling", "examples", "strengths", "logits", "thoughts", "best_of", "best_windows")
+)
 """Fields that change no judgement of an explanation that is there."""
 
 
@@ -59,8 +61,18 @@ class AskConfig(Config):
     strengths: bool = True
     """Whether how active each marked token is stands behind the passages, from 1 to 10."""
 
+    logits: bool = False
+    """Whether the writer `llm` is shown too which next tokens the latent makes likelier and which less likely."""
+
     thoughts: bool = False
     """Whether the model is to reason before it explains: dearer, and no better in published figures."""
+
+    best_of: Annotated[int, Field(ge=1, le=20)] = 1
+    """How many explanations of a latent are drawn: kept is the one that does best before the first judge, on validation
+    documents."""
+
+    best_windows: Annotated[int, Field(ge=2, le=100)] = 10
+    """Active validation windows, and as many silent ones, by which it is chosen."""
 
     active: Shown = 50
     """Held-out windows judged in which the latent is active, as many from each tenth of them by size."""
@@ -114,7 +126,8 @@ class AskConfig(Config):
     def writing_id(self, model: str) -> str:
         """What tells the explanations of one configuration by one model from others."""
         values = self.to_json()
-        return fingerprint([{name: values[name] for name in values if name not in _NOT_WRITING}, model])
+        chosen_by = self.judges[:1] if self.best_of > 1 else ()
+        return fingerprint([{name: values[name] for name in values if name not in _NOT_WRITING}, chosen_by, model])
 
     def judging_id(self, model: str) -> str:
         """The same of judgements, whoever explained."""

@@ -7,7 +7,16 @@ from typing import Any
 
 from sparselex.base.registry import Registry
 
-WRITERS: Registry[Any] = Registry("writer", {"llm": "sparselex.explain.asking.writers.examples:Writer"})
+WRITERS: Registry[Any] = Registry(
+    "writer",
+    {
+        "llm": "sparselex.explain.asking.writers.examples:Writer",
+        "contrastive": "sparselex.explain.asking.writers.contrastive:Contrastive",
+        "tokens": "sparselex.explain.asking.writers.tokens:Tokens",
+        "output": "sparselex.explain.asking.writers.output:Output",
+        "both": "sparselex.explain.asking.writers.both:Both",
+    },
+)
 """Classes that are `sparselex.explain.asking.protocols.Writes`."""
 
 JUDGES: Registry[Any] = Registry(

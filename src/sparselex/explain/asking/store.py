@@ -5,6 +5,9 @@ import json
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, FiniteFloat
 
 from sparselex.base.config import Config
 from sparselex.base.database import Database, Migration
@@ -33,10 +36,24 @@ _ABOUT: Migration = (
 ) WITHOUT ROWID""",
 )
 
+_CANDIDATE: Migration = (
+    """CREATE TABLE candidate (
+    index_id TEXT NOT NULL, latent INTEGER NOT NULL, explainer TEXT NOT NULL, place INTEGER NOT NULL,
+    text TEXT NOT NULL, failed INTEGER NOT NULL, kept INTEGER NOT NULL, judge TEXT NOT NULL, metric TEXT NOT NULL,
+    value REAL, ci_low REAL, ci_high REAL, n INTEGER NOT NULL,
+    PRIMARY KEY (index_id, latent, explainer, place)
+) WITHOUT ROWID""",
+)
+
 MIGRATIONS = (_FIRST,)
 """Never changed once published: a new version adds one."""
 
+Flag = Annotated[bool, BeforeValidator(bool)]
+"""Whether something is so; SQLite keeps 0 or 1."""
+
 _COLUMNS = "latent, explainer, judge, model, variant, n_requests, n_prompt_tokens, n_answer_tokens, n_unanswered"
+
+_CANDIDATE_COLUMNS = "latent, explainer, place, text, failed, kept, judge, metric, value, ci_low, ci_high, n"
 
 _SEEN_COLUMNS = "latent, explainer, judge, position, kind, text"
 
@@ -94,6 +111,46 @@ class Seen(Config):
     """What the judge was shown, marks and all."""
 
 
+class Candidate(Config):
+    """One of several explanations that were drawn of a latent, and what it was worth on validation documents."""
+
+    latent: int
+    """Number in the dictionary."""
+
+    explainer: str
+    """Who explained."""
+
+    place: int
+    """Which draw it was, from 0."""
+
+    text: str
+    """The explanation; of a draw that failed the reason."""
+
+    failed: Flag
+    """Whether it gave no explanation."""
+
+    kept: Flag
+    """Whether it is the one that was kept."""
+
+    judge: str
+    """By whom they were chosen among."""
+
+    metric: str
+    """That judge's foremost measure."""
+
+    value: FiniteFloat | None
+    """It on validation documents; None where it could not be judged, or where all draws say the same."""
+
+    ci_low: FiniteFloat | None
+    """Lower end of the 95 % interval; None where it cannot be made."""
+
+    ci_high: FiniteFloat | None
+    """Upper end."""
+
+    n: int
+    """Windows behind the value."""
+
+
 class About(Config):
     """What a language model was asked of one explainer's explanations when it was asked last."""
 
@@ -126,16 +183,20 @@ class AskedStore:
         self.database = Database(path, "asked", MIGRATIONS)
         # A component of its own: what was asked before windows were kept is read as it was.
         self._windows = Database(path, "seen", (_SEEN,))
+        self._candidates = Database(path, "candidate", (_CANDIDATE,))
         self._about = Database(path, "asked_about", (_ABOUT,))
 
-    def add(self, index_id: str, rows: Iterable[Asked], seen: Iterable[Seen] = ()) -> None:
+    def add(
+        self, index_id: str, rows: Iterable[Asked], seen: Iterable[Seen] = (), candidates: Iterable[Candidate] = ()
+    ) -> None:
         """Write these in one transaction, in the place of what was there of the same latents. A new explanation takes
-        with it what was told of judging the one before."""
+        with it what was told of judging the one before, and what that was chosen from."""
         self._windows.update()
+        self._candidates.update()
         with self.database.writing() as db:
             for row in sorted(rows, key=lambda row: row.judge):
                 of_it, values = ("", ()) if not row.judge else (" AND judge = ?", (row.judge,))
-                for table in ("asked", "seen"):
+                for table in ("asked", "seen") if row.judge else ("asked", "seen", "candidate"):
                     where = "index_id = ? AND latent = ? AND explainer = ?"
                     db.execute(
                         f"DELETE FROM {table} WHERE {where}{of_it}", (index_id, row.latent, row.explainer, *values)
@@ -143,6 +204,12 @@ class AskedStore:
                 _insert(db, "asked", _COLUMNS, index_id, [row])
             # Of two windows that share a position the first, as of their judgements.
             _insert(db, "seen", _SEEN_COLUMNS, index_id, seen)
+            _insert(db, "candidate", _CANDIDATE_COLUMNS, index_id, candidates)
+
+    def candidates(self, index_id: str, latent: int) -> list[Candidate]:
+        """The explanations that were drawn of one latent, where there was a choice, by explainer and draw."""
+        query = f"SELECT {_CANDIDATE_COLUMNS} FROM candidate WHERE index_id = ? AND latent = ? "
+        return self._candidates.records(Candidate, f"{query}ORDER BY explainer, place", (index_id, latent))
 
     def seen(self, index_id: str, latent: int) -> list[Seen]:
         """The windows that judges read for one latent."""
