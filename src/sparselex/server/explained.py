@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparselex.base.figures import Failure
-from sparselex.explain.asking.store import Asked, AskedStore, Seen
+from sparselex.explain.asking.store import Asked, AskedStore, Candidate, Seen
 from sparselex.explain.records import Entry, Explanation, HeadlineRow, Judgement, Score
 from sparselex.explain.store import ExplanationStore
 from sparselex.features.index import FeatureIndex
@@ -38,6 +38,9 @@ class Said(NamedTuple):
 
     seen: list[Seen]
     """The windows that judges of that kind read."""
+
+    candidates: list[Candidate]
+    """What it was chosen from, where several were drawn."""
 
 
 class Entries:
@@ -130,6 +133,7 @@ class Explained:
             return []
         scores, judgements = self._store.scores(index.id, latent=latent), self._store.judgements(index.id, latent)
         asked, seen = self._asked.of_latent(index.id, latent), self._asked.seen(index.id, latent)
+        drawn = self._asked.candidates(index.id, latent)
         # What was asked of an explanation that another has taken the place of since says nothing of that one.
         judged = self._store.judged(index.id, latent)
         there = lambda one: not one.judge or (one.explainer, one.judge) in judged
@@ -141,6 +145,7 @@ class Explained:
                 self._store.failures(index.id, latent=latent, explainer=explanation.explainer),
                 [one for one in asked if one.explainer == explanation.explainer and there(one)],
                 [one for one in seen if one.explainer == explanation.explainer and there(one)],
+                [one for one in drawn if one.explainer == explanation.explainer],
             )
             for explanation in explanations
         ]

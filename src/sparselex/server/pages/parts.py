@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sparselex.base.config import Config
 from sparselex.base.figures import Failure
-from sparselex.explain.asking.store import Asked, Seen
+from sparselex.explain.asking.store import Asked, Candidate, Seen
 from sparselex.explain.records import Entry, Judgement, Score
 from sparselex.features.index import FeatureIndex
 from sparselex.features.records import Example
@@ -109,6 +109,9 @@ class ExplanationView(Config):
     asked: list[Asked]
     """Where a language model was asked: how the explanation was got (an empty `judge`), and each judge's scores."""
 
+    candidates: list[Candidate]
+    """Where several explanations were drawn all of them, with what they were worth on validation documents."""
+
 
 def entry(found: Entry) -> EntryView:
     """An entry of a list as it is shown."""
@@ -138,6 +141,7 @@ def _explanation(said: Said, definitions: Mapping[str, dict[str, str]], windows:
         scorers=[_scorer(name, said, definitions.get(name, {}), windows) for name in scorers],
         failures=said.failures,
         asked=said.asked,
+        candidates=said.candidates,
     )
 
 
