@@ -16,6 +16,9 @@ from sparselex.llm.tokens import first_behind, starts_of
 _FEW = 4
 """Texts that begin alike and are read by themselves; fewer are read together with others."""
 
+_BEGIN = 64
+"""Characters with which questions of one kind begin: their instructions."""
+
 _MOST_ROWS = 64
 """Texts in a forward pass: on a processor more are no faster."""
 
@@ -80,18 +83,18 @@ def unembedded(speaker: Speaker, hidden: Tensor) -> Tensor:
 
 
 def _groups(readings: Sequence[Reading]) -> Iterator[list[int]]:
-    """Numbers of texts that have the same text before them, and of all those that hardly share theirs; each by length,
-    so that little is read in vain."""
+    """Numbers of texts that have the same text before them; of those that share theirs with hardly another, those that
+    begin alike. Each by length, so that little is read in vain."""
     before = lambda n: readings[n].request.messages[0].content
     by_length = lambda n: (len(readings[n].ids), n)
-    alone = list[int]()
-    for _, members in groupby(sorted(range(len(readings)), key=before), key=before):
+    alone = dict[str, list[int]]()
+    for whole, members in groupby(sorted(range(len(readings)), key=before), key=before):
         if len(group := sorted(members, key=by_length)) >= _FEW:
             yield group
         else:
-            alone += group
-    if alone:
-        yield sorted(alone, key=by_length)
+            alone.setdefault(whole[:_BEGIN], []).extend(group)
+    for group in alone.values():
+        yield sorted(group, key=by_length)
 
 
 def _batches(readings: Sequence[Reading], group: Sequence[int]) -> Iterator[list[int]]:
