@@ -13,7 +13,7 @@ from sparselex.base.errors import UserError
 from sparselex.base.progress import progress
 from sparselex.base.workspace import Workspace
 from sparselex.explain.embedding.config import EmbedConfig
-from sparselex.explain.embedding.embed import TextEncoder
+from sparselex.explain.embedding.vectors import Vectors
 from sparselex.explain.keys import KeyTable
 from sparselex.explain.pairs import called_by, common_explainers, explained, texts_of
 from sparselex.explain.store import ExplanationStore
@@ -81,28 +81,20 @@ class StoredWords:
 
 
 class _Vectors:
-    """Sentence embeddings of texts, each made once."""
+    """Sentence embeddings of texts, where there is an encoder."""
 
     def __init__(self, encoder: str | None, device: str):
-        self._kept: dict[str, NDArray[np.float32]] = {}
-        self._embedder, self.missing = None, NO_ENCODER
+        self._known, self.missing = None, NO_ENCODER
         if encoder is None:
             return
-        config = EmbedConfig(encoder=encoder, most_tokens=MOST_TOKENS)
         try:
-            self._embedder, self.missing = TextEncoder(config, device), ""
+            self._known, self.missing = Vectors(EmbedConfig(encoder=encoder, most_tokens=MOST_TOKENS), device), ""
         except UserError as error:  # all else is compared without it, and says so
             self.missing = f"{error.given} {error.todo}"
 
     def of(self, texts: list[str]) -> NDArray[np.float32] | None:
         """`[n, width]`, of length 1; None without an encoder."""
-        if self._embedder is None:
+        if self._known is None:
             return None
-        new = sorted((one for one in texts if one not in self._kept), key=len)  # alike in length: little is padded
-        with progress("explanations", len(new), "texts") as bar:
-            for start in range(0, len(new), self._embedder.batch):
-                some = new[start : start + self._embedder.batch]
-                self._kept |= dict(zip(some, self._embedder(some).astype(np.float32), strict=True))
-                bar.advance(len(some))
-        found = np.array([self._kept[one] for one in texts], dtype=np.float32).reshape(len(texts), -1)
-        return found / np.linalg.norm(found, axis=1, keepdims=True).clip(min=np.finfo(np.float32).tiny)
+        with progress("explanations", len(set(texts)), "texts") as bar:
+            return self._known.of(texts, bar.advance)

@@ -10,12 +10,13 @@ from sparselex.base.errors import UserError
 from sparselex.base.figures import Better
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.drawing import Drawing
-from sparselex.explain.asking.judges.vectors import Vectors
 from sparselex.explain.asking.judging import DEFINITIONS, Item, Judged
 from sparselex.explain.asking.protocols import Told
 from sparselex.explain.asking.subject import Opens
 from sparselex.explain.asking.trial import trial
+from sparselex.explain.embedding.config import EmbedConfig
 from sparselex.explain.embedding.encoder import encoder_folder
+from sparselex.explain.embedding.vectors import Vectors
 from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.records import Explanation
 from sparselex.llm.records import Capabilities, Talk
@@ -55,4 +56,4 @@ class Embedding:
 
     @cached_property
     def _vectors(self) -> Vectors:
-        return Vectors(self.encoder)
+        return Vectors(EmbedConfig(encoder=self.encoder))

@@ -13,12 +13,13 @@ from sparselex.base.intervals import Floats
 from sparselex.base.seeds import generator
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.drawing import Drawing, some
-from sparselex.explain.asking.judges.vectors import Vectors
 from sparselex.explain.asking.judging import DEFINITIONS, Item, Judged, Nulls, judgements, scores
 from sparselex.explain.asking.protocols import Told
 from sparselex.explain.asking.subject import Opens
 from sparselex.explain.asking.words import plain
+from sparselex.explain.embedding.config import EmbedConfig
 from sparselex.explain.embedding.encoder import encoder_folder
+from sparselex.explain.embedding.vectors import Vectors
 from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.records import Explanation, Scored
 from sparselex.explain.windows import drawn
@@ -89,4 +90,4 @@ class Examples:
 
     @cached_property
     def _vectors(self) -> Vectors:
-        return Vectors(self.config.encoder)
+        return Vectors(EmbedConfig(encoder=self.config.encoder))
