@@ -10,10 +10,7 @@ from sparselex.explain.asking.protocols import Told
 from sparselex.llm.records import Answer, Capabilities, Message, Request, Talk
 from sparselex.llm.wire import harmless
 
-_ANSWER, __COPIED = frozenset(("one sentence", "explanation"))
-"""What stands in a prompt where the explanation is to be: small models say that again, and it is none."""
-
-THOUGHTS = 150, 1000
+_ANSWER, _THOUGHTS = 150, 1000
 """Tokens that an explanation may have, and more where it is reasoned about."""
 
 _LONGEST = 600
