@@ -225,3 +225,43 @@ def test_the_interval_of_a_median_covers_it():
         (figure,) = score_figures("explain/rule", "f1", {"f1": "words"}, scores)
         hits += figure.ci_low <= 0 <= figure.ci_high
     assert 0.92 < hits / 500 < 0.99
+
+
+class Stumbling(RuleExplainer):
+    """Fails at some latents once it has an option."""
+
+    fails: tuple[int, ...] = (0, 1)
+
+    def __init__(self, evidence, config):
+        self.options = config.options
+        super().__init__(evidence, config.model_copy(update={"options": {}}))
+
+    def explain(self, latent):
+        if self.options and latent in self.fails:
+            return Failure(subject=f"latent {latent}", reason="it stumbles")
+        return super().explain(latent)
+
+
+def test_what_fails_under_new_options_takes_no_explanation_away(walk, tmp_path, monkeypatch):
+    monkeypatch.setattr(EXPLAINERS, "_table", {"rule": Stumbling})
+    walk()
+    before = rows(tmp_path)
+    found = walk(options={"new": 1})
+    assert (found.n_explained, found.n_abstained, found.n_failed) == (1, 1, 2), "they are counted"
+    assert rows(tmp_path) == before, "and what was there stays, with its scores"
+    by_name = {one.name: one for one in found.figures}
+    assert by_name["explain/rule/explained_share"].value == 0.25 and by_name["explain/rule/f1"].n == 1
+    monkeypatch.setattr(Stumbling, "fails", ())
+    found = walk(options={"new": 1})
+    assert (found.n_explained, found.n_failed) == (3, 0), "what failed is asked again"
+
+
+def test_where_everything_fails_what_was_explained_stays_and_that_is_an_error(walk, tmp_path, monkeypatch):
+    monkeypatch.setattr(EXPLAINERS, "_table", {"rule": Stumbling})
+    monkeypatch.setattr(Stumbling, "fails", (0, 1, 2, 3))
+    walk(min_active=10)
+    before = rows(tmp_path)
+    monkeypatch.setattr(Stumbling, "fails", (0, 1, 2))
+    with pytest.raises(UserError, match="Nothing was explained by 'rule': 3 latents failed, the first as it stumbles"):
+        walk(options={"new": 1}, min_active=10)
+    assert rows(tmp_path)[0][:3] == before[0][:3]

@@ -19,7 +19,7 @@ from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.figures import score_figures, share_figure
 from sparselex.explain.overall import effective_documents
 from sparselex.explain.protocols import Explainer, Grouped, Overall, Scorer
-from sparselex.explain.records import Explanation, Scored, Status
+from sparselex.explain.records import Explanation, Score, Scored, Status
 from sparselex.explain.registry import EXPLAINERS, SCORERS
 from sparselex.explain.store import ExplanationStore, Scoring
 from sparselex.explain.summary import KIND, ExplainSummary
@@ -35,13 +35,18 @@ def explain(
     """Explain and score every latent that was ever active, and write the figures of that to the artifact `to`.
 
     Explanations and scores go into the database in small batches, each whole; what is there under this configuration is
-    kept, so that a walk that was killed goes on, and its rows are the same. `inputs` names the id of the index. Raises
-    `UserError` for options that the explainer does not know.
+    kept, so that a walk that was killed goes on, and its rows are the same. What fails never takes the place of an
+    explanation under other options: it is counted, and asked again by the next walk. `inputs` names the id of the
+    index. Raises `UserError` for options that the explainer does not know, and where everything fails and something was
+    explained before.
     """
     walk = _Walk(index, config, ExplanationStore(database))
     if todo := walk.todo():
         walk.run(todo)
-    with stage(to, KIND, config, inputs) as staging:
+        walk.check_worth()
+    # What failed is asked again by the next walk, whose figures then are others.
+    failed = {"failed": fingerprint(sorted(walk.failed))} if walk.failed else {}
+    with stage(to, KIND, config, {**inputs, **failed}) as staging:
         if not staging.made:
             figures, notes = walk.finish()
             Figures(figures=figures).write(staging.folder)
@@ -56,6 +61,8 @@ class _Walk:
         self.index, self.config, self.store, self.name = index, config, store, config.explainer
         self.config_id = fingerprint({key: value for key, value in config.to_json().items() if key != "scorers"})
         self.scorer_ids = {name: fingerprint([self.config_id, name]) for name in config.scorers}
+        self.failed = dict[int, Explanation]()
+        """Failures of latents that have an explanation under other options, which they do not take away."""
         store.database.update()
         self.done = {
             scorer: store.scored(index.id, self.name, scorer, config_id)
@@ -84,17 +91,38 @@ class _Walk:
             for start in range(0, len(todo), _BATCH):
                 batch = todo[start : start + _BATCH]
                 new = explaining.map([latent for latent in batch if explainer and latent not in there])
+                new = self._kept_before(new)
                 self.store.add(self.index.id, self.config_id, new)
                 told = [there[latent] for latent in batch if latent in there] + new
                 for place, (name, scorer) in enumerate(scorers.items()):
                     self._score(Scoring(name, scorer.headline, place, self.scorer_ids[name]), scoring[name], told)
                 bar.advance(len(batch))
 
+    def _kept_before(self, new: Sequence[Explanation]) -> list[Explanation]:
+        """These without the failures of latents that are explained already, which are noted."""
+        failed = {one.latent: one for one in new if one.status == "failed"}
+        if failed:
+            before = {one.latent for one in self.store.all(self.index.id, self.name) if one.status == "explained"}
+            self.failed |= {latent: one for latent, one in failed.items() if latent in before}
+        return [one for one in new if one.latent not in self.failed]
+
+    def check_worth(self) -> None:
+        """Raise `UserError` where nothing was explained, and there is what was explained before."""
+        statuses = self.store.statuses(self.index.id, self.name, self.config_id).values()
+        if self.failed and "explained" not in statuses:
+            raise UserError(
+                f"Nothing was explained by {self.name!r}: {len(self.failed):,} latents failed, the first as "
+                f"{next(iter(self.failed.values())).text}",
+                "explanations in place of those that are there",
+                "see what went wrong; what was explained before stays as it was.",
+            )
+
     def finish(self) -> tuple[list[Figure], dict[str, int]]:
         """The figures of all explanations, and how many there are of each kind."""
         self.store.arrange(self.index.id, self.name, self.config.scorers)
-        explanations = self.store.all(self.index.id, self.name)
-        scores = self.store.scores(self.index.id, explainer=self.name)
+        stored = [one for one in self.store.all(self.index.id, self.name) if one.latent not in self.failed]
+        explanations = [*stored, *self.failed.values()]
+        scores = self._scores()
         figures = [share_figure(self.name, EXPLAINERS.get(self.name).explained, explanations)]
         explained = [explanation for explanation in explanations if explanation.status == "explained"]
         scorers = self._scorers()
@@ -115,6 +143,20 @@ class _Walk:
         failed = [self.store.failures(self.index.id, explainer=self.name, scorer=name) for name in self.scorer_ids]
         n_dead = int((self.index.table["n_active"] == 0).sum())
         return figures, counts | {"n_unscored": sum(map(len, failed)), "n_dead": n_dead}
+
+    def _scores(self) -> list[Score]:
+        """Scores of what was explained under this configuration."""
+        scores = self.store.scores(self.index.id, explainer=self.name)
+        if not self.failed:
+            return scores
+        by = {name: self.store.scores_by_latent(self.index.id, self.name, name) for name in self.scorer_ids}
+        return [
+            one
+            for latents in by.values()
+            for latent, found in latents.items()
+            if latent not in self.failed
+            for one in found
+        ]
 
     def _explainer(self) -> Explainer:
         return EXPLAINERS.get(self.name)(Evidence(self.index, self.config.seed), self.config)
