@@ -17,7 +17,7 @@ from sparselex.base.workspace import Workspace
 from sparselex.server.app import create_app
 from tests.support.chat import Said, chat_server, error
 from tests.support.command import done, sparselex
-from tests.support.judge import ScriptedModel, over_http
+from tests.support.judge import ScriptedModel, Varied, over_http
 
 KEY = "sk-secret-0123456789"
 FEW = ("--latents", 6, "--active", 8, "--silent", 6, "--hard", 4, "--check", 0, "--null-share", 1)
@@ -215,6 +215,33 @@ def test_a_dry_run_says_what_is_asked_and_sends_nothing(copy, server):
     assert said["total"]["usd"] > 0 and "detection" in str(ask(copy, server, "--dry-run").out)
     again = ask(copy, server, "--dry-run", "--json").json
     assert again["total"]["requests"] <= 0.1 * said["total"]["requests"], "what is at hand costs nothing"
+
+
+@pytest.mark.parametrize(
+    "more", [("--writer", "rule"), ("--best-of", 3, "--best-windows", 4), ("--writer", "both", "--judges", "fuzzing")]
+)
+def test_the_estimate_is_near_what_is_asked(copy, more):
+    with chat_server(over_http(Varied())) as server:
+        said = ask(copy, server, *more, "--dry-run", "--json").json["total"]
+        found = ask(copy, server, *more, "--json").json
+        asked = [body for body in server.asked if body.get("messages", [{"content": ""}])[0]["content"][:4] == "You "]
+        assert said["requests"] == pytest.approx(len(asked), rel=0.2)
+        assert found["n_requests"] == pytest.approx(len(asked), rel=0.2), "no more is shown than was answered"
+    if "--best-of" in more:
+        ((latent,),) = rows(copy, "SELECT MIN(latent) FROM candidate")
+        with TestClient(create_app(Workspace(copy)), base_url="http://127.0.0.1") as browser:
+            page = browser.get(f"/runs/main/features/{latent}").text
+        assert "Chosen from 3 draws" in page and ", kept</span>" in page
+
+
+def test_a_replay_counts_no_question_that_was_not_answered(copy, server):
+    ask(copy, server, "--judges", "detection")
+    shutil.rmtree(copy / "runs" / "main" / "explanations-llm")
+    n = len(server.asked)
+    found = ask(copy, server, "--judges", "detection,fuzzing", "--replay", "--json").json
+    assert len(server.asked) == n and found["n_unscored"] == 6, "of fuzzing nothing is at hand"
+    judged = rows(copy, "SELECT n_requests, n_prompt_tokens FROM asked WHERE judge = 'fuzzing'")
+    assert judged == [(0, 0)] * 6
 
 
 def test_nobody_there_is_one_message(copy):

@@ -134,6 +134,14 @@ class Drawing(ScriptedModel):
         return json.dumps({"explanation": f"any of the characters {chars}"}) if chars else "I cannot help with that."
 
 
+class Varied(ScriptedModel):
+    """Explains in other words by each seed."""
+
+    def explained(self, request: Request) -> str:
+        said = json.loads(super().explained(request))["explanation"]
+        return json.dumps({"explanation": f"in draw {request.seed} {said}"})
+
+
 def over_http(model: ScriptedModel) -> Callable[[dict[str, Any]], Said]:
     """What a server answers behind which this model is."""
 
@@ -146,7 +154,7 @@ def over_http(model: ScriptedModel) -> Callable[[dict[str, Any]], Said]:
             purpose = "fuzzing" if "marked places" in system else "detection"
         else:
             return Said(completion("no"))
-        request = Request(messages=messages, max_tokens=100, purpose=purpose)
+        request = Request(messages=messages, max_tokens=100, purpose=purpose, seed=body.get("seed"))
         return Said(completion(model.answer(request).text, usage=(100, 10)))
 
     return answer

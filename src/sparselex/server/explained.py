@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparselex.base.figures import Failure
-from sparselex.explain.asking.store import Asked, AskedStore, Seen
+from sparselex.explain.asking.store import Asked, AskedStore, Candidate, Seen
 from sparselex.explain.imported import Imported, ImportedStore
 from sparselex.explain.records import Entry, Explanation, HeadlineRow, Judgement, Score
 from sparselex.explain.store import ExplanationStore
@@ -42,6 +42,9 @@ class Said(NamedTuple):
 
     imported: list[Imported]
     """Where it came from, if it was not made here."""
+
+    candidates: list[Candidate]
+    """What it was chosen from, where several were drawn."""
 
 
 class Entries:
@@ -136,6 +139,7 @@ class Explained:
         scores, judgements = self._store.scores(index.id, latent=latent), self._store.judgements(index.id, latent)
         asked, seen = self._asked.of_latent(index.id, latent), self._asked.seen(index.id, latent)
         imported = self._imported.of_latent(index.id, latent)
+        drawn = self._asked.candidates(index.id, latent)
         # What was asked of an explanation that another has taken the place of since says nothing of that one.
         judged = self._store.judged(index.id, latent)
         there = lambda one: not one.judge or (one.explainer, one.judge) in judged
@@ -148,6 +152,7 @@ class Explained:
                 [one for one in asked if one.explainer == explanation.explainer and there(one)],
                 [one for one in seen if one.explainer == explanation.explainer and there(one)],
                 [one for one in imported if one.explainer == explanation.explainer],
+                [one for one in drawn if one.explainer == explanation.explainer],
             )
             for explanation in explanations
         ]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sparselex.base.config import Config
 from sparselex.base.figures import Failure
-from sparselex.explain.asking.store import Asked, Seen
+from sparselex.explain.asking.store import Asked, Candidate, Seen
 from sparselex.explain.imported import Imported
 from sparselex.explain.records import Entry, Judgement, Score
 from sparselex.features.index import FeatureIndex
@@ -113,6 +113,9 @@ class ExplanationView(Config):
     imported: list[Imported]
     """Where it came from if it was not made here, with what its file says of it; none where it was."""
 
+    candidates: list[Candidate]
+    """Where several explanations were drawn all of them, with what they were worth on validation documents."""
+
 
 def entry(found: Entry) -> EntryView:
     """An entry of a list as it is shown."""
@@ -143,6 +146,7 @@ def _explanation(said: Said, definitions: Mapping[str, dict[str, str]], windows:
         failures=said.failures,
         asked=said.asked,
         imported=said.imported,
+        candidates=said.candidates,
     )
 
 
