@@ -227,6 +227,11 @@ def test_the_estimate_is_near_what_is_asked(copy, more):
         asked = [body for body in server.asked if body.get("messages", [{"content": ""}])[0]["content"][:4] == "You "]
         assert said["requests"] == pytest.approx(len(asked), rel=0.2)
         assert found["n_requests"] == pytest.approx(len(asked), rel=0.2), "no more is shown than was answered"
+    if "--best-of" in more:
+        ((latent,),) = rows(copy, "SELECT MIN(latent) FROM candidate")
+        with TestClient(create_app(Workspace(copy)), base_url="http://127.0.0.1") as browser:
+            page = browser.get(f"/runs/main/features/{latent}").text
+        assert "Chosen from 3 draws" in page and ", kept</span>" in page
 
 
 def test_a_replay_counts_no_question_that_was_not_answered(copy, server):

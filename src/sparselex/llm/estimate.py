@@ -63,9 +63,8 @@ class CountingClient:
         if request.continuation:
             return _read(request)
         answer = self._invent(request)
-        return answer.model_copy(
-            update={"others": (answer.text,) * (request.n - 1), "n_answer_tokens": answer.n_answer_tokens * request.n}
-        )
+        others = answer.others or (answer.text,) * (request.n - 1)
+        return answer.model_copy(update={"others": others, "n_answer_tokens": answer.n_answer_tokens * request.n})
 
 
 def _read(request: Request) -> Answer:

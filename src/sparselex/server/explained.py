@@ -45,6 +45,9 @@ class Said(NamedTuple):
     candidates: list[Candidate]
     """What it was chosen from, where several were drawn."""
 
+    candidates: list[Candidate]
+    """What it was chosen from, where several were drawn."""
+
 
 class Entries:
     """What lists say of latents, looked up when it is asked for: hundreds of thousands would fill the memory."""

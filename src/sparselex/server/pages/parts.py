@@ -115,6 +115,9 @@ class ExplanationView(Config):
     candidates: list[Candidate]
     """Where several explanations were drawn all of them, with what they were worth on validation documents."""
 
+    candidates: list[Candidate]
+    """Where several explanations were drawn all of them, with what they were worth on validation documents."""
+
 
 def entry(found: Entry) -> EntryView:
     """An entry of a list as it is shown."""
