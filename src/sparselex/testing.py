@@ -106,16 +106,14 @@ def check_writer(
     index: FeatureIndex,
     client: Client,
     *,
-    name: str,
     config: AskConfig | None = None,
     subject: Opens | None = None,
     n_latents: int = 4,
 ) -> list[Explanation]:
     """Assert what every writer (`Writes`) promises, by having it explain `n_latents` latents of an index through a
-    client; at least one is explained.
+    client; at least one is explained. Returns what was said, so that a judge can be tried on it.
 
-    `name` is the one under which `kind` is or will be registered. Returns what was said, so that a judge can be tried
-    on it.
+    The name under which explanations are kept is given to them by the walk.
     """
     config = config or AskConfig()
     assert isinstance(kind.explained, str) and kind.explained, "`explained` says what an explained latent has"
@@ -124,7 +122,7 @@ def check_writer(
         told = _held(client, writer.talk(latent, can))
         _check_told(told)
         assert not isinstance(told.found, Scored), "a writer explains, and scores nothing"
-        _check_explanation(told.found, latent, name)
+        _check_explanation(told.found, latent, getattr(told.found, "explainer", ""))
         assert told.found == _held(client, writer.talk(latent, can)).found, "the same answers, the same explanation"
         if isinstance(told.found, Explanation):
             found.append(told.found)

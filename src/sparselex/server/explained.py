@@ -42,8 +42,6 @@ class Said(NamedTuple):
 
     imported: list[Imported]
     """Where it came from, if it was not made here."""
-    candidates: list[Candidate]
-    """What it was chosen from, where several were drawn."""
 
     candidates: list[Candidate]
     """What it was chosen from, where several were drawn."""

@@ -67,7 +67,7 @@ def test_judges_of_the_model_keep_their_promises(name, run):
 @pytest.mark.parametrize("name", WRITERS.names())
 def test_writers_keep_their_promises(name):
     config = AskConfig(window=8, examples=10)
-    check_writer(WRITERS.get(name), with_neighbours(), ReadingModel(), name=name, config=config)
+    check_writer(WRITERS.get(name), with_neighbours(), ReadingModel(), config=config)
 
 
 def test_a_broken_promise_is_named():
@@ -85,4 +85,4 @@ def test_a_broken_promise_is_named():
     with pytest.raises(AssertionError, match="rows name who made them"):
         check_judge(Detection, with_neighbours(), ReadingModel(), explanations, name="another", config=config)
     with pytest.raises(AssertionError, match="`explained` says"):
-        check_writer(Mute, with_neighbours(), ReadingModel(), name="llm", config=config)
+        check_writer(Mute, with_neighbours(), ReadingModel(), config=config)

@@ -112,8 +112,6 @@ class ExplanationView(Config):
 
     imported: list[Imported]
     """Where it came from if it was not made here, with what its file says of it; none where it was."""
-    candidates: list[Candidate]
-    """Where several explanations were drawn all of them, with what they were worth on validation documents."""
 
     candidates: list[Candidate]
     """Where several explanations were drawn all of them, with what they were worth on validation documents."""
