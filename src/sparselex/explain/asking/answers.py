@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import exp
 from typing import Any
 
+from sparselex.base.figures import Failure
 from sparselex.llm.records import Answer, Token
 
 _YES, _NO = frozenset(("1", "true", "yes")), frozenset(("0", "false", "no"))
@@ -60,6 +61,13 @@ def texts_in(answer: Answer, n: int) -> list[str]:
     found = object_in(answer.text) or {}
     said = [found.get(str(number)) for number in range(1, n + 1)]
     return [text for text in said if isinstance(text, str) and text.strip()]
+
+
+def nats(answer: Answer | Failure) -> float:
+    """The log-probability of a text that was read, in nats; NaN where it was not."""
+    if isinstance(answer, Failure) or not answer.tokens:
+        return float("nan")
+    return float(sum(token.logprob for token in answer.tokens))
 
 
 def chosen(answer: Answer, choices: tuple[str, str]) -> dict[int, float]:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sparselex.base.errors import UserError
 from sparselex.causal.latents import Latents
 from sparselex.lm.subject import SubjectModel
 
@@ -46,3 +47,14 @@ class Subject:
 
 Opens = Callable[[], Subject]
 """Opens the model, when somebody first looks at what it does."""
+
+
+def lacking(opens: Opens | None) -> str:
+    """Why the model cannot be looked at; empty where it can, and is open then."""
+    if opens is None:
+        return "the model of these latents is not at hand"
+    try:
+        opens()
+    except UserError as error:
+        return str(error)
+    return ""

@@ -47,6 +47,15 @@ def encoder_folder(name: str) -> Path:
     return folder
 
 
+def lacking(name: str) -> str:
+    """Why there is no such encoder; empty where there is."""
+    try:
+        encoder_folder(name)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
 def tokenizer_of(folder: Path, most: int) -> Tokenizer:
     """The encoder's tokenizer, which cuts what is longer than `most` tokens and pads nothing."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))

@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from sparselex.base.errors import UserError
 from sparselex.base.figures import Better
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.drawing import Drawing
@@ -15,7 +14,7 @@ from sparselex.explain.asking.protocols import Told
 from sparselex.explain.asking.subject import Opens
 from sparselex.explain.asking.trial import trial
 from sparselex.explain.embedding.config import EmbedConfig
-from sparselex.explain.embedding.encoder import encoder_folder
+from sparselex.explain.embedding.encoder import lacking
 from sparselex.explain.embedding.vectors import Vectors
 from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.records import Explanation
@@ -36,11 +35,7 @@ class Embedding:
 
     def lacks(self, can: Capabilities) -> str:
         """The encoder, where it is not installed."""
-        try:
-            encoder_folder(self.encoder)
-        except UserError as error:
-            return str(error)
-        return ""
+        return lacking(self.encoder)
 
     def talk(self, explanation: Explanation, another: str | None, can: Capabilities) -> Talk[Told]:
         """Judge the latent's windows by its explanation, and by another's."""

@@ -7,7 +7,6 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sparselex.base.errors import UserError
 from sparselex.base.figures import Better, Failure
 from sparselex.base.intervals import Floats
 from sparselex.base.seeds import generator
@@ -18,7 +17,7 @@ from sparselex.explain.asking.protocols import Told
 from sparselex.explain.asking.subject import Opens
 from sparselex.explain.asking.words import plain
 from sparselex.explain.embedding.config import EmbedConfig
-from sparselex.explain.embedding.encoder import encoder_folder
+from sparselex.explain.embedding.encoder import lacking
 from sparselex.explain.embedding.vectors import Vectors
 from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.records import Explanation, Scored
@@ -43,11 +42,7 @@ class Examples:
 
     def lacks(self, can: Capabilities) -> str:
         """The encoder, where it is not installed."""
-        try:
-            encoder_folder(self.config.encoder)
-        except UserError as error:
-            return str(error)
-        return ""
+        return lacking(self.config.encoder)
 
     def talk(self, explanation: Explanation, another: str | None, can: Capabilities) -> Talk[Told]:
         """Hold the latent's windows against its training examples; nobody is asked."""

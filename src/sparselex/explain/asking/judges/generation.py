@@ -5,13 +5,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from sparselex.base.errors import UserError
 from sparselex.base.figures import Better, Failure
 from sparselex.base.intervals import share_interval
 from sparselex.explain.asking.answers import form_of_texts, texts_in
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.protocols import Told
-from sparselex.explain.asking.subject import Opens
+from sparselex.explain.asking.subject import Opens, lacking
 from sparselex.explain.asking.words import prompt, quoted, variant
 from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.records import Explanation, Score, Scored
@@ -45,13 +44,7 @@ class Generation:
 
     def lacks(self, can: Capabilities) -> str:
         """The model itself."""
-        if self._opens is None:
-            return "the model of these latents is not at hand"
-        try:
-            self._opens()
-        except UserError as error:
-            return str(error)
-        return ""
+        return lacking(self._opens)
 
     def talk(self, explanation: Explanation, another: str | None, can: Capabilities) -> Talk[Told]:
         """Have passages written, and see what the latent makes of them."""

@@ -7,10 +7,10 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from sparselex.base.errors import UserError
 from sparselex.base.figures import Better, Failure
 from sparselex.base.intervals import Floats, jackknives
 from sparselex.base.seeds import generator
+from sparselex.explain.asking.answers import nats
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.judging import Item
 from sparselex.explain.asking.protocols import Told
@@ -23,11 +23,11 @@ from sparselex.explain.asking.steering import (
     random_directions,
     written,
 )
-from sparselex.explain.asking.subject import Opens
+from sparselex.explain.asking.subject import Opens, lacking
 from sparselex.explain.asking.words import one_line, plain, prompt
 from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.records import Explanation, Judgement, Score, Scored
-from sparselex.llm.records import Answer, Capabilities, Message, Request, Talk
+from sparselex.llm.records import Capabilities, Message, Request, Talk
 
 VERSION = "intervention.v1"
 """The prompt."""
@@ -72,13 +72,7 @@ class Intervention:
         """Log-probabilities of given text, or the model itself."""
         if not can.continuations:
             return "the server tells no log-probabilities of given text"
-        if self._opens is None:
-            return "the model of these latents is not at hand"
-        try:
-            self._opens()
-        except UserError as error:
-            return str(error)
-        return ""
+        return lacking(self._opens)
 
     def talk(self, explanation: Explanation, another: str | None, can: Capabilities) -> Talk[Told]:
         """Amplify the latent, and have what was written read."""
@@ -115,8 +109,8 @@ class Intervention:
     def _gains(self, description: str, shown: _Passages) -> Talk[Floats]:
         """`[n]`, by how many nats it is likelier behind each steered passage; NaN where one was not read."""
         answers = yield [_question(description, text) for text in (*shown.steered, *shown.clean)]
-        nats = np.array([_nats(answer) for answer in answers])
-        return nats[: len(shown.steered)] - nats[len(shown.steered) :]
+        read = np.array([nats(answer) for answer in answers])
+        return read[: len(shown.steered)] - read[len(shown.steered) :]
 
     def _passages(self, given: Prompts, made: Written) -> _Passages:
         vocabulary = self.test.vocabulary
@@ -176,12 +170,6 @@ def _question(description: str, passage: str) -> Request:
     said = prompt(VERSION).substitute(passage=one_line(passage))
     message = Message("user", said)
     return Request(messages=(message,), max_tokens=1, continuation=f'{one_line(description)}"', purpose="intervention")
-
-
-def _nats(answer: Answer | Failure) -> float:
-    if isinstance(answer, Failure) or not answer.tokens:
-        return float("nan")
-    return float(sum(token.logprob for token in answer.tokens))
 
 
 def _scores(explainer: str, gains: Floats, documents: np.ndarray, nulls: Mapping[str, Floats | None]) -> list[Score]:
