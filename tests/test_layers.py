@@ -67,7 +67,9 @@ def is_door(path: Path) -> bool:
     """Whole rooms, the table of stages with what they take, and files whose name says that they hold only values."""
     inside = path.relative_to(SRC).parts
     whole = inside[0] in ("base", "server") or inside[:2] == ("recipes", "stages")
-    return path.stem not in ("__init__", "live_model") and (whole or path.stem in ("config", "records", "registry"))
+    return path.stem not in ("__init__", "live_model", "live_ask_model") and (
+        whole or path.stem in ("config", "records", "registry")
+    )
 
 
 DOORS = [

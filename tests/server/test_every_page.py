@@ -27,6 +27,7 @@ ADDRESSES = {
         "/runs/main/features/3?show=level&view=stack&axis=log&colour=e",
     ],
     "elsewhere": ["/runs/main/features/3/elsewhere"],
+    "ask": ["/runs/main/features/3/ask"],
     "place": ["/runs/main/features/3/at/200?whole=document"],
     "feature_notes": ["/runs/main/features/3/notes"],
     "map": ["/runs/main/map"],

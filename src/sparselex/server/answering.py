@@ -34,6 +34,7 @@ PAGES: Registry[Page] = Registry(
         "random": "sparselex.server.pages.features:RANDOM",
         "download": "sparselex.server.pages.download:PAGE",
         "feature": "sparselex.server.pages.feature:PAGE",
+        "ask": "sparselex.server.pages.ask:PAGE",
         "elsewhere": "sparselex.server.pages.elsewhere:PAGE",
         "place": "sparselex.server.pages.place:PAGE",
         "feature_notes": "sparselex.server.pages.feature_notes:PAGE",

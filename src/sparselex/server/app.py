@@ -22,6 +22,9 @@ from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.server.answering import PAGES, Answering, Asked
 from sparselex.server.live import Live
+from sparselex.server.live_ask import Asker, Turn
+from sparselex.server.live_ask_door import add_ask_door
+from sparselex.server.live_ask_records import NOTHING_ASKED, AskState, LanguageModel
 from sparselex.server.live_door import Door
 from sparselex.server.navigation import Navigation
 from sparselex.server.notes.door import add_door
@@ -56,22 +59,26 @@ def create_app(
     read_only: bool = False,
     base_path: str = "",
     live: bool = False,
+    asks: LanguageModel | None = None,
 ) -> FastAPI:
     """The application over one workspace or several, for requests to `host`, `names` or this machine, with so many
     processes beside this one for when many ask at once. With a `token`, for those who know it. It changes no artifact;
     `read_only`, nothing at all. `base_path` stands in front of all addresses.
-    With `live` a process of its own holds the models of runs and answers what readers ask of them.
+    With `live` a process of its own holds the models of runs and answers what readers ask of them. Where it `asks` a
+    language model, readers may have that explain features, one at a time, in a process of its own.
 
     Raises `UserError` if a page of another package cannot be loaded, or for another such path than there can be.
     """
     found = named([workspace, *more])
+    turn = Turn()
+    asker = lambda one: Asker(one, asks, turn) if asks and not read_only else None
     base = checked_base(base_path, [page for _, page in PAGES.items()])
     if more:
         each = max(1, n_helpers // len(found)) if n_helpers else 0
-        apps = {name: _one(one, each, not read_only, f"{base}/", live) for name, one in found.items()}
+        apps = {name: _one(one, each, not read_only, f"{base}/", live, asker(one)) for name, one in found.items()}
         app = _several(apps)
     else:
-        app = _one(workspace, n_helpers, not read_only, "", live)
+        app = _one(workspace, n_helpers, not read_only, "", live, asker(workspace))
     if token is not None:
         app.add_middleware(Token, token=token)
     app.add_middleware(Prefix, base=base)
@@ -86,18 +93,19 @@ def _bare(may_write: bool, home: str) -> FastAPI:
     return app
 
 
-def _one(workspace: Workspace, n_helpers: int, may_write: bool, home: str, live: bool) -> FastAPI:
+def _one(workspace: Workspace, n_helpers: int, may_write: bool, home: str, live: bool, asker: Asker | None) -> FastAPI:
     """The pages of one workspace."""
     app, answering = _bare(may_write, home), Answering(workspace, n_helpers)
     app.state.opened = answering.pages.opened
     door = Door(workspace, Live(workspace) if live else None)
-    app.state.live = door.live
+    app.state.live, app.state.asker = door.live, asker
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     # Fixed words before parameters: `random` is no latent.
     for page in sorted(answering.pages.all, key=lambda page: len(page.parameters)):
-        _add_page(app, page, answering, door)
+        _add_page(app, page, answering, door, asker)
     add_door(app, answering.pages.opened.notes, answering.pages.rendering)
     add_ratings_door(app, answering.pages.opened, answering.pages.rendering)
+    add_ask_door(app, asker, answering.pages.opened, answering.pages.rendering)
     _add_errors(app, answering.pages.rendering)
     return app
 
@@ -119,9 +127,14 @@ def _several(apps: dict[str, FastAPI]) -> FastAPI:
     return app
 
 
-def _add_page(app: FastAPI, page: Page, answering: Answering, door: Door) -> None:
+def _add_page(app: FastAPI, page: Page, answering: Answering, door: Door, asker: Asker | None) -> None:
+    # What the builder takes besides the workspace, FastAPI reads out of the signature, and checks.
+    taken = list(inspect.signature(page.build, eval_str=True).parameters.values())[1:]
+    of_asking = [parameter.name for parameter in taken if parameter.annotation is AskState]
+
     def show(request: Request, **given: Any) -> Response:
-        return answering.answer(Asked(page.path, given, Place.of(request)))
+        state = {name: asker.state(given["run"], given["latent"]) if asker else NOTHING_ASKED for name in of_asking}
+        return answering.answer(Asked(page.path, given | state, Place.of(request)))
 
     asks = page.asks or (lambda **given: None)
 
@@ -131,11 +144,9 @@ def _add_page(app: FastAPI, page: Page, answering: Answering, door: Door) -> Non
         asked = Asked(page.path, {**given, "answer": answer}, Place.of(request))
         return door.mark(request, answer, await run_in_threadpool(answering.answer, asked))
 
-    # What the builder takes besides the workspace, FastAPI reads out of the signature, and checks.
-    taken = list(inspect.signature(page.build, eval_str=True).parameters.values())[1:]
-    taken = [parameter for parameter in taken if not (page.asks and parameter.name == "answer")]
+    ours = [*of_asking, *(["answer"] if page.asks else [])]
     request = inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY, annotation=Request)
-    keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in taken]
+    keywords = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in taken if one.name not in ours]
     shown: Callable[..., Any] = ask if page.asks else show
     shown.__signature__ = inspect.Signature([request, *keywords])  # type: ignore[attr-defined]
     for path in (page.json_path, page.path):
@@ -181,9 +192,10 @@ def serve(
     read_only: bool = False,
     base_path: str = "",
     live: bool = False,
+    asks: LanguageModel | None = None,
 ) -> None:
     """Serve a workspace, or several, until interrupted; prints the address once it answers. Port 0 takes any free one.
-    With `live` readers may ask the models of runs.
+    With `live` readers may ask the models of runs; where it `asks` a language model, have that explain features.
 
     At an address that other machines reach, or by a further one of `names`, only those are answered who open it with
     the token that is printed with it, drawn anew at each start; or `to_all` who reach it. `read_only` refuses to write
@@ -192,7 +204,7 @@ def serve(
     Raises `UserError` if the address cannot be used.
     """
     token = None if to_all or (is_loopback(host) and not names) else secrets.token_urlsafe(24)
-    kind: dict[str, Any] = {"names": names, "read_only": read_only, "base_path": base_path, "live": live}
+    kind: dict[str, Any] = {"names": names, "read_only": read_only, "base_path": base_path, "live": live, "asks": asks}
     app = create_app(workspace, *more, host=host, n_helpers=n_helpers(), token=token, **kind)
     listener = bound(host, port)
     # Listening before the address is printed: whoever follows it at once waits instead of being refused.

@@ -3,8 +3,6 @@ never wait for it; no PyTorch here."""
 
 import itertools
 import multiprocessing
-import os
-import signal
 import threading
 import time
 from collections import OrderedDict
@@ -20,7 +18,7 @@ from sparselex.base.workspace import Workspace
 from sparselex.server.live_records import Answer, OpenQuestion, Question
 from sparselex.server.live_turns import FairTurns, Reader
 from sparselex.server.stamps import stamp
-from sparselex.server.starting import start_deaf
+from sparselex.server.starting import live_with_parent, start_deaf
 
 ANSWERING = "sparselex.server.live_model:answer_all"
 """What the process runs."""
@@ -219,17 +217,8 @@ class LiveProcess:
 
 
 def _run(pipe: Connection, stopped: Any, workspace: Path) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server ends its processes
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    live_with_parent()
     found(ANSWERING)(pipe, stopped, workspace)  # from here on there is PyTorch
-
-
-def _end_with_parent() -> None:
-    """What takes minutes, a model from a slow disk, must not outlive a server that was killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _late(limit_s: float) -> Answer:

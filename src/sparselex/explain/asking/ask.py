@@ -74,7 +74,7 @@ def ask(
     writer that there is not, and where nothing comes of it and something was explained before, by another model or of
     other windows: what fails never takes the place of an explanation.
     """
-    walk = _Walk(index, config, client, database, subject, labels or {}, trusting)
+    walk = Walk(index, config, client, database, subject, labels or {}, trusting)
     walk.run()
     walk.check_worth()
     figures, notes = walk.finish()
@@ -93,7 +93,7 @@ def chosen(index: FeatureIndex, config: AskConfig, among: Collection[int] | None
     return [latent for latent in drawn if among is None or latent in among][: config.latents]
 
 
-class _Walk:
+class Walk:
     """The latents of one index before one model, and what of them is in the store."""
 
     def __init__(

@@ -14,9 +14,11 @@ from sparselex.explain.records import Entry, Score
 from sparselex.features.elsewhere import Stated
 from sparselex.features.records import SplitStatistics
 from sparselex.features.windows import Windows
+from sparselex.server.live_ask_records import NOTHING_ASKED, AskState
 from sparselex.server.opened import OpenIndex, OpenWorkspace
 from sparselex.server.page import TEMPLATES, NoSuchPage, Page, PageRecord
 from sparselex.server.pages.activity import ActivityView, activity
+from sparselex.server.pages.ask_view import AskView, ask_view
 from sparselex.server.pages.asked import Asked
 from sparselex.server.pages.chosen import ExampleSet, RangeView, example_sets, ranges
 from sparselex.server.pages.directions import activity_of
@@ -89,6 +91,9 @@ class FeaturePage(PageRecord):
     explanations: list[ExplanationView]
     """What is said of it, by explainer; empty if not explained yet."""
 
+    ask: AskView
+    """What a language model was asked about it, and what it can be asked."""
+
     statistics: dict[Split, SplitStatistics]
     """By split."""
 
@@ -156,7 +161,11 @@ _AS_IT_IS = Asked()
 
 
 def feature(
-    opened: OpenWorkspace, run: str, latent: Latent, asked: Annotated[Asked, Query()] = _AS_IT_IS
+    opened: OpenWorkspace,
+    run: str,
+    latent: Latent,
+    asked: Annotated[Asked, Query()] = _AS_IT_IS,
+    state: AskState = NOTHING_ASKED,
 ) -> FeaturePage:
     """Everything about one feature. Raises `NoSuchPage` for a number that is no latent of the run."""
     found = opened.index(run)
@@ -182,6 +191,7 @@ def feature(
         n_tokens=index.n_tokens_total,
         headline=_headline(entries.get(latent, []), said),
         explanations=said,
+        ask=ask_view(opened, run, latent, state),
         sampled=index.sampled,
         statistics=record.statistics,
         activity=activity(index, record, windows, asked),
