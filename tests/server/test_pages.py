@@ -14,6 +14,8 @@ from fastapi.testclient import TestClient
 from sparselex.base.config import Config
 from sparselex.base.figures import Failure
 from sparselex.base.workspace import Workspace
+from sparselex.explain.asking.registry import JUDGES
+from sparselex.explain.registry import SCORERS
 from sparselex.features.printing import visible
 from sparselex.features.records import Example
 from sparselex.features.tokens import TokenTexts
@@ -30,6 +32,8 @@ from sparselex.server.pages.feature import feature
 from sparselex.server.pages.features import features
 from sparselex.server.pages.overview import overview
 from sparselex.server.pages.parts import JudgementView, ScorerView
+from sparselex.server.pages.scorers import ABOUT, verdict
+from sparselex.server.pages.scorers import about as about_scorer
 
 PAGES = ["/", "/runs/main/features", "/runs/main/features/{latent}", "/runs/twin/features/3", "/about/main"]
 
@@ -221,13 +225,57 @@ def test_the_page_shows_what_its_json_says(client):
 
 
 @pytest.mark.parametrize(
+    ("scorer", "kind", "said", "word"),
+    [
+        ("surprisal", "active", 0.51, "right"),
+        ("surprisal", "silent", 0.51, "wrong"),
+        ("embedding", "token", 0.4, "right"),
+        ("intruder", "silent", 1.0, "named"),  # it is silent, and rightly told from the others
+        ("intruder", "silent", 0.0, "missed"),
+        ("intervention", "active", 0.7, "likelier"),
+        ("intervention", "active", 0.2, "not likelier"),
+        ("simulation", "active", 0.9, ""),
+        ("exact", "", 0.9, ""),
+        ("detection", "active", None, ""),
+        ("of another package", "silent", 0.2, "right"),
+    ],
+)
+def test_what_a_number_comes_to_differs_by_scorer(scorer, kind, said, word):
+    assert verdict(about_scorer(scorer, asks=True).reads, kind, said) == word
+
+
+def test_every_scorer_is_told_of():
+    """Each of ours by its own words, and by whose windows it judges."""
+    assert ABOUT.keys() >= {*JUDGES.names(), *SCORERS.names(), "people"}
+    assert len({one.how for one in ABOUT.values()}) == len(ABOUT)
+    assert {name for name, one in ABOUT.items() if not one.said} == {"exact", "people", "generation"}
+
+
+def test_measures_that_scorers_share_are_told_once(workspace):
+    opened = OpenWorkspace(workspace)
+    row = next(row for row in features(opened, "main").rows if row.explanations)
+    page = feature(opened, "main", row.latent)
+    own = page.explanations[0]
+    scores = [own.scorers[0].scores[0].model_copy(update={"metric": name}) for name in ("recall", "auroc")]
+    words = {"recall": "share of these", "auroc": "chance of that"}
+    several = [
+        ScorerView(scorer=n, scores=scores, definitions=words, judgements=[]) for n in ("detection", "surprisal")
+    ]
+    changed = own.model_copy(update={"scorers": several})
+    text = drawn(page.model_copy(update={"explanations": [changed]}), feature_page.PAGE, opened)
+    told = text.split("What these scores measure")[1].split("</details>")[0]
+    assert told.count("share of these") == 1 and told.index("<dt>recall") < told.index("<dt>auroc")
+    assert "Its measures as above." in told.split("<h3>surprisal</h3>")[1]
+
+
+@pytest.mark.parametrize(
     ("kind", "expected", "said", "words"),
     [
-        ("active", 5.931, 0.83, "active, up to 5.93: said 0.830, right"),
-        ("silent", 0, 1, "silent: said 1.00, wrong"),
-        ("token", 0, 0, "silent, but holds a token of its own: said 0, right"),
+        ("active", 5.931, 0.83, "✓ active, up to 5.93: said 0.830, right"),
+        ("silent", 0, 1, "✗ silent: said 1.00, wrong"),
+        ("token", 0, 0, "✓ silent, but holds a token of its own: said 0, right"),
         ("neighbour", 0, None, "silent, but a near latent is active: said nothing that could be read"),
-        ("wrong", 0, 0.2, "wrong tokens marked, 0 on them: said 0.200, right"),
+        ("wrong", 0, 0.2, "✓ wrong tokens marked, 0 on them: said 0.200, right"),
         ("of another package", 1, 0.2, "of another package: said 0.200"),
     ],
 )
@@ -237,8 +285,17 @@ def test_a_window_is_shown_as_the_judge_read_it(workspace, kind, expected, said,
     row = next(row for row in features(opened, "main").rows if row.explanations)
     page = feature(opened, "main", row.latent)
     own, text = page.explanations[0], "what <<was>> read\n&so"
-    judged = JudgementView(example=page.examples[0].examples[0], expected=expected, said=said, kind=kind, text=text)
-    scorer = own.scorers[0].model_copy(update={"scorer": "fuzzing", "judgements": [judged]})
+    judged = JudgementView(
+        example=page.examples[0].examples[0],
+        expected=expected,
+        said=said,
+        kind=kind,
+        text=text,
+        verdict=verdict("fits", kind, said),
+    )
+    scorer = own.scorers[0].model_copy(
+        update={"scorer": "fuzzing", "judgements": [judged], "said": ABOUT["fuzzing"].said}
+    )
     drawn_page = drawn(
         page.model_copy(update={"explanations": [own.model_copy(update={"scorers": [scorer]})]}),
         feature_page.PAGE,

@@ -39,14 +39,18 @@ _IS = {
 
 
 def judged(view: JudgementView, feature: str) -> Markup:
-    """A window as a language model read it, what is true of it, and what was said."""
+    """A window as a language model read it, what is true of it, and what was said: in words and with a sign, for those
+    who see no colours."""
     said = "nothing that could be read" if view.said is None else number(view.said, 3)
-    if view.said is not None and view.kind in _IS:
-        said += ", right" if (view.said > 0.5) == (view.kind == "active") else ", wrong"
+    sign = _SIGN.get(view.verdict, "")
+    said += f", {view.verdict}" if view.verdict else ""
     truth = _IS.get(view.kind, view.kind).format(number(view.expected, 3))
     read = Span(visible(view.text, active=False))
     seen = view.example.model_copy(update={"spans": [read], "cut_before": False, "cut_after": False})
-    return Markup(_example(seen, f"{truth}: said {said}", feature))
+    return Markup(_example(seen, f"{sign}{truth}: said {said}", feature))
+
+
+_SIGN = {"right": "✓ ", "named": "✓ ", "likelier": "✓ ", "wrong": "✗ ", "missed": "✗ ", "not likelier": "✗ "}
 
 
 def bars(found: Iterable[Bar]) -> Markup:

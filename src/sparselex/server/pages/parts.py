@@ -11,6 +11,7 @@ from sparselex.features.index import FeatureIndex
 from sparselex.features.records import Example
 from sparselex.features.windows import ExampleView, Windows
 from sparselex.server.explained import Explained, Said
+from sparselex.server.pages.scorers import Reads, about, verdict
 
 
 class HeadlineView(Config):
@@ -69,6 +70,9 @@ class JudgementView(Config):
     text: str = ""
     """That window as the model read it; empty of other scorers."""
 
+    verdict: str = ""
+    """What that comes to: right, wrong, or another word that the scorer has; empty where it has none."""
+
 
 class ScorerView(Config):
     """What one scorer found of one explanation."""
@@ -80,10 +84,38 @@ class ScorerView(Config):
     """Its measures."""
 
     definitions: dict[str, str]
-    """What each of them is."""
+    """What each of them is, in their order."""
+
+    headline: str = ""
+    """The measure that stands for all in lists; empty where none does."""
+
+    how: str = ""
+    """How it scores, what its null is, and over what its intervals are."""
+
+    said: str = ""
+    """What a number behind a judged window means."""
 
     judgements: list[JudgementView]
     """Held-out examples that were judged one by one."""
+
+
+class CostView(Config):
+    """What a language model was asked about one explanation."""
+
+    models: list[str]
+    """Who was asked."""
+
+    n_requests: int
+    """Questions that were answered."""
+
+    n_prompt_tokens: int
+    """Tokens that were read."""
+
+    n_answer_tokens: int
+    """Tokens that were written."""
+
+    n_unanswered: int
+    """Windows, or explanations, of which nothing could be read."""
 
 
 class ExplanationView(Config):
@@ -106,6 +138,9 @@ class ExplanationView(Config):
 
     failures: list[Failure]
     """Scorers that gave no score, with the reasons."""
+
+    cost: CostView | None
+    """What was asked for all of that together; None where nobody was."""
 
     asked: list[Asked]
     """Where a language model was asked: how the explanation was got (an empty `judge`), and each judge's scores."""
@@ -131,43 +166,70 @@ def explanations(explained: Explained, index: FeatureIndex, windows: Windows, la
     """What is said of a latent, with its scores by scorer; the text around judged examples is from `windows`."""
     found = explained.of(index, latent)
     definitions = explained.definitions() if found else {}
-    return [_explanation(said, definitions, windows) for said in found]
+    entries = explained.entries(index).get(latent) if found else []
+    foremost = {(one.explainer, line.scorer): line.metric for one in entries for line in one.headlines}
+    return [_explanation(said, definitions, foremost, windows) for said in found]
 
 
-def _explanation(said: Said, definitions: Mapping[str, dict[str, str]], windows: Windows) -> ExplanationView:
+def _explanation(
+    said: Said,
+    definitions: Mapping[str, dict[str, str]],
+    foremost: Mapping[tuple[str, str], str],
+    windows: Windows,
+) -> ExplanationView:
     found = said.explanation
+    headline = lambda name: foremost.get((found.explainer, name), "")
     scorers = dict.fromkeys(score.scorer for score in said.scores)
     return ExplanationView(
         explainer=found.explainer,
         status=found.status,
         title=found.title,
         text=found.text,
-        scorers=[_scorer(name, said, definitions.get(name, {}), windows) for name in scorers],
+        scorers=[_scorer(name, headline(name), said, definitions.get(name, {}), windows) for name in scorers],
         failures=said.failures,
+        cost=_cost(said.asked),
         asked=said.asked,
         imported=said.imported,
         candidates=said.candidates,
     )
 
 
-def _scorer(name: str, said: Said, definitions: dict[str, str], windows: Windows) -> ScorerView:
+def _cost(asked: list[Asked]) -> CostView | None:
+    if not asked:
+        return None
+    sums = {name: sum(getattr(one, name) for one in asked) for name in CostView.model_fields if name != "models"}
+    return CostView(models=list(dict.fromkeys(one.model for one in asked)), **sums)
+
+
+def _scorer(name: str, headline: str, said: Said, definitions: dict[str, str], windows: Windows) -> ScorerView:
     judged = [one for one in said.judgements if one.scorer == name]
     seen = {one.position: one for one in said.seen if one.judge == name}
+    scores = [score for score in said.scores if score.scorer == name]
+    words = about(name, asks=any(one.judge == name for one in said.asked))
     return ScorerView(
         scorer=name,
-        scores=[score for score in said.scores if score.scorer == name],
-        definitions=definitions,
-        judgements=_judgements(judged, seen, windows),
+        scores=scores,
+        definitions={score.metric: definitions[score.metric] for score in scores if score.metric in definitions},
+        headline=headline,
+        how=words.how,
+        said=words.said,
+        judgements=_judgements(judged, seen, windows, words.reads),
     )
 
 
-def _judgements(judged: list[Judgement], seen: Mapping[int, Seen], windows: Windows) -> list[JudgementView]:
+def _judgements(
+    judged: list[Judgement], seen: Mapping[int, Seen], windows: Windows, reads: Reads
+) -> list[JudgementView]:
     views = windows.views([Example(position=one.position, value=one.expected) for one in judged])
     return [
-        JudgementView(example=view, expected=one.expected, said=one.said, **_as_read(seen.get(one.position)))
+        JudgementView(
+            example=view, expected=one.expected, said=one.said, **_as_read(seen.get(one.position), reads, one.said)
+        )
         for one, view in zip(judged, views, strict=True)
     ]
 
 
-def _as_read(seen: Seen | None) -> dict[str, str]:
-    return {} if seen is None else {"kind": seen.kind, "text": seen.text}
+def _as_read(seen: Seen | None, reads: Reads, said: float | None) -> dict[str, str]:
+    if seen is None:
+        return {}
+    return {"kind": seen.kind, "text": seen.text, "verdict": verdict(reads, seen.kind, said)}
