@@ -11,6 +11,7 @@ from sparselex.base.errors import UserError
 from sparselex.base.figures import Better, Failure
 from sparselex.base.intervals import Floats, jackknives
 from sparselex.base.seeds import generator
+from sparselex.explain.asking.answers import nats_of
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.judging import Item
 from sparselex.explain.asking.protocols import Told
@@ -27,7 +28,7 @@ from sparselex.explain.asking.subject import Opens
 from sparselex.explain.asking.words import one_line, plain, prompt
 from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.records import Explanation, Judgement, Score, Scored
-from sparselex.llm.records import Answer, Capabilities, Message, Request, Talk
+from sparselex.llm.records import Capabilities, Message, Request, Talk
 
 VERSION = "intervention.v1"
 """The prompt."""
@@ -115,7 +116,7 @@ class Intervention:
     def _gains(self, description: str, shown: _Passages) -> Talk[Floats]:
         """`[n]`, by how many nats it is likelier behind each steered passage; NaN where one was not read."""
         answers = yield [_question(description, text) for text in (*shown.steered, *shown.clean)]
-        nats = np.array([_nats(answer) for answer in answers])
+        nats = np.array([nats_of(answer) for answer in answers])
         return nats[: len(shown.steered)] - nats[len(shown.steered) :]
 
     def _passages(self, given: Prompts, made: Written) -> _Passages:
@@ -176,12 +177,6 @@ def _question(description: str, passage: str) -> Request:
     said = prompt(VERSION).substitute(passage=one_line(passage))
     message = Message("user", said)
     return Request(messages=(message,), max_tokens=1, continuation=f'{one_line(description)}"', purpose="intervention")
-
-
-def _nats(answer: Answer | Failure) -> float:
-    if isinstance(answer, Failure) or not answer.tokens:
-        return float("nan")
-    return float(sum(token.logprob for token in answer.tokens))
 
 
 def _scores(explainer: str, gains: Floats, documents: np.ndarray, nulls: Mapping[str, Floats | None]) -> list[Score]:

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import expit
 
 from sparselex.base.figures import Better, Failure
+from sparselex.explain.asking.answers import nats_of
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.drawing import Drawing
 from sparselex.explain.asking.judging import DEFINITIONS, Item, Judged
@@ -61,11 +62,11 @@ class Surprisal:
         answers = yield [_question(description, text) for text in told] + [_question(_ANYTHING, text) for text in new]
         for text, answer in zip(new, answers[len(told) :], strict=True):
             if isinstance(answer, Answer):
-                self._told_nothing[text] = _nats(answer)
-        said = np.array([_nats(answer) for answer in answers[: len(told)]] or [self._nothing(text) for text in texts])
+                self._told_nothing[text] = nats_of(answer)
+        said = np.array([nats_of(answer) for answer in answers[: len(told)]] or [self._nothing(text) for text in texts])
         gained = said - np.array([self._nothing(text) for text in texts])
         why = next((answer.reason for answer in answers if isinstance(answer, Failure)), "")
-        return Judged(items, expit(gained), absolute=False), why
+        return Judged(items, expit(gained), absolute=False, log_odds=gained), why
 
     def _nothing(self, text: str) -> float:
         return self._told_nothing.get(text, np.nan)
@@ -74,10 +75,3 @@ class Surprisal:
 def _question(description: str, text: str) -> Request:
     note = prompt(VERSION).substitute(description=one_line(description))
     return Request(messages=(Message("user", note),), max_tokens=1, continuation=f" {text}", purpose="surprisal")
-
-
-def _nats(answer: Answer | Failure) -> float:
-    """The log-probability of what was read; NaN where it was not."""
-    if isinstance(answer, Failure) or not answer.tokens:
-        return float("nan")
-    return float(sum(token.logprob for token in answer.tokens))
