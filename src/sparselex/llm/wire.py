@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sparselex.llm.records import Answer, Capabilities, Request, Token
 
-_LEAST_LOGPROB = -9999.0
+LEAST_LOGPROB = -9999.0
 """In place of minus infinity, as hosted servers write it."""
 
 _LONGEST_SAID = 300
@@ -198,7 +198,7 @@ def logprob_of(value: Any) -> float:
     """A log-probability that somebody else wrote, at most 0. Raises `ValueError` or `TypeError` for what is none."""
     if math.isnan(number := float(value)):
         raise ValueError("no log-probability")
-    return min(max(number, _LEAST_LOGPROB), 0.0)
+    return min(max(number, LEAST_LOGPROB), 0.0)
 
 
 def count_of(usage: Any, name: str) -> int:

@@ -7,7 +7,7 @@ from sparselex.explain.asking.ask import ask
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.store import AskedStore
 from sparselex.explain.store import ExplanationStore
-from sparselex.llm.records import Answer
+from sparselex.llm.records import Answer, Token
 from tests.support.planted import N_CTX, with_neighbours
 from tests.support.reader import LIKELIER, ReadingModel
 
@@ -138,3 +138,41 @@ def test_sequential_judging_asks_less_and_covers_the_truth(walk, scores_of):
     assert windows[2] < 0.8 * windows[0]
     score = scores_of(0, "detection")["balanced_accuracy"]
     assert score.ci_low < 0.9 < (score.ci_high or 1) and score.n < 80
+
+
+class Edited(ReadingModel):
+    """Whose readings are changed before they are sent."""
+
+    def __init__(self, edit):
+        super().__init__()
+        self.edit = edit
+
+    def answer(self, request):
+        answer = super().answer(request)
+        return self.edit(request, answer) if request.continuation else answer
+
+
+def test_who_says_the_same_of_every_token_foretells_nothing(walk, scores_of):
+    alike = (("3", -0.3), ("0", -1.7))
+
+    def flat(request, answer):
+        tokens = [one._replace(alternatives=alike) if one.alternatives else one for one in answer.tokens]
+        return answer.model_copy(update={"tokens": tuple(tokens)})
+
+    found = walk(Edited(flat), "simulation")
+    (figure,) = [one for one in found.figures if one.name == "explain/llm/simulation/correlation"]
+    assert figure.value == 0 and figure.n == 4, "a latent of which nothing is foretold counts in the median"
+    assert {scores_of(latent, "simulation")["correlation"].value for latent in range(4)} == {0}
+
+
+def test_a_token_of_no_probability_is_not_measured(walk, scores_of):
+    at = [0]
+
+    def now_and_then(request, answer):
+        at[0] += 1
+        first, *rest = answer.tokens
+        return answer if at[0] % 10 else answer.model_copy(update={"tokens": (Token(first.text, -9999.0, ()), *rest)})
+
+    walk(Edited(now_and_then), "surprisal")
+    scores = scores_of(0, "surprisal")
+    assert scores["auroc"].value == 1 and 0 < scores["unanswered"].value < 0.3

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 
 from sparselex.base.figures import Failure
 from sparselex.explain.asking.config import AskConfig
@@ -148,3 +149,16 @@ def test_counts_without_answers_have_no_measures():
     assert counts.n("active") == 0 and not any(
         np.isfinite(v) for v in counts.measures(counts.per_document.sum(0)).values()
     )
+
+
+def test_what_lies_far_out_is_still_told_apart():
+    gains = np.array([90.0, 60.0, 30.0, -30.0, 50.0, 45.0, -60.0, -90.0])
+    kinds = ("active",) * 4 + ("silent",) * 4
+    found = Judged(items_of(kinds), expit(gains), absolute=False, log_odds=gains)
+    made = scores("j", "llm", found.settled(), Nulls(None, None, gains), np.arange(8), 0.5)
+    by_metric = {score.metric: score.value for score in made}
+    assert by_metric["auroc"] == slow_auroc(gains[:4], gains[4:]) == by_metric["lookup"]
+    assert by_metric["recall"] == 0.5 and by_metric["specificity"] == 0.5, "as many above the half as are active"
+    parts = Judged([], np.empty(0)).then(found._replace(items=found.items[:3], said=found.said[:3], log_odds=gains[:3]))
+    whole = parts.then(found._replace(items=found.items[3:], said=found.said[3:], log_odds=gains[3:]))
+    assert (whole.order == gains).all() and (whole.settled().said == found.settled().said).all()

@@ -1,6 +1,7 @@
 """Windows as a language model reads them, and its answers: nothing that a text says can change what is asked."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -96,3 +97,10 @@ def test_probabilities_of_votes_are_those_of_their_tokens():
 def test_prompts_have_no_name_that_is_not_filled_in(name):
     values = dict.fromkeys(("opening", "closing", "strengths", "thoughts", "example"), "X")
     assert "$" not in prompt(name).substitute(values)
+
+
+def test_objects_that_never_end_take_no_time():
+    began = time.perf_counter()
+    assert object_in('{"1":' * 4000) is None and object_in("{" * 20_000) is None
+    assert time.perf_counter() - began < 0.5, "an answer costs no more than an answer should"
+    assert object_in("{x} {y}" * 1000 + '{"1": 1}') == {"1": 1}

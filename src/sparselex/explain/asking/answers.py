@@ -8,23 +8,30 @@ from typing import Any
 
 from sparselex.base.figures import Failure
 from sparselex.llm.records import Answer, Token
+from sparselex.llm.wire import LEAST_LOGPROB
+
+_OPENS = re.compile(r'\{\s*["}]')
+"""How an object begins."""
 
 _YES, _NO = frozenset(("1", "true", "yes")), frozenset(("0", "false", "no"))
 
 _LONGEST = 20_000
 """Characters of an answer that are looked at."""
 
+_MOST_READ = 50 * _LONGEST
+"""Characters that are read in vain: of objects that stand in one another and never end each is read to the end."""
+
 
 def object_in(text: str) -> dict[str, Any] | None:
     """The last JSON object that stands whole in a text, whatever prose is around it; None where there is none."""
-    text, decoder, found, at = text[:_LONGEST], json.JSONDecoder(), None, 0
-    while (at := text.find("{", at)) >= 0:
+    text, decoder, found, at, n_read = text[:_LONGEST], json.JSONDecoder(), None, 0, 0
+    while (begins := _OPENS.search(text, at)) and n_read < _MOST_READ:
+        at = begins.start()
         try:
-            value, end = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):
+            found, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError) as error:
+            n_read += getattr(error, "pos", len(text)) - at
             at += 1
-            continue
-        found, at = value, end
     return found
 
 
@@ -63,11 +70,11 @@ def texts_in(answer: Answer, n: int) -> list[str]:
     return [text for text in said if isinstance(text, str) and text.strip()]
 
 
-def nats(answer: Answer | Failure) -> float:
-    """The log-probability of a text that was read, in nats; NaN where it was not."""
-    if isinstance(answer, Failure) or not answer.tokens:
-        return float("nan")
-    return float(sum(token.logprob for token in answer.tokens))
+def nats_of(answer: Answer | Failure) -> float:
+    """The log-probability of a text that was read, in nats; NaN where it was not, and where a server tells none of one
+    of its tokens: what stands in the place of minus infinity is no measurement, and would outweigh all others."""
+    said = [] if isinstance(answer, Failure) else [token.logprob for token in answer.tokens]
+    return float(sum(said)) if said and min(said) > LEAST_LOGPROB else float("nan")
 
 
 def chosen(answer: Answer, choices: tuple[str, str]) -> dict[int, float]:

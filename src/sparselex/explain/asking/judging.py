@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from sparselex.base.figures import Failure
 from sparselex.base.intervals import LEVEL, Floats, jackknives
@@ -91,10 +92,23 @@ class Judged(NamedTuple):
     absolute: bool = True
     """Whether a half parts what fits from what does not; else the order alone tells something."""
 
+    log_odds: Floats | None = None
+    """`[n]`, the same before it was squeezed between 0 and 1, where far ends would come to lie on each other."""
+
+    @property
+    def order(self) -> Floats:
+        """`[n]`, by what the windows are ordered."""
+        return self.said if self.log_odds is None else self.log_odds
+
     def settled(self) -> "Judged":
         """The same with a half that means something: where as many windows are above it as there are active ones, if
         what was said has none."""
-        return self if self.absolute else Judged(self.items, _halved(self.items, self.said))
+        return self if self.absolute else self._replace(said=_halved(self), absolute=True)
+
+    def then(self, more: "Judged") -> "Judged":
+        """These and more of them."""
+        log_odds = None if more.log_odds is None else np.append(self.order, more.log_odds)
+        return Judged([*self.items, *more.items], np.append(self.said, more.said), more.absolute, log_odds)
 
 
 Weigh = Callable[[str, Sequence[Item], Capabilities], Talk[tuple[Judged, str]]]
@@ -168,17 +182,15 @@ def judged(
     return Judged(items, said, absolute=not can.choices), why
 
 
-def _halved(items: Sequence[Item], said: Floats) -> Floats:
+def _halved(found: Judged) -> Floats:
     """Odds multiplied so that as many windows are above a half as there are active ones. Which windows these are goes
     into it nowhere."""
-    there = ~np.isnan(said)
+    log_odds = logit(found.said.clip(_SURE, 1 - _SURE)) if found.log_odds is None else found.log_odds
+    there = ~np.isnan(log_odds)
     if not there.any():
-        return said
-    share = np.mean([item.kind == "active" for item, known in zip(items, there, strict=True) if known])
-    half = float(np.clip(np.quantile(said[there], 1 - share), _SURE, 1 - _SURE))
-    odds = said.clip(_SURE, 1 - _SURE)
-    odds = odds / (1 - odds) * (1 - half) / half
-    return np.asarray(odds / (1 + odds))
+        return found.said
+    share = np.mean([item.kind == "active" for item, known in zip(found.items, there, strict=True) if known])
+    return np.asarray(expit(log_odds - np.quantile(log_odds[there], 1 - share)))
 
 
 def _begun(answer: Answer) -> str:
@@ -210,7 +222,8 @@ class Counts:
     def __init__(self, found: Judged, documents: NDArray[np.int64], base_rate: float):
         there = np.flatnonzero(~np.isnan(found.said))
         self.base_rate, items = base_rate, [found.items[place] for place in there.tolist()]
-        self.levels, level = np.unique(found.said[there], return_inverse=True)
+        self.levels, first, level = np.unique(found.order[there], return_index=True, return_inverse=True)
+        self._fits = found.said[there][first] > 0.5
         owner, n_documents = np.unique(documents[there], return_inverse=True)[1], len(np.unique(documents[there]))
         kind = np.array([KINDS.index(item.kind) + (len(KINDS) if item.strong else 0) for item in items], dtype=int)
         self._shape = (2 * len(KINDS), len(self.levels))
@@ -228,8 +241,7 @@ class Counts:
     def measures(self, sums: Floats) -> dict[str, Floats | np.float64]:
         """Every measure from summed columns; not finite where there is no window for it."""
         by_kind = self._by_kind(sums)
-        fits = self.levels > 0.5
-        share = lambda one: one[..., fits].sum(-1) / one.sum(-1)
+        share = lambda one: one[..., self._fits].sum(-1) / one.sum(-1)
         with np.errstate(divide="ignore", invalid="ignore"):
             recall, alarm = share(by_kind["active"]), share(by_kind["silent"])
             called = recall * self.base_rate

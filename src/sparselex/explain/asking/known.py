@@ -86,7 +86,7 @@ class Known:
 
     def _talk(self, description: str, items: Sequence[Item], can: Capabilities) -> Talk[Tried]:
         found, why = yield from self.weigh(description, items, can)
-        auroc = auroc_of([item.kind for item in items], found.said)
+        auroc = auroc_of([item.kind for item in items], found.order)
         settled: Judged = found.settled()
         holds, fits = np.array([item.kind == "active" for item in items]), settled.said > 0.5
         right, there = np.where(holds, fits, ~fits), ~np.isnan(settled.said)

@@ -38,13 +38,13 @@ def trial(
     for part in looks.parts:
         judged = np.concatenate([judged, part])
         more, reason = yield from weigh(explanation.text, [items[place] for place in part.tolist()], can)
-        found, why = Judged([*found.items, *more.items], np.append(found.said, more.said), more.absolute), why or reason
+        found, why = found.then(more), why or reason
         if is_decided(found.settled(), documents[judged], config, looks.level):
             break
     null, empty = None, None
     if another is not None:
         null = (yield from weigh(another, found.items, can))[0].settled()
-        empty = (yield from weigh("", found.items, can))[0].said
+        empty = (yield from weigh("", found.items, can))[0].order
     found = found.settled()
     n_unanswered = int(np.isnan(found.said).sum())
     answered = {item.kind for item, said in zip(found.items, found.said, strict=True) if not np.isnan(said)}

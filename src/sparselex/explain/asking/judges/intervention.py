@@ -10,7 +10,7 @@ from scipy.special import expit
 from sparselex.base.figures import Better, Failure
 from sparselex.base.intervals import Floats, jackknives
 from sparselex.base.seeds import generator
-from sparselex.explain.asking.answers import nats
+from sparselex.explain.asking.answers import nats_of
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.judging import Item
 from sparselex.explain.asking.protocols import Told
@@ -109,8 +109,8 @@ class Intervention:
     def _gains(self, description: str, shown: _Passages) -> Talk[Floats]:
         """`[n]`, by how many nats it is likelier behind each steered passage; NaN where one was not read."""
         answers = yield [_question(description, text) for text in (*shown.steered, *shown.clean)]
-        read = np.array([nats(answer) for answer in answers])
-        return read[: len(shown.steered)] - read[len(shown.steered) :]
+        nats = np.array([nats_of(answer) for answer in answers])
+        return nats[: len(shown.steered)] - nats[len(shown.steered) :]
 
     def _passages(self, given: Prompts, made: Written) -> _Passages:
         vocabulary = self.test.vocabulary

@@ -38,6 +38,9 @@ _ALTERNATIVES = 20
 
 _UNKNOWN = "?"
 
+_SAME = 1e-12
+"""Variance, as a share of the mean square, up to which values do not vary but are rounded."""
+
 _TOKENS, _TOKENS_EACH = 20, 8
 """Tokens that an answer may have, and more for each number in it."""
 
@@ -59,7 +62,7 @@ class Simulation:
 
     definitions: ClassVar = {
         "correlation": "Pearson correlation of simulated and true activation over all tokens of the windows judged "
-        "together, active windows of all sizes and silent ones",
+        "together, active windows of all sizes and silent ones; 0 where the same is said of all of them",
         "correlation_active": "the same over the active windows alone",
         "lookup": "the same correlation of a table without a language model: the mean training activation of each "
         "token",
@@ -328,8 +331,11 @@ def _sums(windows: Sequence[_Window], said: Sequence[Floats], chosen: np.ndarray
 
 
 def correlation(sums: Floats) -> Floats:
-    """Pearson's from summed columns `[..., 6]`; NaN where either does not vary."""
+    """Pearson's from summed columns `[..., 6]`: 0 where what is said does not vary, which foretells nothing, and NaN
+    where what is true does not."""
     n, p, t, pp, tt, pt = np.moveaxis(sums, -1, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        spread = (pp - p * p / n) * (tt - t * t / n)
-        return np.asarray(np.where(spread > 0, (pt - p * t / n) / np.sqrt(np.maximum(spread, 0)), np.nan))
+        of_said, of_true = pp - p * p / n, tt - t * t / n
+        found = (pt - p * t / n) / np.sqrt(np.maximum(of_said * of_true, 0))
+    found = np.where(of_said > _SAME * pp, found, 0.0)
+    return np.asarray(np.where(of_true > _SAME * tt, found, np.nan))

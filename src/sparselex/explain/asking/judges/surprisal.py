@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import expit
 
 from sparselex.base.figures import Better, Failure
-from sparselex.explain.asking.answers import nats
+from sparselex.explain.asking.answers import nats_of
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.drawing import Drawing
 from sparselex.explain.asking.judging import DEFINITIONS, Item, Judged
@@ -62,11 +62,11 @@ class Surprisal:
         answers = yield [_question(description, text) for text in told] + [_question(_ANYTHING, text) for text in new]
         for text, answer in zip(new, answers[len(told) :], strict=True):
             if isinstance(answer, Answer):
-                self._told_nothing[text] = nats(answer)
-        said = np.array([nats(answer) for answer in answers[: len(told)]] or [self._nothing(text) for text in texts])
+                self._told_nothing[text] = nats_of(answer)
+        said = np.array([nats_of(answer) for answer in answers[: len(told)]] or [self._nothing(text) for text in texts])
         gained = said - np.array([self._nothing(text) for text in texts])
         why = next((answer.reason for answer in answers if isinstance(answer, Failure)), "")
-        return Judged(items, expit(gained), absolute=False), why
+        return Judged(items, expit(gained), absolute=False, log_odds=gained), why
 
     def _nothing(self, text: str) -> float:
         return self._told_nothing.get(text, np.nan)
