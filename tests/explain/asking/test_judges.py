@@ -1,11 +1,15 @@
 """Every judge before a model whose answers are known: scores are what follows from these, nulls are at chance."""
 
+import sqlite3
+
 import numpy as np
 import pytest
 
 from sparselex.explain.asking.ask import ask
 from sparselex.explain.asking.config import AskConfig
+from sparselex.explain.asking.known import Known, Tried
 from sparselex.explain.asking.store import AskedStore
+from sparselex.explain.evidence import Evidence
 from sparselex.explain.store import ExplanationStore
 from sparselex.llm.records import Answer, Token
 from tests.support.planted import N_CTX, with_neighbours
@@ -176,3 +180,19 @@ def test_a_token_of_no_probability_is_not_measured(walk, scores_of):
     walk(Edited(now_and_then), "surprisal")
     scores = scores_of(0, "surprisal")
     assert scores["auroc"].value == 1 and 0 < scores["unanswered"].value < 0.3
+
+
+def test_what_is_in_no_token_of_its_own_is_said_to_be_missing(walk, tmp_path):
+    whole = lambda request, answer: answer.model_copy(update={"tokens": (Token(answer.text, -3.0, ()),)})
+    assert walk(Edited(whole), "simulation").n_unscored == 4
+    with sqlite3.connect(tmp_path / "w.sqlite") as db:
+        said = {reason for (reason,) in db.execute("SELECT failure FROM scoring WHERE scorer = 'simulation'")}
+    assert len(said) == 1 and "no digit from 0 to 9" in said.pop()
+
+
+@pytest.mark.parametrize("votes", [True, False])
+def test_a_trial_of_which_nothing_is_read_is_no_missing_trial(index, votes):
+    known = Known(Evidence(index).validation, SMALL, "surprisal", lambda *_: iter(()), votes=votes)
+    figure = known.figure([Tried((0, 0, 0, 0), float("nan"), "it broke")] * 6)
+    assert figure.value is None and figure.n == 6 and figure.failure.endswith("could be read: it broke")
+    assert known.figure([]).n == 0

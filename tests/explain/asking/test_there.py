@@ -164,3 +164,33 @@ def test_latents_of_few_explanations_are_found_among_all(index):
     every = chosen(index, SMALL)
     assert chosen(index, SMALL.model_copy(update={"latents": 1}), {every[-1]}) == every[-1:]
     assert chosen(index, SMALL, set(every)) == every
+
+
+class Replacing(ScriptedModel):
+    """While it judges somebody else explains the same latents."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.store = ExplanationStore(path)
+
+    def answer(self, request):
+        if request.purpose == "detection":
+            there = self.store.all("planted", "llm")
+            self.store.add("planted", "other", [one.model_copy(update={"text": "else"}) for one in there])
+        return super().answer(request)
+
+
+def test_what_is_replaced_while_it_is_judged_keeps_no_judgement(tmp_path):
+    index, path = with_neighbours(), tmp_path / "w.sqlite"
+    found = ask(index, SMALL, Replacing(path), path, tmp_path / "x", inputs={"index": index.id})
+    assert found.n_left == 4 and not list(ExplanationStore(path).scores("planted"))
+    assert {one.text for one in ExplanationStore(path).all("planted", "llm")} == {"else"}
+
+
+def test_the_same_answers_by_another_model_are_said_to_be_that_ones(tmp_path):
+    index, said = with_neighbours(), list[str]()
+    for name in ("one", "two"):
+        model = ScriptedModel()
+        model.model = name
+        said.append(str(ask(index, SMALL, model, tmp_path / "w.sqlite", tmp_path / "x", inputs={"index": index.id})))
+    assert [f"explained by {name} " in one for name, one in zip(("one", "two"), said, strict=True)] == [True, True]

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -78,7 +78,8 @@ def ask(
     walk.run()
     walk.check_worth()
     figures, notes = walk.finish()
-    with stage(to, KIND, config, {**inputs, "answers": fingerprint([figure.to_json() for figure in figures])}) as made:
+    answers = fingerprint([notes, *(figure.to_json() for figure in figures)])
+    with stage(to, KIND, config, {**inputs, "answers": answers}) as made:
         if not made.made:
             Figures(figures=figures).write(made.folder)
             made.finish(notes)
@@ -135,6 +136,8 @@ class Walk:
         self.lacking = {name: why for name, judge in self.judges.items() if (why := judge.lacks(self.can))}
         self.failed = dict[int, Explanation]()
         """Failures of latents that have an explanation of another configuration, which they do not take away."""
+        self._judged = dict[int, str]()
+        """The texts that judges were given, in whose place somebody else may put others meanwhile."""
 
     @cached_property
     def unfit(self) -> dict[str, str]:
@@ -175,10 +178,8 @@ class Walk:
         chunks = [self.latents[start : start + CHUNK] for start in range(0, len(self.latents), CHUNK)]
         n_judges = len(self.judges) - len(self.unfit)
         with progress("explain", len(self.latents) * (1 + n_judges), "steps") as bar:
-            for number in range(len(chunks) + 1):
-                ahead = self._writing(chunks[number]) if number < len(chunks) else iter(())
-                before = self._judging(chunks[number - 1]) if number else iter(())
-                self._hold(chain(before, ahead), bar)
+            for before, ahead in pairwise([[], *chunks, []]):
+                self._hold(chain(self._judging(before), self._writing(ahead)), bar)
                 if self.client.stopped:
                     return
 
@@ -189,10 +190,8 @@ class Walk:
         kinds = {judge.known: judge for name, judge in self.judges.items() if judge.known and name not in self.lacking}
         for kind, judge in kinds.items():
             weigh = votes if kind == VOTES else judge.weigh  # type: ignore[attr-defined]
-            known, tried = (
-                Known(self.evidence.validation, self.config, kind, weigh, votes=kind == VOTES),
-                dict[int, Tried](),
-            )
+            known = Known(self.evidence.validation, self.config, kind, weigh, votes=kind == VOTES)
+            tried = dict[int, Tried]()
             talks = known.talks(self.can)
             with progress("try the judge", len(talks), "descriptions") as bar:
                 for number, found in hold(self.client, enumerate(talks), most_open=_OPEN):
@@ -232,6 +231,7 @@ class Walk:
             for latent, other in others.items():
                 if latent not in done:
                     another = None if other is None else there[other].text
+                    self._judged[latent] = there[latent].text
                     yield (latent, name), metered(_alone(judge.talk(there[latent], another, self.can)))
 
     def _written(self, latent: int) -> Talk[Chosen]:
@@ -271,7 +271,9 @@ class Walk:
         """Put results into the database: explanations, then scores, then how they were got."""
         new = [self._explanation(latent, came.told) for (latent, judge), (came, _) in found if not judge]
         self._keep_before(new)
-        found = [one for one in found if one[0][1] or one[0][0] not in self.failed]
+        there = self._explained() if any(judge for (_, judge), _ in found) else {}
+        stands = lambda latent: latent in there and there[latent].text == self._judged[latent]
+        found = [one for one in found if (stands(one[0][0]) if one[0][1] else one[0][0] not in self.failed)]
         self.store.add(self.index.id, self.config_id, [one for one in new if one.latent not in self.failed])
         for name in self.judges:
             self._write_scores(name, {latent: came.told.found for (latent, by), (came, _) in found if by == name})
@@ -288,9 +290,7 @@ class Walk:
             explainer=self.name,
             judge=judge,
             model=self.client.model,
-            variant=told.variant,
-            n_unanswered=told.n_unanswered,
-            **spent._asdict(),
+            **{"variant": told.variant, "n_unanswered": told.n_unanswered, **spent._asdict()},
         )
 
     def _write_scores(self, name: str, found: Mapping[int, Explanation | Scored | Failure]) -> None:
@@ -299,8 +299,7 @@ class Walk:
             return
         place = list(self.judges).index(name) + len(self._others)
         scoring = Scoring(name, self.judges[name].headline, place, self.about.judging_id)
-        there = self._explained()
-        ids = {latent: judge_id(scoring.config_id, name, there[latent].text) for latent in scored}
+        ids = {latent: judge_id(scoring.config_id, name, self._judged[latent]) for latent in scored}
         self.store.add_scored(self.index.id, self.name, scoring, scored, ids)
 
     @cached_property
@@ -340,9 +339,9 @@ class Walk:
         """Raise `UserError` where nothing was explained, and there is what was explained before."""
         statuses = self.store.statuses(self.index.id, self.name, self.config_id).values()
         if self.writer and self.failed and "explained" not in statuses:
-            n, first = len(self.failed), next(iter(self.failed.values())).text
+            first = f"{len(self.failed):,} latents failed, the first as {next(iter(self.failed.values())).text}"
             raise UserError(
-                f"Nothing was explained by {self.client.model}: {n:,} latents failed, the first as {first}",
+                f"Nothing was explained by {self.client.model}: {first}",
                 "explanations in place of those that are there",
                 "check the model's name and the server; what was explained before stays as it was.",
             )
@@ -354,9 +353,9 @@ class Walk:
         unfit = {} if self.client.stopped else self.unfit
         judges = {name: unfit.get(name, "") for name in self.judges}
         self.asked.tell(self.index.id, self.about.model_copy(update={"judges": judges}))
-        parts = [self._part(about) for about in self.asked.about(self.index.id)]
-        own = next(part for part in parts if part.about.explainer == self.name)
-        others = [figure for part in parts if part is not own and part.explanations for figure in part.figures()]
+        parts = {about.explainer: self._part(about) for about in self.asked.about(self.index.id)}
+        own = parts.pop(self.name)
+        others = [figure for part in parts.values() if part.explanations for figure in part.figures()]
         return [*own.figures(), *self.known.values(), *others], self._notes(own)
 
     def _part(self, about: About) -> Part:

@@ -80,6 +80,7 @@ class Known:
             over="descriptions",
             null=0.5,
             better="higher",
+            n=len(sums) or len(tried),
             empty="the text has no word by which the judge could be tried",
             undefined=silent,
         )

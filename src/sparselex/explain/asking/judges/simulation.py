@@ -129,8 +129,8 @@ class Simulation:
         for window, requests in zip(windows, asked, strict=True):
             own = answers[at : at + len(requests)]
             at += len(requests)
-            why = why or next((answer.reason for answer in own if isinstance(answer, Failure)), "")
             found.append(how.read(window.tokens, own))
+            why = why or _why(own, found[-1])
         return found, why
 
     def _how(self, can: Capabilities) -> "_How":
@@ -178,6 +178,14 @@ class _How(NamedTuple):
 
     ask: Callable[[str, Sequence[str], AskConfig, Capabilities], list[Request]]
     read: Callable[[Sequence[str], Sequence[Answer | Failure]], Floats]
+
+
+def _why(answers: Sequence[Answer | Failure], found: Floats) -> str:
+    """Why of some tokens nothing was read; empty where there is no such one."""
+    if not np.isnan(found).any():
+        return ""
+    failed = (answer.reason for answer in answers if isinstance(answer, Failure))
+    return next(failed, "no digit from 0 to 9 is said of a token, nor is one among what might stand there")
 
 
 def _shown(token: str) -> str:
