@@ -9,7 +9,9 @@ from sparselex.explain.asking.ask import ask
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.known import Known, Tried
 from sparselex.explain.asking.store import AskedStore
+from sparselex.explain.config import ExplainConfig
 from sparselex.explain.evidence import Evidence
+from sparselex.explain.explain import explain
 from sparselex.explain.store import ExplanationStore
 from sparselex.llm.records import Answer, Token
 from tests.support.planted import N_CTX, with_neighbours
@@ -196,3 +198,21 @@ def test_a_trial_of_which_nothing_is_read_is_no_missing_trial(index, votes):
     figure = known.figure([Tried((0, 0, 0, 0), float("nan"), "it broke")] * 6)
     assert figure.value is None and figure.n == 6 and figure.failure.endswith("could be read: it broke")
     assert known.figure([]).n == 0
+
+
+def test_a_rule_simulates_itself_and_has_a_null_of_its_own(walk, scores_of, index, tmp_path):
+    inputs = {"index": index.id}
+    explain(index, ExplainConfig(), tmp_path / "w.sqlite", tmp_path / "rules", inputs=inputs)
+    model = ReadingModel()
+    config = SMALL.model_copy(update={"judges": ("simulation",), "writer": "rule"})
+    ask(index, config, model, tmp_path / "w.sqlite", tmp_path / "x", inputs=inputs)
+    assert not [one for one in model.asked if one.purpose == "simulation"], "nobody is asked"
+    store = ExplanationStore(tmp_path / "w.sqlite")
+    scores = {s.metric: s for s in store.scores("planted", latent=0, explainer="rule") if s.scorer == "simulation"}
+    assert scores["correlation"].value > 0.95 and abs(scores["correlation"].null) < 0.4
+
+
+def test_few_windows_make_wide_intervals(walk, scores_of):
+    walk(ReadingModel(of=CHARS, slips=0.4), "intruder", intruders=100)
+    score = scores_of(0, "intruder")["accuracy"]
+    assert score.n == 100 and score.ci_high - score.ci_low > 0.25, "there are some forty windows"

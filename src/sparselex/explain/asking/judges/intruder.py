@@ -176,6 +176,7 @@ class Intruder:
             [named[place] for place in chosen],
             [questions[place].odd for place in chosen],
             null if name == "accuracy" else None,
+            len({item.window for place in chosen for item in questions[place].items if item.kind == "active"}),
         )
         every = range(len(questions))
         halves = {
@@ -218,13 +219,21 @@ def _number(answer: Answer, can: Capabilities) -> int | None:
 
 
 def _score(
-    explainer: str, metric: str, named: Sequence[int | None], odd: Sequence[int], null: float | None
+    explainer: str,
+    metric: str,
+    named: Sequence[int | None],
+    odd: Sequence[int],
+    null: float | None,
+    n_active: int,
 ) -> Score | None:
     value, n_right, n = share(named, odd)
     if value is None:
         return None
-    low, high = share_interval(n_right, n)[1:]
-    ends = {"ci_low": low, "ci_high": high} if n > 1 else {}
+    # Of a latent that is active in few windows questions show the same ones: they are no more trials than there are
+    # fours of these.
+    n_apart = min(n, n_active // (_SHOWN - 1))
+    low, high = share_interval(n_right * n_apart / n, n_apart)[1:]
+    ends = {"ci_low": low, "ci_high": high} if n_apart > 1 else {}
     return _plain(explainer, metric, value, n).model_copy(update={**ends, "null": null})
 
 

@@ -97,7 +97,8 @@ class Simulation:
             said, why = [rule.predict(Surroundings(corpus, places)) for places in self._positions(drawn.numbers)], ""
         null = None
         if another is not None:
-            null = (yield from self._simulated(how, another, windows, can))[0]
+            # Of what no language model says the null is no language model's either: it is held against other windows.
+            null = _elsewhere(said) if rule else (yield from self._simulated(how, another, windows, can))[0]
         n_unanswered = int(sum(np.isnan(one).sum() for one in said))
         if all(np.isnan(one).all() for one in said):
             reason = f"nothing was simulated: {why}"
@@ -168,6 +169,15 @@ class Simulation:
             )
             found.setdefault(item.position, one)
         return list(found.values())
+
+
+def _elsewhere(said: Sequence[Floats]) -> list[Floats]:
+    """What is said of each window as if it were said of the next one; NaN where that one is longer."""
+    moved = [*said[-1:], *said[:-1]]
+    return [
+        np.concatenate([other[: len(own)], np.full(max(0, len(own) - len(other)), np.nan)])
+        for own, other in zip(said, moved, strict=True)
+    ]
 
 
 class _How(NamedTuple):
