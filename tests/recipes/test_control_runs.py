@@ -236,7 +236,8 @@ def test_planted_rules_are_above_noise_and_even_with_themselves(tmp_path):
     below = next(row for row in against("planted", graded["noise"], graded["planted"], [grader]) if row.headline)
     assert below.superiority_of_all.value == pytest.approx(1 - above.superiority_of_all.value)
     for row in against("itself", graded["planted"], graded["planted"], [grader]):
-        assert row.superiority.value == row.superiority_of_all.value == 0.5 and row.difference.value == 0
+        assert row.superiority.value == pytest.approx(0.5) == row.superiority_of_all.value
+        assert row.difference.value == 0
 
 
 def test_a_run_against_itself_is_even(workspace):

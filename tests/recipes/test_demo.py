@@ -16,7 +16,7 @@ from sparselex.recipes.stages.evaluate import Evaluate
 from sparselex.recipes.stages.index import Index
 from sparselex.recipes.stages.train import Train
 from sparselex.recipes.work.choices import train_config
-from sparselex.recipes.work.demo import Speed, _forecast, _tokens_per_second
+from sparselex.recipes.work.forecast import Speed, _tokens_per_second, forecast
 from tests.support.command import done, sparselex
 from tests.support.contents import contents
 from tests.support.small import TRAINING, write_documents
@@ -38,7 +38,7 @@ def test_the_forecast_of_an_index_follows_its_rows(small_workspace):
     run = Run.open(small_workspace)
     n_rows = len(run.corpus.row_ranges["train"])
     few, many, whole, default = (
-        _forecast(run, Index(**given), Speed(1e9, 1e4, 1e4))
+        forecast(run, Index(**given), Speed(1e9, 1e4, 1e4))
         for given in ({"train_rows": 1}, {"train_rows": n_rows // 2}, {"train_rows": None}, {})
     )
     assert few < many < whole == default, "this corpus is smaller than what is read of one"
@@ -49,9 +49,9 @@ def test_the_forecast_counts_what_the_model_itself_takes(small_workspace):
     run = Run.open(small_workspace)
     fast, slow = Speed(1e12, 1e9, 1e9), Speed(1e12, 100.0, 50.0)
     for stage in (Train(**TRAINING), Index(), Evaluate()):
-        assert _forecast(run, stage, slow) > 1_000 * _forecast(run, stage, fast)
+        assert forecast(run, stage, slow) > 1_000 * forecast(run, stage, fast)
     n_train = run.n_training_tokens
-    assert _forecast(run, Train(**TRAINING), slow) == pytest.approx(TRAINING.get("n_tokens", n_train) / 100, rel=0.01)
+    assert forecast(run, Train(**TRAINING), slow) == pytest.approx(TRAINING.get("n_tokens", n_train) / 100, rel=0.01)
     assert all(speed > 100 for speed in _tokens_per_second(run))
 
 

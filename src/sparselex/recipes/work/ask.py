@@ -34,13 +34,19 @@ def ask_run(run: Run, stage: Ask) -> None:
     index, config = run.index, stage.part(AskConfig)
     index.check_whole("explaining")
     database, made, inputs = run.workspace.database, run.folder / Ask.makes, {"index": index.id}
-    labels = labels_of(database, run.name, run.manifest("dictionary").id)
+    labels = labels_in(run)
     with client_of(stage, database) as client:
         subject = cache(lambda: subject_of(run))
         ask(index, config, client, database, made, inputs=inputs, subject=subject, labels=labels)
     run.keep_options(stage)
     if run.workspace.report.exists():
         write_report(run.workspace)
+
+
+def labels_in(run: Run) -> dict[int, str]:
+    """What people call the run's latents; a run that was made elsewhere has its index alone."""
+    dictionary = run.index.manifest.inputs.get("dictionary", "")
+    return labels_of(run.workspace.database, run.name, dictionary)
 
 
 def subject_of(run: Run) -> Subject:
@@ -65,7 +71,7 @@ def estimate_run(run: Run, stage: Ask) -> Ledger:
     config = stage.part(AskConfig)
     client = CountingClient(stage.server(), database, typical)
     inputs, subject = {"index": index.id}, cache(lambda: subject_of(run))
-    labels = labels_of(database, run.name, run.manifest("dictionary").id)
+    labels = labels_in(run)
     with TemporaryDirectory(prefix="sparselex-") as folder:
         held = Path(folder)
         _bring(config, index.id, ExplanationStore(database), ExplanationStore(held / "asked.sqlite"))

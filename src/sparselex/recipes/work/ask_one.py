@@ -7,17 +7,14 @@ from tempfile import TemporaryDirectory
 
 from sparselex.explain.asking.alone import Alone, ask_alone, kept_as
 from sparselex.explain.asking.config import AskConfig
-from sparselex.explain.asking.labels import labels_of
 from sparselex.explain.asking.store import AskedStore
-from sparselex.explain.asking.there import writes
 from sparselex.explain.asking.typical import typical
-from sparselex.explain.store import ExplanationStore
 from sparselex.llm.estimate import CountingClient
 from sparselex.llm.ledger import Ledger
 from sparselex.recipes.folder import RunFolder
 from sparselex.recipes.run import Run
 from sparselex.recipes.stages.ask import Ask
-from sparselex.recipes.work.ask import client_of, subject_of
+from sparselex.recipes.work.ask import client_of, labels_in, subject_of
 
 
 def stage_of(run: RunFolder, server: Ask, writer: str, judges: Sequence[str]) -> Ask:
@@ -44,7 +41,7 @@ def ask_one(run: Run, stage: Ask, latent: int) -> Alone:
             database,
             latent,
             subject=cache(lambda: subject_of(run)),
-            labels=_labels(run),
+            labels=labels_in(run),
         )
 
 
@@ -63,7 +60,7 @@ def estimate_one(run: Run, stage: Ask, latent: int) -> Ledger:
             aside,
             latent,
             subject=cache(lambda: subject_of(run)),
-            labels=_labels(run),
+            labels=labels_in(run),
             trusting=True,
         )
     return client.ledger
@@ -72,17 +69,3 @@ def estimate_one(run: Run, stage: Ask, latent: int) -> Ledger:
 def _config(run: Run, stage: Ask) -> AskConfig:
     abouts = AskedStore(run.workspace.database).about(run.index.id)
     return kept_as(stage.part(AskConfig), abouts, stage.llm_model)
-
-
-def _labels(run: Run) -> dict[int, str]:
-    return labels_of(run.workspace.database, run.name, run.manifest("dictionary").id)
-
-
-def _bring(run: Run, config: AskConfig, model: str, latent: int, aside: Path) -> None:
-    """Copy what of this explainer is there: of a latent that is written anew all but its own."""
-    index_id, store = run.index.id, ExplanationStore(run.workspace.database)
-    written = config.writing_id(model) if writes(config) else ""
-    there = [one for one in store.all(index_id, config.name) if one.latent != latent or not written]
-    ExplanationStore(aside).add(index_id, written, there)
-    for about in AskedStore(run.workspace.database).about(index_id):
-        AskedStore(aside).tell(index_id, about)
