@@ -8,7 +8,9 @@ from tempfile import TemporaryDirectory
 from sparselex.explain.asking.alone import Alone, ask_alone, kept_as
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.store import AskedStore
+from sparselex.explain.asking.there import writes
 from sparselex.explain.asking.typical import typical
+from sparselex.explain.store import ExplanationStore
 from sparselex.llm.estimate import CountingClient
 from sparselex.llm.ledger import Ledger
 from sparselex.recipes.folder import RunFolder
@@ -69,3 +71,13 @@ def estimate_one(run: Run, stage: Ask, latent: int) -> Ledger:
 def _config(run: Run, stage: Ask) -> AskConfig:
     abouts = AskedStore(run.workspace.database).about(run.index.id)
     return kept_as(stage.part(AskConfig), abouts, stage.llm_model)
+
+
+def _bring(run: Run, config: AskConfig, model: str, latent: int, aside: Path) -> None:
+    """Copy what of this explainer is there: of a latent that is written anew all but its own."""
+    index_id, store = run.index.id, ExplanationStore(run.workspace.database)
+    written = config.writing_id(model) if writes(config) else ""
+    there = [one for one in store.all(index_id, config.name) if one.latent != latent or not written]
+    ExplanationStore(aside).add(index_id, written, there)
+    for about in AskedStore(run.workspace.database).about(index_id):
+        AskedStore(aside).tell(index_id, about)
