@@ -196,3 +196,24 @@ def test_configurations_that_mean_nothing_are_refused():
     with pytest.raises(UserError, match="prices"):
         LLMConfig.parse({"url": "http://h/v1", "model": "m", "budget_usd": 3})
     assert LLMConfig(url=" http://h/v1/chat/completions ", model="m").url == "http://h/v1"
+
+
+def test_a_slow_disk_lets_few_answers_gather(database, monkeypatch):
+    """What a kill could cost: those that are open and those on their way to the disk."""
+    written, most_at_risk = [0], [0]
+    add = AnswerCache.add
+
+    def slowly(self, model, kept):
+        time.sleep(0.05)
+        add(self, model, kept)
+        written[0] += len(kept)
+
+    monkeypatch.setattr(AnswerCache, "add", slowly)
+
+    def answer(body):
+        most_at_risk[0] = max(most_at_risk[0], len(server.asked) - written[0])
+        return echo(body)
+
+    with chat_server(answer) as server, client_of(server, database, concurrency=3) as client:
+        assert all(isinstance(found, Answer) for found in asked(client, *map(str, range(60))))
+    assert 3 <= most_at_risk[0] <= 2 * 3

@@ -94,9 +94,14 @@ class HTTPClient:
     def _finish(self, job: Job, outcome: Outcome) -> None:
         """Called by the workers: hand over what came of a question, an answer when it is on the disk."""
         if isinstance(outcome, Answer) and job.key is not None and self._writer:
-            self._writer.keep(Kept(job.key, outcome, lambda error: self._settle(job, error or outcome)))
+            self._writer.keep(Kept(job.key, outcome, lambda error: self._written(job, error or outcome)))
         else:
             self._settle(job, outcome)
+
+    def _written(self, job: Job, outcome: Outcome) -> None:
+        if workers := self._workers:
+            workers.written()
+        self._settle(job, outcome)
 
     def _settle(self, job: Job, outcome: Outcome) -> None:
         if isinstance(outcome, UserError):

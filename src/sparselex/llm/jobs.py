@@ -75,7 +75,7 @@ class JobQueue:
         self._changed, self._room, self._numbers = Condition(lock), Condition(lock), count()
         self._new: deque[Job] = deque()
         self._again: list[tuple[float, int, Job]] = []
-        self._n_open = self._n_idle = 0
+        self._n_open = self._n_idle = self._n_unwritten = 0
         self._paused_until = 0.0
         self._ended = False
 
@@ -107,11 +107,19 @@ class JobQueue:
         self.end()
         return None
 
-    def answered(self) -> None:
-        """A question that was taken was answered."""
+    def answered(self, job: Job) -> None:
+        """A question that was taken was answered; one whose answer is kept is to be told of once more."""
         with self._changed:
             self._limit.answered()
+            self._n_unwritten += job.key is not None
             self._freed()
+
+    def written(self) -> None:
+        """The answer to one of these is on the disk."""
+        with self._changed:
+            self._n_unwritten -= 1
+            if self._n_unwritten + 1 == self._limit.most:
+                self._changed.notify_all()
 
     def refused(self, job: Job) -> None:
         """A question that was taken was refused for want of room, or its answer was lost."""
@@ -164,6 +172,9 @@ class JobQueue:
     def _next(self) -> Job | float | None:
         """The question to send now, or how many seconds to wait for one: None until something changes."""
         if not (self._new or self._again) or self._n_open >= self._limit.allowed:
+            return None
+        # A slow disk must not let answers gather that a killed run would have to pay for again.
+        if self._n_unwritten >= self._limit.most:
             return None
         now = time.monotonic()
         due = self._again[0][0] if self._again else math.inf

@@ -14,7 +14,7 @@ class Limit:
     """
 
     def __init__(self, most: int):
-        self._most, self._allowed, self._ceiling = most, 1.0, float(most)
+        self.most, self._allowed, self._ceiling = most, 1.0, float(most)
         self._patience, self._answered = 1, False
         self.is_tried = False
         """Whether anything was ever answered; before that, nobody knows that the server is one."""
@@ -34,7 +34,7 @@ class Limit:
             return
         if self._allowed > self._ceiling + 2:
             self._patience = 1
-        self._allowed = min(float(self._most), self._allowed + 1 / (self._allowed * self._patience))
+        self._allowed = min(float(self.most), self._allowed + 1 / (self._allowed * self._patience))
 
     def refused(self, sent_in_round: int) -> None:
         """A question was refused for want of room, or its answer was lost."""

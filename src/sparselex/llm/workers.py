@@ -55,6 +55,10 @@ class Workers:
         self._queue.put(job)
         self._help()
 
+    def written(self) -> None:
+        """An answer that `finish` was given is on the disk."""
+        self._queue.written()
+
     def leave_out(self, field: str) -> None:
         """Send questions without a field from now on."""
         with self._lock:
@@ -110,7 +114,7 @@ class Workers:
             return
         if isinstance(found, Answer):
             self._last_answer = time.monotonic()
-            self._queue.answered()
+            self._queue.answered(job)
             self._finish(job, found)
         else:
             self._troubled(job, found, used)
