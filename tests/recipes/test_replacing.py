@@ -16,9 +16,9 @@ TRAINING = {"expansion": 0.125, "k": 4, "n_tokens": 3_000}
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A run with a dictionary, an index and figures."""
+    """A run with a dictionary, an index, rules and figures."""
     run = small_run(tmp_path_factory.mktemp("made"), TRAINING)
-    for verb in ("train", "index", "evaluate"):
+    for verb in ("train", "index", "explain", "evaluate"):
         run.do(verb)
     return run
 
@@ -39,6 +39,7 @@ def run(made):
             "made with dictionary.k=4, and not with dictionary.k=8; on it stand eval",
         ),
         (["index", "--n-top", "3"], "options.n_top=20, and not with options.n_top=3; on it stand evaluation"),
+        (["explain", "--seed", "7"], "made with seed=0, and not with seed=7; on it stand evaluation"),
         (["harvest", "--hook", "blocks.0.hook_resid_post"], "made with hook=None; it was told hook='blocks.0.hook_r"),
         (["harvest", "--context", "32"], "made with text.n_ctx=64; it was told text.n_ctx=32"),
         (["harvest", "--twin", "permuted"], "made with model.twin='none'; it was told model.twin='permuted'"),

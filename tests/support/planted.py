@@ -89,7 +89,7 @@ class _WithNeighbours(PlantedIndex):
         tokens = np.unique(self.tokens.reshape(-1)[whole][self.acts[whole, latent] > 0])[:5].tolist()
         up = [SimpleNamespace(token=token, value=5.0 - place) for place, token in enumerate(tokens)]
         down = [SimpleNamespace(token=30, value=-2.0)]
-        return SimpleNamespace(neighbours=others, logits_top=up, logits_bottom=down)
+        return SimpleNamespace(neighbours=others, coactive=others[::-1], logits_top=up, logits_bottom=down)
 
 
 def with_neighbours(*, poison_test: bool = False) -> PlantedIndex:

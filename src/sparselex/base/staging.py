@@ -132,7 +132,7 @@ def stage(
             _tidy(to)
             staging.made = finished(to, kind, config, inputs) or _complete(folder, to, key)
             if not staging.made:
-                _ask(to, key["config"])
+                check_replaced(to, config)
                 _take_up(folder, key, resumes)
             with contextlib.nullcontext() if resumes else _nothing_left(folder):
                 yield staging
@@ -158,6 +158,14 @@ def guarded(guard: Guard) -> Iterator[None]:
         yield
     finally:
         _GUARD.reset(token)
+
+
+def check_replaced(to: Path | str, config: Config) -> None:
+    """Raise `UserError` where a stage would refuse to write an artifact of this configuration to `to`, in the place of
+    one that is there: for those who do something beside the artifact before they begin its stage."""
+    guard, to = _GUARD.get(), Path(to).absolute()
+    if guard is not None and (to / MANIFEST).is_file():
+        guard(to, read_manifest(to), json.loads(json.dumps(config.to_json())))
 
 
 def watched(to: Path | str, kind: str, config: Config, inputs: Mapping[str, str]) -> Staging:
@@ -191,12 +199,6 @@ def _disk_errors(to: Path) -> Iterator[None]:
             "a writable disk with room for the artifact",
             "free some space or choose another folder, then run the same command again; finished work is kept.",
         ) from error
-
-
-def _ask(to: Path, config: dict[str, Any]) -> None:
-    guard = _GUARD.get()
-    if guard is not None and (to / MANIFEST).is_file():
-        guard(to, read_manifest(to), config)
 
 
 def _take_up(folder: Path, key: Mapping[str, Any], resumes: bool) -> None:

@@ -50,6 +50,11 @@ class SplitEvidence:
         """The latents with the nearest decoder directions, the nearest first; none where there are no directions."""
         return [neighbour.latent for neighbour in self._index.record(latent).neighbours]
 
+    def coactive(self, latent: int) -> list[int]:
+        """The latents that are most often active on the same training tokens, the most first; none where that was not
+        counted."""
+        return [other.latent for other in self._index.record(latent).coactive]
+
     def logit_effects(self, latent: int) -> tuple[list[int], list[int]]:
         """The tokens whose logits a latent's direction raises most, the most first, and those that it lowers most; none
         where there is no direct path. Of the weights alone: no document goes into it."""

@@ -13,7 +13,7 @@ from sparselex.base.estimates import Apart
 from sparselex.base.figures import Better, Failure, Figure, Figures
 from sparselex.base.files import fingerprint
 from sparselex.base.progress import progress
-from sparselex.base.staging import stage
+from sparselex.base.staging import check_replaced, stage
 from sparselex.explain.config import ExplainConfig
 from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.figures import score_figures, share_figure
@@ -37,9 +37,10 @@ def explain(
     Explanations and scores go into the database in small batches, each whole; what is there under this configuration is
     kept, so that a walk that was killed goes on, and its rows are the same. What fails never takes the place of an
     explanation under other options: it is counted, and asked again by the next walk. `inputs` names the id of the
-    index. Raises `UserError` for options that the explainer does not know, and where everything fails and something was
-    explained before.
+    index. Raises `UserError` for options that the explainer does not know, where `to` may not be replaced, and where
+    everything fails and something was explained before.
     """
+    check_replaced(to, config)  # before the database is touched
     walk = _Walk(index, config, ExplanationStore(database))
     if todo := walk.todo():
         walk.run(todo)

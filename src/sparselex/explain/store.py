@@ -175,6 +175,19 @@ class ExplanationStore:
         query = f"{schema.JUDGEMENTS} WHERE index_id = ? AND latent = ? ORDER BY explainer, scorer, position"
         return self.database.records(Judgement, query, (index_id, latent))
 
+    def said_by_latent(self, index_id: str, explainer: str, scorer: str) -> dict[int, list[tuple[float, float | None]]]:
+        """Of every latent the tokens or windows that a scorer judged by one explainer's words: the activation there,
+        and what was said."""
+        query = (
+            "SELECT latent, expected, said FROM judgement JOIN explanation ON id = explanation "
+            "WHERE index_id = ? AND explainer = ? AND scorer = ? ORDER BY latent, position"
+        )
+        found: dict[int, list[tuple[float, float | None]]] = {}
+        rows = self.database.records(tuple[int, float, float | None], query, (index_id, explainer, scorer))
+        for latent, expected, said in rows:
+            found.setdefault(latent, []).append((expected, said))
+        return found
+
     def failures(self, index_id: str, **columns: Any) -> list[Failure]:
         """Scorings that gave no score, with the reasons; those of one `latent`, `explainer` or `scorer` where these are
         given."""

@@ -33,6 +33,8 @@ _IS = {
     "silent": "silent",
     "token": "silent, but holds a token of its own",
     "neighbour": "silent, but a near latent is active",
+    "cofiring": "silent, but a latent that is often active with it is active",
+    "alike": "silent, but of like meaning",
     "wrong": "wrong tokens marked, {} on them",
 }
 """What is true of a window, by its kind and the activation that stands for it."""

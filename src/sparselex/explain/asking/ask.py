@@ -14,7 +14,7 @@ from sparselex.base.files import fingerprint
 from sparselex.base.intervals import share_interval
 from sparselex.base.progress import Bar, progress
 from sparselex.base.seeds import generator
-from sparselex.base.staging import stage
+from sparselex.base.staging import check_replaced, stage
 from sparselex.explain.asking.choosing import Chooser, Chosen
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.judges import detection
@@ -74,6 +74,7 @@ def ask(
     writer that there is not, and where nothing comes of it and something was explained before, by another model or of
     other windows: what fails never takes the place of an explanation.
     """
+    check_replaced(to, config)
     walk = Walk(index, config, client, database, subject, labels or {}, trusting)
     walk.run()
     walk.check_worth()

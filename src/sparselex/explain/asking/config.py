@@ -1,6 +1,6 @@
 """How a language model is made to explain latents and to judge explanations. Loads no PyTorch."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -18,6 +18,9 @@ Shown = Annotated[int, Field(ge=1, le=200)]
 Share = Annotated[float, Field(ge=0, le=1)]
 """A part of a whole: none to all."""
 
+
+Negative = Literal["token", "neighbour", "cofiring", "alike"]
+"""Why a silent window is easily mistaken."""
 
 _NOT_WRITING = frozenset(("judges", "latents", "check"))
 """Fields that change no explanation."""
@@ -81,8 +84,12 @@ class AskConfig(Config):
     """Held-out windows judged in which it is silent, drawn at random."""
 
     hard: Annotated[int, Field(ge=0, le=100)] = 20
-    """Silent windows judged besides that are easily mistaken: half of them hold tokens on which it is often active,
-    half are ones where the nearest latents are active."""
+    """Silent windows judged besides that are easily mistaken, as many of each kind of `negatives`."""
+
+    negatives: tuple[Negative, ...] = Field(default=("token", "neighbour"), min_length=1)
+    """What makes them so: they hold a token on which the latent is often active (token); a latent with a near direction
+    is active (neighbour), or one that is often active on the same tokens (cofiring); their meaning is near to that of
+    active training windows under the `encoder`, among 4,000 windows that all latents share (alike)."""
 
     per_request: Annotated[int, Field(ge=1, le=50)] = 10
     """Windows judged in one request."""

@@ -10,20 +10,15 @@ from sparselex.base.intervals import Floats
 from sparselex.base.seeds import generator
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.judging import Item, Kind
+from sparselex.explain.asking.mistaken import Mistaken, some
 from sparselex.explain.asking.words import plain
 from sparselex.explain.evidence import Evidence, HeldOut
-from sparselex.explain.windows import ActiveWindows, activations, drawn
+from sparselex.explain.windows import activations, drawn
 from sparselex.features.counted import Column
-
-_OFTEN = 5
-"""Tokens on which a latent is active most often, that silent windows are looked through for."""
 
 _POOL = 1000
 """Windows among which silent ones are drawn: enough to stand for all, few enough that what is known of one serves many
 latents."""
-
-_NEAR = 3
-"""Latents with the nearest directions whose active windows are looked at."""
 
 
 class Drawn(NamedTuple):
@@ -54,6 +49,7 @@ class Drawing:
     def __init__(self, evidence: Evidence, held_out: HeldOut, config: AskConfig):
         self.train, self.test, self.config = evidence.train, held_out, config
         self.windows = held_out.windows(config.window)
+        self._mistaken = Mistaken(evidence.train, held_out, self.windows, config)
 
     def column(self, latent: int) -> Column:
         """A latent on the held-out tokens."""
@@ -72,7 +68,8 @@ class Drawing:
         ]
         for kind in hard:
             taken = np.concatenate([numbers for _, numbers in parts])
-            every, n = self._hard(kind, latent, column, active), config.hard // len(hard)
+            every = active.numbers if kind == "wrong" else self._mistaken.of(kind, latent)
+            n = config.hard // len(hard)
             new = some(np.setdiff1d(every, taken, assume_unique=True), n, rng)
             # Of rare latents all active windows are judged already: with other tokens marked they are others.
             again = some(every, n - len(new), rng) if kind == "wrong" else every[:0]
@@ -124,31 +121,3 @@ class Drawing:
     def _often(self) -> NDArray[np.int64]:
         """`[n_vocab]`, how often each token stands in training text."""
         return np.bincount(self.train.tokens.tokens, minlength=self.test.tokens.n_vocab)
-
-    @cached_property
-    def _by_token(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Held-out ranks ordered by token, and where those of each token begin."""
-        tokens = self.test.tokens.tokens
-        order = np.argsort(tokens, kind="stable")
-        return order, np.searchsorted(tokens[order], np.arange(self.test.tokens.n_vocab + 1))
-
-    def _hard(self, kind: Kind, latent: int, column: Column, active: ActiveWindows) -> NDArray[np.int64]:
-        match kind:
-            case "token":
-                seen = self.train.tokens.tokens[self.train.column(latent).ranks]
-                often = np.argsort(-np.bincount(seen, minlength=1), kind="stable")[:_OFTEN]
-                order, starts = self._by_token
-                ranks = [order[starts[token] : starts[token + 1]] for token in often if token in seen]
-                return self.windows.silent_at(column, np.concatenate([*ranks, np.empty(0, dtype=np.int64)]))
-            case "neighbour":
-                near = self.test.neighbours(latent)[:_NEAR]
-                ranks = [self.column(other).ranks for other in near]
-                return self.windows.silent_at(column, np.concatenate([*ranks, np.empty(0, dtype=np.int64)]))
-            case "wrong":
-                return active.numbers
-        raise ValueError(kind)
-
-
-def some(numbers: NDArray[np.int64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """`n` of these, or all where there are fewer, in a drawn order."""
-    return rng.permutation(numbers)[:n]

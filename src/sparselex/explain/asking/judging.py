@@ -1,7 +1,7 @@
 """Windows of held-out text judged by a language model: what is asked, and what follows from the votes."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +16,14 @@ from sparselex.explain.measures import auroc
 from sparselex.explain.records import Judgement, Score
 from sparselex.llm.records import Answer, Capabilities, Message, Request, Talk
 
-Kind = Literal["active", "silent", "token", "neighbour", "wrong"]
+Kind = Literal["active", "silent", "token", "neighbour", "wrong", "cofiring", "alike"]
 """What a window is: one where the latent is active; a silent one drawn at random; a silent one that holds a token on
 which it is often active; a silent one where a latent with a near direction is active; an active one with the wrong
-tokens marked."""
+tokens marked; a silent one where a latent is active that often is together with it; a silent one of like meaning."""
 
-KINDS: tuple[Kind, ...] = ("active", "silent", "token", "neighbour", "wrong")
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
-_HARD = {"token": "token_specificity", "neighbour": "neighbour_specificity", "wrong": "wrong_specificity"}
+_HARD: dict[Kind, str] = {kind: f"{kind}_specificity" for kind in KINDS if kind not in ("active", "silent")}
 
 DEFINITIONS = {
     "balanced_accuracy": "mean of recall and specificity: 0.5 for whoever says the same of every window",
@@ -40,6 +40,10 @@ DEFINITIONS = {
     "neighbour_specificity": "share of the silent windows said not to fit in which a latent with a near decoder "
     "direction is active",
     "wrong_specificity": "share of active windows with silent tokens marked that are said not to fit",
+    "cofiring_specificity": "share of the silent windows said not to fit in which a latent is active that is often "
+    "active on the same tokens",
+    "alike_specificity": "share of the silent windows said not to fit whose meaning is nearest to that of active "
+    "training windows under a sentence encoder",
     "empty": "AUROC of the same judge on the same windows when it is given an empty description",
     "lookup": "AUROC on the same windows of a table without a language model: the largest mean training activation of "
     "the tokens in each window",
@@ -268,9 +272,7 @@ _OF: dict[str, tuple[Kind, ...]] = {
     "recall_weak": ("active",),
     "recall_strong": ("active",),
     "specificity": ("silent",),
-    "token_specificity": ("token",),
-    "neighbour_specificity": ("neighbour",),
-    "wrong_specificity": ("wrong",),
+    **{name: (kind,) for kind, name in _HARD.items()},
 }
 
 

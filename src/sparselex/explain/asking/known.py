@@ -10,8 +10,8 @@ from sparselex.base.estimates import figure_of
 from sparselex.base.figures import Figure
 from sparselex.base.seeds import generator
 from sparselex.explain.asking.config import AskConfig
-from sparselex.explain.asking.drawing import some
 from sparselex.explain.asking.judging import Item, Judged, Kind, Weigh, auroc_of
+from sparselex.explain.asking.mistaken import some
 from sparselex.explain.asking.words import plain, quoted
 from sparselex.explain.evidence import SplitEvidence
 from sparselex.llm.records import Capabilities, Talk

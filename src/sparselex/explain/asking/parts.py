@@ -1,6 +1,6 @@
 """The figures of everybody whose explanations a language model judged, as the database has them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from sparselex.base.figures import Better, Figure
 from sparselex.base.files import fingerprint
 from sparselex.explain.asking.registry import JUDGES
 from sparselex.explain.asking.store import About, Asked, AskedStore
+from sparselex.explain.asking.tenths import tenth_figures
 from sparselex.explain.figures import score_figures, share_figure
 from sparselex.explain.records import Explanation
 from sparselex.explain.store import ExplanationStore
@@ -101,7 +102,18 @@ class Part(NamedTuple):
         words = "share of judged latents whose explanation has a higher AUROC than the table of tokens on the same "
         words += "windows"
         beats = mean_figure(f"{path}/beats_lookup", flags, words, over="latents", better="higher", empty=empty)
-        return [*figures, beats]
+        return [*figures, beats, *self._by_tenth(name, path, pairs, latents, empty)]
+
+    def _by_tenth(
+        self, name: str, path: str, pairs: Sequence[Mapping[str, float]], latents: set[int], empty: str
+    ) -> list[Figure]:
+        """Recall by strength, of judges who say of windows whether they fit."""
+        if "recall_weak" not in JUDGES.get(name).definitions:
+            return []
+        said = self.store.said_by_latent(self.index_id, self.about.explainer, name)
+        alarms = [1 - one["specificity"] for one in pairs if "specificity" in one]
+        null = float(np.mean(alarms)) if alarms else None
+        return tenth_figures(path, {latent: said.get(latent, []) for latent in sorted(latents)}, null, empty)
 
 
 def _tokens(path: str, asked: Sequence[Asked]) -> Figure:

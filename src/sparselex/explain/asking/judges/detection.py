@@ -35,6 +35,6 @@ class Detection:
 
     def talk(self, explanation: Explanation, another: str | None, can: Capabilities) -> Talk[Told]:
         """Judge the latent's windows by its explanation, and by another's."""
-        drawn = self.drawing.draw(explanation.latent, ("token", "neighbour"))
+        drawn = self.drawing.draw(explanation.latent, self.drawing.config.negatives)
         items, said = self.drawing.items(explanation.latent, drawn), variant(VERSION, can, votes=True)
         return (yield from trial("detection", said, self.weigh, self.drawing, drawn, items, explanation, another, can))

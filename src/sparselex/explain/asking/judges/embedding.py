@@ -39,7 +39,7 @@ class Embedding:
 
     def talk(self, explanation: Explanation, another: str | None, can: Capabilities) -> Talk[Told]:
         """Judge the latent's windows by its explanation, and by another's."""
-        drawn = self.drawing.draw(explanation.latent, ("token", "neighbour"))
+        drawn = self.drawing.draw(explanation.latent, self.drawing.config.negatives)
         items, said = self.drawing.items(explanation.latent, drawn), f"cosines of {self.encoder}"
         return (yield from trial("embedding", said, self.weigh, self.drawing, drawn, items, explanation, another, can))
 

@@ -11,8 +11,9 @@ from sparselex.base.figures import Better, Failure
 from sparselex.base.intervals import Floats
 from sparselex.base.seeds import generator
 from sparselex.explain.asking.config import AskConfig
-from sparselex.explain.asking.drawing import Drawing, some
+from sparselex.explain.asking.drawing import Drawing
 from sparselex.explain.asking.judging import DEFINITIONS, Item, Judged, Nulls, judgements, scores
+from sparselex.explain.asking.mistaken import some
 from sparselex.explain.asking.protocols import Told
 from sparselex.explain.asking.subject import Opens
 from sparselex.explain.asking.words import plain
@@ -48,7 +49,7 @@ class Examples:
         """Hold the latent's windows against its training examples; nobody is asked."""
         yield from ()
         latent, said = explanation.latent, f"cosines of {self.config.encoder}"
-        drawn_for = self.drawing.draw(latent, ("token", "neighbour"))
+        drawn_for = self.drawing.draw(latent, self.drawing.config.negatives)
         items = self.drawing.items(latent, drawn_for)
         own, silent, others = self.examples(latent)
         if not {"active", "silent"} <= {item.kind for item in items} or not own or not others:

@@ -1,6 +1,7 @@
 """Fuzzing: are the right tokens marked? (Paulo et al. 2024, section 3; both kinds of wrong marks.)"""
 
 from collections.abc import Sequence
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from sparselex.base.figures import Better
 from sparselex.base.intervals import Floats
 from sparselex.base.seeds import generator
-from sparselex.explain.asking.config import AskConfig
+from sparselex.explain.asking.config import AskConfig, Negative
 from sparselex.explain.asking.drawing import Drawing, Drawn
 from sparselex.explain.asking.judging import DEFINITIONS, VOTES, Item, Kind, by_votes, question
 from sparselex.explain.asking.protocols import Told
@@ -26,7 +27,7 @@ VERSION = "fuzzing.v1"
 _MARKED = 0.3
 """Share of a window's largest activation from which a token is marked."""
 
-_LEFT_OUT = ("token_specificity", "neighbour_specificity")
+_LEFT_OUT = tuple(f"{kind}_specificity" for kind in get_args(Negative))
 
 
 class Fuzzing:

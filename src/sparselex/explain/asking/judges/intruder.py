@@ -12,9 +12,10 @@ from sparselex.base.intervals import share_interval
 from sparselex.base.seeds import generator
 from sparselex.explain.asking.answers import number_in
 from sparselex.explain.asking.config import AskConfig
-from sparselex.explain.asking.drawing import Drawing, some
+from sparselex.explain.asking.drawing import Drawing
 from sparselex.explain.asking.judges.fuzzing import places_marked
 from sparselex.explain.asking.judging import VOTES, Item, Kind
+from sparselex.explain.asking.mistaken import some
 from sparselex.explain.asking.protocols import Told
 from sparselex.explain.asking.subject import Opens
 from sparselex.explain.asking.words import fenced, marked, marks, plain, prompt, variant

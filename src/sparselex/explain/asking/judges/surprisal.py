@@ -49,7 +49,7 @@ class Surprisal:
 
     def talk(self, explanation: Explanation, another: str | None, can: Capabilities) -> Talk[Told]:
         """Judge the latent's windows by its explanation, and by another's."""
-        drawn = self.drawing.draw(explanation.latent, ("token", "neighbour"))
+        drawn = self.drawing.draw(explanation.latent, self.drawing.config.negatives)
         items, said = self.drawing.items(explanation.latent, drawn), f"{VERSION}, log-probabilities of each window"
         return (yield from trial("surprisal", said, self.weigh, self.drawing, drawn, items, explanation, another, can))
 
