@@ -1,7 +1,11 @@
-"""The client against a real server of chat completions: `transformers serve` with SmolLM2-135M."""
+"""The client, and `sparselex explain --llm`, against a real server of chat completions: `transformers serve` with
+SmolLM2-135M."""
 
+import json
 import os
+import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -19,6 +23,7 @@ from sparselex.llm.http import HTTPClient
 from sparselex.llm.records import Answer, Capabilities, Message, Request
 from sparselex.lm.load import load_model
 from sparselex.lm.named import local
+from tests.support.command import done
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("gguf", reason="the extra `gguf` is not installed")
@@ -27,6 +32,10 @@ try:
     local("smollm2")
 except UserError:
     pytest.skip("`make smollm2` was not run", allow_module_level=True)
+
+# One latent, few windows, no trial: two cores beside the server write some ten tokens a second.
+LITTLE = ("--latents", 1, "--window", 8, "--examples", 2, "--active", 2, "--silent", 2, "--hard", 0)
+UNTRIED = ("--judges", "detection", "--check", 0, "--null-share", 0)
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +90,21 @@ def test_what_it_does_not_tell_is_a_counted_failure(url, folder, tmp_path):
         assert isinstance(hello, Answer) and hello.text and hello.n_prompt_tokens > 4
         assert isinstance(said, Failure) and "tells no log-probabilities" in said.reason
         assert client.ledger.total().failures == 1 and client.stopped is None
+
+
+def test_a_feature_is_explained_and_judged_by_a_real_server(url, folder, small_workspace, tmp_path):
+    copy = tmp_path / "w"
+    shutil.copytree(small_workspace.path, copy)
+    # What such a server can do is known here: to find out takes it minutes, since it writes on and on.
+    AnswerCache(copy / "sparselex.sqlite").keep_capabilities(url, str(folder), Capabilities())
+    done("explain", copy, "--llm", url, "--llm-model", folder, *LITTLE, *UNTRIED)
+    with sqlite3.connect(copy / "sparselex.sqlite") as database:
+        read = lambda query: database.execute(query).fetchall()
+        answers = [json.loads(text) for (text,) in read("SELECT answer FROM llm_answer")]
+        ((status, text),) = read("SELECT status, text FROM explanation WHERE explainer = 'llm'")
+        judged = read("SELECT latent FROM asked WHERE explainer = 'llm' AND judge = 'detection'")
+    assert answers and all(answer["n_prompt_tokens"] > 50 and answer["text"] for answer in answers)
+    assert text and len(judged) == (status == "explained")
+    figures = json.loads((copy / "runs" / "main" / "explanations-llm" / "figures.json").read_text())["figures"]
+    share = next(figure for figure in figures if figure["name"] == "explain/llm/explained_share")
+    assert share["n"] == 1 and share["value"] == (status == "explained")

@@ -1,5 +1,6 @@
 """Every judge before a model whose answers are known: scores are what follows from these, nulls are at chance."""
 
+import re
 import sqlite3
 
 import numpy as np
@@ -7,13 +8,15 @@ import pytest
 
 from sparselex.explain.asking.ask import ask
 from sparselex.explain.asking.config import AskConfig
+from sparselex.explain.asking.judges.intervention import Intervention
 from sparselex.explain.asking.known import Known, Tried
 from sparselex.explain.asking.store import AskedStore
 from sparselex.explain.config import ExplainConfig
-from sparselex.explain.evidence import Evidence
+from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.explain import explain
 from sparselex.explain.store import ExplanationStore
 from sparselex.llm.records import Answer, Token
+from sparselex.llm.talks import hold
 from tests.support.planted import N_CTX, with_neighbours
 from tests.support.reader import LIKELIER, ReadingModel
 
@@ -198,6 +201,30 @@ def test_a_trial_of_which_nothing_is_read_is_no_missing_trial(index, votes):
     figure = known.figure([Tried((0, 0, 0, 0), float("nan"), "it broke")] * 6)
     assert figure.value is None and figure.n == 6 and figure.failure.endswith("could be read: it broke")
     assert known.figure([]).n == 0
+
+
+def likelier(request, answer):
+    """The note is likelier where its word stands in the passage, as it is for whoever understands."""
+    passage = request.messages[0].content.rpartition("Passage: ")[2].partition("\nTurned up")[0]
+    word = re.search(r'the word [“"]([^”"]*)[”"]', request.continuation)[1]
+    return answer.model_copy(update={"tokens": (Token(answer.text, -9.0 + 3 * (word in passage), ()),)})
+
+
+def unmoved(request, answer):
+    return answer.model_copy(update={"tokens": (Token(answer.text, -9.0, ()),)})
+
+
+@pytest.mark.parametrize(("edit", "auroc"), [(likelier, 1.0), (unmoved, 0.5)])
+def test_whoever_reads_interventions_is_tried_on_words_that_stand_in_passages(index, monkeypatch, edit, auroc):
+    monkeypatch.setattr(Known, "_is_word", lambda self, token: True)  # every token is a letter
+    config = AskConfig(window=8, check=8)
+    judge = Intervention(Evidence(index), HeldOut(index), config)
+    known = Known(Evidence(index).validation, config, judge.known, judge.weigh, votes=False)
+    model = Edited(edit)
+    told = dict(hold(model, enumerate(known.talks(model.capabilities())), most_open=8))
+    figure = known.figure([told[number] for number in sorted(told)])
+    assert figure.name == "explain/llm/judge_intervention" and figure.n == 8 and figure.null == 0.5
+    assert figure.value == pytest.approx(auroc)
 
 
 def test_a_rule_simulates_itself_and_has_a_null_of_its_own(walk, scores_of, index, tmp_path):

@@ -1,7 +1,7 @@
 """Intervention: does the explanation say what the model does when the latent is amplified? (Paulo et al. 2024, section
 on intervention scoring.) Held-out prompts, one strength tuned to a divergence, one sample each, nothing chosen."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from sparselex.base.intervals import Floats, jackknives
 from sparselex.base.seeds import generator
 from sparselex.explain.asking.answers import nats_of
 from sparselex.explain.asking.config import AskConfig
-from sparselex.explain.asking.judging import Item
+from sparselex.explain.asking.judging import Item, Judged
 from sparselex.explain.asking.protocols import Told
 from sparselex.explain.asking.steering import (
     Directions,
@@ -63,7 +63,7 @@ class Intervention:
     }
     headline = "gain"
     better: Better = "higher"
-    known = ""
+    known = "intervention"
 
     def __init__(self, evidence: Evidence, held_out: HeldOut, config: AskConfig, subject: Opens | None = None):
         self.test, self.config, self._opens = held_out, config, subject
@@ -105,6 +105,15 @@ class Intervention:
             )
         scored = self._scored(explanation, given, made, gains, {"gain": null, "wins": null}, of_random)
         return Told(scored, variant, n_unanswered, self._seen(given, shown))
+
+    def weigh(self, description: str, items: Sequence[Item], can: Capabilities) -> Talk[tuple[Judged, str]]:
+        """How likely the description is behind every window, as behind passages that were written; what is said of one
+        is the logistic function of the nats by which it exceeds the mean."""
+        answers = yield [_question(description, item.text) for item in items]
+        nats = np.array([nats_of(answer) for answer in answers])
+        why = next((answer.reason for answer in answers if isinstance(answer, Failure)), "")
+        above = nats - (np.nanmean(nats) if np.isfinite(nats).any() else 0.0)
+        return Judged(items, expit(above), absolute=False, log_odds=above), why
 
     def _gains(self, description: str, shown: _Passages) -> Talk[Floats]:
         """`[n]`, by how many nats it is likelier behind each steered passage; NaN where one was not read."""
