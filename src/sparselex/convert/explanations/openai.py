@@ -64,8 +64,7 @@ def _is_absent(value: Any) -> bool:
 
 
 def written(explanations: list[Ours], of: OurSet) -> Iterator[tuple[str, dict[str, Any]]]:
-    """`(file, record)` of each neuron with all that is said of it. The correlation of a rule with the activations on
-    held-out tokens is what the project's score is an estimate of, and stands in its place; others have none."""
+    """`(file, record)` of each neuron with all that is said of it."""
     by_latent: dict[int, list[Ours]] = {}
     for one in explanations:
         by_latent.setdefault(one.latent, []).append(one)
@@ -77,11 +76,14 @@ def written(explanations: list[Ours], of: OurSet) -> Iterator[tuple[str, dict[st
 
 
 def _scored(one: Ours) -> dict[str, Any]:
-    exact = [score.value for score in one.scores if (score.scorer, score.metric) == ("exact", "correlation")]
+    """Its score is the correlation of a simulation with the activations on the windows that were judged; where no judge
+    simulated a rule, the rule's on all held-out tokens, which the other is an estimate of. What was simulated of single
+    tokens is not kept here: there are no sequences."""
+    found = {score.scorer: score.value for score in one.scores if score.metric == "correlation"}
     simulation: dict[str, Any] = {
         "dataclass_name": "ScoredSimulation",
         "scored_sequence_simulations": [],
         **dict.fromkeys(_MEASURES),
-        "ev_correlation_score": exact[0] if exact else None,
+        "ev_correlation_score": found.get("simulation", found.get("exact")),
     }
     return {"dataclass_name": "ScoredExplanation", "explanation": one.text, "scored_simulation": simulation}
