@@ -216,3 +216,30 @@ def test_a_simulation_s_score_leaves_as_openai_has_it(workspace, tmp_path):
     import_explanations(other, "main", tmp_path / "out", name="back")
     (row,) = [one for one in ImportedStore(other.database).of_index(index.id) if one.latent == latent]
     assert [(one.metric, one.value, one.n) for one in row.scores] == [("ev_correlation_score", 0.5, 0)]
+
+
+def test_a_rule_that_was_simulated_leaves_with_its_sequences(small_workspace, tmp_path):
+    """Token by token, so that the score is made again from the file alone."""
+    workspace = Workspace(shutil.copytree(small_workspace.path, tmp_path / "w"))
+    index = asked(
+        workspace,
+        ScriptedModel(),
+        SMALL.model_copy(update={"writer": "rule", "judges": ("simulation",), "latents": 30}),
+    )
+    scored = ExplanationStore(workspace.database).scores_by_latent(index.id, "rule", "simulation")
+    export_explanations(workspace, "main", tmp_path / "out", layout="openai", explainers=["rule"])
+    assert len(scored) >= 4
+    for latent, scores in scored.items():
+        (path,) = (tmp_path / "out").rglob(f"{latent}.jsonl")
+        simulation = json.loads(path.read_text())["scored_explanations"][0]["scored_simulation"]
+        sequences = simulation["scored_sequence_simulations"]
+        true = [value for one in sequences for value in one["true_activations"]]
+        said = [value for one in sequences for value in one["simulation"]["expected_activations"]]
+        ours = {one.metric: one for one in scores}["correlation"]
+        assert (len(true), simulation["ev_correlation_score"]) == (ours.n, ours.value)
+        assert np.corrcoef(true, said)[0, 1] == pytest.approx(ours.value, abs=1e-9)
+        assert all(len(one["simulation"]["tokens"]) == len(one["true_activations"]) for one in sequences)
+        assert {one["ev_correlation_score"] for one in sequences if not any(one["true_activations"])} <= {None}
+    import_explanations(workspace, "main", tmp_path / "out", name="back")
+    told = {one.latent: one.scores for one in ImportedStore(workspace.database).of_index(index.id)}
+    assert all({one.n for one in told[latent]} == {scores[0].n} for latent, scores in scored.items())

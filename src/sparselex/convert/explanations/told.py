@@ -90,6 +90,9 @@ class Ours(NamedTuple):
     imported: Mapping[str, Any] | None
     """Where it came from, if it was not made here."""
 
+    predictor: Mapping[str, Any] | None = None
+    """What predicts activations, where the words alone do not."""
+
 
 class OurExample(NamedTuple):
     """A window of held-out text that was judged."""
@@ -113,6 +116,17 @@ class OurTrial(NamedTuple):
 
     judge: str
     examples: list[OurExample]
+
+
+class OurSimulation(NamedTuple):
+    """A window of held-out text token by token, as an explanation foretells it."""
+
+    tokens: list[str]
+    activations: list[float]
+    """By size."""
+
+    expected: list[float]
+    """What is foretold of each."""
 
 
 class OurSet(NamedTuple):

@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparselex.base.workspace import Workspace
-from sparselex.convert.explanations.told import OurExample, Ours, OurTrial
+from sparselex.convert.explanations.told import OurExample, Ours, OurSimulation, OurTrial
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.store import AskedStore, Seen
 from sparselex.explain.asking.summary import KIND
 from sparselex.explain.asking.words import marks, plain
 from sparselex.explain.evidence import HeldOut
 from sparselex.explain.records import Judgement
+from sparselex.explain.rules import rule_of
+from sparselex.explain.surroundings import Surroundings
 from sparselex.explain.windows import TokenWindows, activations
 from sparselex.recipes.explanations.opened import Opened
 
@@ -44,7 +46,9 @@ class JudgedWindows:
         likely = (made.config.get("window") if made else None, AskConfig().window)
         self._sizes = [size for size in dict.fromkeys([*likely, *range(_MOST, _LEAST - 1, -1)]) if size]
         self._windows = cache(self._test.windows)
+        self._token = cache(lambda token: plain(self._test.vocabulary, [token]))
         self._said = lru_cache(maxsize=1)(self._judgements)
+        self._tenths = lru_cache(maxsize=1)(self._by_tenth)
         self.n_written: Counter[str] = Counter()
         """Judgements that are among the trials, by judge."""
         self.left_out: Counter[str] = Counter()
@@ -52,27 +56,45 @@ class JudgedWindows:
 
     def of(self, said: Ours) -> Iterator[OurTrial]:
         """What each judge said of an explanation, window by window."""
-        by_judge: dict[str, list[Judgement]] = {}
+        for judge, judgements in self._by_judge(said).items():
+            if judge not in JUDGES:
+                self.left_out[f"judgements by {judge}"] += len(judgements)
+                continue
+            size, found = self._found(said, judge, judgements)
+            if found:
+                yield OurTrial(judge, [self._example(said.latent, size, one, seen) for one, seen in found])
+            self.n_written[judge] += len(found)
+            if missing := len(judgements) - len(found):
+                self.left_out["judgements whose windows were not kept"] += missing
+
+    def simulated(self, said: Ours) -> list[OurSimulation]:
+        """The windows on which a rule was judged by simulation, with what it foretells; none of other explanations, for
+        what a language model said of single tokens is not kept."""
+        rule, judge = rule_of(said.predictor), "simulation"
+        if rule is None:
+            return []
+        size, found = self._found(said, judge, self._by_judge(said).get(judge, []))
+        made, tokens = list[OurSimulation](), self._test.tokens
+        for one, _ in found:
+            ranks = self._ranks(size, one.position)
+            expected = rule.predict(Surroundings(tokens.corpus, tokens.positions[ranks.start : ranks.stop]))
+            made.append(OurSimulation(*self._shown(said.latent, ranks), expected.tolist()))
+        return made
+
+    def _by_judge(self, said: Ours) -> dict[str, list[Judgement]]:
+        found: dict[str, list[Judgement]] = {}
         for one in self._said(said.latent)[0]:
             if one.explainer == said.explainer:
-                by_judge.setdefault(one.scorer, []).append(one)
-        for judge, found in by_judge.items():
-            if judge in JUDGES:
-                yield from self._trial(said, judge, found)
-            else:
-                self.left_out[f"judgements by {judge}"] += len(found)
+                found.setdefault(one.scorer, []).append(one)
+        return found
 
-    def _trial(self, said: Ours, judge: str, judgements: list[Judgement]) -> Iterator[OurTrial]:
+    def _found(self, said: Ours, judge: str, judgements: list[Judgement]) -> tuple[int, list[tuple[Judgement, Seen]]]:
+        """Tokens of a window, and the judgements whose windows there are, with what was shown."""
         shown = self._said(said.latent)[1]
         rows = [(one, shown.get((said.explainer, judge, one.position))) for one in judgements]
         there = [(one, seen) for one, seen in rows if seen is not None and self._rank(one.position) is not None]
         size = self._size(there)
-        found = there if size else []
-        if size:
-            yield OurTrial(judge, [self._example(said.latent, size, one, seen) for one, seen in found])
-        self.n_written[judge] += len(found)
-        if missing := len(rows) - len(found):
-            self.left_out["judgements whose windows were not kept"] += missing
+        return (size, there) if size else (0, [])
 
     def _judgements(self, latent: int) -> tuple[list[Judgement], dict[tuple[str, str, int], Seen]]:
         index_id = self._opened.features.id
@@ -112,22 +134,29 @@ class JudgedWindows:
         return rank if rank < len(positions) and positions[rank] == position else None
 
     def _example(self, latent: int, size: int, said: Judgement, seen: Seen) -> OurExample:
-        ranks, column = self._ranks(size, said.position), self._test.column(latent)
-        tokens = self._test.tokens.tokens[ranks.start : ranks.stop].tolist()
+        ranks = self._ranks(size, said.position)
+        tokens, values = self._shown(latent, ranks)
         return OurExample(
-            tokens=[plain(self._test.vocabulary, [token]) for token in tokens],
-            activations=activations(column, ranks).tolist(),
+            tokens=tokens,
+            activations=values,
             kind=seen.kind,
             tenth=self._tenth(latent, size, ranks) if seen.kind == "active" else None,
             said=said.said,
         )
 
-    def _tenth(self, latent: int, size: int, ranks: range) -> int:
+    def _shown(self, latent: int, ranks: range) -> tuple[list[str], list[float]]:
+        """The tokens of a window, and the activations on them."""
+        tokens = self._test.tokens.tokens[ranks.start : ranks.stop].tolist()
+        return list(map(self._token, tokens)), activations(self._test.column(latent), ranks).tolist()
+
+    def _tenth(self, latent: int, size: int, ranks: range) -> int | None:
+        """In which tenth a window is; None for one in which the latent is not active."""
         numbers, tenths = self._tenths(latent, size)
         window = int(self._windows(size).of(np.array([ranks.start]))[0])
-        return int(tenths[np.searchsorted(numbers, window)])
+        found = tenths[numbers == window]
+        return int(found[0]) if len(found) else None
 
-    def _tenths(self, latent: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _by_tenth(self, latent: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The windows in which a latent is active, and in which tenth of them by size each is, the largest first."""
         active = self._windows(size).active(self._test.column(latent))
         place = np.empty(len(active.numbers), dtype=np.int64)

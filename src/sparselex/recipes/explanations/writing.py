@@ -13,7 +13,7 @@ from sparselex.base.errors import UserError
 from sparselex.base.files import new_folder
 from sparselex.base.workspace import Workspace
 from sparselex.convert.explanations import delphi, neuronpedia, openai, plain
-from sparselex.convert.explanations.told import Ours, OurScore, OurSet, OurTrial
+from sparselex.convert.explanations.told import Ours, OurScore, OurSet
 from sparselex.explain.records import Explanation, Score
 from sparselex.features.index import FeatureIndex
 from sparselex.recipes.dashboards.names import public_name
@@ -25,9 +25,6 @@ JSONL = "jsonl"
 
 _Files = Iterator[tuple[str, str]]
 """Names and texts of files."""
-
-_Trials = Callable[[Ours], Iterator[OurTrial]]
-"""What was said of single windows by judges of an explanation."""
 
 _HOOKPOINT = re.compile(r"\w[\w.-]{0,199}", re.ASCII)
 
@@ -64,7 +61,7 @@ def export_explanations(
     of = _set_of(workspace, run, opened.features, hookpoint)
     judged = JudgedWindows(workspace, run, opened)
     with new_folder(to) as folder:
-        for name, text in _FILES[layout](ours, of, judged.of):
+        for name, text in _FILES[layout](ours, of, judged):
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             data = text.encode(errors="backslashreplace")
@@ -101,7 +98,7 @@ def _explanations(opened: Opened, explainers: Sequence[str]) -> list[Ours]:
 
 def _ours(said: Explanation, scores: list[OurScore], imported: dict[str, Any] | None) -> Ours:
     beside = {name: value for name, value in (imported or {}).items() if name not in ("latent", "explainer")}
-    return Ours(said.latent, said.explainer, said.status, said.title, said.text, scores, beside)
+    return Ours(said.latent, said.explainer, said.status, said.title, said.text, scores, beside, said.predictor)
 
 
 def _score(score: Score, definitions: dict[str, dict[str, str]]) -> OurScore:
@@ -126,19 +123,20 @@ def _set_of(workspace: Workspace, run: str, index: FeatureIndex, hookpoint: str)
     )
 
 
-def _delphi(ours: list[Ours], of: OurSet, trials: _Trials) -> _Files:
-    return ((name, json.dumps(value)) for name, value in delphi.written(ours, of, trials))
+def _delphi(ours: list[Ours], of: OurSet, judged: JudgedWindows) -> _Files:
+    return ((name, json.dumps(value)) for name, value in delphi.written(ours, of, judged.of))
 
 
-def _neuronpedia(ours: list[Ours], of: OurSet, trials: _Trials) -> _Files:
+def _neuronpedia(ours: list[Ours], of: OurSet, judged: JudgedWindows) -> _Files:
     yield "explanations/batch-0.jsonl.gz", _lines(neuronpedia.written(ours, of))
 
 
-def _openai(ours: list[Ours], of: OurSet, trials: _Trials) -> _Files:
-    return ((f"explanations/{name}", json.dumps(record) + "\n") for name, record in openai.written(ours, of))
+def _openai(ours: list[Ours], of: OurSet, judged: JudgedWindows) -> _Files:
+    records = openai.written(ours, of, judged.simulated)
+    return ((f"explanations/{name}", json.dumps(record) + "\n") for name, record in records)
 
 
-def _jsonl(ours: list[Ours], of: OurSet, trials: _Trials) -> _Files:
+def _jsonl(ours: list[Ours], of: OurSet, judged: JudgedWindows) -> _Files:
     yield plain.EXPORTED, _lines(plain.written(ours))
 
 
@@ -146,7 +144,7 @@ def _lines(rows: Iterator[dict[str, Any]]) -> str:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-_FILES: dict[str, Callable[[list[Ours], OurSet, _Trials], _Files]] = {
+_FILES: dict[str, Callable[[list[Ours], OurSet, JudgedWindows], _Files]] = {
     delphi.FORMAT: _delphi,
     neuronpedia.FORMAT: _neuronpedia,
     openai.FORMAT: _openai,
