@@ -137,6 +137,67 @@ def test_delphi_results_with_what_their_answers_say(workspace, tmp_path):
     assert origins(workspace)["delphi", 5].scores == ()
 
 
+def simulated(distance: int, score: object, n: int) -> dict:
+    """A group of its simulation, in its fields: all sequences at distance 0, else those of a tenth."""
+    sequence = {
+        "distance": distance - 1,
+        "simulation": {
+            "tokens": ["a"] * n,
+            "expected_activations": [0.5] * n,
+            "activation_scale": "simulated_normalized_activations",
+            "distribution_values": [],
+            "distribution_probabilities": [],
+            "uncalibrated_simulation": None,
+        },
+        "true_activations": [1] * n,
+        "ev_correlation_score": "nan",
+        "rsquared_score": 0,
+        "absolute_dev_explained_score": 0,
+    }
+    constant = {"rsquared_score": 0, "absolute_dev_explained_score": 0}
+    return {
+        "distance": distance,
+        "scored_sequence_simulations": [sequence, sequence],
+        "ev_correlation_score": score,
+        **constant,
+    }
+
+
+def test_delphi_scores_that_are_no_answers(workspace, tmp_path):
+    """Simulations and interventions under their scorer's names; measures that are 0 in every file are none."""
+    home = results(tmp_path / "results")
+    name = "layers.0.mlp_latent3.txt"
+    written(home / "scores" / "simulation" / name, [simulated(1, 0.9, 4), simulated(0, 0.25, 6)])
+    written(home / "scores" / "simulator" / name, [simulated(1, 0.75, 4), simulated(2, "nan", 4)])
+    steered = {"str_tokens": ["a"], "final_score": -0.5, "avg_kl_divergence": 1.25, "activating": None}
+    written(home / "scores" / "surprisal_intervention" / name, [steered] * 3)
+    written(home / "scores" / "embedding" / name, [{"text": "a", "distance": 1, "similarity": 0.5}])
+    summary = import_explanations(workspace, "main", home)
+    found = {(one.scorer, one.metric): (one.value, one.n) for one in origins(workspace)["delphi", 3].scores}
+    assert {key: value for key, value in found.items() if key[0] != "detection"} == {
+        ("simulation", "ev_correlation_score"): (0.25, 12),
+        ("simulator", "ev_correlation_score at distance 1"): (0.75, 8),
+        ("surprisal_intervention", "final_score"): (-0.5, 3),
+        ("surprisal_intervention", "avg_kl_divergence"): (1.25, 3),
+    }
+    assert left_out(summary)["scores of a kind that is not read"] == 1
+    page = TestClient(create_app(workspace), base_url="http://127.0.0.1").get("/runs/main/features/3").text
+    assert "Not measured here and without a null" in page and "simulation ev correlation score 0.25" in page
+    before = dump(workspace)
+    written(home / "explanations" / name, '"another"')
+    for bad in (
+        simulated(0, "much", 2),
+        simulated(0, float("inf"), 2),
+        simulated(0, 0.5, 2) | {"distance": None},
+        simulated(0, 0.5, 2) | {"scored_sequence_simulations": {}},
+        steered | {"final_score": "much"},
+    ):
+        written(home / "scores" / "simulation" / name, [bad])
+        with pytest.raises(UserError):
+            import_explanations(workspace, "main", home)
+        assert dump(workspace) == before
+
+
 def test_of_several_hookpoints_one_is_named(workspace, tmp_path):
     results(tmp_path / "results")
     results(tmp_path / "results", "layers.1.mlp")
@@ -274,6 +335,21 @@ def test_bytes_that_are_no_text(workspace, tmp_path):
         (tmp_path / "empty").mkdir(exist_ok=True)
         with pytest.raises(UserError):
             import_explanations(workspace, "main", path)
+    assert dump(workspace) == before
+
+
+def test_lines_that_unpack_to_no_end(workspace, tmp_path, monkeypatch):
+    """A small file whose lines are many is given up before they fill the memory, and so is one with an endless line."""
+    before = dump(workspace)
+    monkeypatch.setattr("sparselex.convert.explanations.rows.MOST_UNPACKED", 1 << 20)
+    monkeypatch.setattr("sparselex.convert.explanations.rows.LONGEST_LINE", 1 << 18)
+    for data, words in (
+        (b'{"latent": 1, "text": "x"}\n' + b"\n" * (1 << 21), "its lines are longer than 1,048,576 bytes"),
+        (b'{"latent": 1, "text": "x"}\n' + b" " * (1 << 21), "line 2 is longer than 262,144 bytes"),
+    ):
+        (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(data))
+        with pytest.raises(UserError, match=words):
+            import_explanations(workspace, "main", tmp_path / "a.jsonl.gz")
     assert dump(workspace) == before
 
 

@@ -14,7 +14,11 @@ from sparselex.cli.stages import created
 def dashboards(
     workspace: Annotated[Path, typer.Argument(metavar="WORKSPACE", help="The workspace folder; made if need be.")],
     source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="A folder of dashboards or of delphi's results, or one batch file.")
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A folder of dashboards, of neuron records or of delphi's results, or one file of them.",
+        ),
     ],
     run: Annotated[str, typer.Option("--run", "--run-name", help="The run that they become.")] = "elsewhere",
     tokenizer: Annotated[
@@ -31,8 +35,8 @@ def dashboards(
     ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
-    """Read features that were made elsewhere (SAEDashboard batches, a Neuronpedia export, delphi's cache) as a run of
-    the browser."""
+    """Read features that were made elsewhere (SAEDashboard batches, a Neuronpedia export, OpenAI's neuron records,
+    delphi's cache) as a run of the browser."""
     from sparselex.convert.delphi_cache import is_cache
     from sparselex.recipes.dashboards.cached import take_cache
     from sparselex.recipes.dashboards.taking import take_dashboards

@@ -64,8 +64,8 @@ class Dashboard(NamedTuple):
     """Everything that other projects' files say of one latent."""
 
     latent: int
-    density: float
-    """Share of all tokens on which it is active."""
+    density: float | None
+    """Share of all tokens on which it is active; None where a file does not say it."""
 
     largest: float
     """Its largest activation over all tokens that were read."""

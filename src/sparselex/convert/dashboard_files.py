@@ -1,4 +1,5 @@
-"""Other people's dashboards, read: a folder of SAEDashboard batches, or of Neuronpedia's bulk layout.
+"""Other people's dashboards, read: a folder of SAEDashboard batches, of Neuronpedia's bulk layout, or of OpenAI's
+neuron records.
 
 No field is left out in silence: what has a word of ours becomes that, the rest of a feature is kept by its own name
 (`Dashboard.others`), and what an example or an explanation says beside is counted (`Read.left_out`).
@@ -15,6 +16,7 @@ from sparselex.base.errors import UserError
 from sparselex.base.reading import json_file, parse_json, regular
 from sparselex.convert.checked import Row
 from sparselex.convert.dashboard import Bars, Dashboard, DashboardExample, DashboardExplanation, DashboardSet
+from sparselex.convert.neurons import FORMAT, read_records, record_files
 
 MOST_FEATURES, LONGEST_LINE = 1 << 20, 1 << 26
 """Numbers that a feature may have, and bytes of a line: beyond these a file is damaged, or no file of dashboards."""
@@ -32,7 +34,7 @@ class Read(NamedTuple):
 
     of: DashboardSet
     format: str
-    """saedashboard or neuronpedia."""
+    """saedashboard, neuronpedia or openai."""
 
     dashboards: list[Dashboard]
     """By number."""
@@ -42,18 +44,23 @@ class Read(NamedTuple):
 
 
 def read_dashboards(source: Path) -> Read:
-    """Read a folder, or one batch file. Raises `UserError` where there are no dashboards, where there are those of
-    several dictionaries, and for files that are damaged."""
-    batches = [source] if source.is_file() else sorted(source.glob("*batch-*.json"))
+    """Read a folder, or one file of a batch or a neuron. Raises `UserError` where there are no dashboards, where there
+    are those of several dictionaries, and for files that are damaged."""
+    records = record_files(source)
+    batches = [source] if source.is_file() and not records else sorted(source.glob("*batch-*.json"))
     if batches:
         return _saedashboard(batches)
     homes = sorted({path.parent.parent for path in source.glob("**/features/batch-*.jsonl*")})
     if len(homes) == 1:
         return _neuronpedia(homes[0])
-    found = f"those of {len(homes)} dictionaries" if homes else "no dashboards"
+    if records and not homes:
+        of, found, left_out = read_records(records)
+        return Read(of, FORMAT, _by_number(found), left_out)
+    holds = f"those of {len(homes)} dictionaries" if homes else "no dashboards"
     raise UserError(
-        f"{source} holds {found}.",
-        "batch-<n>.json of SAEDashboard, or features/batch-<n>.jsonl.gz of Neuronpedia, of one dictionary",
+        f"{source} holds {holds}.",
+        "batch-<n>.json of SAEDashboard, or features/batch-<n>.jsonl.gz of Neuronpedia, of one dictionary, or "
+        "<neuron>.json of OpenAI's neuron explainer, of one layer",
         f"give one folder, such as {homes[0]}." if homes else "check the path.",
     )
 

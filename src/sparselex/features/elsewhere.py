@@ -70,7 +70,7 @@ class Elsewhere:
         return (
             f"Made elsewhere ({notes['format']}: {notes['source']}). Only the {notes['n_texts']:,} texts of its "
             "examples are here: densities, ranges and draws on these pages are over them, and what its makers measured "
-            f"over {notes['n_read']:,} tokens is told as such."
+            f"over {_tokens(notes['n_read'])} is told as such."
         )
 
     def stated(self, latent: int) -> Stated | None:
@@ -85,6 +85,10 @@ class Elsewhere:
     @cached_property
     def _ends(self) -> NDArray[np.int64]:
         return np.load(verified(self.path, "ends.npy", self.manifest))
+
+
+def _tokens(n: int) -> str:
+    return f"{n:,} tokens" if n else "all that they read, how much is not said,"
 
 
 def write_stated(folder: Path, stated: dict[int, Stated], n: int) -> None:

@@ -2,26 +2,46 @@
 `scores/<scorer>/<hookpoint>_latent<i>.txt`, a list of judged examples each."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sparselex.base.errors import UserError
 from sparselex.convert.checked import Row
 from sparselex.convert.explanations.numbers import MOST_FEATURES
 from sparselex.convert.explanations.rows import damaged, whole_json
-from sparselex.convert.explanations.told import LeftOut, Ours, OurSet, ReadExplanations, Told, ToldScore
+from sparselex.convert.explanations.told import (
+    LeftOut,
+    OurExample,
+    Ours,
+    OurSet,
+    OurTrial,
+    ReadExplanations,
+    Told,
+    ToldScore,
+)
 
 FORMAT = "delphi"
 
 DEFINITION = (
-    "from the answers in delphi's files, of its own examples: some of them may have been shown to the explainer as well"
+    "from the answers in delphi's files, or as these say it, of its own examples: some of them may have been shown to "
+    "the explainer as well"
 )
 
 UNPARSED = "Explanation could not be parsed."
 """What its explainers keep in place of an answer that they cannot read: no explanation."""
 
 _NAME = re.compile(r"(?P<hookpoint>.+)_latent(?P<latent>\d{1,19})\.txt", re.ASCII)
+
+
+_SCORERS = {"detection": "detection", "fuzzing": "fuzz"}
+"""What its scorers are called whose examples have the form of ours, by our names."""
+
+_HARD = "-hard"
+"""Behind the name of a scorer whose silent examples are easily mistaken."""
+
+_RANDOM = ("active", "silent")
+"""The windows of which its scorer of that name, left at its defaults, has examples."""
 
 
 class _Named(NamedTuple):
@@ -90,10 +110,33 @@ def _scores(one: _Named, read_files: list[Path], left_out: LeftOut) -> Iterator[
         if not isinstance(value, list):
             raise damaged(path, f"it holds {type(value).__name__}, no list", "a JSON list of judged examples")
         rows = [Row(entry, f"{path}, entry {number}") for number, entry in enumerate(value)]
-        found = list(_measures(path.parent.name, rows))
+        found = list(_of_file(path.parent.name, rows))
         if not found:
             left_out.add("scores of a kind that is not read", f"{path.parent.name} of latent {one.latent}")
         yield from found
+
+
+def _of_file(scorer: str, rows: list[Row]) -> Iterator[ToldScore]:
+    """What a file of a scorer says: answers, simulations by tenths, or a figure that every entry repeats."""
+    if rows and all("scored_sequence_simulations" in row.values for row in rows):
+        yield from _simulated(scorer, rows)
+    elif rows and all("final_score" in row.values for row in rows):
+        for name in ("final_score", "avg_kl_divergence"):
+            yield ToldScore(scorer, name, rows[0].number(name), len(rows))
+    else:
+        yield from _measures(scorer, rows)
+
+
+def _simulated(scorer: str, rows: list[Row]) -> Iterator[ToldScore]:
+    """The correlation over all sequences, which stands at distance 0, or of each tenth where silent ones were not read.
+    A text says that there is none; its two other measures are 0 in every file, and no measures."""
+    whole = [row for row in rows if row.whole("distance") == 0]
+    for row in whole or rows:
+        if row.values.get("ev_correlation_score") in (None, "nan"):
+            continue
+        name = "ev_correlation_score" + ("" if whole else f" at distance {row.whole('distance')}")
+        n = sum(len(one.numbers("true_activations")) for one in row.rows("scored_sequence_simulations"))
+        yield ToldScore(scorer, name, row.number("ev_correlation_score"), n)
 
 
 def _measures(scorer: str, rows: list[Row]) -> Iterator[ToldScore]:
@@ -120,7 +163,42 @@ def _vote(row: Row, *names: str) -> bool | None:
     return bool(value) if value in (True, False) else None
 
 
-def written(explanations: list[Ours], of: OurSet) -> Iterator[tuple[str, str]]:
-    """`(file, text)` of each explanation. Scores there are lists of examples in its own windows, which ours are not."""
+def written(
+    explanations: list[Ours], of: OurSet, trials: Callable[[Ours], Iterable[OurTrial]]
+) -> Iterator[tuple[str, Any]]:
+    """`(file, value)` of each explanation, and of what each judge said of it window by window."""
     for one in explanations:
-        yield f"explanations/{of.hookpoint}_latent{one.latent}.txt", one.text
+        name = f"{of.hookpoint}_latent{one.latent}.txt"
+        yield f"explanations/{name}", one.text
+        for trial in trials(one):
+            for scorer, examples in _by_scorer(trial):
+                yield f"scores/{scorer}/{name}", _entries(examples)
+
+
+def _by_scorer(trial: OurTrial) -> Iterator[tuple[str, list[OurExample]]]:
+    """Active windows with the silent ones drawn at random, and again with those that are easily mistaken: figures that
+    are made of one file are then of one kind of negatives, as there."""
+    scorer = _SCORERS[trial.judge]
+    yield scorer, [one for one in trial.examples if one.kind in _RANDOM]
+    hard = [one for one in trial.examples if one.kind != "silent"]
+    if any(one.kind != "active" for one in hard):
+        yield scorer + _HARD, hard
+
+
+def _entries(examples: list[OurExample]) -> list[dict[str, Any]]:
+    # Bare votes are no probabilities, and have none there.
+    is_bare = all(one.said in (None, 0, 1) for one in examples)
+    return [_entry(one, is_bare) for one in examples]
+
+
+def _entry(one: OurExample, is_bare: bool) -> dict[str, Any]:
+    active, vote = one.kind == "active", None if one.said is None else one.said > 0.5
+    return {
+        "str_tokens": one.tokens,
+        "activations": one.activations,
+        "distance": -1 if one.tenth is None else one.tenth,
+        "activating": active,
+        "prediction": vote,
+        "probability": None if is_bare else one.said,
+        "correct": None if vote is None else vote == active,
+    }

@@ -2,15 +2,25 @@
 with explanations that were scored by simulation."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from sparselex.base.errors import UserError
 from sparselex.convert.checked import Row
 from sparselex.convert.explanations.numbers import latent_of
 from sparselex.convert.explanations.rows import rows_in
-from sparselex.convert.explanations.told import LeftOut, Ours, OurSet, ReadExplanations, Told, ToldScore
+from sparselex.convert.explanations.told import (
+    LeftOut,
+    Ours,
+    OurSet,
+    OurSimulation,
+    ReadExplanations,
+    Told,
+    ToldScore,
+)
 
 FORMAT = "openai"
 
@@ -63,25 +73,55 @@ def _is_absent(value: Any) -> bool:
     return value is None or (isinstance(value, float) and value != value)
 
 
-def written(explanations: list[Ours], of: OurSet) -> Iterator[tuple[str, dict[str, Any]]]:
-    """`(file, record)` of each neuron with all that is said of it. The correlation of a rule with the activations on
-    held-out tokens is what the project's score is an estimate of, and stands in its place; others have none."""
+def written(
+    explanations: list[Ours], of: OurSet, simulated: Callable[[Ours], list[OurSimulation]]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """`(file, record)` of each neuron with all that is said of it; `simulated` gives the windows on which it was."""
     by_latent: dict[int, list[Ours]] = {}
     for one in explanations:
         by_latent.setdefault(one.latent, []).append(one)
     for latent, said in by_latent.items():
         neuron = {"dataclass_name": "NeuronId", "layer_index": of.layer, "neuron_index": latent}
-        scored = [_scored(one) for one in said]
+        scored = [_scored(one, simulated(one)) for one in said]
         record = {"dataclass_name": "NeuronSimulationResults", "neuron_id": neuron, "scored_explanations": scored}
         yield f"{of.layer}/{latent}.jsonl", record
 
 
-def _scored(one: Ours) -> dict[str, Any]:
-    exact = [score.value for score in one.scores if (score.scorer, score.metric) == ("exact", "correlation")]
+def _scored(one: Ours, windows: list[OurSimulation]) -> dict[str, Any]:
+    """Its score is the correlation of a simulation with the activations on the windows that were judged; where no judge
+    simulated a rule, the rule's on all held-out tokens, which the other is an estimate of."""
+    found = {score.scorer: score.value for score in one.scores if score.metric == "correlation"}
     simulation: dict[str, Any] = {
         "dataclass_name": "ScoredSimulation",
-        "scored_sequence_simulations": [],
+        "scored_sequence_simulations": [_sequence(window) for window in windows],
         **dict.fromkeys(_MEASURES),
-        "ev_correlation_score": exact[0] if exact else None,
+        "ev_correlation_score": found.get("simulation", found.get("exact")),
     }
     return {"dataclass_name": "ScoredExplanation", "explanation": one.text, "scored_simulation": simulation}
+
+
+def _sequence(window: OurSimulation) -> dict[str, Any]:
+    """A window as a rule foretells it: one value for each token, and so no distributions."""
+    simulation: dict[str, Any] = {
+        "dataclass_name": "SequenceSimulation",
+        "tokens": window.tokens,
+        "expected_activations": window.expected,
+        "activation_scale": "neuron_activations",
+        "distribution_values": [],
+        "distribution_probabilities": [],
+        "uncalibrated_simulation": None,
+    }
+    return {
+        "dataclass_name": "ScoredSequenceSimulation",
+        "simulation": simulation,
+        "true_activations": window.activations,
+        **dict.fromkeys(_MEASURES),
+        "ev_correlation_score": _correlation(window.expected, window.activations),
+    }
+
+
+def _correlation(said: list[float], true: list[float]) -> float | None:
+    """Pearson's; None where one of them does not vary, which their files have as null."""
+    if min(said) == max(said) or min(true) == max(true):
+        return None
+    return float(np.corrcoef(said, true)[0, 1])

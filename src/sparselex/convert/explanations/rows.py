@@ -10,8 +10,9 @@ from sparselex.base.errors import UserError
 from sparselex.base.reading import parse_json, regular
 from sparselex.convert.checked import Row
 
-LONGEST_LINE, MOST_BYTES = 1 << 26, 1 << 28
-"""Bytes of a line, and of a file that is read whole: beyond these it is damaged, or no file of explanations."""
+LONGEST_LINE, MOST_BYTES, MOST_UNPACKED = 1 << 26, 1 << 28, 1 << 32
+"""Bytes of a line, of a file that is read whole, and of all lines of a file when they are unpacked: beyond these it is
+damaged, or no file of explanations."""
 
 LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 
@@ -59,11 +60,13 @@ def _by_line(path: Path) -> Iterator[Row]:
     opened = gzip.open if path.suffix == ".gz" else open
     try:
         with opened(regular(path), "rb") as file:
-            number = 0
+            number = size = 0
             while line := file.readline(LONGEST_LINE + 1):
-                number += 1
+                number, size = number + 1, size + len(line)
                 if len(line) > LONGEST_LINE:
                     raise damaged(path, f"line {number} is longer than {LONGEST_LINE:,} bytes", "lines of JSON")
+                if size > MOST_UNPACKED:
+                    raise damaged(path, f"its lines are longer than {MOST_UNPACKED:,} bytes", "a file of explanations")
                 if line.strip():
                     yield Row(parse_json(line.decode("utf-8-sig")), f"{path}, line {number}")
     except (EOFError, OSError, ValueError, zlib.error) as error:

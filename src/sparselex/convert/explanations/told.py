@@ -90,6 +90,44 @@ class Ours(NamedTuple):
     imported: Mapping[str, Any] | None
     """Where it came from, if it was not made here."""
 
+    predictor: Mapping[str, Any] | None = None
+    """What predicts activations, where the words alone do not."""
+
+
+class OurExample(NamedTuple):
+    """A window of held-out text that was judged."""
+
+    tokens: list[str]
+    activations: list[float]
+    """By size."""
+
+    kind: str
+    """What it is: active, silent, or what makes it easily mistaken."""
+
+    tenth: int | None
+    """Of an active one, in which tenth of all active windows it is by its largest activation, the largest first."""
+
+    said: float | None
+    """How surely it is said to fit, 0 to 1; None where nothing was said that could be read."""
+
+
+class OurTrial(NamedTuple):
+    """All windows on which one judge tried an explanation."""
+
+    judge: str
+    examples: list[OurExample]
+
+
+class OurSimulation(NamedTuple):
+    """A window of held-out text token by token, as an explanation foretells it."""
+
+    tokens: list[str]
+    activations: list[float]
+    """By size."""
+
+    expected: list[float]
+    """What is foretold of each."""
+
 
 class OurSet(NamedTuple):
     """What all explanations that are written have in common."""

@@ -38,7 +38,7 @@ class Taken(Config):
     """Name of the file or folder."""
 
     format: str
-    """saedashboard, neuronpedia or delphi."""
+    """saedashboard, neuronpedia, openai or delphi."""
 
     model: str
     """The model, by the name that it has there."""
@@ -107,7 +107,7 @@ def _write(
     )
     with stage(workspace.run(taken.run) / KIND, KIND, taken, {"index": index.id}) as staging:
         if not staging.made:
-            write_stated(staging.folder, {one.latent: _stated(one) for one in read.dashboards}, texts.d_sae)
+            write_stated(staging.folder, _stated(read.dashboards), texts.d_sae)
             staging.finish(taken.to_json() | {"files": dict(read.of.others)})
     _write_words(ExplanationStore(workspace.database), index.id, said)
 
@@ -133,16 +133,21 @@ def _hook(of: DashboardSet) -> Hook:
         return Hook(f"module:{of.hook or of.source}")
 
 
-def _stated(one: Dashboard) -> Stated:
-    return Stated(
-        density=one.density,
-        largest=one.largest,
-        histogram=_histogram(one.activations),
-        logits=_histogram(one.logits),
-        raised=_tokens(one.raised),
-        lowered=_tokens(one.lowered),
-        others=dict(one.others),
-    )
+def _stated(dashboards: list[Dashboard]) -> dict[int, Stated]:
+    """What is said of each latent; nothing of those whose files have examples alone."""
+    return {
+        one.latent: Stated(
+            density=one.density,
+            largest=one.largest,
+            histogram=_histogram(one.activations),
+            logits=_histogram(one.logits),
+            raised=_tokens(one.raised),
+            lowered=_tokens(one.lowered),
+            others=dict(one.others),
+        )
+        for one in dashboards
+        if one.density is not None
+    }
 
 
 def _tokens(pairs: tuple[list[str], list[float]]) -> list[StatedToken]:

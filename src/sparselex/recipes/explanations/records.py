@@ -84,9 +84,17 @@ class ExportSummary(Config):
     n_left_out: int
     """Abstentions and failures, which that format has no place for."""
 
+    n_judgements: dict[str, int] = {}
+    """Windows of which is told what a judge said, by judge; empty for formats without them."""
+
+    not_written: dict[str, int] = {}
+    """Judgements that have no place there, by what they are."""
+
     def __str__(self) -> str:
         more = f"; {self.n_left_out:,} abstentions and failures have no place there" if self.n_left_out else ""
-        return f"{self.n:,} explanations in the format {self.format} in {self.folder}{more}"
+        judged = "".join(f"\n{n:,} windows judged by {name}" for name, n in self.n_judgements.items())
+        rest = "".join(f"\nnot written: {n:,} {what}" for what, n in self.not_written.items())
+        return f"{self.n:,} explanations in the format {self.format} in {self.folder}{more}{judged}{rest}"
 
 
 class ExplainerRow(Config):

@@ -17,6 +17,7 @@ from sparselex.convert.explanations.told import Ours, OurScore, OurSet
 from sparselex.explain.records import Explanation, Score
 from sparselex.features.index import FeatureIndex
 from sparselex.recipes.dashboards.names import public_name
+from sparselex.recipes.explanations.judged import JudgedWindows
 from sparselex.recipes.explanations.opened import Opened, open_explanations
 from sparselex.recipes.explanations.records import ExportSummary
 
@@ -58,14 +59,22 @@ def export_explanations(
             f"Run {run!r} has nothing to write.", "a run with explanations", "run `sparselex explain` first."
         )
     of = _set_of(workspace, run, opened.features, hookpoint)
+    judged = JudgedWindows(workspace, run, opened)
     with new_folder(to) as folder:
-        for name, text in _FILES[layout](ours, of):
+        for name, text in _FILES[layout](ours, of, judged):
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             data = text.encode(errors="backslashreplace")
             # The same bytes for the same explanations whenever they are written.
             path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
-    return ExportSummary(format=layout, folder=to.absolute(), n=len(ours), n_left_out=len(found) - len(ours))
+    return ExportSummary(
+        format=layout,
+        folder=to.absolute(),
+        n=len(ours),
+        n_left_out=len(found) - len(ours),
+        n_judgements=+judged.n_written,
+        not_written=dict(judged.left_out),
+    )
 
 
 def _explanations(opened: Opened, explainers: Sequence[str]) -> list[Ours]:
@@ -89,7 +98,7 @@ def _explanations(opened: Opened, explainers: Sequence[str]) -> list[Ours]:
 
 def _ours(said: Explanation, scores: list[OurScore], imported: dict[str, Any] | None) -> Ours:
     beside = {name: value for name, value in (imported or {}).items() if name not in ("latent", "explainer")}
-    return Ours(said.latent, said.explainer, said.status, said.title, said.text, scores, beside)
+    return Ours(said.latent, said.explainer, said.status, said.title, said.text, scores, beside, said.predictor)
 
 
 def _score(score: Score, definitions: dict[str, dict[str, str]]) -> OurScore:
@@ -114,19 +123,20 @@ def _set_of(workspace: Workspace, run: str, index: FeatureIndex, hookpoint: str)
     )
 
 
-def _delphi(ours: list[Ours], of: OurSet) -> _Files:
-    return ((name, json.dumps(text)) for name, text in delphi.written(ours, of))
+def _delphi(ours: list[Ours], of: OurSet, judged: JudgedWindows) -> _Files:
+    return ((name, json.dumps(value)) for name, value in delphi.written(ours, of, judged.of))
 
 
-def _neuronpedia(ours: list[Ours], of: OurSet) -> _Files:
+def _neuronpedia(ours: list[Ours], of: OurSet, judged: JudgedWindows) -> _Files:
     yield "explanations/batch-0.jsonl.gz", _lines(neuronpedia.written(ours, of))
 
 
-def _openai(ours: list[Ours], of: OurSet) -> _Files:
-    return ((f"explanations/{name}", json.dumps(record) + "\n") for name, record in openai.written(ours, of))
+def _openai(ours: list[Ours], of: OurSet, judged: JudgedWindows) -> _Files:
+    records = openai.written(ours, of, judged.simulated)
+    return ((f"explanations/{name}", json.dumps(record) + "\n") for name, record in records)
 
 
-def _jsonl(ours: list[Ours], of: OurSet) -> _Files:
+def _jsonl(ours: list[Ours], of: OurSet, judged: JudgedWindows) -> _Files:
     yield plain.EXPORTED, _lines(plain.written(ours))
 
 
@@ -134,7 +144,7 @@ def _lines(rows: Iterator[dict[str, Any]]) -> str:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-_FILES: dict[str, Callable[[list[Ours], OurSet], _Files]] = {
+_FILES: dict[str, Callable[[list[Ours], OurSet, JudgedWindows], _Files]] = {
     delphi.FORMAT: _delphi,
     neuronpedia.FORMAT: _neuronpedia,
     openai.FORMAT: _openai,
