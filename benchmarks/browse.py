@@ -25,7 +25,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.many import many_latents
+from benchmarks.many import JUDGES, many_latents
 from sparselex.base.figures import Figure
 from sparselex.base.workspace import MAIN, Workspace
 
@@ -34,6 +34,7 @@ LIMITS = {
     "feature_page_1_reader_p99_ms": 25.0,
     "feature_page_16_readers_p99_ms": 100.0,
     "list_sort_p99_ms": 50.0,
+    "list_scored_p99_ms": 50.0,
     "list_search_p99_ms": 50.0,
     "list_conditions_p99_ms": 50.0,
     "meaning_p99_ms": 100.0,
@@ -45,6 +46,7 @@ LIMITS = {
 
 WORDS = ["self", "return", "dialogue", '"', "import os", "encode", "raise ValueError", "yield", "#", "unicode"]
 SORTS = ["score", "density", "max", "latent", "mean", "active", "null", "top", "explanation", "flags"]
+SCORES = ["rule/exact/f1", *(f"llm/{judge}/{metric}" for judge, metric in JUDGES.items())]
 MEANINGS = ["raising an error", "text inside quotation marks", "numbers", "reading files", "names of classes"]
 CONDITIONS = ["density<0.001", "score>0.5 is:single-token", "max>=5 not:dead", "latent<1000 null<0.05"]
 
@@ -132,6 +134,7 @@ def lists(n: int, rng: random.Random) -> dict[str, list[str]]:
     order = lambda: rng.choice(["asc", "desc"])
     return {
         "list_sort": [address(sort=rng.choice(SORTS), order=order()) for _ in range(n)],
+        "list_scored": [address(score=rng.choice(SCORES), q="score>0.1", order=order()) for _ in range(n)],
         "list_conditions": [address(q=rng.choice(CONDITIONS), sort=rng.choice(SORTS[:6])) for _ in range(n)],
         "list_search": [address(q=rng.choice(WORDS)) for _ in range(n)],
         "list_pattern": [address(q=rng.choice([r"\bdef __\w+__", "[\"'][A-Z]"]), mode="regex") for _ in range(n)],

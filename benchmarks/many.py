@@ -15,7 +15,7 @@ from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.types.topk import TopK, TopKConfig
 from sparselex.explain.embedding.config import EmbedConfig
 from sparselex.explain.embedding.encoder import Encoder
-from sparselex.explain.embedding.records import KIND, LATENTS, VECTORS
+from sparselex.explain.embedding.records import EXPLAINERS, KIND, LATENTS, SAID, VECTORS
 from sparselex.explain.records import Explanation, Score, Scored
 from sparselex.explain.store import ExplanationStore, Scoring
 from sparselex.features.build import build_index
@@ -31,6 +31,9 @@ _COMPARED = 16
 """Coordinates by which neighbours are told: comparing all of 100,000 with each other by all of them takes minutes."""
 
 _BATCH = 2000
+
+JUDGES = {"detection": "balanced_accuracy", "embedding": "auroc"}
+"""Who judges the sentences of a language model, and by which measure foremost."""
 
 
 class Hashed(TopK):
@@ -60,16 +63,18 @@ class Hashed(TopK):
 
 
 def many_latents(folder: Path, n_latents: int, n_tokens: int) -> Workspace:
-    """A workspace whose main run has an index of so many latents, an explanation and a score of each, and embeddings
-    (random directions) where the encoder is installed."""
+    """A workspace whose main run has an index of so many latents, a rule and a score of each, as many sentences with
+    the scores of two judges, and embeddings of both (random directions) where the encoder is installed."""
     workspace = Workspace.create(folder)
     run = Run.create(workspace, MAIN, new_run("embedded", "stdlib", n_tokens=n_tokens, hook=HOOK))
     inputs = {"model": run.model.id, "dictionary": "planted", "corpus": run.corpus.id}
     to = workspace.run(MAIN) / "index"
     run.keep()
     index = build_index(run.model, Hashed(n_latents), run.corpus, run.sites, IndexConfig(), to, inputs=inputs)
-    _explain(index, ExplanationStore(workspace.database))
-    _embed(index, workspace.run(MAIN) / KIND)
+    store = ExplanationStore(workspace.database)
+    _explain(index, store)
+    _judge(index, store)
+    _embed(index, store, workspace.run(MAIN) / KIND)
     return workspace
 
 
@@ -96,21 +101,41 @@ def _explanation(index: FeatureIndex, latent: int) -> Explanation:
     return Explanation(latent=latent, explainer="rule", status="explained", text=text, title=title, predictor={})
 
 
-def _score(latent: int) -> Score:
+def _judge(index: FeatureIndex, store: ExplanationStore) -> None:
+    """A language model's sentence for each latent, and two judges' scores of it."""
+    for latents in _batches(np.flatnonzero(index.table["n_active"])):
+        store.add(index.id, "planted", [_sentence(index, latent) for latent in latents])
+        for place, (scorer, metric) in enumerate(JUDGES.items()):
+            of = {"explainer": "llm", "scorer": scorer, "metric": metric, "n": 100}
+            scores = {latent: Scored([_score(latent + place, **of)], []) for latent in latents}
+            store.add_scored(index.id, "llm", Scoring(scorer, metric, place, "planted"), scores)
+
+
+def _sentence(index: FeatureIndex, latent: int) -> Explanation:
+    token = index.corpus.vocabulary.text(int(index.corpus.tokens.reshape(-1)[max(0, index.top_positions[latent])]))
+    text = f"names of things that are near {token}, and what follows them in a line of text"
+    return Explanation(latent=latent, explainer="llm", status="explained", text=text, title=text[:40])
+
+
+def _score(latent: int, explainer: str = "rule", scorer: str = "exact", metric: str = "f1", n: int = 1000) -> Score:
     value = latent * 0.618 % 1
-    rest = {"explainer": "rule", "scorer": "exact", "metric": "f1", "n": 1000}
-    return Score(value=value, ci_low=value * 0.9, ci_high=value * 1.1, null=0.1 * value, **rest)
+    of = {"explainer": explainer, "scorer": scorer, "metric": metric, "n": n}
+    return Score(value=value, ci_low=value * 0.9, ci_high=value * 1.1, null=0.1 * value, **of)
 
 
-def _embed(index: FeatureIndex, to: Path) -> None:
+def _embed(index: FeatureIndex, store: ExplanationStore, to: Path) -> None:
     config = EmbedConfig()
-    inputs = {"index": index.id, "encoder": Encoder(config.encoder).id}
-    latents = np.flatnonzero(index.table["n_active"])
+    inputs = {"index": index.id, "encoder": Encoder(config.encoder).id, SAID: store.fingerprint(index.id)}
+    said = store.explained(index.id)
+    names = sorted({name for _, name in said})
+    latents = np.array([latent for latent, _ in said])
+    explainers = np.array([names.index(name) for _, name in said], dtype=np.int32)
     vectors = np.random.default_rng(0).standard_normal((len(latents), 384), dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     with stage(to, KIND, config, inputs) as staging:
-        for name, values in ((LATENTS, latents), (VECTORS, vectors.astype(np.float16))):
+        for name, values in ((LATENTS, latents), (EXPLAINERS, explainers), (VECTORS, vectors.astype(np.float16))):
             data = io.BytesIO()
             np.save(data, values)
             (staging.folder / name).write_bytes(data.getvalue())
-        staging.finish({"n_latents": len(latents), "width": 384})
+        n_latents = len(np.unique(latents))
+        staging.finish({"n_latents": n_latents, "n_vectors": len(latents), "explainers": names, "width": 384})

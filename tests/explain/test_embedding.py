@@ -64,8 +64,9 @@ def test_a_killed_walk_ends_in_the_same_bytes(encoder, small_workspace, small_in
 
 def test_a_latent_is_described_by_all_that_is_known(small_index, small_workspace):
     store = ExplanationStore(small_workspace.database)
-    latent, text, _ = next(row for row in store.texts(small_index.id) if row[2])
-    (words,) = Described(small_index, store, 2).texts([latent])
+    latent, _, text, _ = next(row for row in store.texts(small_index.id) if row.printed)
+    described = Described(small_index, store, 2)
+    (words,) = described.texts(described.rows([latent]))
     assert words.startswith(text[:9]) and "on " in words and not any(part.startswith("(1") for part in words.split())
 
 

@@ -46,11 +46,11 @@ def store(tmp_path):
 
 def test_every_explainer_keeps_its_texts(store):
     assert [(e.explainer, e.text) for e in store.of_latent("i", 1)] == [
-        ("llm", "Words about cats and dogs"),
         ("rule", "Active on dogs"),
-    ]
+        ("llm", "Words about cats and dogs"),
+    ], "rules first, as in lists"
     assert [e.latent for e in store.all("i", "rule")] == [1, 2] and [e.latent for e in store.all("i", "llm")] == [1, 3]
-    assert store.of_latent("i", 1)[1].predictor == {"kind": "token"} and store.all("other", "rule") == []
+    assert store.of_latent("i", 1)[0].predictor == {"kind": "token"} and store.all("other", "rule") == []
 
 
 def test_scores_come_back_as_they_were_by_scorer(store):
@@ -78,7 +78,7 @@ def test_lists_need_one_query(store, monkeypatch):
                 "rule",
                 "explained",
                 "Active on",
-                (Headline("exact", "f1", 0.5, 0.25, 0, None), Headline("fuzzy", "auroc", 0.7, 0.35, 0, None)),
+                (Headline("exact", "f1", 0.5, 0.25, 0, None, 9), Headline("fuzzy", "auroc", 0.7, 0.35, 0, None, 9)),
             ),
             Entry("llm", "explained", "Words abo", ()),
         ],
@@ -89,14 +89,16 @@ def test_lists_need_one_query(store, monkeypatch):
     assert len(queries) == 2
 
 
-def test_the_list_has_the_first_scores_and_whole_texts(store):
-    rows = store.headlines("i")
-    assert [(row.latent, row.status, row.metric, row.value) for row in rows if row.latent > 1] == [
-        (2, "abstained", None, None),
-        (3, "failed", None, None),
+def test_the_list_has_each_foremost_score_and_whole_texts(store):
+    foremost = store.foremost("i")
+    assert foremost == [("rule", "exact", "f1", 1), ("rule", "fuzzy", "auroc", 1)]
+    assert [one.key for one in foremost] == ["rule/exact/f1", "rule/fuzzy/auroc"]
+    assert [store.scored_by("i", one) for one in foremost] == [
+        [(1, 0.5, 0.25, 0, None, 9)],
+        [(1, 0.7, 0.35, 0, None, 9)],
     ]
-    assert [(row.metric, row.value, row.ci_low, row.ci_high) for row in rows[:1]] == [("f1", 0.5, 0, None)]
-    assert store.texts("i") == [(1, "Words about cats and dogs", False), (1, "Active on dogs", True)]
+    assert store.scored_by("j", foremost[0]) == [] == store.foremost("j")
+    assert store.texts("i") == [(1, "rule", "Active on dogs", True), (1, "llm", "Words about cats and dogs", False)]
     assert store.texts_of("i", [1]) == store.texts("i") and store.texts_of("i", [2, 3]) == []
 
 
@@ -120,7 +122,7 @@ def test_a_workspace_of_an_earlier_version_is_read_as_it_is_and_brought_up_to_da
 
 def test_a_new_text_replaces_the_old_one_with_its_scores_and_no_others(store):
     store.add("i", "c2", [explanation(1, text="Active on birds")])
-    assert [e.text for e in store.of_latent("i", 1)] == ["Words about cats and dogs", "Active on birds"]
+    assert [e.text for e in store.of_latent("i", 1)] == ["Active on birds", "Words about cats and dogs"]
     assert store.scores("i", explainer="rule") == [] == store.judgements("i", 1)
     assert store.failures("i", explainer="llm")
     assert store.statuses("i", "rule", "c") == {2: "abstained"} and store.statuses("i", "rule", "c2") == {

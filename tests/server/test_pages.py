@@ -264,7 +264,7 @@ def test_measures_that_scorers_share_are_told_once(workspace):
     changed = own.model_copy(update={"scorers": several})
     text = drawn(page.model_copy(update={"explanations": [changed]}), feature_page.PAGE, opened)
     told = text.split("What these scores measure")[1].split("</details>")[0]
-    assert told.count("share of these") == 1 and told.index("<dt>recall") < told.index("<dt>auroc")
+    assert told.count("share of these") == 1 and told.index("<dt>recall") < told.index("<dt>AUROC")
     assert "Its measures as above." in told.split("<h3>surprisal</h3>")[1]
 
 
@@ -329,13 +329,11 @@ def test_several_explanations_stand_beside_each_other(workspace):
         and "Failed, therefore not scored.</b> no JSON" in cards[2]
     )
 
-    (headline,) = row.explanations[0].headlines
-    by_llm = [headline.model_copy(update={"scorer": "detection", "metric": "balanced_accuracy"})]
-    other = row.explanations[0].model_copy(update={"explainer": "llm", "title": "words", "headlines": by_llm})
+    other = row.explanations[0].model_copy(update={"explainer": "llm", "title": "words"})
     listed = features(opened, "main")
     shown = [row.model_copy(update={"explanations": [*row.explanations, other]})]
     text = drawn(listed.model_copy(update={"rows": shown}), features_page.PAGE, opened)
-    assert '<span class="other">llm: words</span>' in text and "balanced accuracy <b>" in text
+    assert '<span class="other">llm: words</span>' in text and "rule, exact: F1 (null)" in text
 
 
 def test_a_silent_token_that_was_judged_is_marked(small_index):

@@ -98,20 +98,46 @@ class Headline(NamedTuple):
     metric: str
     value: float
     null: float | None
-    ci_low: float | None = None
-    ci_high: float | None = None
+    ci_low: float | None
+    ci_high: float | None
+    n: int
+    """Observations behind the value."""
 
 
-class HeadlineRow(NamedTuple):
-    """A latent's row in a list: what came of its first explanation, and the foremost score of its first scorer."""
+class Foremost(NamedTuple):
+    """By whom explanations of an index are scored, and by which measure foremost."""
+
+    explainer: str
+    scorer: str
+    metric: str
+    n_latents: int
+    """Latents that have such a score."""
+
+    @property
+    def key(self) -> str:
+        """How addresses name it, and the report its figure behind `explain/`."""
+        return f"{self.explainer}/{self.scorer}/{self.metric}"
+
+
+class ScoreRow(NamedTuple):
+    """One score of one latent."""
 
     latent: int
-    status: Status
-    metric: str | None
-    value: float | None
+    value: float
     null: float | None
     ci_low: float | None
     ci_high: float | None
+    n: int
+
+
+class TextRow(NamedTuple):
+    """One explanation as it is searched."""
+
+    latent: int
+    explainer: str
+    text: str
+    printed: bool
+    """Whether it is the print of a table of tokens."""
 
 
 class Entry(NamedTuple):

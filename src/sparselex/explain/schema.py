@@ -68,24 +68,33 @@ FAILURES = "SELECT latent, scorer, failure FROM scoring JOIN explanation ON id =
 _SCORED = """FROM explanation LEFT JOIN scoring ON scoring.explanation = id
     LEFT JOIN score ON score.explanation = id AND score.scorer = scoring.scorer AND metric = headline"""
 
-_ENTRY = "SELECT latent, explainer, status, title, scoring.scorer, metric, value, null_value, ci_low, ci_high"
+_ENTRY = "SELECT latent, explainer, status, title, scoring.scorer, metric, value, null_value, ci_low, ci_high, n"
 
-# Rules first, which all latents have: a column of a list is of one explainer's one measure.
-_IN_LISTS = "latent, explainer != 'rule', explainer, scoring.place"
+# Rules first, which all latents have.
+BY_EXPLAINER = "explainer != 'rule', explainer"
+
+_IN_LISTS = f"latent, {BY_EXPLAINER}, scoring.place"
 
 ENTRIES = f"{_ENTRY} {_SCORED} WHERE index_id = ? ORDER BY {_IN_LISTS}"
 
 ENTRIES_OF = f"""{_ENTRY} {_SCORED} WHERE index_id = ? AND latent IN (SELECT value FROM json_each(?))
     ORDER BY {_IN_LISTS}"""
 
-HEADLINES = f"""SELECT latent, status, metric, value, null_value, ci_low, ci_high {_SCORED}
-    WHERE index_id = ? ORDER BY {_IN_LISTS}"""
+# Scorings and scores are looked up by their primary keys, explanations by their index: nothing is gone through whole.
+FOREMOST = f"""SELECT explainer, scoring.scorer, metric, COUNT(*) FROM explanation
+    JOIN scoring ON scoring.explanation = id
+    JOIN score ON score.explanation = id AND score.scorer = scoring.scorer AND metric = headline
+    WHERE index_id = ? GROUP BY explainer, scoring.scorer, metric ORDER BY {BY_EXPLAINER}, MIN(scoring.place), metric"""
 
-TEXTS = """SELECT latent, text, predictor IS NOT NULL FROM explanation
-    WHERE index_id = ? AND status = 'explained' ORDER BY latent, explainer"""
+SCORED_BY = """SELECT latent, value, null_value, ci_low, ci_high, n FROM explanation
+    JOIN score ON score.explanation = id AND scorer = ? AND metric = ? WHERE index_id = ? AND explainer = ?"""
 
-TEXTS_OF = """SELECT latent, text, predictor IS NOT NULL FROM explanation WHERE index_id = ? AND status = 'explained'
-    AND latent IN (SELECT value FROM json_each(?)) ORDER BY latent, explainer"""
+_TEXT = "SELECT latent, explainer, text, predictor IS NOT NULL FROM explanation"
+
+TEXTS = f"{_TEXT} WHERE index_id = ? AND status = 'explained' ORDER BY latent, {BY_EXPLAINER}"
+
+TEXTS_OF = f"""{_TEXT} WHERE index_id = ? AND status = 'explained'
+    AND latent IN (SELECT value FROM json_each(?)) ORDER BY latent, {BY_EXPLAINER}"""
 
 METRICS = "SELECT scorer, metric, words FROM metric"
 

@@ -12,7 +12,18 @@ from sparselex.base.figures import Failure
 from sparselex.base.files import fingerprint
 from sparselex.base.release import own_version
 from sparselex.explain import schema
-from sparselex.explain.records import Entry, Explanation, Headline, HeadlineRow, Judgement, Score, Scored, Status
+from sparselex.explain.records import (
+    Entry,
+    Explanation,
+    Foremost,
+    Headline,
+    Judgement,
+    Score,
+    Scored,
+    ScoreRow,
+    Status,
+    TextRow,
+)
 
 
 class Scoring(NamedTuple):
@@ -156,7 +167,7 @@ class ExplanationStore:
         return [(row[0], Score(**dict(zip(Score.model_fields, row[1:], strict=True)))) for row in rows]
 
     def of_latent(self, index_id: str, latent: int) -> list[Explanation]:
-        """What every explainer says of one latent, by the explainers' names."""
+        """What every explainer says of one latent, rules first, then by the explainers' names."""
         return self._explanations(index_id=index_id, latent=latent)
 
     def all(self, index_id: str, explainer: str) -> list[Explanation]:
@@ -204,20 +215,23 @@ class ExplanationStore:
         """The same of some latents."""
         return _entries(self.database.records(_EntryRow, schema.ENTRIES_OF, (index_id, json.dumps(list(latents)))))
 
-    def headlines(self, index_id: str) -> list[HeadlineRow]:
-        """Of every latent that was treated what came of its explanations, each with its foremost scores; the first row
-        of a latent is of its first explainer and that one's first scorer."""
-        return self.database.records(HeadlineRow, schema.HEADLINES, (index_id,))
+    def foremost(self, index_id: str) -> list[Foremost]:
+        """By whom explanations of an index are scored, each scorer with its foremost measure: rules first, then by the
+        explainers' names, and the scorers in their order."""
+        return self.database.records(Foremost, schema.FOREMOST, (index_id,))
 
-    def texts(self, index_id: str) -> list[tuple[int, str, bool]]:
-        """Every explanation of an index, by latent, and whether it is the print of a table of tokens."""
-        rows = self.database.records(tuple[int, str, int], schema.TEXTS, (index_id,))
-        return [(latent, text, bool(printed)) for latent, text, printed in rows]
+    def scored_by(self, index_id: str, by: Foremost) -> list[ScoreRow]:
+        """That one score of every latent that has it."""
+        values = (by.scorer, by.metric, index_id, by.explainer)
+        return self.database.records(ScoreRow, schema.SCORED_BY, values)
 
-    def texts_of(self, index_id: str, latents: Sequence[int]) -> list[tuple[int, str, bool]]:
+    def texts(self, index_id: str) -> list[TextRow]:
+        """Every explanation of an index, by latent and in the explainers' order."""
+        return _texts(self.database.records(_Text, schema.TEXTS, (index_id,)))
+
+    def texts_of(self, index_id: str, latents: Sequence[int]) -> list[TextRow]:
         """The same of some latents."""
-        rows = self.database.records(tuple[int, str, int], schema.TEXTS_OF, (index_id, json.dumps(list(latents))))
-        return [(latent, text, bool(printed)) for latent, text, printed in rows]
+        return _texts(self.database.records(_Text, schema.TEXTS_OF, (index_id, json.dumps(list(latents)))))
 
     def explained(self, index_id: str) -> list[tuple[int, str]]:
         """Every latent of an index that has an explanation, with each of its explainers."""
@@ -242,13 +256,20 @@ class ExplanationStore:
 
     def _explanations(self, **columns: Any) -> list[Explanation]:
         where, values = _where(**columns)
-        query = f"{schema.EXPLANATIONS} WHERE {where} ORDER BY latent, explainer"
+        query = f"{schema.EXPLANATIONS} WHERE {where} ORDER BY latent, {schema.BY_EXPLAINER}"
         return self.database.records(Explanation, query, values)
 
 
 _Number = float | None
-_EntryRow = tuple[int, str, Status, str, str | None, str | None, _Number, _Number, _Number, _Number]
+_EntryRow = tuple[int, str, Status, str, str | None, str | None, _Number, _Number, _Number, _Number, int | None]
 """What `schema.ENTRIES` selects."""
+
+_Text = tuple[int, str, str, int]
+"""What `schema.TEXTS` selects."""
+
+
+def _texts(rows: list[_Text]) -> list[TextRow]:
+    return [TextRow(latent, explainer, text, bool(printed)) for latent, explainer, text, printed in rows]
 
 
 def _entries(rows: list[_EntryRow]) -> dict[int, list[Entry]]:

@@ -1,7 +1,7 @@
 """What is said of latents, as pages read it: every explainer's words, and what lists and searches need of all."""
 
 import time
-from collections import Counter
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from sparselex.base.figures import Failure
 from sparselex.explain.asking.store import Asked, AskedStore, Candidate, Seen
 from sparselex.explain.imported import Imported, ImportedStore
-from sparselex.explain.records import Entry, Explanation, HeadlineRow, Judgement, Score
+from sparselex.explain.records import Entry, Explanation, Foremost, Headline, Judgement, Score, ScoreRow, TextRow
 from sparselex.explain.store import ExplanationStore
 from sparselex.features.index import FeatureIndex
 from sparselex.features.searched import byte_counts, occurrences
+from sparselex.server.page import Impossible
 from sparselex.server.stamps import Stamp, database_stamps
 
 T = TypeVar("T")
@@ -25,6 +26,9 @@ _PATIENCE = 20
 
 _AT_ONCE_S = 0.05
 """What takes less is read again at each change."""
+
+
+_WITHOUT = "leave `score` out of the address, or choose another."
 
 
 class Said(NamedTuple):
@@ -61,22 +65,19 @@ class Entries:
         """The same of several latents; those of which nothing is said are left out."""
         return self._store.entries_of(self._index_id, latents)
 
-    def texts(self, latents: Sequence[int]) -> dict[int, list[str]]:
-        """What explanations say of some latents, whole and as it is searched."""
-        found: dict[int, list[str]] = {}
-        for latent, text, printed in self._store.texts_of(self._index_id, latents):
-            found.setdefault(latent, []).append(_without_quotes(text) if printed else text)
+    def texts(self, latents: Sequence[int]) -> dict[int, dict[str, str]]:
+        """What each explainer says of some latents, whole and as it is searched."""
+        found: dict[int, dict[str, str]] = {}
+        for one in self._store.texts_of(self._index_id, latents):
+            found.setdefault(one.latent, {})[one.explainer] = _searched(one)
         return found
 
 
 class Headlines(NamedTuple):
-    """Of all latents what came of their first explanation, and the foremost score of its first scorer."""
+    """One score of all latents: by whom, of whose explanations, by which measure."""
 
-    metric: str
-    """The measure; empty where nothing is scored."""
-
-    explained: NDArray[np.bool_]
-    """`[d_sae]`, whether there is one."""
+    by: Foremost | None
+    """None where nothing is scored."""
 
     score: NDArray[np.float64]
     """`[d_sae]`, NaN for what is not known, here and in the others."""
@@ -85,12 +86,32 @@ class Headlines(NamedTuple):
     low: NDArray[np.float64]
     high: NDArray[np.float64]
 
+    n: NDArray[np.float64]
+    """Observations behind each score."""
+
+    @property
+    def explainer(self) -> str:
+        """Whose explanations are scored; empty where nothing is."""
+        return self.by.explainer if self.by else ""
+
+    def of(self, latent: int) -> Headline | None:
+        """The score of one latent; None where it has none."""
+        if self.by is None or np.isnan(self.score[latent]):
+            return None
+        ends = (self.null, self.low, self.high)
+        null, low, high = (None if np.isnan(end[latent]) else float(end[latent]) for end in ends)
+        value, n = float(self.score[latent]), int(self.n[latent])
+        return Headline(self.by.scorer, self.by.metric, value, null, low, high, n)
+
 
 class Texts(NamedTuple):
     """All explanations of an index as one text."""
 
     latents: NDArray[np.int64]
     """`[n]`, of whom each line is, ascending."""
+
+    explainers: NDArray[np.str_]
+    """`[n]`, who says it; those of one latent in the order of the explainers."""
 
     text: bytes
     """Lines, one an explanation."""
@@ -127,12 +148,14 @@ class Explained:
     def __init__(self, database: Path):
         self._database, self._store, self._asked = database, ExplanationStore(database), AskedStore(database)
         self._imported = ImportedStore(database)
+        self._foremost: _Read[list[Foremost]] = _Read()
         self._headlines: _Read[Headlines] = _Read()
+        self._fingerprints: _Read[str] = _Read()
         self._texts: _Read[Texts] = _Read()
         self._definitions: _Read[dict[str, dict[str, str]]] = _Read()
 
     def of(self, index: FeatureIndex, latent: int) -> list[Said]:
-        """Every explanation of a latent, by explainer."""
+        """Every explanation of a latent, in the order of the explainers."""
         explanations = self._store.of_latent(index.id, latent)
         if not explanations:
             return []
@@ -165,14 +188,28 @@ class Explained:
         """What lists say of each latent."""
         return Entries(self._store, index.id)
 
-    def headlines(self, index: FeatureIndex) -> Headlines:
-        """Scores of all latents; read again when the database has changed."""
-        read = lambda: _headlines(self._store.headlines(index.id), index.d_sae)
-        return self._headlines.of(index.id, self._now(), read)
+    def foremost(self, index: FeatureIndex) -> list[Foremost]:
+        """By whom explanations are scored and by which measure, in the order of explainers and scorers; read again when
+        the database has changed."""
+        return self._foremost.of(index.id, self._now(), lambda: self._store.foremost(index.id))
+
+    def headlines(self, index: FeatureIndex, key: str = "") -> Headlines:
+        """One score of all latents, which `key` names; else that of most latents, of several the first. Read again
+        when the database has changed. Raises `Impossible` for a key of which there are no scores."""
+        there = {one.key: one for one in self.foremost(index)}
+        if key and key not in there:
+            raise Impossible(f"Nothing is scored by {key!r}.", " or ".join(there) or "no score", _WITHOUT)
+        by = there[key] if key else max(there.values(), key=lambda one: one.n_latents, default=None)
+        read = lambda: _headlines(by, self._store.scored_by(index.id, by) if by else [], index.d_sae)
+        return self._headlines.of(f"{index.id} {by.key if by else ''}", self._now(), read)
+
+    def fingerprint(self, index: FeatureIndex) -> str:
+        """A hash of all explanations; made again when the database has changed."""
+        return self._fingerprints.of(index.id, self._now(), lambda: self._store.fingerprint(index.id))
 
     def texts(self, index: FeatureIndex) -> Texts:
         """All explanations, to be searched; read again when the database has changed."""
-        read = lambda: _texts([row for row in self._store.texts(index.id) if 0 <= row[0] < index.d_sae])
+        read = lambda: _texts([row for row in self._store.texts(index.id) if 0 <= row.latent < index.d_sae])
         return self._texts.of(index.id, self._now(), read)
 
     def _now(self) -> tuple[Stamp, ...]:
@@ -186,17 +223,12 @@ def title_of(entries: Entries | Mapping[int, list[Entry]], latent: int) -> str:
     return found[0].title if found else ""
 
 
-def score_of(headlines: Headlines, latent: int) -> float | None:
-    """The foremost score of the first explanation; None if there is none."""
-    score = float(headlines.score[latent])
-    return None if np.isnan(score) else score
-
-
 class _Read(Generic[T]):
-    """What was read of the database by index, with the state that it had."""
+    """What was read of the database by index, with the state that it had: of what was asked for last."""
 
-    def __init__(self) -> None:
-        self._kept: dict[str, tuple[Any, float, float, T]] = {}
+    def __init__(self, most: int = 16) -> None:
+        self._kept: OrderedDict[str, tuple[Any, float, float, T]] = OrderedDict()
+        self._most = most
 
     def of(self, index_id: str, now: Any, read: Callable[[], T]) -> T:
         """What was read, or is now, where the state is another one."""
@@ -207,37 +239,34 @@ class _Read(Generic[T]):
         begun = time.monotonic()
         found = read()
         self._kept[index_id] = (now, begun, time.monotonic() - begun, found)
+        self._kept.move_to_end(index_id)
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
         return found
 
 
-def _headlines(rows: list[HeadlineRow], d_sae: int) -> Headlines:
-    latents = np.array([row.latent for row in rows], dtype=np.int64)
-    first = np.unique(latents, return_index=True)[1]
-    first = first[(latents[first] >= 0) & (latents[first] < d_sae)]
-    explained = np.zeros(d_sae, dtype=bool)
-    explained[latents[first]] = np.array([row.status == "explained" for row in rows], dtype=bool)[first]
-
-    # One column holds one measure: that of most latents, where they have several.
-    counted = Counter(name for place in first.tolist() if (name := rows[place].metric))
-    metric = counted.most_common(1)[0][0] if counted else ""
-    first = first[np.array([rows[place].metric == metric for place in first.tolist()], dtype=bool)]
-
-    def column(name: str) -> NDArray[np.float64]:
-        values = np.full(d_sae, np.nan)
-        values[latents[first]] = np.array([getattr(row, name) for row in rows], dtype=np.float64)[first]
-        return values
-
-    return Headlines(metric, explained, column("value"), column("null"), column("ci_low"), column("ci_high"))
+def _headlines(by: Foremost | None, rows: list[ScoreRow], d_sae: int) -> Headlines:
+    columns = np.full((5, d_sae), np.nan)
+    there = [row for row in rows if 0 <= row.latent < d_sae]
+    if there:
+        latents, *values = zip(*there, strict=True)
+        columns[:, np.array(latents)] = np.array(values, dtype=np.float64)
+    return Headlines(by, *columns)
 
 
-def _texts(rows: list[tuple[int, str, bool]]) -> Texts:
-    lines = [(_without_quotes(text) if printed else text).replace("\n", " ") + "\n" for _, text, printed in rows]
+def _searched(one: TextRow) -> str:
+    return _without_quotes(one.text) if one.printed else one.text
+
+
+def _texts(rows: list[TextRow]) -> Texts:
+    lines = [_searched(row).replace("\n", " ") + "\n" for row in rows]
     exact = [line.encode(errors="replace") for line in lines]
     lower = [line.lower().encode(errors="replace") for line in lines]
     ends = lambda parts: np.cumsum([len(part) for part in parts], dtype=np.int64)
-    latents, folded = np.array([latent for latent, *_ in rows], dtype=np.int64), b"".join(lower)
+    latents, folded = np.array([row.latent for row in rows], dtype=np.int64), b"".join(lower)
+    explainers = np.array([row.explainer for row in rows], dtype=np.str_)
     counts = byte_counts(np.frombuffer(folded, dtype=np.uint8))
-    return Texts(latents, b"".join(exact), folded, ends(exact), ends(lower), counts)
+    return Texts(latents, explainers, b"".join(exact), folded, ends(exact), ends(lower), counts)
 
 
 def _without_quotes(text: str) -> str:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from sparselex.base.formats import count, fixed, number, percent
+from sparselex.explain.records import Score
 from sparselex.server.escaping import escaped, short
 from sparselex.server.finding.hits import MatchView, Piece
 from sparselex.server.marking import bordered
 from sparselex.server.pages.features import Column, FeatureRow, FeaturesPage
-from sparselex.server.pages.parts import EntryView, HeadlineView
+from sparselex.server.pages.parts import EntryView, HeadlineView, ScoredBy
 from sparselex.server.pages.relations import NearView, TokenShareView, TokenView
 
 _NONE = '<span class="none">–</span>'
@@ -59,7 +60,20 @@ def _near(row: NearView, address: str) -> str:
 
 def named(metric: str) -> str:
     """A measure as its column is called."""
-    return metric.upper() if len(metric) < 3 else metric.replace("_", " ")
+    return metric.upper() if len(metric) < 3 or metric == "auroc" else metric.replace("_", " ")
+
+
+def scored_by(by: ScoredBy | Score) -> str:
+    """Whose explanations are scored, by whom and by which measure."""
+    return f"{by.explainer}, {by.scorer}: {named(by.metric)}"
+
+
+def score(one: HeadlineView) -> Markup:
+    """A score with its null in brackets, its interval and n."""
+    null = '<span title="not made for this one">–</span>' if one.null is None else fixed(one.null)
+    ends = None if one.ci_low is None or one.ci_high is None else f"{fixed(one.ci_low, 2)} … {fixed(one.ci_high, 2)}, "
+    between = f'<small class="between">{ends or ""}n&nbsp;{count(one.n)}</small>'
+    return Markup(f'<b>{fixed(one.value)}</b> <span class="quiet">({null}){between}</span>')
 
 
 def feature_rows(page: FeaturesPage, base: str) -> Markup:
@@ -87,7 +101,7 @@ def _cell(name: Column, page: FeaturesPage, row: FeatureRow, base: str) -> str:
             quiet = "" if first and first.status == "explained" else " quiet"
             return f'<td class="left words{quiet}">{_explanation(page, row, first, base)}</td>'
         case "score":
-            return f'<td class="score">{_scores(row.explanations, page.metric)}</td>'
+            return f'<td class="score">{_score(page, row, first)}</td>'
         case "effect":
             as_random = "" if row.used else ' <span class="quiet">(as random)</span>'
             return f"<td>{_NONE if row.effect is None else number(row.effect, 3) + as_random}</td>"
@@ -106,6 +120,8 @@ def _cell(name: Column, page: FeaturesPage, row: FeatureRow, base: str) -> str:
 def _explanation(page: FeaturesPage, row: FeatureRow, first: EntryView | None, base: str) -> str:
     missing = "never active on the counted tokens" if "dead" in row.flags else "not explained yet"
     words = escaped(first.title) if first else missing
+    if first and first.explainer != (page.score.explainer if page.score else "rule"):
+        words = f'<span class="quiet">{escaped(first.explainer)}:</span> {words}'
     others = [
         f'<span class="other">{escaped(other.explainer)}: {escaped(other.title)}</span>'
         for other in row.explanations[1:]
@@ -114,29 +130,12 @@ def _explanation(page: FeaturesPage, row: FeatureRow, first: EntryView | None, b
     return f'<a href="{base}/{row.latent}" tabindex="-1">{words}</a>{"".join(others)}{"".join(snippets)}'
 
 
-def _scores(entries: Sequence[EntryView], metric: str) -> str:
-    if not entries:
-        return '<span class="quiet">not scored</span>'
-    others = [f'<span class="other">{_score(other, metric)}</span>' for other in entries[1:]]
-    return _score(entries[0], metric) + "".join(others)
-
-
-def _score(entry: EntryView, metric: str) -> str:
-    if not entry.headlines:
-        words = "not scored" if entry.status == "explained" else escaped(entry.status)
-        return f'<span class="quiet">{words}</span>'
-    others = [
-        f'<span class="other">{escaped(one.scorer)}: {_headline(one, metric)}</span>' for one in entry.headlines[1:]
-    ]
-    return _headline(entry.headlines[0], metric) + "".join(others)
-
-
-def _headline(one: HeadlineView, metric: str) -> str:
-    measure = f"{escaped(named(one.metric))} " if one.metric != metric else ""
-    null, between = "–" if one.null is None else fixed(one.null), ""
-    if one.ci_low is not None and one.ci_high is not None:
-        between = f'<small class="between">{fixed(one.ci_low, 2)} … {fixed(one.ci_high, 2)}</small>'
-    return f'{measure}<b>{fixed(one.value)}</b> <span class="quiet">({null}){between}</span>'
+def _score(page: FeaturesPage, row: FeatureRow, first: EntryView | None) -> str:
+    if row.score:
+        return score(row.score)
+    of_scored = first and page.score and first.explainer == page.score.explainer
+    words = escaped(first.status) if first and of_scored and first.status != "explained" else "not scored"
+    return f'<span class="quiet">{words}</span>'
 
 
 def _snippet(match: MatchView, mode: str) -> str:
@@ -149,7 +148,8 @@ def _snippet(match: MatchView, mode: str) -> str:
         else _piece(one)
         for place, one in enumerate(match.pieces)
     ]
-    return f'<span class="snippet"><span class="quiet">{match.where}</span> <bdi>{"".join(pieces)}</bdi></span>'
+    where = f"{match.where} by {escaped(match.explainer)}" if match.explainer else match.where
+    return f'<span class="snippet"><span class="quiet">{where}</span> <bdi>{"".join(pieces)}</bdi></span>'
 
 
 def _piece(one: Piece) -> str:

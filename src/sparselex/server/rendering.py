@@ -65,6 +65,8 @@ FILTERS = {
     "around": around,
     "feature_rows": lines.feature_rows,
     "named": lines.named,
+    "score": lines.score,
+    "scored_by": lines.scored_by,
     "near_latents": lines.near_latents,
     "token_effects": lines.token_effects,
     "token_shares": lines.token_shares,

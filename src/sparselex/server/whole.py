@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-from collections.abc import Iterator
 
 from markupsafe import Markup
 
@@ -12,10 +11,12 @@ from sparselex.base.progress import progress
 from sparselex.base.runs import RunCard
 from sparselex.base.workspace import Workspace
 from sparselex.server.app import STATIC
+from sparselex.server.explained import Headlines
 from sparselex.server.navigation import Navigation
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.pages.asked import Asked
 from sparselex.server.pages.feature import FeaturePage, feature
+from sparselex.server.pages.parts import HeadlineView, ScoredBy, headline_view, scored_by
 from sparselex.server.rendering import Rendering
 
 LARGEST = 100_000_000
@@ -35,10 +36,10 @@ class Listed(Config):
     """Number of the latent."""
 
     title: str
-    """What the first explainer says of it in short."""
+    """What is said of it in short: by whoever is scored in this list, where they say nothing by the first explainer."""
 
-    score: float | None
-    """The first score of that; None where there is none."""
+    score: HeadlineView | None
+    """Its score, as `scored_by` says; None where it has none."""
 
     density: float
     """Share of counted tokens on which it is active."""
@@ -56,8 +57,9 @@ class Whole(Config):
     run: RunCard
     """What the run says of itself."""
 
-    metric: str
-    """The measure of the scores in the list; empty where nothing is scored."""
+    scored_by: ScoredBy | None
+    """Whose explanations are scored in the list, by whom and by which measure: the one of most latents; None where
+    nothing is scored."""
 
     n_dead: int
     """Latents that are never active; they are in the list and have no more to show."""
@@ -81,14 +83,15 @@ def whole_gallery(workspace: Workspace, run: str, *, title: str = "") -> str:
             drawn.append(draw("gallery_feature.html", one=page))
             pages.append(page.model_copy(update={"examples": []}))
             bar.advance(1)
+    headlines = opened.explained.headlines(opened.index(run).index)
     script = (STATIC / "gallery.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     found = Whole(
         title=title or f"{workspace.path.name}: all features of {run}",
         run=opened.card(run),
-        metric=next(_metrics(pages), ""),
+        scored_by=scored_by(headlines.by),
         n_dead=sum(page.dead for page in pages),
-        rows=[_listed(page) for page in pages],
+        rows=[_listed(page, headlines) for page in pages],
     )
     words = {"style": Markup(style), "script": Markup(script), "features": Markup("".join(drawn))}
     text = draw("gallery_whole.html", page=found, digest=digest, **words)
@@ -130,19 +133,12 @@ def _page(opened: OpenWorkspace, run: str, latent: int) -> FeaturePage:
     return page.model_copy(update={"examples": examples, "explanations": explained})
 
 
-def _listed(page: FeaturePage) -> Listed:
-    said = page.explanations[0] if page.explanations else None
-    scores = [score.value for scorer in said.scorers for score in scorer.scores] if said else []
+def _listed(page: FeaturePage, headlines: Headlines) -> Listed:
+    said = min(page.explanations, key=lambda one: one.explainer != headlines.explainer, default=None)
     return Listed(
         latent=page.latent,
         title=said.title if said else "",
-        score=scores[0] if scores else None,
+        score=headline_view(headlines.of(page.latent)),
         density=page.density,
         flags=[flag.name for flag in page.flags],
     )
-
-
-def _metrics(pages: list[FeaturePage]) -> Iterator[str]:
-    for page in pages:
-        for said in page.explanations[:1]:
-            yield from (score.metric for scorer in said.scorers for score in scorer.scores)

@@ -1,4 +1,4 @@
-"""Embed every latent by its explanation, its tokens and its examples: the walk."""
+"""Embed every latent by each of its explanations, its tokens and its examples: the walk."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,14 @@ from sparselex.base.progress import progress
 from sparselex.base.staging import Staging, stage
 from sparselex.explain.embedding.config import EmbedConfig
 from sparselex.explain.embedding.encoder import encoder_folder, tokenizer_of
-from sparselex.explain.embedding.records import KIND, LATENTS, VECTORS
-from sparselex.explain.embedding.words import Described
+from sparselex.explain.embedding.records import EXPLAINERS, KIND, LATENTS, VECTORS
+from sparselex.explain.embedding.words import Described, Row
 from sparselex.explain.store import ExplanationStore
 from sparselex.features.index import FeatureIndex
 from sparselex.lm.quiet import quiet
 
 _PART = 1024
-"""Latents between two files: what a kill costs at most."""
+"""Vectors between two files: what a kill costs at most."""
 
 
 def embed(
@@ -36,7 +36,8 @@ def embed(
     inputs: Mapping[str, str],
     device: str = "cpu",
 ) -> Manifest:
-    """Embed every latent that was ever active, and write the vectors to `to`. Killed, it goes on where it was.
+    """Embed every latent that was ever active, once for each of its explanations, and write the vectors to `to`.
+    Killed, it goes on where it was.
 
     `inputs` names the ids of index, explanations and encoder. Raises `UserError` like `encoder.encoder_folder`.
     """
@@ -46,19 +47,28 @@ def embed(
             return staging.made
         latents = np.flatnonzero(index.table["n_active"])
         described = Described(index, ExplanationStore(database), config.n_examples)
-        vectors = _vectors(described, latents, TextEncoder(config, device), staging)
-        entries = {LATENTS: _write(staging, LATENTS, latents), VECTORS: _write(staging, VECTORS, vectors)}
-        return staging.finish({"n_latents": len(latents), "width": int(vectors.shape[1])}, files=entries)
+        rows = described.rows(latents.tolist())
+        vectors = _vectors(described, rows, TextEncoder(config, device), staging)
+        names = sorted({row.explainer for row in rows} - {""})
+        codes = {name: code for code, name in enumerate(names)} | {"": -1}
+        columns: dict[str, NDArray] = {
+            LATENTS: np.array([row.latent for row in rows], dtype=np.int64),
+            EXPLAINERS: np.array([codes[row.explainer] for row in rows], dtype=np.int32),
+            VECTORS: vectors,
+        }
+        entries = {name: _write(staging, name, values) for name, values in columns.items()}
+        notes = {"n_latents": len(latents), "n_vectors": len(rows), "explainers": names}
+        return staging.finish(notes | {"width": int(vectors.shape[1])}, files=entries)
 
 
-def _vectors(described: Described, latents: NDArray[np.int64], encoder: "TextEncoder", staging: Staging) -> NDArray:
+def _vectors(described: Described, rows: Sequence[Row], encoder: "TextEncoder", staging: Staging) -> NDArray:
     """`[n, width]`; parts that an earlier start has written are read."""
     parts = []
-    with progress("embed", len(latents), "latents") as bar:
-        for start in range(0, len(latents), _PART):
-            chosen, name = latents[start : start + _PART], f"part-{start:09d}.npy"
+    with progress("embed", len(rows), "explanations") as bar:
+        for start in range(0, len(rows), _PART):
+            chosen, name = rows[start : start + _PART], f"part-{start:09d}.npy"
             if not (staging.folder / name).is_file():
-                texts = described.texts(chosen.tolist())
+                texts = described.texts(chosen)
                 found = []
                 for first in range(0, len(texts), encoder.batch):
                     found.append(encoder(texts[first : first + encoder.batch]))

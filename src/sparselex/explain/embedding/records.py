@@ -12,8 +12,11 @@ from sparselex.explain.embedding.config import EmbedConfig
 KIND = "embeddings"
 """Kind of the artifact, and its name in a run's folder."""
 
-LATENTS, VECTORS = "latents.npy", "vectors.npy"
-"""Files: which latents were embedded, and their vectors of length 1 in half precision, a row each."""
+LATENTS, EXPLAINERS, VECTORS = "latents.npy", "explainers.npy", "vectors.npy"
+"""Files: of which latent each row is, by whose explanation, and its vector of length 1 in half precision."""
+
+SAID = "said"
+"""Input: a hash of all explanations that were read."""
 
 _ROWS = 1 << 9
 """Rows that are made into single precision at a time: what stays in a processor's cache."""
@@ -32,8 +35,22 @@ class Embeddings:
 
     @cached_property
     def latents(self) -> NDArray[np.int64]:
-        """`[n]` latents, ascending."""
+        """`[n]` latents, ascending; one that several explain as often."""
         return np.load(verified(self.path, LATENTS, self.manifest))
+
+    @cached_property
+    def explainers(self) -> list[str]:
+        """`[n]`, whose explanation each vector is made with; empty where there was none, and where embeddings are of a
+        version that read the first explanation alone."""
+        names = [*self.manifest.notes.get("explainers", ()), ""]
+        if EXPLAINERS not in self.manifest.files:
+            return [""] * len(self.latents)
+        return [names[code] for code in np.load(verified(self.path, EXPLAINERS, self.manifest)).tolist()]
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """`[n_latents]`, the first row of each latent."""
+        return np.flatnonzero(np.diff(self.latents, prepend=-1))
 
     @cached_property
     def vectors(self) -> NDArray[np.float16]:

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from sparselex.explain.records import TextRow
 from sparselex.explain.store import ExplanationStore
 from sparselex.features.index import FeatureIndex
 from sparselex.features.pieces import Piece, pieces
@@ -16,6 +18,9 @@ _BEFORE, _AFTER = 16, 4
 _TOKENS = 5
 """Promoted tokens that are named."""
 
+_PRINT = 300
+"""Signs of a rule that are read: the strongest tokens stand first."""
+
 _NUMBERS = re.compile(r" \(-?[\d.e+-]+\)")
 """The activations that the print of a rule says behind each token."""
 
@@ -25,6 +30,18 @@ def spoken(text: str, *, printed: bool) -> str:
     return _NUMBERS.sub("", text) if printed else text
 
 
+def _said(one: TextRow) -> str:
+    return spoken(one.text, printed=True)[:_PRINT] if one.printed else one.text
+
+
+class Row(NamedTuple):
+    """A latent by one explanation."""
+
+    latent: int
+    explainer: str
+    """Empty where nobody explains it."""
+
+
 class Described:
     """The latents of one index in words."""
 
@@ -32,12 +49,18 @@ class Described:
         self.index, self.store, self.n_examples = index, store, n_examples
         self._texts = TokenTexts(index.corpus.vocabulary)
 
-    def texts(self, latents: Sequence[int]) -> list[str]:
-        """Each latent's explanation, the tokens of its largest activations, those it promotes, and its examples."""
-        said: dict[int, str] = {}
-        for latent, text, printed in self.store.texts_of(self.index.id, latents):
-            said.setdefault(latent, spoken(text, printed=True)[:300] if printed else text)
-        return [self._text(latent, said.get(latent, "")) for latent in latents]
+    def rows(self, latents: Sequence[int]) -> list[Row]:
+        """What there is to be said of some latents: one row for each explanation, and for a latent without any."""
+        explainers: dict[int, list[str]] = {}
+        for latent, explainer in self.store.explained(self.index.id):
+            explainers.setdefault(latent, []).append(explainer)
+        return [Row(latent, name) for latent in latents for name in explainers.get(latent, [""])]
+
+    def texts(self, rows: Sequence[Row]) -> list[str]:
+        """Each row's explanation, the tokens of its latent's largest activations, those it promotes, its examples."""
+        found = self.store.texts_of(self.index.id, sorted({row.latent for row in rows}))
+        said = {Row(one.latent, one.explainer): _said(one) for one in found}
+        return [self._text(row.latent, said.get(row, "")) for row in rows]
 
     def _text(self, latent: int, said: str) -> str:
         corpus, positions = self.index.corpus, self.index.all_top_positions[latent]

@@ -1,7 +1,6 @@
 """What all latents have in each column of the list: to be filtered, sorted and shown."""
 
 from collections.abc import Mapping
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,31 +11,40 @@ from sparselex.server.finding.hits import Hits
 from sparselex.server.finding.query import Condition, Query
 from sparselex.server.opened import OpenIndex
 
-_HEADLINES = ("score", "null", "low", "high")
+_SCORES = ("score", "null", "low", "high")
 _BYTES = 32
 """Bytes of an explanation that its place in the alphabet is told by."""
 
 
-class Columns:
-    """The columns of one run, each worked out when it is first asked for."""
+class Unscored:
+    """The columns of one run that are the same whatever scores are shown, each worked out when it is first asked
+    for."""
 
-    def __init__(
-        self,
-        found: OpenIndex,
-        headlines: Headlines,
-        texts: Texts,
-        effects: EffectsIndex | None,
-        labels: Mapping[int, str],
-    ):
-        self.found, self.headlines, self.effects, self.labels = found, headlines, effects, labels
-        self._texts, self._kept = texts, dict[str, NDArray[np.float64]]()
-        self.d_sae = found.index.d_sae
+    def __init__(self, found: OpenIndex, texts: Texts, effects: EffectsIndex | None, labels: Mapping[int, str]):
+        self.found, self.texts, self.effects, self.labels = found, texts, effects, labels
+        self.kept = dict[str, NDArray[np.float64]]()
+        self.explained = np.zeros(found.index.d_sae, dtype=bool)
+        self.explained[texts.latents] = True
+
+
+class Columns:
+    """The columns of one run beside one score of its latents."""
+
+    def __init__(self, unscored: Unscored, headlines: Headlines):
+        self.unscored, self.headlines = unscored, headlines
+        self.found, self.effects, self.labels = unscored.found, unscored.effects, unscored.labels
+        self._texts, self._kept = unscored.texts, unscored.kept
+        self.d_sae = self.found.index.d_sae
 
     def number(self, name: str) -> NDArray[np.float64]:
         """`[d_sae]`, by what the column is sorted and compared; NaN for what is not known."""
-        if name not in self._kept:
-            self._kept[name] = self._number(name)
-        return self._kept[name]
+        if name in _SCORES:
+            return getattr(self.headlines, name)
+        # Who explains first is who is scored.
+        key = f"{name} {self.headlines.explainer}" if name == "explanation" else name
+        if key not in self._kept:
+            self._kept[key] = self._number(name)
+        return self._kept[key]
 
     def flag(self, name: str) -> NDArray[np.bool_]:
         """`[d_sae]`, whether each is so."""
@@ -45,7 +53,9 @@ class Columns:
         if name == "used":
             return self._of_effects("used") == 1
         if name == "explained":
-            return self.headlines.explained
+            return self.unscored.explained
+        if name == "scored":
+            return np.isfinite(self.headlines.score)
         there = np.zeros(self.d_sae, dtype=bool)
         there[[latent for latent in self.labels if latent < self.d_sae]] = True
         return there
@@ -87,12 +97,15 @@ class Columns:
             return self.number(name)[latents]
         return np.zeros(len(latents)) if hits is None else hits.match[np.searchsorted(hits.latents, latents)]
 
-    @cached_property
     def _alphabet(self) -> NDArray[np.float64]:
-        """`[d_sae]`, place of each explanation in the alphabet."""
-        latents, first = np.unique(self._texts.latents, return_index=True)
-        text = np.frombuffer(self._texts.folded + bytes(_BYTES), dtype=np.uint8)
-        ends = self._texts.folded_ends
+        """`[d_sae]`, place in the alphabet of what the list shows first: the explanation that is scored, where there is
+        none that of the first explainer."""
+        texts = self._texts
+        order = np.lexsort((texts.explainers != self.headlines.explainer, texts.latents))
+        latents, at = np.unique(texts.latents[order], return_index=True)
+        first = order[at]
+        text = np.frombuffer(texts.folded + bytes(_BYTES), dtype=np.uint8)
+        ends = texts.folded_ends
         starts = np.concatenate([[0], ends[:-1]])[first] if len(first) else first
         letters = text[starts[:, None] + np.arange(_BYTES)]
         inside = np.arange(_BYTES) < (ends[first] - starts)[:, None]
@@ -104,8 +117,6 @@ class Columns:
 
     def _number(self, name: str) -> NDArray[np.float64]:
         index = self.found.index
-        if name in _HEADLINES:
-            return getattr(self.headlines, name)
         match name:
             case "latent":
                 return np.arange(self.d_sae).astype(float)
@@ -114,7 +125,7 @@ class Columns:
             case "active":
                 return index.table["n_active"].astype(float)
             case "explanation":
-                return self._alphabet
+                return self._alphabet()
             case "top":
                 ranks = self.found.token_ranks[self.found.top_tokens.clip(min=0)].astype(float)
                 return np.where(self.found.top_tokens >= 0, ranks, np.nan)

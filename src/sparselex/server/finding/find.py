@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparselex.server.finding.activity import by_passage, by_token
-from sparselex.server.finding.columns import Columns
+from sparselex.server.finding.columns import Columns, Unscored
 from sparselex.server.finding.hits import Hits, Mode
 from sparselex.server.finding.meaning import by_meaning
 from sparselex.server.finding.query import parsed
@@ -35,18 +35,19 @@ class Found(NamedTuple):
     """What of that is no condition."""
 
 
-def columns_of(opened: OpenWorkspace, run: str) -> Columns:
-    """The columns of a run, worked out anew only where something has changed. Raises like `OpenWorkspace.index`."""
+def columns_of(opened: OpenWorkspace, run: str, score: str = "") -> Columns:
+    """The columns of a run, worked out anew only where something has changed, with the scores that `score` names.
+    Raises like `OpenWorkspace.index` and `Explained.headlines`."""
     found = opened.index(run)
-    explained = opened.explained
-    parts = found, explained.headlines(found.index), explained.texts(found.index), opened.effects(run)
-    return opened.remembered(f"columns of {run}", (*parts, opened.labels(run)), Columns)
+    parts = found, opened.explained.texts(found.index), opened.effects(run), opened.labels(run)
+    unscored = opened.remembered(f"columns of {run}", parts, Unscored)
+    return Columns(unscored, opened.explained.headlines(found.index, score))
 
 
-def find(opened: OpenWorkspace, run: str, q: str, mode: Mode) -> Found:
-    """The latents that fit a search. Raises like `OpenWorkspace.index`, and `Impossible` for words that cannot be
-    looked for in this mode."""
-    columns = columns_of(opened, run)
+def find(opened: OpenWorkspace, run: str, q: str, mode: Mode, score: str = "") -> Found:
+    """The latents that fit a search, conditions on scores by those that `score` names. Raises like `columns_of`, and
+    `Impossible` for words that cannot be looked for in this mode."""
+    columns = columns_of(opened, run, score)
     shown = "".join(char for char in q if char.isprintable())
     query = parsed(shown if mode == "token" else shown.strip())
     fitting = columns.fitting(query)
@@ -77,15 +78,14 @@ def _recent(opened: OpenWorkspace, run: str, columns: Columns) -> Callable[[str,
     """What looks for words or a pattern, and still knows what it found last: the next page of a list, and the same in
     another order, ask for it again."""
 
-    def made(columns: Columns) -> Callable[[str, bool], Hits]:
-        index = columns.found.index
-        entries, texts = opened.explained.entries(index), opened.explained.texts(index)
-        searched = Searched(columns.found, entries, texts, columns.labels)
+    def made(unscored: Unscored) -> Callable[[str, bool], Hits]:
+        entries = opened.explained.entries(unscored.found.index)
+        searched = Searched(unscored.found, entries, unscored.texts, unscored.labels)
         return lru_cache(_REMEMBERED)(
             lambda words, pattern: by_pattern(searched, words) if pattern else by_words(searched, words)
         )
 
-    found: Callable[[str, bool], Hits] = opened.remembered(f"searches of {run}", (columns,), made)
+    found: Callable[[str, bool], Hits] = opened.remembered(f"searches of {run}", (columns.unscored,), made)
     return found
 
 

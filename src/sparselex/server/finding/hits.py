@@ -22,7 +22,8 @@ RANKED: dict[Mode, str] = {
     "token": "the share of a latent's activation that lies on the token, counted as if it had been active on four "
     "more tokens elsewhere",
     "passage": "the largest activation in the passage, as a share of the latent's largest anywhere",
-    "meaning": "the cosine of the meaning of the words and that of what is known of the latent",
+    "meaning": "the cosine of the meaning of the words and that of what is known of the latent, by whichever of its "
+    "explanations is nearest",
 }
 """What comes first, by mode."""
 
@@ -45,6 +46,9 @@ class MatchView(Config):
 
     where: Where
     """label (what people wrote), explanation, example, promoted (a token that it promotes), or activity (numbers)."""
+
+    explainer: str = ""
+    """Whose explanation it is; empty elsewhere."""
 
     pieces: list[Piece]
     """The text around it: each piece has its `text`, whether it was `found`, and whether it is the `active` token."""

@@ -144,18 +144,18 @@ def _shown(searched: Searched, needles: list[Needle], latents: list[int]) -> dic
     texts, examples, shown = searched.entries.texts(latents), searched.found.examples, needles[:_MOST_SHOWN]
     snippets = zip(*(examples.snippets(needle.hit, latents, searched.found.texts) for needle in shown), strict=True)
     return {
-        latent: _views(searched, needles, latent, texts.get(latent, []), found)
+        latent: _views(searched, needles, latent, texts.get(latent, {}), found)
         for latent, found in zip(latents, snippets, strict=True)
     }
 
 
 def _views(
-    searched: Searched, needles: list[Needle], latent: int, texts: list[str], examples: tuple[list[Piece], ...]
+    searched: Searched, needles: list[Needle], latent: int, texts: dict[str, str], examples: tuple[list[Piece], ...]
 ) -> list[MatchView]:
     views: list[MatchView] = []
     for needle, example in zip(needles[:_MOST_SHOWN], examples, strict=True):
         label = searched.labels.get(latent, "")
-        explained = next((found for text in texts if (found := _cut(text, needle.span))), [])
+        who, explained = _best(texts, needle.span)
         promoted = [] if example or explained else _promoted(searched, needle, latent)
         places: dict[Where, list[Piece]] = {
             "label": _cut(label, needle.span),
@@ -163,9 +163,23 @@ def _views(
             "example": example,
             "promoted": promoted,
         }
-        there = [MatchView(where=where, pieces=pieces) for where, pieces in places.items() if pieces]
+        by = {"explanation": who}
+        there = [
+            MatchView(where=where, explainer=by.get(where, ""), pieces=pieces)
+            for where, pieces in places.items()
+            if pieces
+        ]
         views += there if len(needles) == 1 else there[:1]
     return [view for number, view in enumerate(views) if view not in views[:number]]
+
+
+def _best(texts: dict[str, str], span: Span) -> tuple[str, list[Piece]]:
+    """Whose explanation has it nearest to its beginning, by which the latent was ranked, and the text around it."""
+    found = {who: at[0] for who, text in texts.items() if (at := span(text))}
+    if not found:
+        return "", []
+    who = min(found, key=found.__getitem__)
+    return who, _cut(texts[who], span)
 
 
 def _promoted(searched: Searched, needle: Needle, latent: int) -> list[Piece]:

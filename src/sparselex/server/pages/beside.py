@@ -2,9 +2,10 @@
 
 from sparselex.base.config import Config
 from sparselex.features.windows import ExampleView, Windows
-from sparselex.server.explained import score_of, title_of
+from sparselex.server.explained import title_of
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.pages.feature import checked_latent
+from sparselex.server.pages.parts import HeadlineView, ScoredBy, headline_view, scored_by
 
 N_EXAMPLES = 5
 
@@ -18,8 +19,11 @@ class LatentView(Config):
     title: str
     """Its explanation in short; empty if there is none."""
 
-    score: float | None
-    """The first scorer's measure; None where it is not scored."""
+    scored_by: ScoredBy | None
+    """Whose explanations are scored in its run, by whom and by which measure; None where nothing is."""
+
+    score: HeadlineView | None
+    """That score; None where it has none."""
 
     density: float
     """Share of counted tokens on which it is active."""
@@ -44,10 +48,12 @@ class LookedAt(Config):
 def brief(opened: OpenWorkspace, run: str, latent: int) -> LatentView:
     """A latent in a few words."""
     index = opened.index(run).index
+    headlines = opened.explained.headlines(index)
     return LatentView(
         latent=latent,
         title=title_of(opened.explained.entries(index), latent),
-        score=score_of(opened.explained.headlines(index), latent),
+        scored_by=scored_by(headlines.by),
+        score=headline_view(headlines.of(latent)),
         density=float(index.table["density"][latent]),
     )
 

@@ -16,7 +16,7 @@ from sparselex.server.finding.find import find
 from sparselex.server.finding.hits import Mode
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import Download, Page
-from sparselex.server.pages.features import Chosen, Column, Order, Sort, Words, in_order
+from sparselex.server.pages.features import Chosen, Column, Order, Score, Sort, Words, in_order
 
 Form = Literal["csv", "parquet"]
 
@@ -32,13 +32,17 @@ def download(
     sort: Sort = "",
     order: Order = "desc",
     columns: Chosen = [],  # noqa: B006
+    score: Score = "",
 ) -> Download:
-    """The features that fit a search, all of them, in the list's order: all columns, or those that are chosen. What is
-    not known is empty."""
-    found, written = find(opened, run, q, mode), io.BytesIO()
+    """The features that fit a search, all of them, in the list's order: all columns, or those that are chosen. Scores
+    are those that `score` names, explanations of whoever is scored, where there is none the first. What is not known is
+    empty."""
+    found, written = find(opened, run, q, mode, score), io.BytesIO()
     sort, latents = in_order(found, sort, order)
     said = opened.explained.entries(found.columns.found.index).of(latents.tolist())
-    rows = _Rows(found.columns, latents, [next(iter(said.get(latent, ())), None) for latent in latents.tolist()])
+    scored = lambda one: one.explainer != found.columns.headlines.explainer
+    first = [min(said.get(latent, ()), key=scored, default=None) for latent in latents.tolist()]
+    rows = _Rows(found.columns, latents, first)
     names = dict.fromkeys(["latent", *(columns or _COLUMNS)])
     values: dict[str, pyarrow.Array] = {}
     for name in names:
@@ -57,7 +61,7 @@ PAGE = Page(path="/runs/{run}/features/download", build=download)
 
 
 class _Rows:
-    """Latents in the order of the list, with what the first explainer says of each."""
+    """Latents in the order of the list, with what is said of each."""
 
     def __init__(self, columns: Columns, latents: NDArray[np.int64], first: list[Entry | None]):
         self.columns, self.latents, self.first = columns, latents, first
@@ -81,10 +85,13 @@ def _explanation(rows: _Rows) -> dict[str, pyarrow.Array]:
 
 
 def _score(rows: _Rows) -> dict[str, pyarrow.Array]:
-    heads = [one.headlines[0] if one and one.headlines else None for one in rows.first]
+    scores = rows.columns.headlines
+    mask = np.isnan(scores.score[rows.latents])
+    by = {"scored": "explainer", "scorer": "scorer", "metric": "metric"}
+    named = {name: _texts([getattr(scores.by, field, None)] * len(mask), mask) for name, field in by.items()}
     numbers = {"score": "score", "null": "null", "ci_low": "low", "ci_high": "high"}
-    named = {"metric": _texts([head and head.metric for head in heads])}
-    return named | {name: rows.number(column) for name, column in numbers.items()}
+    n = pyarrow.array(np.nan_to_num(scores.n[rows.latents]).astype(np.int64), mask=mask)
+    return named | {name: rows.number(column) for name, column in numbers.items()} | {"n": n}
 
 
 def _effect(rows: _Rows) -> dict[str, pyarrow.Array]:
@@ -120,8 +127,8 @@ _COLUMNS: dict[Column, Callable[[_Rows], dict[str, pyarrow.Array]]] = {
 """What each column of the list is in a file: one column or several."""
 
 
-def _texts(values: list[str | None]) -> pyarrow.Array:
-    return pyarrow.array(values, pyarrow.string())
+def _texts(values: list[str | None], mask: NDArray[np.bool_] | None = None) -> pyarrow.Array:
+    return pyarrow.array(values, pyarrow.string(), mask=mask)
 
 
 def _numbers(values: NDArray[np.float64]) -> pyarrow.Array:

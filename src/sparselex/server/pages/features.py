@@ -12,9 +12,10 @@ from sparselex.base.runs import RunCard
 from sparselex.server.finding.columns import Columns
 from sparselex.server.finding.find import Found, find
 from sparselex.server.finding.hits import RANKED, MatchView, Mode
+from sparselex.server.finding.meaning import outdated
 from sparselex.server.opened import OpenWorkspace, flags_of
 from sparselex.server.page import TEMPLATES, Elsewhere, Impossible, Page, PageRecord
-from sparselex.server.pages.parts import EntryView, entry
+from sparselex.server.pages.parts import EntryView, HeadlineView, ScoredBy, entry, headline_view, scored_by
 
 Column = Literal[
     "latent", "label", "explanation", "score", "effect", "density", "active", "max", "mean", "top", "flags"
@@ -34,6 +35,9 @@ PER_PAGE = 50
 
 Words = Annotated[str, StringConstraints(max_length=2000)]
 Key = Annotated[str, StringConstraints(max_length=40)]
+Score = Annotated[str, StringConstraints(max_length=200)]
+"""Whose explanations are scored, by whom and by which measure, with strokes between them."""
+
 Chosen = Annotated[list[Column], Query(max_length=20), BeforeValidator(lambda given: ",".join(given).split(","))]
 """Names of columns, with commas between them or each for itself, as forms send them."""
 
@@ -48,7 +52,10 @@ class FeatureRow(Config):
     """What people call it; empty where nobody calls it anything."""
 
     explanations: list[EntryView]
-    """What is said of it, by explainer; the first is the one that is sorted by."""
+    """What is said of it, by explainer: first by whoever is scored in this list, then in the explainers' order."""
+
+    score: HeadlineView | None
+    """The score by which the list is sorted and filtered; None where it has none."""
 
     effect: float | None
     """What the model's predictions change without it, mean KL divergence in nats; None where that was not measured."""
@@ -94,8 +101,17 @@ class FeaturesPage(PageRecord):
     rows: list[FeatureRow]
     """One page of the list."""
 
-    metric: str
-    """The measure among the scores that is sorted by; empty where nothing is scored."""
+    score: ScoredBy | None
+    """Whose explanations the scores are of, by whom and by which measure; None where nothing is scored."""
+
+    scores: list[ScoredBy]
+    """Every such score that the run has: its `key` as `score` in the address chooses it."""
+
+    score_chosen: bool
+    """Whether the reader has chosen it; else it is that of most latents."""
+
+    notice: str
+    """How what was searched is not what there is now, and what to do; empty where it is."""
 
     has_effects: bool
     """Whether it was measured what the model does without single latents."""
@@ -151,10 +167,12 @@ def features(
     after: Key = "",
     before: Key = "",
     columns: Chosen = [],  # noqa: B006
+    score: Score = "",
 ) -> FeaturesPage:
     """One page of the list: the rows behind the one that `after` names (its value in the column of the order, and its
-    latent), or before the one that `before` names, which stay these whatever else is added to the list."""
-    found = find(opened, run, q, mode)
+    latent), or before the one that `before` names, which stay these whatever else is added to the list. Its scores are
+    those that `score` names, such as `llm/detection/balanced_accuracy`."""
+    found = find(opened, run, q, mode, score)
     sort, latents = in_order(found, sort, order)
     keys = found.columns.keys(sort, latents, found.hits)
     start = _start(keys, latents, order, after, before)
@@ -165,7 +183,10 @@ def features(
         made_elsewhere=elsewhere.notice if (elsewhere := opened.elsewhere(run)) else "",
         run=opened.card(run),
         rows=_rows(opened, found, shown),
-        metric=found.columns.headlines.metric,
+        score=scored_by(found.columns.headlines.by),
+        scores=[scored for one in opened.explained.foremost(found.columns.found.index) if (scored := scored_by(one))],
+        score_chosen=bool(score),
+        notice=outdated(opened, run) if mode == "meaning" and found.hits else "",
         has_effects=found.columns.effects is not None,
         n_found=len(latents),
         n_latents=found.columns.d_sae,
@@ -234,11 +255,12 @@ def _start(keys: np.ndarray, latents: np.ndarray, order: Order, after: str, befo
 
 def _rows(opened: OpenWorkspace, found: Found, shown: list[int]) -> list[FeatureRow]:
     entries = opened.explained.entries(found.columns.found.index).of(shown)
+    first = lambda one: one.explainer != found.columns.headlines.explainer
     matches = found.hits.show(shown) if found.hits else {}
     fits = found.columns.keys("match", np.array(shown, dtype=np.int64), found.hits).tolist()
     rows = []
     for latent, fit in zip(shown, fits, strict=True):
-        said = [entry(one) for one in entries.get(latent, ())]
+        said = [entry(one) for one in sorted(entries.get(latent, ()), key=first)]
         match = (fit, matches.get(latent, [])) if found.hits else (None, [])
         rows.append(_row(found.columns, latent, said, *match))
     return rows
@@ -253,6 +275,7 @@ def _row(
         latent=latent,
         label=columns.labels.get(latent, ""),
         explanations=explanations,
+        score=headline_view(columns.headlines.of(latent)),
         effect=measured["effect"] if measured else None,
         used=bool(measured["used"]) if measured else None,
         density=float(table["density"][latent]),

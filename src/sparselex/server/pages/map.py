@@ -10,7 +10,7 @@ from sparselex.atlas.maps.records import KIND, LatentMap, MapSummary
 from sparselex.base.config import Config
 from sparselex.base.runs import RunCard
 from sparselex.features.windows import ExampleView, Windows
-from sparselex.server.explained import Entries, score_of, title_of
+from sparselex.server.explained import Entries, title_of
 from sparselex.server.finding.columns import Columns
 from sparselex.server.finding.find import columns_of, find
 from sparselex.server.opened import OpenIndex, OpenWorkspace
@@ -18,6 +18,7 @@ from sparselex.server.page import TEMPLATES, Page, PageRecord
 from sparselex.server.pages.area import Selection, area_of
 from sparselex.server.pages.feature import checked_latent, numbered
 from sparselex.server.pages.features import Words
+from sparselex.server.pages.parts import HeadlineView, ScoredBy, headline_view, scored_by
 from sparselex.server.pages.shades import Shade, shades
 
 PER_PAGE = 25
@@ -67,8 +68,8 @@ class MapRow(Config):
     title: str
     """Its explanation in short; empty if there is none."""
 
-    score: float | None
-    """The first scorer's measure; None where it is not scored."""
+    score: HeadlineView | None
+    """Its score, as `scored_by` says; None where it has none."""
 
     density: float
     """Share of counted tokens on which it is active."""
@@ -108,8 +109,8 @@ class MapPage(PageRecord):
     summary: MapSummary | None
     """What the map is; None where the run has none, or one of another index than it has now."""
 
-    metric: str
-    """The measure among the scores; empty where nothing is scored."""
+    scored_by: ScoredBy | None
+    """Whose explanations are scored, by whom and by which measure: the one of most latents; None where nothing is."""
 
     shade: Shade
     """What the map is coloured by."""
@@ -212,7 +213,7 @@ def map_page(
         typed=opened.workspace.typed,
         run=opened.card(run),
         summary=one.map.summary if one else None,
-        metric=one.columns.headlines.metric if one else "",
+        scored_by=scored_by(one.columns.headlines.by) if one else None,
         shade=color,
         steps=steps,
         view=asked.view,
@@ -309,7 +310,7 @@ def _row(one: OpenMap, row: int, cosines: dict[int, float]) -> MapRow:
     return MapRow(
         latent=latent,
         title=title_of(one.entries, latent),
-        score=score_of(one.columns.headlines, latent),
+        score=headline_view(one.columns.headlines.of(latent)),
         density=float(one.found.index.table["density"][latent]),
         cluster=None if cluster < 0 else cluster,
         cosine=cosines.get(latent),

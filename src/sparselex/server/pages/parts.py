@@ -6,7 +6,7 @@ from sparselex.base.config import Config
 from sparselex.base.figures import Failure
 from sparselex.explain.asking.store import Asked, Candidate, Seen
 from sparselex.explain.imported import Imported
-from sparselex.explain.records import Entry, Judgement, Score
+from sparselex.explain.records import Entry, Foremost, Headline, Judgement, Score
 from sparselex.features.index import FeatureIndex
 from sparselex.features.records import Example
 from sparselex.features.windows import ExampleView, Windows
@@ -34,6 +34,28 @@ class HeadlineView(Config):
 
     ci_high: float | None
     """Upper end."""
+
+    n: int
+    """Observations behind the value."""
+
+
+class ScoredBy(Config):
+    """By whom latents are scored that stand in one list, of whose explanations and by which measure."""
+
+    key: str
+    """How addresses name it."""
+
+    explainer: str
+    """Whose explanations."""
+
+    scorer: str
+    """Who scored."""
+
+    metric: str
+    """Which measure, the scorer's foremost."""
+
+    n_latents: int
+    """Latents of the run that have such a score."""
 
 
 class EntryView(Config):
@@ -162,8 +184,19 @@ def entry(found: Entry) -> EntryView:
     )
 
 
+def headline_view(found: Headline | None) -> HeadlineView | None:
+    """A foremost score as it is shown; None for none."""
+    return HeadlineView(**found._asdict()) if found else None
+
+
+def scored_by(found: Foremost | None) -> ScoredBy | None:
+    """By whom a list is scored; None where nothing is."""
+    return ScoredBy(key=found.key, **found._asdict()) if found else None
+
+
 def explanations(explained: Explained, index: FeatureIndex, windows: Windows, latent: int) -> list[ExplanationView]:
-    """What is said of a latent, with its scores by scorer; the text around judged examples is from `windows`."""
+    """What is said of a latent, rules first, with its scores by scorer; the text around judged examples is from
+    `windows`."""
     found = explained.of(index, latent)
     definitions = explained.definitions() if found else {}
     entries = explained.entries(index).get(latent) if found else []

@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from sparselex.server.explained import score_of, title_of
+from sparselex.server.explained import title_of
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import Download, NoSuchPage, Page, PageRecord
 from sparselex.server.pages.feature import Latent, checked_latent
 from sparselex.server.pages.features import Words
 from sparselex.server.pages.map import OpenMap, fits, open_map
+from sparselex.server.pages.parts import HeadlineView, headline_view
 from sparselex.server.pages.shades import Shade, shades
 
 
@@ -20,8 +21,8 @@ class PointPage(PageRecord):
     words: str
     """Its explanation in short; empty if there is none."""
 
-    score: float | None
-    """The first scorer's measure; None where it is not scored."""
+    score: HeadlineView | None
+    """Its score, of the kind that the map has; None where it has none."""
 
     density: float
     """Share of counted tokens on which it is active."""
@@ -53,7 +54,7 @@ def point(opened: OpenWorkspace, run: str, latent: Latent) -> PointPage:
         title=f"{run} / {latent}",
         latent=latent,
         words=title_of(one.entries, latent),
-        score=score_of(one.columns.headlines, latent),
+        score=headline_view(one.columns.headlines.of(latent)),
         density=float(one.found.index.table["density"][latent]),
     )
 

@@ -112,7 +112,8 @@ def _headlines(figures: list[Figure]) -> dict[str, Figure]:
         last = {parts[-1]: "/".join(parts) for parts in reversed(explained) if parts[1] == explainer}
         metric = next((metric for metric in _FOREMOST if metric in last), None)
         if metric:
-            found[f"{explainer}: {metric.replace('_', ' ')}"] = by_name[last[metric]]
+            judge = last[metric].split("/")[2:-1]
+            found[f"{', '.join([explainer, *judge])}: {metric.replace('_', ' ')}"] = by_name[last[metric]]
     return found
 
 

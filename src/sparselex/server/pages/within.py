@@ -43,9 +43,10 @@ def within(opened: OpenWorkspace, run: str, latent: int, query: str) -> Within:
         return by_number
     given: dict[str, Any] = dict(parse_qsl(query, max_num_fields=None)[:20])
     options = {name: given[name] for name, known in _FIELDS.items() if given.get(name) in known}
-    words = given.get("q", "")[:200]
+    words, keys = given.get("q", "")[:200], {one.key for one in opened.explained.foremost(opened.index(run).index)}
+    score = given["score"] if given.get("score") in keys else ""
     try:
-        found = find(opened, run, words, options.get("mode", "text"))
+        found = find(opened, run, words, options.get("mode", "text"), score)
     except Impossible:
         return by_number
     latents = in_order(found, options.get("sort", ""), options.get("order", "desc"))[1]

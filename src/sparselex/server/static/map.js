@@ -140,7 +140,9 @@ function point(/** @type {number} */ i) {
   telling = setTimeout(async () => {
     const answer = await fetch(`${given.latents}${picture.points.latents[i]}.json`).catch(() => null);
     if (!answer?.ok || i !== at) return;
-    const found = await answer.json(), score = found.score === null ? "" : ` · score ${found.score.toFixed(3)}`;
+    const found = await answer.json(), one = found.score;
+    const of = (/** @type {number | null} */ value) => (value === null ? "not made" : value.toFixed(3));
+    const score = one ? ` · ${one.scorer}: ${one.metric.replaceAll("_", " ")} ${of(one.value)} (null ${of(one.null)}, n ${one.n})` : "";
     pointed.textContent = `${found.latent}  ${found.words || "not explained"}${score} · active on ${(100 * found.density).toPrecision(3)} %`;
   }, 80);
 }
