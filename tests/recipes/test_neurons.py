@@ -59,15 +59,18 @@ def test_records_become_pages(workspace, tmp_path):
     home = written(tmp_path / "collated-activations", record(5), record(11))
     taken = take_dashboards(workspace, "theirs", home)
     assert (taken.format, taken.n_features, taken.n_texts, taken.dictionary) == ("openai", 2, 5, "3-neurons")
-    assert taken.left_out == {"quantile_boundaries": 2, "mean": 2, "variance": 2}, "what was not measured says nothing"
+    assert taken.left_out == {"quantile_boundaries": 2}, "what was not measured says nothing"
     assert (taken.n_read, taken.n_explanations) == (0, 0)
     client = TestClient(create_app(workspace), base_url="http://127.0.0.1")
     page = client.get("/runs/theirs/features/5.json").json()
     assert [one["value"] for one in page["examples"][0]["examples"]][:3] == [4.5, 2.25, 1.0]
-    assert page["elsewhere"]["stated"] is None and "how much is not said" in page["elsewhere"]["notice"]
+    stated = page["elsewhere"]["stated"]
+    assert stated["others"] == {"mean": 0.25, "variance": 2.0} and stated["density"] is None
+    assert stated["largest"] == 4.5 and "how much is not said" in page["elsewhere"]["notice"]
     for path in ("/", "/runs/theirs/features", "/runs/theirs/features/5", "/runs/theirs/features/4", "/about/theirs"):
         html = client.get(path)
         assert html.status_code == 200 and "<script>alert" not in html.text, path
+    assert "At most 4.5" in client.get("/runs/theirs/features/5").text
     assert taken == take_dashboards(workspace, "theirs", home), "read again it is the same"
     assert take_dashboards(workspace, "one", home / "3" / "5.json").n_features == 1
 
@@ -182,7 +185,7 @@ def test_the_command_line(tmp_path):
     home = written(tmp_path / "n", record(5), record(6))
     done = sparselex("dashboards", str(tmp_path / "w"), str(home), "--run", "neurons")
     assert done.code == 0 and "2 features of 3-neurons of not named, read as openai" in done.out, done.err
-    assert "mean (2 times)" in done.out
+    assert "quantile_boundaries (2 times)" in done.out
     (home / "3" / "6.json").write_text('{"neuron_id"')
     failed = sparselex("dashboards", str(tmp_path / "v"), str(home))
     assert failed.code == 2 and "6.json cannot be read" in failed.err and not (tmp_path / "v").exists()

@@ -1,6 +1,7 @@
 """Neurons as OpenAI's neuron explainer has them (Bills et al. 2023; `collated-activations/<layer>/<neuron>.json`): a
 record of one neuron with the texts on which it is most active, and with texts drawn at random."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ def read_records(files: list[Path]) -> tuple[DashboardSet, list[Dashboard], dict
         neuron = Row(row.values.get("neuron_id"), f"{path}, neuron_id")
         layers.setdefault(neuron.whole("layer_index", 0), path)
         found.append(_dashboard(row, latent_of(neuron, "neuron_index")))
-        left_out.update(name for name, value in row.values.items() if name not in _USED and not _is_absent(value))
+        left_out.update(name for name, value in _unused(row).items() if not isinstance(value, int | float))
     if len(layers) > 1:
         first, second = list(layers)[:2]
         raise UserError(
@@ -60,7 +61,8 @@ def _dashboard(row: Row, number: int) -> Dashboard:
         raise row.wrong(_TOP, "missing", "a record of a neuron, with the texts on which it is most active")
     examples = list(_examples(row))
     largest = max((value for one in examples for value in one.values), default=0.0)
-    return Dashboard(latent=number, density=None, largest=largest, examples=examples)
+    moments = {name: value for name, value in _unused(row).items() if isinstance(value, int | float)}
+    return Dashboard(latent=number, density=None, largest=largest, examples=examples, others=moments)
 
 
 def _examples(row: Row) -> Iterator[DashboardExample]:
@@ -89,6 +91,11 @@ def _example(row: Row, low: float, share: float) -> DashboardExample:
     return DashboardExample(tokens, values, place, low, max(values, default=0.0), share)
 
 
+def _unused(row: Row) -> dict[str, Any]:
+    """The fields that are not read by name and say something."""
+    return {name: value for name, value in row.values.items() if name not in _USED and not _is_absent(value)}
+
+
 def _is_absent(value: Any) -> bool:
     """Whether a field says nothing: of moments that were not measured their files have null, or NaN."""
-    return value in (None, [], "") or (isinstance(value, float) and value != value)
+    return value in (None, [], "") or (isinstance(value, float) and not math.isfinite(value))

@@ -29,8 +29,8 @@ class StatedToken(Config):
 class Stated(Config):
     """What a file says of one feature."""
 
-    density: float
-    """Share of tokens on which it is active, over all that its makers read."""
+    density: float | None
+    """Share of tokens on which it is active, over all that its makers read; None where the file does not say it."""
 
     largest: float
     """Its largest activation over these."""

@@ -146,7 +146,7 @@ def _stated(dashboards: list[Dashboard]) -> dict[int, Stated]:
             others=dict(one.others),
         )
         for one in dashboards
-        if one.density is not None
+        if one.density is not None or one.others
     }
 
 
