@@ -32,6 +32,17 @@ def test_of_work_without_an_end_it_says_how_much_is_done(said):
     assert said() == "tokenize: 1,234 tokens\n"
 
 
+def test_what_needs_no_work_is_counted_on_no_more(said):
+    with progress("explain", 10, "latents") as bar:
+        bar.spare(6)
+        bar.advance(2)
+        assert said().startswith("explain: 50 %")
+    with progress("explain", None, "latents") as bar:
+        bar.spare(6)
+        bar.advance(2)
+    assert said().startswith("explain: 2 latents")
+
+
 def test_what_is_not_to_be_shown_says_nothing(said):
     with progress("train", 10, "tokens", shown=False) as bar:
         bar.advance(5)

@@ -39,6 +39,11 @@ class Bar:
         self._pace.done(n)
         self._tell()
 
+    def spare(self, n: float) -> None:
+        """`n` units that were counted on turn out to need no work."""
+        (task,) = [one for one in self._progress.tasks if one.id == self._task_id]
+        self._progress.update(self._task_id, total=None if task.total is None else task.total - n)
+
     def fetched(self, n: float) -> None:
         """`n` units more are at hand, and the bar will move on by them later."""
         self._pace.fetched(n)

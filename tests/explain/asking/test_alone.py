@@ -2,11 +2,13 @@
 
 import pytest
 
+from sparselex.base import progress as bars
 from sparselex.base.errors import UserError
 from sparselex.explain.asking import ask as module
 from sparselex.explain.asking.alone import ask_alone, kept_as
-from sparselex.explain.asking.ask import ask, chosen
+from sparselex.explain.asking.ask import ask
 from sparselex.explain.asking.config import AskConfig
+from sparselex.explain.asking.drawn_latents import chosen
 from sparselex.explain.asking.store import AskedStore
 from sparselex.explain.store import ExplanationStore
 from tests.support.judge import ScriptedModel
@@ -115,3 +117,13 @@ def test_a_judge_at_chance_scores_nothing_and_is_told_of(index, others, tmp_path
     told = ask_alone(index, SMALL.model_copy(update={"check": 20}), guessing, tmp_path / "w.sqlite", others[0])
     assert told.status == "explained" and "othing was scored" in told.reason
     assert not scores(index, tmp_path, others[0])
+
+
+def test_of_a_walk_that_goes_on_what_is_left_is_told(index, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bars, "FIRST_LINE_AFTER", 0)
+    monkeypatch.setattr(bars, "SECONDS_BETWEEN_LINES", 0)
+    for judges in (("detection",), ("detection", "fuzzing")):
+        config = SMALL.model_copy(update={"judges": judges})
+        ask(index, config, ScriptedModel(), tmp_path / "w.sqlite", tmp_path / "x", inputs={"index": index.id})
+        told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("explain: ")]
+        assert told[-1].startswith("explain: 100 %"), "though some of it was done before, or cannot be done"

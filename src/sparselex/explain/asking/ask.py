@@ -1,12 +1,10 @@
 """Have a language model explain latents and judge the explanations on held-out documents: the walk."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, get_args
-
-import numpy as np
 
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Failure, Figure, Figures
@@ -17,6 +15,7 @@ from sparselex.base.seeds import generator
 from sparselex.base.staging import check_replaced, stage
 from sparselex.explain.asking.choosing import Chooser, Chosen
 from sparselex.explain.asking.config import AskConfig
+from sparselex.explain.asking.drawn_latents import chosen
 from sparselex.explain.asking.judges import detection
 from sparselex.explain.asking.judging import VOTES, by_votes, question
 from sparselex.explain.asking.known import Known, Tried
@@ -85,14 +84,6 @@ def ask(
             Figures(figures=figures).write(made.folder)
             made.finish(notes)
     return AskSummary.of(to)
-
-
-def chosen(index: FeatureIndex, config: AskConfig, among: Collection[int] | None = None) -> list[int]:
-    """The latents that are to be explained: of those active often enough, and `among` these where they are given, as
-    many as are wanted, in a drawn order, which is the same for everybody."""
-    often = np.flatnonzero(index.table["train_n_active"] >= config.min_active)
-    drawn = generator(config.seed, "latents").permutation(often).tolist()
-    return [latent for latent in drawn if among is None or latent in among][: config.latents]
 
 
 class Walk:
@@ -180,7 +171,7 @@ class Walk:
         n_judges = len(self.judges) - len(self.unfit)
         with progress("explain", len(self.latents) * (1 + n_judges), "steps") as bar:
             for before, ahead in pairwise([[], *chunks, []]):
-                self._hold(chain(self._judging(before), self._writing(ahead)), bar)
+                self._hold(chain(self._judging(before, bar), self._writing(ahead, bar)), bar)
                 if self.client.stopped:
                     return
 
@@ -211,16 +202,15 @@ class Walk:
                 waiting = []
         self._write(waiting)
 
-    def _writing(self, latents: Sequence[int]) -> Iterator[tuple[Key, Talk[Came]]]:
+    def _writing(self, latents: Sequence[int], bar: Bar) -> Iterator[tuple[Key, Talk[Came]]]:
         """Talks for the explanations that are not there yet."""
-        if self.writer is None:
-            return
         there = self._explained()
-        for latent in latents:
-            if latent not in there:
-                yield (latent, ""), metered(self._written(latent))
+        new = [latent for latent in latents if latent not in there] if self.writer else []
+        bar.spare(len(latents) - len(new))
+        for latent in new:
+            yield (latent, ""), metered(self._written(latent))
 
-    def _judging(self, latents: Sequence[int]) -> Iterator[tuple[Key, Talk[Came]]]:
+    def _judging(self, latents: Sequence[int], bar: Bar) -> Iterator[tuple[Key, Talk[Came]]]:
         """Talks for the scores that are not there yet, of a chunk that is explained."""
         there = self._explained()
         others = self.others([latent for latent in latents if latent in there])
@@ -229,11 +219,12 @@ class Walk:
             if name in self.unfit:
                 continue
             done = own.treated(name) - own.unscored(name)
-            for latent, other in others.items():
-                if latent not in done:
-                    another = None if other is None else there[other].text
-                    self._judged[latent] = there[latent].text
-                    yield (latent, name), metered(_alone(judge.talk(there[latent], another, self.can)))
+            new = {latent: other for latent, other in others.items() if latent not in done}
+            bar.spare(len(latents) - len(new))
+            for latent, other in new.items():
+                another = None if other is None else there[other].text
+                self._judged[latent] = there[latent].text
+                yield (latent, name), metered(_alone(judge.talk(there[latent], another, self.can)))
 
     def _written(self, latent: int) -> Talk[Chosen]:
         """An explanation, the best of several where these are wanted and there is somebody to choose."""
