@@ -15,14 +15,17 @@ _WORDS = ("weakest", "2nd", "3rd", "4th", "5th", "6th", "7th", "8th", "9th", "st
 
 
 def recall_by_tenth(judged: Sequence[tuple[float, float | None]]) -> Floats:
-    """`[10]`, share of the active windows of each tenth that are said to fit, from the weakest; NaN where none is.
+    """`[10]`, share of the active windows of each tenth that are said to fit, from the weakest; NaN where none is, and
+    of fewer than ten of which there are no tenths.
 
     Args:
         judged: of every window its largest activation, 0 where it is not active, and what was said from 0 to 1. They
             are drawn evenly from all tenths of the active ones, so that those of a tenth are a tenth of these.
     """
     active = sorted((one for one in judged if one[0] > 0), key=lambda one: one[0])
-    tenth = np.arange(len(active)) * TENTHS // max(1, len(active))
+    if len(active) < TENTHS:
+        return np.full(TENTHS, np.nan)
+    tenth = np.arange(len(active)) * TENTHS // len(active)
     said = np.array([np.nan if one[1] is None else one[1] for one in active], dtype=float)
     there = ~np.isnan(said)
     n, fits = (np.bincount(tenth[which], minlength=TENTHS) for which in (there, there & (said > 0.5)))
