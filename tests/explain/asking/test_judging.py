@@ -57,6 +57,7 @@ def test_measures_equal_slow_ones(seed, rate):
         some = [s for item, s in zip(items, said, strict=True) if item.kind == "active" and item.strong == is_strong]
         if some := [s for s in some if not np.isnan(s)]:
             slow[name] = yes(some)
+            assert found[name].n == len(some)
     assert {name: score.value for name, score in found.items() if name != "lookup"} == pytest.approx(slow)
     assert found["recall"].n == len(of("active")) and found["unanswered"].n == n
     assert found.keys() <= DEFINITIONS.keys()

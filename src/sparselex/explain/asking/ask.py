@@ -1,5 +1,6 @@
 """Have a language model explain latents and judge the explanations on held-out documents: the walk."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, pairwise
@@ -41,8 +42,8 @@ CHUNK = 64
 _OPEN = 256
 """Talks that are held at once: enough for any server, and their windows are small."""
 
-_WRITTEN = 16
-"""Results that are written together."""
+_WRITTEN, _WRITTEN_AFTER_S = 16, 5.0
+"""Results that are written together, or as many as came in these seconds."""
 
 Key = tuple[int, str]
 """A latent, and who judges it; an empty name for the explanation itself."""
@@ -194,12 +195,13 @@ class Walk:
 
     def _hold(self, talks: Iterator[tuple[Key, Talk[Came]]], bar: Bar) -> None:
         waiting: list[tuple[Key, Came]] = []
+        wrote = time.monotonic()
         for found in hold(self.client, talks, most_open=_OPEN):
             waiting.append(found)
             bar.advance(1)
-            if len(waiting) >= _WRITTEN:
+            if len(waiting) >= _WRITTEN or time.monotonic() - wrote > _WRITTEN_AFTER_S:
                 self._write(waiting)
-                waiting = []
+                waiting, wrote = [], time.monotonic()
         self._write(waiting)
 
     def _writing(self, latents: Sequence[int], bar: Bar) -> Iterator[tuple[Key, Talk[Came]]]:

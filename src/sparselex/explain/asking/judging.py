@@ -237,10 +237,10 @@ class Counts:
         self.per_document = counted.reshape(n_documents, self._shape[0] * self._shape[1]).astype(float)
         self.sizes: Floats = self.per_document.sum(1)
 
-    def n(self, *kinds: Kind) -> int:
-        """Windows of these kinds that were judged."""
+    def n(self, *groups: str) -> int:
+        """Windows of these kinds that were judged; of the active ones also their halves, `weak` and `strong`."""
         whole = self._by_kind(self.per_document.sum(0))
-        return int(sum(whole[kind].sum() for kind in kinds))
+        return int(sum(whole[group].sum() for group in groups))
 
     def measures(self, sums: Floats) -> dict[str, Floats | np.float64]:
         """Every measure from summed columns; not finite where there is no window for it."""
@@ -267,10 +267,10 @@ class Counts:
         return found | {"weak": weak[..., 0, :], "strong": strong[..., 0, :]}
 
 
-_OF: dict[str, tuple[Kind, ...]] = {
+_OF: dict[str, tuple[str, ...]] = {
     "recall": ("active",),
-    "recall_weak": ("active",),
-    "recall_strong": ("active",),
+    "recall_weak": ("weak",),
+    "recall_strong": ("strong",),
     "specificity": ("silent",),
     **{name: (kind,) for kind, name in _HARD.items()},
 }
