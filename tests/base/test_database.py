@@ -95,7 +95,7 @@ def test_writers_wait_for_one_another(tmp_path):
 def test_a_reader_cannot_write(tmp_path):
     db = Database(tmp_path / "w.sqlite", "notes", [FIRST])
     db.update()
-    with pytest.raises(UserError, match="readonly"):
+    with pytest.raises(UserError, match=r"readonly(?s:.*)see that you may write to it and to its folder"):
         db.rows("INSERT INTO note VALUES ('x')")
 
 

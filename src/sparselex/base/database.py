@@ -27,6 +27,9 @@ WAIT_S = 10.0
 
 _MOVE_AWAY = "move it away: explanations are made anew by `sparselex explain`, what people wrote is lost with it."
 
+_FORBIDDEN = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN)
+"""Codes of errors of whoever may not write."""
+
 _VERSIONS = "CREATE TABLE IF NOT EXISTS component (name TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID"
 
 _READ_VERSION = "SELECT version FROM component WHERE name = ?"
@@ -168,6 +171,8 @@ class Database:
         given = f"The database {self.path} cannot be used: {error}."
         if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             todo = "wait for the other command to end and run this one again."
+        elif getattr(error, "sqlite_errorcode", 0) & 0xFF in _FORBIDDEN:  # the rest of the code says why
+            todo = f"see that you may write to it and to its folder {self.path.parent}, or copy the workspace."
         else:
             todo = f"free the disk if it is full; if the file is damaged, {_MOVE_AWAY}"
         return UserError(given, "the workspace's SQLite file, writable and not locked by another writer", todo)

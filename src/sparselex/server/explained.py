@@ -198,7 +198,10 @@ class Explained:
         when the database has changed. Raises `Impossible` for a key of which there are no scores."""
         there = {one.key: one for one in self.foremost(index)}
         if key and key not in there:
-            raise Impossible(f"Nothing is scored by {key!r}.", " or ".join(there) or "no score", _WITHOUT)
+            given = (
+                f"The list shows no score called {key!r:.200}: of each explainer and scorer it has the foremost one."
+            )
+            raise Impossible(given, " or ".join(there) or "no score", _WITHOUT)
         by = there[key] if key else max(there.values(), key=lambda one: one.n_latents, default=None)
         read = lambda: _headlines(by, self._store.scored_by(index.id, by) if by else [], index.d_sae)
         return self._headlines.of(f"{index.id} {by.key if by else ''}", self._now(), read)

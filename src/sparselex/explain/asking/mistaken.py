@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparselex.base.errors import UserError
+from sparselex.base.progress import progress
 from sparselex.base.seeds import generator
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.judging import Kind
@@ -111,7 +112,8 @@ def _meanings(
     """`[n]` windows drawn for all latents, and `[n, width]` what they mean."""
     windows = split.windows(size)
     numbers = np.sort(some(np.flatnonzero(windows.usable), _EMBEDDED, generator(seed, "meanings")))
-    return numbers, _vectors(encoder).of(_texts(split, windows, numbers))
+    with progress("read the meaning of windows", len(numbers), "windows") as bar:
+        return numbers, _vectors(encoder).of(_texts(split, windows, numbers), bar.advance)
 
 
 @lru_cache(maxsize=1)
