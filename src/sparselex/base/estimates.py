@@ -118,17 +118,24 @@ def estimate(
 
 
 def figure_of(
-    name: str, sums: Floats, statistic: Statistic, words: str, *, over: str, **about: Unpack[About]
+    name: str, sums: Floats, statistic: Statistic, words: str, *, over: str, share: bool = False, **about: Unpack[About]
 ) -> Figure:
     """The figure of `estimate` over units that are alike."""
-    return estimate(name, sums, statistic, words, over=over, **about).figure
+    return estimate(name, sums, statistic, words, over=over, share=share, **about).figure
 
 
 def mean_figure(
-    name: str, values: ArrayLike, words: str, *, over: str, apart: Apart | None = None, **about: Unpack[About]
+    name: str,
+    values: ArrayLike,
+    words: str,
+    *,
+    over: str,
+    apart: Apart | None = None,
+    share: bool = False,
+    **about: Unpack[About],
 ) -> Figure:
-    """The mean of `[n_units]` values, of flags the share of units, where `apart` is as for `median_figure`; otherwise
-    like `figure_of`."""
+    """The mean of `[n_units]` values, of flags the share of units, where `apart` is as for `median_figure`, and `share`
+    says that it lies between 0 and 1; otherwise like `figure_of`."""
     each = np.asarray(values)
     n = len(each)
     if each.dtype == bool:
@@ -143,7 +150,7 @@ def mean_figure(
         found, spread, words = _of_groups(found, (n, n, se, over), without, apart, f"{words}; 95 % {said}", share=True)
         return _figure(name, found, words, spread, NOT_FINITE, about)
     sums = np.stack([each.astype(np.float64), np.ones(n)], axis=1)
-    return figure_of(name, sums, lambda s: s[..., 0] / s[..., 1], words, over=over, **about)
+    return figure_of(name, sums, lambda s: s[..., 0] / s[..., 1], words, over=over, share=share, **about)
 
 
 def median_figure(

@@ -78,6 +78,7 @@ class Known:
             statistic,
             f"{what} on descriptions whose truth is known: whether validation windows hold a word, of which half do",
             over="descriptions",
+            share=True,
             null=0.5,
             better="higher",
             n=len(sums) or len(tried),

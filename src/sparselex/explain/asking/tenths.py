@@ -48,6 +48,7 @@ def tenth_figures(
             f"mean over judged latents of the share of active windows that are said to fit, of the {_WORDS[tenth]} "
             "tenth of them by their largest activation; the null is the share of silent windows that are",
             over="latents",
+            share=True,
             null=null,
             better="higher",
             empty=empty,
