@@ -150,8 +150,8 @@ def test_two_explainers_in_one_store_and_failures_that_are_counted(walk, tmp_pat
     assert (found.n_explained, found.n_failed, found.n_unscored) == (1, 3, 1)
     assert str(found) == "1 latents explained, 0 abstained, 3 failed, 1 scorings failed, 1 never active"
     store = ExplanationStore(tmp_path / "w" / "w.sqlite")
-    assert [e.explainer for e in store.of_latent("planted", 0)] == ["moody", "rule"]
-    assert store.of_latent("planted", 1)[0].text == "no mood for it"
+    assert [e.explainer for e in store.of_latent("planted", 0)] == ["rule", "moody"]
+    assert store.of_latent("planted", 1)[1].text == "no mood for it"
     figures = {figure.name: figure for figure in found.figures}
     share = figures["explain/moody/explained_share"]
     assert share.value == 0.25 and "with a mood; the others are abstentions, or failures (3)" in share.definition

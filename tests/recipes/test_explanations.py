@@ -417,7 +417,7 @@ def test_pages_show_them_as_theirs_alone(workspace, tmp_path):
         and str(tmp_path) not in html.replace(workspace.typed, "")
     )
     after = client.get("/runs/main/features.json").json()
-    assert after["metric"] == before["metric"]
+    assert after["score"] == before["score"] and after["score"]["explainer"] == "rule"
     scores = lambda listed: [row.get("score") for row in listed["rows"]]
     assert scores(after) == scores(before)
     assert client.get("/runs/main/features?q=words").status_code == 200

@@ -40,10 +40,9 @@ def explain(
     index. Raises `UserError` for options that the explainer does not know, where `to` may not be replaced, and where
     everything fails and something was explained before.
     """
-    check_replaced(to, config)  # before the database is touched
     walk = _Walk(index, config, ExplanationStore(database))
     if todo := walk.todo():
-        walk.run(todo)
+        walk.run(todo, to)
         walk.check_worth()
     # What failed is asked again by the next walk, whose figures then are others.
     failed = {"failed": fingerprint(sorted(walk.failed))} if walk.failed else {}
@@ -78,10 +77,11 @@ class _Walk:
         alive = np.flatnonzero(self.index.table["n_active"] > 0).tolist()
         return [latent for latent in alive if latent not in statuses or latent in unscored]
 
-    def run(self, todo: list[int]) -> None:
-        """Explain and score these latents, batch by batch."""
+    def run(self, todo: list[int], to: Path | str) -> None:
+        """Explain and score these latents, batch by batch, where the artifact `to` may be written then."""
         there = self._there()
         explainer = self._explainer() if set(todo) - there.keys() else None
+        check_replaced(to, self.config)  # nothing was said yet
         scorers = self._scorers()
         with ExitStack() as stack, progress("explain", len(todo), "latents") as bar:
             explaining = stack.enter_context(self._workers(explainer, partial(self._explained, explainer), len(todo)))
