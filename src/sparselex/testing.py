@@ -197,6 +197,7 @@ def check_client(client: Client, *, stopped: Client | None = None, max_tokens: i
     _check_votes(client, can)
     _check_draws(client, max_tokens)
     _check_continuations(client, can)
+    _check_plain(client, can, max_tokens)
     if can.n_ctx is not None:
         (long,) = _asked(client, [_question("one two three " * can.n_ctx, max_tokens)])
         assert isinstance(long, Failure), "a question that is longer than the context is a failure"
@@ -302,6 +303,15 @@ def _check_continuations(client: Client, can: Capabilities) -> None:
         sums.append(sum(token.logprob for token in one.tokens))
     close = math.isclose(sums[0], sums[1] + sums[2], rel_tol=0.01, abs_tol=0.05)
     assert close, "log-probabilities of parts add up to that of the whole"
+
+
+def _check_plain(client: Client, can: Capabilities, max_tokens: int) -> None:
+    """Plain text is written on up to the sign at which the answer ends."""
+    (said,) = _asked(client, [_question("one two\none two\none", max_tokens, plain=True, stop="\n")])
+    if can.plain:
+        assert isinstance(said, Answer) and "\n" not in said.text, "`plain`: an answer ends where it is to"
+    else:
+        assert isinstance(said, Failure), "plain text that cannot be written on is a failure"
 
 
 def _check_explanation(found: Explanation | Failure, latent: int, name: str) -> None:

@@ -59,7 +59,7 @@ def test_one_of_a_server_that_can_do_nothing(database):
 def test_one_of_a_model_in_this_process():
     with LocalClient(speaker_of("embedded")) as client:
         found = check_client(client)
-        assert found.choices and found.continuations and found.n and found.seed
+        assert found.choices and found.continuations and found.n and found.seed and found.plain
 
 
 class Wrong:
@@ -90,6 +90,8 @@ class Wrong:
                 record = [(" " + word, -float(len(words)), ()) for word in words]
                 return Answer.model_validate({"text": request.continuation, "tokens": record})
             return Failure(subject="x", reason="no")
+        if request.plain and self.fault != "plain":
+            return Failure(subject="x", reason="no")
         text = str(self.n_asked) if self.fault == "order" else "{}"
         n = 1 if self.fault == "few" else request.n
         return Answer(text=text, others=("x",) * (n - 1))
@@ -101,6 +103,7 @@ FAULTS = {
     "order": "equal questions have equal answers",
     "few": "as many answers come",
     "form": "keeps to its schema",
+    "plain": "cannot be written on is a failure",
     "sums": "add up to that of the whole",
 }
 

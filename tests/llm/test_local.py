@@ -59,6 +59,31 @@ def test_what_is_written_is_what_each_question_gets_alone(client, speaker):
         assert answer.cut and answer.n_answer_tokens == 12
 
 
+def test_plain_text_is_written_on_up_to_its_end(client, speaker):
+    begins = ["import os\n\ndef f(self):\n    return", "import os\n\ndef f(self):\n    x", "import os\n\n@"]
+    more = {"plain": True, "stop": "\n", "max_tokens": 12}
+    asked = [Request(messages=(Message("user", text),), **more) for text in begins]
+    for text, future in zip(begins, [client.submit(one) for one in asked], strict=True):
+        ids = torch.tensor([[speaker.begins, *speaker.tokens(text)]])
+        slow = speaker.hf.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False)
+        whole, answer = speaker.decode(slow[0, ids.shape[1] :].tolist()), future.result()
+        assert answer.text == whole.partition("\n")[0] and answer.n_prompt_tokens == ids.shape[1]
+        assert answer.cut == ("\n" not in whole)
+
+
+def test_a_model_in_bfloat16_says_nearly_the_same_and_is_named_so(client):
+    text = Request(
+        messages=(Message("user", "import os\n"),), continuation="\n\ndef f(self):\n    return", max_tokens=1
+    )
+    half = speaker_of("embedded", dtype="bfloat16")
+    with LocalClient(half) as other:
+        exact, rounded = client.submit(text).result().tokens, other.submit(text).result().tokens
+        assert (client.model, other.model) == ("embedded", "embedded in bfloat16")
+    assert [one.text for one in exact] == [one.text for one in rounded]
+    # Eight bits of mantissa through one layer: a hundredth of logits of a few nats.
+    assert [one.logprob for one in rounded] == pytest.approx([one.logprob for one in exact], abs=0.15)
+
+
 def test_objects_of_texts_are_always_objects(client):
     form = {"type": "object", "properties": {"thoughts": {"type": "string"}, "explanation": {"type": "string"}}}
     for future in [client.submit(request(text, form=form)) for text in WORDS]:

@@ -61,7 +61,7 @@ def test_what_a_server_can_do_is_found_once(database, abilities, otherwise):
                 assert client.capabilities() == wanted
                 assert client.ledger.total().failures <= 8
         # A refused seed is left out, and asked without.
-        assert len(server.asked) <= (8 if otherwise == "ignored" else 11)
+        assert len(server.asked) <= (9 if otherwise == "ignored" else 12)
 
 
 def test_a_hiccup_is_not_remembered(database):

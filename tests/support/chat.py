@@ -80,6 +80,19 @@ def scored(body: dict[str, Any], *, cut: Callable[[str], list[str]] = pieces, be
     return Said({"choices": [choice], "usage": {"prompt_tokens": len(tokens), "completion_tokens": len(written)}})
 
 
+def written_on(text: Callable[[dict[str, Any]], str], reason: str = "stop") -> Callable[[dict[str, Any]], Said]:
+    """Completions that go on with a text as `text` says, and echo one as `scored` does where that is wanted."""
+
+    def complete(body: dict[str, Any]) -> Said:
+        if body.get("echo"):
+            return scored(body)
+        choice = {"index": 0, "finish_reason": reason, "text": text(body)}
+        usage = {"prompt_tokens": len(pieces(body["prompt"])), "completion_tokens": 1}
+        return Said({"choices": [choice], "usage": usage})
+
+    return complete
+
+
 def no_completions(body: dict[str, Any]) -> Said:
     """As servers answer that have chats alone."""
     return error(404, "no such page")

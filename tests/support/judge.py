@@ -15,6 +15,7 @@ from tests.support.chat import Said, completion
 _FENCED = re.compile(r"\[([0-9a-f]+) (\d+)\]\n(.*?)\n\[/\1 \2\]", re.DOTALL)
 _LISTED = re.compile(r'^\d+\. (".*")$', re.MULTILINE)
 _RAISED = re.compile(r"^Likelier next tokens[^:]*: (.*)\.$", re.MULTILINE)
+_QUOTED = re.compile("`([^`]+)`")
 _MARKED = re.compile(r"<<(.+?)>>", re.DOTALL)
 
 
@@ -69,6 +70,9 @@ class ScriptedModel:
 
     def explained(self, request: Request) -> str:
         """The characters that are marked most, or where no text is shown, those that become likelier."""
+        if (asked := request.messages[-1].content).endswith("Meaning: `"):
+            marks = _QUOTED.findall(asked.split("\n")[-2])[: self.best]
+            return f"{'`, `'.join(marks)}`: any of the characters {''.join(sorted(marks))}"
         texts = [*passages(request), *snippets(request)]
         counted = Counter(char for text in texts for run in _MARKED.findall(text) for char in run)
         if not texts:

@@ -32,6 +32,7 @@ def request_key(model: str, request: Request) -> bytes:
     shape = (request.max_tokens, request.temperature, request.seed, request.form, request.top_logprobs)
     # Left out where it is nothing: answers of earlier versions keep their keys.
     more = [one for one in (request.continuation, request.n if request.n > 1 else 0, request.choices) if one]
+    more += ["plain", request.stop] if request.plain else []
     asked = json.dumps([model, request.messages, shape, *more], sort_keys=True)
     return hashlib.sha256(asked.encode()).digest()
 

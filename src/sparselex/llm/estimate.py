@@ -29,7 +29,9 @@ class CountingClient:
         self.ledger = Ledger(config.model_copy(update=unbound))
         known = self._cache.capabilities(config.url, config.model)
         # Of a server that was never asked all is assumed: what it is told is then as long as it can be.
-        self._capabilities = known or Capabilities(schema_answers=True, logprobs=True, seed=True, continuations=True)
+        self._capabilities = known or Capabilities(
+            schema_answers=True, logprobs=True, seed=True, continuations=True, plain=True
+        )
         self._counted: dict[bytes, Answer] = {}
 
     @property
@@ -43,7 +45,7 @@ class CountingClient:
 
     def submit(self, request: Request) -> "Future[Answer | Failure]":
         """Count a question and answer it at once."""
-        if request.n > 1 and not self._capabilities.n:
+        if request.n > 1 and (request.plain or not self._capabilities.n):
             return when_all([self.submit(one) for one in draws(request)])
         asked = fitted(request, self._capabilities)
         key = request_key(self.model, asked)

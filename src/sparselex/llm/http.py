@@ -54,7 +54,7 @@ class HTTPClient:
     def submit(self, request: Request) -> "Future[Answer | Failure]":
         """Ask; what was answered before is there at once, and what is being asked is not asked twice. Waits only where
         thousands of questions wait. Raises `UserError` where the run cannot go on."""
-        if request.n > 1 and not self.capabilities().n:
+        if request.n > 1 and (request.plain or not self.capabilities().n):
             return when_all([self.submit(one) for one in draws(request)])
         asked = fitted(request, self.capabilities())
         key = request_key(self.model, asked)
@@ -68,9 +68,9 @@ class HTTPClient:
                 return _done(answer)
             if self._error:
                 raise self._error
-            if request.continuation and not self.capabilities().continuations:
+            if why := _lacking(request, self.capabilities()):
                 self.ledger.failed(request)
-                return _done(_not_told(request))
+                return _done(Failure(subject=request.purpose or "question", reason=f"not asked: {why}"))
             if self._workers is None or self.stopped:
                 self.ledger.failed(request)
                 return _done(self._not_asked(request))
@@ -158,9 +158,11 @@ class HTTPClient:
             connection.close()
 
 
-def _not_told(request: Request) -> Failure:
-    reason = "not asked: the server tells no log-probabilities of a given text"
-    return Failure(subject=request.purpose or "question", reason=reason)
+def _lacking(request: Request, can: Capabilities) -> str:
+    """Why a question cannot be put to a server; empty where it can."""
+    if request.continuation and not can.continuations:
+        return "the server tells no log-probabilities of a given text"
+    return "the server writes on from no plain text" if request.plain and not can.plain else ""
 
 
 def _done(outcome: Answer | Failure) -> "Future[Answer | Failure]":

@@ -20,7 +20,7 @@ def estimated_tokens(text: str) -> int:
 def estimated_prompt_tokens(request: Request) -> int:
     """About how many tokens are read for a question: those of its messages and four for each of them; of plain text
     those of the text."""
-    if request.continuation:
+    if request.continuation or request.plain:
         return estimated_tokens(request.text)
     return sum(estimated_tokens(message.content) + _TOKENS_OF_A_MESSAGE for message in request.messages)
 

@@ -63,7 +63,9 @@ class LocalClient:
     def capabilities(self) -> Capabilities:
         """The probabilities of answers, and objects of texts, of which all but the texts is written for it."""
         n_ctx = getattr(self._speaker.hf.config.get_text_config(), "max_position_embeddings", None)
-        return Capabilities(schema_answers=True, seed=True, n=True, choices=True, continuations=True, n_ctx=n_ctx)
+        return Capabilities(
+            schema_answers=True, seed=True, n=True, choices=True, continuations=True, plain=True, n_ctx=n_ctx
+        )
 
     def submit(self, request: Request) -> "Future[Answer | Failure]":
         """Ask; returns at once. Raises `UserError` for an answer that is to be drawn without a seed."""
@@ -137,7 +139,7 @@ class LocalClient:
         return Failure(subject=self.model, reason=f"{n_tokens:,} tokens are too many")
 
     def _asked(self, requests: Sequence[Request]) -> list[Answer | Failure]:
-        prompts = [self._speaker.encode([message._asdict() for message in request.messages]) for request in requests]
+        prompts = [self._prompt(request) for request in requests]
         limit = self.capabilities().n_ctx
         room = requests[0].max_tokens if not requests[0].choices else 1
         fits = [limit is None or len(prompt) + room <= limit for prompt in prompts]
@@ -150,11 +152,19 @@ class LocalClient:
             elif requests[0].form is not None:
                 found = iter(self._formed(kept, list(requests[0].form["properties"]), room, pick))
             else:
-                found = iter(self._written(kept, room, pick))
+                found = iter(self._written(kept, room, pick, until=requests[0].stop))
         return [
             next(found) if is_short else self._too_long(len(prompt))
             for prompt, is_short in zip(prompts, fits, strict=True)
         ]
+
+    def _prompt(self, request: Request) -> list[int]:
+        """Tokens up to where the answer begins."""
+        speaker = self._speaker
+        if request.plain:
+            begins = [speaker.begins] if speaker.begins is not None and speaker.always_begins else []
+            return begins + speaker.tokens(request.text)
+        return speaker.encode([message._asdict() for message in request.messages])
 
     def _chosen(self, prompts: Sequence[list[int]], choices: Sequence[str]) -> list[Answer | Failure]:
         """How probable each of the choices is behind each prompt."""
@@ -178,13 +188,20 @@ class LocalClient:
         mask = torch.tensor(
             [[1] * (n_shared + len(row)) + [0] * (longest - len(row)) for row in rest], device=hf.device
         )
-        cache = DynamicCache(config=hf.config)
-        if n_shared:
-            hf(torch.tensor([prompts[0][:n_shared]], device=hf.device), past_key_values=cache, logits_to_keep=1)
-            cache.batch_repeat_interleave(len(rest))
+        cache = self._begun(prompts, n_shared)
         hidden = hf.get_decoder()(ids, past_key_values=cache, attention_mask=mask).last_hidden_state
         last = hidden[torch.arange(len(rest)), torch.tensor([len(row) - 1 for row in rest], device=hf.device)]
         return unembedded(self._speaker, last)
+
+    def _begun(self, prompts: Sequence[list[int]], n_shared: int) -> DynamicCache:
+        """Keys and values of the tokens with which all prompts begin, for each of them."""
+        hf = self._speaker.hf
+        cache = DynamicCache(config=hf.config)
+        if n_shared:
+            begin = torch.tensor([prompts[0][:n_shared]], device=hf.device)
+            hf(begin, past_key_values=cache, logits_to_keep=1)
+            cache.batch_repeat_interleave(len(prompts))
+        return cache
 
     def _formed(
         self, prompts: Sequence[list[int]], names: Sequence[str], most: int, pick: Sequence[Pick]
@@ -196,7 +213,7 @@ class LocalClient:
             begun = [f'{one}, "{name}": "' if one else f'{{"{name}": "' for one in begun]
             opened = [[*prompt, *self._speaker.tokens(one)] for prompt, one in zip(prompts, begun, strict=True)]
             for row, answer in enumerate(self._written(opened, most, pick, until='"')):
-                text = answer.text.partition('"')[0].partition("\n")[0].strip()
+                text = answer.text.partition("\n")[0].strip()
                 texts[row][name] = text
                 begun[row] += text + '"'
                 n_written[row] += answer.n_answer_tokens
@@ -215,12 +232,14 @@ class LocalClient:
     def _written_at_once(
         self, prompts: Sequence[list[int]], most: int, pick: Sequence[Pick], until: str
     ) -> list[Answer]:
-        hf, longest = self._speaker.hf, max(map(len, prompts))
-        ids = torch.tensor([[0] * (longest - len(row)) + row for row in prompts], device=hf.device)
-        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in prompts], device=hf.device)
-        cache = DynamicCache(config=hf.config)
+        hf, n_shared = self._speaker.hf, shared(prompts) if len(prompts) > 1 else 0
+        rest = [prompt[n_shared:] for prompt in prompts]
+        longest = max(map(len, rest))
+        ids = torch.tensor([[0] * (longest - len(row)) + row for row in rest], device=hf.device)
+        held = [[1] * n_shared + [0] * (longest - len(row)) + [1] * len(row) for row in rest]
+        mask, cache = torch.tensor(held, device=hf.device), self._begun(prompts, n_shared)
         written: list[list[int]] = [[] for _ in prompts]
-        left, positions = set(range(len(prompts))), (mask.cumsum(-1) - 1).clamp(min=0)
+        left, positions = set(range(len(prompts))), (mask.cumsum(-1) - 1).clamp(min=0)[:, n_shared:]
         for _ in range(most):
             out = hf(ids, past_key_values=cache, attention_mask=mask, position_ids=positions, logits_to_keep=1)
             last = out.logits[:, -1]
@@ -238,7 +257,7 @@ class LocalClient:
             mask = torch.cat([mask, mask.new_ones(len(prompts), 1)], dim=1)
         return [
             Answer(
-                text=self._speaker.decode(tokens),
+                text=_before(self._speaker.decode(tokens), until),
                 cut=row in left,
                 n_prompt_tokens=len(prompts[row]),
                 n_answer_tokens=len(tokens),
@@ -247,10 +266,16 @@ class LocalClient:
         ]
 
 
+def _before(text: str, until: str) -> str:
+    return text.partition(until)[0] if until else text
+
+
 def _kind(request: Request) -> tuple[Any, ...]:
     """Equal for questions that are answered together."""
     if request.continuation:
         return ("continuation",)
     if request.choices:
         return request.choices, request.messages[:-1]
+    if request.plain:
+        return request.max_tokens, request.stop
     return request.max_tokens, tuple((request.form or {}).get("properties", ()))

@@ -62,6 +62,7 @@ def probe(ask: Ask, models: Reply | None, model: str) -> Found:
         "form": [ask(_request("Say hello.", form=_FORM))],
         "logprobs": [ask(_request("Answer with one word, yes or no: is water wet?", top_logprobs=5))],
         "continuation": [ask(_request(_READ, continuation=_GOES_ON))],
+        "plain": [ask(_request(_READ, plain=True).model_copy(update={"max_tokens": 4}))],
         "n": [ask(_drawn(3).model_copy(update={"n": 2}))],
         "seed": [ask(_drawn(seed)) for seed in (1, 1, 2)],
     }
@@ -72,6 +73,7 @@ def probe(ask: Ask, models: Reply | None, model: str) -> Found:
         seed=_takes_seed(said["seed"]),
         n=_draws_several(said["n"][0]),
         continuations=_reads_on(said["continuation"][0]),
+        plain=_writes_on(said["plain"][0]),
         n_ctx=context_of(models, model),
     )
     return Found(capabilities, is_certain=not any(_says_nothing(one) for ones in said.values() for one in ones))
@@ -142,6 +144,11 @@ def _reads_on(said: Answer | Failure) -> bool:
     if isinstance(said, Failure) or not said.tokens:
         return False
     return _LEAST_EXPECTED < sum(token.logprob for token in said.tokens) < 0
+
+
+def _writes_on(said: Answer | Failure) -> bool:
+    """Whether something came, and not what was sent."""
+    return isinstance(said, Answer) and bool(said.text.strip()) and _READ not in said.text
 
 
 def _says_nothing(said: Answer | Failure) -> bool:

@@ -49,6 +49,12 @@ class Request(Config):
     written, and the answer is this text with the log-probabilities of its tokens. One that begins inside the message
     belongs to it. What shapes an answer that is written counts for nothing here."""
 
+    plain: bool = False
+    """Whether the one message is plain text with no chat around it, and the answer what comes behind it."""
+
+    stop: str = Field(default="", max_length=64)
+    """Text at which an answer to plain text ends; it is left out of it."""
+
     top_logprobs: int = Field(default=0, ge=0, le=20)
     """Alternatives wanted for each token of the answer, with their log-probabilities."""
 
@@ -59,6 +65,14 @@ class Request(Config):
     def _one_text_before(self) -> Self:
         if self.continuation and len(self.messages) != 1:
             raise ValueError(f"a continuation stands behind one message, which may be empty; not {len(self.messages)}")
+        return self
+
+    @model_validator(mode="after")
+    def _plain_text_is_written_on(self) -> Self:
+        if self.plain and (len(self.messages) != 1 or self.continuation or self.choices or self.form):
+            raise ValueError("plain text is one message, and nothing but what comes behind it is asked for")
+        if self.stop and not self.plain:
+            raise ValueError("only an answer to plain text ends at a given one")
         return self
 
     @model_validator(mode="after")
@@ -126,6 +140,9 @@ class Capabilities(Config):
 
     continuations: bool = False
     """Tells the log-probabilities of a given text behind another."""
+
+    plain: bool = False
+    """Writes on from plain text, with no chat around it."""
 
     n_ctx: int | None = None
     """Tokens of question and answer together at most; None where it does not say."""

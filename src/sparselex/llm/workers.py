@@ -12,6 +12,7 @@ from sparselex.llm.echoed import TOLD_NOTHING, echo_payload, read_echo
 from sparselex.llm.jobs import Job, JobQueue, Outcome, Refused
 from sparselex.llm.ledger import Ledger
 from sparselex.llm.limit import Limit
+from sparselex.llm.plain import plain_payload, read_plain
 from sparselex.llm.records import Answer, Request
 from sparselex.llm.retry import hint_s, wait_s
 from sparselex.llm.wire import (
@@ -203,6 +204,8 @@ def _question(model: str, request: Request, wording: Wording) -> tuple[str, byte
     """Where a question is sent, and its body."""
     if request.continuation:
         return "/completions", echo_payload(model, request, wording.n_echoed)
+    if request.plain:
+        return "/completions", plain_payload(model, request, wording)
     return "/chat/completions", payload(model, request, wording)
 
 
@@ -211,7 +214,7 @@ def _read(reply: Reply, request: Request, wording: Wording) -> Answer | Trouble:
     if reply.status == 200:
         if request.continuation:
             return read_echo(reply.data, request, wording.n_echoed)
-        return _whole(read_answer(reply.data), request)
+        return read_plain(reply.data, request) if request.plain else _whole(read_answer(reply.data), request)
     if 300 <= reply.status < 400:
         return Trouble(f"the server answered {reply.status}, a redirect, which is not followed", False, reply.status)
     trouble = read_error(reply.status, reply.data)

@@ -12,6 +12,7 @@ WRITERS: Registry[Any] = Registry(
     {
         "llm": "sparselex.explain.asking.writers.examples:Writer",
         "contrastive": "sparselex.explain.asking.writers.contrastive:Contrastive",
+        "few-shot": "sparselex.explain.asking.writers.few_shot:FewShot",
         "tokens": "sparselex.explain.asking.writers.tokens:Tokens",
         "output": "sparselex.explain.asking.writers.output:Output",
         "both": "sparselex.explain.asking.writers.both:Both",

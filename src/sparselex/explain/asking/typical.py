@@ -27,6 +27,8 @@ def typical(request: Request) -> Answer:
     if request.choices:
         even = tuple((choice, -0.7) for choice in request.choices)
         return Answer(text=request.choices[0], tokens=(Token(request.choices[0], -0.7, even),))
+    if request.plain:
+        return Answer(text=f"{own}`, {_SENTENCE}")
     if request.form is not None:
         return Answer(text=json.dumps(_filled(request.form, own, "1")))
     numbers = _NUMBERED.findall(request.messages[-1].content)

@@ -12,6 +12,7 @@ from sparselex.explain.asking.summary import AskSummary
 from sparselex.explain.asking.there import writes
 from sparselex.explain.store import ExplanationStore
 from sparselex.llm.config import LLMConfig
+from sparselex.lm.config import ModelDtype
 from sparselex.recipes.option import Option
 from sparselex.recipes.stage import Stage
 
@@ -43,6 +44,10 @@ class Ask(Stage, AskConfig):
 
     llm_device: Annotated[str, Option("--llm-device", in_passing=True)] = "cpu"
     """Where a local model runs, such as `cuda`."""
+
+    llm_dtype: Annotated[ModelDtype, Option("--llm-dtype", in_passing=True)] = "float32"
+    """Precision in which a local model runs; bfloat16 is about twice as fast on processors that have it, and `auto`
+    takes that of its files."""
 
     stored_as: Annotated[str, Option("--as", metavar="NAME"), *AskConfig.model_fields["stored_as"].metadata] = ""
     """Name under which explanations are kept, so that those of several models stand side by side; left out, that of

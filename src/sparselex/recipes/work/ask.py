@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
+
 from sparselex.base.bos import bos_of
 from sparselex.base.errors import UserError
 from sparselex.evaluate.report import write_report
@@ -22,7 +24,7 @@ from sparselex.llm.ledger import Ledger
 from sparselex.llm.local import LocalClient
 from sparselex.llm.records import Client
 from sparselex.llm.speaker import Speaker
-from sparselex.lm.config import ModelConfig
+from sparselex.lm.config import ModelConfig, ModelDtype
 from sparselex.lm.homes.transformers import TransformersModel
 from sparselex.lm.load import load_model
 from sparselex.recipes.run import Run
@@ -103,13 +105,14 @@ def client_of(stage: Ask, database: Path) -> Iterator[Client]:
         with HTTPClient(stage.server(), database) as server:
             yield server
         return
-    with LocalClient(speaker_of(stage.llm_model, stage.llm_device)) as local:
+    with LocalClient(speaker_of(stage.llm_model, stage.llm_device, stage.llm_dtype)) as local:
         yield local
 
 
-def speaker_of(name: str, device: str = "cpu") -> Speaker:
-    """A model that is loaded here, with its chats. Raises `UserError` for one that Transformers does not run."""
-    model = load_model(ModelConfig(name=name, device=device))
+def speaker_of(name: str, device: str = "cpu", dtype: ModelDtype = "float32") -> Speaker:
+    """A model that is loaded here, with its chats; its name says in what precision, unless that is float32. Raises
+    `UserError` for one that Transformers does not run."""
+    model = load_model(ModelConfig(name=name, device=device, dtype=dtype))
     if not isinstance(model, TransformersModel):
         raise UserError(
             f"The model {name!r} does not run in Transformers here.",
@@ -120,7 +123,7 @@ def speaker_of(name: str, device: str = "cpu") -> Speaker:
     every = ends if isinstance(ends, list) else [ends]
     return Speaker(
         hf=model.hf,
-        name=name,
+        name=name if model.hf.dtype == torch.float32 else f"{name} in {str(model.hf.dtype).removeprefix('torch.')}",
         encode=tokenizer.encode_question,
         decode=lambda tokens: b"".join(map(tokenizer.vocabulary.token_bytes, tokens)).decode(errors="replace"),
         tokens=lambda text: tokenizer.encode_batch([text])[0],

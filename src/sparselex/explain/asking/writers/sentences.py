@@ -13,7 +13,7 @@ from sparselex.llm.wire import harmless
 _ANSWER, _THOUGHTS = 150, 1000
 """Tokens that an explanation may have, and more where it is reasoned about."""
 
-_LONGEST = 600
+LONGEST = 600
 """Characters of an explanation: more are no sentence."""
 
 _AGAIN = 'That was no JSON object with the field "explanation". Answer with that object alone.'
@@ -63,7 +63,7 @@ def explanation_in(answer: Answer | Failure) -> str | None:
     said = (object_in(answer.text) or {}).get("explanation")
     text = harmless(said) if isinstance(said, str) else ""
     is_copy = text.strip(" .").lower() in _COPIED or not any(map(str.isalpha, text))
-    return text if 0 < len(text) <= _LONGEST and not is_copy else None
+    return text if 0 < len(text) <= LONGEST and not is_copy else None
 
 
 def _form(thoughts: bool) -> dict[str, Any]:
