@@ -34,6 +34,21 @@ def test_results_are_those_of_one_process(n):
 
 
 @pytest.mark.parametrize("n", [1, 2])
+def test_what_was_started_is_done_meanwhile_or_when_asked_for(n, tmp_path):
+    def touch(name):
+        (tmp_path / name).touch()
+        return name
+
+    with Workers(touch, n) as workers:
+        results = workers.start(["a", "b", "c"])
+        deadline = time.monotonic() + 20
+        while n > 1 and len(list(tmp_path.iterdir())) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert len(list(tmp_path.iterdir())) == (3 if n > 1 else 0)
+        assert results() == ["a", "b", "c"] and len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("n", [1, 2])
 def test_what_is_raised_is_raised_here_and_work_goes_on(n):
     with Workers(square, n) as workers:
         with pytest.raises(UserError, match="The number 13"):

@@ -1,6 +1,7 @@
 """How often each key stands on active tokens and on called ones: what the search for a rule looks at."""
 
 from collections.abc import Sequence
+from functools import cached_property, reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -35,41 +36,76 @@ class Coding:
         """Bits of an entry of each kind: which of the keys that training text has."""
         self.train, self.validation = Side(self, train), Side(self, validation)
 
-    def coded(self, table: KeyTable) -> NDArray[np.int32]:
-        """`[n_tokens, n_kinds]`, numbers of the keys of every token."""
-        found = np.empty((table.n, len(self.kinds)), dtype=np.int32)
-        for place, kind in enumerate(self.kinds):
-            distinct, codes = table.coded(kind)
-            found[:, place] = self._numbers(place, distinct)[codes]
-        return found
-
-    def _numbers(self, place: int, keys: Keys) -> Keys:
+    def numbers(self, place: int, keys: Keys) -> NDArray[np.int32]:
+        """The numbers of keys of the kind at this place."""
         begin, end = self.begins[place : place + 2]
         known = self.keys[begin:end]
         there = np.searchsorted(known, keys)
         same = np.append(known, -1)[there] == keys
-        return np.where(same & (keys >= 0), begin + there, self.n)
+        return np.where(same & (keys >= 0), begin + there, self.n).astype(np.int32)
 
 
 def _often_seen(table: KeyTable, kind: Kind) -> Keys:
-    distinct, codes = table.coded(kind)
-    return distinct[(np.bincount(codes, minlength=len(distinct)) >= LEAST_SEEN) & (distinct >= 0)]
+    distinct, n_of = table.coded(kind).distinct, np.diff(table.by_key(kind).ends)
+    return distinct[(n_of >= LEAST_SEEN) & (distinct >= 0)]
 
 
 class Side:
     """The tokens of one split, in the numbers of a coding."""
 
+    codes: NDArray[np.int32]
+    """`[n_tokens, n_kinds]`, numbers of the keys of every token."""
+
+    n_of: Floats
+    """`[n_codes]`, tokens with each key."""
+
     def __init__(self, coding: Coding, table: KeyTable):
         self.table, self.n_codes = table, coding.n
-        self.codes = coding.coded(table)
-        self.n_of = np.bincount(self.codes.reshape(-1), minlength=coding.n + 1)[: coding.n].astype(np.float64)
+        self.codes = np.empty((table.n, len(coding.kinds)), dtype=np.int32)
+        n_of = np.zeros(coding.n + 1)
+        for place, kind in enumerate(coding.kinds):
+            distinct, codes = table.coded(kind)
+            numbers = coding.numbers(place, distinct)
+            self.codes[:, place] = numbers[codes]
+            n_of[numbers] = np.diff(table.by_key(kind).ends)
+        self.n_of = n_of[: coding.n]
 
-    def counted(self, ranks: Keys) -> Floats:
-        """`[n_codes]`, how many of the tokens at `ranks` have each key."""
-        step = -(-len(ranks) // MOST_LOOKED_AT) or 1
-        codes = self.codes[ranks[::step]].reshape(-1)
-        found = np.bincount(codes, minlength=self.n_codes + 1)[: self.n_codes]
-        return np.asarray(found * (len(ranks) / max(1, len(ranks[::step]))))
+
+class Counts:
+    """How many of some tokens have each key. Of many tokens some are looked at, and stand for all; and nothing is
+    counted before it is asked for."""
+
+    def __init__(self, side: Side):
+        self._side, self._lots = side, list[_Lot]()
+
+    def add(self, ranks: Keys, sign: int = 1) -> None:
+        """Tokens that are counted as well, or with a `sign` of -1 no longer."""
+        looked_at = ranks[:: -(-len(ranks) // MOST_LOOKED_AT) or 1]
+        self._lots.append(_Lot(self._side, looked_at, sign * (len(ranks) / max(1, len(looked_at)))))
+
+    def of(self, codes: Keys) -> Floats:
+        """Tokens with each of these keys."""
+        found = np.zeros(codes.shape)
+        for lot in self._lots:
+            found += lot.counts[codes] * lot.stands_for
+        return found
+
+    def keys(self) -> Keys:
+        """The keys that any token has, ascending."""
+        return np.flatnonzero(reduce(np.add, [lot.counts for lot in self._lots]) > 0)
+
+
+class _Lot:
+    """Tokens that are counted together, each of which `stands_for` several."""
+
+    def __init__(self, side: Side, ranks: Keys, stands_for: float):
+        self._side, self._ranks, self.stands_for = side, ranks, stands_for
+
+    @cached_property
+    def counts(self) -> Keys:
+        """`[n_codes]`, how many of them have each key."""
+        codes, n = self._side.codes.take(self._ranks, axis=0), self._side.n_codes
+        return np.bincount(codes.reshape(-1), minlength=n + 1)[:n]
 
 
 class Totals(NamedTuple):
@@ -87,21 +123,26 @@ class Totals(NamedTuple):
 class State:
     """A latent in one split, and what a rule under way calls active there."""
 
-    active: Floats
-    """`[n_codes]`, active tokens by key."""
+    active: Counts
+    """Active tokens by key."""
 
-    hits: Floats
+    hits: Counts
     """Those of them that are called."""
 
-    misses: Floats
+    misses: Counts
     """Silent tokens that are called."""
 
     def __init__(self, side: Side, column: Column):
         self.side, self.totals = side, Totals(0, 0, len(column.ranks))
         self._active, self._called = (np.zeros(side.table.n, dtype=bool) for _ in range(2))
         self._active[column.ranks] = True
-        self.active = side.counted(column.ranks)
-        self.hits = self.misses = np.zeros(side.n_codes)
+        self.active, self.hits, self.misses = (Counts(side) for _ in range(3))
+        self.active.add(column.ranks)
+
+    @cached_property
+    def keys(self) -> Keys:
+        """The keys that active tokens have, ascending."""
+        return self.active.keys()
 
     def turn(self, ranks: Keys, to: bool) -> None:
         """Call these tokens active from now on, or silent."""
@@ -111,15 +152,17 @@ class State:
         hits, misses = ranks[active], ranks[~active]
         now = self.totals
         self.totals = Totals(now.hits + sign * len(hits), now.called + sign * len(ranks), now.active)
-        self.hits = self.hits + sign * self.side.counted(hits)
-        self.misses = self.misses + sign * self.side.counted(misses)
+        self.hits.add(hits, sign)
+        self.misses.add(misses, sign)
 
     def open(self, codes: Keys) -> tuple[Floats, Floats]:
         """Active tokens and all with each of these keys that are not called."""
+        hits = self.hits.of(codes)
         # Where some tokens stand for all, two estimates may differ by more than is there.
-        active = np.maximum(0, self.active[codes] - self.hits[codes])
-        return active, np.maximum(active, self.side.n_of[codes] - self.hits[codes] - self.misses[codes])
+        active = np.maximum(0, self.active.of(codes) - hits)
+        return active, np.maximum(active, self.side.n_of[codes] - hits - self.misses.of(codes))
 
     def called(self, codes: Keys) -> tuple[Floats, Floats]:
         """Active tokens and all with each of these keys that are called."""
-        return self.hits[codes], self.hits[codes] + self.misses[codes]
+        hits = self.hits.of(codes)
+        return hits, hits + self.misses.of(codes)

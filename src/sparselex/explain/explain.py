@@ -89,10 +89,13 @@ class _Walk:
                 name: stack.enter_context(self._workers(scorer, scorer.score, len(todo)))
                 for name, scorer in scorers.items()
             }
-            for start in range(0, len(todo), _BATCH):
-                batch = todo[start : start + _BATCH]
-                new = explaining.map([latent for latent in batch if explainer and latent not in there])
-                new = self._kept_before(new)
+            batches = [todo[start : start + _BATCH] for start in range(0, len(todo), _BATCH)]
+            asked = [[latent for latent in batch if explainer and latent not in there] for batch in batches]
+            coming = explaining.start(asked[0])
+            for batch, following in zip(batches, [*asked[1:], []], strict=True):
+                new = self._kept_before(coming())
+                # The next ones are thought about while these are written and scored.
+                coming = explaining.start(following)
                 self.store.add(self.index.id, self.config_id, new)
                 told = [there[latent] for latent in batch if latent in there] + new
                 for place, (name, scorer) in enumerate(scorers.items()):

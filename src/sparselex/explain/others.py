@@ -7,15 +7,11 @@ each latent the rule of another that does best on validation documents is looked
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csc_matrix, csr_matrix
 
 from sparselex.explain.keys import KeyTable
 from sparselex.explain.rules import Rule
 from sparselex.features.counted import Column
-
-_BLOCK = 256
-"""Latents held against all rules at a time: dense products of 256 by 65,536 are 128 MiB."""
 
 
 def best_of_others(
@@ -27,34 +23,22 @@ def best_of_others(
     if not len(named):
         return {}
     calls = _calls(list(rules.values()), table)
-    n_called = np.diff(calls.indptr)
-    by_token = calls.tocsr()
+    n_called = np.bincount(calls.indices, minlength=len(named))
     found: dict[int, int] = {}
-    for start in range(0, len(latents), _BLOCK):
-        block = np.array(latents[start : start + _BLOCK])
-        active = _active([column(int(latent)) for latent in block], table.n)
-        hits = (active @ by_token).toarray()
-        f1 = 2 * hits / np.maximum(1, n_called + np.diff(active.indptr)[:, None])
-        f1[block[:, None] == named] = 0
-        best = f1.argmax(1)
-        met = f1[np.arange(len(block)), best] > 0
-        found |= dict(zip(block[met].tolist(), named[best[met]].tolist(), strict=True))
+    for latent in latents:
+        ranks = column(latent).ranks
+        hits = np.bincount(calls[ranks].indices, minlength=len(named))
+        f1 = 2 * hits / np.maximum(1, n_called + len(ranks))
+        f1[named == latent] = 0
+        best = int(f1.argmax())
+        if f1[best] > 0:
+            found[latent] = int(named[best])
     return found
 
 
-def _calls(rules: Sequence[Rule], table: KeyTable) -> csc_matrix:
-    """`[n_tokens, n_rules]`, 1 where a rule calls a token active."""
+def _calls(rules: Sequence[Rule], table: KeyTable) -> csr_matrix:
+    """`[n_tokens, n_rules]`, true where a rule calls a token active."""
     called = [table.called(rule).ranks for rule in rules]
-    return csc_matrix(_ones(called), shape=(table.n, len(rules)))
-
-
-def _active(columns: Sequence[Column], n: int) -> csr_matrix:
-    """`[n_latents, n_tokens]`, 1 where a latent is active."""
-    return csr_matrix(_ones([column.ranks for column in columns]), shape=(len(columns), n))
-
-
-def _ones(ranks: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
-    """Values, places and beginnings of a compressed matrix of ones; counts are exact in float32 up to 2^24."""
-    beginnings = np.concatenate([[0], np.cumsum([len(part) for part in ranks])])
-    places = np.concatenate([*ranks, np.empty(0, dtype=np.int64)])
-    return np.ones(len(places), dtype=np.float32), places, beginnings
+    ends = np.cumsum([0, *map(len, called)])
+    there = np.ones(ends[-1], dtype=bool)
+    return csc_matrix((there, np.concatenate(called), ends), shape=(table.n, len(rules))).tocsr()

@@ -28,11 +28,16 @@ def table_bits(n_kinds: int) -> Floats:
     return np.asarray(2 + 2 * np.log2(np.arange(1, n_kinds + 1)))
 
 
-class Ranked(NamedTuple):
-    """The keys most worth naming of each kind that has any, best first."""
+class Counted(NamedTuple):
+    """Keys, and on how many tokens of those in question they stand."""
 
     codes: Keys
-    """All of them."""
+    active: Floats
+    every: Floats
+
+
+class Ranked(NamedTuple):
+    """The keys most worth naming of each kind that has any, best first."""
 
     kinds: Keys
     """`[n]`, which kinds these are."""
@@ -48,9 +53,8 @@ class Ranked(NamedTuple):
 
     def sums(self, state: State, adds: bool) -> tuple[Floats, Floats]:
         """`[n, MOST_KEYS]` each, hits and called tokens that are won, or less than 0, by the first 1, 2, 3 … keys."""
-        counts = state.open(self.table) if adds else state.called(self.table)
-        active, every = ((part * self.there).cumsum(1) for part in counts)
-        return (active, every) if adds else (-active, -every)
+        active, every = state.open(self.table) if adds else state.called(self.table)
+        return _won(active * self.there, every * self.there, adds)
 
 
 def adding(state: State, coding: Coding) -> Ranked:
@@ -59,48 +63,54 @@ def adding(state: State, coding: Coding) -> Ranked:
     base = now.active / max(1, state.side.table.n)
     # A key wins at most this: one that cannot pay for its bits is not looked at.
     dearest = BITS_COST * coding.bits * (now.called + now.active) / 2
-    codes = np.flatnonzero(state.active > dearest.min())
+    codes = state.keys[state.active.of(state.keys) > dearest.min()]
     active, every = state.open(codes)
     kept = (active > dearest[coding.kind_of[codes]]) & (active >= LEAST_LIFT * base * every)
-    codes, active, every = codes[kept], active[kept], every[kept]
+    found = Counted(codes[kept], active[kept], every[kept])
     # A key seen once and active once is no evidence of a share of 1: one more token is imagined, at the latent's base
     # rate.
-    share = (active + base) / (every + 1)
-    return _ranked(state, coding, codes, active * share, share, adds=True)
+    share = (found.active + base) / (found.every + 1)
+    return _ranked(now, coding, found, found.active * share, share, adds=True)
 
 
 def taking(state: State, coding: Coding) -> Ranked:
     """Keys by how seldom the latent is active on them, where tokens are called."""
     now = state.totals
     dearest = BITS_COST * coding.bits * (now.called + now.active) / 2
-    codes = np.flatnonzero(state.misses > dearest.min())
+    codes = state.misses.keys()
+    codes = codes[state.misses.of(codes) > dearest.min()]
     active, every = state.called(codes)
     won = every * now.f1 / 2 - active
     kept = won > dearest[coding.kind_of[codes]]
-    codes, active, every, won = codes[kept], active[kept], every[kept], won[kept]
-    return _ranked(state, coding, codes, won, (every - active) / (every + 1), adds=False)
+    found = Counted(codes[kept], active[kept], every[kept])
+    return _ranked(now, coding, found, won[kept], (found.every - found.active) / (found.every + 1), adds=False)
 
 
-def _ranked(state: State, coding: Coding, codes: Keys, worth: Floats, share: Floats, *, adds: bool) -> Ranked:
+def _ranked(now: Totals, coding: Coding, keys: Counted, worth: Floats, share: Floats, *, adds: bool) -> Ranked:
     """Of each kind the keys that matter most, by `worth`, in the order of `share`."""
-    kind_of = coding.kind_of[codes]
+    kind_of = coding.kind_of[keys.codes]
     order, place = _within(kind_of, worth)
     chosen = order[place < MOST_KEYS]
     order, place = _within(kind_of[chosen], share[chosen])
-    codes = codes[chosen][order]
-    kinds, row = np.unique(kind_of[chosen][order], return_inverse=True)
-    table, there = np.zeros((len(kinds), MOST_KEYS), dtype=np.int64), np.zeros((len(kinds), MOST_KEYS), dtype=bool)
-    table[row, place], there[row, place] = codes, True
-    found = Ranked(codes, kinds, table, np.zeros(len(kinds), dtype=np.int64), there)
-    f1 = f1_with(state.totals, *found.sums(state, adds))
-    return found._replace(sizes=np.where(there, f1, -1).argmax(1) + 1)
+    chosen = chosen[order]
+    kinds, row = np.unique(kind_of[chosen], return_inverse=True)
+    table = np.full((len(kinds), MOST_KEYS), -1)
+    table[row, place] = chosen
+    there = table >= 0
+    codes, active, every = (np.where(there, part[table], 0) for part in keys)
+    f1 = f1_with(now, *_won(active, every, adds))
+    return Ranked(kinds, codes, np.where(there, f1, -1).argmax(1) + 1, there)
+
+
+def _won(active: Floats, every: Floats, adds: bool) -> tuple[Floats, Floats]:
+    """Hits and called tokens that are won by the first 1, 2, 3 … keys of each row."""
+    active, every = active.cumsum(1), every.cumsum(1)
+    return (active, every) if adds else (-active, -every)
 
 
 def _within(groups: Keys, worth: Floats) -> tuple[Keys, Keys]:
-    """The order by group and falling worth, and the place of each, so ordered, within its group."""
-    order = np.lexsort((-worth, groups))
-    begins = np.searchsorted(groups[order], groups[order])
-    return order, np.arange(len(order)) - begins
+    """The order by group and falling worth, and the place of each, so ordered, within its group. Groups ascend."""
+    return np.lexsort((-worth, groups)), np.arange(len(groups)) - np.searchsorted(groups, groups)
 
 
 def f1_with(now: Totals, hits: Floats, called: Floats) -> Floats:

@@ -71,8 +71,7 @@ class RecentSearch:
         table, n_called, n_hits = self.validation, [], []
         active, called = (np.zeros(table.n, dtype=bool) for _ in range(2))
         active[column.ranks] = True
-        for key in keys:
-            ranks = table.ranks(RECENT, int(key))
+        for ranks in table.parts(RECENT, keys):
             ranks = ranks[~called[ranks]]
             called[ranks] = True
             n_called.append(len(ranks))

@@ -12,7 +12,7 @@ import numpy as np
 
 from sparselex.base.intervals import Floats
 from sparselex.explain.counting import Coding, State
-from sparselex.explain.keys import KeyTable
+from sparselex.explain.keys import KeyTable, Ranks, joined
 from sparselex.explain.kinds import KINDS, RECENT, Kind
 from sparselex.explain.measures import Confusion, confusion
 from sparselex.explain.ranking import BITS_COST, Ranked, adding, f1_with, table_bits, taking
@@ -63,12 +63,13 @@ class RuleSearch:
         clauses: list[Clause] = []
         bits, step = 0.0, self._first(*states, on_train, on_validation)
         while step:
-            clauses.insert(0, self._clause(step, on_train))
+            parts = self.train.parts(step.kind, step.keys)
+            clauses.insert(0, _clause(step, parts, on_train))
             bits += step.bits
             if len(clauses) == self.depth:
                 break
-            for state in states:
-                self._take(step, state)
+            _turn(states[0], step, parts)
+            _turn(states[1], step, self.validation.parts(step.kind, step.keys))
             step = self._step(*states)
         if not clauses:
             return None
@@ -89,7 +90,7 @@ class RuleSearch:
         best, most = None, 0.0
         for adds in (True, False) if train.totals.called else (True,):
             ranked = (adding if adds else taking)(train, self._coding)
-            if not len(ranked.codes):
+            if not len(ranked.kinds):
                 continue
             worth = self._worth(ranked, validation, adds)
             place, size = np.unravel_index(worth.argmax(), worth.shape)
@@ -108,19 +109,6 @@ class RuleSearch:
         bits = self._table_bits[ranked.kinds][:, None] + size * self._coding.bits[ranked.kinds][:, None]
         return np.where(size <= ranked.sizes[:, None], f1 - now.f1 - BITS_COST * bits, -np.inf)
 
-    def _take(self, step: "_Step", state: State) -> None:
-        parts = [state.side.table.ranks(step.kind, int(key)) for key in step.keys]
-        ranks = np.concatenate(parts)
-        state.turn(np.unique(ranks) if step.kind == RECENT else ranks, step.adds)
-
-    def _clause(self, step: "_Step", column: Column) -> Clause:
-        """The table of a step. Its values are rounded as printed: the text and the predictor must not differ in a
-        digit."""
-        parts = [self.train.ranks(step.kind, int(key)) for key in step.keys] if step.adds else []
-        means = _means(parts, column) if step.adds else np.zeros(len(step.keys))
-        entries = zip(step.keys.tolist(), (float(f"{mean:.4g}") for mean in means), strict=True)
-        return Clause(step.kind, dict(sorted(entries, key=lambda entry: -entry[1])))
-
 
 class _Step(NamedTuple):
     """A table that is put in front of a rule: `adds` tokens that are called active, or takes them away."""
@@ -132,10 +120,27 @@ class _Step(NamedTuple):
     worth: float
 
 
-def _means(parts: Sequence[Keys], column: Column) -> Floats:
+def _turn(state: State, step: _Step, parts: Sequence[Ranks]) -> None:
+    """Take a step on the tokens of its keys."""
+    ranks = joined(parts)
+    if step.kind == RECENT:  # a token may be in several parts
+        there = np.zeros(state.side.table.n, dtype=bool)
+        there[ranks] = True
+        ranks = np.flatnonzero(there)
+    state.turn(ranks, step.adds)
+
+
+def _clause(step: _Step, parts: Sequence[Ranks], column: Column) -> Clause:
+    """The table of a step, of whose keys these are the training tokens. Its values are rounded as printed: the text and
+    the predictor must not differ in a digit."""
+    means = _means(parts, column) if step.adds else np.zeros(len(step.keys))
+    entries = zip(step.keys.tolist(), (float(f"{mean:.4g}") for mean in means), strict=True)
+    return Clause(step.kind, dict(sorted(entries, key=lambda entry: -entry[1])))
+
+
+def _means(parts: Sequence[Ranks], column: Column) -> Floats:
     """The mean activation on the tokens of each part."""
-    ranks = np.concatenate(parts)
-    sizes = np.array([len(part) for part in parts])
+    ranks, sizes = joined(parts), np.array([len(part) for part in parts])
     place = np.searchsorted(column.ranks, ranks)
     active = np.append(column.ranks, -1)[place] == ranks
     mass = np.bincount(np.repeat(np.arange(len(parts)), sizes)[active], column.values[place[active]], len(parts))

@@ -50,17 +50,24 @@ class Workers(Generic[Item, Result]):
 
     def map(self, items: Sequence[Item]) -> list[Result]:
         """The function of each item. What it raises for one of them is raised here."""
+        return self.start(items)()
+
+    def start(self, items: Sequence[Item]) -> Callable[[], list[Result]]:
+        """Let several processes begin with these, which one alone does when it is asked; what comes back gives the
+        results, and is to be called once, before others are started."""
         if not self._connections:
-            return [self._function(item) for item in items]
-        n = len(self._connections)
+            return lambda: [self._function(item) for item in items]
         for place, connection in enumerate(self._connections):
-            connection.send(items[place::n])
+            connection.send(items[place :: len(self._connections)])
+        return lambda: self._results(items)
+
+    def _results(self, items: Sequence[Item]) -> list[Result]:
         found: list[Result] = list(items)  # type: ignore[arg-type]
         answers = [_received(connection) for connection in self._connections]
         for place, answer in enumerate(answers):
             if isinstance(answer, Exception):
                 raise answer
-            found[place::n] = answer
+            found[place :: len(answers)] = answer
         return found
 
 
