@@ -34,7 +34,7 @@ docs: $(READY_FOR_DOCS)  ## the documentation site in site/, its generated pages
 	@echo "The site is site/index.html; $(BIN)/mkdocs serve shows it with its search."
 
 bench: $(READY)  ## every benchmark, each printing one table of ratios
-	for name in harvest causal index training sweep gpu browse live explain llm; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	for name in harvest causal index training sweep gpu browse live explain llm tokens; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf .venv site

@@ -63,5 +63,10 @@ def show(title: str, figures: list[Figure], path: Path | None) -> None:
             figure.name, f"{figure.value:.3g} {figure.unit}", spread, str(figure.n), figure.definition.split(";")[0]
         )
     Console(width=150).print(table)
+    write(figures, path)
+
+
+def write(figures: list[Figure], path: Path | None) -> None:
+    """Write the figures where asked."""
     if path:
         path.write_text(json.dumps([figure.to_json() for figure in figures], indent=1) + "\n")

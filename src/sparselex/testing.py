@@ -14,7 +14,7 @@ from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.judging import VOTES
-from sparselex.explain.asking.protocols import Judges, Told, Weighs, Writes
+from sparselex.explain.asking.protocols import Judges, Told, Tries, Weighs, Writes
 from sparselex.explain.asking.subject import Opens
 from sparselex.explain.config import ExplainConfig
 from sparselex.explain.evidence import Evidence, HeldOut
@@ -150,7 +150,8 @@ def check_judge(
     assert all(kind.definitions.values()), "`definitions` says of every metric what it is"
     held_out, can = HeldOut(index, config.seed), client.capabilities()
     judge = kind(Evidence(index, config.seed), held_out, config, subject)
-    assert kind.known in ("", VOTES) or isinstance(judge, Weighs), "what is tried in a way of its own can weigh"
+    has_own = isinstance(judge, Tries | Weighs)
+    assert kind.known in ("", VOTES) or has_own, "what is tried in a way of its own can weigh, or has a trial"
     assert judge.lacks(can) == "", f"the client can do what the judge needs: {judge.lacks(can)}"
     found = dict[int, Scored | Failure]()
     for place, explanation in enumerate(explanations):

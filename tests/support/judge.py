@@ -146,17 +146,29 @@ class Varied(ScriptedModel):
         return json.dumps({"explanation": f"in draw {request.seed} {said}"})
 
 
+_ASKED = {
+    "You find out": "explain",
+    "You judge whether marked places": "fuzzing",
+    "You judge whether passages": "detection",
+    "You write passages": "generation",
+    "You find the odd one": "intruder",
+    "You say of every token": "simulation",
+}
+"""How a system message begins, and what is asked for."""
+
+
+def purpose_of(system: str) -> str:
+    """What a question with this system message is asked for; empty for one of the probe."""
+    return next((purpose for begins, purpose in _ASKED.items() if system.startswith(begins)), "")
+
+
 def over_http(model: ScriptedModel) -> Callable[[dict[str, Any]], Said]:
     """What a server answers behind which this model is."""
 
     def answer(body: dict[str, Any]) -> Said:
         messages = tuple(Message(one["role"], one["content"]) for one in body["messages"])
-        system = messages[0].content
-        if system.startswith("You find out"):
-            purpose = "explain"
-        elif system.startswith("You judge"):
-            purpose = "fuzzing" if "marked places" in system else "detection"
-        else:
+        purpose = purpose_of(messages[0].content)
+        if not purpose:
             return Said(completion("no"))
         request = Request(messages=messages, max_tokens=100, purpose=purpose, seed=body.get("seed"))
         return Said(completion(model.answer(request).text, usage=(100, 10)))

@@ -3,6 +3,7 @@ simulates activations and writes passages, by the characters that a description 
 
 import json
 import re
+from collections import Counter
 
 from sparselex.llm.records import Answer, Capabilities, Request, Token
 from tests.support.judge import ScriptedModel, draw, passages
@@ -25,13 +26,26 @@ class ReadingModel(ScriptedModel):
     """Answers at once.
 
     Args:
-        of: the characters of the latent whose intruders it tells; it does not look at explanations there.
+        of: the characters of the latent whose intruders it tells; it does not look at explanations there. Where there
+            are none, that passage is the intruder whose marked words no others have.
         slips: share of intruders that it names wrongly.
+        omits: share of the passages it writes for a word that do not hold it, the first ones of each answer.
+        repeats: a word that it writes into every passage, whatever is asked.
     """
 
-    def __init__(self, *errors: float, of: str = "", slips: float = 0.0, continuations: bool = True, **more):
+    def __init__(
+        self,
+        *errors: float,
+        of: str = "",
+        slips: float = 0.0,
+        omits: float = 0.0,
+        repeats: str = "",
+        continuations: bool = True,
+        **more,
+    ):
         super().__init__(*errors, **more)
-        self.of, self.slips, self.continuations = set(of), slips, continuations
+        self.of, self.slips, self.omits, self.repeats = set(of), slips, omits, repeats
+        self.continuations = continuations
 
     def capabilities(self) -> Capabilities:
         return Capabilities(schema_answers=True, logprobs=self.probabilities, continuations=self.continuations)
@@ -82,12 +96,22 @@ class ReadingModel(ScriptedModel):
 
     def _odd(self, request: Request) -> int:
         texts = passages(request)
-        marks = [set("".join(re.findall(r"<<(.+?)>>", text))) for text in texts]
-        odd = next((n for n, one in enumerate(marks, 1) if not one & self.of), 1)
+        runs = [set(re.findall(r"<<(.+?)>>", text, re.DOTALL)) for text in texts]
+        marks = (
+            [set("".join(one)) for one in runs]
+            if self.of
+            else [{word for run in one for word in run.split()} for one in runs]
+        )
+        kind = self.of or {word for word, n in Counter(word for one in marks for word in one).items() if n > 2}
+        odd = next((n for n, one in enumerate(marks, 1) if not one & kind), 1)
         return odd % 5 + 1 if draw(*texts) < self.slips else odd
 
     def _written(self, request: Request) -> dict[str, str]:
         system, user = (message.content for message in request.messages)
         n = int(re.search(r"Write (\d+) short", system)[1])
-        chars = sorted(named(json.loads(user.removeprefix("Description: "))))
-        return {str(number): " ".join([f"passage {number}", *chars]) for number in range(1, n + 1)}
+        said = json.loads(user.removeprefix("Description: "))
+        is_word = said.startswith("contains the word")
+        own = [json.loads(said.removeprefix("contains the word "))] if is_word else sorted(named(said))
+        left_out = round(self.omits * n) if is_word else 0
+        words = lambda number: ["passage", str(number), self.repeats, *(own if number > left_out else ())]
+        return {str(number): " ".join(filter(None, words(number))) for number in range(1, n + 1)}

@@ -112,7 +112,7 @@ def test_a_failure_is_told_and_takes_nothing_away(index, others, tmp_path):
 
 
 def test_a_judge_at_chance_scores_nothing_and_is_told_of(index, others, tmp_path, monkeypatch):
-    monkeypatch.setattr(module.Known, "_is_word", lambda self, token: True)
+    monkeypatch.setattr(module.Words, "_is_word", lambda self, token: True)
     guessing = ScriptedModel(miss=0.5, alarm=0.5)
     told = ask_alone(index, SMALL.model_copy(update={"check": 20}), guessing, tmp_path / "w.sqlite", others[0])
     assert told.status == "explained" and "othing was scored" in told.reason

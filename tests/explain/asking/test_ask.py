@@ -258,7 +258,7 @@ def test_judgements_that_fail_are_counted_and_nothing_is_invented(walk, tmp_path
 
 
 def test_why_a_judge_could_not_be_tried_is_said(walk, monkeypatch):
-    monkeypatch.setattr(module.Known, "_is_word", lambda self, token: True)
+    monkeypatch.setattr(module.Words, "_is_word", lambda self, token: True)
     found = walk(Failing("check", Failure(subject="check", reason="")), SMALL.model_copy(update={"check": 4}))
     assert "the judge could not be tried: " in found.unfit and found.unfit.endswith("500 three times")
     (figure,) = [one for one in found.figures if one.name == "explain/llm/judge"]
@@ -266,7 +266,7 @@ def test_why_a_judge_could_not_be_tried_is_said(walk, monkeypatch):
 
 
 def test_all_descriptions_of_the_trial_are_asked_at_once(walk, monkeypatch, index):
-    monkeypatch.setattr(module.Known, "_is_word", lambda self, token: True)
+    monkeypatch.setattr(module.Words, "_is_word", lambda self, token: True)
     rounds = []
     hold = module.hold
     monkeypatch.setattr(module, "hold", lambda *a, most_open: rounds.append(most_open) or hold(*a, most_open=most_open))
@@ -282,7 +282,7 @@ def test_the_share_explained_speaks_of_what_was_asked_about(walk):
 
 
 def test_a_judge_at_chance_is_told_so_and_scores_nothing(index, tmp_path, monkeypatch):
-    monkeypatch.setattr(module.Known, "_is_word", lambda self, token: True)
+    monkeypatch.setattr(module.Words, "_is_word", lambda self, token: True)
     for miss, n_scored in ((0.5, 0), (0.1, 4)):
         model, folder = ScriptedModel(miss, miss), tmp_path / str(miss)
         folder.mkdir()
@@ -298,7 +298,7 @@ def test_a_judge_at_chance_is_told_so_and_scores_nothing(index, tmp_path, monkey
 
 @pytest.mark.parametrize("kind", [Refusing, Failing])
 def test_a_judge_of_which_nothing_can_be_read_is_said_why(walk, monkeypatch, kind):
-    monkeypatch.setattr(module.Known, "_is_word", lambda self, token: True)
+    monkeypatch.setattr(module.Words, "_is_word", lambda self, token: True)
     found = walk(kind("check", Answer(text="I cannot help")), SMALL.model_copy(update={"check": 2}))
     assert "the judge could not be tried: too little of what it said could be read: " in found.unfit
     assert found.unfit.endswith(("500 three times", "windows out: 'I cannot help'"))

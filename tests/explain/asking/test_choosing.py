@@ -75,7 +75,7 @@ def test_where_all_fail_the_reason_is_that_of_the_first(walk, tmp_path):
 
 
 def test_a_judge_at_chance_chooses_nothing(walk, tmp_path, monkeypatch):
-    monkeypatch.setattr("sparselex.explain.asking.known.Known._is_word", lambda self, token: True)
+    monkeypatch.setattr("sparselex.explain.asking.known_words.Words._is_word", lambda self, token: True)
     model = Drawing((WRONG, Drawing.RIGHT), miss=0.5, alarm=0.5)
     found = walk(model, check=20)
     assert found.unfit and not [one for one in model.asked if one.n > 1]

@@ -10,6 +10,7 @@ from sparselex.explain.asking.ask import ask
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.judges.intervention import Intervention
 from sparselex.explain.asking.known import Known, Tried
+from sparselex.explain.asking.known_words import Words
 from sparselex.explain.asking.store import AskedStore
 from sparselex.explain.config import ExplainConfig
 from sparselex.explain.evidence import Evidence, HeldOut
@@ -197,7 +198,7 @@ def test_what_is_in_no_token_of_its_own_is_said_to_be_missing(walk, tmp_path):
 
 @pytest.mark.parametrize("votes", [True, False])
 def test_a_trial_of_which_nothing_is_read_is_no_missing_trial(index, votes):
-    known = Known(Evidence(index).validation, SMALL, "surprisal", lambda *_: iter(()), votes=votes)
+    known = Known(Words(Evidence(index).validation, SMALL), "surprisal", lambda *_: iter(()), votes=votes)
     figure = known.figure([Tried((0, 0, 0, 0), float("nan"), "it broke")] * 6)
     assert figure.value is None and figure.n == 6 and figure.failure.endswith("could be read: it broke")
     assert known.figure([]).n == 0
@@ -216,10 +217,10 @@ def unmoved(request, answer):
 
 @pytest.mark.parametrize(("edit", "auroc"), [(likelier, 1.0), (unmoved, 0.5)])
 def test_whoever_reads_interventions_is_tried_on_words_that_stand_in_passages(index, monkeypatch, edit, auroc):
-    monkeypatch.setattr(Known, "_is_word", lambda self, token: True)  # every token is a letter
+    monkeypatch.setattr(Words, "_is_word", lambda self, token: True)  # every token is a letter
     config = AskConfig(window=8, check=8)
     judge = Intervention(Evidence(index), HeldOut(index), config)
-    known = Known(Evidence(index).validation, config, judge.known, judge.weigh, votes=False)
+    known = Known(Words(Evidence(index).validation, config), judge.known, judge.weigh, votes=False)
     model = Edited(edit)
     told = dict(hold(model, enumerate(known.talks(model.capabilities())), most_open=8))
     figure = known.figure([told[number] for number in sorted(told)])

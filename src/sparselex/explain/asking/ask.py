@@ -10,7 +10,6 @@ from typing import Any, get_args
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Failure, Figure, Figures
 from sparselex.base.files import fingerprint
-from sparselex.base.intervals import share_interval
 from sparselex.base.progress import Bar, progress
 from sparselex.base.seeds import generator
 from sparselex.base.staging import check_replaced, stage
@@ -19,10 +18,11 @@ from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.drawn_latents import chosen
 from sparselex.explain.asking.judges import detection
 from sparselex.explain.asking.judging import VOTES, by_votes, question
-from sparselex.explain.asking.known import Known, Tried
+from sparselex.explain.asking.known import Known, Trial, doubt
+from sparselex.explain.asking.known_words import Words
 from sparselex.explain.asking.metered import Spent, metered
 from sparselex.explain.asking.parts import Part, judge_id
-from sparselex.explain.asking.protocols import Judges, Told, Writes
+from sparselex.explain.asking.protocols import Judges, Told, Tries, Writes
 from sparselex.explain.asking.registry import JUDGES, WRITERS
 from sparselex.explain.asking.store import About, Asked, AskedStore, Seen
 from sparselex.explain.asking.subject import Opens
@@ -116,6 +116,8 @@ class Walk:
         self.config_id = config.writing_id(client.model) if self.writer else ""
         there = None if self.writer else {one.latent for one in self.store.all(index.id, self.name)}
         self.latents, self.known = chosen(index, config, there), dict[str, Figure]()
+        self._doubts = dict[str, str]()
+        """Of each way of judging that was tried why it is not to be believed; empty where it is."""
         self.about = About(
             explainer=self.name,
             explained=self.writer.explained if self.writer else "",
@@ -144,20 +146,7 @@ class Walk:
     def _unbelievable(self, kind: str) -> str:
         if not self.config.check or self.trusting:
             return ""
-        figure = self.known.get(kind)
-        if figure is None:
-            return "the judge was not tried to the end"
-        if figure.value is None:  # without a single word in the text nothing is known of the judge
-            return f"the judge could not be tried: {figure.failure}" if figure.n else ""
-        n = self.config.check * 10
-        low = figure.ci_low if figure.ci_low is not None else share_interval(round(figure.value * n), n).low
-        if low > 0.5:
-            return ""
-        what = "a balanced accuracy" if kind == VOTES else "an AUROC"
-        return (
-            f"on {figure.n} descriptions whose truth is known this judge reaches {what} of {figure.value:.2f}, where "
-            "guessing gives 0.5"
-        )
+        return self._doubts.get(kind, "the judge was not tried to the end")
 
     def run(self) -> None:
         """Try the judge, then explain and judge chunk by chunk; while one is judged the next is explained."""
@@ -179,19 +168,26 @@ class Walk:
     def _try(self) -> None:
         """Have the judges tried, once for each way of judging; nothing is known of one that could not be tried to the
         end."""
-        votes = by_votes(question(detection.VERSION, "check", {}, self.config), self.config)
+        words = Words(self.evidence.validation, self.config)
         kinds = {judge.known: judge for name, judge in self.judges.items() if judge.known and name not in self.lacking}
         for kind, judge in kinds.items():
-            weigh = votes if kind == VOTES else judge.weigh  # type: ignore[attr-defined]
-            known = Known(self.evidence.validation, self.config, kind, weigh, votes=kind == VOTES)
-            tried = dict[int, Tried]()
-            talks = known.talks(self.can)
+            trial, tried = self._trial(judge, words), dict[int, Any]()
+            talks = trial.talks(self.can)
             with progress("try the judge", len(talks), "descriptions") as bar:
                 for number, found in hold(self.client, enumerate(talks), most_open=_OPEN):
                     tried[number] = found
                     bar.advance(1)
             if len(tried) == len(talks):
-                self.known[kind] = known.figure([tried[number] for number in sorted(tried)])
+                self.known[kind] = trial.figure([tried[number] for number in sorted(tried)])
+                self._doubts[kind] = doubt(trial, self.known[kind])
+
+    def _trial(self, judge: Judges, words: Words) -> Trial[Any]:
+        """Of one way of judging: its own, or on windows with and without the words."""
+        if isinstance(judge, Tries):
+            return judge.trial_on(words)
+        votes = by_votes(question(detection.VERSION, "check", {}, self.config), self.config)
+        weigh = votes if judge.known == VOTES else judge.weigh  # type: ignore[attr-defined]
+        return Known(words, judge.known, weigh, votes=judge.known == VOTES)
 
     def _hold(self, talks: Iterator[tuple[Key, Talk[Came]]], bar: Bar) -> None:
         waiting: list[tuple[Key, Came]] = []

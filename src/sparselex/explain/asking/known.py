@@ -1,29 +1,50 @@
 """A judge tried on what is known: whether windows hold a word. One that cannot tell this can tell nothing."""
 
 from collections.abc import Sequence
-from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from sparselex.base.estimates import figure_of
 from sparselex.base.figures import Figure
+from sparselex.base.intervals import Floats, Statistic, share_interval
 from sparselex.base.seeds import generator
-from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.judging import Item, Judged, Kind, Weigh, auroc_of
+from sparselex.explain.asking.known_words import Word, Words
 from sparselex.explain.asking.mistaken import some
-from sparselex.explain.asking.words import plain, quoted
-from sparselex.explain.evidence import SplitEvidence
 from sparselex.llm.records import Capabilities, Talk
 
-_EACH = 5
-"""Windows of each description that hold the word, and as many that do not."""
+EACH = 5
+"""Of each description: windows that hold its word and as many that do not, or questions."""
 
-_SHARE = (0.005, 0.3)
-"""Of the windows in which a word stands: neither hardly any nor most."""
+_OF_WINDOWS = "whether validation windows hold a word, of which half do"
 
-_LETTERS = 3
-"""Of a word, at least."""
+JUDGE = "explain/llm/judge"
+"""The figure of those who vote; that of others has their word behind it."""
+
+Result = TypeVar("Result")
+
+
+@runtime_checkable
+class Trial(Protocol[Result]):
+    """How one way of judging does on descriptions whose truth is known."""
+
+    measure: str
+    """What is measured, with its article, in words that go on `this judge reaches …`."""
+
+    chance: str
+    """What is had without knowing anything, in words that go on `where …` and are followed by the value."""
+
+    each: int
+    """Observations behind the figure for each description, at most."""
+
+    def talks(self, can: Capabilities) -> list[Talk[Result]]:
+        """What is asked, one talk for each description."""
+        ...
+
+    def figure(self, tried: Sequence[Result]) -> Figure:
+        """What came of it, with its interval over descriptions and its null; a failure where nothing could be read."""
+        ...
 
 
 class Tried(NamedTuple):
@@ -43,16 +64,17 @@ class Known:
     """Descriptions whose truth is known by construction, from validation documents: `contains the word "…"`.
 
     Args:
-        evidence: validation documents.
-        config: how many descriptions, and of how large windows.
+        words: the words, with windows.
         kind: by what is judged, a word for the figure's name.
         weigh: what is tried.
         votes: whether what it says has a half above which a description fits; else its order alone is tried.
     """
 
-    def __init__(self, evidence: SplitEvidence, config: AskConfig, kind: str, weigh: Weigh, *, votes: bool):
-        self.evidence, self.config, self.windows = evidence, config, evidence.windows(config.window)
-        self.kind, self.weigh, self.votes = kind, weigh, votes
+    chance, each = "guessing gives", 2 * EACH
+
+    def __init__(self, words: Words, kind: str, weigh: Weigh, *, votes: bool):
+        self.words, self.kind, self.weigh, self.votes = words, kind, weigh, votes
+        self.measure = "a balanced accuracy" if votes else "an AUROC"
 
     def talks(self, can: Capabilities) -> list[Talk[Tried]]:
         """Of each description whether it fits its windows."""
@@ -60,31 +82,14 @@ class Known:
 
     def figure(self, tried: Sequence[Tried]) -> Figure:
         """The judge's balanced accuracy, or its AUROC where it has no half, with its interval over descriptions."""
-        nothing = next((one.why for one in tried if one.why), "")
-        if self.votes:
-            sums = np.array([one.counts for one in tried], dtype=float).reshape(-1, 4)
-            is_read = bool(sums[:, 1].any() and sums[:, 3].any())
-            statistic = lambda s: (s[..., 0] / s[..., 1] + s[..., 2] / s[..., 3]) / 2
-            what, name = "balanced accuracy of the judge", "explain/llm/judge"
-        else:
-            values = np.array([one.auroc for one in tried if np.isfinite(one.auroc)])
-            sums, is_read = np.stack([values, np.ones(len(values))], axis=1), bool(len(values))
-            statistic = lambda s: s[..., 0] / s[..., 1]
-            what, name = f"mean AUROC of {self.kind}", f"explain/llm/judge_{self.kind}"
-        silent = f"too little of what it said could be read: {nothing}" if nothing and not is_read else ""
-        return figure_of(
-            name,
-            sums,
-            statistic,
-            f"{what} on descriptions whose truth is known: whether validation windows hold a word, of which half do",
-            over="descriptions",
-            share=True,
-            null=0.5,
-            better="higher",
-            n=len(sums) or len(tried),
-            empty="the text has no word by which the judge could be tried",
-            undefined=silent,
-        )
+        if not self.votes:
+            return auroc_figure(self.kind, tried)
+        sums = np.array([one.counts for one in tried], dtype=float).reshape(-1, 4)
+        if not (sums[:, 1].any() and sums[:, 3].any()):
+            sums = sums[:0]
+        statistic = lambda s: (s[..., 0] / s[..., 1] + s[..., 2] / s[..., 3]) / 2
+        what, whys = "balanced accuracy of the judge", [one.why for one in tried]
+        return known_figure(JUDGE, sums, statistic, what, _OF_WINDOWS, whys, null=0.5)
 
     def _talk(self, description: str, items: Sequence[Item], can: Capabilities) -> Talk[Tried]:
         found, why = yield from self.weigh(description, items, can)
@@ -97,50 +102,74 @@ class Known:
 
     def _descriptions(self) -> list[tuple[str, list[Item]]]:
         """Words, and windows with and without them."""
-        rng = generator(self.config.seed, "known")
-        tokens, found = self.evidence.tokens.tokens, []
-        window_of = self.windows.of(np.arange(len(tokens)))
-        usable = np.flatnonzero(self.windows.usable)
-        for token in some(self._words(window_of), self.config.check, rng).tolist():
-            holding = np.unique(window_of[tokens == token])
-            kinds: tuple[tuple[Kind, np.ndarray], ...] = (
-                ("active", np.intersect1d(holding, usable)),
-                ("silent", np.setdiff1d(usable, self._holding_text(token, usable))),
-            )
-            items = [
-                self._item(int(number), kind) for kind, among in kinds for number in some(among, _EACH, rng).tolist()
-            ]
-            word = plain(self.evidence.vocabulary, [token]).strip()
-            order = rng.permutation(len(items)).tolist()
-            found.append((f"contains the word {quoted(word)}", [items[place] for place in order]))
-        return found
+        rng = generator(self.words.config.seed, "known")
+        return [(word.description, self._items(word, rng)) for word in self.words.drawn(rng)]
 
-    def _words(self, window_of: np.ndarray) -> np.ndarray:
-        """Tokens that are whole words of a few letters, and stand in some windows and not in others."""
-        tokens, n = self.evidence.tokens.tokens, max(1, len(self.windows))
-        pairs = np.unique(np.stack([tokens, window_of]), axis=1)[0]
-        shares = np.bincount(pairs, minlength=self.evidence.tokens.n_vocab) / n
-        often = np.flatnonzero((shares >= _SHARE[0]) & (shares <= _SHARE[1])).tolist()
-        return np.array([token for token in often if self._is_word(token)], dtype=np.int64)
+    def _items(self, word: Word, rng: np.random.Generator) -> list[Item]:
+        """Windows of both kinds, in a drawn order."""
+        kinds: tuple[tuple[Kind, np.ndarray], ...] = (("active", word.holding), ("silent", word.lacking))
+        drawn = [(number, kind) for kind, among in kinds for number in some(among, EACH, rng).tolist()]
+        items = [self.words.item(number, kind) for number, kind in drawn]
+        return [items[place] for place in rng.permutation(len(items)).tolist()]
 
-    def _is_word(self, token: int) -> bool:
-        text = plain(self.evidence.vocabulary, [token])
-        return text.startswith(" ") and text[1:].isalpha() and len(text) > _LETTERS
 
-    def _holding_text(self, token: int, numbers: np.ndarray) -> np.ndarray:
-        """Windows in whose text the word stands, as this token or in others: of these nothing is known."""
-        word = plain(self.evidence.vocabulary, [token]).strip().lower()
-        return np.array([number for number in numbers.tolist() if word in self._texts[number].lower()], dtype=np.int64)
+def auroc_figure(kind: str, tried: Sequence[Tried]) -> Figure:
+    """The mean AUROC over descriptions of a judge whose order alone tells something."""
+    values = np.array([one.auroc for one in tried if np.isfinite(one.auroc)])
+    sums = np.stack([values, np.ones(len(values))], axis=1)
+    what, whys = f"mean AUROC of {kind}", [one.why for one in tried]
+    return known_figure(f"{JUDGE}_{kind}", sums, lambda s: s[..., 0] / s[..., 1], what, _OF_WINDOWS, whys, null=0.5)
 
-    def _item(self, number: int, kind: Kind) -> Item:
-        ranks = self.windows.ranks(number)
-        tokens = tuple(self.evidence.tokens.tokens[ranks.start : ranks.stop].tolist())
-        return Item(
-            number, kind, False, int(self.evidence.tokens.positions[ranks.start]), 0.0, self._texts[number], tokens
-        )
 
-    @cached_property
-    def _texts(self) -> dict[int, str]:
-        tokens, vocabulary = self.evidence.tokens.tokens, self.evidence.vocabulary
-        ranges = ((number, self.windows.ranks(number)) for number in np.flatnonzero(self.windows.usable).tolist())
-        return {number: plain(vocabulary, tokens[ranks.start : ranks.stop].tolist()) for number, ranks in ranges}
+def known_figure(
+    name: str,
+    sums: Floats,
+    statistic: Statistic,
+    what: str,
+    known: str,
+    whys: Sequence[str],
+    *,
+    null: float | None,
+    undefined: str = "",
+) -> Figure:
+    """The figure of a trial.
+
+    Args:
+        name: path of the figure.
+        sums: `[n, m]` sums of each description of which anything could be read.
+        statistic: maps summed columns to values.
+        what: what was measured.
+        known: what is known, in words that go on `descriptions whose truth is known: …`.
+        whys: of each description that was tried why something could not be read; empty where all was.
+        null: the value without knowing anything.
+        undefined: why the value means nothing; empty where it means something.
+    """
+    nothing = next((why for why in whys if why), "nothing was said")
+    silent = f"too little of what it said could be read: {nothing}" if whys and not len(sums) else ""
+    return figure_of(
+        name,
+        sums,
+        statistic,
+        f"{what} on descriptions whose truth is known: {known}",
+        over="descriptions",
+        share=True,
+        null=null,
+        better="higher",
+        n=len(sums) or len(whys),
+        empty="the text has no word by which the judge could be tried",
+        undefined=silent or undefined,
+    )
+
+
+def doubt(trial: Trial[Result], figure: Figure) -> str:
+    """Why a judge is not to be believed whose trial came to this; empty where it does better than its null."""
+    if figure.value is None:  # without a single word in the text nothing is known of the judge
+        return f"the judge could not be tried: {figure.failure}" if figure.n else ""
+    null, n = figure.null or 0.0, figure.n * trial.each
+    low = figure.ci_low if figure.ci_low is not None else share_interval(round(figure.value * n), n).low
+    if low > null:
+        return ""
+    return (
+        f"on {figure.n} descriptions whose truth is known this judge reaches {trial.measure} of {figure.value:.2f}, "
+        f"where {trial.chance} {null:.2g}"
+    )

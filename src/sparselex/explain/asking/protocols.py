@@ -1,11 +1,13 @@
 """What writers and judges are: talks with a language model that know neither network nor order of work."""
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from sparselex.base.figures import Failure
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.judging import Item, Judged
+from sparselex.explain.asking.known import Trial
+from sparselex.explain.asking.known_words import Words
 from sparselex.explain.asking.subject import Opens
 from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.records import Explanation, Scored
@@ -56,7 +58,8 @@ class Judges(Protocol):
 
     known: ClassVar[str]
     """By what it is tried before it scores: `votes`, as all are that are asked whether something fits; a word of its
-    own for one that `Weighs` otherwise; empty for one that cannot be tried on known words."""
+    own for one that `Weighs` otherwise, or that `Tries` something else; empty for one that cannot be tried on known
+    words."""
 
     def __init__(
         self, evidence: Evidence, held_out: HeldOut, config: AskConfig, subject: Opens | None = None
@@ -81,4 +84,16 @@ class Weighs(Protocol):
 
     def weigh(self, description: str, items: Sequence[Item], can: Capabilities) -> Talk[tuple[Judged, str]]:
         """What it says of each window, whose order alone tells something, and why it said nothing of some."""
+        ...
+
+
+@runtime_checkable
+class Tries(Protocol):
+    """A judge that says nothing of single windows, and is tried on known words by what it does instead."""
+
+    known: ClassVar[str]
+    """What it does, in one word."""
+
+    def trial_on(self, words: Words) -> Trial[Any]:
+        """What it is to do with these words, as it does it with latents."""
         ...

@@ -1,20 +1,25 @@
 """Generation: does text that is written to order fire the latent? (Gur-Arieh et al. 2025, input side; Kopf et al. 2025,
 clarity.) The texts are read by the live model."""
 
-from typing import ClassVar
+import re
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from sparselex.base.figures import Better, Failure
+from sparselex.base.figures import Better, Failure, Figure
 from sparselex.base.intervals import share_interval
+from sparselex.base.seeds import generator
 from sparselex.explain.asking.answers import form_of_texts, texts_in
 from sparselex.explain.asking.config import AskConfig
+from sparselex.explain.asking.known import JUDGE, known_figure
+from sparselex.explain.asking.known_words import Word, Words
 from sparselex.explain.asking.protocols import Told
 from sparselex.explain.asking.subject import Opens, lacking
 from sparselex.explain.asking.words import prompt, quoted, variant
 from sparselex.explain.evidence import Evidence, HeldOut
 from sparselex.explain.records import Explanation, Score, Scored
-from sparselex.llm.records import Answer, Capabilities, Message, Request, Talk
+from sparselex.llm.records import Capabilities, Message, Request, Talk
 
 VERSION = "generation.v1"
 """The prompt."""
@@ -37,7 +42,7 @@ class Generation:
     }
     headline = "fires"
     better: Better = "higher"
-    known = ""
+    known = "generation"
 
     def __init__(self, evidence: Evidence, held_out: HeldOut, config: AskConfig, subject: Opens | None = None):
         self.train, self.config, self._opens = evidence.train, config, subject
@@ -58,6 +63,10 @@ class Generation:
         null = (yield from self._peaks(latent, another, can))[0] if another is not None else np.empty(0)
         return Told(Scored(self._scores(explanation.explainer, peaks / largest, null / largest), []), said, n_missing)
 
+    def trial_on(self, words: Words) -> "_WrittenOf":
+        """Passages written for words that they are to contain."""
+        return _WrittenOf(self, words)
+
     def request(self, description: str, can: Capabilities) -> Request:
         """What is asked."""
         n = self.config.passages
@@ -76,13 +85,18 @@ class Generation:
     def _peaks(self, latent: int, description: str, can: Capabilities) -> Talk[tuple[np.ndarray, str]]:
         """`[n]`, the latent's largest activation in each passage that was written, and why some were not."""
         assert self._opens is not None, "it lacks nothing"
-        (answer,) = yield [self.request(description, can)]
-        texts = texts_in(answer, self.config.passages) if isinstance(answer, Answer) else []
-        why = answer.reason if isinstance(answer, Failure) else f"the model writes none: {answer.text[:120]!r}"
+        texts, why = yield from self.written(description, can)
         subject = self._opens()
         tokens = subject.model.tokenizer.encode_batch(texts) if texts else []
         read = subject.activations([one for one in tokens if one], latent)
         return np.array([float(acts.abs().max()) for acts in read]), why
+
+    def written(self, description: str, can: Capabilities) -> Talk[tuple[list[str], str]]:
+        """The passages that are written by a description, and why there is none of some."""
+        (answer,) = yield [self.request(description, can)]
+        if isinstance(answer, Failure):
+            return [], answer.reason
+        return texts_in(answer, self.config.passages), f"the model writes none: {answer.text[:120]!r}"
 
     def _scores(self, explainer: str, peaks: np.ndarray, null: np.ndarray) -> list[Score]:
         flags = {"fires": lambda one: one > 0, "fires_strongly": lambda one: one >= _STRONG}
@@ -107,3 +121,53 @@ def _score(
     return Score(
         explainer=explainer, scorer="generation", metric=metric, value=value, ci_low=low, ci_high=high, n=n, null=null
     )
+
+
+class _Wrote(NamedTuple):
+    """What was written for one word."""
+
+    word: Word
+    texts: Sequence[str]
+    why: str
+
+
+class _WrittenOf:
+    """The trial of whoever writes passages: do they hold the word that they are to contain, more often than those that
+    are to contain other words do?"""
+
+    measure, chance = "a share of passages that hold the word", "passages written for other words hold it in"
+
+    def __init__(self, judge: Generation, words: Words):
+        self.judge, self.words, self.each = judge, words, judge.config.passages
+
+    def talks(self, can: Capabilities) -> list[Talk[_Wrote]]:
+        """Passages for each word."""
+        drawn = self.words.drawn(generator(self.words.config.seed, "known"))
+        return [self._talk(word, can) for word in drawn]
+
+    def figure(self, tried: Sequence[_Wrote]) -> Figure:
+        """The share of written passages that hold their word, whole and in whatever letters."""
+        said = [one for one in tried if one.texts]
+        sums = np.array([self._counts(one, said) for one in said], dtype=float).reshape(-1, 4)
+        right, n, by_chance, n_others = sums.sum(0)
+        return known_figure(
+            f"{JUDGE}_generation",
+            sums,
+            lambda s: s[..., 0] / s[..., 1],
+            f"share of passages that hold a word, {right:,.0f} of the {n:,.0f} written",
+            "that passages are to contain a word; the null is how many of those written for the other words hold it",
+            [one.why for one in tried],
+            null=by_chance / n_others if n_others else None,
+            undefined="" if n_others or not said else "there is one word alone, and no other for the null",
+        )
+
+    def _talk(self, word: Word, can: Capabilities) -> Talk[_Wrote]:
+        texts, why = yield from self.judge.written(word.description, can)
+        return _Wrote(word, texts, "" if texts else why)
+
+    def _counts(self, one: _Wrote, said: Sequence[_Wrote]) -> tuple[int, int, int, int]:
+        """Its passages that hold its word, and all of them; the same of those of the other words."""
+        others = [text for other in said if other is not one for text in other.texts]
+        whole = re.compile(rf"(?<!\w){re.escape(one.word.text)}(?!\w)", re.IGNORECASE)
+        n_holding = lambda texts: sum(bool(whole.search(text)) for text in texts)
+        return n_holding(one.texts), len(one.texts), n_holding(others), len(others)

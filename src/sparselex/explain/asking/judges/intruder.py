@@ -1,27 +1,29 @@
 """Intruder: can it be told from the marked passages alone which of them is not of this latent? (Paulo and Belrose 2025;
 four active passages of one tenth and one silent one. No explanation takes part.)"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparselex.base.figures import Better, Failure
-from sparselex.base.intervals import share_interval
+from sparselex.base.figures import Better, Failure, Figure
+from sparselex.base.intervals import Floats, share_interval
 from sparselex.base.seeds import generator
 from sparselex.explain.asking.answers import number_in
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.drawing import Drawing
 from sparselex.explain.asking.judges.fuzzing import places_marked
-from sparselex.explain.asking.judging import VOTES, Item, Kind
+from sparselex.explain.asking.judging import Item, Kind
+from sparselex.explain.asking.known import EACH, JUDGE, known_figure
+from sparselex.explain.asking.known_words import Word, Words
 from sparselex.explain.asking.mistaken import some
 from sparselex.explain.asking.protocols import Told
 from sparselex.explain.asking.subject import Opens
 from sparselex.explain.asking.words import fenced, marked, marks, plain, prompt, variant
-from sparselex.explain.evidence import Evidence, HeldOut
+from sparselex.explain.evidence import Evidence, HeldOut, SplitEvidence
 from sparselex.explain.records import Explanation, Judgement, Score, Scored
-from sparselex.explain.windows import activations
+from sparselex.explain.windows import TokenWindows, activations
 from sparselex.llm.records import Answer, Capabilities, Message, Request, Talk
 
 VERSION = "intruder.v1"
@@ -49,6 +51,34 @@ class _Question(NamedTuple):
     """Whether the others are of the stronger half."""
 
 
+class _Shown(NamedTuple):
+    """Windows with what is to be marked in them."""
+
+    split: SplitEvidence
+    windows: TokenWindows
+    values: Callable[[range], Floats]
+    """Of the tokens at these ranks how strongly each is to be marked; 0 for not at all."""
+
+    def question(
+        self, others: NDArray[np.int64], odd: int, counts: Sequence[int], strong: bool, rng: np.random.Generator
+    ) -> _Question:
+        """A question whose intruder `odd` stands at a drawn place among the others."""
+        tokens, vocabulary = self.split.tokens, self.split.vocabulary
+        place = int(rng.integers(_SHOWN))
+        numbers = np.insert(others, place, odd).tolist()
+        ranges = [self.windows.ranks(number) for number in numbers]
+        texts = [tokens.tokens[ranks.start : ranks.stop].tolist() for ranks in ranges]
+        pair, items = marks(plain(vocabulary, text) for text in texts), list[Item]()
+        for number, ranks, text in zip(numbers, ranges, texts, strict=True):
+            values = self.values(ranks)
+            kind: Kind = "active" if values.any() else "silent"
+            which = places_marked(kind, values, counts, rng)
+            position = int(tokens.positions[ranks.start + int(values.argmax() if values.any() else which[0])])
+            shown = marked(vocabulary, text, frozenset(which.tolist()), pair)
+            items.append(Item(number, kind, strong, position, float(values.max()), shown))
+        return _Question(items, pair, place + 1, strong)
+
+
 class Intruder:
     """The judge is shown five passages with tokens marked, one of them without a reason, and names it. It sees no
     explanation: how well it does is how much of one kind a latent is, for this judge."""
@@ -61,7 +91,7 @@ class Intruder:
     }
     headline = "accuracy"
     better: Better = "higher"
-    known = VOTES
+    known = "intruder"
 
     def __init__(self, evidence: Evidence, held_out: HeldOut, config: AskConfig, subject: Opens | None = None):
         self.drawing, self.config = Drawing(evidence, held_out, config), config
@@ -77,7 +107,7 @@ class Intruder:
         if not questions:
             reason = f"there are fewer than {_SHOWN - 1} test windows in which it is active, or none in which it is not"
             return Told(Failure(subject=f"latent {latent}", reason=reason), said, 0)
-        named, why = yield from self._named(questions, can)
+        named, why = yield from self.named(questions, can)
         n_unanswered = sum(one is None for one in named)
         if n_unanswered == len(named):
             reason = f"of {len(named)} questions none was answered: {why}"
@@ -85,15 +115,20 @@ class Intruder:
         null = None
         if another is not None:
             of_nothing = self.questions(latent, alike=False)
-            null = share((yield from self._named(of_nothing, can))[0], [one.odd for one in of_nothing])[0]
+            null = share((yield from self.named(of_nothing, can))[0], [one.odd for one in of_nothing])[0]
         scored = self._scored(explanation, questions, named, null)
         return Told(scored, said, n_unanswered, [one.items[one.odd - 1] for one in questions])
+
+    def trial_on(self, words: Words) -> "_OddWords":
+        """Questions whose intruder is known: the passage without a word that the others hold."""
+        return _OddWords(self, words)
 
     def questions(self, latent: int, *, alike: bool = True) -> list[_Question]:
         """Questions of test documents, as many from each tenth as there can be; where they are not to be `alike`, of
         silent passages alone, one of which counts as the intruder."""
         drawing, rng = self.drawing, generator(self.config.seed, "intruder" if alike else "no intruder", latent)
         column = drawing.column(latent)
+        shown = _Shown(drawing.test, drawing.windows, lambda ranks: activations(column, ranks))
         active, silent = drawing.windows.active(column), drawing.windows.silent(column)
         n_parts = min(_TENTHS, len(active.numbers) // (_SHOWN - 1))
         order, found = active.numbers[np.argsort(active.peaks, kind="stable")], list[_Question]()
@@ -106,35 +141,10 @@ class Intruder:
             odd = some(np.setdiff1d(silent, others), 1, rng)
             if len(others) < _SHOWN - 1 or not len(odd):
                 break
-            found.append(self._question(latent, others, int(odd[0]), counts, 2 * part >= n_parts, rng))
+            found.append(shown.question(others, int(odd[0]), counts, 2 * part >= n_parts, rng))
         return found
 
-    def _question(
-        self,
-        latent: int,
-        others: NDArray[np.int64],
-        odd: int,
-        counts: Sequence[int],
-        strong: bool,
-        rng: np.random.Generator,
-    ) -> _Question:
-        drawing, column = self.drawing, self.drawing.column(latent)
-        tokens, vocabulary = drawing.test.tokens, drawing.test.vocabulary
-        place = int(rng.integers(_SHOWN))
-        numbers = np.insert(others, place, odd).tolist()
-        ranges = [drawing.windows.ranks(number) for number in numbers]
-        texts = [tokens.tokens[ranks.start : ranks.stop].tolist() for ranks in ranges]
-        pair, items = marks(plain(vocabulary, text) for text in texts), list[Item]()
-        for number, ranks, text in zip(numbers, ranges, texts, strict=True):
-            values = activations(column, ranks)
-            kind: Kind = "active" if values.any() else "silent"
-            which = places_marked(kind, values, counts, rng)
-            position = int(tokens.positions[ranks.start + int(values.argmax() if values.any() else which[0])])
-            shown = marked(vocabulary, text, frozenset(which.tolist()), pair)
-            items.append(Item(number, kind, strong, position, float(values.max()), shown))
-        return _Question(items, pair, place + 1, strong)
-
-    def _named(self, questions: Sequence[_Question], can: Capabilities) -> Talk[tuple[list[int | None], str]]:
+    def named(self, questions: Sequence[_Question], can: Capabilities) -> Talk[tuple[list[int | None], str]]:
         """The passage that is named in each, and why none is; asked once more where nothing can be read."""
         named: list[int | None] = [None] * len(questions)
         why = ""
@@ -242,3 +252,59 @@ def _plain(explainer: str, metric: str, value: float, n: int) -> Score:
     return Score(
         explainer=explainer, scorer="intruder", metric=metric, value=value, ci_low=None, ci_high=None, n=n, null=None
     )
+
+
+class _Named(NamedTuple):
+    """What was said of the questions about one word."""
+
+    n_right: int
+    n_answered: int
+    why: str
+
+
+class _OddWords:
+    """The trial of whoever names intruders: windows that hold a word, which is marked, and one that does not, with as
+    many tokens marked."""
+
+    measure, chance, each = "an accuracy", "guessing gives", EACH
+
+    def __init__(self, judge: Intruder, words: Words):
+        self.judge, self.words = judge, words
+
+    def talks(self, can: Capabilities) -> list[Talk[_Named]]:
+        """The questions of each word that stands in enough windows."""
+        drawn = self.words.drawn(generator(self.words.config.seed, "known"))
+        asked = [self.questions(word) for word in drawn]
+        return [self._talk(questions, can) for questions in asked if questions]
+
+    def figure(self, tried: Sequence[_Named]) -> Figure:
+        """The share of questions in which the window without the word is named."""
+        sums = np.array([one[:2] for one in tried if one.n_answered], dtype=float).reshape(-1, 2)
+        return known_figure(
+            f"{JUDGE}_intruder",
+            sums,
+            lambda s: s[..., 0] / s[..., 1],
+            f"accuracy of the judge in {sums[:, 1].sum():,.0f} questions",
+            f"which of {_SHOWN} validation windows is the one without the word that is marked in the others",
+            [one.why for one in tried],
+            null=1 / _SHOWN,
+        )
+
+    def questions(self, word: Word) -> list[_Question]:
+        """Five, none where the word stands in fewer windows than a question has."""
+        rng = generator(self.words.config.seed, "known intruder", word.token)
+        tokens = self.words.evidence.tokens.tokens
+        values = lambda ranks: (tokens[ranks.start : ranks.stop] == word.token).astype(float)
+        shown = _Shown(self.words.evidence, self.words.windows, values)
+        if len(word.holding) < _SHOWN - 1 or not len(word.lacking):
+            return []
+        found = list[_Question]()
+        for _ in range(EACH):
+            others, odd = some(word.holding, _SHOWN - 1, rng), int(some(word.lacking, 1, rng)[0])
+            counts = [int(values(self.words.windows.ranks(number)).sum()) for number in others.tolist()]
+            found.append(shown.question(others, odd, counts, False, rng))
+        return found
+
+    def _talk(self, questions: Sequence[_Question], can: Capabilities) -> Talk[_Named]:
+        named, why = yield from self.judge.named(questions, can)
+        return _Named(*share(named, [one.odd for one in questions])[1:], why)
