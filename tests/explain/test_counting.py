@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sparselex.explain import counting
 from sparselex.explain.counting import LEAST_SEEN, Coding, State
 from sparselex.explain.keys import KeyTable
 from sparselex.explain.kinds import KINDS, PARTED, RECENT
@@ -60,3 +61,18 @@ def test_states_count_what_a_scan_does(index, tables):
         assert np.array_equal(state.keys, np.flatnonzero(scanned(side, active)))
         assert np.array_equal(side.n_of, scanned(side, np.ones(side.table.n, bool)))
     assert coding.train.n_of.min() >= LEAST_SEEN
+
+
+def test_estimates_of_what_is_called_are_never_below_nothing(index, tables, monkeypatch):
+    """Of many tokens some stand for all: of what is called and then not the estimates need not cancel."""
+    monkeypatch.setattr(counting, "MOST_LOOKED_AT", 16)
+    coding = Coding(*tables, ["token", "shape"])
+    side, codes, rng = coding.train, np.arange(coding.n), np.random.default_rng(0)
+    state = State(side, index.counted_column(0, "train"))
+    below = 0
+    for adds in (True, False) * 8:
+        state.turn(np.sort(rng.permutation(side.table.n)[: side.table.n // 2]), adds)
+        below += int((state.misses.of(codes) < 0).sum())
+        hits, every = state.called(codes)
+        assert (hits >= 0).all() and (every >= hits).all()
+    assert below, "the case came up"

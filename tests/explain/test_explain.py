@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sparselex.base.artifacts import open_artifact
+from sparselex.base.artifacts import open_artifact, read_manifest
 from sparselex.base.errors import UserError
 from sparselex.base.figures import FIGURES, Failure, Figures
 from sparselex.explain import explain as module
@@ -56,6 +56,18 @@ def test_latents_seldom_active_are_abstained_from(walk, index, tmp_path):
     walk(min_active=few + 1)
     (said,) = rows(tmp_path)[0][2]
     assert said.status == "abstained" and said.text == f"Active on {few} training tokens; {few + 1} are needed."
+
+
+def test_what_another_version_found_is_found_anew(walk, tmp_path, monkeypatch):
+    made, plain = [], RuleExplainer.explain
+    monkeypatch.setattr(RuleExplainer, "explain", lambda self, latent: made.append(latent) or plain(self, latent))
+    walk()
+    assert made == [0, 1, 2, 3] and read_manifest(tmp_path / "w" / "x").inputs["explainer"] == "rule 2"
+    walk()
+    assert len(made) == 4, "by the same version nothing is"
+    monkeypatch.setattr(RuleExplainer, "version", "3")
+    walk()
+    assert made == [0, 1, 2, 3] * 2 and read_manifest(tmp_path / "w" / "x").inputs["explainer"] == "rule 3"
 
 
 @pytest.mark.parametrize("victim", [RuleExplainer, ExactScorer])

@@ -145,6 +145,13 @@ def test_the_probe_finds_who_does_not(database, said):
         assert n_asked == 0
 
 
+def test_alternatives_of_a_given_text_are_asked_for_where_those_of_an_answer_are_not_told(database):
+    can = Capabilities(continuations=True)
+    with chat_server(complete=scored) as server, client_of(server, database, can=can) as client:
+        tokens = client.submit(reading(top_logprobs=2)).result(20).tokens
+        assert server.asked[0]["logprobs"] == 2 and all(len(token.alternatives) == 2 for token in tokens)
+
+
 def test_what_an_earlier_version_found_is_found_anew(database):
     with chat_server(complete=scored) as server, client_of(server, database, can=None) as client:
         earlier = Capabilities(schema_answers=True, logprobs=False, seed=False, choices=False, n_ctx=5)

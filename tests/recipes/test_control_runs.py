@@ -16,6 +16,7 @@ from sparselex.evaluate.graded import Graded, Grader, against, l0_of
 from sparselex.evaluate.report import report
 from sparselex.explain.config import ExplainConfig
 from sparselex.explain.explain import explain
+from sparselex.explain.explainers.rule import RuleExplainer
 from sparselex.explain.scorers.exact import ExactScorer
 from sparselex.explain.store import ExplanationStore
 from sparselex.recipes.run import Run
@@ -159,6 +160,17 @@ def test_a_control_that_is_made_anew_makes_the_comparison_old(workspace, tmp_pat
     assert "Not measured any more: of another index of run" in shown(there, "/runs/main")
     done("controls", there.path)
     assert "controls" not in report(there, "main").stale
+
+
+def test_rules_of_another_version_are_not_held_against_those_of_controls(copy, monkeypatch):
+    run = Run.open(copy, "main")
+    monkeypatch.setattr(RuleExplainer, "version", "1")
+    with pytest.raises(UserError, match="by another version of 'rule'"):
+        run.do("controls", kinds=("neurons",))
+    assert not copy.has_run("main-neurons"), "nothing is made"
+    run.do("explain")
+    assert run.manifest("explanations").inputs["explainer"] == "rule 1"
+    assert Run.open(copy, "main").do("controls", kinds=("neurons",)).controls
 
 
 def test_a_run_without_explanations_is_told_what_to_do(copy):

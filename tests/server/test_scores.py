@@ -22,6 +22,7 @@ from sparselex.server.gallery import gallery
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.pages.compare import looked_at
 from sparselex.server.pages.features import features
+from sparselex.server.pages.map import open_map
 from sparselex.server.whole import whole_gallery
 from tests.support.judged import JUDGES, judge
 from tests.support.small_encoder import write_encoder
@@ -37,6 +38,7 @@ def judged(small_workspace, small_index, tmp_path_factory) -> Workspace:
     alive = np.flatnonzero(small_index.table["n_active"]).tolist()
     judge(copy.database, small_index.id, "llm", alive[::4], words="says return of")
     judge(copy.database, small_index.id, "second", alive[::6])
+    Run.open(copy, "main").do("map", layout="pca", least_cluster=3)
     return copy
 
 
@@ -288,3 +290,30 @@ def test_the_score_is_chosen_by_hand(browser, judged, width):
 def _answer(client, route):
     found = client.get(route.request.url)
     route.fulfill(status=found.status_code, headers=dict(found.headers), body=found.content)
+
+
+@pytest.mark.parametrize("key", ["", *KEYS])
+def test_the_map_has_the_scores_that_are_chosen(judged, get, scores, key):
+    here, by = "/runs/main/map", key or "rule/exact/f1"
+    page = get(f"{here}.json", score=key, color="score").json()
+    assert page["scored_by"]["key"] == by and {one["key"] for one in page["scores"]} == {"rule/exact/f1", *KEYS}
+    placed = open_map(OpenWorkspace(judged), "main").map.latents.tolist()
+    there = [latent for latent in placed if latent in scores[by]]
+    assert page["steps"][0]["n"] == len(placed) - len(there) and sum(one["n"] for one in page["steps"]) == len(placed)
+    first = max(there, key=lambda latent: scores[by][latent].value)
+    assert page["rows"][0]["score"]["value"] == scores[by][first].value, "the best first"
+    steps = np.frombuffer(
+        get(f"{here}/points", score=key, color="score").content, "u1", len(placed), 4 + 12 * len(placed)
+    )
+    assert ((steps > 0) == np.isin(placed, there)).all(), "and the picture's colours are of it"
+    assert get(f"{here}/latents/{first}.json", score=key).json()["score"]["value"] == scores[by][first].value
+    fits = get(f"{here}.json", score=key, q="is:scored").json()
+    assert fits["n_found"] == len(there), "and conditions are about it"
+    form = get(here, score=key).text
+    assert f'<option value="{by}" selected>' in form and form.count("<option") == 1 + len(KEYS)
+    if key:
+        assert f"score={key.replace('/', '%2F')}" in form or f"score={key}" in form
+
+
+def test_a_score_that_the_map_has_not_is_refused_in_words(get):
+    assert get("/runs/main/map", score="nobody/says/so").status_code == 400

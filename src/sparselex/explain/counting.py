@@ -164,5 +164,6 @@ class State:
 
     def called(self, codes: Keys) -> tuple[Floats, Floats]:
         """Active tokens and all with each of these keys that are called."""
-        hits = self.hits.of(codes)
-        return hits, hits + self.misses.of(codes)
+        # As above: what was called and is so no longer may be estimated higher than it was.
+        hits = np.maximum(0, self.hits.of(codes))
+        return hits, hits + np.maximum(0, self.misses.of(codes))

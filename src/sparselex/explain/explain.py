@@ -20,7 +20,7 @@ from sparselex.explain.figures import score_figures, share_figure
 from sparselex.explain.overall import effective_documents
 from sparselex.explain.protocols import Explainer, Grouped, Overall, Scorer
 from sparselex.explain.records import Explanation, Score, Scored, Status
-from sparselex.explain.registry import EXPLAINERS, SCORERS
+from sparselex.explain.registry import EXPLAINERS, SCORERS, made_by
 from sparselex.explain.store import ExplanationStore, Scoring
 from sparselex.explain.summary import KIND, ExplainSummary
 from sparselex.explain.workers import Item, Result, Workers, n_workers
@@ -46,7 +46,7 @@ def explain(
         walk.check_worth()
     # What failed is asked again by the next walk, whose figures then are others.
     failed = {"failed": fingerprint(sorted(walk.failed))} if walk.failed else {}
-    with stage(to, KIND, config, {**inputs, **failed}) as staging:
+    with stage(to, KIND, config, {**inputs, **failed, **made_by(config.explainer)}) as staging:
         if not staging.made:
             figures, notes = walk.finish()
             Figures(figures=figures).write(staging.folder)
@@ -59,7 +59,8 @@ class _Walk:
 
     def __init__(self, index: FeatureIndex, config: ExplainConfig, store: ExplanationStore):
         self.index, self.config, self.store, self.name = index, config, store, config.explainer
-        self.config_id = fingerprint({key: value for key, value in config.to_json().items() if key != "scorers"})
+        values = {key: value for key, value in config.to_json().items() if key != "scorers"}
+        self.config_id = fingerprint({**values, **made_by(config.explainer)})
         self.scorer_ids = {name: fingerprint([self.config_id, name]) for name in config.scorers}
         self.failed = dict[int, Explanation]()
         """Failures of latents that have an explanation under other options, which they do not take away."""

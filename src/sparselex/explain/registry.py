@@ -12,3 +12,12 @@ EXPLAINERS: Registry[Any] = Registry("explainer", {"rule": "sparselex.explain.ex
 
 SCORERS: Registry[Any] = Registry("scorer", {"exact": "sparselex.explain.scorers.exact:ExactScorer"})
 """Classes that are `sparselex.explain.protocols.Scorer`."""
+
+MADE_BY = "explainer"
+"""Among the inputs of explanations: who made them."""
+
+
+def made_by(explainer: str) -> dict[str, str]:
+    """That input for an explainer that tells a `version`; nothing for others."""
+    version = getattr(EXPLAINERS.get(explainer), "version", "")
+    return {MADE_BY: f"{explainer} {version}"} if version else {}

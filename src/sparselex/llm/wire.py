@@ -62,7 +62,8 @@ class Trouble(NamedTuple):
 def fitted(request: Request, capabilities: Capabilities) -> Request:
     """The question without what the server cannot do. The seed stays: it tells apart what is to be answered anew."""
     form = request.form if capabilities.schema_answers else None
-    top_logprobs = request.top_logprobs if capabilities.logprobs else 0
+    told = capabilities.continuations if request.continuation else capabilities.logprobs
+    top_logprobs = request.top_logprobs if told else 0
     if form is request.form and top_logprobs == request.top_logprobs:
         return request
     return request.model_copy(update={"form": form, "top_logprobs": top_logprobs})

@@ -9,6 +9,7 @@ import pytest
 from sparselex.explain.asking.ask import ask
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.judges.intervention import Intervention
+from sparselex.explain.asking.judges.simulation import _read_at_once
 from sparselex.explain.asking.known import Known, Tried
 from sparselex.explain.asking.known_words import Words
 from sparselex.explain.asking.store import AskedStore
@@ -244,3 +245,16 @@ def test_few_windows_make_wide_intervals(walk, scores_of):
     walk(ReadingModel(of=CHARS, slips=0.4), "intruder", intruders=100)
     score = scores_of(0, "intruder")["accuracy"]
     assert score.n == 100 and score.ci_high - score.ci_low > 0.25, "there are some forty windows"
+
+
+@pytest.mark.parametrize("before", ["", "\n", ":\n"])
+def test_a_window_that_begins_with_a_blank_is_simulated_whatever_its_first_token_is(before):
+    """Tokenizers join a line break and the blanks behind it, and what is read then begins before the window."""
+    tokens = [" in", " May"]
+    strengths = [(digit, -0.1 if digit == "7" else -9.0) for digit in "0123456789"]
+    texts = [f"{before} in", "\t", "?", "\n", " May", "\t", "?", "\n"]
+    said = [Token(text, -1.0, tuple(strengths) if text == "?" else ()) for text in texts]
+    answer = Answer(text=" in\t?\n May\t?\n", tokens=tuple(said))
+    assert _read_at_once(tokens, [answer]) == pytest.approx([7.0, 7.0], abs=0.05)
+    lost = answer.model_copy(update={"tokens": tuple(said[1:])})
+    assert np.isnan(_read_at_once(tokens, [lost])).all()

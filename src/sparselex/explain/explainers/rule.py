@@ -17,6 +17,8 @@ class RuleExplainer:
 
     explained = "a rule that beats its null on validation documents"
     parallel = True
+    version = "2"
+    """Changed with whatever changes the rules that are found: those of different versions are not compared."""
 
     def __init__(self, evidence: Evidence, config: ExplainConfig):
         Config.parse(config.options, "the options of the explainer 'rule', which has none")

@@ -4,11 +4,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from sparselex.base.artifacts import Manifest
 from sparselex.base.bounds import Seed
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.against import KIND, AgainstControls
 from sparselex.explain.asking.summary import AskSummary
+from sparselex.explain.registry import made_by
 from sparselex.recipes.control_runs import KindOfControl, control_named
 from sparselex.recipes.option import Option
 from sparselex.recipes.stage import Stage
@@ -81,6 +83,19 @@ class Controls(Stage):
                 f"Run {run.name!r} has no explanations yet.",
                 "a run that is explained, for that is what its controls are held against",
                 f"run `sparselex explain {run.workspace.typed} --run {run.name}`.",
+            )
+        if run.has(Explain.makes):
+            self._check_made_alike(run, run.manifest(Explain.makes))
+
+    def _check_made_alike(self, run: Any, made: Manifest) -> None:
+        """Raise `UserError` where controls would be explained by another version of the explainer than the run was."""
+        name = made.config["explainer"]
+        by = made_by(name)
+        if any(made.inputs.get(role) != version for role, version in by.items()):
+            raise UserError(
+                f"Run {run.name!r} was explained by another version of {name!r} than would explain its controls.",
+                "explanations by the same version, for others cannot be compared",
+                f"run `sparselex explain {run.workspace.typed} --run {run.name}` again first.",
             )
 
 

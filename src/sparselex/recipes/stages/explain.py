@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from sparselex.explain.config import ExplainConfig
+from sparselex.explain.registry import made_by
 from sparselex.explain.store import ExplanationStore
 from sparselex.explain.summary import ExplainSummary
 from sparselex.recipes.option import Option
@@ -24,9 +25,11 @@ class Explain(Stage, ExplainConfig):
     options: Annotated[dict[str, Any], Option("--option", pairs=True)] = Field(default_factory=dict)
     """What the explainer itself can be told, by its own names; may be repeated."""
 
-    def facts(self, run: Any) -> int:
-        """How many latents the database holds an explanation of: it may have been moved away."""
-        return len(ExplanationStore(run.workspace.database).entries(run.manifest("index").id))
+    def facts(self, run: Any) -> list[Any]:
+        """How many latents the database holds an explanation of, for it may have been moved away, and by which version
+        of the explainer they are to be."""
+        entries = ExplanationStore(run.workspace.database).entries(run.manifest("index").id)
+        return [len(entries), made_by(self.explainer)]
 
     def shown(self, run: Any) -> ExplainSummary:
         return summary_of(run)

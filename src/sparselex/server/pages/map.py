@@ -17,7 +17,7 @@ from sparselex.server.opened import OpenIndex, OpenWorkspace
 from sparselex.server.page import TEMPLATES, Page, PageRecord
 from sparselex.server.pages.area import Selection, area_of
 from sparselex.server.pages.feature import checked_latent, numbered
-from sparselex.server.pages.features import Words
+from sparselex.server.pages.features import Score, Words
 from sparselex.server.pages.parts import HeadlineView, ScoredBy, headline_view, scored_by
 from sparselex.server.pages.shades import Shade, shades
 
@@ -110,7 +110,11 @@ class MapPage(PageRecord):
     """What the map is; None where the run has none, or one of another index than it has now."""
 
     scored_by: ScoredBy | None
-    """Whose explanations are scored, by whom and by which measure: the one of most latents; None where nothing is."""
+    """Whose explanations are scored, by whom and by which measure: as was asked for, else that of most latents; None
+    where nothing is."""
+
+    scores: list[ScoredBy]
+    """What may be asked for."""
 
     shade: Shade
     """What the map is coloured by."""
@@ -164,20 +168,22 @@ class OpenMap(NamedTuple):
     entries: Entries
 
 
-def open_map(opened: OpenWorkspace, run: str) -> OpenMap | None:
-    """The map of a run; None where there is none, or one of another index. Raises like `OpenWorkspace.index`."""
+def open_map(opened: OpenWorkspace, run: str, score: str = "") -> OpenMap | None:
+    """The map of a run, with the scores that `score` names; None where there is none, or one of another index. Raises
+    like `columns_of`."""
     found = opened.index(run)
     read = opened.artifact(run, KIND, LatentMap)
     if read is None or read.manifest.inputs.get("index") != found.index.id:
         return None
-    return OpenMap(read, found, columns_of(opened, run), opened.explained.entries(found.index))
+    return OpenMap(read, found, columns_of(opened, run, score), opened.explained.entries(found.index))
 
 
 def fits(opened: OpenWorkspace, run: str, one: OpenMap, q: str) -> NDArray[np.bool_]:
     """`[n_placed]`, whether each latent on the map fits a search."""
     if not q.strip():
         return np.ones(len(one.map.latents), dtype=bool)
-    return np.isin(one.map.latents, find(opened, run, q, "text").latents)
+    by = one.columns.headlines.by
+    return np.isin(one.map.latents, find(opened, run, q, "text", by.key if by else "").latents)
 
 
 def map_page(
@@ -193,20 +199,22 @@ def map_page(
     near: Chosen = None,
     focus: Chosen = None,
     page: PositiveInt = 1,
+    score: Score = "",
 ) -> MapPage:
-    """One view of the map. Raises `NoSuchPage` for a latent that there is not."""
+    """One view of the map, with the scores that `score` names, such as `llm/detection/balanced_accuracy`. Raises
+    `NoSuchPage` for a latent that there is not."""
     found = opened.index(run)
     for latent in (near, focus):
         if latent is not None:
             checked_latent(found, run, latent)
-    one, edges = open_map(opened, run), _edges(x0, y0, x1, y1)
+    one, edges = open_map(opened, run, score), _edges(x0, y0, x1, y1)
     whole = _whole(one.map.places if one else np.zeros((0, 2), dtype=np.float32))
     around = whole if one is None or near is None else _around(one.map, near, whole)
     asked = Asked(edges or around, sel, q, near, _cosines(found, near), color)
     rows, steps = _looked_at(opened, run, one, asked) if one else (np.zeros(0, dtype=np.int64), [])
     n_pages = max(1, -(-len(rows) // PER_PAGE))
     page = min(page, n_pages)
-    said = {"color": color, "sel": sel, "q": q, "near": near, "focus": focus}
+    said = {"color": color, "sel": sel, "q": q, "near": near, "focus": focus, "score": score}
     said |= {name: f"{value:.6g}" for name, value in edges.to_json().items()} if edges else {}
     return MapPage(
         title=f"{run}: map",
@@ -214,6 +222,7 @@ def map_page(
         run=opened.card(run),
         summary=one.map.summary if one else None,
         scored_by=scored_by(one.columns.headlines.by) if one else None,
+        scores=[scored for each in opened.explained.foremost(found.index) if (scored := scored_by(each))],
         shade=color,
         steps=steps,
         view=asked.view,

@@ -6,7 +6,7 @@ from sparselex.server.explained import title_of
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import Download, NoSuchPage, Page, PageRecord
 from sparselex.server.pages.feature import Latent, checked_latent
-from sparselex.server.pages.features import Words
+from sparselex.server.pages.features import Score, Words
 from sparselex.server.pages.map import OpenMap, fits, open_map
 from sparselex.server.pages.parts import HeadlineView, headline_view
 from sparselex.server.pages.shades import Shade, shades
@@ -28,10 +28,10 @@ class PointPage(PageRecord):
     """Share of counted tokens on which it is active."""
 
 
-def points(opened: OpenWorkspace, run: str, color: Shade = "density", q: Words = "") -> Download:
+def points(opened: OpenWorkspace, run: str, color: Shade = "density", q: Words = "", score: Score = "") -> Download:
     """All places, little-endian: their number `n` (uint32), then `n` latents (int32), `n` x and `n` y (float32), `n`
     steps of the legend, `n` clusters modulo 256 (255 for none) and `n` flags, 1 for what fits the search (uint8)."""
-    one = _there(opened, run)
+    one = _there(opened, run, score)
     places, shaded = one.map.places.astype("<f4"), shades(one.map, one.columns, color)
     cluster = np.where(one.map.cluster < 0, 255, one.map.cluster % 255).astype(np.uint8)
     parts = [
@@ -46,9 +46,9 @@ def points(opened: OpenWorkspace, run: str, color: Shade = "density", q: Words =
     return Download(f"{run}-map.bin", b"".join(part.tobytes() for part in parts), "application/octet-stream")
 
 
-def point(opened: OpenWorkspace, run: str, latent: Latent) -> PointPage:
+def point(opened: OpenWorkspace, run: str, latent: Latent, score: Score = "") -> PointPage:
     """One latent in a few words. Raises `NoSuchPage` for a number that is no latent."""
-    one = _there(opened, run)
+    one = _there(opened, run, score)
     checked_latent(one.found, run, latent)
     return PointPage(
         title=f"{run} / {latent}",
@@ -63,8 +63,8 @@ POINTS = Page(path="/runs/{run}/map/points", build=points)
 POINT = Page(path="/runs/{run}/map/latents/{latent}", build=point)
 
 
-def _there(opened: OpenWorkspace, run: str) -> OpenMap:
-    found = open_map(opened, run)
+def _there(opened: OpenWorkspace, run: str, score: str) -> OpenMap:
+    found = open_map(opened, run, score)
     if found is None:
         raise NoSuchPage(
             f"Run {run!r} has no map of its index.",

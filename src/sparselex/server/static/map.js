@@ -138,7 +138,7 @@ function point(/** @type {number} */ i) {
   clearTimeout(telling);
   if (i < 0) return void (pointed.textContent = "");
   telling = setTimeout(async () => {
-    const answer = await fetch(`${given.latents}${picture.points.latents[i]}.json`).catch(() => null);
+    const answer = await fetch(`${given.latents}${picture.points.latents[i]}.json?${given.scored}`).catch(() => null);
     if (!answer?.ok || i !== at) return;
     const found = await answer.json(), one = found.score;
     const of = (/** @type {number | null} */ value) => (value === null ? "not made" : value.toFixed(3));

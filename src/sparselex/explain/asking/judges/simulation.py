@@ -226,8 +226,7 @@ def _read_at_once(tokens: Sequence[str], answers: Sequence[Answer | Failure]) ->
     found, (answer,) = np.full(len(tokens), np.nan), answers
     if isinstance(answer, Failure):
         return found
-    said = [token.text for token in answer.tokens]
-    starts = starts_of(said, answer.text)
+    starts = _starts([token.text for token in answer.tokens], answer.text)
     if starts is None:
         return found
     at, by_start = 0, dict(zip(starts, answer.tokens, strict=True))
@@ -236,6 +235,13 @@ def _read_at_once(tokens: Sequence[str], answers: Sequence[Answer | Failure]) ->
         found[place] = _expected(by_start.get(at))
         at += len(_UNKNOWN) + 1
     return found
+
+
+def _starts(said: Sequence[str], text: str) -> list[int] | None:
+    """Where tokens begin in the text, the first of which may begin before it: a line break and the blank of the first
+    word can be one token."""
+    cuts = ([first[cut:], *said[1:]] for first in said[:1] for cut in range(len(first)))
+    return next((starts for tokens in cuts if (starts := starts_of(tokens, text)) is not None), None)
 
 
 def _list(description: str, tokens: Sequence[str], config: AskConfig, can: Capabilities) -> list[Request]:
