@@ -7,6 +7,7 @@ import sqlite3
 import numpy as np
 import pytest
 
+from sparselex.base import database
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Failure
 from sparselex.explain.asking import ask as module
@@ -263,6 +264,25 @@ def test_why_a_judge_could_not_be_tried_is_said(walk, monkeypatch):
     assert "the judge could not be tried: " in found.unfit and found.unfit.endswith("500 three times")
     (figure,) = [one for one in found.figures if one.name == "explain/llm/judge"]
     assert figure.value is None and figure.failure.endswith("500 three times")
+
+
+class Unasked(ScriptedModel):
+    def capabilities(self):
+        raise AssertionError("nobody is asked")
+
+
+def test_where_nothing_can_be_written_nobody_is_asked(walk, tmp_path, monkeypatch):
+    walk(ScriptedModel())
+    monkeypatch.setattr(database, "WAIT_S", 0.1)
+    with sqlite3.connect(tmp_path / "w" / "w.sqlite") as db:
+        db.execute("BEGIN IMMEDIATE")
+        with pytest.raises(UserError, match=r"locked|busy|in use"):
+            walk(Unasked())
+
+
+def test_what_is_named_twice_counts_once():
+    config = AskConfig(judges=("fuzzing", "detection", "fuzzing"), negatives=("token", "token"))
+    assert (config.judges, config.negatives) == (("fuzzing", "detection"), ("token",))
 
 
 def test_all_descriptions_of_the_trial_are_asked_at_once(walk, monkeypatch, index):

@@ -103,6 +103,8 @@ class Walk:
         self.index, self.config, self.client, self.trusting = index, config, client, trusting
         self.subject = subject
         self.store, self.asked = ExplanationStore(database), AskedStore(database)
+        with self.store.database.writing():
+            pass  # where nothing can be written nobody is asked
         self.can, self.evidence = client.capabilities(), Evidence(index, config.seed)
         self.name = config.name
         check_writer(config, index.id, self.store, self.asked, labels)
@@ -150,7 +152,6 @@ class Walk:
 
     def run(self) -> None:
         """Try the judge, then explain and judge chunk by chunk; while one is judged the next is explained."""
-        self.store.database.update()
         if self.name not in {about.explainer for about in self.asked.about(self.index.id)}:
             self.asked.tell(self.index.id, self.about)  # from now on the name is taken
         for name, judge in self.judges.items():

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from sparselex.base.bounds import Count, Seed, Tokens
 from sparselex.base.config import Config
@@ -134,6 +134,11 @@ class AskConfig(Config):
 
     seed: Seed = 0
     """Seed of everything that is drawn."""
+
+    @field_validator("judges", "negatives")
+    @classmethod
+    def _each_once(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(given))
 
     @property
     def name(self) -> str:
