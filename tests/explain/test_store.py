@@ -130,6 +130,15 @@ def test_a_new_text_replaces_the_old_one_with_its_scores_and_no_others(store):
     }
 
 
+def test_what_is_said_again_keeps_its_scores_and_is_of_the_new_configuration(store):
+    said, scores = store.of_latent("i", 1)[0], store.scores("i", explainer="rule")
+    store.add("i", "c2", [said])
+    assert store.of_latent("i", 1)[0] == said and store.scores("i", explainer="rule") == scores != []
+    assert store.statuses("i", "rule", "c2") == {1: "explained"}
+    store.add("i", "c2", [said.model_copy(update={"predictor": {"another": 1}})])
+    assert store.scores("i", explainer="rule") == [], "another rule in the same words is another explanation"
+
+
 def test_scoring_again_replaces_one_scorers_rows(store):
     store.add_scored("i", "rule", EXACT._replace(config_id="e2"), {1: scored(f1=0.6)})
     assert [(s.scorer, s.value) for s in store.scores("i")] == [("exact", 0.6), ("fuzzy", 0.7)]

@@ -1,6 +1,7 @@
 """Latents shared out among processes: the same results, and nothing left behind."""
 
 import os
+import signal
 import sys
 import time
 
@@ -59,6 +60,17 @@ def test_what_is_raised_is_raised_here_and_work_goes_on(n):
 def test_a_process_that_dies_is_told_of():
     with Workers(square, 2) as workers, pytest.raises(UserError, match="ended without an answer"):
         workers.map([1, 99])
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_one_that_is_killed_between_two_batches_is_told_of(idle):
+    with Workers(square, 2) as workers:
+        for _, process in workers.map([1, 2]):
+            os.kill(process, signal.SIGKILL)
+            while idle and alive(process):
+                time.sleep(0.01)
+        with pytest.raises(UserError, match="ended without an answer"):
+            workers.map([3, 4])
 
 
 def test_processes_end_with_their_parent(monkeypatch):

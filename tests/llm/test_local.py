@@ -71,6 +71,14 @@ def test_plain_text_is_written_on_up_to_its_end(client, speaker):
         assert answer.cut == ("\n" not in whole)
 
 
+def test_an_answer_ends_at_a_text_of_several_tokens(client):
+    text = Message("user", "import os\n\ndef f(self):\n    x")
+    written = client.submit(Request(messages=(text,), plain=True, max_tokens=12)).result().text
+    stop = written[3:9]
+    ended = client.submit(Request(messages=(text,), plain=True, stop=stop, max_tokens=12)).result()
+    assert ended.text == written.partition(stop)[0] and not ended.cut and ended.n_answer_tokens < 12
+
+
 def test_a_model_in_bfloat16_says_nearly_the_same_and_is_named_so(client):
     text = Request(
         messages=(Message("user", "import os\n"),), continuation="\n\ndef f(self):\n    return", max_tokens=1

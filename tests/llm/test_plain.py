@@ -54,6 +54,16 @@ def test_what_has_no_text_is_a_failure(database, body):
         assert "no text that goes on" in client.submit(plain()).result().reason and len(server.asked) == 2
 
 
+def test_an_error_of_another_host_within_a_good_answer_is_waited_out(database):
+    said = [Said({"error": {"code": 503, "message": "busy"}}), written_on(lambda body: "a`")({"prompt": "x"})]
+    with (
+        chat_server(complete=lambda body: said.pop(0)) as server,
+        client_of(server, database, can=CAN) as client,
+    ):
+        client.submit(Request(messages=(Message("user", "x"),), max_tokens=1)).result()
+        assert client.submit(plain()).result().text == "a`" and not said
+
+
 def test_the_probe_finds_who_writes_on(database):
     for number, (complete, can) in enumerate(
         [(written_on(lambda body: " seven"), True), (written_on(lambda body: body["prompt"] + " seven"), False)]

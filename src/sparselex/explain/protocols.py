@@ -13,7 +13,8 @@ from sparselex.explain.records import Explanation, Scored
 @runtime_checkable
 class Explainer(Protocol):
     """Says of a latent what it is active on. Made once for all latents of an index, as `Explainer(evidence, config)`;
-    raises `UserError` for `config.options` that it does not know."""
+    raises `UserError` for `config.options` that it does not know. It may tell a `version`, a text: what another version
+    said is asked anew, and not held against what this one says."""
 
     explained: ClassVar[str]
     """What an explained latent has, in words that go on `share of living latents with …`."""

@@ -20,4 +20,4 @@ MADE_BY = "explainer"
 def made_by(explainer: str) -> dict[str, str]:
     """That input for an explainer that tells a `version`; nothing for others."""
     version = getattr(EXPLAINERS.get(explainer), "version", "")
-    return {MADE_BY: f"{explainer} {version}"} if version else {}
+    return {MADE_BY: f"{explainer} {version}"} if version and isinstance(version, str) else {}

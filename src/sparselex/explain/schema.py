@@ -53,6 +53,9 @@ ADD_EXPLANATION = """INSERT INTO explanation
     (index_id, latent, explainer, status, title, text, predictor, config_id, code_version)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
+SAID_AGAIN = """UPDATE explanation SET config_id = ?, code_version = ?
+    WHERE index_id = ? AND latent = ? AND explainer = ? AND status = ? AND title = ? AND text = ? AND predictor IS ?"""
+
 EXPLANATION_ID = "SELECT id FROM explanation WHERE index_id = ? AND latent = ? AND explainer = ?"
 
 EXPLANATIONS = "SELECT latent, explainer, status, text, title, predictor FROM explanation"

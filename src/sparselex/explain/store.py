@@ -50,13 +50,15 @@ class ExplanationStore:
 
     def add(self, index_id: str, config_id: str, explanations: Iterable[Explanation]) -> None:
         """Write explanations in one transaction, replacing what the same explainers said of the same latents, and the
-        scores of that."""
+        scores of that. Where the same is said again its scores stay, which others may have paid for."""
         with self.database.writing() as db:
             for e in explanations:
-                _delete(db, index_id, e)
                 predictor = None if e.predictor is None else json.dumps(e.predictor)
-                said = (e.status, e.title, e.text, predictor, config_id, own_version())
-                db.execute(schema.ADD_EXPLANATION, (index_id, e.latent, e.explainer, *said))
+                who, said = (index_id, e.latent, e.explainer), (e.status, e.title, e.text, predictor)
+                by = (config_id, own_version())
+                if not db.execute(schema.SAID_AGAIN, (*by, *who, *said)).rowcount:
+                    _delete(db, index_id, e)
+                    db.execute(schema.ADD_EXPLANATION, (*who, *said, *by))
 
     def remove(self, index_id: str, explainer: str, latents: Iterable[int]) -> None:
         """Take away what an explainer said of some latents, and the scores of that."""

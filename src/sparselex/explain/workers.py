@@ -58,7 +58,7 @@ class Workers(Generic[Item, Result]):
         if not self._connections:
             return lambda: [self._function(item) for item in items]
         for place, connection in enumerate(self._connections):
-            connection.send(items[place :: len(self._connections)])
+            _sent(connection, items[place :: len(self._connections)])
         return lambda: self._results(items)
 
     def _results(self, items: Sequence[Item]) -> list[Result]:
@@ -90,15 +90,26 @@ def _process(function: Callable[[Item], Result]) -> Iterator[Connection]:
         process.join()
 
 
+def _sent(connection: Connection, items: Sequence[Any]) -> None:
+    try:
+        connection.send(items)
+    except ConnectionError:
+        raise _ended() from None
+
+
 def _received(connection: Connection) -> Any:
     try:
         return connection.recv()
-    except EOFError:
-        raise UserError(
-            "A process that explains latents has ended without an answer.",
-            "one that goes on until all latents are done",
-            "run the same command again, which goes on from here; it may have been killed for want of memory.",
-        ) from None
+    except (EOFError, ConnectionError):
+        raise _ended() from None
+
+
+def _ended() -> UserError:
+    return UserError(
+        "A process that explains latents has ended without an answer.",
+        "one that goes on until all latents are done",
+        "run the same command again, which goes on from here; it may have been killed for want of memory.",
+    )
 
 
 def _answer(function: Callable[[Item], Result], connection: Connection, parent: int) -> None:

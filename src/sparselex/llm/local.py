@@ -249,7 +249,8 @@ class LocalClient:
                     left.discard(row)
                 elif row in left:
                     written[row].append(token)
-                    if until and until in self._speaker.decode([token]):
+                    # Each token is a byte of it at least.
+                    if until and until in self._speaker.decode(written[row][-len(until.encode()) :]):
                         left.discard(row)
             if not left:
                 break

@@ -5,7 +5,7 @@ from typing import Any
 
 from sparselex.llm.echoed import TOLD_NOTHING
 from sparselex.llm.records import Answer, Request
-from sparselex.llm.wire import Trouble, Wording, count_of, whole
+from sparselex.llm.wire import Trouble, Wording, count_of, error_inside, whole
 
 
 def plain_payload(model: str, request: Request, wording: Wording) -> bytes:
@@ -26,11 +26,14 @@ def plain_payload(model: str, request: Request, wording: Wording) -> bytes:
 def read_plain(data: bytes, request: Request) -> Answer | Trouble:
     """What the body of a good answer says. What stands behind the sign at which it ends is left out, where the server
     did not do that."""
+    body: Any = None
     try:
         body = json.loads(data)
         choice = body["choices"][0]
         text = whole(choice["text"])
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        if isinstance(body, dict) and "error" in body:
+            return error_inside(body, data)
         return Trouble("what came back has no text that goes on", False, TOLD_NOTHING)
     said, ended, _ = text.partition(request.stop) if request.stop else (text, "", "")
     usage = body.get("usage")

@@ -114,7 +114,7 @@ def read_answer(data: bytes) -> Answer | Trouble:
         return Trouble("what came back is no object with choices", again=True)
     choice, *others = _choices(body) or [{}]
     if not choice:
-        return _error_inside(body, data)
+        return error_inside(body, data)
     usage = body.get("usage")
     return Answer(
         text=_text(choice["message"].get("content")),
@@ -139,7 +139,7 @@ def _choices(body: dict[str, Any]) -> list[dict[str, Any]]:
     return [one for one in choices if isinstance(one.get("message"), dict)] if choices == listed else []
 
 
-def _error_inside(body: dict[str, Any], data: bytes) -> Trouble:
+def error_inside(body: dict[str, Any], data: bytes) -> Trouble:
     """Some hosts report the error of another host within an answer that is well otherwise."""
     error = body.get("error")
     code = error.get("code") if isinstance(error, dict) else None

@@ -320,7 +320,7 @@ def test_a_judge_at_chance_is_told_so_and_scores_nothing(index, tmp_path, monkey
 def test_a_judge_of_which_nothing_can_be_read_is_said_why(walk, monkeypatch, kind):
     monkeypatch.setattr(module.Words, "_is_word", lambda self, token: True)
     found = walk(kind("check", Answer(text="I cannot help")), SMALL.model_copy(update={"check": 2}))
-    assert "the judge could not be tried: too little of what it said could be read: " in found.unfit
+    assert "the judge could not be tried: of 2 descriptions 0 could be read: " in found.unfit
     assert found.unfit.endswith(("500 three times", "windows out: 'I cannot help'"))
 
 

@@ -256,5 +256,7 @@ def test_a_window_that_begins_with_a_blank_is_simulated_whatever_its_first_token
     said = [Token(text, -1.0, tuple(strengths) if text == "?" else ()) for text in texts]
     answer = Answer(text=" in\t?\n May\t?\n", tokens=tuple(said))
     assert _read_at_once(tokens, [answer]) == pytest.approx([7.0, 7.0], abs=0.05)
+    parts = answer.model_copy(update={"tokens": (Token("", -1.0, ()), *said)})
+    assert _read_at_once(tokens, [parts]) == pytest.approx([7.0, 7.0], abs=0.05) or before, "a part of a character"
     lost = answer.model_copy(update={"tokens": tuple(said[1:])})
     assert np.isnan(_read_at_once(tokens, [lost])).all()

@@ -148,7 +148,38 @@ class Mute(ReadingModel):
 def test_a_judge_of_which_nothing_can_be_read_is_not_believed(walk, judge, why):
     found, _ = walk(Mute(), judge)
     figure = figure_of(found, judge)
-    assert figure.value is None and why in figure.failure and "could not be tried: too little" in found.unfit
+    assert (
+        figure.value is None
+        and why in figure.failure
+        and "could not be tried: of 12 descriptions 0 could be read" in found.unfit
+    )
+
+
+class Failing(ReadingModel):
+    """Writes nothing for some of the words."""
+
+    def __init__(self, n_silent):
+        super().__init__()
+        self.n_silent, self.silenced = n_silent, set()
+
+    def _written(self, request):
+        asked = request.messages[1].content
+        if len(self.silenced) < self.n_silent:
+            self.silenced.add(asked)
+        return {} if asked in self.silenced else super()._written(request)
+
+
+def test_words_of_which_nothing_was_read_are_told_and_most_of_them_are_too_many(walk):
+    found, _ = walk(Failing(3), "generation")
+    figure = figure_of(found, "generation")
+    assert (figure.value, figure.n) == (1.0, 9) and "; of 3 of 12 not all was read: the model wri" in figure.definition
+
+
+def test_a_judge_that_answers_seldom_is_not_believed(walk):
+    found, _ = walk(Failing(10), "generation")
+    figure = figure_of(found, "generation")
+    assert figure.value is None and figure.failure.startswith("of 12 descriptions 2 could be read: the model writes")
+    assert "could not be tried" in found.unfit
 
 
 def right_in(asked, slips):

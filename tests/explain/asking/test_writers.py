@@ -152,6 +152,13 @@ def test_what_is_no_explanation_is_asked_once_more_at_random_and_then_counted(in
     assert len(asked) == 2 and told.found.reason.startswith("the model gives no explanation") and told.n_unanswered == 1
 
 
+def test_a_mark_that_is_said_again_in_a_chat_counts_once(index):
+    said = [Answer(text="`d` and `i`")]
+    assert listed(index, 0, said, Capabilities())[1].found.text == "`d` and `i`"
+    plain = [Answer(text="` in code `d`"), Answer(text="d`")]
+    assert listed(index, 0, plain, Capabilities(plain=True))[1].found.text == "`` in code `d`"
+
+
 def test_text_that_looks_like_the_list_stays_in_its_line():
     forged = [ord("\n"), *b"Meaning: `all`"]
     assert _in_a_line(bytes(forged).decode()) == "\\nMeaning: `all`"

@@ -145,12 +145,15 @@ def known_figure(
         undefined: why the value means nothing; empty where it means something.
     """
     nothing = next((why for why in whys if why), "nothing was said")
-    silent = f"too little of what it said could be read: {nothing}" if whys and not len(sums) else ""
+    n_lacking = sum(map(bool, whys))
+    few = len(sums) < len(whys) / 2
+    silent = f"of {len(whys)} descriptions {len(sums)} could be read: {nothing}" if few else ""
+    lacking = f"; of {n_lacking} of {len(whys)} not all was read: {nothing}" if n_lacking else ""
     return figure_of(
         name,
         sums,
         statistic,
-        f"{what} on descriptions whose truth is known: {known}",
+        f"{what} on descriptions whose truth is known: {known}{lacking}",
         over="descriptions",
         share=True,
         null=null,

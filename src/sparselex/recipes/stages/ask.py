@@ -45,7 +45,7 @@ class Ask(Stage, AskConfig):
     llm_device: Annotated[str, Option("--llm-device", in_passing=True)] = "cpu"
     """Where a local model runs, such as `cuda`."""
 
-    llm_dtype: Annotated[ModelDtype, Option("--llm-dtype", in_passing=True)] = "float32"
+    llm_dtype: Annotated[ModelDtype, Option("--llm-dtype")] = "float32"
     """Precision in which a local model runs; bfloat16 is about twice as fast on processors that have it, and `auto`
     takes that of its files."""
 

@@ -57,8 +57,7 @@ _FIXED: dict[Shade, list[float]] = {"density": [1e-4, 1e-3, 1e-2, 0.1], "score":
 
 def _edges(values: NDArray[np.float64], shade: Shade) -> list[float]:
     known = values[np.isfinite(values)]
-    # A score that is no share, such as a gain in nats, has a unit of its own.
-    is_share = not len(known) or 0 <= known.min() <= known.max() <= 1
-    if (shade in _FIXED and is_share) or not len(known):
+    # A score that is neither a share nor a correlation, such as a gain in nats, has a unit of its own.
+    if not len(known) or (shade in _FIXED and np.abs(known).max() <= 1):
         return _FIXED.get(shade, [])
     return np.unique(np.quantile(known, np.arange(1, N_STEPS) / N_STEPS)).tolist()

@@ -136,9 +136,11 @@ class _WrittenOf:
     are to contain other words do?"""
 
     measure, chance = "a share of passages that hold the word", "passages written for other words hold it in"
+    each = 1
+    """Passages of one answer are not independent."""
 
     def __init__(self, judge: Generation, words: Words):
-        self.judge, self.words, self.each = judge, words, judge.config.passages
+        self.judge, self.words = judge, words
 
     def talks(self, can: Capabilities) -> list[Talk[_Wrote]]:
         """Passages for each word."""

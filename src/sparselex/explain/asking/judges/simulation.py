@@ -240,7 +240,7 @@ def _read_at_once(tokens: Sequence[str], answers: Sequence[Answer | Failure]) ->
 def _starts(said: Sequence[str], text: str) -> list[int] | None:
     """Where tokens begin in the text, the first of which may begin before it: a line break and the blank of the first
     word can be one token."""
-    cuts = ([first[cut:], *said[1:]] for first in said[:1] for cut in range(len(first)))
+    cuts = ([first[cut:], *said[1:]] for first in said[:1] for cut in range(max(1, len(first))))
     return next((starts for tokens in cuts if (starts := starts_of(tokens, text)) is not None), None)
 
 

@@ -51,10 +51,10 @@ class FewShot:
             return unsaid(latent, NOTHING_SHOWN, variant)
         first = self._request(windows, can)
         (answer,) = yield [first]
-        if (text := _explanation(answer)) is None and isinstance(answer, Answer):
+        if (text := _explanation(answer, can)) is None and isinstance(answer, Answer):
             again = {"temperature": _TEMPERATURE, "seed": self.config.seed + 1}
             (answer,) = yield [first.model_copy(update=again)]
-            text = _explanation(answer)
+            text = _explanation(answer, can)
         if isinstance(answer, Failure):
             return unsaid(latent, answer.reason, variant)
         if text is None:
@@ -97,11 +97,13 @@ def _in_a_line(text: str) -> str:
     return quoted(text)[1:-1].replace('\\"', '"')
 
 
-def _explanation(answer: Answer | Failure) -> str | None:
-    """What was written behind the first sign of quotation; None where that does not end, or the answer did not."""
+def _explanation(answer: Answer | Failure, can: Capabilities) -> str | None:
+    """What was written behind the first sign of quotation, which in a chat may be said again; None where that does not
+    end, or the answer did not."""
     if isinstance(answer, Failure) or answer.cut:
         return None
     said = answer.text.strip().partition("\n")[0]
-    text = harmless(said if said.startswith("`") else f"`{said}")
+    begins_anew = said.startswith("`") and not can.plain
+    text = harmless(said if begins_anew else f"`{said}")
     is_whole = text.count("`") % 2 == 0 and text.strip("` ")
     return text if is_whole and len(text) <= LONGEST else None
