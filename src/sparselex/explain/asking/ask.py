@@ -103,8 +103,9 @@ class Walk:
         self.index, self.config, self.client, self.trusting = index, config, client, trusting
         self.subject = subject
         self.store, self.asked = ExplanationStore(database), AskedStore(database)
+        # Where nothing can be written nobody is asked.
         with self.store.database.writing():
-            pass  # where nothing can be written nobody is asked
+            pass
         self.can, self.evidence = client.capabilities(), Evidence(index, config.seed)
         self.name = config.name
         check_writer(config, index.id, self.store, self.asked, labels)

@@ -8,7 +8,7 @@ from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.labels import explained
 from sparselex.explain.asking.protocols import Told
 from sparselex.explain.asking.subject import Opens
-from sparselex.explain.asking.words import marked, prompt, quoted
+from sparselex.explain.asking.words import prompt, quoted
 from sparselex.explain.asking.writers.examples import NOTHING_SHOWN
 from sparselex.explain.asking.writers.passages import Passages, Window
 from sparselex.explain.asking.writers.sentences import LONGEST, unsaid
@@ -63,10 +63,11 @@ class FewShot:
 
     def _request(self, windows: Sequence[Window], can: Capabilities) -> Request:
         opening, closing = pair = self.passages.pair(list(windows))
+        snippets = [self.passages.snippet(window, pair, _BEFORE, _AFTER) for window in windows]
         said = prompt(VERSION).substitute(
             opening=opening,
             closing=closing,
-            texts=" | ".join(self._snippet(window, pair) for window in windows),
+            texts=" | ".join(map(_in_a_line, snippets)),
             marked=", ".join(f"`{text}`" for text in self._marked(windows)),
         )
         before = () if can.plain else (Message("system", _IN_A_CHAT),)
@@ -78,12 +79,6 @@ class FewShot:
             seed=self.config.seed if can.seed else None,
             purpose="explain",
         )
-
-    def _snippet(self, window: Window, pair: tuple[str, str]) -> str:
-        place = int(window.values.argmax())
-        begin = max(0, place - _BEFORE)
-        tokens = window.tokens[begin : place + _AFTER + 1]
-        return _in_a_line(marked(self.passages.train.vocabulary, tokens, frozenset((place - begin,)), pair))
 
     def _marked(self, windows: Sequence[Window]) -> list[str]:
         """Texts of the marked tokens, without the blanks around words."""

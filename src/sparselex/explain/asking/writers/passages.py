@@ -61,6 +61,13 @@ class Passages:
         """Marks that stand in none of these windows."""
         return marks(self.plain(window.tokens) for window in windows)
 
+    def snippet(self, window: Window, pair: tuple[str, str], before: int, behind: int) -> str:
+        """The most active token of a window between marks, with so many tokens around it."""
+        place = int(window.values.argmax())
+        begin = max(0, place - before)
+        tokens = window.tokens[begin : place + behind + 1]
+        return marked(self.train.vocabulary, tokens, frozenset((place - begin,)), pair)
+
     def text(self, window: Window, pair: tuple[str, str]) -> str:
         """A window with its active tokens between marks, and behind it how active they are, where that is wanted."""
         values = window.values

@@ -3,9 +3,9 @@
 from sparselex.explain.asking.config import AskConfig
 from sparselex.explain.asking.protocols import Told
 from sparselex.explain.asking.subject import Opens
-from sparselex.explain.asking.words import marked, prompt, quoted, variant
+from sparselex.explain.asking.words import prompt, quoted, variant
 from sparselex.explain.asking.writers.examples import NOTHING_SHOWN
-from sparselex.explain.asking.writers.passages import Passages, Window
+from sparselex.explain.asking.writers.passages import Passages
 from sparselex.explain.asking.writers.sentences import THOUGHTS, asking, said_of, unsaid
 from sparselex.explain.evidence import Evidence
 from sparselex.llm.records import Capabilities, Request, Talk
@@ -42,11 +42,6 @@ class Tokens:
             opening=pair[0], closing=pair[1], thoughts=THOUGHTS if self.config.thoughts else ""
         )
         # Quoted, a snippet is one line and cannot end before its end.
-        lines = [f"{number}. {quoted(self._snippet(one, pair))}" for number, one in enumerate(windows, 1)]
+        snippets = [self.passages.snippet(window, pair, _BEFORE, _AFTER) for window in windows]
+        lines = [f"{number}. {quoted(snippet)}" for number, snippet in enumerate(snippets, 1)]
         return asking(system, "\n".join(lines), self.config, can)
-
-    def _snippet(self, window: Window, pair: tuple[str, str]) -> str:
-        place = int(window.values.argmax())
-        begin = max(0, place - _BEFORE)
-        tokens = window.tokens[begin : place + _AFTER + 1]
-        return marked(self.passages.train.vocabulary, tokens, frozenset((place - begin,)), pair)
