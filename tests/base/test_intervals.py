@@ -20,6 +20,11 @@ def ratio(sums):
     return sums[..., 0] / sums[..., 1]
 
 
+def correlation(sums):
+    n, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
+    return (xy - x * y / n) / np.sqrt((xx - x * x / n) * (yy - y * y / n))
+
+
 def documents(rng, n=40, uneven=False):
     """Sums of a value and its tokens; what documents are like is shared by their tokens."""
     lengths = np.ceil(np.exp(rng.normal(5, 1.2, n))) if uneven else rng.integers(5, 50, n)
@@ -166,3 +171,21 @@ def test_a_very_wide_interval_of_a_share_goes_from_none_to_all_without_a_warning
     with np.errstate(over="raise"):
         interval = found.interval(share=True)
     assert (interval.low, interval.high) == pytest.approx((0, 1))
+
+
+@pytest.mark.parametrize("true", [0.0, 0.6, 0.95, -0.99])
+def test_intervals_of_correlations_stay_between_minus_one_and_one(true):
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(200):
+        x = rng.normal(size=(30, 4))
+        y = true * x + np.sqrt(1 - true**2) * rng.normal(size=x.shape)
+        sums = np.stack([np.full(30, 4.0), x.sum(1), y.sum(1), (x * x).sum(1), (y * y).sum(1), (x * y).sum(1)], axis=1)
+        found = jackknife(sums, correlation).interval(correlation=True)
+        assert -1 <= found.low < found.value < found.high <= 1
+        held += found.low <= true <= found.high
+    assert held >= 180
+
+
+def test_a_correlation_of_one_has_no_interval():
+    sums = np.array([[2.0, 3.0, 3.0, 5.0, 5.0, 5.0]] * 6) * np.arange(1, 7)[:, None]
+    assert np.isnan(jackknife(sums, correlation).interval(correlation=True).low)

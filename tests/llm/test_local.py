@@ -101,7 +101,7 @@ def test_objects_of_texts_are_always_objects(client):
 
 def test_a_question_that_is_too_long_fails_by_itself(client):
     long, short = client.submit(request("x = 1\n" * 400)), client.submit(request("x"))
-    assert isinstance(long.result(), Failure) and "tokens are too many" in long.result().reason
+    assert isinstance(long.result(), Failure) and "tokens are too many for a model that reads" in long.result().reason
     assert short.result().text
 
 

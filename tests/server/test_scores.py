@@ -302,6 +302,9 @@ def test_the_map_has_the_scores_that_are_chosen(judged, get, scores, key):
     assert page["steps"][0]["n"] == len(placed) - len(there) and sum(one["n"] for one in page["steps"]) == len(placed)
     first = max(there, key=lambda latent: scores[by][latent].value)
     assert page["rows"][0]["score"]["value"] == scores[by][first].value, "the best first"
+    store, index = ExplanationStore(judged.database), OpenWorkspace(judged).index("main").index
+    said = {one.latent: one.title for one in store.all(index.id, by.partition("/")[0])}
+    assert {row["title"] for row in page["rows"] if row["score"]} <= set(said.values()), "in the words that are scored"
     steps = np.frombuffer(
         get(f"{here}/points", score=key, color="score").content, "u1", len(placed), 4 + 12 * len(placed)
     )

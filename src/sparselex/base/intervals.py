@@ -69,10 +69,12 @@ class Jackknife(NamedTuple):
         moving = _NORMAL_FOURTH * float(squares.sum()) ** 2 / fourth if fourth else 1.0
         return max(1.0, min(self.n_effective, moving) - 1)
 
-    def interval(self, least: float = LEAST_UNITS, *, share: bool = False, level: float = LEVEL) -> Interval:
+    def interval(
+        self, least: float = LEAST_UNITS, *, share: bool = False, correlation: bool = False, level: float = LEVEL
+    ) -> Interval:
         """The value with its interval, which is missing below `least` effective units, and where all units agree to the
-        last digit: that says nothing of others. A `share` lies between 0 and 1, and so does its interval; at either end
-        it has none."""
+        last digit: that says nothing of others. A `share` lies between 0 and 1, a `correlation` between -1 and 1, and so
+        do their intervals, by way of the logit and of Fisher's z; at either end they have none."""
         se, quantile = self.se, float(stdtrit(self.degrees, (1 + level) / 2))
         if not (np.isfinite(self.value) and np.isfinite(se) and se > 0 and self.n_effective >= least):
             return Interval(self.value, _NONE, _NONE)
@@ -82,6 +84,11 @@ class Jackknife(NamedTuple):
             half = quantile * se / (self.value * (1 - self.value))
             low, high = float(expit(_logit(self.value) - half)), float(expit(_logit(self.value) + half))
             return Interval(self.value, low, high)
+        if correlation and not -1 < self.value < 1:
+            return Interval(self.value, _NONE, _NONE)
+        if correlation:
+            half, z = quantile * se / (1 - self.value**2), np.arctanh(self.value)
+            return Interval(self.value, float(np.tanh(z - half)), float(np.tanh(z + half)))
         return Interval(self.value, self.value - quantile * se, self.value + quantile * se)
 
 

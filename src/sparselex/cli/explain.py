@@ -1,11 +1,13 @@
 """`sparselex explain`: by rules, or by a language model."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from sparselex.base.errors import UserError
+from sparselex.base.formats import plain
 from sparselex.base.workspace import Workspace
 from sparselex.cli.making import command, flags, own
 from sparselex.cli.showing import print_json
@@ -36,8 +38,14 @@ def act(values: dict[str, Any], *, dry_run: bool, **more: Any) -> None:
         )
     if dry_run:
         _estimate(values, asks, **more)
-    else:
-        act_stage(stage, values, **more)
+        return
+    shown = act_stage(stage, values, more={"say": _say} if asks else None, **more)
+    if asks and shown and shown.n_failed and not (shown.n_explained or shown.n_abstained):
+        raise typer.Exit(2)
+
+
+def _say(words: str) -> None:
+    print(plain(words), file=sys.stderr, flush=True)
 
 
 def _estimate(values: dict[str, Any], asks: bool, *, workspace: Path, run: str, json: bool, replace: bool) -> None:

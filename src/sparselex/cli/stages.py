@@ -38,23 +38,37 @@ def verb(stage: type[Stage]) -> Any:
 
 
 def act_stage(
-    stage: type[Stage], values: dict[str, Any], *, workspace: Path, run: str, json: bool, replace: bool = False
-) -> None:
-    """Take a stage with the options given and print what came out."""
+    stage: type[Stage],
+    values: dict[str, Any],
+    *,
+    workspace: Path,
+    run: str,
+    json: bool,
+    replace: bool = False,
+    more: dict[str, Any] | None = None,
+) -> Any:
+    """Take a stage with the options given, print what came out and return it; `more` goes to its work as it is."""
     begins = issubclass(stage, Beginning)
     with created(workspace) if begins else contextlib.nullcontext(Workspace(workspace)) as opened:
-        taken, folder = take(stage, opened, run, values, replace=replace)
+        taken, folder = take(stage, opened, run, values, replace=replace, more=more)
     if os.environ.get("RANK", "0") != "0":  # of several processes one speaks
-        return
+        return None
     shown = taken.shown(folder)
     if json:
         print_json(shown.to_json())
     else:
         show(shown, taken.line(folder, shown))
+    return shown
 
 
 def take(
-    stage_type: type[Stage], workspace: Workspace, name: str, values: dict[str, Any], *, replace: bool = False
+    stage_type: type[Stage],
+    workspace: Workspace,
+    name: str,
+    values: dict[str, Any],
+    *,
+    replace: bool = False,
+    more: dict[str, Any] | None = None,
 ) -> tuple[Stage, RunFolder]:
     """Take a stage with the options given, and give it with its run; PyTorch is loaded only if there is something to be
     done."""
@@ -71,7 +85,7 @@ def take(
         from sparselex.recipes.run import Run
 
         folder = Run(workspace, name, folder.config, goes_on=folder.goes_on)
-        folder.do(stage, replace=replace)
+        folder.do(stage, replace=replace, more=more)
     return stage, folder
 
 

@@ -104,7 +104,7 @@ def print_against(found: AgainstControls, console: Console | None = None) -> Non
     shares = {(one.control, one.explainer): one for one in found.explained}
     for row in filter(lambda row: row.headline, found.rows):
         share = shares[row.control, row.explainer]
-        table.add_row(row.control, f"{row.explainer} {row.metric}", *_against_cells(row, share))
+        table.add_row(row.control, f"{row.explainer} {row.scorer} {row.metric}", *_against_cells(row, share))
     console.print(table)
     for name, why in found.missing.items():
         _say(console, f"• {name}: {NOT_MEASURED}, {why}")

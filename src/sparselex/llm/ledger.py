@@ -147,10 +147,20 @@ class Ledger:
         """A short table, a purpose a line."""
         columns = ("purpose", *Account.model_fields)
         rows = [(purpose or "other", account) for purpose, account in self.accounts().items()]
-        cells = [(name, *map(_cell, account.to_json().values())) for name, account in [*rows, ("total", self.total())]]
+        cells = [(name, *self._cells(account)) for name, account in [*rows, ("total", self.total())]]
         widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
         lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in (columns, *cells)]
         return "\n".join([*lines, *([f"stopped: {self.stopped}"] if self.stopped else [])])
+
+    def _cells(self, account: Account) -> list[str]:
+        """An account in words; of money nothing where no price is known."""
+        values = account.to_json() | ({} if self.has_prices else {"usd": None})
+        return ["no price" if value is None else _cell(value) for value in values.values()]
+
+    @property
+    def has_prices(self) -> bool:
+        """Whether money can be counted."""
+        return None not in (self._config.usd_per_million_prompt, self._config.usd_per_million_answer)
 
     def _of(self, request: Request) -> Counter[str]:
         return self._sums.setdefault(request.purpose, Counter())

@@ -136,7 +136,9 @@ class LocalClient:
         return [found.get(n) or self._too_long(len(one.ids)) for n, one in enumerate(readings)]
 
     def _too_long(self, n_tokens: int) -> Failure:
-        return Failure(subject=self.model, reason=f"{n_tokens:,} tokens are too many")
+        limit = self.capabilities().n_ctx or 0
+        reason = f"{n_tokens:,} tokens are too many for a model that reads {limit:,}, its answer among them"
+        return Failure(subject=self.model, reason=f"{reason}: ask for fewer or shorter examples, or another model")
 
     def _asked(self, requests: Sequence[Request]) -> list[Answer | Failure]:
         prompts = [self._prompt(request) for request in requests]

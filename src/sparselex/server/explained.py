@@ -219,11 +219,12 @@ class Explained:
         return database_stamps(self._database)
 
 
-def title_of(entries: Entries | Mapping[int, list[Entry]], latent: int) -> str:
-    """The first explainer's words for a latent; empty if there are none. Of several latents ask for their entries
-    first (`Entries.of`): each by itself is a question to the database."""
-    found = entries.get(latent)
-    return found[0].title if found else ""
+def title_of(entries: Entries | Mapping[int, list[Entry]], latent: int, explainer: str = "") -> str:
+    """An explainer's words for a latent, the first one's where it has none or nobody is named; empty if there are none.
+    Of several latents ask for their entries first (`Entries.of`): each by itself is a question to the database."""
+    found = entries.get(latent) or []
+    ordered = sorted(found, key=lambda entry: entry.explainer != explainer)
+    return ordered[0].title if ordered else ""
 
 
 class _Read(Generic[T]):

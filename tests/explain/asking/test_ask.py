@@ -212,6 +212,21 @@ def test_explanations_that_fail_are_counted_and_nothing_is_invented(walk, tmp_pa
     assert (again.n_explained, again.n_failed) == (4, 0), "what failed is asked again by the next run"
 
 
+def test_why_things_failed_is_said(walk):
+    found = walk(Refusing("explain", Answer(text="I cannot help with that.")))
+    assert "The first failure: " in str(found) and "I cannot help" in str(found)
+    found = walk(Refusing("detection", Answer(text="I cannot help with that.")), name="judged")
+    assert found.n_unscored == 4 and "The first failure: " in str(found) and "windows unanswered" in str(found)
+
+
+def test_scores_by_other_judges_stand_when_a_later_walk_asks_fewer(walk):
+    both = walk(ScriptedModel())
+    fewer = walk(ScriptedModel(), SMALL.model_copy(update={"judges": ("fuzzing",), "latents": 2}))
+    names = lambda found: {one.name: one.value for one in found.figures}
+    assert names(both) == names(fewer) and "explain/llm/detection/balanced_accuracy" in names(fewer)
+    assert fewer.n_explained == 4 and fewer.n_left == 0
+
+
 @pytest.mark.parametrize("said", ["One sentence.", "one sentence", "…", "1.", "<<>>"])
 def test_what_is_copied_from_the_prompt_is_no_explanation(walk, said):
     found = walk(Refusing("explain", Answer(text=json.dumps({"explanation": said}))))

@@ -3,12 +3,13 @@
 import json
 import time
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparselex.base.vocabulary import Vocabulary
-from sparselex.explain.asking.answers import form_of_votes, object_in, votes
+from sparselex.explain.asking.answers import form_of_votes, numbers_in, object_in, texts_in, votes
 from sparselex.explain.asking.words import fenced, marked, marks, nonce, plain, prompt
 from sparselex.llm.records import Answer, Token
 from tests.support.judge import _FENCED
@@ -57,6 +58,8 @@ def test_marks_stand_in_no_text(texts):
         ('{"1": 1}', {"1": 1}),
         ('Sure! Here it is:\n```json\n{"1": 0, "2": 1}\n``` Anything else?', {"1": 0, "2": 1}),
         ('I think {so}. First {"1": 0}, no: {"1": 1}', {"1": 1}),
+        ('{"1": 1, "2": 0} and besides {"note": 3}', {"1": 1, "2": 0}),
+        ('{"note": 3} {"other": 4}', {"other": 4}),
         ("[1, 0]", None),
         ("", None),
         ('{"1": 1', None),
@@ -65,7 +68,7 @@ def test_marks_stand_in_no_text(texts):
     ],
 )
 def test_the_last_object_is_found_in_whatever_is_around_it(text, found):
-    assert object_in(text) == found
+    assert object_in(text, "1") == found
 
 
 def test_votes_are_read_and_what_is_none_is_left_out():
@@ -73,6 +76,13 @@ def test_votes_are_read_and_what_is_none_is_left_out():
     assert votes(Answer(text=text), 7) == {1: 1.0, 2: 0.0, 3: 1.0, 4: 0.0}
     assert votes(Answer(text="none"), 7) == {}
     assert form_of_votes(2)["required"] == ["1", "2"]
+
+
+def test_an_answer_that_counts_from_zero_says_nothing():
+    """Every vote in it is about another passage than the one whose number it bears."""
+    assert votes(Answer(text='{"0": 1, "1": 0, "2": 1}'), 3) == {}
+    assert np.isnan(numbers_in(Answer(text='{"0": 5, "1": 6}'), 2, range(11))).all()
+    assert texts_in(Answer(text='{"0": "a", "1": "b"}'), 2) == []
 
 
 @pytest.mark.parametrize(
@@ -101,6 +111,6 @@ def test_prompts_have_no_name_that_is_not_filled_in(name):
 
 def test_objects_that_never_end_take_no_time():
     began = time.perf_counter()
-    assert object_in('{"1":' * 4000) is None and object_in("{" * 20_000) is None
+    assert object_in('{"1":' * 4000, "1") is None and object_in("{" * 20_000, "1") is None
     assert time.perf_counter() - began < 0.5, "an answer costs no more than an answer should"
-    assert object_in("{x} {y}" * 1000 + '{"1": 1}') == {"1": 1}
+    assert object_in("{x} {y}" * 1000 + '{"1": 1}', "1") == {"1": 1}

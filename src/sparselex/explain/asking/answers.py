@@ -22,32 +22,40 @@ _MOST_READ = 50 * _LONGEST
 """Characters that are read in vain: of objects that stand in one another and never end each is read to the end."""
 
 
-def object_in(text: str) -> dict[str, Any] | None:
-    """The last JSON object that stands whole in a text, whatever prose is around it; None where there is none."""
+def object_in(text: str, name: str) -> dict[str, Any] | None:
+    """The last JSON object with this name that stands whole in a text, whatever is around it; where none has the name
+    the last one, and None where there is none."""
     text, decoder, found, at, n_read = text[:_LONGEST], json.JSONDecoder(), None, 0, 0
     while (begins := _OPENS.search(text, at)) and n_read < _MOST_READ:
         at = begins.start()
         try:
-            found, at = decoder.raw_decode(text, at)
+            one, at = decoder.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
             n_read += getattr(error, "pos", len(text)) - at
             at += 1
+            continue
+        found = one if found is None or name in one or name not in found else found
     return found
+
+
+def _numbered(text: str) -> dict[str, Any]:
+    """The object that says something of each number from 1 on; nothing of one that counts from 0, whose every word is
+    about another number than it says."""
+    found = object_in(text, "1") or {}
+    return {} if "0" in found else found
 
 
 def votes(answer: Answer, n: int) -> dict[int, float]:
     """What is said of each number from 1 to `n`: 0 or 1, or where there are log-probabilities the probability of 1
     against that of 0. Numbers of which nothing that can be read is said are left out."""
-    found = object_in(answer.text)
-    if found is None:
-        return {}
+    found = _numbered(answer.text)
     said = {number: vote for number in range(1, n + 1) if (vote := _vote(found.get(str(number)))) is not None}
     return {number: _probability(answer, number, vote) for number, vote in said.items()}
 
 
 def number_in(answer: Answer, name: str, among: range) -> int | None:
     """The number that an answer's object has under a name, if it is among these."""
-    return _number((object_in(answer.text) or {}).get(name), among)
+    return _number((object_in(answer.text, name) or {}).get(name), among)
 
 
 def _number(value: Any, among: range) -> int | None:
@@ -58,14 +66,14 @@ def _number(value: Any, among: range) -> int | None:
 
 def numbers_in(answer: Answer, n: int, among: range) -> list[float]:
     """The numbers that an answer's object has under the names from 1 to `n`; NaN for one that is not among these."""
-    said = object_in(answer.text) or {}
+    said = _numbered(answer.text)
     found = [_number(said.get(str(number)), among) for number in range(1, n + 1)]
     return [float("nan") if number is None else float(number) for number in found]
 
 
 def texts_in(answer: Answer, n: int) -> list[str]:
     """The texts that an answer's object has under the numbers from 1 to `n`."""
-    found = object_in(answer.text) or {}
+    found = _numbered(answer.text)
     said = [found.get(str(number)) for number in range(1, n + 1)]
     return [text for text in said if isinstance(text, str) and text.strip()]
 

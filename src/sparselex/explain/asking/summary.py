@@ -35,6 +35,12 @@ class AskSummary(ExplainSummary):
     n_answer_tokens: int
     """Tokens that it wrote."""
 
+    n_unanswered: int = 0
+    """Windows that judges were shown and of which nothing could be read."""
+
+    first_failure: str = ""
+    """Why the first explanation failed that did, or else the first scoring."""
+
     stopped: str = ""
     """Why not everything was asked; empty where it was."""
 
@@ -58,9 +64,15 @@ class AskSummary(ExplainSummary):
         if score is not None:
             null = "" if score.null is None else f", null {score.null:.3f}"
             what = " ".join(score.name.split("/")[2:]).replace("_", " ")
-            parts[0] += f" (median {what} {score.value:.3f} on test documents{null})"
+            ends = (score.ci_low, score.ci_high)
+            interval = "" if None in ends else f", 95 % interval {ends[0]:.3f} to {ends[1]:.3f}"
+            parts[0] += f" (median {what} {score.value:.3f} of {score.n_units:,} on test documents{interval}{null})"
         counts = ((self.n_abstained, "abstained"), (self.n_failed, "failed"), (self.n_unscored, "scorings failed"))
         parts += [f"{n:,} {what}" for n, what in (*counts, (self.n_left, "left")) if n]
         tokens = f"{self.n_prompt_tokens:,} tokens read, {self.n_answer_tokens:,} written"
-        said = [f"{upper_first(one)}." for one in (self.stopped, self.unfit) if one]
-        return " ".join([f"{', '.join(parts)}; {self.n_requests:,} requests, {tokens}.", *said])
+        answers = f"{self.n_requests:,} answers stand behind what is there"
+        if self.n_unanswered:
+            answers += f" ({self.n_unanswered:,} windows unanswered)"
+        failure = f"the first failure: {self.first_failure.rstrip('.')}" if self.first_failure else ""
+        said = [f"{upper_first(one)}." for one in (failure, self.stopped, self.unfit) if one]
+        return " ".join([f"{', '.join(parts)}; {answers}, {tokens}.", *said])

@@ -86,7 +86,7 @@ class ExactScorer:
         sums, found = Sums(rule, self.table, column), []
         score = partial(Score, explainer=explainer, scorer="exact", n=self.table.n)
         for name, measure in jackknives(sums.per_document, sums.measures, sums.sizes).items():
-            interval = measure.interval(share=name != "correlation")
+            interval = measure.interval(share=name != "correlation", correlation=name == "correlation")
             if not np.isfinite(interval.value):
                 continue
             low, high = (end if np.isfinite(end) else None for end in (interval.low, interval.high))

@@ -1,6 +1,6 @@
 """Have a language model explain a run's features."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -31,18 +31,31 @@ from sparselex.recipes.run import Run
 from sparselex.recipes.stages.ask import LOCAL, Ask
 
 
-def ask_run(run: Run, stage: Ask) -> None:
-    """Explanations and judgements of the features that are wanted; a report that is there already takes them up."""
+def ask_run(run: Run, stage: Ask, *, say: Callable[[str], None] | None = None) -> None:
+    """Explanations and judgements of the features that are wanted; a report that is there already takes them up. What a
+    server was sent, the probe and the judge's trial with it, is told to `say`."""
     index, config = run.index, stage.part(AskConfig)
     index.check_whole("explaining")
     database, made, inputs = run.workspace.database, run.folder / Ask.makes, {"index": index.id}
     labels = labels_in(run)
     with client_of(stage, database) as client:
         subject = cache(lambda: subject_of(run))
-        ask(index, config, client, database, made, inputs=inputs, subject=subject, labels=labels)
+        try:
+            ask(index, config, client, database, made, inputs=inputs, subject=subject, labels=labels)
+        finally:
+            if say and isinstance(client, HTTPClient):
+                say(_sent(client.ledger))
     run.keep_options(stage)
     if run.workspace.report.exists():
         write_report(run.workspace)
+
+
+def _sent(ledger: Ledger) -> str:
+    """What a server was sent, in one line."""
+    total = ledger.total()
+    tokens = f"{total.prompt_tokens:,} tokens read, {total.answer_tokens:,} written"
+    spent = f", {total.usd:.4f} US dollars" if ledger.has_prices else ""
+    return f"sent now: {total.requests:,} requests, {tokens}{spent}; {total.cached:,} answers were at hand"
 
 
 def labels_in(run: Run) -> dict[int, str]:

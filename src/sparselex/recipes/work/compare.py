@@ -12,6 +12,7 @@ from sparselex.atlas.config import CompareConfig
 from sparselex.base.errors import UserError
 from sparselex.base.progress import progress
 from sparselex.base.workspace import Workspace
+from sparselex.evaluate.report import write_report
 from sparselex.explain.embedding.config import EmbedConfig
 from sparselex.explain.embedding.vectors import Vectors
 from sparselex.explain.keys import KeyTable
@@ -35,7 +36,10 @@ def compare_runs(
     shared = _space(first) == _space(second)
     store = ExplanationStore(workspace.database)
     speaks = StoredWords(store, first.index, second.index, config.encoder, first.config.model.device)
-    return compare(_side(first, shared), _side(second, shared), config, to, inputs=inputs, speaks=speaks)
+    found = compare(_side(first, shared), _side(second, shared), config, to, inputs=inputs, speaks=speaks)
+    if workspace.report.exists():
+        write_report(workspace)
+    return found
 
 
 def _space(run: Run) -> tuple[str, tuple[str, ...], int]:
@@ -90,7 +94,7 @@ class _Vectors:
         try:
             self._known, self.missing = Vectors(EmbedConfig(encoder=encoder, most_tokens=MOST_TOKENS), device), ""
         except UserError as error:  # all else is compared without it, and says so
-            self.missing = f"{error.given} {error.todo}"
+            self.missing = f"{error.given} {error.todo}".rstrip(".")
 
     def of(self, texts: list[str]) -> NDArray[np.float32] | None:
         """`[n, width]`, of length 1; None without an encoder."""

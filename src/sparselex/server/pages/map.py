@@ -318,7 +318,7 @@ def _row(one: OpenMap, row: int, cosines: dict[int, float]) -> MapRow:
     latent, cluster = int(one.map.latents[row]), int(one.map.cluster[row])
     return MapRow(
         latent=latent,
-        title=title_of(one.entries, latent),
+        title=title_of(one.entries, latent, one.columns.headlines.explainer),
         score=headline_view(one.columns.headlines.of(latent)),
         density=float(one.found.index.table["density"][latent]),
         cluster=None if cluster < 0 else cluster,

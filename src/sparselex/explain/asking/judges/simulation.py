@@ -329,7 +329,7 @@ def _scores(
     none, found = (float("nan"), float("nan")), list[Score]()
     for metric, chosen in (("correlation", np.ones(len(windows), dtype=bool)), ("correlation_active", active)):
         sums = _sums(windows, said, chosen)
-        interval = jackknives(sums, lambda s: {"": correlation(s)}, sums[:, 0])[""].interval()
+        interval = jackknives(sums, lambda s: {"": correlation(s)}, sums[:, 0])[""].interval(correlation=True)
         if not np.isfinite(interval.value):
             continue
         at_null = float(correlation(_sums(windows, null, chosen).sum(0))) if null is not None else None

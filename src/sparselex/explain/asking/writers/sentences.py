@@ -60,7 +60,7 @@ def explanation_in(answer: Answer | Failure) -> str | None:
     """The explanation that an answer gives, on one line; None where it gives none that is of use."""
     if isinstance(answer, Failure):
         return None
-    said = (object_in(answer.text) or {}).get("explanation")
+    said = (object_in(answer.text, "explanation") or {}).get("explanation")
     text = harmless(said) if isinstance(said, str) else ""
     is_copy = text.strip(" .").lower() in _COPIED or not any(map(str.isalpha, text))
     return text if 0 < len(text) <= LONGEST and not is_copy else None
