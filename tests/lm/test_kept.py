@@ -172,6 +172,15 @@ def test_several_edits_behind_one_another():
     torch.testing.assert_close(seen.values[behind], subject.read(TOKENS, [behind])[behind][:, 3:])
 
 
+@pytest.mark.parametrize("family", ["gpt2", "gpt_neox"])
+def test_others_of_a_fused_projection_are_edited(family):
+    subject = build(family)
+    kept = subject.keep(TOKENS, "blocks.1.attn.hook_k:0")
+    for beside in ("attn.hook_q:1", "attn.hook_v:1", "attn.hook_v"):
+        edits = {f"blocks.1.{beside}": lambda x: 2 * x}
+        torch.testing.assert_close(subject.last(kept, edits), subject.last(TOKENS, edits))
+
+
 def test_what_lies_before_is_refused():
     subject = build("llama")
     kept = subject.keep(TOKENS, "blocks.1.hook_mlp_out")

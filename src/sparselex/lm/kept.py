@@ -82,6 +82,10 @@ class Kept:
     past: Past | None = None
     """Keys and values; None where later passes run all positions."""
 
+    gives: str = ""
+    """Dotted path of the module that gives what is at the hook, and what is beside it in a fused projection; empty where
+    a module reads it."""
+
     def of(self, rows: Int[Tensor, " n"], since: int = 0) -> "Kept":
         """These rows, in this order and as often as they are named, of which later passes compute the positions from
         `since` on. Raises `UserError` for a position that there is not."""
@@ -149,6 +153,8 @@ class Kept:
                 )
 
     def _is_behind(self, hook: Hook, location: Location) -> bool:
+        if self.gives and location.path == self.gives and location.side == "output":
+            return True
         if any(location.path == done or location.path.startswith(f"{done}.") for done in self.done):
             return False
         inside = re.match(re.escape(self.layers) + r"\.(\d+)\b", location.path)

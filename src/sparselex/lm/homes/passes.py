@@ -139,19 +139,21 @@ class Passes:
         return Pass(logits, values), _past(cache, self.n_layers) if cache is not None and keeps else None
 
     def _kept(self, tokens: Tensor, hook: Hook, at: "_TakenUp") -> Kept:
-        block, read = self._block_of(hook), [hook] if self.behind is None else [hook, self._end]
+        block, location = self._block_of(hook), self.resolve(hook)
+        read = [hook] if self.behind is None else [hook, self._end]
         layers = self.family.layers if self.family else ""
         watch: Any = nullcontext({})
         if at.depth and block is not None:
             shape = (tokens.shape[0], tokens.shape[1])
-            watch = recording(self.hf, layers, block, self.resolve(hook), shape, at.by_token)
+            watch = recording(self.hf, layers, block, location, shape, at.by_token)
         with watch as finished:
             seen, past = self._passed(tokens, {}, read, stops=self.behind is not None, keeps=at.position)
         skipped = tuple(f"{layers}.{layer}" for layer in range(block - 1)) if finished and block else ()
         last = seen.logits if self.behind is None else seen.values[self._end]
         ends = () if self.family is None else (self.family.final_norm, self._unembedding)
         values = seen.values[hook]
-        return Kept(hook, tokens, values, last, 0, finished, block, layers, ends, skipped, past)
+        gives = location.path if location.side == "output" else ""
+        return Kept(hook, tokens, values, last, 0, finished, block, layers, ends, skipped, past, gives)
 
     def _block_of(self, hook: Hook) -> int | None:
         """The block that a place is in; None outside of the blocks, and where it is not known where they are."""
