@@ -73,8 +73,8 @@ class Jackknife(NamedTuple):
         self, least: float = LEAST_UNITS, *, share: bool = False, correlation: bool = False, level: float = LEVEL
     ) -> Interval:
         """The value with its interval, which is missing below `least` effective units, and where all units agree to the
-        last digit: that says nothing of others. A `share` lies between 0 and 1, a `correlation` between -1 and 1, and so
-        do their intervals, by way of the logit and of Fisher's z; at either end they have none."""
+        last digit: that says nothing of others. A `share` lies between 0 and 1, a `correlation` between -1 and 1, and
+        so do their intervals, by way of the logit and of Fisher's z; at either end they have none."""
         se, quantile = self.se, float(stdtrit(self.degrees, (1 + level) / 2))
         if not (np.isfinite(self.value) and np.isfinite(se) and se > 0 and self.n_effective >= least):
             return Interval(self.value, _NONE, _NONE)

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 
 from rich.console import Console
@@ -20,6 +21,8 @@ from rich.progress import (
 from rich.text import Text
 
 from sparselex.base.pace import Pace
+
+_SILENT: ContextVar[bool] = ContextVar("silent", default=False)
 
 FIRST_LINE_AFTER, SECONDS_BETWEEN_LINES = 10, 30
 """Where no bar can be drawn, a log tells with a line this often that work goes on, the first of them sooner: by then
@@ -114,9 +117,20 @@ class _Left(ProgressColumn):
 
 
 @contextmanager
+def silent() -> Iterator[None]:
+    """While this is open no bar is shown: of many short works that are parts of a longer one, which has its own."""
+    before = _SILENT.set(True)
+    try:
+        yield
+    finally:
+        _SILENT.reset(before)
+
+
+@contextmanager
 def progress(verb: str, total: float | None, unit: str, *, done: int = 0, shown: bool = True) -> Iterator[Bar]:
     """A bar on standard error named `verb`, `total` units long of which `done` are behind; drawn live on a terminal,
     elsewhere a line now and then. Unless it is to be shown there is neither."""
+    shown = shown and not _SILENT.get()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(24),

@@ -83,8 +83,8 @@ class Kept:
     """Keys and values; None where later passes run all positions."""
 
     gives: str = ""
-    """Dotted path of the module that gives what is at the hook, and what is beside it in a fused projection; empty where
-    a module reads it."""
+    """Dotted path of the module that gives what is at the hook, and what is beside it in a fused projection; empty
+    where a module reads it."""
 
     def of(self, rows: Int[Tensor, " n"], since: int = 0) -> "Kept":
         """These rows, in this order and as often as they are named, of which later passes compute the positions from

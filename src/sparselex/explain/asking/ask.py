@@ -344,22 +344,12 @@ class Walk:
         self.store.arrange(self.index.id, self.name, [*self._others, *self.config.judges])
         unfit = {} if self.client.stopped else self.unfit
         judges = {name: unfit.get(name, "") for name in self.judges}
-        self.asked.tell(self.index.id, self._with_before(self.about.model_copy(update={"judges": judges})))
+        before = {one.explainer: one for one in self.asked.about(self.index.id)}.get(self.name)
+        self.asked.tell(self.index.id, self.about.model_copy(update={"judges": judges}).after(before))
         parts = {about.explainer: self._part(about) for about in self.asked.about(self.index.id)}
         own = parts.pop(self.name)
         others = [figure for part in parts.values() if part.explanations for figure in part.figures()]
         return [*own.figures(), *self.known.values(), *others], self._notes(own)
-
-    def _with_before(self, about: About) -> About:
-        """What was asked about, with what was asked before under the same configuration: scores by other judges stand
-        as they did, and of latents the longer list holds the shorter one, since both are drawn in one order."""
-        stored = {one.explainer: one for one in self.asked.about(self.index.id)}
-        before = stored.get(about.explainer, about)
-        told = lambda one: (one.model, one.writing_id, one.judging_id)
-        if told(before) != told(about):
-            return about
-        latents = max(about.latents, before.latents, key=len)
-        return about.model_copy(update={"latents": latents, "judges": before.judges | about.judges})
 
     def _part(self, about: About) -> Part:
         failed = list(self.failed.values()) if about.explainer == self.name else []
@@ -385,16 +375,9 @@ class Walk:
             "n_left": n_left,
             "n_unscored": sum(len(own.unscored(name)) for name in scoring),
             "n_unanswered": sum(row.n_unanswered for row in rows if row.judge),
-            "first_failure": self._first_failure(explanations, scoring),
+            "first_failure": own.first_failure(scoring),
             "n_dead": 0,
         }
-
-    def _first_failure(self, explanations: Sequence[Explanation], scoring: Sequence[str]) -> str:
-        """Why the first explanation failed that did, or else the first scoring; empty where none did."""
-        why = [one.text for one in explanations if one.status == "failed"]
-        for name in scoring:
-            why += [one.reason for one in self.store.failures(self.index.id, explainer=self.name, scorer=name)]
-        return why[0] if why else ""
 
     def _said_of_unfit(self) -> str:
         """Which judges scored nothing, and why, in words."""

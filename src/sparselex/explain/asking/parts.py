@@ -56,6 +56,15 @@ class Part(NamedTuple):
         """Those of them that it could not score."""
         return self.treated(judge) & self.store.unscored(self.index_id, self.about.explainer, judge)
 
+    def first_failure(self, judges: Sequence[str]) -> str:
+        """Why the first explanation failed that did, or else the first scoring by these; empty where none did."""
+        why = [one.text for one in self.explanations if one.status == "failed"]
+        for name in judges:
+            why += [
+                one.reason for one in self.store.failures(self.index_id, explainer=self.about.explainer, scorer=name)
+            ]
+        return why[0] if why else ""
+
     def rows(self) -> list[Asked]:
         """What was asked of these latents."""
         own = {one.latent for one in self.explanations}

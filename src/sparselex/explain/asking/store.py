@@ -175,6 +175,15 @@ class About(Config):
     judges: dict[str, str]
     """By judge why it scored nothing; empty where it did."""
 
+    def after(self, before: "About | None") -> "About":
+        """The same with what was asked before under this configuration: scores by other judges stand, and of latents
+        the longer list holds the shorter one, since both are drawn in one order."""
+        told = lambda one: (one.model, one.writing_id, one.judging_id)
+        if before is None or told(before) != told(self):
+            return self
+        latents = max(self.latents, before.latents, key=len)
+        return self.model_copy(update={"latents": latents, "judges": before.judges | self.judges})
+
 
 class AskedStore:
     """What is kept of asking in the database at `path`."""

@@ -1,0 +1,115 @@
+"""`sparselex evaluate ioi` and `sparselex evaluate task`: dictionaries put to a task whose variables are known."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from rich.text import Text
+
+from sparselex.base.figures import Figure
+from sparselex.base.formats import fixed, plain
+from sparselex.base.workspace import Workspace
+from sparselex.cli.making import command, flags
+from sparselex.cli.showing import print_json
+from sparselex.cli.stages import JSON, WORKSPACE, created
+from sparselex.cli.tables import console_of
+from sparselex.cli.wide import WideTable
+from sparselex.evaluate.supervised.records import Row, TaskResult, Tested
+from sparselex.recipes.option import Option
+from sparselex.recipes.tasks import TaskOptions, evaluate_task
+
+
+class IoiOptions(TaskOptions):
+    """Put dictionaries to indirect object identification: find where a model does it, compute the dictionary that its
+    labels give, and hold trained ones, and what nothing trained, against it in approximation, control and
+    interpretability."""
+
+    task: Annotated[str, Option(hidden=True)] = "ioi"
+    """The task."""
+
+
+def act(values: dict[str, Any], *, workspace: Path, json: bool) -> None:
+    """Put dictionaries to a task, and print a table of each place."""
+    _act(TaskOptions, values, workspace, json=json)
+
+
+def act_ioi(values: dict[str, Any], *, workspace: Path, json: bool) -> None:
+    """The same of indirect object identification."""
+    _act(IoiOptions, values, workspace, json=json)
+
+
+def _act(kind: type[TaskOptions], values: dict[str, Any], workspace: Path, *, json: bool) -> None:
+    options = kind.parse(values, "the options of the task", names=flags(kind))
+    with created(workspace) as opened:
+        result = evaluate_task(opened, options.part(TaskOptions))
+    if json:
+        print_json(result.to_json())
+    else:
+        _print(opened, options, result)
+
+
+def _print(opened: Workspace, options: TaskOptions, result: TaskResult) -> None:
+    console = console_of(None)
+    said = {figure.name.rpartition("/")[2]: figure for figure in result.circuit.able}
+    console.print(
+        plain(
+            f"{result.circuit.model} does the task {result.circuit.task}: the answer is the most likely token on "
+            f"{_of(said['most_likely'])} of the prompts, and its logit is {_of(said['logit_difference'])} above the "
+            "other's"
+        )
+    )
+    if result.circuit.heads:
+        table = WideTable("heads, by what patching them alone gives back", ("head", "at", "effect", "direct", "does"))
+        for head in result.circuit.heads:
+            table.add_row(head.hook, head.role, fixed(head.effect, 2), fixed(head.direct, 2), head.kind)
+        console.print(table)
+    for tested in result.tested:
+        _print_tested(console, tested)
+    print(f"everything is in {opened.path / 'tasks' / options.called}")
+
+
+def _print_tested(console: Any, tested: Tested) -> None:
+    if not tested.is_yardstick:
+        failed = ", ".join(
+            f"{gate.name} {_number(gate.value)} (wanted {gate.wanted})" for gate in tested.gates if not gate.passed
+        )
+        console.print(Text(plain(f"{tested.place.name}: no yardstick here, nothing is scored. {failed}")))
+        return
+    columns = ("dictionary", "sufficient", "necessary", *_columns(tested))
+    table = WideTable(f"{tested.place.name}; in brackets without any edit, or by chance", columns)
+    for row in tested.rows:
+        table.add_row(f"{row.name} {row.setting}".strip(), *_cells(row, tested))
+    console.print(table)
+
+
+def _columns(tested: Tested) -> Iterator[str]:
+    for attribute, unedited in tested.unedited.items():
+        if attribute not in tested.undecided:
+            yield f"{attribute} at 2 ({_number(unedited.value)})"
+            yield f"{attribute} at 8"
+            yield f"F1 {attribute}"
+
+
+def _cells(row: Row, tested: Tested) -> Iterator[str]:
+    yield from (_of(row.sufficiency), _of(row.necessity))
+    for attribute in tested.unedited:
+        if attribute in tested.undecided:
+            continue
+        for k in (2, 8):
+            edits = [edit for edit in row.edits if edit.attribute == attribute and edit.way in ("greedy", "labels")]
+            at_k = [edit for edit in edits if edit.k == k]
+            yield _of(at_k[0].agreement) if at_k else ""
+        meaning = [one for one in row.meanings if one.attribute == attribute]
+        yield f"{_of(meaning[0].f1)} ({_number(meaning[0].f1.null)})" if meaning else ""
+
+
+def _of(figure: Figure) -> str:
+    return _number(figure.value)
+
+
+def _number(value: float | None) -> str:
+    return "not measured" if value is None else fixed(value, 2)
+
+
+task = command(TaskOptions, act, WORKSPACE, JSON)
+ioi = command(IoiOptions, act_ioi, WORKSPACE, JSON)

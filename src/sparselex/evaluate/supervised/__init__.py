@@ -1,0 +1,1 @@
+"""Dictionaries put to tasks whose variables are known, beside the dictionary that these variables themselves give."""

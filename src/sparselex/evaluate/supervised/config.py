@@ -1,0 +1,85 @@
+"""How dictionaries are put to a task: a configuration that can be read without loading PyTorch."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from sparselex.base.bounds import Count, Expansion, Seed, Tokens
+from sparselex.base.config import Config
+from sparselex.dictionaries.kinds import Kind
+
+Budget = Annotated[int, Field(gt=0, le=1000)]
+"""Latents that are exchanged at most."""
+
+Prompts = Annotated[int, Field(ge=16, le=10**6)]
+"""Prompts: of fewer nothing can be told."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A part of a whole."""
+
+
+class TaskConfig(Config):
+    """How dictionaries are put to a labelled task."""
+
+    places: tuple[str, ...] = ()
+    """Where, each `HOOK@ROLE`, such as blocks.1.hook_resid_post@end; several joined by + are edited together. Left out,
+    what is found by patching."""
+
+    n_fit: Prompts = 4000
+    """Prompts that dictionaries are made of."""
+
+    n_test: Prompts = 256
+    """Prompts on which they are tested, each with its counterfactuals."""
+
+    n_circuit: Prompts = 64
+    """Prompts on which heads are looked for."""
+
+    threshold: Share = 0.05
+    """Share of the effect of corruption that a head must undo by itself to be taken up."""
+
+    shortlist: Count = 60
+    """Places that attribution ranks highest, which are then patched one by one."""
+
+    supervised: Literal["mean", "mse"] = "mse"
+    """How the supervised dictionary is made. mean: means of each value. mse: least squares, right where attributes hang
+    together."""
+
+    kinds: tuple[Kind, ...] = ("topk", "batchtopk", "relu")
+    """Types that are trained on what is at each place."""
+
+    l0s: Annotated[tuple[Budget, ...], Field(min_length=1, max_length=20)] = (2, 4, 8, 16)
+    """Active latents of types that are asked for a number."""
+
+    l1s: Annotated[tuple[Annotated[float, Field(gt=0, le=1e4)], ...], Field(min_length=1, max_length=20)] = (
+        0.5,
+        1.0,
+        2.5,
+        5.0,
+    )
+    """Sparsity coefficients of types that are asked for one."""
+
+    expansion: Expansion = 8
+    """Latents for each dimension ..."""
+
+    most_latents: Count = 1024
+    """... and at most so many."""
+
+    n_tokens: Tokens = 400_000
+    """Tokens that each is trained on: the prompts again and again."""
+
+    n_seeds: Annotated[int, Field(gt=0, le=20)] = 3
+    """Seeds of what is trained and drawn."""
+
+    budgets: Annotated[tuple[Budget, ...], Field(min_length=1, max_length=20)] = (1, 2, 4, 8, 16)
+    """Latents that are exchanged at each place."""
+
+    known_for: Share = 0.8
+    """F1 from which a latent counts as standing for a value."""
+
+    seed: Seed = 0
+    """Seed of the prompts, and of all else that is drawn."""
+
+    @field_validator("budgets", "l0s")
+    @classmethod
+    def _ascending(cls, given: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(set(given)))

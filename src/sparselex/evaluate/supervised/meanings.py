@@ -1,0 +1,116 @@
+"""Test 3 at one place: what latents stand for, beside random directions that fire as often."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sparselex.base.estimates import mean_figure
+from sparselex.evaluate.supervised.config import TaskConfig
+from sparselex.evaluate.supervised.meaning import at_rates, f1_of, f1_of_unions, fires_above
+from sparselex.evaluate.supervised.nodes import Node
+from sparselex.evaluate.supervised.pairs import labels_of
+from sparselex.evaluate.supervised.place import AtPlace, coded_by, generator_of
+from sparselex.evaluate.supervised.records import Meaning
+from sparselex.evaluate.supervised.rows import Contestant
+
+
+def meanings_of(
+    at: AtPlace, one: Contestant, path: str, config: TaskConfig
+) -> tuple[list[Meaning], list[dict[Node, dict[str, Tensor]]]]:
+    """Test 3, with the null of random directions that fire as often; and of each seed and node F1 by attribute, from
+    the prompts that dictionaries are made of."""
+    f1s = list[dict[Node, dict[str, Tensor]]]()
+    found: dict[str, list[_Known]] = {attribute: [] for attribute in at.prompts.test.values}
+    for number, group in enumerate(one.groups):
+        f1s.append({})
+        for node, dictionary in group.items():
+            fires = coded_by(dictionary, at.fit[node]).acts != 0
+            tested = coded_by(dictionary, at.there[node]).acts != 0
+            generator = generator_of(config.seed, "null", str(node), number)
+            rows, thresholds = at_rates(at.fit[node], fires.float().mean(0), generator)
+            mean = at.fit[node].mean(0)
+            null = (
+                fires_above(at.fit[node], mean, rows, thresholds),
+                fires_above(at.there[node], mean, rows, thresholds),
+            )
+            f1s[-1][node] = {}
+            for attribute, values in at.prompts.test.values.items():
+                labels = labels_of(at.prompts.fit)[attribute], labels_of(at.prompts.test)[attribute]
+                known = _known(fires, tested, labels, len(values), config)
+                found[attribute].append(_Known(*known[:3], *_known(*null, labels, len(values), config)[:3]))
+                f1s[-1][node][attribute] = known.scores
+    return [_meaning(path, attribute, of, at, config) for attribute, of in found.items()], f1s
+
+
+class _Scores(NamedTuple):
+    f1: NDArray[np.float64]
+    is_known: NDArray[np.float64]
+    unions: float
+    scores: Tensor
+
+
+class _Known(NamedTuple):
+    """Of each value that occurs: F1 on tested prompts of the latent that was best on others, whether it is above the
+    threshold on both, and the mean of unions over latents; and the same of the null."""
+
+    f1: NDArray[np.float64]
+    is_known: NDArray[np.float64]
+    unions: float
+    null_f1: NDArray[np.float64]
+    null_is_known: NDArray[np.float64]
+    null_unions: float
+
+
+def _known(
+    fires: Bool[Tensor, "n d_sae"],
+    tested: Bool[Tensor, "m d_sae"],
+    labels: tuple[Int[Tensor, " n"], Int[Tensor, " m"]],
+    n_values: int,
+    config: TaskConfig,
+) -> _Scores:
+    scores, on_test = f1_of(fires, labels[0], n_values), f1_of(tested, labels[1], n_values)
+    best = scores.argmax(0)
+    occurs = torch.bincount(labels[1], minlength=n_values) > 0
+    held_out = on_test[best, torch.arange(n_values)][occurs]
+    both = (held_out >= config.known_for) & (scores.amax(0)[occurs] >= config.known_for)
+    unions = f1_of_unions(tested, labels[1], n_values, scores)[tested.any(0)]
+    mean = float(unions.mean()) if len(unions) else 0.0
+    return _Scores(held_out.double().numpy(), both.double().numpy(), mean, scores)
+
+
+def _meaning(path: str, attribute: str, found: Sequence[_Known], at: AtPlace, config: TaskConfig) -> Meaning:
+    stacked = lambda name: np.mean([getattr(one, name) for one in found], axis=0)
+    over = f"values of {attribute}"
+    f1 = mean_figure(
+        f"{path}/{attribute}/f1",
+        stacked("f1"),
+        f"mean over values of {attribute} of the F1, on tested prompts, of the latent that is best for the value on "
+        "the prompts that dictionaries are made of; null: random directions that fire as often",
+        over=over,
+        null=float(stacked("null_f1").mean()),
+        better="higher",
+    )
+    known = mean_figure(
+        f"{path}/{attribute}/known",
+        stacked("is_known"),
+        f"share of the values of {attribute} for which that latent has an F1 of {config.known_for:g} or more on both; "
+        "null: random directions that fire as often",
+        over=over,
+        null=float(stacked("null_is_known").mean()),
+        better="higher",
+    )
+    unions = mean_figure(
+        f"{path}/{attribute}/unions",
+        np.array([one.unions for one in found]),
+        "mean over latents that fire of the F1 of the best union of up to ten values; null: random directions that "
+        "fire as often",
+        over="dictionaries",
+        null=float(np.mean([one.null_unions for one in found])),
+        better="higher",
+    )
+    return Meaning(attribute=attribute, f1=f1, n_known=known, unions=unions)

@@ -1,0 +1,91 @@
+"""Prompts of a task, and what they would be with one attribute changed."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from sparselex.base.errors import UserError
+from sparselex.base.seeds import generator
+from sparselex.evaluate.supervised.config import TaskConfig
+from sparselex.tasks.records import Filling, LabelledPrompts, Task
+from sparselex.tasks.rows import rows_of
+from sparselex.text.tokenizer import Tokenizer
+
+_TRIES = 50
+
+
+class Prompted(NamedTuple):
+    """All prompts of a task; none is both of those that dictionaries are made of and of those that are tested."""
+
+    fit: LabelledPrompts
+    """Those that dictionaries are made of."""
+
+    test: LabelledPrompts
+    """Those that they are tested on."""
+
+    changed: Mapping[str, LabelledPrompts]
+    """Of each attribute the tested prompts with another value of it."""
+
+    corrupted: LabelledPrompts
+    """The tested prompts with all that the answer hangs on drawn anew."""
+
+
+def drawn(task: Task, tokenizer: Tokenizer, config: TaskConfig) -> Prompted:
+    """The prompts that a configuration asks for, always the same. Raises `UserError` where a changed prompt is longer
+    or shorter than it was, so that its tokens are not those of the other."""
+    fillings = task.fillings(config.n_fit, "fit", generator(config.seed, task.name, "fit"))
+    fit = rows_of(task, fillings, tokenizer)
+    chance = generator(config.seed, task.name, "test")
+    tested = _others(task, {_key(one) for one in fillings}, config.n_test, chance)
+    changes = {name: [task.changed(one, name, chance) for one in tested] for name in task.attributes}
+    corrupt = [task.corrupted(one, chance) for one in tested]
+    test = rows_of(task, tested, tokenizer, fit.values)
+    changed = {name: rows_of(task, others, tokenizer, fit.values) for name, others in changes.items()}
+    corrupted = rows_of(task, corrupt, tokenizer, fit.values)
+    for name, others in {**changed, "corruption": corrupted}.items():
+        _check_alike(task, name, test, others)
+    return Prompted(fit, test, changed, corrupted)
+
+
+def labels_of(prompts: LabelledPrompts) -> dict[str, Int[Tensor, " n"]]:
+    """Of each attribute the number of its value on each prompt."""
+    return {name: torch.from_numpy(column) for name, column in prompts.attributes.items()}
+
+
+def n_values_of(prompts: LabelledPrompts) -> dict[str, int]:
+    """Of each attribute how many values it has."""
+    return {name: len(values) for name, values in prompts.values.items()}
+
+
+def _others(task: Task, known: set[tuple[tuple[str, str], ...]], n: int, chance: np.random.Generator) -> list[Filling]:
+    """Fillings to be tested that are not among those that dictionaries are made of."""
+    found = list[Filling]()
+    for _ in range(_TRIES):
+        found += [one for one in task.fillings(n, "evaluate", chance) if _key(one) not in known]
+        if len(found) >= n:
+            return found[:n]
+    raise UserError(
+        f"The task {task.name!r} has {len(found)} prompts that dictionaries are not made of.",
+        f"{n} to be tested",
+        "ask for fewer prompts, or give the task more words.",
+    )
+
+
+def _key(filling: Filling) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(filling.items()))
+
+
+def _check_alike(task: Task, name: str, prompts: LabelledPrompts, others: LabelledPrompts) -> None:
+    different = prompts.ends != others.ends
+    if different.any():
+        row = int(different.argmax())
+        raise UserError(
+            f"A prompt of the task {task.name!r} has {prompts.ends[row] + 1} tokens, and with {name} changed "
+            f"{others.ends[row] + 1}.",
+            "prompts that are alike token by token",
+            "give attributes words that are as many tokens each.",
+        )

@@ -1,0 +1,204 @@
+"""What is put to a task beside the supervised dictionary: trained types, controls of them, and directions that nothing
+was trained to find."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sparselex.activations.source import Batch
+from sparselex.base.errors import UserError
+from sparselex.base.progress import progress, silent
+from sparselex.base.seeds import derive
+from sparselex.dictionaries.controls.given import Given
+from sparselex.dictionaries.dictionary import Dictionary
+from sparselex.dictionaries.kinds import CONTROLS
+from sparselex.dictionaries.table import config_type
+from sparselex.evaluate.supervised.config import TaskConfig
+from sparselex.evaluate.supervised.nodes import Node
+from sparselex.training.calibrate import Columns
+from sparselex.training.config import TrainConfig
+from sparselex.training.train import Job, train_many
+
+BATCH = 512
+FROZEN = "frozen decoder"
+LEAST_LATENTS = 4
+
+Group = Mapping[Node, Dictionary]
+"""A dictionary for each node of a place."""
+
+
+class Contestant(NamedTuple):
+    """One kind of dictionary at one sparsity."""
+
+    name: str
+    """What it is."""
+
+    setting: str
+    """How sparse it was asked to be."""
+
+    groups: Sequence[Group]
+    """One for each seed."""
+
+
+class Prompted:
+    """The values at some nodes side by side, prompt after prompt in an order that is drawn anew each time."""
+
+    def __init__(self, values: Float[Tensor, "n d"], seed: int, batch_size: int = BATCH):
+        self.values, self.seed, self.batch_size = values, seed, min(batch_size, len(values))
+        self.d_in, self.d_out = values.shape[1], None
+        self._batch = 0
+
+    def next_batch(self) -> Batch:
+        """The next prompts; those that are left at the end of a turn are left out."""
+        per_turn = len(self.values) // self.batch_size
+        turn, place = divmod(self._batch, per_turn)
+        order = torch.randperm(len(self.values), generator=_generator(self.seed, "turn", turn))
+        rows = order[place * self.batch_size : (place + 1) * self.batch_size]
+        self._batch += 1
+        return Batch(self.values[rows], rows.numpy().astype(np.int64))
+
+    def state(self) -> dict[str, Any]:
+        """The number of the next batch."""
+        return {"batch": self._batch}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go to a batch."""
+        self._batch = state["batch"]
+
+
+def trained(
+    where: str, values: Mapping[Node, Float[Tensor, "n d"]], config: TaskConfig, to: Path, inputs: Mapping[str, str]
+) -> list[Contestant]:
+    """Every type at every sparsity and seed, for every node, from one reading of the prompts' values; what is there
+    already is kept. `where` names the place to whoever waits, `to` is the folder of all of them."""
+    nodes, columns, start = list(values), dict[Node, Columns](), 0
+    for node in nodes:
+        width = values[node].shape[1]
+        columns[node] = Columns(slice(start, start + width), slice(start, start + width))
+        start += width
+    side_by_side = torch.cat([values[node] for node in nodes], dim=1)
+    found, recipes = list[Contestant](), list(_recipes(config))
+    with progress(f"train at {where}", len(recipes) * config.n_seeds * len(nodes), "dictionaries") as bar, _silent():
+        for name, setting, options in recipes:
+            groups = list[Group]()
+            for seed in range(config.n_seeds):
+                jobs = [
+                    Job(
+                        _training(values[node].shape[1], options, config, seed),
+                        to / f"{number}-{_word(name)}-{_word(setting)}-{seed}",
+                        {**inputs, "node": str(node)},
+                        columns=columns[node],
+                    )
+                    for number, node in enumerate(nodes)
+                ]
+                made = train_many(Prompted(side_by_side, derive(config.seed, "order", seed)), jobs)
+                groups.append(dict(zip(nodes, map(_checked, made), strict=True)))
+                bar.advance(len(nodes))
+            found.append(Contestant(name, setting, groups))
+    return found
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """No bars and warnings of each of hundreds of small dictionaries: how many latents they leave silent is among what
+    is measured of them."""
+    log = logging.getLogger("sparselex.training")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with silent():
+            yield
+    finally:
+        log.setLevel(before)
+
+
+def given(values: Mapping[Node, Float[Tensor, "n d"]], config: TaskConfig) -> Iterator[Contestant]:
+    """Directions that nothing was trained to find: the coordinates and principal components, all of them, and random
+    rows at every number of active latents."""
+    for name in ("pca", "neurons"):
+        made = {node: _control(name, x, x.shape[1], config, 0) for node, x in values.items()}
+        yield Contestant(name, "all", [made])
+    for k in config.l0s:
+        groups = [
+            {node: _control("random", x, k, config, seed) for node, x in values.items()}
+            for seed in range(config.n_seeds)
+        ]
+        yield Contestant("random", f"k={k}", groups)
+
+
+def _recipes(config: TaskConfig) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Name, sparsity and fields of what is trained."""
+    for kind in config.kinds:
+        field, amounts = _choice(kind, config)
+        for amount in amounts:
+            setting = f"{field}={amount:g}"
+            yield kind, setting, {"dictionary": {"kind": kind, field: amount}}
+    for k in config.l0s:
+        yield FROZEN, f"k={k}", {"dictionary": {"kind": "topk", "k": k}, "frozen": "decoder"}
+
+
+def _choice(kind: str, config: TaskConfig) -> tuple[str, Sequence[int | float]]:
+    """By what field a type is asked how sparse to be, and the values that it is given."""
+    asked = config_type(kind)
+    for choice, amounts in (("k", config.l0s), ("l1", config.l1s)):
+        if field := asked.field_of(choice):
+            return field, amounts
+    raise UserError(
+        f"Dictionaries of kind {kind!r} are not asked how sparse to be by a number of latents or a coefficient.",
+        "a type with one of them",
+        "leave it out of the kinds.",
+    )
+
+
+def _training(d_in: int, options: dict[str, Any], config: TaskConfig, seed: int) -> TrainConfig:
+    d_sae = max(LEAST_LATENTS, min(round(config.expansion * d_in), config.most_latents))
+    dictionary = {"d_in": d_in, "d_sae": d_sae, **options["dictionary"]}
+    rest = {name: value for name, value in options.items() if name != "dictionary"}
+    return TrainConfig.parse(
+        {
+            "dictionary": dictionary,
+            "n_tokens": config.n_tokens,
+            "batch_size": BATCH,
+            "dead_after_tokens": max(BATCH, config.n_tokens // 10),
+            "checkpoint_tokens": 10 * config.n_tokens,
+            "seed": derive(config.seed, "dictionary", seed) % 2**32,
+            **rest,
+        },
+        "the training at a place",
+    )
+
+
+def _control(name: str, x: Float[Tensor, "n d"], k: int, config: TaskConfig, seed: int) -> Dictionary:
+    d_sae = max(LEAST_LATENTS, min(round(config.expansion * x.shape[1]), config.most_latents))
+    return CONTROLS.get(name)(
+        Given(
+            x.mean(0),
+            torch.cov(x.T.double(), correction=0).float(),
+            lambda: x,
+            d_sae,
+            min(k, x.shape[1]),
+            _generator(config.seed, "control", name, seed),
+            k,
+        )
+    )
+
+
+def _checked(made: Dictionary | UserError) -> Dictionary:
+    if isinstance(made, UserError):
+        raise made
+    return made
+
+
+def _word(text: str) -> str:
+    return text.replace(" ", "-").replace("=", "")
+
+
+def _generator(seed: int, *purpose: str | int) -> torch.Generator:
+    return torch.Generator().manual_seed(derive(seed, *purpose))

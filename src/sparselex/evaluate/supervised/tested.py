@@ -1,0 +1,162 @@
+"""The three tests of dictionaries at one place: approximation, control and interpretability, each beside the supervised
+dictionary, its shuffled labels, and no edit at all."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparselex.base.figures import Figure
+from sparselex.dictionaries.dictionary import Dictionary
+from sparselex.evaluate.supervised.approximation import Approximated, approximated, necessity, sufficiency
+from sparselex.evaluate.supervised.config import TaskConfig
+from sparselex.evaluate.supervised.edited import edit_of, edits_of
+from sparselex.evaluate.supervised.labels import Supervised, mean_dictionary, mse_dictionary, shuffled
+from sparselex.evaluate.supervised.meanings import meanings_of
+from sparselex.evaluate.supervised.nodes import Node, Said, Values
+from sparselex.evaluate.supervised.pairs import labels_of, n_values_of
+from sparselex.evaluate.supervised.place import AtPlace, Coded, coded_by, generator_of
+from sparselex.evaluate.supervised.records import SHUFFLED, SUPERVISED, Edit, Gate, Row
+from sparselex.evaluate.supervised.rows import Contestant
+
+
+def supervised_rows(at: AtPlace, config: TaskConfig) -> tuple[list[Row], list[Gate]]:
+    """The supervised dictionary, that of shuffled labels, and whether the first is a yardstick."""
+    made = {
+        SUPERVISED: [_supervised(at, config, labels_of(at.prompts.fit))],
+        SHUFFLED: [
+            _supervised(at, config, shuffled(labels_of(at.prompts.fit), generator_of(config.seed, "shuffled", seed)))
+            for seed in range(config.n_seeds)
+        ],
+    }
+    rows = [_supervised_row(at, name, groups) for name, groups in made.items()]
+    return rows, _gates(*rows)
+
+
+def rows_of(at: AtPlace, contestants: Iterable[Contestant], config: TaskConfig) -> Iterator[Row]:
+    """What comes out of each."""
+    for one in contestants:
+        yield _row(at, one, config)
+
+
+def _supervised(at: AtPlace, config: TaskConfig, labels: Mapping[str, Tensor]) -> dict[Node, Supervised]:
+    make = {"mean": mean_dictionary, "mse": mse_dictionary}[config.supervised]
+    return {node: make(values, labels, n_values_of(at.prompts.fit)) for node, values in at.fit.items()}
+
+
+def _supervised_row(at: AtPlace, name: str, groups: Sequence[Mapping[Node, Supervised]]) -> Row:
+    labels = labels_of(at.prompts.test)
+    x_hats = [{node: one.reconstruct(labels) for node, one in group.items()} for group in groups]
+    found = [approximated(at.bench, at.clean, at.ablated, at.there, x_hat, at.means) for x_hat in x_hats]
+    edits = list[Edit]()
+    for attribute in at.wanted:
+        was, becomes = labels[attribute], labels_of(at.prompts.changed[attribute])[attribute]
+        says, removed = list[Said](), list[float]()
+        for group in groups:
+            values = {node: one.edited(at.there[node], attribute, was, becomes) for node, one in group.items()}
+            says.append(at.bench.with_values(values))
+            removed.append(float(np.mean([float(o.removed(attribute, was, labels).mean()) for o in group.values()])))
+        edits.append(edit_of(at, name, attribute, "labels", 2, says, float(np.mean(removed)), 2.0))
+    path = f"{at.name}/{name}"
+    whole = _averaged(found)
+    return Row(
+        name=name,
+        setting="",
+        n_seeds=len(groups),
+        l0=float(len(labels)),
+        fvu=float(np.mean([_fvu(at.there, x_hat) for x_hat in x_hats])),
+        sufficiency=sufficiency(path, whole),
+        necessity=necessity(path, whole),
+        edits=edits,
+    )
+
+
+def _row(at: AtPlace, one: Contestant, config: TaskConfig) -> Row:
+    path = f"{at.name}/{one.name} {one.setting}"
+    coded = [{node: coded_by(dictionary, at.there[node]) for node, dictionary in group.items()} for group in one.groups]
+    x_hats = [{node: codes.x_hat for node, codes in group.items()} for group in coded]
+    found = [approximated(at.bench, at.clean, at.ablated, at.there, x_hat, at.means) for x_hat in x_hats]
+    whole = _averaged(found)
+    agreements = [approx.enough.mean() / approx.clean.mean() for approx in found]
+    meanings, f1s = meanings_of(at, one, path, config)
+    return Row(
+        name=one.name,
+        setting=one.setting,
+        n_seeds=len(one.groups),
+        l0=float(np.mean([float((c.acts != 0).sum(-1).float().mean()) for group in coded for c in group.values()])),
+        silent=float(
+            np.mean([_silent(at, node, dictionary) for group in one.groups for node, dictionary in group.items()])
+        ),
+        fvu=float(np.mean([_fvu(at.there, x_hat) for x_hat in x_hats])),
+        sufficiency=sufficiency(path, whole),
+        necessity=necessity(path, whole),
+        edits=list(edits_of(at, one, coded, f1s, config)),
+        meanings=meanings,
+        causal=list(_causal(at, path, coded, f1s, config)),
+        spread={"sufficiency": float(np.std(agreements))} if len(agreements) > 1 else {},
+    )
+
+
+def _causal(
+    at: AtPlace,
+    path: str,
+    coded: Sequence[Mapping[Node, Coded]],
+    f1s: Sequence[Mapping[Node, Mapping[str, Tensor]]],
+    config: TaskConfig,
+) -> Iterator[Figure]:
+    """Test 3 by what it does: the latents that stand for no value are subtracted, or those that stand for one."""
+    found = list[Approximated]()
+    for group, known in zip(coded, f1s, strict=True):
+        kept, left = dict[Node, Tensor](), dict[Node, Tensor]()
+        for node, codes in group.items():
+            best = torch.stack([scores.amax(-1) for scores in known[node].values()]).amax(0)
+            means_something = best >= config.known_for
+            kept[node] = at.there[node] - (codes.acts * ~means_something) @ codes.W_dec
+            left[node] = at.there[node] - (codes.acts * means_something) @ codes.W_dec
+        enough, without = at.bench.with_values(kept), at.bench.with_values(left)
+        found.append(Approximated(at.clean.difference, at.ablated.difference, enough.difference, without.difference))
+    whole = _averaged(found)
+    words = f"latents with an F1 of {config.known_for:g} or more for a value"
+    yield sufficiency(f"{path}/known", whole).model_copy(
+        update={"definition": f"as sufficiency, with all but {words} subtracted from what is there"}
+    )
+    yield necessity(f"{path}/known", whole).model_copy(
+        update={"definition": f"as necessity, with {words} subtracted from what is there"}
+    )
+
+
+def _gates(supervised: Row, shuffles: Row) -> list[Gate]:
+    """Whether the supervised dictionary is a yardstick: it is enough, it leaves out nothing that matters, its edits do
+    what the truth does, and those of shuffled labels do nothing."""
+    edits = [edit.agreement.value for edit in supervised.edits]
+    floor = [(edit.agreement.value or 0.0) - (edit.agreement.null or 0.0) for edit in shuffles.edits]
+    return [
+        _gate("sufficiency", supervised.sufficiency.value, least=0.9),
+        _gate("necessity", supervised.necessity.value, least=0.8),
+        _gate("some attribute is decided here", float(len(edits)), least=1.0),
+        _gate("edit agreement", min((value or 0.0 for value in edits), default=None), least=0.8),
+        _gate("shuffled labels above no edit", max(floor, default=None), most=0.1),
+    ]
+
+
+def _gate(name: str, value: float | None, *, least: float | None = None, most: float | None = None) -> Gate:
+    wanted = f"at least {least:g}" if least is not None else f"at most {most:g}"
+    passed = value is not None and (value >= least if least is not None else value <= (most or 0.0))
+    return Gate(name=name, value=value, wanted=wanted, passed=passed)
+
+
+def _averaged(found: Sequence[Approximated]) -> Approximated:
+    """The mean over seeds, prompt by prompt."""
+    return Approximated(*(np.mean(columns, axis=0) for columns in zip(*found, strict=True)))
+
+
+def _silent(at: AtPlace, node: Node, dictionary: Dictionary) -> float:
+    """Share of the latents that no prompt makes active."""
+    return float((~(coded_by(dictionary, at.fit[node]).acts != 0).any(0)).float().mean())
+
+
+def _fvu(values: Values, x_hat: Values) -> float:
+    """Share of the variance that is left out, over all nodes."""
+    left = sum(float((values[node] - x_hat[node]).square().sum()) for node in values)
+    return left / sum(float((x - x.mean(0)).square().sum()) for x in values.values())

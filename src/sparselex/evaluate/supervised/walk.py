@@ -1,0 +1,109 @@
+"""Put dictionaries to a task: from prompts to the circuit, to dictionaries of what is there, to the three tests. Each
+step is an artifact of its own, and what is there is not made again."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from sparselex.base.figures import Figure, Figures
+from sparselex.base.files import write_json
+from sparselex.base.progress import progress
+from sparselex.base.staging import stage
+from sparselex.evaluate.supervised.circuit import find_circuit, given_places
+from sparselex.evaluate.supervised.config import TaskConfig
+from sparselex.evaluate.supervised.pairs import Prompted, drawn
+from sparselex.evaluate.supervised.place import at_place
+from sparselex.evaluate.supervised.records import (
+    CIRCUIT,
+    CIRCUIT_FILE,
+    SUMMARY,
+    SUMMARY_FILE,
+    TESTED,
+    TESTED_FILE,
+    Circuit,
+    Place,
+    TaskResult,
+    Tested,
+)
+from sparselex.evaluate.supervised.rows import given, trained
+from sparselex.evaluate.supervised.tested import rows_of, supervised_rows
+from sparselex.lm.subject import SubjectModel
+from sparselex.tasks.records import Task
+
+
+def put_to_task(model: SubjectModel, task: Task, config: TaskConfig, to: Path) -> TaskResult:
+    """Find where a model does a task, train dictionaries on what is there, and put them to the three tests. `to` is the
+    folder of all artifacts; killed at any moment and called again, it goes on behind the last step that was finished.
+
+    Raises `UserError` for a model that cannot do the task, for prompts that are not alike token by token, and for
+    places that the model does not have."""
+    prompts = drawn(task, model.tokenizer, config)
+    inputs = {"model": model.id, "tokenizer": model.tokenizer.id, "task": task.name}
+    circuit = _circuit(model, task, prompts, config, to, inputs)
+    tested = [_tested(model, task, prompts, place, config, to, inputs) for place in circuit.sections]
+    result = TaskResult(circuit=circuit, tested=tested)
+    with stage(to / "summary", SUMMARY, config, inputs) as staging:
+        if not staging.made:
+            write_json(staging.folder / SUMMARY_FILE, result.to_json())
+            Figures(figures=list(_figures(result))).write(staging.folder)
+            staging.finish()
+    return result
+
+
+def _circuit(
+    model: SubjectModel, task: Task, prompts: Prompted, config: TaskConfig, to: Path, inputs: Mapping[str, str]
+) -> Circuit:
+    with stage(to / "circuit", CIRCUIT, config, inputs) as staging:
+        if not staging.made:
+            few = slice(0, config.n_circuit)
+            clean, corrupted = prompts.test.of(few), prompts.corrupted.of(few)
+            find = given_places if config.places else find_circuit
+            found = find(model, task, clean, corrupted, config)
+            write_json(staging.folder / CIRCUIT_FILE, found.to_json())
+            staging.finish()
+    return Circuit.read(to / "circuit")
+
+
+def _tested(
+    model: SubjectModel,
+    task: Task,
+    prompts: Prompted,
+    place: Place,
+    config: TaskConfig,
+    to: Path,
+    inputs: Mapping[str, str],
+) -> Tested:
+    folder = to / "tests" / word(place.name)
+    named = {**inputs, "place": " + ".join(place.nodes)}
+    with stage(folder, TESTED, config, named) as staging:
+        if not staging.made:
+            at = at_place(model, prompts, place, f"{task.name}/{place.name}")
+            rows, gates = supervised_rows(at, config)
+            if all(gate.passed for gate in gates):
+                contestants = [*trained(place.name, at.fit, config, to / "dictionaries" / word(place.name), inputs)]
+                with progress(f"test {place.name}", len(contestants), "dictionaries") as bar:
+                    for one in (*contestants, *given(at.fit, config)):
+                        rows += rows_of(at, [one], config)
+                        bar.advance(1)
+            tested = Tested(
+                place=place, gates=gates, unedited=dict(at.unedited), undecided=dict(at.undecided), rows=rows
+            )
+            write_json(staging.folder / TESTED_FILE, tested.to_json())
+            staging.finish()
+    return Tested.read(folder)
+
+
+def _figures(result: TaskResult) -> Iterator[Figure]:
+    """Every figure of a task."""
+    yield from (*result.circuit.able, *result.circuit.missed)
+    for tested in result.tested:
+        yield from tested.unedited.values()
+        for row in tested.rows:
+            yield from (row.sufficiency, row.necessity, *row.causal)
+            yield from (edit.agreement for edit in row.edits)
+            for meaning in row.meanings:
+                yield from (meaning.f1, meaning.n_known, meaning.unions)
+
+
+def word(name: str) -> str:
+    """A name as that of a folder."""
+    return "".join(letter if letter.isalnum() else "-" for letter in name)

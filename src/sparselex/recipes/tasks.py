@@ -1,0 +1,90 @@
+"""Dictionaries put to a labelled task, in a workspace. PyTorch is loaded only if there is something to be done."""
+
+import re
+from typing import Annotated
+
+from sparselex.base.artifacts import MANIFEST, open_artifact
+from sparselex.base.errors import UserError
+from sparselex.base.files import read_json, write_json
+from sparselex.base.known import KnownIn
+from sparselex.base.registry import found
+from sparselex.base.workspace import Workspace
+from sparselex.evaluate.supervised.config import TaskConfig
+from sparselex.evaluate.supervised.records import SUMMARY, TaskResult
+from sparselex.lm.config import ModelConfig, ModelDtype, Twin
+from sparselex.recipes.option import Option
+from sparselex.recipes.stamps import model_stamp
+from sparselex.tasks.registry import TASKS
+
+TOY = "toy"
+"""The model that is meant where none is named: a small transformer that is trained here, on prompts of the task."""
+
+OPTIONS = "options.json"
+_WORK = "sparselex.recipes.work.tasks:put"
+
+
+class TaskOptions(TaskConfig):
+    """Put dictionaries to a labelled task: find where a model does it, compute the dictionary that its labels give, and
+    hold trained ones, and what nothing trained, against it in approximation, control and interpretability."""
+
+    task: Annotated[str, KnownIn(TASKS)] = "ioi"
+    """The task."""
+
+    model: str = TOY
+    """`toy`, a small transformer that is trained here at first use, `embedded`, `smollm2` (a package of its own), or
+    any Hugging Face causal language model: a name, a local folder or a GGUF file."""
+
+    twin: Twin = "none"
+    """A random-weight twin instead of the trained model."""
+
+    device: Annotated[str, Option(in_passing=True)] = "cpu"
+    """Where the model is loaded: cpu, cuda, cuda:1."""
+
+    model_dtype: ModelDtype = "float32"
+    """Precision in which it is loaded: float32, bfloat16, float16, or auto for its files' own."""
+
+    name: Annotated[str, Option("--as")] = ""
+    """What it is called in the workspace; left out, the task and the model."""
+
+    @property
+    def called(self) -> str:
+        """Its name in the workspace."""
+        return self.name or _word(f"{self.task}-{self.model.rstrip('/').rpartition('/')[2]}")
+
+    def of_model(self) -> ModelConfig:
+        """The model that is loaded, where it is none of a task's own."""
+        return ModelConfig(name=self.model, twin=self.twin, device=self.device, dtype=self.model_dtype)
+
+
+def evaluate_task(workspace: Workspace, options: TaskOptions) -> TaskResult:
+    """What came out of a task; work that is done is not done again, and goes on behind the last step that was finished.
+
+    Raises `UserError` for a name that something else has, and like `evaluate.supervised.walk.put_to_task`.
+    """
+    to = workspace.path / "tasks" / options.called
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", options.called):
+        raise UserError(
+            f"{options.called!r} cannot be the name of a task's results.",
+            "letters, digits, '.', '_' and '-', at most 64, starting with a letter or digit",
+            "give another with --as.",
+        )
+    asked = options.to_json()
+    kept = {name: value for name, value in asked.items() if name not in ("device", "name")}
+    if options.model != TOY:
+        kept["stamp"] = model_stamp(options.model)
+    if (to / "summary" / MANIFEST).is_file() and read_json(to / OPTIONS) == kept:
+        open_artifact(to / "summary", SUMMARY)
+        return TaskResult.read(to / "summary")
+    result: TaskResult = found(_WORK)(workspace, options, to)
+    write_json(to / OPTIONS, kept)
+    return result
+
+
+def task_results(workspace: Workspace) -> dict[str, TaskResult]:
+    """What came out of every task of a workspace, by name."""
+    folders = sorted(path.parent.parent for path in workspace.path.glob(f"tasks/*/summary/{MANIFEST}"))
+    return {folder.name: TaskResult.read(folder / "summary") for folder in folders}
+
+
+def _word(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in name)[:64]

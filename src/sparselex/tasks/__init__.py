@@ -1,0 +1,1 @@
+"""Labelled tasks: prompts whose variables are known."""

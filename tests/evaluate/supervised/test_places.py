@@ -1,0 +1,137 @@
+"""A task in a model that was made by hand: what is patched, where it is found, and the three tests there."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from sparselex.base.errors import UserError
+from sparselex.causal.edits import bound, put
+from sparselex.causal.where import at
+from sparselex.evaluate.supervised.circuit import find_circuit
+from sparselex.evaluate.supervised.config import TaskConfig
+from sparselex.evaluate.supervised.nodes import Bench, Node, read_nodes, said_by
+from sparselex.evaluate.supervised.pairs import drawn
+from sparselex.evaluate.supervised.place import at_place
+from sparselex.evaluate.supervised.records import Place, TaskResult
+from sparselex.evaluate.supervised.tested import supervised_rows
+from sparselex.evaluate.supervised.walk import put_to_task
+from tests.support.copier import copier, task
+
+SMALL = TaskConfig(
+    n_fit=800, n_test=64, n_circuit=48, kinds=("topk",), l0s=(3,), n_tokens=100_000, n_seeds=2, budgets=(1, 2, 8)
+)
+END = Node.parse("blocks.0.hook_resid_post@end")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return copier(tmp_path_factory.mktemp("copier"))
+
+
+@pytest.fixture(scope="module")
+def prompts(model):
+    return drawn(task(), model.tokenizer, SMALL)
+
+
+def whole(model, prompts, edits):
+    """What the model says, by a pass over all prompts at once."""
+    last = model.last(torch.from_numpy(prompts.tokens), bound(edits))
+    return said_by(model, prompts, last[torch.arange(len(prompts)), torch.from_numpy(prompts.ends)])
+
+
+@pytest.mark.parametrize("nodes", [[END], ["blocks.0.attn.hook_v:0@IO", "blocks.0.attn.hook_z:1@end"]])
+def test_what_is_put_is_what_a_whole_pass_with_it_gives(model, prompts, nodes):
+    nodes = [Node.parse(str(node)) for node in nodes]
+    bench = Bench(model, prompts.test, nodes)
+    values = {node: value.flip(0) for node, value in read_nodes(model, prompts.test, nodes).items()}
+    edits = sum((put(n.hook, v, at(torch.from_numpy(prompts.test.roles[n.role]))) for n, v in values.items()), start=())
+    found, expected = bench.with_values(values), whole(model, prompts.test, edits)
+    np.testing.assert_allclose(found.difference, expected.difference, atol=1e-3)
+    assert (found.token == expected.token).all()
+    assert (bench.clean.token == prompts.test.answers).all()
+
+
+def test_the_truth_at_the_end_is_the_changed_prompt(model, prompts):
+    changed = prompts.changed["IO"]
+    there = read_nodes(model, changed, [END])
+    found = Bench(model, prompts.test, [END]).with_values(there)
+    assert (found.token == changed.answers).all()
+
+
+def test_the_planted_circuit_is_found_and_both_ways_of_patching_agree(model, prompts):
+    found = find_circuit(model, task(), prompts.test, prompts.corrupted, SMALL)
+    heads = {(head.hook, head.role): head for head in found.heads}
+    taken_away = heads["blocks.0.attn.hook_z:1", "end"]
+    assert taken_away.looks_at["S2"] == pytest.approx(1, abs=1e-3) and taken_away.direct == pytest.approx(
+        taken_away.effect
+    )
+    assert taken_away.kind == "writes the answer, looks at S2"
+    assert heads["blocks.0.attn.hook_v:1", "S2"].effect == pytest.approx(taken_away.effect, abs=1e-3)
+    assert heads["blocks.0.attn.hook_v:0", "IO"].effect > 0.3
+    assert {role for _, role in heads} <= {"IO", "S1", "S2", "end"}, "nothing is read of other tokens"
+    for head in (*found.heads, *found.below):
+        assert np.sign(head.estimate) == np.sign(head.effect) or abs(head.effect) < 0.05
+    assert max(abs(head.effect) for head in found.below) < 0.05
+
+
+def test_a_perfect_dictionary_scores_one_and_an_empty_one_nothing(model, prompts):
+    where = at_place(model, prompts, Place(name="end", words="", nodes=(str(END),)), "x")
+    (supervised, shuffles), gates = supervised_rows(where, SMALL)
+    assert all(gate.passed for gate in gates), gates
+    assert supervised.sufficiency.value == pytest.approx(1, abs=0.08), "the last norm is not linear"
+    assert supervised.necessity.value == pytest.approx(1, abs=0.08)
+    (edit,) = supervised.edits
+    assert edit.attribute == "IO" and edit.agreement.value > 0.95 and edit.agreement.null == 0
+    assert set(where.undecided) == {"S", "Pos"} and "100%" in where.undecided["Pos"]
+    assert shuffles.edits[0].agreement.value < 0.2 and abs(shuffles.necessity.value) < 0.2
+
+
+@pytest.mark.slow
+def test_the_walk_is_resumed_and_its_figures_are_all_there(model, tmp_path):
+    config = SMALL.model_copy(update={"places": (str(END), "blocks.0.attn.hook_z:1@end")})
+    found = put_to_task(model, task(), config, tmp_path / "t")
+    names = [row.name for row in found.tested[0].rows]
+    assert names == ["supervised", "shuffled labels", "topk", "frozen decoder", "pca", "neurons", "random"]
+    rows = {row.name: row for row in found.tested[0].rows}
+    by_k = {e.k: e.agreement.value for e in rows["topk"].edits if e.way == "greedy"}
+    frozen = {e.k: e.agreement.value for e in rows["frozen decoder"].edits if e.way == "greedy"}
+    assert by_k[2] > 0.6 and by_k[2] - frozen[2] > 0.5
+    f1 = rows["topk"].meanings[0].f1
+    assert f1.value > 0.5 and f1.value > f1.null + 0.1
+    written = json.loads((tmp_path / "t" / "summary" / "figures.json").read_text())["figures"]
+    assert all(one["n"] and (one["value"] is None) == (one["failure"] is not None) for one in written)
+    assert len({one["name"] for one in written}) == len(written), "a name is one figure's"
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "t").rglob("manifest.json")}
+    (tmp_path / "t" / "summary" / "manifest.json").unlink()
+    (tmp_path / "t" / "summary" / "task.json").unlink()
+    (tmp_path / "t" / "summary" / "figures.json").unlink()
+    (tmp_path / "t" / "summary").rename(tmp_path / "gone")
+    assert put_to_task(model, task(), config, tmp_path / "t") == found == TaskResult.read(tmp_path / "t" / "summary")
+    for path, written_at in kept.items():
+        assert path.parent.name == "summary" or path.stat().st_mtime_ns == written_at, "nothing is made again"
+
+
+def test_a_model_that_cannot_do_the_task_is_told_so(model, prompts):
+    others = prompts.test.__class__(
+        **{**vars(prompts.test), "answers": prompts.test.others, "others": prompts.test.answers}
+    )
+    with pytest.raises(
+        UserError, match=r"says the answer of 'ioi' before the other on 0 % of 64 prompts \(chance gives 50 %\)"
+    ):
+        find_circuit(model, task(), others, prompts.corrupted, SMALL)
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("blocks.0.hook_resid_post@nowhere", "names the role 'nowhere'"),
+        ("blocks.0.hook_resid_post", "names no place in a prompt"),
+        ("blocks.7.hook_resid_post@end", "blocks.7"),
+    ],
+)
+def test_places_that_are_none_are_refused(model, tmp_path, place, said):
+    with pytest.raises(UserError, match=said):
+        put_to_task(model, task(), SMALL.model_copy(update={"places": (place,)}), tmp_path / "t")
+    assert not (tmp_path / "t" / "circuit").exists()
