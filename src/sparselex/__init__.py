@@ -20,6 +20,8 @@ _PUBLIC = {
     "ShuffledSource": "sparselex.activations.shuffle",
     "SparseMixture": "sparselex.activations.synthetic",
     "MixtureConfig": "sparselex.activations.synthetic",
+    "KnownFeatures": "sparselex.activations.known.source",
+    "KnownConfig": "sparselex.activations.known.config",
     "train": "sparselex.training.train",
     "TrainConfig": "sparselex.training.config",
     "train_many": "sparselex.training.train",

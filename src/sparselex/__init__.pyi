@@ -1,6 +1,8 @@
 # What `sparselex/__init__.py` loads on first use, for type checkers. Made by `python docs/generate.py`.
 from sparselex.activations.config import HarvestConfig as HarvestConfig
 from sparselex.activations.harvest import harvest as harvest
+from sparselex.activations.known.config import KnownConfig as KnownConfig
+from sparselex.activations.known.source import KnownFeatures as KnownFeatures
 from sparselex.activations.shuffle import ShuffledSource as ShuffledSource
 from sparselex.activations.store import ActivationStore as ActivationStore
 from sparselex.activations.synthetic import MixtureConfig as MixtureConfig
