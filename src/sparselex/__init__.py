@@ -42,6 +42,8 @@ _PUBLIC = {
     "ExplainConfig": "sparselex.explain.config",
     "EvaluateConfig": "sparselex.evaluate.config",
     "EffectsConfig": "sparselex.evaluate.effects.config",
+    "rank_types": "sparselex.evaluate.synthetic.synthetic",
+    "SyntheticConfig": "sparselex.evaluate.synthetic.config",
     "DiffConfig": "sparselex.atlas.config",
     "MapConfig": "sparselex.atlas.config",
     "CompareConfig": "sparselex.atlas.config",

@@ -29,6 +29,8 @@ from sparselex.dictionaries.types.topk import TopKConfig as TopKConfig
 from sparselex.evaluate.config import EvaluateConfig as EvaluateConfig
 from sparselex.evaluate.effects.config import EffectsConfig as EffectsConfig
 from sparselex.evaluate.report import report as report
+from sparselex.evaluate.synthetic.config import SyntheticConfig as SyntheticConfig
+from sparselex.evaluate.synthetic.synthetic import rank_types as rank_types
 from sparselex.explain.config import ExplainConfig as ExplainConfig
 from sparselex.features.build import build_index as build_index
 from sparselex.features.config import IndexConfig as IndexConfig

@@ -21,13 +21,13 @@ class KnownConfig(Config):
     Features are numbered: roots and single ones by falling firing probability, then the children of hierarchies.
     """
 
-    d_in: int = Field(default=256, ge=2, le=2**16)
+    d_in: int = Field(default=128, ge=2, le=2**16)
     """Width of the activations."""
 
     n_features: int = Field(default=4096, ge=1, le=2**20)
     """Features in all, each a random direction of unit norm."""
 
-    l0: float = Field(default=12.0, gt=0, le=10**4)
+    l0: float = Field(default=8.0, gt=0, le=10**4)
     """Expected number of features active in a token, exactly."""
 
     zipf: float = Field(default=0.8, ge=0, le=4)
