@@ -1,6 +1,5 @@
 """Types ranked on known features, from training to the table: small, but every part is the real one."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -9,13 +8,14 @@ from fastapi.testclient import TestClient
 import sparselex.evaluate.synthetic.synthetic as walk
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
-from sparselex.cli.synthetic import print_ranking, synthetic
+from sparselex.cli.synthetic import print_ranking
 from sparselex.evaluate.synthetic.config import SyntheticConfig
 from sparselex.evaluate.synthetic.formulas import FORMULAS
 from sparselex.evaluate.synthetic.records import SHOWN, SyntheticReport, ranking_of, synthetic_folder
 from sparselex.evaluate.synthetic.synthetic import rank_types
 from sparselex.evaluate.synthetic.trained import interpolated, kinds_of
 from sparselex.server.app import create_app
+from tests.support.command import done, sparselex
 from tests.support.known import SMALL
 
 
@@ -110,7 +110,15 @@ def test_what_cannot_be_is_refused_before_anything_is_trained(tmp_path):
         rank_types(workspace, "main", SyntheticConfig(**{**SMALL, "kinds": ("clt",)}))
     with pytest.raises(UserError, match="name of a synthetic set"):
         rank_types(workspace, "../main", SyntheticConfig(**SMALL))
+    with pytest.raises(UserError, match="k=70"):
+        SyntheticConfig.parse({**SMALL, "k": 70})
     assert not (workspace.path / "synthetic").exists()
+
+
+def test_a_set_in_whose_samples_nothing_happens_is_told_so(tmp_path):
+    config = SyntheticConfig(**{**SMALL, "l0": 1e-6, "n_trees": 0, "n_groups": 0})
+    with pytest.raises(UserError, match="No feature is active"):
+        rank_types(Workspace.create(tmp_path / "workspace"), "main", config)
 
 
 def test_every_registered_type_of_one_site_takes_part():
@@ -159,10 +167,27 @@ def test_the_table_says_what_was_found(made, capsys):
     assert "recoverable" in said and "topk" in said and "covariance" in said and "Kendall" in said
 
 
-def test_the_command_makes_the_set_and_prints_it_as_json(tmp_path: Path, capsys):
-    given = {name: ",".join(value) if isinstance(value, tuple) else str(value) for name, value in SMALL.items()}
-    given |= {"n_tokens": "300", "n_seeds": "1"}
-    fields = dict.fromkeys(SyntheticConfig.model_fields) | given | {"kinds": ["topk"]}
-    synthetic(workspace=tmp_path / "workspace", name="main", quick=True, replace=False, json=True, **fields)
-    found = SyntheticReport(**json.loads(capsys.readouterr().out))
+def test_the_command_makes_the_set_and_says_so_as_json_or_as_a_table(tmp_path: Path):
+    fields = {name: value for name, value in SMALL.items() if name != "kinds"} | {"n_tokens": 300, "n_seeds": 1}
+    options = [part for name, value in fields.items() for part in ("--" + name.replace("_", "-"), value)]
+    words = ["evaluate", "synthetic", tmp_path / "workspace", "--quick", "--kinds", "topk", *options]
+    found = SyntheticReport(**done(*words, "--json").json)
     assert found.n_features == 64 and found.n_tokens == 300 and [row.kind for row in found.types] == ["topk"]
+    assert "/synthetic/main" in done(*words).out
+    assert done("check", tmp_path / "workspace").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--name", "a/b"], "synthetic set"),
+        (["--kinds", "tpok"], "topk"),
+        (["--n-seeds", "0"], "--n-seeds"),
+        (["--l0", "1e9"], "--l0"),
+        (["--n-features", "10"], "n_features=10"),
+    ],
+)
+def test_mistakes_end_in_one_message_and_leave_nothing(tmp_path: Path, words: list[str], said: str):
+    ended = sparselex("evaluate", "synthetic", tmp_path / "workspace", *words)
+    assert ended.code == 2 and said in ended.err
+    assert not (tmp_path / "workspace").exists()

@@ -42,7 +42,12 @@ AFTER = {name: Other(f"sparselex.cli.{name}:{name}") for name in _PLAIN} | {
 }
 """What stands before and after the stages."""
 
-OTHERS = BEFORE | AFTER
+TOPICS = {
+    "evaluate synthetic": Other("sparselex.cli.synthetic:synthetic", "sparselex.cli.synthetic:SyntheticOptions"),
+}
+"""Verbs of two words, told from a stage of the first alone by the second; a folder of that name is `./NAME`."""
+
+OTHERS = BEFORE | TOPICS | AFTER
 
 RICHER = {name: f"sparselex.cli.{name}:{name}" for name in ("index", "explain", "controls")}
 """Stages whose commands do more than take them, with the addresses of these."""
@@ -53,7 +58,13 @@ class Verbs(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """All names, in the order in which they are taken."""
-        return [*BEFORE, *STAGES.names(), *AFTER]
+        return [*BEFORE, *STAGES.names(), *TOPICS, *AFTER]
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The verb that the arguments begin with, of two words where there is such a one."""
+        if (both := " ".join(args[:2])) in TOPICS:
+            args = [both, *args[2:]]
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of that name, loaded now; none if there is no such verb."""

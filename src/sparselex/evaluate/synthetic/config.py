@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sparselex.activations.known.config import KnownConfig
 from sparselex.base.bounds import Count, Tokens
@@ -53,6 +53,14 @@ class SyntheticConfig(KnownConfig):
     def active(self) -> int:
         """Active latents that types are told."""
         return self.k or max(1, round(self.l0))
+
+    @model_validator(mode="after")
+    def _latents_suffice(self) -> "SyntheticConfig":
+        if self.active > self.d_sae:
+            raise ValueError(
+                f"k={self.active} latents per token cannot be kept of d_sae={self.d_sae}; lower k or raise d_sae"
+            )
+        return self
 
 
 QUICK: dict[str, Any] = {

@@ -37,7 +37,7 @@ class Formula(NamedTuple):
 
     better: Better = ""
     share: bool = False
-    """Whether it lies between 0 and 1."""
+    """Whether it lies between 0 and 1, but for noise."""
 
 
 SAMPLES = "samples"
@@ -145,6 +145,7 @@ FORMULAS: dict[str, Formula] = {
         SAMPLES,
         _over_pairs(_A, _AA, _C, _CC, _AC, of=_correlation),
         "higher",
+        share=True,
     ),
     "matched_cosine": Formula(
         f"mean cosine of latents with features, matched one to one for the largest sum, {_PAIRS}",

@@ -18,8 +18,8 @@ _CHUNK_NUMBERS = 2**24
 """Cosines held at a time, 64 MiB."""
 
 CANDIDATES = 16
-"""Nearest features that a latent may be matched to, and nearest latents of a feature: with all of them the sum of
-cosines of a trained dictionary is larger by less than 0.1 %."""
+"""Nearest features that a latent may be matched to, and nearest latents of a feature: with all of them the matching of
+trained dictionaries (1,024 latents, 4,096 features) was the same, and that of random rows better by less than 0.1 %."""
 
 
 class Candidates(NamedTuple):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sparselex.activations.known.draw import Active
 from sparselex.activations.known.source import Known, KnownFeatures
+from sparselex.base.errors import UserError
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.evaluate.synthetic.counts import counted
@@ -85,8 +86,14 @@ class Measured(NamedTuple):
 
 
 def held_out(source: KnownFeatures, n_samples: int) -> HeldOut:
-    """The first held-out samples of a source."""
+    """The first held-out samples of a source. Raises `UserError` where no feature is active in any of them."""
     samples = [source.held_out(number) for number in range(n_samples)]
+    if not any(len(sample.truth.rows) for sample in samples):
+        raise UserError(
+            f"No feature is active in {n_samples} held-out samples of {source.batch_size} tokens.",
+            "tokens with features",
+            "raise l0, or take more or larger samples.",
+        )
     counts = [np.bincount(sample.truth.features, minlength=source.config.n_features) for sample in samples]
     return HeldOut(source, samples, np.sum(counts, axis=0).astype(np.float64))
 
