@@ -25,6 +25,10 @@ REPLACE = own(
 )
 
 
+_BESIDE = tuple(name for name in SHOWN if name not in (HEADLINE, "precision", "recall", "correlation"))
+"""Measures beside the one that types are ranked by, as many as a console is wide; the page and JSON have all."""
+
+
 class SyntheticOptions(SyntheticConfig):
     """Rank dictionary types on a synthetic set whose features are all known.
 
@@ -54,7 +58,7 @@ def print_ranking(found: SyntheticReport) -> None:
     console = console_of(None)
     console.print(plain(found.verdict), highlight=False)
     order = "best F1 first" if found.recoverable else "by name, not ranked"
-    columns = ("type", "sparsity", HEADLINE, "95 % interval", *(name.replace("_", " ") for name in SHOWN[1:]))
+    columns = ("type", "sparsity", HEADLINE, "95 % interval", *(name.replace("_", " ") for name in _BESIDE))
     size = f"{found.n_features:,} features in {found.d_in} dimensions, {found.d_sae:,} latents"
     title = f"{size}, {found.n_tokens:,} tokens; {order}"
     table = WideTable(title, columns)
@@ -70,8 +74,8 @@ def print_ranking(found: SyntheticReport) -> None:
 def _cells(row: TypeRow) -> list[str]:
     head = row.figures[HEADLINE]
     ends = "" if head.ci_low is None else f"{number(head.ci_low, 3)} to {number(head.ci_high, 3)}"
-    values = [number(row.figures[name].value, 3) for name in SHOWN]
-    return [row.kind, row.coefficient, values[0], ends, *values[1:]]
+    beside = [number(row.figures[name].value, 3) for name in _BESIDE]
+    return [row.kind, row.coefficient, number(head.value, 3), ends, *beside]
 
 
 def _whole(figure: Figure) -> str:
