@@ -1,6 +1,8 @@
 # What `sparselex/__init__.py` loads on first use, for type checkers. Made by `python docs/generate.py`.
 from sparselex.activations.config import HarvestConfig as HarvestConfig
 from sparselex.activations.harvest import harvest as harvest
+from sparselex.activations.known.config import KnownConfig as KnownConfig
+from sparselex.activations.known.source import KnownFeatures as KnownFeatures
 from sparselex.activations.shuffle import ShuffledSource as ShuffledSource
 from sparselex.activations.store import ActivationStore as ActivationStore
 from sparselex.activations.synthetic import MixtureConfig as MixtureConfig
@@ -27,6 +29,8 @@ from sparselex.dictionaries.types.topk import TopKConfig as TopKConfig
 from sparselex.evaluate.config import EvaluateConfig as EvaluateConfig
 from sparselex.evaluate.effects.config import EffectsConfig as EffectsConfig
 from sparselex.evaluate.report import report as report
+from sparselex.evaluate.synthetic.config import SyntheticConfig as SyntheticConfig
+from sparselex.evaluate.synthetic.synthetic import rank_types as rank_types
 from sparselex.explain.config import ExplainConfig as ExplainConfig
 from sparselex.features.build import build_index as build_index
 from sparselex.features.config import IndexConfig as IndexConfig

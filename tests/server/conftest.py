@@ -11,9 +11,12 @@ from fastapi.testclient import TestClient
 
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.report import write_report
+from sparselex.evaluate.synthetic.config import SyntheticConfig
+from sparselex.evaluate.synthetic.synthetic import rank_types
 from sparselex.server.app import create_app, server_of
 from sparselex.server.live import Live
 from sparselex.server.live_turns import Reader
+from tests.support.known import SMALL
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -28,11 +31,12 @@ ARGUMENTS = [
 
 @pytest.fixture(scope="session")
 def workspace(small_workspace, tmp_path_factory) -> Workspace:
-    """A copy of the small workspace with its report. Read only."""
+    """A copy of the small workspace with its report and a ranking on known features. Read only."""
     path = tmp_path_factory.mktemp("served") / "workspace"
     shutil.copytree(small_workspace.path, path)
     copy = Workspace(path)
     write_report(copy)
+    rank_types(copy, "main", SyntheticConfig(**{**SMALL, "n_tokens": 1000, "kinds": ("topk",)}))
     return copy
 
 

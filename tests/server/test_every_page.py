@@ -44,6 +44,7 @@ ADDRESSES = {
     "study": ["/studies/none"],
     "lists": ["/lists"],
     "list": ["/lists/none"],
+    "synthetic": ["/synthetic/main"],
     "errors": ["/nothing", "/runs/main/features/999999", "/runs/nobody/features"],
 }
 """Addresses of every page, and of errors."""

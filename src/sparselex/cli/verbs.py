@@ -45,6 +45,7 @@ AFTER = {name: Other(f"sparselex.cli.{name}:{name}") for name in _PLAIN} | {
 TOPICS = {
     "evaluate ioi": Other("sparselex.cli.tasks:ioi", "sparselex.cli.tasks:IoiOptions"),
     "evaluate task": Other("sparselex.cli.tasks:task", "sparselex.recipes.tasks:TaskOptions"),
+    "evaluate synthetic": Other("sparselex.cli.synthetic:synthetic", "sparselex.cli.synthetic:SyntheticOptions"),
 }
 """Verbs of two words, told from a stage of the first alone by the second; a folder of that name is `./NAME`."""
 

@@ -55,6 +55,7 @@ PAGES: Registry[Page] = Registry(
         "study": "sparselex.server.pages.notes:STUDY",
         "lists": "sparselex.server.pages.lists:PAGE",
         "list": "sparselex.server.pages.lists:ONE",
+        "synthetic": "sparselex.server.pages.synthetic:PAGE",
     },
 )
 """All pages, those of other packages included."""

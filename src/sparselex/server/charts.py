@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sparselex.atlas.records import SweepRow
 from sparselex.base.formats import count, fixed, number, percent
 from sparselex.evaluate.records import DensityHistogram
+from sparselex.evaluate.synthetic.records import HEADLINE, SyntheticReport
 from sparselex.features.records import Histogram
 from sparselex.server.pages.activity import ActivityView
 
@@ -139,6 +140,25 @@ def sparsity_against(rows: list[SweepRow], name: str) -> Scatter | None:
         x_ticks=[Tick(x_axis.across(mark), number(10**mark, 2)) for mark in _round_powers(*x_axis)],
         y_ticks=y_axis.marks(),
     )
+
+
+def recovery(found: SyntheticReport) -> Scatter | None:
+    """Dictionary types and controls by squared error and by how well they find known features; None where fewer than
+    two have both. No front: to do well at one is no merit at the other."""
+    rows = [*found.types, found.oracle, *found.controls]
+    pairs = [(row, row.figures["fvu"].value, row.figures[HEADLINE].value) for row in rows]
+    known = [(row, x, y) for row, x, y in pairs if x is not None and y is not None]
+    if len(known) < 2:
+        return None
+    x_axis = _Axis(0.0, 1.06 * max(x for _, x, _ in known) or 1.0)
+    y_axis = _Axis(0.0, 1.06 * max(y for _, _, y in known) or 1.0)
+    trained = {row.kind for row in found.types}
+    points = [
+        Point(x_axis.across(x), y_axis.up(y), f"{row.kind}: FVU {number(x, 3)}, F1 {number(y, 3)}", row.kind in trained)
+        for row, x, y in known
+    ]
+    steps = [0.0, *_round_steps(x_axis.high)]
+    return Scatter(points, "", [Tick(x_axis.across(x), number(x, 2) if x else "0") for x in steps], y_axis.marks())
 
 
 def densities(histograms: dict[str, DensityHistogram]) -> Chart:

@@ -7,6 +7,7 @@ from sparselex.server.page import TEMPLATES, Page, PageRecord
 from sparselex.server.pages.corpora import CorpusSummary, corpora
 from sparselex.server.pages.run import RunPage, run_page
 from sparselex.server.pages.run_rows import RunRow, run_row
+from sparselex.server.pages.synthetic import synthetic_sets
 from sparselex.server.tried import Tried
 
 
@@ -40,6 +41,9 @@ class OverviewPage(PageRecord):
     sweeps: dict[str, SweepReport]
     """The sweep of each run that has one."""
 
+    synthetic: list[str] = []
+    """Sets of known features on which dictionary types were ranked."""
+
 
 def overview(opened: OpenWorkspace) -> OverviewPage:
     """The workspace at a glance."""
@@ -59,6 +63,7 @@ def overview(opened: OpenWorkspace) -> OverviewPage:
         notices=[],
         shown=shown,
         sweeps=tried(lambda: _sweeps(opened), {}),
+        synthetic=synthetic_sets(opened),
     )
     told = shown.notices if shown else []
     return page.model_copy(update={"notices": [one for one in dict.fromkeys(tried.failures) if one not in told]})

@@ -1,0 +1,1 @@
+"""Activations whose features are all known: thousands of them, rare and common, nested and correlated."""
