@@ -114,7 +114,7 @@ def find_circuit(
         below=sorted((head for head in heads if abs(head.effect) < config.threshold), key=place),
         n_candidates=len(nodes),
         missed=_missed(task, effects, estimates, order[: config.shortlist], drawn, span, config),
-        sections=[*_sections(kept), *_residuals(model, clean, config)],
+        sections=[*_sections(kept, config), *_residuals(model, clean, config)],
     )
 
 
@@ -343,7 +343,7 @@ _KINDS = {
 }
 
 
-def _sections(heads: Sequence[Head]) -> Iterator[Place]:
+def _sections(heads: Sequence[Head], config: TaskConfig) -> Iterator[Place]:
     """Heads of one kind at one token together; outputs at the end in those that write the answer and those that tell
     later heads."""
     found: dict[tuple[str, str], list[Head]] = {}
@@ -353,8 +353,10 @@ def _sections(heads: Sequence[Head]) -> Iterator[Place]:
             what = " that write the answer" if abs(head.direct) >= abs(head.effect) / 2 else " that tell later heads"
         found.setdefault((f"{_KINDS[Hook(head.hook).site]} at {head.role}{what}", head.role), []).append(head)
     for (name, _), group in sorted(found.items()):
-        nodes = tuple(str(_node(head)) for head in group)
-        yield Place(name=name, words=f"{len(group)} heads, found by patching", nodes=nodes)
+        strongest = sorted(group, key=lambda head: -abs(head.effect))[: config.most_nodes]
+        nodes = tuple(str(_node(head)) for head in strongest)
+        words = f"the strongest {len(nodes)} of {len(group)} heads that patching found"
+        yield Place(name=name, words=words, nodes=nodes)
 
 
 def _residuals(model: SubjectModel, clean: LabelledPrompts, config: TaskConfig) -> Iterator[Place]:

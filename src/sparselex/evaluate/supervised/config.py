@@ -37,6 +37,9 @@ class TaskConfig(Config):
     threshold: Share = 0.05
     """Share of the effect of corruption that a head must undo by itself to be taken up."""
 
+    most_nodes: Annotated[int, Field(gt=0, le=1000)] = 4
+    """Heads that are edited together at a place, those with the largest effects."""
+
     shortlist: Count = 60
     """Places that attribution ranks highest, which are then patched one by one."""
 
@@ -51,10 +54,10 @@ class TaskConfig(Config):
     """Active latents of types that are asked for a number."""
 
     l1s: Annotated[tuple[Annotated[float, Field(gt=0, le=1e4)], ...], Field(min_length=1, max_length=20)] = (
-        0.5,
         1.0,
         2.5,
         5.0,
+        10.0,
     )
     """Sparsity coefficients of types that are asked for one."""
 
@@ -64,7 +67,7 @@ class TaskConfig(Config):
     most_latents: Count = 1024
     """... and at most so many."""
 
-    n_tokens: Tokens = 400_000
+    n_tokens: Tokens = 150_000
     """Tokens that each is trained on: the prompts again and again."""
 
     n_seeds: Annotated[int, Field(gt=0, le=20)] = 3

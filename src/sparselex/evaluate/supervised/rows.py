@@ -20,6 +20,7 @@ from sparselex.dictionaries.controls.given import Given
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.dictionaries.kinds import CONTROLS
 from sparselex.dictionaries.table import config_type
+from sparselex.evaluate.supervised.ahead import n_processes, others
 from sparselex.evaluate.supervised.config import TaskConfig
 from sparselex.evaluate.supervised.nodes import Node
 from sparselex.training.calibrate import Columns
@@ -73,35 +74,78 @@ class Prompted:
         self._batch = state["batch"]
 
 
+class Recipe(NamedTuple):
+    """One dictionary to be trained for every node."""
+
+    name: str
+    """What it is."""
+
+    setting: str
+    """How sparse it is asked to be."""
+
+    options: Mapping[str, Any]
+    """Fields of its training."""
+
+    seed: int
+    """Which of the seeds."""
+
+
 def trained(
     where: str, values: Mapping[Node, Float[Tensor, "n d"]], config: TaskConfig, to: Path, inputs: Mapping[str, str]
 ) -> list[Contestant]:
-    """Every type at every sparsity and seed, for every node, from one reading of the prompts' values; what is there
-    already is kept. `where` names the place to whoever waits, `to` is the folder of all of them."""
-    nodes, columns, start = list(values), dict[Node, Columns](), 0
-    for node in nodes:
-        width = values[node].shape[1]
-        columns[node] = Columns(slice(start, start + width), slice(start, start + width))
-        start += width
-    side_by_side = torch.cat([values[node] for node in nodes], dim=1)
-    found, recipes = list[Contestant](), list(_recipes(config))
-    with progress(f"train at {where}", len(recipes) * config.n_seeds * len(nodes), "dictionaries") as bar, _silent():
-        for name, setting, options in recipes:
-            groups = list[Group]()
-            for seed in range(config.n_seeds):
-                jobs = [
-                    Job(
-                        _training(values[node].shape[1], options, config, seed),
-                        to / f"{number}-{_word(name)}-{_word(setting)}-{seed}",
-                        {**inputs, "node": str(node)},
-                        columns=columns[node],
-                    )
-                    for number, node in enumerate(nodes)
-                ]
-                made = train_many(Prompted(side_by_side, derive(config.seed, "order", seed)), jobs)
-                groups.append(dict(zip(nodes, map(_checked, made), strict=True)))
-                bar.advance(len(nodes))
-            found.append(Contestant(name, setting, groups))
+    """Every type at every sparsity and seed, for every node; what is there already is kept. `where` names the place to
+    whoever waits, `to` is the folder of all of them."""
+    recipes = recipes_of(config)
+    n = n_processes(len(recipes) * len(values))
+    with progress(f"train at {where}", len(recipes), "dictionaries a node") as bar, _silent():
+        with others(values, config, to, inputs, n) as wait:
+            for recipe in recipes[::n]:
+                made_of(recipe, values, config, to, inputs)
+                bar.advance(n)
+            wait()
+        groups: dict[tuple[str, str], list[Group]] = {}
+        for recipe in recipes:
+            groups.setdefault(recipe[:2], []).append(made_of(recipe, values, config, to, inputs))
+    return [Contestant(*key, found) for key, found in groups.items()]
+
+
+def made_of(
+    recipe: Recipe,
+    values: Mapping[Node, Float[Tensor, "n d"]],
+    config: TaskConfig,
+    to: Path,
+    inputs: Mapping[str, str],
+) -> Group:
+    """The dictionaries of one recipe, for all nodes from one reading of the prompts' values."""
+    columns, start = dict[Node, Columns](), 0
+    for node, value in values.items():
+        columns[node] = Columns(slice(start, start + value.shape[1]), slice(start, start + value.shape[1]))
+        start += value.shape[1]
+    name, setting, options, seed = recipe
+    jobs = [
+        Job(
+            _training(values[node].shape[1], options, config, seed),
+            to / f"{number}-{_word(name)}-{_word(setting)}-{seed}",
+            {**inputs, "node": str(node)},
+            columns=columns[node],
+        )
+        for number, node in enumerate(values)
+    ]
+    source = Prompted(torch.cat([*values.values()], dim=1), derive(config.seed, "order", seed))
+    return dict(zip(values, map(_checked, train_many(source, jobs)), strict=True))
+
+
+def recipes_of(config: TaskConfig) -> list[Recipe]:
+    """All that is trained at a place, in its order."""
+    found = list[Recipe]()
+    for kind in config.kinds:
+        field, amounts = _choice(kind, config)
+        for amount in amounts:
+            options: dict[str, Any] = {"dictionary": {"kind": kind, field: amount}}
+            found += [Recipe(kind, f"{field}={amount:g}", options, seed) for seed in range(config.n_seeds)]
+    for k in config.l0s:
+        options = {"dictionary": {"kind": "topk", "k": k}, "frozen": "decoder"}
+        found += [Recipe(FROZEN, f"k={k}", options, seed) for seed in range(config.n_seeds)]
     return found
 
 
@@ -133,17 +177,6 @@ def given(values: Mapping[Node, Float[Tensor, "n d"]], config: TaskConfig) -> It
         yield Contestant("random", f"k={k}", groups)
 
 
-def _recipes(config: TaskConfig) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Name, sparsity and fields of what is trained."""
-    for kind in config.kinds:
-        field, amounts = _choice(kind, config)
-        for amount in amounts:
-            setting = f"{field}={amount:g}"
-            yield kind, setting, {"dictionary": {"kind": kind, field: amount}}
-    for k in config.l0s:
-        yield FROZEN, f"k={k}", {"dictionary": {"kind": "topk", "k": k}, "frozen": "decoder"}
-
-
 def _choice(kind: str, config: TaskConfig) -> tuple[str, Sequence[int | float]]:
     """By what field a type is asked how sparse to be, and the values that it is given."""
     asked = config_type(kind)
@@ -157,7 +190,7 @@ def _choice(kind: str, config: TaskConfig) -> tuple[str, Sequence[int | float]]:
     )
 
 
-def _training(d_in: int, options: dict[str, Any], config: TaskConfig, seed: int) -> TrainConfig:
+def _training(d_in: int, options: Mapping[str, Any], config: TaskConfig, seed: int) -> TrainConfig:
     d_sae = max(LEAST_LATENTS, min(round(config.expansion * d_in), config.most_latents))
     dictionary = {"d_in": d_in, "d_sae": d_sae, **options["dictionary"]}
     rest = {name: value for name, value in options.items() if name != "dictionary"}
