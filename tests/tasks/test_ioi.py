@@ -75,8 +75,12 @@ def test_a_changed_attribute_is_all_that_changes_and_its_name_is_of_the_reserve(
             if attribute != "Pos":
                 assert before[attribute] in own.pool and after[attribute] in own.reserve
         assert (changed.ends == prompts.test.ends).all()
-    for before, after in zip(prompts.test.fillings, prompts.corrupted.fillings, strict=True):
+    for before, after in zip(prompts.test.fillings, prompts.corrupted["names"].fillings, strict=True):
         assert {after["IO"], after["S"]} <= set(own.reserve) and before["template"] == after["template"]
+    for before, after in zip(prompts.test.fillings, prompts.corrupted["repeat"].fillings, strict=True):
+        texts = own.prompt(before).text, own.prompt(after).text
+        start = own.prompt(before).roles["S2"][0]
+        assert texts[0][:start] == texts[1][:start] and (before["IO"], before["S"]) == (after["S"], after["IO"])
 
 
 def test_attributes_are_independent_but_that_names_differ(model):

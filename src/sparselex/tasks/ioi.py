@@ -2,6 +2,7 @@
 counterfactuals as in Makelov, Lange and Nanda 2024, arXiv:2405.08366, section 3)."""
 
 from collections.abc import Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -41,6 +42,7 @@ class Ioi:
     words = "Two people are named, one of them again as the one who gives: the other one is given to."
     attributes = ("IO", "S", "Pos")
     roles = ("IO", "S1", "S1+1", "S2", END)
+    corruptions = MappingProxyType({"names": "two other names", "repeat": "the other one of the two comes again"})
 
     def __init__(self, names: Sequence[str], objects: Sequence[str], places: Sequence[str]):
         self.names, self.objects, self.places = tuple(names), tuple(objects), tuple(places)
@@ -83,10 +85,14 @@ class Ioi:
         taken = {filling["IO"], filling["S"]}
         return {**filling, attribute: _drawn([name for name in self.reserve if name not in taken], chance)}
 
-    def corrupted(self, filling: Filling, chance: np.random.Generator) -> Filling:
-        """Two other names, in an order of their own."""
+    def corrupted(self, filling: Filling, way: str, chance: np.random.Generator) -> Filling:
+        """`names`: two other names; what is left says who came twice. `repeat`: the same two in the same places, and
+        the other one of them comes again; what is left says who they are."""
+        if way == "repeat":
+            pattern = PATTERNS[1 - PATTERNS.index(filling["Pos"])]
+            return {**filling, "IO": filling["S"], "S": filling["IO"], "Pos": pattern}
         io, s = chance.permutation(self.reserve)[:2]
-        return {**filling, "IO": str(io), "S": str(s), "Pos": _drawn(PATTERNS, chance)}
+        return {**filling, "IO": str(io), "S": str(s)}
 
     def held_against(self, filling: Filling) -> str:
         """The template: all else is one token each."""

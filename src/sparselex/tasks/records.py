@@ -54,6 +54,9 @@ class Task(Protocol):
     roles: tuple[str, ...]
     """Tokens that have a name in every prompt, `end` among them."""
 
+    corruptions: Mapping[str, str]
+    """Ways to lose the answer, by name, in words: each shows other parts of a circuit."""
+
     def fillings(self, n: int, part: Part, chance: np.random.Generator) -> list[Filling]:
         """`n` fillings of one part, drawn independently. Raises `UserError` where there are not as many."""
         ...
@@ -66,8 +69,8 @@ class Task(Protocol):
         """The filling with another value of one attribute and all else as it was; the prompt has the same length."""
         ...
 
-    def corrupted(self, filling: Filling, chance: np.random.Generator) -> Filling:
-        """The filling with all that the answer hangs on drawn anew; the prompt has the same length."""
+    def corrupted(self, filling: Filling, way: str, chance: np.random.Generator) -> Filling:
+        """The filling with the answer lost, in one of the ways of `corruptions`; the prompt has the same length."""
         ...
 
     def held_against(self, filling: Filling) -> str:

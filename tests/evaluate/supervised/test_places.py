@@ -62,7 +62,7 @@ def test_the_truth_at_the_end_is_the_changed_prompt(model, prompts):
 
 def test_the_planted_circuit_is_found_and_both_ways_of_patching_agree(model, prompts):
     found = find_circuit(model, task(), prompts.test, prompts.corrupted, SMALL)
-    heads = {(head.hook, head.role): head for head in found.heads}
+    heads = {(head.hook, head.role): head for head in found.heads if head.corruption == "names"}
     taken_away = heads["blocks.0.attn.hook_z:1", "end"]
     assert taken_away.looks_at["S2"] == pytest.approx(1, abs=1e-3) and taken_away.direct == pytest.approx(
         taken_away.effect

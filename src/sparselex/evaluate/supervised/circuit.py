@@ -85,41 +85,65 @@ def able(model: SubjectModel, task: Task, prompts: LabelledPrompts) -> list[Figu
 
 
 def find_circuit(
-    model: SubjectModel, task: Task, clean: LabelledPrompts, corrupted: LabelledPrompts, config: TaskConfig
+    model: SubjectModel,
+    task: Task,
+    clean: LabelledPrompts,
+    corrupted: Mapping[str, LabelledPrompts],
+    config: TaskConfig,
 ) -> Circuit:
-    """The heads that matter, and the places at which dictionaries are tested. Raises `UserError` for a model that
-    cannot do the task, and for one whose heads have no names here."""
+    """The heads that matter, for each way to lose the answer, and the places at which dictionaries are tested. Raises
+    `UserError` for a model that cannot do the task, and for one whose heads have no names here."""
     figures = able(model, task, clean)
     nodes = candidates(model, task)
-    before, after = _said(model, clean).difference, _said(model, corrupted, clean).difference
-    span = float(before.mean() - after.mean())
     values = read_nodes(model, clean, nodes)
-    estimates = attribution(model, clean, corrupted, values)
-    order = sorted(nodes, key=lambda node: -abs(estimates[node]))
-    drawn = _drawn(order[config.shortlist :], config)
-    effects = exact(
-        model, clean, corrupted, {node: values[node] for node in (*order[: config.shortlist], *drawn)}, span
-    )
-    heads = [_head(node, effects[node], estimates[node] / span) for node in effects]
+    heads, missed = list[Head](), list[Figure]()
+    for way, others in corrupted.items():
+        found, doubts = _heads(model, task, way, clean, others, values, config)
+        heads, missed = [*heads, *found], [*missed, *doubts]
     kept = [head for head in heads if abs(head.effect) >= config.threshold]
     looks = attention(model, clean, task, [head for head in kept if Hook(head.hook).site == OUTPUT])
     kept = [_named(head.model_copy(update={"looks_at": looks.get(_node(head), {})})) for head in kept]
     order_of = {point.name: number for number, point in enumerate(model.hooks())}
-    place = lambda head: (order_of[Hook(head.hook).whole], Hook(head.hook).head or 0, head.role)
+    place = lambda head: (head.corruption, order_of[Hook(head.hook).whole], Hook(head.hook).head or 0, head.role)
     return Circuit(
         task=task.name,
         model=model.name,
         able=figures,
         heads=sorted(kept, key=place),
         below=sorted((head for head in heads if abs(head.effect) < config.threshold), key=place),
+        corruptions=dict(task.corruptions),
         n_candidates=len(nodes),
-        missed=_missed(task, effects, estimates, order[: config.shortlist], drawn, span, config),
-        sections=[*_sections(kept, config), *_residuals(model, clean, config)],
+        missed=missed,
+        sections=[*_sections(kept, config), *_residuals(model, config)],
     )
 
 
+def _heads(
+    model: SubjectModel,
+    task: Task,
+    way: str,
+    clean: LabelledPrompts,
+    corrupted: LabelledPrompts,
+    values: Mapping[Node, Float[Tensor, "n d"]],
+    config: TaskConfig,
+) -> tuple[list[Head], list[Figure]]:
+    """Heads that were patched for one way to lose the answer, and how far their ranking can be trusted."""
+    asked = _asked_as(clean, corrupted)
+    span = float(_said(model, clean).difference.mean() - _said(model, asked).difference.mean())
+    estimates = attribution(model, asked, values)
+    order = sorted(values, key=lambda node: -abs(estimates[node]))
+    listed, drawn = order[: config.shortlist], _drawn(order[config.shortlist :], config)
+    effects = exact(model, asked, {node: values[node] for node in (*listed, *drawn)}, span)
+    heads = [_head(node, way, effects[node], estimates[node] / span) for node in effects]
+    return heads, _missed(f"{task.name}/circuit/{way}", effects, estimates, listed, drawn, span, config)
+
+
 def given_places(
-    model: SubjectModel, task: Task, clean: LabelledPrompts, corrupted: LabelledPrompts, config: TaskConfig
+    model: SubjectModel,
+    task: Task,
+    clean: LabelledPrompts,
+    corrupted: Mapping[str, LabelledPrompts],
+    config: TaskConfig,
 ) -> Circuit:
     """The places that a person names, none of them looked for. Raises `UserError` for a model that cannot do the task,
     and for a role that it does not have."""
@@ -156,20 +180,17 @@ def candidates(model: SubjectModel, task: Task) -> list[Node]:
 
 
 def attribution(
-    model: SubjectModel,
-    clean: LabelledPrompts,
-    corrupted: LabelledPrompts,
-    values: Mapping[Node, Float[Tensor, "n d"]],
+    model: SubjectModel, asked: LabelledPrompts, values: Mapping[Node, Float[Tensor, "n d"]]
 ) -> dict[Node, float]:
     """Of each node the first-order estimate of what patching its clean value into the corrupted prompt gives back, in
     logits: the change of the value times the gradient of the logit difference on the corrupted prompt."""
     hooks = list(dict.fromkeys(node.hook for node in values))
     total, start = dict.fromkeys(values, 0.0), 0
-    for part, asked in zip(batches(corrupted), batches(clean), strict=True):
+    for part in batches(asked):
         each, ends = torch.arange(len(part)), torch.from_numpy(part.ends)
         seen = model.run(torch.from_numpy(part.tokens), read=hooks, grad=True)
         logits = seen.logits[each, ends].float()
-        answers, others = (torch.from_numpy(ids).to(logits.device) for ids in (asked.answers, asked.others))
+        answers, others = (torch.from_numpy(ids).to(logits.device) for ids in (part.answers, part.others))
         difference = (logits[each, answers] - logits[each, others]).sum()
         gradients = torch.autograd.grad(difference, [seen.values[hook] for hook in hooks], allow_unused=True)
         for node in values:
@@ -184,17 +205,12 @@ def attribution(
 
 
 def exact(
-    model: SubjectModel,
-    clean: LabelledPrompts,
-    corrupted: LabelledPrompts,
-    values: Mapping[Node, Float[Tensor, "n d"]],
-    span: float,
+    model: SubjectModel, asked: LabelledPrompts, values: Mapping[Node, Float[Tensor, "n d"]], span: float
 ) -> dict[Node, Effects]:
     """Of each node what patching it alone gives back, as a share of the span between corrupted and clean. `direct` is
     what its change adds to the last residual stream, where it is an output at the end."""
-    asked = _asked_as(clean, corrupted)
     found: dict[Node, Effects] = {}
-    before = read_nodes(model, corrupted, list(values))
+    before = read_nodes(model, asked, list(values))
     by_layer: dict[int | None, list[Node]] = {}
     for node in values:
         by_layer.setdefault(node.hook.layer, []).append(node)
@@ -221,8 +237,8 @@ def attention(
     """
     found: dict[Node, dict[str, float]] = {}
     by_layer: dict[int, list[Node]] = {}
-    for head in heads:
-        by_layer.setdefault(Hook(head.hook).layer or 0, []).append(_node(head))
+    for node in dict.fromkeys(map(_node, heads)):
+        by_layer.setdefault(node.hook.layer or 0, []).append(node)
     for layer, nodes in by_layer.items():
         value, output = Hook(f"blocks.{layer}.attn.hook_v"), Hook(f"blocks.{layer}.{OUTPUT}")
         width, (n_heads, d_head) = model.width(value), model.per_head(output)
@@ -244,19 +260,21 @@ def attention(
     return found
 
 
-def _said(model: SubjectModel, prompts: LabelledPrompts, asked: LabelledPrompts | None = None) -> Said:
-    """What a model says of prompts, asked for the answers of others like them."""
+def _said(model: SubjectModel, prompts: LabelledPrompts) -> Said:
+    """What a model says of prompts."""
     found = list[Said]()
     with torch.no_grad():
-        for part in batches(_asked_as(asked, prompts) if asked is not None else prompts):
+        for part in batches(prompts):
             last = model.last(torch.from_numpy(part.tokens))
             found.append(said_by(model, part, last[torch.arange(len(part)), torch.from_numpy(part.ends)]))
     return joined(found)
 
 
 def _asked_as(clean: LabelledPrompts, corrupted: LabelledPrompts) -> LabelledPrompts:
-    """Corrupted prompts that are asked for the answers of the clean ones."""
-    return LabelledPrompts(**{**vars(corrupted), "answers": clean.answers, "others": clean.others})
+    """Corrupted prompts that are asked for the answers of the clean ones, and looked at where these have their
+    roles."""
+    own = {"answers": clean.answers, "others": clean.others, "roles": clean.roles}
+    return LabelledPrompts(**{**vars(corrupted), **own})
 
 
 def _writes_at_end(node: Node) -> bool:
@@ -283,7 +301,7 @@ def _drawn(others: Sequence[Node], config: TaskConfig) -> list[Node]:
 
 
 def _missed(
-    task: Task,
+    path: str,
     effects: Mapping[Node, Effects],
     estimates: Mapping[Node, float],
     listed: Sequence[Node],
@@ -296,14 +314,14 @@ def _missed(
     missed = np.array([abs(effects[node].effect) >= config.threshold for node in drawn], dtype=bool)
     return [
         mean_figure(
-            f"{task.name}/circuit/attribution_error",
+            f"{path}/attribution_error",
             np.abs(error),
             "mean absolute difference of attribution's estimate and exact patching, as shares of the effect of "
             "corruption, over the places that attribution ranked highest",
             over="places",
         ),
         mean_figure(
-            f"{task.name}/circuit/missed",
+            f"{path}/missed",
             missed,
             "share of places drawn from those that attribution did not rank high whose exact effect is above the "
             "threshold",
@@ -313,8 +331,15 @@ def _missed(
     ]
 
 
-def _head(node: Node, effects: Effects, estimate: float) -> Head:
-    return Head(hook=str(node.hook), role=node.role, effect=effects.effect, estimate=estimate, direct=effects.direct)
+def _head(node: Node, way: str, effects: Effects, estimate: float) -> Head:
+    return Head(
+        hook=str(node.hook),
+        role=node.role,
+        corruption=way,
+        effect=effects.effect,
+        estimate=estimate,
+        direct=effects.direct,
+    )
 
 
 def _node(head: Head) -> Node:
@@ -353,13 +378,13 @@ def _sections(heads: Sequence[Head], config: TaskConfig) -> Iterator[Place]:
             what = " that write the answer" if abs(head.direct) >= abs(head.effect) / 2 else " that tell later heads"
         found.setdefault((f"{_KINDS[Hook(head.hook).site]} at {head.role}{what}", head.role), []).append(head)
     for (name, _), group in sorted(found.items()):
-        strongest = sorted(group, key=lambda head: -abs(head.effect))[: config.most_nodes]
-        nodes = tuple(str(_node(head)) for head in strongest)
-        words = f"the strongest {len(nodes)} of {len(group)} heads that patching found"
+        strongest = dict.fromkeys(str(_node(head)) for head in sorted(group, key=lambda head: -abs(head.effect)))
+        n_heads, nodes = len(strongest), tuple([*strongest][: config.most_nodes])
+        words = f"the strongest {len(nodes)} of {n_heads} heads that patching found"
         yield Place(name=name, words=words, nodes=nodes)
 
 
-def _residuals(model: SubjectModel, clean: LabelledPrompts, config: TaskConfig) -> Iterator[Place]:
+def _residuals(model: SubjectModel, config: TaskConfig) -> Iterator[Place]:
     """The residual stream at the last token behind a half and three quarters of the blocks, and before the last."""
     layers = sorted({round(share * (model.n_layers - 1)) for share in (0.5, 0.75)} | {max(0, model.n_layers - 2)})
     for layer in layers:

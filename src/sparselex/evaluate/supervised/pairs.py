@@ -30,8 +30,8 @@ class Prompted(NamedTuple):
     changed: Mapping[str, LabelledPrompts]
     """Of each attribute the tested prompts with another value of it."""
 
-    corrupted: LabelledPrompts
-    """The tested prompts with all that the answer hangs on drawn anew."""
+    corrupted: Mapping[str, LabelledPrompts]
+    """By way of corruption the tested prompts with the answer lost."""
 
 
 def drawn(task: Task, tokenizer: Tokenizer, config: TaskConfig) -> Prompted:
@@ -42,11 +42,11 @@ def drawn(task: Task, tokenizer: Tokenizer, config: TaskConfig) -> Prompted:
     chance = generator(config.seed, task.name, "test")
     tested = _others(task, {_key(one) for one in fillings}, config.n_test, chance)
     changes = {name: [task.changed(one, name, chance) for one in tested] for name in task.attributes}
-    corrupt = [task.corrupted(one, chance) for one in tested]
+    corrupt = {way: [task.corrupted(one, way, chance) for one in tested] for way in task.corruptions}
     test = rows_of(task, tested, tokenizer, fit.values)
     changed = {name: rows_of(task, others, tokenizer, fit.values) for name, others in changes.items()}
-    corrupted = rows_of(task, corrupt, tokenizer, fit.values)
-    for name, others in {**changed, "corruption": corrupted}.items():
+    corrupted = {way: rows_of(task, others, tokenizer, fit.values) for way, others in corrupt.items()}
+    for name, others in {**changed, **corrupted}.items():
         _check_alike(task, name, test, others)
     return Prompted(fit, test, changed, corrupted)
 

@@ -27,6 +27,9 @@ class Head(Config):
     effect: float
     """Share of the effect of corruption that its own value undoes, all else corrupted."""
 
+    corruption: str = ""
+    """In which way the answer was lost."""
+
     estimate: float
     """The same as attribution patching estimated it."""
 
@@ -57,6 +60,9 @@ class Circuit(Config):
 
     below: list[Head]
     """The others that were patched."""
+
+    corruptions: dict[str, str] = {}
+    """Ways to lose the answer, in words."""
 
     n_candidates: int
     """Places that attribution ranked."""

@@ -55,7 +55,7 @@ def _circuit(
     with stage(to / "circuit", CIRCUIT, config, inputs) as staging:
         if not staging.made:
             few = slice(0, config.n_circuit)
-            clean, corrupted = prompts.test.of(few), prompts.corrupted.of(few)
+            clean, corrupted = prompts.test.of(few), {way: one.of(few) for way, one in prompts.corrupted.items()}
             find = given_places if config.places else find_circuit
             found = find(model, task, clean, corrupted, config)
             write_json(staging.folder / CIRCUIT_FILE, found.to_json())
