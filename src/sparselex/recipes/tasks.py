@@ -8,10 +8,12 @@ from sparselex.base.errors import UserError
 from sparselex.base.files import read_json, write_json
 from sparselex.base.known import KnownIn
 from sparselex.base.registry import found
+from sparselex.base.runs import RunName
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.supervised.config import TaskConfig
 from sparselex.evaluate.supervised.records import SUMMARY, TaskResult
 from sparselex.lm.config import ModelConfig, ModelDtype, Twin
+from sparselex.recipes.folder import RunFolder
 from sparselex.recipes.option import Option
 from sparselex.recipes.stamps import model_stamp
 from sparselex.tasks.registry import TASKS
@@ -43,6 +45,10 @@ class TaskOptions(TaskConfig):
     model_dtype: ModelDtype = "float32"
     """Precision in which it is loaded: float32, bfloat16, float16, or auto for its files' own."""
 
+    runs: Annotated[tuple[RunName, ...], Option("--runs")] = ()
+    """Runs of the workspace whose dictionaries are tested too, imported ones as well: autoencoders of one site of this
+    model, each at its site at the last token."""
+
     name: Annotated[str, Option("--as")] = ""
     """What it is called in the workspace; left out, the task and the model."""
 
@@ -70,6 +76,7 @@ def evaluate_task(workspace: Workspace, options: TaskOptions) -> TaskResult:
         )
     asked = options.to_json()
     kept = {name: value for name, value in asked.items() if name not in ("device", "name")}
+    kept["runs"] = {run: RunFolder.open(workspace, run).manifest("dictionary").id for run in options.runs}
     if options.model != TOY:
         kept["stamp"] = model_stamp(options.model)
     if (to / "summary" / MANIFEST).is_file() and read_json(to / OPTIONS) == kept:

@@ -7,20 +7,23 @@ import pytest
 import torch
 
 from sparselex.base.errors import UserError
+from sparselex.base.sites import Hook
 from sparselex.causal.edits import bound, put
 from sparselex.causal.where import at
+from sparselex.dictionaries.controls.bases import principal_components
 from sparselex.evaluate.supervised.circuit import find_circuit
 from sparselex.evaluate.supervised.config import TaskConfig
 from sparselex.evaluate.supervised.nodes import Bench, Node, read_nodes, said_by
 from sparselex.evaluate.supervised.pairs import drawn
 from sparselex.evaluate.supervised.place import at_place
 from sparselex.evaluate.supervised.records import Place, TaskResult
+from sparselex.evaluate.supervised.rows import OfRun
 from sparselex.evaluate.supervised.tested import supervised_rows
 from sparselex.evaluate.supervised.walk import put_to_task
 from tests.support.copier import copier, task
 
 SMALL = TaskConfig(
-    n_fit=800, n_test=64, n_circuit=48, kinds=("topk",), l0s=(3,), n_tokens=100_000, n_seeds=2, budgets=(1, 2, 8)
+    n_fit=500, n_test=64, n_circuit=48, kinds=("topk",), l0s=(3,), n_tokens=50_000, n_seeds=2, budgets=(1, 2, 8)
 )
 END = Node.parse("blocks.0.hook_resid_post@end")
 
@@ -111,6 +114,21 @@ def test_the_walk_is_resumed_and_its_figures_are_all_there(model, tmp_path):
     assert put_to_task(model, task(), config, tmp_path / "t") == found == TaskResult.read(tmp_path / "t" / "summary")
     for path, written_at in kept.items():
         assert path.parent.name == "summary" or path.stat().st_mtime_ns == written_at, "nothing is made again"
+
+
+def test_a_dictionary_of_a_run_is_tested_at_its_own_site(model, tmp_path):
+    values = torch.randn(600, model.width(END.hook), generator=torch.Generator().manual_seed(0))
+    dictionary = principal_components(values.mean(0), torch.cov(values.T), values.shape[1])
+    run = OfRun("mine", Hook("blocks.0.hook_resid_post"), dictionary, "abc")
+    config = SMALL.model_copy(update={"places": ("blocks.0.attn.hook_z:1@end",), "n_seeds": 1, "n_tokens": 2_000})
+    found = put_to_task(model, task(), config, tmp_path / "t", runs=[run])
+    assert [one.place.name for one in found.tested] == ["blocks.0.attn.hook_z:1@end", str(END)]
+    assert [row.name for row in found.tested[0].rows].count("run mine") == 0
+    (row,) = [row for row in found.tested[1].rows if row.name == "run mine"]
+    assert row.sufficiency.value == pytest.approx(1, abs=1e-3) and row.fvu < 1e-6, "a basis keeps everything"
+    circuit = (tmp_path / "t" / "circuit" / "manifest.json").stat().st_mtime_ns
+    other = put_to_task(model, task(), config, tmp_path / "t", runs=[run._replace(id="def")])
+    assert other == found and (tmp_path / "t" / "circuit" / "manifest.json").stat().st_mtime_ns == circuit
 
 
 def test_a_model_that_cannot_do_the_task_is_told_so(model, prompts):

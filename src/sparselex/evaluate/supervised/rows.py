@@ -16,6 +16,7 @@ from sparselex.activations.source import Batch
 from sparselex.base.errors import UserError
 from sparselex.base.progress import progress, silent
 from sparselex.base.seeds import derive
+from sparselex.base.sites import Hook
 from sparselex.dictionaries.controls.given import Given
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.dictionaries.kinds import CONTROLS
@@ -46,6 +47,26 @@ class Contestant(NamedTuple):
 
     groups: Sequence[Group]
     """One for each seed."""
+
+
+class OfRun(NamedTuple):
+    """A dictionary that is there already, of one site, trained on whatever text."""
+
+    name: str
+    """What it is called."""
+
+    hook: Hook
+    """Its site."""
+
+    dictionary: Dictionary
+    """What encodes and decodes."""
+
+    id: str
+    """Hash of what it was made of."""
+
+    def at(self, nodes: Sequence[Node]) -> bool:
+        """Whether it is of the site of all these nodes."""
+        return all(node.hook == self.hook for node in nodes)
 
 
 class Prompted:
@@ -161,6 +182,13 @@ def _silent() -> Iterator[None]:
             yield
     finally:
         log.setLevel(before)
+
+
+def of_runs(runs: Sequence[OfRun], nodes: Sequence[Node]) -> Iterator[Contestant]:
+    """Those that are of a place."""
+    for run in runs:
+        if run.at(nodes):
+            yield Contestant(f"run {run.name}", "", [dict.fromkeys(nodes, run.dictionary)])
 
 
 def given(values: Mapping[Node, Float[Tensor, "n d"]], config: TaskConfig) -> Iterator[Contestant]:

@@ -1,7 +1,7 @@
 """Put dictionaries to a task: from prompts to the circuit, to dictionaries of what is there, to the three tests. Each
 step is an artifact of its own, and what is there is not made again."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sparselex.base.figures import Figure, Figures
@@ -10,6 +10,7 @@ from sparselex.base.progress import progress
 from sparselex.base.staging import stage
 from sparselex.evaluate.supervised.circuit import find_circuit, given_places
 from sparselex.evaluate.supervised.config import TaskConfig
+from sparselex.evaluate.supervised.nodes import Node
 from sparselex.evaluate.supervised.pairs import Prompted, drawn
 from sparselex.evaluate.supervised.place import at_place
 from sparselex.evaluate.supervised.records import (
@@ -24,29 +25,47 @@ from sparselex.evaluate.supervised.records import (
     TaskResult,
     Tested,
 )
-from sparselex.evaluate.supervised.rows import given, trained
+from sparselex.evaluate.supervised.rows import OfRun, given, of_runs, trained
 from sparselex.evaluate.supervised.tested import rows_of, supervised_rows
 from sparselex.lm.subject import SubjectModel
-from sparselex.tasks.records import Task
+from sparselex.tasks.records import END, Task
 
 
-def put_to_task(model: SubjectModel, task: Task, config: TaskConfig, to: Path) -> TaskResult:
-    """Find where a model does a task, train dictionaries on what is there, and put them to the three tests. `to` is the
-    folder of all artifacts; killed at any moment and called again, it goes on behind the last step that was finished.
+def put_to_task(
+    model: SubjectModel, task: Task, config: TaskConfig, to: Path, *, runs: Sequence[OfRun] = ()
+) -> TaskResult:
+    """Find where a model does a task, train dictionaries on what is there, and put them to the three tests, with those
+    of `runs` at their own sites at the last token. `to` is the folder of all artifacts; killed at any moment and called
+    again, it goes on behind the last step that was finished.
 
     Raises `UserError` for a model that cannot do the task, for prompts that are not alike token by token, and for
     places that the model does not have."""
     prompts = drawn(task, model.tokenizer, config)
     inputs = {"model": model.id, "tokenizer": model.tokenizer.id, "task": task.name}
     circuit = _circuit(model, task, prompts, config, to, inputs)
-    tested = [_tested(model, task, prompts, place, config, to, inputs) for place in circuit.sections]
+    places = _with_runs(circuit.sections, runs)
+    tested = [_tested(model, task, prompts, place, config, to, inputs, runs) for place in places]
     result = TaskResult(circuit=circuit, tested=tested)
-    with stage(to / "summary", SUMMARY, config, inputs) as staging:
+    with stage(to / "summary", SUMMARY, config, inputs | _ids(runs)) as staging:
         if not staging.made:
             write_json(staging.folder / SUMMARY_FILE, result.to_json())
             Figures(figures=list(_figures(result))).write(staging.folder)
             staging.finish()
     return result
+
+
+def _with_runs(places: Sequence[Place], runs: Sequence[OfRun]) -> list[Place]:
+    """All places, and those of dictionaries that are of none of them."""
+    found = list(places)
+    for run in runs:
+        if not any(run.at([Node.parse(node) for node in place.nodes]) for place in found):
+            node = Node(run.hook, END)
+            found.append(Place(name=str(node), words=f"where run {run.name} reads", nodes=(str(node),)))
+    return found
+
+
+def _ids(runs: Sequence[OfRun]) -> dict[str, str]:
+    return {f"run {run.name}": run.id for run in runs}
 
 
 def _circuit(
@@ -71,17 +90,20 @@ def _tested(
     config: TaskConfig,
     to: Path,
     inputs: Mapping[str, str],
+    runs: Sequence[OfRun],
 ) -> Tested:
-    folder = to / "tests" / word(place.name)
-    named = {**inputs, "place": " + ".join(place.nodes)}
+    folder, nodes = to / "tests" / word(place.name), [Node.parse(node) for node in place.nodes]
+    here = [run for run in runs if run.at(nodes)]
+    named = {**inputs, "place": " + ".join(place.nodes), **_ids(here)}
     with stage(folder, TESTED, config, named) as staging:
         if not staging.made:
             at = at_place(model, prompts, place, f"{task.name}/{place.name}")
             rows, gates = supervised_rows(at, config)
             if all(gate.passed for gate in gates):
-                contestants = [*trained(place.name, at.fit, config, to / "dictionaries" / word(place.name), inputs)]
+                contestants = trained(place.name, at.fit, config, to / "dictionaries" / word(place.name), inputs)
+                contestants += [*of_runs(here, nodes), *given(at.fit, config)]
                 with progress(f"test {place.name}", len(contestants), "dictionaries") as bar:
-                    for one in (*contestants, *given(at.fit, config)):
+                    for one in contestants:
                         rows += rows_of(at, [one], config)
                         bar.advance(1)
             tested = Tested(

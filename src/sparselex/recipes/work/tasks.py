@@ -6,9 +6,11 @@ from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.supervised.config import TaskConfig
 from sparselex.evaluate.supervised.records import TaskResult
+from sparselex.evaluate.supervised.rows import OfRun
 from sparselex.evaluate.supervised.walk import put_to_task
 from sparselex.lm.load import load_model
 from sparselex.lm.subject import SubjectModel
+from sparselex.recipes.run import Run
 from sparselex.recipes.task_lm import TaskModelConfig, train_task_model
 from sparselex.recipes.tasks import TOY, TaskOptions
 from sparselex.tasks.registry import TASKS
@@ -18,7 +20,21 @@ def put(workspace: Workspace, options: TaskOptions, to: Path) -> TaskResult:
     """Load the model, making the task's own where that is meant, and put dictionaries to the task."""
     model = _model(workspace, options)
     task = TASKS.get(options.task)(model.tokenizer)
-    return put_to_task(model, task, options.part(TaskConfig), to)
+    runs = [_of_run(Run.open(workspace, name), model) for name in options.runs]
+    return put_to_task(model, task, options.part(TaskConfig), to, runs=runs)
+
+
+def _of_run(run: Run, model: SubjectModel) -> OfRun:
+    """The dictionary of a run. Raises `UserError` unless it is an autoencoder of one site of this model."""
+    hooks, own = run.sites.hooks, run.model
+    if own.id != model.id or run.sites.target or len(hooks) != 1:
+        what = f"reads {run.sites}" if own.id == model.id else f"is of {own.name}"
+        raise UserError(
+            f"Run {run.name!r} {what}.",
+            f"an autoencoder of one site of {model.name}, the model that does the task",
+            "name other runs, or the model that they are of by --model.",
+        )
+    return OfRun(run.name, hooks[0], run.dictionary, run.manifest("dictionary").id)
 
 
 def _model(workspace: Workspace, options: TaskOptions) -> SubjectModel:

@@ -1,0 +1,83 @@
+"""`sparselex evaluate ioi`, as a user types it."""
+
+import json
+import shutil
+
+import pytest
+
+from sparselex.evaluate.supervised.records import TaskResult
+from tests.support.command import done, sparselex
+from tests.support.copier import write_copier
+
+SMALL = (
+    *("--n-fit", 400, "--n-test", 48, "--n-circuit", 32, "--kinds", "topk", "--l0s", 3, "--n-seeds", 1),
+    *("--n-tokens", 20_000, "--budgets", "1,2,8", "--shortlist", 20),
+)
+PLACE = ("--places", "blocks.0.hook_resid_post@end")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("copier")
+    write_copier(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(model, tmp_path_factory):
+    workspace = tmp_path_factory.mktemp("task") / "w"
+    return workspace, done("evaluate", "ioi", workspace, "--model", model, *SMALL, "--as", "mine")
+
+
+def test_it_says_where_the_task_is_done_and_how_dictionaries_compare(made):
+    workspace, ended = made
+    assert "does the task ioi: the answer is the most likely token on 1.00 of the prompts" in ended.out
+    assert "blocks.0.attn.hook_z:1" in ended.out and "looks at S2" in ended.out
+    assert "residual stream 0 at end" in ended.out and "frozen decoder" in ended.out
+    assert f"everything is in {workspace}/tasks/mine" in ended.out.replace("\n", "")
+
+
+def test_what_is_done_is_not_done_again_and_printed_as_json(made, model, monkeypatch):
+    workspace, _ = made
+    monkeypatch.setattr("sparselex.recipes.tasks._WORK", "nowhere:nothing")
+    again = done("evaluate", "ioi", workspace, "--model", model, *SMALL, "--as", "mine", "--json")
+    result = TaskResult.parse(again.json, "what was printed")
+    assert result == TaskResult.read(workspace / "tasks" / "mine" / "summary")
+    figures = json.loads((workspace / "tasks" / "mine" / "summary" / "figures.json").read_text())["figures"]
+    assert len(figures) > 50 and all(one["definition"] for one in figures)
+
+
+def test_a_workspace_called_like_a_task_is_one_still(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "ioi is no sparselex workspace" in sparselex("evaluate", "./ioi").err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--places", "blocks.9.hook_resid_post@end"), "blocks.9"),
+        (("--places", "blocks.0.hook_resid_post@middle"), "names the role 'middle'"),
+        (("--n-test", "3"), "--n-test"),
+        (("--kinds", "nothing"), "nothing"),
+        (("--runs", "gone"), "has no run 'gone'"),
+        (("--as", "../x"), "cannot be the name of a task's results"),
+    ],
+)
+def test_nonsense_is_refused_and_leaves_nothing(model, tmp_path, options, said):
+    ended = sparselex("evaluate", "ioi", tmp_path / "w", "--model", model, *SMALL, *options)
+    assert ended.code == 2 and said in ended.err
+    assert not (tmp_path / "w").exists() or not [*(tmp_path / "w").rglob("manifest.json")]
+
+
+def test_a_model_without_the_words_and_a_run_of_another_model_are_refused(small_workspace, model, tmp_path):
+    ended = sparselex("evaluate", "ioi", tmp_path / "w", "--model", "embedded")
+    assert ended.code == 2 and "names this tokenizer has" in ended.err and not (tmp_path / "w").exists()
+    copy = tmp_path / "copy"
+    shutil.copytree(small_workspace.path, copy)
+    ended = sparselex("evaluate", "ioi", copy, "--model", model, *SMALL, *PLACE, "--runs", "main")
+    assert ended.code == 2 and "Run 'main' is of " in ended.err and "the model that does the task" in ended.err
+
+
+def test_a_task_without_a_model_of_its_own_says_so(tmp_path):
+    ended = sparselex("evaluate", "task", tmp_path / "w", "--task", "nothing")
+    assert ended.code == 2 and "nothing" in ended.err and not (tmp_path / "w").exists()
