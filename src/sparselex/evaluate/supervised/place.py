@@ -1,6 +1,6 @@
 """All that is measured once at one place, before any dictionary."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,9 @@ from sparselex.lm.subject import SubjectModel
 
 MOST_UNEDITED = 0.7
 """Agreement without any edit above which a place says too little of an attribute for edits to be told apart."""
+
+FIT, TEST = "to fit", "tested"
+"""Names of the prompts whose values are read, beside those of attributes."""
 
 _FIRES = 1e-6
 """What is less than this is rounding."""
@@ -67,11 +70,19 @@ class AtPlace(NamedTuple):
         return {node: values.mean(0).expand_as(self.there[node]) for node, values in self.fit.items()}
 
 
-def at_place(model: SubjectModel, prompts: Prompted, place: Place, name: str) -> AtPlace:
-    """Read what is at a place, and what the model says with the truth patched in."""
+def read_all(model: SubjectModel, prompts: Prompted, nodes: Sequence[Node]) -> Iterator[tuple[str, Values]]:
+    """What is at some nodes: of the prompts to fit, of those that are tested, and of these with each attribute changed,
+    by its name."""
+    for part, some in {FIT: prompts.fit, TEST: prompts.test, **prompts.changed}.items():
+        yield part, read_nodes(model, some, nodes)
+
+
+def at_place(model: SubjectModel, prompts: Prompted, place: Place, name: str, read: Mapping[str, Values]) -> AtPlace:
+    """What is at a place, of what was `read` of all prompts (`read_all`), and what the model says with the truth
+    patched in."""
     nodes = [Node.parse(node) for node in place.nodes]
     bench = Bench(model, prompts.test, nodes)
-    fit, there = read_nodes(model, prompts.fit, nodes), read_nodes(model, prompts.test, nodes)
+    fit, there = ({node: read[part][node] for node in nodes} for part in (FIT, TEST))
     clean = bench.clean
     ablated = bench.with_values({node: values.mean(0).expand_as(there[node]) for node, values in fit.items()})
     wanted, truth = dict[str, Values](), dict[str, Said]()
@@ -81,7 +92,7 @@ def at_place(model: SubjectModel, prompts: Prompted, place: Place, name: str) ->
         if moved:
             undecided[attribute] = f"{moved[0]} stands elsewhere when it is changed"
             continue
-        values = read_nodes(model, changed, nodes)
+        values = {node: read[attribute][node] for node in nodes}
         says = bench.with_values(values)
         unedited[attribute] = agreement(f"{name}/{attribute}/unedited", [clean], says, "nothing is edited", None)
         if (unedited[attribute].value or 0.0) > MOST_UNEDITED:

@@ -6,7 +6,7 @@ from sparselex.base.artifacts import record_of
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure
 
-CIRCUIT, TESTED, SUMMARY = "circuit", "task tests", "task"
+CIRCUIT, ACTIVATIONS, TESTED, SUMMARY = "circuit", "task activations", "task tests", "task"
 """Kinds of artifacts: where a task is computed, what dictionaries make of one place, and all of it."""
 
 CIRCUIT_FILE, TESTED_FILE, SUMMARY_FILE = "circuit.json", "tests.json", "task.json"

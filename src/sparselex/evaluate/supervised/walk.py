@@ -4,16 +4,20 @@ step is an artifact of its own, and what is there is not made again."""
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from safetensors.torch import load_file, save_file
+
+from sparselex.base.artifacts import open_artifact, verified
 from sparselex.base.figures import Figure, Figures
 from sparselex.base.files import write_json
 from sparselex.base.progress import progress
 from sparselex.base.staging import stage
 from sparselex.evaluate.supervised.circuit import find_circuit, given_places
 from sparselex.evaluate.supervised.config import TaskConfig
-from sparselex.evaluate.supervised.nodes import Node
+from sparselex.evaluate.supervised.nodes import Node, Values
 from sparselex.evaluate.supervised.pairs import Prompted, drawn
-from sparselex.evaluate.supervised.place import at_place
+from sparselex.evaluate.supervised.place import FIT, TEST, at_place, read_all
 from sparselex.evaluate.supervised.records import (
+    ACTIVATIONS,
     CIRCUIT,
     CIRCUIT_FILE,
     SUMMARY,
@@ -44,7 +48,8 @@ def put_to_task(
     inputs = {"model": model.id, "tokenizer": model.tokenizer.id, "task": task.name}
     circuit = _circuit(model, task, prompts, config, to, inputs)
     places = _with_runs(circuit.sections, runs)
-    tested = [_tested(model, task, prompts, place, config, to, inputs, runs) for place in places]
+    read = _read(model, prompts, places, config, to, inputs)
+    tested = [_tested(model, task, prompts, place, config, to, inputs, runs, read) for place in places]
     result = TaskResult(circuit=circuit, tested=tested)
     with stage(to / "summary", SUMMARY, config, inputs | _ids(runs)) as staging:
         if not staging.made:
@@ -82,6 +87,33 @@ def _circuit(
     return Circuit.read(to / "circuit")
 
 
+def _read(
+    model: SubjectModel,
+    prompts: Prompted,
+    places: Sequence[Place],
+    config: TaskConfig,
+    to: Path,
+    inputs: Mapping[str, str],
+) -> dict[str, Values]:
+    """What is at every place, from one reading of all prompts."""
+    nodes = list(dict.fromkeys(Node.parse(node) for place in places for node in place.nodes))
+    named = {**inputs, "nodes": " + ".join(map(str, nodes))}
+    with stage(to / "activations", ACTIVATIONS, config, named) as staging:
+        if not staging.made:
+            with progress("read prompts", 2 + len(prompts.changed), "readings") as bar:
+                for part, values in read_all(model, prompts, nodes):
+                    tensors = {str(node): value.contiguous() for node, value in values.items()}
+                    save_file(tensors, staging.folder / f"{word(part)}.safetensors")
+                    bar.advance(1)
+            staging.finish()
+    manifest = open_artifact(to / "activations", ACTIVATIONS)
+    found = dict[str, Values]()
+    for part in (FIT, TEST, *prompts.changed):
+        tensors = load_file(verified(to / "activations", f"{word(part)}.safetensors", manifest))
+        found[part] = {node: tensors[str(node)] for node in nodes}
+    return found
+
+
 def _tested(
     model: SubjectModel,
     task: Task,
@@ -91,13 +123,14 @@ def _tested(
     to: Path,
     inputs: Mapping[str, str],
     runs: Sequence[OfRun],
+    read: Mapping[str, Values],
 ) -> Tested:
     folder, nodes = to / "tests" / word(place.name), [Node.parse(node) for node in place.nodes]
     here = [run for run in runs if run.at(nodes)]
     named = {**inputs, "place": " + ".join(place.nodes), **_ids(here)}
     with stage(folder, TESTED, config, named) as staging:
         if not staging.made:
-            at = at_place(model, prompts, place, f"{task.name}/{place.name}")
+            at = at_place(model, prompts, place, f"{task.name}/{place.name}", read)
             rows, gates = supervised_rows(at, config)
             if all(gate.passed for gate in gates):
                 contestants = trained(place.name, at.fit, config, to / "dictionaries" / word(place.name), inputs)
