@@ -54,10 +54,10 @@ class TaskConfig(Config):
     """Active latents of types that are asked for a number."""
 
     l1s: Annotated[tuple[Annotated[float, Field(gt=0, le=1e4)], ...], Field(min_length=1, max_length=20)] = (
+        0.3,
         1.0,
         2.5,
         5.0,
-        10.0,
     )
     """Sparsity coefficients of types that are asked for one."""
 
