@@ -91,7 +91,8 @@ def test_every_figure_stands_on_the_page_with_its_definition_interval_and_n(clie
             edited = [edit.agreement for edit in one.edits if edit.way in ("greedy", "labels")]
             for meaning in one.meanings:
                 edited += [meaning.f1, meaning.n_known, meaning.unions]
-            for each in (one.sufficiency, one.necessity, *one.causal, *edited):
+            floors = [tested.unedited[edit.attribute] for edit in one.edits]
+            for each in (one.sufficiency, one.necessity, *one.causal, *edited, *floors):
                 if each.failure is not None:
                     assert each.failure in shown
                     continue

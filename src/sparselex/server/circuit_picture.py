@@ -92,13 +92,9 @@ def circuit_picture(heads: Sequence[Head]) -> Picture | None:
     rows, base = _rows(cells)
     largest = max(abs(head.effect) for head in heads)
     marks, looks = list[HeadMark](), list[Look]()
-    for (layer, role), lines in cells.items():
-        for line, there in enumerate(lines):
-            for number, head in enumerate(there):
-                x, y = columns[role] + STEP * (number + 0.75), rows[layer] - BAND * (len(lines) - 1 - line)
-                mark = _mark(head, x, y, largest)
-                marks.append(mark)
-                looks += _looks(head, mark, columns, rows[layer] + FOOT)
+    for head, x, y, foot in _placed(cells, columns, rows):
+        marks.append(_mark(head, x, y, largest))
+        looks += _looks(head, marks[-1], columns, foot)
     kinds = {mark.kind for mark in marks}
     return Picture(
         width=right,
@@ -157,6 +153,16 @@ def _rows(cells: Cells) -> tuple[dict[int, float], float]:
         found[layer] = y - BAND / 2
         y += BETWEEN
     return found, y
+
+
+def _placed(
+    cells: Cells, columns: Mapping[str, float], rows: Mapping[int, float]
+) -> Iterator[tuple[Head, float, float, float]]:
+    """Every head with the middle of its mark, and the height at which lines to its layer begin."""
+    for (layer, role), lines in cells.items():
+        for above, line in enumerate(reversed(lines)):
+            for number, head in enumerate(line):
+                yield head, columns[role] + STEP * (number + 0.75), rows[layer] - BAND * above, rows[layer] + FOOT
 
 
 def _mark(head: Head, x: float, y: float, largest: float) -> HeadMark:
