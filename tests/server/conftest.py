@@ -3,6 +3,7 @@
 import shutil
 import socket
 import threading
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
@@ -11,12 +12,28 @@ from fastapi.testclient import TestClient
 
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.report import write_report
+from sparselex.evaluate.supervised.config import TaskConfig
+from sparselex.evaluate.supervised.walk import put_to_task
 from sparselex.evaluate.synthetic.config import SyntheticConfig
 from sparselex.evaluate.synthetic.synthetic import rank_types
 from sparselex.server.app import create_app, server_of
 from sparselex.server.live import Live
 from sparselex.server.live_turns import Reader
+from tests.support.copier import copier, task
 from tests.support.known import SMALL
+
+OF_TASK = TaskConfig(
+    n_fit=150,
+    n_test=32,
+    n_circuit=24,
+    shortlist=8,
+    kinds=("topk",),
+    l0s=(2, 4),
+    most_latents=48,
+    n_tokens=4000,
+    n_seeds=1,
+    budgets=(1, 2, 4),
+)
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -30,14 +47,23 @@ ARGUMENTS = [
 
 
 @pytest.fixture(scope="session")
-def workspace(small_workspace, tmp_path_factory) -> Workspace:
-    """A copy of the small workspace with its report and a ranking on known features. Read only."""
+def workspace(small_workspace, put_to_ioi, tmp_path_factory) -> Workspace:
+    """A copy of the small workspace with its report, a ranking on known features and a task. Read only."""
     path = tmp_path_factory.mktemp("served") / "workspace"
     shutil.copytree(small_workspace.path, path)
     copy = Workspace(path)
     write_report(copy)
     rank_types(copy, "main", SyntheticConfig(**{**SMALL, "n_tokens": 1000, "kinds": ("topk",)}))
+    shutil.copytree(put_to_ioi, path / "tasks" / "copier")
     return copy
+
+
+@pytest.fixture(scope="session")
+def put_to_ioi(tmp_path_factory) -> Path:
+    """What came out of a task in a model that was made by hand. Read only."""
+    path = tmp_path_factory.mktemp("task")
+    put_to_task(copier(path / "model"), task(), OF_TASK, path / "copier")
+    return path / "copier"
 
 
 @pytest.fixture(scope="session")

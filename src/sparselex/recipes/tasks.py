@@ -11,7 +11,7 @@ from sparselex.base.registry import found
 from sparselex.base.runs import RunName
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.supervised.config import TaskConfig
-from sparselex.evaluate.supervised.records import SUMMARY, TaskResult
+from sparselex.evaluate.supervised.records import SUMMARY, TaskResult, tasks_in
 from sparselex.lm.config import ModelConfig, ModelDtype, Twin
 from sparselex.recipes.folder import RunFolder
 from sparselex.recipes.option import Option
@@ -89,8 +89,7 @@ def evaluate_task(workspace: Workspace, options: TaskOptions) -> TaskResult:
 
 def task_results(workspace: Workspace) -> dict[str, TaskResult]:
     """What came out of every task of a workspace, by name."""
-    folders = sorted(path.parent.parent for path in workspace.path.glob(f"tasks/*/summary/{MANIFEST}"))
-    return {folder.name: TaskResult.read(folder / "summary") for folder in folders}
+    return {name: TaskResult.read(folder) for name, folder in tasks_in(workspace.path).items()}
 
 
 def _word(name: str) -> str:

@@ -56,6 +56,7 @@ PAGES: Registry[Page] = Registry(
         "lists": "sparselex.server.pages.lists:PAGE",
         "list": "sparselex.server.pages.lists:ONE",
         "synthetic": "sparselex.server.pages.synthetic:PAGE",
+        "task": "sparselex.server.pages.task:PAGE",
     },
 )
 """All pages, those of other packages included."""

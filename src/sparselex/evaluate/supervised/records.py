@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sparselex.base.artifacts import record_of
+from sparselex.base.artifacts import MANIFEST, record_of
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure
 
@@ -41,6 +41,11 @@ class Head(Config):
 
     kind: str = ""
     """What it does, in a word or two."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether it writes the answer itself: at least half of its effect goes straight to the logits."""
+        return self.direct != 0 and abs(self.direct) >= abs(self.effect) / 2
 
 
 class Circuit(Config):
@@ -231,3 +236,15 @@ class TaskResult(Config):
     def read(cls, folder: Path) -> "TaskResult":
         """What came out, from its artifact. Raises `UserError` if it is missing or damaged."""
         return record_of(TaskResult, folder, SUMMARY_FILE)
+
+
+def tasks_in(workspace: Path) -> dict[str, Path]:
+    """The finished tasks of a workspace's folder by name, each with the artifact that `TaskResult.read` reads."""
+    folders = sorted(path.parent for path in workspace.glob(f"tasks/*/summary/{MANIFEST}"))
+    return {folder.parent.name: folder for folder in folders}
+
+
+def tasks_begun(workspace: Path) -> list[str]:
+    """Names of tasks of which something is finished, and not all of it."""
+    found = {path.parents[1].name for path in workspace.glob(f"tasks/*/circuit/{MANIFEST}")}
+    return sorted(found - tasks_in(workspace).keys())

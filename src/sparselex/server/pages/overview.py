@@ -8,6 +8,7 @@ from sparselex.server.pages.corpora import CorpusSummary, corpora
 from sparselex.server.pages.run import RunPage, run_page
 from sparselex.server.pages.run_rows import RunRow, run_row
 from sparselex.server.pages.synthetic import synthetic_sets
+from sparselex.server.pages.task import TaskSummary, task_summaries
 from sparselex.server.tried import Tried
 
 
@@ -44,6 +45,9 @@ class OverviewPage(PageRecord):
     synthetic: list[str] = []
     """Sets of known features on which dictionary types were ranked."""
 
+    tasks: list[TaskSummary] = []
+    """Labelled tasks that dictionaries were put to."""
+
 
 def overview(opened: OpenWorkspace) -> OverviewPage:
     """The workspace at a glance."""
@@ -64,6 +68,7 @@ def overview(opened: OpenWorkspace) -> OverviewPage:
         shown=shown,
         sweeps=tried(lambda: _sweeps(opened), {}),
         synthetic=synthetic_sets(opened),
+        tasks=task_summaries(opened, tried),
     )
     told = shown.notices if shown else []
     return page.model_copy(update={"notices": [one for one in dict.fromkeys(tried.failures) if one not in told]})
