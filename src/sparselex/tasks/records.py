@@ -45,6 +45,10 @@ class Task(Protocol):
     name: str
     """Its name."""
 
+    id: str
+    """What tells it from another one of its name: the name itself, or a hash of what it is made of, where that can
+    change. What is measured is measured anew where this is another."""
+
     words: str
     """What it asks, in one sentence."""
 
@@ -53,6 +57,9 @@ class Task(Protocol):
 
     roles: tuple[str, ...]
     """Tokens that have a name in every prompt, `end` among them."""
+
+    left_out: Mapping[str, int]
+    """What was left out of it, and how many of each: words that a tokenizer cuts, prompts without a counterpart."""
 
     def fillings(self, n: int, part: Part, chance: np.random.Generator) -> list[Filling]:
         """`n` fillings of one part, drawn independently. Raises `UserError` where there are not as many."""

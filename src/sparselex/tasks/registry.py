@@ -10,6 +10,8 @@ TASKS: Registry[Callable[[Tokenizer], Task]] = Registry(
     "task",
     {
         "ioi": "sparselex.tasks.ioi:make_ioi",
+        "agreement": "sparselex.tasks.agreement:make_agreement",
+        "brackets": "sparselex.tasks.brackets:make_brackets",
     },
 )
 """Makers of tasks by name, each a function of the model's tokenizer, which decides what words are one token. Other
