@@ -1,8 +1,8 @@
 """Closing the bracket that is open, in Python source: round or square, behind a pair that is closed already.
 
-A model of one layer does this, and no more than this. With two brackets open at once the embedded model still gives the
-kind of the inner one a larger logit than the other kind, but what it finds likeliest is a comma, or a token that closes
-both in one, so that no single token is its answer; such prompts are left out on purpose.
+A model of one layer does this, and no more than this. With two brackets open at once the embedded model gives the kind
+of the inner one a larger logit than the other kind on most prompts, but what it finds likeliest is a comma, or a token
+that closes both in one, so that no single token is its answer; such prompts are left out on purpose.
 """
 
 from collections.abc import Mapping, Sequence
