@@ -1,9 +1,10 @@
-"""Public conformance checks: dictionaries, explainers, scorers and clients of language models, ours or a plug-in's,
-held against what their interfaces promise. Each raises `AssertionError` naming the broken promise."""
+"""Public conformance checks: dictionaries, explainers, scorers, clients of language models, tasks, ours or others, held
+against what their interfaces promise. Each raises `AssertionError` naming the broken promise."""
 
 import json
 import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ from sparselex.explain.records import Explanation, Judgement, Score, Scored
 from sparselex.features.index import FeatureIndex
 from sparselex.llm.records import Answer, Capabilities, Client, Message, Request, Talk
 from sparselex.llm.talks import hold
+from sparselex.tasks.records import END, LabelledPrompts, Part, Task
+from sparselex.tasks.rows import rows_of
+from sparselex.text.tokenizer import Tokenizer
 
 
 def check_dictionary(dictionary: Dictionary, n_tokens: int = 64, seed: int = 0) -> None:
@@ -207,6 +211,47 @@ def check_client(client: Client, *, stopped: Client | None = None, max_tokens: i
         assert all(isinstance(one, Failure) for one in _asked(stopped, plain)), "whoever is stopped answers nothing new"
         assert stopped.stopped, "`stopped` says why nothing more is asked"
     return can
+
+
+def check_task(task: Task, tokenizer: Tokenizer, *, n_fit: int = 2000, n: int = 200) -> dict[Part, LabelledPrompts]:
+    """Assert what every `Task` promises, on `n` prompts to be tested, with the values of `n_fit` that dictionaries are
+    made of. Returns both as rows of tokens.
+
+    Raises `UserError` where the task has fewer prompts than that, or values that those to be tested have alone.
+    """
+    assert isinstance(task, Task), "a task has all that `Task` names"
+    assert task.name and task.id and task.words, "a task has a name, an id, and a sentence that says what it asks"
+    assert END in task.roles and len(set(task.roles)) == len(task.roles), "`end` is a role, and each is there once"
+    assert task.attributes and len(set(task.attributes)) == len(task.attributes), "each attribute is there once"
+    assert all(n_left > 0 for n_left in task.left_out.values()), "what was left out is counted"
+    fitted, again = (task.fillings(n_fit, "fit", np.random.default_rng(0)) for _ in range(2))
+    tested = task.fillings(n, "evaluate", np.random.default_rng(0))
+    assert (len(fitted), len(tested)) == (n_fit, n), "`fillings` gives as many as are wanted"
+    assert fitted == again, "the same generator draws the same prompts"
+    texts = [{task.prompt(one).text for one in fillings} for fillings in (fitted, tested)]
+    assert not texts[0] & texts[1], "no prompt is of both parts"
+    fit = rows_of(task, fitted, tokenizer)
+    assert all(len(values) > 1 for values in fit.values.values()), "every attribute has several values"
+    rows = rows_of(task, tested, tokenizer, fit.values)
+    assert (rows.answers != rows.others).all(), "the answer is another token than what it is held against"
+    _check_changes(task, tokenizer, rows)
+    return {"fit": fit, "evaluate": rows}
+
+
+def _check_changes(task: Task, tokenizer: Tokenizer, rows: LabelledPrompts) -> None:
+    """A changed prompt has another value of one attribute, and is held against the same; a corrupted one is alike."""
+    chance, alike = np.random.default_rng(0), [task.held_against(one) for one in rows.fillings]
+    assert task.corruptions, "a way to lose the answer"
+    ways = [(name, partial(task.changed, attribute=name, chance=chance)) for name in task.attributes]
+    ways += [("", partial(task.corrupted, way=way, chance=chance)) for way in task.corruptions]
+    for name, change in ways:
+        others = [change(one) for one in rows.fillings]
+        found = rows_of(task, others, tokenizer, rows.values)
+        assert (found.ends == rows.ends).all(), "a changed prompt has as many tokens"
+        assert [task.held_against(one) for one in others] == alike, "a changed prompt is held against the same"
+        for attribute, labels in found.attributes.items() if name else ():
+            same = labels == rows.attributes[attribute]
+            assert (~same if attribute == name else same).all(), "one attribute is changed, and no other"
 
 
 def _often_active(index: FeatureIndex, min_active: int, n: int) -> list[int]:

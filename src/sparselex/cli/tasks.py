@@ -58,6 +58,9 @@ def _print(opened: Workspace, options: TaskOptions, result: TaskResult) -> None:
             "other's"
         )
     )
+    if result.circuit.skipped:
+        told = "; ".join(f"{n} {what}" for what, n in result.circuit.skipped.items())
+        console.print(plain(f"left out of the task: {told}"))
     if result.circuit.heads:
         table = WideTable("heads, by what patching them alone gives back", ("head", "at", "effect", "direct", "does"))
         for head in result.circuit.heads:

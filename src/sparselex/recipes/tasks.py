@@ -1,12 +1,15 @@
 """Dictionaries put to a labelled task, in a workspace. PyTorch is loaded only if there is something to be done."""
 
 import re
+from pathlib import Path
 from typing import Annotated
+
+from pydantic import field_validator
 
 from sparselex.base.artifacts import MANIFEST, open_artifact
 from sparselex.base.errors import UserError
-from sparselex.base.files import read_json, write_json
-from sparselex.base.known import KnownIn
+from sparselex.base.files import checksum, read_json, write_json
+from sparselex.base.known import Among
 from sparselex.base.registry import found
 from sparselex.base.runs import RunName
 from sparselex.base.workspace import Workspace
@@ -16,7 +19,7 @@ from sparselex.lm.config import ModelConfig, ModelDtype, Twin
 from sparselex.recipes.folder import RunFolder
 from sparselex.recipes.option import Option
 from sparselex.recipes.stamps import model_stamp
-from sparselex.tasks.registry import TASKS
+from sparselex.tasks.registry import TASKS, is_task_file, settled_task
 
 TOY = "toy"
 """The model that is meant where none is named: a small transformer that is trained here, on prompts of the task."""
@@ -29,8 +32,9 @@ class TaskOptions(TaskConfig):
     """Put dictionaries to a labelled task: find where a model does it, compute the dictionary that its labels give, and
     hold trained ones, and what nothing trained, against it in approximation, control and interpretability."""
 
-    task: Annotated[str, KnownIn(TASKS)] = "ioi"
-    """The task."""
+    task: Annotated[str, Among(TASKS)] = "ioi"
+    """The task: a name, or a file of your own, JSON lines with a prompt each. Of a file as many prompts are taken as it
+    has, at most."""
 
     model: str = TOY
     """`toy`, a small transformer that is trained here at first use, `embedded`, `smollm2` (a package of its own), or
@@ -52,10 +56,16 @@ class TaskOptions(TaskConfig):
     name: Annotated[str, Option("--as")] = ""
     """What it is called in the workspace; left out, the task and the model."""
 
+    @field_validator("task")
+    @classmethod
+    def _found_from_anywhere(cls, given: str) -> str:
+        return settled_task(given)
+
     @property
     def called(self) -> str:
         """Its name in the workspace."""
-        return self.name or _word(f"{self.task}-{self.model.rstrip('/').rpartition('/')[2]}")
+        task = Path(self.task).stem if is_task_file(self.task) else self.task
+        return self.name or _word(f"{task}-{self.model.rstrip('/').rpartition('/')[2]}")
 
     def of_model(self) -> ModelConfig:
         """The model that is loaded, where it is none of a task's own."""
@@ -79,6 +89,8 @@ def evaluate_task(workspace: Workspace, options: TaskOptions) -> TaskResult:
     kept["runs"] = {run: RunFolder.open(workspace, run).manifest("dictionary").id for run in options.runs}
     if options.model != TOY:
         kept["stamp"] = model_stamp(options.model)
+    if is_task_file(options.task):
+        kept["contents"] = _contents(Path(options.task))
     if (to / "summary" / MANIFEST).is_file() and read_json(to / OPTIONS) == kept:
         open_artifact(to / "summary", SUMMARY)
         return TaskResult.read(to / "summary")
@@ -90,6 +102,18 @@ def evaluate_task(workspace: Workspace, options: TaskOptions) -> TaskResult:
 def task_results(workspace: Workspace) -> dict[str, TaskResult]:
     """What came out of every task of a workspace, by name."""
     return {name: TaskResult.read(folder) for name, folder in tasks_in(workspace.path).items()}
+
+
+def _contents(file: Path) -> str:
+    """Hash of what a task's file holds. Raises `UserError` where there is no such file."""
+    try:
+        return checksum(file)
+    except OSError as error:
+        raise UserError(
+            f"The task's file {file} cannot be read: {error.strerror}.",
+            f"a file of JSON lines, or one of the tasks {', '.join(TASKS.names())}",
+            "check the path.",
+        ) from None
 
 
 def _word(name: str) -> str:

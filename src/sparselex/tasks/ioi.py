@@ -1,15 +1,14 @@
 """Indirect object identification: which of two names comes next (Wang et al. 2022, arXiv:2211.00593; attributes and
 counterfactuals as in Makelov, Lange and Nanda 2024, arXiv:2405.08366, section 3)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 
-from sparselex.base.errors import UserError
 from sparselex.tasks.ioi_words import NAMES, OBJECTS, PLACES
 from sparselex.tasks.records import END, Filling, Part, Prompt
-from sparselex.tasks.words import one_token_words
+from sparselex.tasks.words import one_of, one_token_words
 from sparselex.text.tokenizer import Tokenizer
 
 TEMPLATES = {
@@ -36,19 +35,22 @@ class Ioi:
 
     Args:
         names, objects, places: words that are one token behind a space.
+        split: names that were left out since the tokenizer cuts them.
     """
 
-    name = "ioi"
+    name = id = "ioi"
     words = "Two people are named, one of them again as the one who gives: the other one is given to."
     attributes = ("IO", "S", "Pos")
     roles = ("IO", "S1", "S1+1", "S2", END)
-    corruptions = MappingProxyType({"names": "two other names", "repeat": "the other one of the two comes again"})
+    corruptions: Mapping[str, str] = MappingProxyType(
+        {"names": "two other names", "repeat": "the other one of the two comes again"}
+    )
 
-    def __init__(self, names: Sequence[str], objects: Sequence[str], places: Sequence[str]):
+    def __init__(self, names: Sequence[str], objects: Sequence[str], places: Sequence[str], split: Sequence[str] = ()):
         self.names, self.objects, self.places = tuple(names), tuple(objects), tuple(places)
         self.pool, self.reserve = self.names[::2], self.names[1::2]
-        self.split: tuple[str, ...] = ()
-        """Names that were left out since the tokenizer cuts them."""
+        self.split = tuple(split)
+        self.left_out: Mapping[str, int] = {"names of several tokens": len(split)} if split else {}
 
     def fillings(self, n: int, part: Part, chance: np.random.Generator) -> list[Filling]:
         """`n` prompts, names and patterns independent of each other but that two names differ."""
@@ -83,7 +85,7 @@ class Ioi:
         if attribute == "Pos":
             return {**filling, "Pos": PATTERNS[1 - PATTERNS.index(filling["Pos"])]}
         taken = {filling["IO"], filling["S"]}
-        return {**filling, attribute: _drawn([name for name in self.reserve if name not in taken], chance)}
+        return {**filling, attribute: one_of([name for name in self.reserve if name not in taken], chance)}
 
     def corrupted(self, filling: Filling, way: str, chance: np.random.Generator) -> Filling:
         """`names`: two other names; what is left says who came twice. `repeat`: the same two in the same places, and
@@ -101,12 +103,12 @@ class Ioi:
     def _filling(self, names: Sequence[str], half: slice, chance: np.random.Generator) -> Filling:
         io, s = chance.choice(len(names), size=2, replace=False)
         return {
-            "template": _drawn(tuple(TEMPLATES), chance),
+            "template": one_of(tuple(TEMPLATES), chance),
             "IO": names[io],
             "S": names[s],
-            "Pos": _drawn(PATTERNS, chance),
-            "place": _drawn(self.places[half], chance),
-            "object": _drawn(self.objects[half], chance),
+            "Pos": one_of(PATTERNS, chance),
+            "place": one_of(self.places[half], chance),
+            "object": one_of(self.objects[half], chance),
         }
 
 
@@ -117,15 +119,7 @@ def make_ioi(tokenizer: Tokenizer) -> Ioi:
     places = one_token_words(PLACES, tokenizer, kind="places", least=2)
     step = max(1, len(names.kept) / _MOST_NAMES)  # spread over the alphabet
     kept = [names.kept[int(number * step)] for number in range(min(len(names.kept), _MOST_NAMES))]
-    task = Ioi(kept, objects.kept, places.kept)
-    task.split = names.split
-    return task
-
-
-def _drawn(words: Sequence[str], chance: np.random.Generator) -> str:
-    if not words:
-        raise UserError("There is no word left to draw.", "more words than one prompt takes", "give the task more.")
-    return words[int(chance.integers(len(words)))]
+    return Ioi(kept, objects.kept, places.kept, names.split)
 
 
 def _length_of_word(text: str) -> int:

@@ -45,6 +45,10 @@ class Task(Protocol):
     name: str
     """Its name."""
 
+    id: str
+    """What tells it from another one of its name: the name itself, or a hash of what it is made of, where that can
+    change. What is measured is measured anew where this is another."""
+
     words: str
     """What it asks, in one sentence."""
 
@@ -56,6 +60,9 @@ class Task(Protocol):
 
     corruptions: Mapping[str, str]
     """Ways to lose the answer, by name, in words: each shows other parts of a circuit."""
+
+    left_out: Mapping[str, int]
+    """What was left out of it, and how many of each: words that a tokenizer cuts, prompts without a counterpart."""
 
     def fillings(self, n: int, part: Part, chance: np.random.Generator) -> list[Filling]:
         """`n` fillings of one part, drawn independently. Raises `UserError` where there are not as many."""

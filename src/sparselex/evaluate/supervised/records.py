@@ -78,8 +78,9 @@ class Circuit(Config):
     sections: list["Place"] = []
     """Places at which dictionaries are tested."""
 
-    skipped: dict[str, str] = {}
-    """Words that the tokenizer cuts, or places that were left out, each with the reason."""
+    skipped: dict[str, int] = {}
+    """What was left out of the task, and how many of each: words that the tokenizer cuts, prompts of a file that have
+    no counterpart."""
 
     @classmethod
     def read(cls, folder: Path) -> "Circuit":

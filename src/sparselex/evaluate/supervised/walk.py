@@ -45,7 +45,7 @@ def put_to_task(
     Raises `UserError` for a model that cannot do the task, for prompts that are not alike token by token, and for
     places that the model does not have."""
     prompts = drawn(task, model.tokenizer, config)
-    inputs = {"model": model.id, "tokenizer": model.tokenizer.id, "task": task.name}
+    inputs = {"model": model.id, "tokenizer": model.tokenizer.id, "task": task.id}
     circuit = _circuit(model, task, prompts, config, to, inputs)
     places = _with_runs(circuit.sections, runs)
     read = _read(model, prompts, places, config, to, inputs)
@@ -81,7 +81,7 @@ def _circuit(
             few = slice(0, config.n_circuit)
             clean, corrupted = prompts.test.of(few), {way: one.of(few) for way, one in prompts.corrupted.items()}
             find = given_places if config.places else find_circuit
-            found = find(model, task, clean, corrupted, config)
+            found = find(model, task, clean, corrupted, config).model_copy(update={"skipped": dict(task.left_out)})
             write_json(staging.folder / CIRCUIT_FILE, found.to_json())
             staging.finish()
     return Circuit.read(to / "circuit")

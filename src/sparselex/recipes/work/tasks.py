@@ -13,15 +13,27 @@ from sparselex.lm.subject import SubjectModel
 from sparselex.recipes.run import Run
 from sparselex.recipes.task_lm import TaskModelConfig, train_task_model
 from sparselex.recipes.tasks import TOY, TaskOptions
-from sparselex.tasks.registry import TASKS
+from sparselex.tasks.file_task import FileTask
+from sparselex.tasks.making import make_task
+from sparselex.tasks.records import Task
 
 
 def put(workspace: Workspace, options: TaskOptions, to: Path) -> TaskResult:
     """Load the model, making the task's own where that is meant, and put dictionaries to the task."""
     model = _model(workspace, options)
-    task = TASKS.get(options.task)(model.tokenizer)
+    task = make_task(options.task, model.tokenizer)
     runs = [_of_run(Run.open(workspace, name), model) for name in options.runs]
-    return put_to_task(model, task, options.part(TaskConfig), to, runs=runs)
+    return put_to_task(model, task, _config(options, task), to, runs=runs)
+
+
+def _config(options: TaskOptions, task: Task) -> TaskConfig:
+    """What was asked for; of a file no more prompts than it has."""
+    config = options.part(TaskConfig)
+    if not isinstance(task, FileTask):
+        return config
+    n = task.n_prompts
+    there = {"n_fit": min(config.n_fit, n["fit"]), "n_test": min(config.n_test, n["evaluate"])}
+    return config.model_copy(update=there)
 
 
 def _of_run(run: Run, model: SubjectModel) -> OfRun:

@@ -1,0 +1,88 @@
+"""A person's file put to a model that closes brackets: found from anywhere, done again when its contents change."""
+
+import json
+
+import numpy as np
+import pytest
+
+from sparselex.base.errors import UserError
+from sparselex.base.workspace import Workspace
+from sparselex.lm.load import load_model
+from sparselex.recipes.tasks import TaskOptions, evaluate_task
+from sparselex.tasks.brackets import make_brackets
+from tests.support.command import sparselex
+
+FEW = {
+    "n_circuit": 16,
+    "places": ("blocks.0.attn.hook_z:1@end",),
+    "kinds": ("topk",),
+    "l0s": (4,),
+    "n_tokens": 10_000,
+    "n_seeds": 1,
+    "budgets": (2,),
+}
+
+
+@pytest.fixture(scope="module")
+def lines():
+    """Prompts of `brackets` as a person's file has them, each with the other kind of its open bracket."""
+    task, chance = make_brackets(load_model("embedded").tokenizer), np.random.default_rng(0)
+    found = {}
+    for filling in [one for part in ("fit", "evaluate") for one in task.fillings(60, part, chance)]:
+        for one in (filling, task.changed(filling, "open", chance)):
+            prompt = task.prompt(one)
+            found[prompt.text] = {
+                "text": prompt.text,
+                "attributes": {"open": prompt.attributes["open"]},
+                "roles": {"open": prompt.roles["open"]},
+                "answer": prompt.answer,
+                "other": prompt.other,
+                "template": one["template"],
+            }
+    return list(found.values())
+
+
+def write(path, lines):
+    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+
+
+def parted(lines):
+    """Every pair in one part, and one prompt to be tested that has no counterpart."""
+    alone = lines[0] | {"text": f"if {lines[0]['text']}", "roles": {"open": [4, 5]}, "template": "of its own"}
+    return [one | {"part": ("fit", "evaluate")[n % 4 // 2]} for n, one in enumerate(lines)] + [
+        alone | {"part": "evaluate"}
+    ]
+
+
+@pytest.mark.slow
+def test_a_file_is_put_to_a_model_and_again_when_it_changes(tmp_path, monkeypatch, lines):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "mine.jsonl", parted(lines))
+    workspace = Workspace.create(tmp_path / "workspace")
+    options = TaskOptions(task="mine.jsonl", model="embedded", **FEW)
+    assert options.task == str(tmp_path / "mine.jsonl") and options.called == "mine-embedded"
+    result = evaluate_task(workspace, options)
+    (tested,) = result.tested
+    assert result.circuit.skipped == {"prompts that have no counterpart in 'open'": 1}
+    assert result.circuit.task == "mine" and tested.gates
+    assert tested.unedited["open"].n + 1 == sum(one["part"] == "evaluate" for one in parted(lines))
+    folder = workspace.path / "tasks" / "mine-embedded" / "circuit" / "manifest.json"
+    before = folder.stat().st_mtime_ns
+    assert evaluate_task(workspace, options) == result and folder.stat().st_mtime_ns == before
+    write(tmp_path / "mine.jsonl", parted(lines[:-20]))
+    again = evaluate_task(workspace, options)
+    assert folder.stat().st_mtime_ns != before and again.tested[0].unedited["open"].n < tested.unedited["open"].n
+
+
+def test_a_file_that_is_not_there_and_a_file_for_the_toy_are_refused(tmp_path, lines):
+    workspace = Workspace.create(tmp_path / "workspace")
+    with pytest.raises(UserError, match=r"The task's file .*none\.jsonl cannot be read: No such file"):
+        evaluate_task(workspace, TaskOptions(task=str(tmp_path / "none.jsonl"), model="embedded"))
+    write(tmp_path / "mine.jsonl", lines)
+    with pytest.raises(UserError, match=r"has no small transformer of its own"):
+        evaluate_task(workspace, TaskOptions(task=str(tmp_path / "mine.jsonl")))
+
+
+def test_the_command_refuses_what_is_neither_a_task_nor_a_file(tmp_path):
+    found = sparselex("evaluate", "task", tmp_path / "workspace", "--task", "bracket", "--model", "embedded")
+    assert found.code == 2 and "did you mean brackets?" in found.err and "a file such as" in found.err
