@@ -23,7 +23,7 @@ from sparselex.llm.http import HTTPClient
 from sparselex.llm.records import Answer, Capabilities, Message, Request
 from sparselex.lm.load import load_model
 from sparselex.lm.named import local
-from tests.support.command import done
+from tests.support.command import sparselex
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("gguf", reason="the extra `gguf` is not installed")
@@ -97,7 +97,7 @@ def test_a_feature_is_explained_and_judged_by_a_real_server(url, folder, small_w
     shutil.copytree(small_workspace.path, copy)
     # What such a server can do is known here: to find out takes it minutes, since it writes on and on.
     AnswerCache(copy / "sparselex.sqlite").keep_capabilities(url, str(folder), Capabilities())
-    done("explain", copy, "--llm", url, "--llm-model", folder, *LITTLE, *UNTRIED)
+    ended = sparselex("explain", copy, "--llm", url, "--llm-model", folder, *LITTLE, *UNTRIED)
     with sqlite3.connect(copy / "sparselex.sqlite") as database:
         read = lambda query: database.execute(query).fetchall()
         answers = [json.loads(text) for (text,) in read("SELECT answer FROM llm_answer")]
@@ -105,6 +105,8 @@ def test_a_feature_is_explained_and_judged_by_a_real_server(url, folder, small_w
         judged = read("SELECT latent FROM asked WHERE explainer = 'llm' AND judge = 'detection'")
     assert answers and all(answer["n_prompt_tokens"] > 50 and answer["text"] for answer in answers)
     assert text and len(judged) == (status == "explained")
+    assert ended.code == (0 if status == "explained" else 2), "a small model may not explain the one latent"
+    assert "requests" in ended.err and (status == "explained" or "The first failure: " in ended.out)
     figures = json.loads((copy / "runs" / "main" / "explanations-llm" / "figures.json").read_text())["figures"]
     share = next(figure for figure in figures if figure["name"] == "explain/llm/explained_share")
     assert share["n"] == 1 and share["value"] == (status == "explained")

@@ -146,7 +146,7 @@ def test_the_page_of_the_run_shows_them(workspace, found):
 def test_done_is_not_done_again_and_the_table_is_printed(workspace):
     before = contents(workspace.path)
     ended = done("controls", workspace.path, "--kinds", "neurons,random,pca,frozen,twin")
-    assert "chance to be" in ended.out and ended.out.count("rule f1") == 5 and "5 controls" in ended.out
+    assert "chance to be" in ended.out and ended.out.count("rule exact f1") == 5 and "5 controls" in ended.out
     assert contents(workspace.path) == before
     told = json.loads(done("controls", workspace.path, "--json").out)
     assert told == AgainstControls.read(workspace.run("main") / "controls").to_json(), "as the run kept it"

@@ -65,7 +65,7 @@ def _supervised_row(at: AtPlace, name: str, groups: Sequence[Mapping[Node, Super
         setting="",
         n_seeds=len(groups),
         l0=float(len(labels)),
-        fvu=float(np.mean([_fvu(at.there, x_hat) for x_hat in x_hats])),
+        fvu=_fvu(at.there, x_hats),
         sufficiency=sufficiency(path, whole),
         necessity=necessity(path, whole),
         edits=edits,
@@ -88,7 +88,7 @@ def _row(at: AtPlace, one: Contestant, config: TaskConfig) -> Row:
         silent=float(
             np.mean([_silent(at, node, dictionary) for group in one.groups for node, dictionary in group.items()])
         ),
-        fvu=float(np.mean([_fvu(at.there, x_hat) for x_hat in x_hats])),
+        fvu=_fvu(at.there, x_hats),
         sufficiency=sufficiency(path, whole),
         necessity=necessity(path, whole),
         edits=list(edits_of(at, one, coded, f1s, config)),
@@ -156,7 +156,8 @@ def _silent(at: AtPlace, node: Node, dictionary: Dictionary) -> float:
     return float((~(coded_by(dictionary, at.fit[node]).acts != 0).any(0)).float().mean())
 
 
-def _fvu(values: Values, x_hat: Values) -> float:
-    """Share of the variance that is left out, over all nodes."""
-    left = sum(float((values[node] - x_hat[node]).square().sum()) for node in values)
-    return left / sum(float((x - x.mean(0)).square().sum()) for x in values.values())
+def _fvu(values: Values, x_hats: Sequence[Values]) -> float | None:
+    """Share of the variance that is left out, over all nodes, the mean over seeds; None where nothing varies."""
+    whole = sum(float((x - x.mean(0)).square().sum()) for x in values.values())
+    left = [sum(float((x - x_hat[node]).square().sum()) for node, x in values.items()) for x_hat in x_hats]
+    return float(np.mean(left)) / whole if whole else None
