@@ -221,8 +221,11 @@ def test_marks_do_not_lie_on_each_other():
 
 def test_the_real_circuit_tells_the_head_that_writes(client, result):
     page = client.get("/tasks/copier").text
-    (writer,) = [head for head in result.circuit.heads if head.writes]
-    assert page.count('<path class="head writes"') == 2, "in the legend and in the picture"
+    writers = [head for head in result.circuit.heads if head.writes]
+    writer = max(writers, key=lambda head: abs(head.effect))
+    assert {head.corruption for head in writers} == {"names", "repeat"} and len({head.hook for head in writers}) == 1
+    assert page.count('<path class="head writes"') == 2, "in the legend, and once in the picture"
+    assert all(f"<em>{way}</em>" in page for way in result.circuit.corruptions)
     assert f"effect {writer.effect:.3f}" in page and writer.kind in page
     assert page.count('<th scope="row" class="left"><code>') == len(result.circuit.heads) + len(result.circuit.below)
 
@@ -286,7 +289,7 @@ def test_names_of_attributes_and_places_are_text(other, result):
     unedited = {MARKUP: next(iter(tested.unedited.values()))}
     update = {"rows": rows, "place": place, "undecided": {MARKUP: MARKUP}, "unedited": unedited}
     changed = tested.model_copy(update=update)
-    circuit = result.circuit.model_copy(update={"task": MARKUP, "heads": [], "skipped": {MARKUP: MARKUP}})
+    circuit = result.circuit.model_copy(update={"task": MARKUP, "heads": [], "skipped": {MARKUP: 7}})
     write(TaskResult(circuit=circuit, tested=[changed]), workspace.path / "tasks" / "x")
     page = pages.get("/tasks/x", params={"place": MARKUP})
     assert page.status_code == 200 and "<b onclick" not in page.text

@@ -116,8 +116,9 @@ class TaskPage(PageRecord):
     """Of each kind of dictionary in the frontiers the sparsity that is drawn."""
 
     def picture(self) -> Picture | None:
-        """The circuit as shapes."""
-        return circuit_picture(self.circuit.heads)
+        """The circuit as shapes: of each head the larger of its effects."""
+        heads = sorted(self.circuit.heads, key=lambda head: abs(head.effect))
+        return circuit_picture([*{(head.hook, head.role): head for head in heads}.values()])
 
     @property
     def rows(self) -> list[Row]:
