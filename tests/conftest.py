@@ -32,6 +32,8 @@ LONGEST = (
 
 
 SELDOM = (
+    "evaluate/test_toys.py::test_a_narrow_dictionary_hedges_the_more_the_more_a_child_follows_its_parent",
+    "evaluate/test_toys.py::test_a_wide_dictionary_loses_parents_to_their_children_and_strangers_take_less",
     "features/test_resumed.py::test_the_command_line_under_torchrun",
     "server/test_beside.py::test_pages_are_there_while_the_demo_goes_on_and_end_with_it[2]",
     "training/test_together.py::test_the_command_line_under_torchrun[options1-divided1]",
