@@ -62,9 +62,13 @@ def _print(opened: Workspace, options: TaskOptions, result: TaskResult) -> None:
         told = "; ".join(f"{n} {what}" for what, n in result.circuit.skipped.items())
         console.print(plain(f"left out of the task: {told}"))
     if result.circuit.heads:
-        table = WideTable("heads, by what patching them alone gives back", ("head", "at", "effect", "direct", "does"))
+        table = WideTable(
+            "heads, by what patching them alone gives back",
+            ("head", "at", "answer lost by", "effect", "direct", "does"),
+        )
         for head in result.circuit.heads:
-            table.add_row(head.hook, head.role, fixed(head.effect, 2), fixed(head.direct, 2), head.kind)
+            effects = (fixed(head.effect, 2), fixed(head.direct, 2))
+            table.add_row(head.hook, head.role, head.corruption, *effects, head.kind)
         console.print(table)
     for tested in result.tested:
         _print_tested(console, tested)

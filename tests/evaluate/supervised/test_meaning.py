@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sparselex.evaluate.supervised.meaning import at_rates, best_of, f1_of, f1_of_unions, fires_above
+from sparselex.evaluate.supervised.meaning import at_rates, f1_of, f1_of_unions, fires_above
 
 
 def slow_f1(fires, has):
@@ -29,8 +29,6 @@ def test_f1_is_that_of_precision_and_recall(data):
         for value in range(8):
             assert float(found[latent, value]) == pytest.approx(slow_f1(active[:, latent], labels == value), abs=1e-6)
     assert float(found[0, 3]) == 1 and found[1].max() == 0
-    best = best_of({"a": found, "b": torch.zeros(11, 2)})
-    assert (int(best.attribute[0]), int(best.value[0])) == (0, 3)
 
 
 def test_unions_are_the_best_of_a_growing_set(data):

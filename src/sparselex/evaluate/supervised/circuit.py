@@ -21,6 +21,7 @@ from sparselex.base.seeds import generator
 from sparselex.base.sites import Hook
 from sparselex.causal.edits import add, bound
 from sparselex.causal.where import at
+from sparselex.evaluate.supervised.approximation import LEAST_EFFECT
 from sparselex.evaluate.supervised.config import TaskConfig
 from sparselex.evaluate.supervised.nodes import Bench, Node, Said, batches, joined, read_nodes, said_by
 from sparselex.evaluate.supervised.records import Circuit, Head, Place
@@ -114,7 +115,7 @@ def find_circuit(
         corruptions=dict(task.corruptions),
         n_candidates=len(nodes),
         missed=missed,
-        sections=[*_sections(kept, config), *_residuals(model, config)],
+        sections=[*_sections(kept, config), *_residuals(model)],
     )
 
 
@@ -129,7 +130,12 @@ def _heads(
 ) -> tuple[list[Head], list[Figure]]:
     """Heads that were patched for one way to lose the answer, and how far their ranking can be trusted."""
     asked = _asked_as(clean, corrupted)
-    span = float(_said(model, clean).difference.mean() - _said(model, asked).difference.mean())
+    there = float(_said(model, clean).difference.mean())
+    span = there - float(_said(model, asked).difference.mean())
+    if abs(span) < LEAST_EFFECT * abs(there):
+        why = "this corruption takes less than a tenth of the logit difference, so that no share of it means anything"
+        words = "how far attribution can be trusted"
+        return [], [Figure(name=f"{task.name}/circuit/{way}/missed", definition=words, failure=why)]
     estimates = attribution(model, asked, values)
     order = sorted(values, key=lambda node: -abs(estimates[node]))
     listed, drawn = order[: config.shortlist], _drawn(order[config.shortlist :], config)
@@ -384,7 +390,7 @@ def _sections(heads: Sequence[Head], config: TaskConfig) -> Iterator[Place]:
         yield Place(name=name, words=words, nodes=nodes)
 
 
-def _residuals(model: SubjectModel, config: TaskConfig) -> Iterator[Place]:
+def _residuals(model: SubjectModel) -> Iterator[Place]:
     """The residual stream at the last token behind a half and three quarters of the blocks, and before the last."""
     layers = sorted({round(share * (model.n_layers - 1)) for share in (0.5, 0.75)} | {max(0, model.n_layers - 2)})
     for layer in layers:

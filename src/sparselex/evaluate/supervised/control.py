@@ -73,17 +73,6 @@ def greedy(exchange: Exchange, budgets: Sequence[int], *, stops: bool) -> Iterat
             yield step, _edited(exchange, chosen, chosen)
 
 
-def best_of_all(exchange: Exchange, k: int) -> Edited:
-    """What is left of the exchange of the best `k` latents among all sets of so many: for tests, and small numbers."""
-    acts, wanted_acts, W_dec, wanted = exchange
-    moves = (wanted_acts - acts)[..., None] * W_dec
-    sets = torch.combinations(torch.arange(W_dec.shape[0]), k)
-    distances = torch.stack([(wanted - moves[:, one].sum(1)).square().sum(-1) for one in sets])
-    chosen = torch.zeros_like(acts, dtype=torch.bool)
-    chosen[torch.arange(len(acts))[:, None], sets[distances.argmin(0)]] = True
-    return _edited(exchange, chosen, chosen)
-
-
 def by_meaning(
     exchange: Exchange,
     f1: Float[Tensor, "d_sae n_values"],

@@ -6,28 +6,12 @@ How strongly a latent is active does not count, and a latent that is active on h
 other has an F1 of 0.67: the measure is strict about single latents. A latent that is always active has 2p / (1 + p) for
 a value that p of the prompts have."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 MOST_TOGETHER = 10
 """Values of which a union is tried for one latent."""
-
-
-class Best(NamedTuple):
-    """The predicate that each latent stands for best."""
-
-    f1: Float[Tensor, " d_sae"]
-    """Its F1; 0 for a latent that is never active."""
-
-    attribute: Int[Tensor, " d_sae"]
-    """Number of its attribute."""
-
-    value: Int[Tensor, " d_sae"]
-    """Number of its value."""
 
 
 def f1_of(active: Bool[Tensor, "n d_sae"], labels: Int[Tensor, " n"], n_values: int) -> Float[Tensor, "d_sae n_values"]:
@@ -51,14 +35,6 @@ def f1_of_unions(
     order = known.argsort(dim=-1, descending=True, stable=True)[:, :MOST_TOGETHER]
     hits, size = both.gather(-1, order).cumsum(-1), sizes[order].cumsum(-1)
     return (2 * hits / (fires.sum(0)[:, None] + size).clamp_min(1)).amax(-1)
-
-
-def best_of(f1: Mapping[str, Float[Tensor, "d_sae n_values"]]) -> Best:
-    """Of each latent the value with the highest F1 over all attributes."""
-    found = [scores.max(-1) for scores in f1.values()]
-    highest, attribute = torch.stack([one.values for one in found]).max(0)
-    values = torch.stack([one.indices for one in found])
-    return Best(highest, attribute, values[attribute, torch.arange(len(highest))])
 
 
 def at_rates(

@@ -69,7 +69,7 @@ class OfRun(NamedTuple):
         return all(node.hook == self.hook for node in nodes)
 
 
-class Prompted:
+class PromptValues:
     """The values at some nodes side by side, prompt after prompt in an order that is drawn anew each time."""
 
     def __init__(self, values: Float[Tensor, "n d"], seed: int, batch_size: int = BATCH):
@@ -152,7 +152,7 @@ def made_of(
         )
         for number, node in enumerate(values)
     ]
-    source = Prompted(torch.cat([*values.values()], dim=1), derive(config.seed, "order", seed))
+    source = PromptValues(torch.cat([*values.values()], dim=1), derive(config.seed, "order", seed))
     return dict(zip(values, map(_checked, train_many(source, jobs)), strict=True))
 
 
