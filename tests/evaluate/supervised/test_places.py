@@ -79,6 +79,12 @@ def test_the_planted_circuit_is_found_and_both_ways_of_patching_agree(model, pro
     assert max(abs(head.effect) for head in found.below) < 0.05
 
 
+def test_a_corruption_that_takes_nothing_is_told(model, prompts):
+    found = find_circuit(model, task(), prompts.test, {"nothing": prompts.test}, SMALL)
+    (figure,) = found.missed
+    assert not found.heads and figure.value is None and "less than a tenth of the logit difference" in figure.failure
+
+
 def test_a_perfect_dictionary_scores_one_and_an_empty_one_nothing(model, prompts):
     read = dict(read_all(model, prompts, [END]))
     where = at_place(model, prompts, Place(name="end", words="", nodes=(str(END),)), "x", read)
