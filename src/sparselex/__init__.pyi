@@ -29,6 +29,7 @@ from sparselex.dictionaries.types.topk import TopKConfig as TopKConfig
 from sparselex.evaluate.config import EvaluateConfig as EvaluateConfig
 from sparselex.evaluate.effects.config import EffectsConfig as EffectsConfig
 from sparselex.evaluate.report import report as report
+from sparselex.evaluate.supervised.records import TaskResult as TaskResult
 from sparselex.evaluate.synthetic.config import SyntheticConfig as SyntheticConfig
 from sparselex.evaluate.synthetic.synthetic import rank_types as rank_types
 from sparselex.explain.config import ExplainConfig as ExplainConfig
@@ -48,6 +49,8 @@ from sparselex.recipes.explanations.taking import import_explanations as import_
 from sparselex.recipes.explanations.writing import export_explanations as export_explanations
 from sparselex.recipes.run import Run as Run
 from sparselex.recipes.stage import Stage as Stage
+from sparselex.recipes.tasks import TaskOptions as TaskOptions
+from sparselex.recipes.tasks import evaluate_task as evaluate_task
 from sparselex.server.app import serve as serve
 from sparselex.server.notebook import feature as feature
 from sparselex.text.build import build_corpus as build_corpus

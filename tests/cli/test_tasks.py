@@ -47,6 +47,17 @@ def test_what_is_done_is_not_done_again_and_printed_as_json(made, model, monkeyp
     assert len(figures) > 50 and all(one["definition"] for one in figures)
 
 
+def test_another_model_takes_nothing_away(made, tmp_path):
+    workspace, _ = made
+    before = (workspace / "tasks" / "mine" / "summary" / "task.json").read_bytes()
+    write_copier(other := tmp_path / "other")
+    ended = sparselex("evaluate", "ioi", workspace, "--model", other, *SMALL, "--as", "mine")
+    assert ended.code == 2 and "give another with --as" in ended.err
+    assert (workspace / "tasks" / "mine" / "summary" / "task.json").read_bytes() == before
+    ended = sparselex("evaluate", "ioi", workspace, "--model", other, *SMALL, "--as", "toy-model")
+    assert ended.code == 2 and "holds the small transformer" in ended.err
+
+
 def test_a_workspace_called_like_a_task_is_one_still(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "ioi is no sparselex workspace" in sparselex("evaluate", "./ioi").err

@@ -1,8 +1,9 @@
 """Dictionaries put to a labelled task, in a workspace. PyTorch is loaded only if there is something to be done."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import field_validator
 
@@ -14,7 +15,7 @@ from sparselex.base.registry import found
 from sparselex.base.runs import RunName
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.supervised.config import TaskConfig
-from sparselex.evaluate.supervised.records import SUMMARY, TaskResult, tasks_in
+from sparselex.evaluate.supervised.records import SUMMARY, TaskResult
 from sparselex.lm.config import ModelConfig, ModelDtype, Twin
 from sparselex.recipes.folder import RunFolder
 from sparselex.recipes.option import Option
@@ -23,6 +24,9 @@ from sparselex.tasks.registry import TASKS, is_task_file, settled_task
 
 TOY = "toy"
 """The model that is meant where none is named: a small transformer that is trained here, on prompts of the task."""
+
+TOY_MODEL = "toy-model"
+"""Folder of that model, beside those of results."""
 
 OPTIONS = "options.json"
 _WORK = "sparselex.recipes.work.tasks:put"
@@ -91,6 +95,7 @@ def evaluate_task(workspace: Workspace, options: TaskOptions) -> TaskResult:
         kept["stamp"] = model_stamp(options.model)
     if is_task_file(options.task):
         kept["contents"] = _contents(Path(options.task))
+    _check_name(to, kept)
     if (to / "summary" / MANIFEST).is_file() and read_json(to / OPTIONS) == kept:
         open_artifact(to / "summary", SUMMARY)
         return TaskResult.read(to / "summary")
@@ -99,9 +104,18 @@ def evaluate_task(workspace: Workspace, options: TaskOptions) -> TaskResult:
     return result
 
 
-def task_results(workspace: Workspace) -> dict[str, TaskResult]:
-    """What came out of every task of a workspace, by name."""
-    return {name: TaskResult.read(folder) for name, folder in tasks_in(workspace.path).items()}
+def _check_name(to: Path, kept: Mapping[str, Any]) -> None:
+    """Raise `UserError` where what lies there is of another task or model, or is the small transformer itself."""
+    found_there = read_json(to / OPTIONS)
+    before: dict[str, Any] = found_there if isinstance(found_there, dict) else {}
+    told = lambda values: tuple(values.get(name) for name in ("task", "model", "twin"))
+    if (before and told(before) != told(kept)) or to.name == TOY_MODEL:
+        there = "the small transformer" if to.name == TOY_MODEL else f"{before['task']} by {before['model']}"
+        raise UserError(
+            f"{to} holds {there}, and {kept['task']} by {kept['model']} was to be put there.",
+            "a name of its own for each task and model",
+            "give another with --as.",
+        )
 
 
 def _contents(file: Path) -> str:

@@ -12,7 +12,7 @@ from sparselex.lm.load import load_model
 from sparselex.lm.subject import SubjectModel
 from sparselex.recipes.run import Run
 from sparselex.recipes.task_lm import TaskModelConfig, train_task_model
-from sparselex.recipes.tasks import TOY, TaskOptions
+from sparselex.recipes.tasks import TOY, TOY_MODEL, TaskOptions
 from sparselex.tasks.file_task import FileTask
 from sparselex.tasks.making import make_task
 from sparselex.tasks.records import Task
@@ -58,5 +58,5 @@ def _model(workspace: Workspace, options: TaskOptions) -> SubjectModel:
             "a model that does it",
             "name one with --model, such as smollm2.",
         )
-    folder = train_task_model(TaskModelConfig(), workspace.path / "tasks" / "toy-model")
+    folder = train_task_model(TaskModelConfig(), workspace.path / "tasks" / TOY_MODEL)
     return load_model(options.of_model().model_copy(update={"name": str(folder)}))
