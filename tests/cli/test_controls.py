@@ -51,7 +51,7 @@ def test_a_language_model_explains_the_controls_as_it_did_the_run(copy):
         ended = sparselex("controls", copy, "--kinds", "neurons", *asks, "--latents", 7)
         assert ended.code == 2 and "latents=6" in ended.err and "latents=7" in ended.err
         found = done("controls", copy, "--kinds", "neurons", *asks, "--llm-concurrency", 2)
-        assert len(server.asked) > n and "llm balanced_accuracy" in found.out
+        assert len(server.asked) > n and "llm detection balanced_accuracy" in found.out
         table = json.loads((copy / "runs/main/controls/against.json").read_text())
         headlines = {(row["scorer"], row["metric"]) for row in table["rows"] if row["headline"]}
         assert headlines == {("exact", "f1"), ("detection", "balanced_accuracy"), ("fuzzing", "balanced_accuracy")}
