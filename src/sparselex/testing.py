@@ -24,7 +24,7 @@ from sparselex.explain.records import Explanation, Judgement, Score, Scored
 from sparselex.features.index import FeatureIndex
 from sparselex.llm.records import Answer, Capabilities, Client, Message, Request, Talk
 from sparselex.llm.talks import hold
-from sparselex.tasks.records import END, LabelledPrompts, Part, Task
+from sparselex.tasks.records import END, LabelledPrompts, Part, Task, variables_of
 from sparselex.tasks.rows import rows_of
 from sparselex.text.tokenizer import Tokenizer
 
@@ -230,9 +230,11 @@ def check_task(task: Task, tokenizer: Tokenizer, *, n_fit: int = 2000, n: int = 
     assert fitted == again, "the same generator draws the same prompts"
     texts = [{task.prompt(one).text for one in fillings} for fillings in (fitted, tested)]
     assert not texts[0] & texts[1], "no prompt is of both parts"
+    variables = set(variables_of(task))
+    assert all(variables <= task.prompt(one).variables.keys() for one in fitted), "prompts have all variables"
     fit = rows_of(task, fitted, tokenizer)
     assert all(len(values) > 1 for values in fit.values.values()), "every attribute has several values"
-    rows = rows_of(task, tested, tokenizer, fit.values)
+    rows = rows_of(task, tested, tokenizer, fit)
     assert (rows.answers != rows.others).all(), "the answer is another token than what it is held against"
     _check_changes(task, tokenizer, rows)
     return {"fit": fit, "evaluate": rows}
@@ -246,7 +248,7 @@ def _check_changes(task: Task, tokenizer: Tokenizer, rows: LabelledPrompts) -> N
     ways += [("", partial(task.corrupted, way=way, chance=chance)) for way in task.corruptions]
     for name, change in ways:
         others = [change(one) for one in rows.fillings]
-        found = rows_of(task, others, tokenizer, rows.values)
+        found = rows_of(task, others, tokenizer, rows)
         assert (found.ends == rows.ends).all(), "a changed prompt has as many tokens"
         assert [task.held_against(one) for one in others] == alike, "a changed prompt is held against the same"
         for attribute, labels in found.attributes.items() if name else ():

@@ -113,8 +113,16 @@ def test_an_answer_of_two_tokens_is_refused(model):
 def test_no_prompts_and_unknown_values_are_refused(model):
     with pytest.raises(UserError, match="No prompts"):
         rows_of(task(), [], model.tokenizer)
-    fillings = task().fillings(5, "fit", np.random.default_rng(0))
-    with pytest.raises(
-        UserError, match=r"The attribute 'Pos' of the task 'ioi' has the value '(ABB|BAB)' in prompts to"
-    ):
-        rows_of(task(), fillings, model.tokenizer, {"IO": tuple(FEW), "S": tuple(FEW), "Pos": ("AAB",)})
+    filling = task().fillings(1, "fit", np.random.default_rng(0))[0]
+    one = rows_of(task(), [{**filling, "Pos": "ABB"}], model.tokenizer)
+    with pytest.raises(UserError, match="The attribute 'Pos' of the task 'ioi' has the value 'BAB' in prompts to"):
+        rows_of(task(), [{**filling, "Pos": "BAB"}], model.tokenizer, one)
+
+
+def test_values_of_variables_that_dictionaries_are_not_made_of_are_none_of_theirs(model):
+    filling = {**task().fillings(1, "fit", np.random.default_rng(0))[0], "IO": "Emma", "S": "Anna", "Pos": "ABB"}
+    fit = rows_of(task(), [filling, {**filling, "IO": "Anna", "S": "Emma", "Pos": "BAB"}], model.tokenizer)
+    assert fit.variable_values["IO and Pos"] == ("Anna BAB", "Emma ABB", "")
+    assert fit.variable_values["third name"] == ("Anna", "Emma", "") and fit.variables["third name"].tolist() == [0, 1]
+    found = rows_of(task(), [filling, {**filling, "Pos": "BAB"}], model.tokenizer, fit)
+    assert found.variables["IO and Pos"].tolist() == [1, 2] and found.variables["first name"].tolist() == [0, 1]

@@ -14,6 +14,7 @@ from sparselex.cli.showing import print_json
 from sparselex.cli.stages import JSON, WORKSPACE, created
 from sparselex.cli.tables import console_of
 from sparselex.cli.wide import WideTable
+from sparselex.evaluate.supervised.published import beside_published
 from sparselex.evaluate.supervised.records import Row, TaskResult, Tested
 from sparselex.recipes.option import Option
 from sparselex.recipes.tasks import TaskOptions, evaluate_task
@@ -76,17 +77,29 @@ def _print(opened: Workspace, options: TaskOptions, result: TaskResult) -> None:
 
 
 def _print_tested(console: Any, tested: Tested) -> None:
-    if not tested.is_yardstick:
-        failed = ", ".join(
-            f"{gate.name} {_number(gate.value)} (wanted {gate.wanted})" for gate in tested.gates if not gate.passed
-        )
-        console.print(Text(plain(f"{tested.place.name}: no yardstick here, nothing is scored. {failed}")))
+    if not tested.yardstick:
+        told = "; ".join(f"{name}: {_failed(tested, name)}" for name in tested.gates)
+        console.print(Text(plain(f"{tested.place.name}: no yardstick here, nothing is scored. {told}")))
         return
     columns = ("dictionary", "sufficient", "necessary", *_columns(tested))
     table = WideTable(f"{tested.place.name}; in brackets without any edit, or by chance", columns)
     for row in tested.rows:
         table.add_row(f"{row.name} {row.setting}".strip(), *_cells(row, tested))
     console.print(table)
+    if there := list(beside_published(tested)):
+        columns = ("edit", "agreement", "published", "removed", "published ")
+        table = WideTable("two latents exchanged, as published for GPT-2 Small and here", columns)
+        for attribute, row, edit, came in there:
+            here = (_of(edit.agreement), fixed(came.agreement, 2), fixed(edit.removed, 2), fixed(came.removed, 2))
+            table.add_row(f"{attribute} by {row.name} {row.setting}".strip(), *here)
+        console.print(table)
+    for name in tested.gates:
+        if tested.failed(name):
+            console.print(Text(plain(f"    {name} is no yardstick here: {_failed(tested, name)}")))
+
+
+def _failed(tested: Tested, name: str) -> str:
+    return ", ".join(f"{gate.name} {_number(gate.value)} (wanted {gate.wanted})" for gate in tested.failed(name))
 
 
 def _columns(tested: Tested) -> Iterator[str]:

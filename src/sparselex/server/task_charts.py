@@ -131,7 +131,9 @@ class Edits(NamedTuple):
 def kinds_of(rows: Sequence[Row]) -> dict[str, str]:
     """How each kind of dictionary is coloured: by its place among all, but for what is made of labels."""
     found = {SUPERVISED: "of-labels", SHUFFLED: "of-shuffled"}
-    others = [name for name in dict.fromkeys(row.name for row in rows) if name not in found]
+    names = dict.fromkeys(row.name for row in rows)
+    found |= {name: "of-labels" for name in names if name.startswith(SUPERVISED)}
+    others = [name for name in names if name not in found]
     again = lambda place: " again" if place >= N_COLOURS else ""
     return found | {name: f"k{place % N_COLOURS}{again(place)}" for place, name in enumerate(others)}
 

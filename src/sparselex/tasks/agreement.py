@@ -48,6 +48,9 @@ class Agreement:
     words = "A verb comes next that has the number of its subject, not that of the noun in between."
     attributes = ("number", "tense", "attractor", "noun")
     roles = ("verb", "subject", "attractor", END)
+    parametrisations: Mapping[str, tuple[str, ...]] = MappingProxyType(
+        {"words": ("subject as written", "tense", "attractor"), "answer": ("answer",)}
+    )
     corruptions: Mapping[str, str] = MappingProxyType(
         {"anew": "other words, each in a number of its own", "number": "the other number"}
     )
@@ -80,7 +83,8 @@ class Agreement:
             END: (len(text) - 1, len(text)),
         }
         answer, other = (one, many) if filling["number"] == "singular" else (many, one)
-        return Prompt(text, {name: filling[name] for name in self.attributes}, roles, answer, other)
+        variables = {"subject as written": words["subject"], "answer": answer}
+        return Prompt(text, {name: filling[name] for name in self.attributes}, roles, answer, other, variables)
 
     def changed(self, filling: Filling, attribute: str, chance: np.random.Generator) -> Filling:
         """The other number of the same noun, the other tense, or another noun of the reserve in the same number."""

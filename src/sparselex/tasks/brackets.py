@@ -47,6 +47,7 @@ class Brackets:
     words = "One bracket is open: that of its kind closes it, whatever kind was closed before."
     attributes = ("open", "earlier", "inside")
     roles = ("earlier", "closing", "word", "open", END)
+    parametrisations: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     corruptions: Mapping[str, str] = MappingProxyType(
         {"anew": "other brackets and another name", "open": "the other kind of bracket"}
     )

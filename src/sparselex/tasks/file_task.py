@@ -36,6 +36,7 @@ class FileTask:
     for a value that only tested prompts have.
     """
 
+    parametrisations: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     corruptions: Mapping[str, str] = MappingProxyType({"other": "another prompt of the template, with another answer"})
     words = "A text goes on in one way and not in another, as a file says."
 

@@ -46,6 +46,10 @@ class Ioi:
         {"names": "two other names", "repeat": "the other one of the two comes again"}
     )
 
+    parametrisations: Mapping[str, tuple[str, ...]] = MappingProxyType(
+        {"coupled": ("IO and Pos", "S and Pos"), "names": ("first name", "second name", "third name")}
+    )
+
     def __init__(self, names: Sequence[str], objects: Sequence[str], places: Sequence[str], split: Sequence[str] = ()):
         self.names, self.objects, self.places = tuple(names), tuple(objects), tuple(places)
         self.pool, self.reserve = self.names[::2], self.names[1::2]
@@ -78,7 +82,9 @@ class Ioi:
             "S2": spans[2],
             END: (len(text) - 1, len(text)),
         }
-        return Prompt(text, {name: filling[name] for name in self.attributes}, roles, f" {io}", f" {s}")
+        variables = {"IO and Pos": f"{io} {pattern}", "S and Pos": f"{s} {pattern}"}
+        variables |= {"first name": first, "second name": second, "third name": s}
+        return Prompt(text, {name: filling[name] for name in self.attributes}, roles, f" {io}", f" {s}", variables)
 
     def changed(self, filling: Filling, attribute: str, chance: np.random.Generator) -> Filling:
         """A name of the reserve in the place of one, wherever it stands; or the first two names in the other order."""

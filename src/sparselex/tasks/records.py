@@ -1,7 +1,8 @@
 """What a labelled task consists of: fillings, prompts, and prompts as rows of tokens with their labels. NumPy only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -36,6 +37,9 @@ class Prompt(NamedTuple):
     other: str
     """The wrong one that it is held against, one token."""
 
+    variables: Mapping[str, str] = MappingProxyType({})
+    """Further variables by which it can be described, and their values: those of the task's `parametrisations`."""
+
 
 @runtime_checkable
 class Task(Protocol):
@@ -60,6 +64,10 @@ class Task(Protocol):
 
     corruptions: Mapping[str, str]
     """Ways to lose the answer, by name, in words: each shows other parts of a circuit."""
+
+    parametrisations: Mapping[str, tuple[str, ...]]
+    """Other ways to describe a prompt than by its attributes: by name the variables of each, attributes or such as
+    stand in `Prompt.variables`. Which describes what a model computes with is a question that is asked of the model."""
 
     left_out: Mapping[str, int]
     """What was left out of it, and how many of each: words that a tokenizer cuts, prompts without a counterpart."""
@@ -104,6 +112,12 @@ class LabelledPrompts:
     values: Mapping[str, tuple[str, ...]]
     """What these numbers stand for."""
 
+    variables: Mapping[str, NDArray[np.int64]]
+    """Of each further variable of the task's parametrisations the number of its value in each row."""
+
+    variable_values: Mapping[str, tuple[str, ...]]
+    """What these stand for; the last, "", for every value that no prompt has of which dictionaries are made."""
+
     answers: NDArray[np.int64]
     """`[n]` the right token."""
 
@@ -127,6 +141,7 @@ class LabelledPrompts:
             tokens=self.tokens[numbers],
             roles={name: places[numbers] for name, places in self.roles.items()},
             attributes={name: labels[numbers] for name, labels in self.attributes.items()},
+            variables={name: labels[numbers] for name, labels in self.variables.items()},
             answers=self.answers[numbers],
             others=self.others[numbers],
         )
@@ -136,6 +151,7 @@ class LabelledPrompts:
         return replace(self, tokens=self.tokens[:, :n_ctx])
 
 
-def values_of(prompts: Sequence[Prompt], attributes: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The values that each attribute has in some prompts, sorted."""
-    return {name: tuple(sorted({prompt.attributes[name] for prompt in prompts})) for name in attributes}
+def variables_of(task: Task) -> list[str]:
+    """Every variable of a task's parametrisations that is no attribute, once."""
+    every = dict.fromkeys(name for names in task.parametrisations.values() for name in names)
+    return [name for name in every if name not in task.attributes]

@@ -1,29 +1,31 @@
 """Prompts of a task as rows of tokens: where its roles lie is looked up in each prompt."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparselex.base.bos import bos_of
 from sparselex.base.errors import UserError
-from sparselex.tasks.records import Filling, LabelledPrompts, Prompt, Task, values_of
+from sparselex.tasks.records import Filling, LabelledPrompts, Prompt, Task, variables_of
 from sparselex.text.documents import Document
 from sparselex.text.roles import Spans, token_spans
 from sparselex.text.tokenizer import Tokenizer
 
 
 def rows_of(
-    task: Task, fillings: Sequence[Filling], tokenizer: Tokenizer, values: Mapping[str, tuple[str, ...]] | None = None
+    task: Task, fillings: Sequence[Filling], tokenizer: Tokenizer, like: LabelledPrompts | None = None
 ) -> LabelledPrompts:
-    """The prompts of some fillings. `values` are those of each attribute by number; left out, what occurs.
+    """The prompts of some fillings, the values of attributes and variables numbered as in those of `like`; left out,
+    what occurs.
 
     Raises `UserError` for a role that is no part of its prompt, for an answer that is not one token, for a value that
-    is not among those given, and where there are no fillings."""
+    those of `like` do not have, and where there are no fillings."""
     if not fillings:
         raise UserError(f"No prompts of the task {task.name!r} were drawn.", "at least one", "ask for more prompts.")
     prompts = [task.prompt(filling) for filling in fillings]
-    values = values_of(prompts, task.attributes) if values is None else values
+    values = _values(prompts, task.attributes) if like is None else like.values
+    further = _further(task, prompts) if like is None else like.variable_values
     begins = bos_of(tokenizer, "auto")
     before = [] if begins is None else [begins]
     ids = tokenizer.encode_batch([prompt.text for prompt in prompts])
@@ -37,6 +39,8 @@ def rows_of(
         roles={name: np.array([len(before) + found[name][1] - 1 for found in spans]) for name in task.roles},
         attributes={name: _numbers(task, name, prompts, values[name]) for name in task.attributes},
         values=dict(values),
+        variables={name: _or_none(name, prompts, values) for name, values in further.items()},
+        variable_values=further,
         answers=np.array(answers),
         others=np.array(others),
     )
@@ -82,3 +86,19 @@ def _numbers(task: Task, name: str, prompts: Sequence[Prompt], values: tuple[str
             "draw more prompts to fit.",
         )
     return np.array([numbers[value] for value in found], dtype=np.int64)
+
+
+def _values(prompts: Sequence[Prompt], attributes: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The values that each attribute has, sorted."""
+    return {name: tuple(sorted({prompt.attributes[name] for prompt in prompts})) for name in attributes}
+
+
+def _further(task: Task, prompts: Sequence[Prompt]) -> dict[str, tuple[str, ...]]:
+    """The values of each further variable, and one for all that do not occur."""
+    return {name: (*sorted({prompt.variables[name] for prompt in prompts}), "") for name in variables_of(task)}
+
+
+def _or_none(name: str, prompts: Sequence[Prompt], values: tuple[str, ...]) -> NDArray[np.int64]:
+    """The number of a variable's value in each prompt; the last where it is none of these."""
+    numbers = {value: number for number, value in enumerate(values)}
+    return np.array([numbers.get(prompt.variables[name], len(values) - 1) for prompt in prompts], dtype=np.int64)

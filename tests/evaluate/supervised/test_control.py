@@ -123,10 +123,10 @@ def panel(tmp_path_factory):
         for k, edited in greedy(given, (1, 2, 4, 8, 16), stops=False):
             found[name, k] = float((says(there + edited.change) == truth).float().mean()), float(edited.removed.mean())
     supervised = mean_dictionary(x, fit, {"io": 50, "s": 50, "pos": 2})
-    edited = supervised.edited(there, "io", test["io"], becomes["io"])
+    edited = supervised.edited(there, test, becomes)
     found["supervised", 2] = (
         float((says(edited) == truth).float().mean()),
-        float(supervised.removed("io", test["io"], test).mean()),
+        float(supervised.removed(test, becomes).mean()),
     )
     assert (says(there) == test["io"]).float().mean() > 0.99 and (says(there) == truth).float().mean() == 0
     return found

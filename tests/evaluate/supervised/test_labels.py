@@ -62,10 +62,11 @@ def test_what_equations_leave_open_is_fixed():
 def test_an_edit_with_the_true_vectors_is_the_counterfactual():
     values, labels = planted(EVERY)
     made = mse_dictionary(values, labels, N)
-    becomes = (labels["a"] + 1) % 5
-    wanted = made.reconstruct({**labels, "a": becomes})
-    torch.testing.assert_close(made.edited(values, "a", labels["a"], becomes), wanted, rtol=1e-6, atol=1e-8)
-    shares = sum(made.removed(name, labels[name], labels) for name in N)
+    becomes = {**labels, "a": (labels["a"] + 1) % 5}
+    wanted = made.reconstruct(becomes)
+    torch.testing.assert_close(made.edited(values, labels, becomes), wanted, rtol=1e-6, atol=1e-8)
+    others = [becomes, {**labels, "b": (labels["b"] + 1) % 4}]
+    shares = sum(made.removed(labels, other) for other in others)
     torch.testing.assert_close(shares, torch.ones(len(values)).double())
 
 

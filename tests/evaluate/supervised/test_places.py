@@ -16,7 +16,7 @@ from sparselex.evaluate.supervised.config import TaskConfig
 from sparselex.evaluate.supervised.nodes import Bench, Node, read_nodes, said_by
 from sparselex.evaluate.supervised.pairs import drawn
 from sparselex.evaluate.supervised.place import at_place, read_all
-from sparselex.evaluate.supervised.records import Place, TaskResult
+from sparselex.evaluate.supervised.records import Place, TaskResult, passes
 from sparselex.evaluate.supervised.rows import OfRun
 from sparselex.evaluate.supervised.tested import supervised_rows
 from sparselex.evaluate.supervised.walk import put_to_task
@@ -88,8 +88,10 @@ def test_a_corruption_that_takes_nothing_is_told(model, prompts):
 def test_a_perfect_dictionary_scores_one_and_an_empty_one_nothing(model, prompts):
     read = dict(read_all(model, prompts, [END]))
     where = at_place(model, prompts, Place(name="end", words="", nodes=(str(END),)), "x", read)
-    (supervised, shuffles), gates = supervised_rows(where, SMALL)
-    assert all(gate.passed for gate in gates), gates
+    rows, gates = supervised_rows(where, SMALL, task().parametrisations)
+    supervised, shuffles = rows[0], rows[-1]
+    assert [row.name for row in rows] == [*gates, "shuffled labels"]
+    assert passes(gates["supervised"]) and passes(gates["supervised, coupled"]), gates
     assert supervised.sufficiency.value == pytest.approx(1, abs=0.08), "the last norm is not linear"
     assert supervised.necessity.value == pytest.approx(1, abs=0.08)
     (edit,) = supervised.edits
@@ -103,7 +105,8 @@ def test_the_walk_is_resumed_and_its_figures_are_all_there(model, tmp_path):
     config = SMALL.model_copy(update={"places": (str(END), "blocks.0.attn.hook_z:1@end")})
     found = put_to_task(model, task(), config, tmp_path / "t")
     names = [row.name for row in found.tested[0].rows]
-    assert names == ["supervised", "shuffled labels", "topk", "frozen decoder", "pca", "neurons", "random"]
+    assert names[:4] == ["supervised", "supervised, mean", "supervised, coupled", "supervised, names"]
+    assert names[4:] == ["shuffled labels", "topk", "frozen decoder", "pca", "neurons", "random"]
     rows = {row.name: row for row in found.tested[0].rows}
     by_k = {e.k: e.agreement.value for e in rows["topk"].edits if e.way == "greedy"}
     frozen = {e.k: e.agreement.value for e in rows["frozen decoder"].edits if e.way == "greedy"}

@@ -144,28 +144,6 @@ def _heads(
     return heads, _missed(f"{task.name}/circuit/{way}", effects, estimates, listed, drawn, span, config)
 
 
-def given_places(
-    model: SubjectModel,
-    task: Task,
-    clean: LabelledPrompts,
-    corrupted: Mapping[str, LabelledPrompts],
-    config: TaskConfig,
-) -> Circuit:
-    """The places that a person names, none of them looked for. Raises `UserError` for a model that cannot do the task,
-    and for a role that it does not have."""
-    places = list[Place]()
-    for text in config.places:
-        nodes = [Node.parse(part) for part in text.split("+")]
-        for node in nodes:
-            model.width(node.hook)
-            if node.role not in task.roles:
-                said = f"{str(node)!r} names the role {node.role!r}."
-                raise UserError(said, f"one of the task's: {', '.join(task.roles)}", "correct --places.")
-        places.append(Place(name=text, words="as named", nodes=tuple(map(str, nodes))))
-    figures = able(model, task, clean)
-    return Circuit(task=task.name, model=model.name, able=figures, heads=[], below=[], n_candidates=0, sections=places)
-
-
 def candidates(model: SubjectModel, task: Task) -> list[Node]:
     """Every head's query, key, value and output at every role. Raises `UserError` where heads have no names."""
     found = [

@@ -22,8 +22,9 @@ class TaskConfig(Config):
     """How dictionaries are put to a labelled task."""
 
     places: tuple[str, ...] = ()
-    """Where, each `HOOK@ROLE`, such as blocks.1.hook_resid_post@end; several joined by + are edited together. Left out,
-    what is found by patching."""
+    """Where, each `HOOK@ROLE`, such as blocks.1.hook_resid_post@end; several joined by + are edited together; or a
+    cross-section of GPT-2 Small by its name, such as name-movers-out, `published` being all of them. Left out, what is
+    found by patching."""
 
     n_fit: Prompts = 4000
     """Prompts that dictionaries are made of."""

@@ -31,18 +31,19 @@ class Supervised:
             found += rows[labels[name]]
         return found
 
-    def edited(
-        self, values: Float[Tensor, "n d"], attribute: str, was: Int[Tensor, " n"], becomes: Int[Tensor, " n"]
-    ) -> Float[Tensor, "n d"]:
-        """Values with one attribute changed: the vector of what it was out, that of what it becomes in."""
-        rows = self.vectors[attribute]
-        return values - rows[was] + rows[becomes]
+    def edited(self, values: Float[Tensor, "n d"], was: Labels, becomes: Labels) -> Float[Tensor, "n d"]:
+        """Values of which some variables are changed: the vectors of what they were out, those of what they become in.
+        What is the same in both stays."""
+        return values - self.reconstruct(was) + self.reconstruct(becomes)
 
-    def removed(self, attribute: str, was: Int[Tensor, " n"], labels: Labels) -> Float[Tensor, " n"]:
-        """How much of each reconstruction an edit takes out, as a share: the part of the attribute's vector along what
-        the reconstruction has beyond the mean. The shares of all attributes sum to 1."""
-        whole = self.reconstruct(labels) - self.mean
-        return (self.vectors[attribute][was] * whole).sum(-1) / whole.square().sum(-1).clamp_min(1e-30)
+    def removed(self, was: Labels, becomes: Labels) -> Float[Tensor, " n"]:
+        """How much of each reconstruction an edit takes out, as a share: the part of the vectors of what changes along
+        what the reconstruction has beyond the mean. The shares of all variables sum to 1."""
+        whole = self.reconstruct(was) - self.mean
+        out = torch.zeros_like(whole)
+        for name, rows in self.vectors.items():
+            out += torch.where((was[name] != becomes[name])[:, None], rows[was[name]], 0.0)
+        return (out * whole).sum(-1) / whole.square().sum(-1).clamp_min(1e-30)
 
 
 def mean_dictionary(values: Float[Tensor, "n d"], labels: Labels, n_values: Mapping[str, int]) -> Supervised:

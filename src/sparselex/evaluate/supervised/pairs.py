@@ -1,6 +1,6 @@
 """Prompts of a task, and what they would be with one attribute changed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -43,22 +43,24 @@ def drawn(task: Task, tokenizer: Tokenizer, config: TaskConfig) -> Prompted:
     tested = _others(task, {_key(one) for one in fillings}, config.n_test, chance)
     changes = {name: [task.changed(one, name, chance) for one in tested] for name in task.attributes}
     corrupt = {way: [task.corrupted(one, way, chance) for one in tested] for way in task.corruptions}
-    test = rows_of(task, tested, tokenizer, fit.values)
-    changed = {name: rows_of(task, others, tokenizer, fit.values) for name, others in changes.items()}
-    corrupted = {way: rows_of(task, others, tokenizer, fit.values) for way, others in corrupt.items()}
+    test = rows_of(task, tested, tokenizer, fit)
+    changed = {name: rows_of(task, others, tokenizer, fit) for name, others in changes.items()}
+    corrupted = {way: rows_of(task, others, tokenizer, fit) for way, others in corrupt.items()}
     for name, others in {**changed, **corrupted}.items():
         _check_alike(task, name, test, others)
     return Prompted(fit, test, changed, corrupted)
 
 
-def labels_of(prompts: LabelledPrompts) -> dict[str, Int[Tensor, " n"]]:
-    """Of each attribute the number of its value on each prompt."""
-    return {name: torch.from_numpy(column) for name, column in prompts.attributes.items()}
+def labels_of(prompts: LabelledPrompts, names: Sequence[str] = ()) -> dict[str, Int[Tensor, " n"]]:
+    """Of each attribute, or of each of the variables that are named, the number of its value on each prompt."""
+    columns = {**prompts.variables, **prompts.attributes}
+    return {name: torch.from_numpy(columns[name]) for name in names or prompts.attributes}
 
 
-def n_values_of(prompts: LabelledPrompts) -> dict[str, int]:
-    """Of each attribute how many values it has."""
-    return {name: len(values) for name, values in prompts.values.items()}
+def n_values_of(prompts: LabelledPrompts, names: Sequence[str] = ()) -> dict[str, int]:
+    """Of each attribute, or of each of the variables that are named, how many values it has."""
+    values = {**prompts.variable_values, **prompts.values}
+    return {name: len(values[name]) for name in names or prompts.values}
 
 
 def _others(task: Task, known: set[tuple[tuple[str, str], ...]], n: int, chance: np.random.Generator) -> list[Filling]:

@@ -1,5 +1,6 @@
 """What came out of a task: plain values, read by pages and reports without PyTorch."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sparselex.base.artifacts import MANIFEST, record_of
@@ -195,14 +196,19 @@ class Gate(Config):
     """Whether it was."""
 
 
+def passes(gates: Sequence[Gate]) -> bool:
+    """Whether a supervised dictionary is a yardstick: all that has to hold does."""
+    return all(gate.passed for gate in gates)
+
+
 class Tested(Config):
     """What came out at one place."""
 
     place: Place
     """Where."""
 
-    gates: list[Gate]
-    """Whether the supervised dictionary is a yardstick here."""
+    gates: dict[str, list[Gate]]
+    """Of each supervised dictionary, by the name of its row, whether it is a yardstick here."""
 
     unedited: dict[str, Figure]
     """Of each attribute the agreement without any edit."""
@@ -214,9 +220,14 @@ class Tested(Config):
     """What was tested; the supervised rows alone where there is no yardstick."""
 
     @property
-    def is_yardstick(self) -> bool:
-        """Whether all conditions hold."""
-        return all(gate.passed for gate in self.gates)
+    def yardstick(self) -> str:
+        """The row that others are held against: the first supervised dictionary that passes all its gates; empty where
+        none does, and nothing is scored."""
+        return next((name for name, gates in self.gates.items() if passes(gates)), "")
+
+    def failed(self, name: str = SUPERVISED) -> list[Gate]:
+        """The gates that a supervised dictionary did not pass."""
+        return [gate for gate in self.gates[name] if not gate.passed]
 
     @classmethod
     def read(cls, folder: Path) -> "Tested":

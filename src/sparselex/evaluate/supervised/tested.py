@@ -2,6 +2,7 @@
 dictionary, its shuffled labels, and no edit at all."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,17 +22,40 @@ from sparselex.evaluate.supervised.records import SHUFFLED, SUPERVISED, Edit, Ga
 from sparselex.evaluate.supervised.rows import Contestant
 
 
-def supervised_rows(at: AtPlace, config: TaskConfig) -> tuple[list[Row], list[Gate]]:
-    """The supervised dictionary, that of shuffled labels, and whether the first is a yardstick."""
-    made = {
-        SUPERVISED: [_supervised(at, config, labels_of(at.prompts.fit))],
-        SHUFFLED: [
-            _supervised(at, config, shuffled(labels_of(at.prompts.fit), generator_of(config.seed, "shuffled", seed)))
-            for seed in range(config.n_seeds)
-        ],
-    }
-    rows = [_supervised_row(at, name, groups) for name, groups in made.items()]
-    return rows, _gates(*rows)
+class Labelled(NamedTuple):
+    """Dictionaries that are made of labels."""
+
+    name: str
+    """What they are."""
+
+    names: Sequence[str]
+    """The variables whose values have vectors."""
+
+    groups: Sequence[Mapping[Node, Supervised]]
+    """One for each node; of shuffled labels for every seed."""
+
+
+def supervised_rows(
+    at: AtPlace, config: TaskConfig, parametrisations: Mapping[str, Sequence[str]]
+) -> tuple[list[Row], dict[str, list[Gate]]]:
+    """The supervised dictionary of the attributes, the same made in the other way and of other variables, and that of
+    shuffled labels; and of each but the last whether it is a yardstick."""
+    attributes = list(at.prompts.fit.attributes)
+    other = next(way for way in _MADE if way != config.supervised)
+    shuffles = [
+        _made(at, config.supervised, shuffled(labels_of(at.prompts.fit), generator_of(config.seed, "shuffled", seed)))
+        for seed in range(config.n_seeds)
+    ]
+    made = [
+        Labelled(SUPERVISED, attributes, [_made(at, config.supervised, labels_of(at.prompts.fit))]),
+        Labelled(f"{SUPERVISED}, {other}", attributes, [_made(at, other, labels_of(at.prompts.fit))]),
+    ]
+    for name, names in parametrisations.items():
+        labels = labels_of(at.prompts.fit, names)
+        made.append(Labelled(f"{SUPERVISED}, {name}", names, [_made(at, config.supervised, labels)]))
+    rows = [_supervised_row(at, one) for one in made]
+    floor = _supervised_row(at, Labelled(SHUFFLED, attributes, shuffles))
+    return [*rows, floor], {row.name: _gates(row, floor) for row in rows}
 
 
 def rows_of(at: AtPlace, contestants: Iterable[Contestant], config: TaskConfig) -> Iterator[Row]:
@@ -40,24 +64,29 @@ def rows_of(at: AtPlace, contestants: Iterable[Contestant], config: TaskConfig) 
         yield _row(at, one, config)
 
 
-def _supervised(at: AtPlace, config: TaskConfig, labels: Mapping[str, Tensor]) -> dict[Node, Supervised]:
-    make = {"mean": mean_dictionary, "mse": mse_dictionary}[config.supervised]
-    return {node: make(values, labels, n_values_of(at.prompts.fit)) for node, values in at.fit.items()}
+_MADE = {"mean": mean_dictionary, "mse": mse_dictionary}
 
 
-def _supervised_row(at: AtPlace, name: str, groups: Sequence[Mapping[Node, Supervised]]) -> Row:
-    labels = labels_of(at.prompts.test)
+def _made(at: AtPlace, way: str, labels: Mapping[str, Tensor]) -> dict[Node, Supervised]:
+    n_values = n_values_of(at.prompts.fit, list(labels))
+    return {node: _MADE[way](values, labels, n_values) for node, values in at.fit.items()}
+
+
+def _supervised_row(at: AtPlace, made: Labelled) -> Row:
+    name, names, groups = made
+    labels = labels_of(at.prompts.test, names)
     x_hats = [{node: one.reconstruct(labels) for node, one in group.items()} for group in groups]
     found = [approximated(at.bench, at.clean, at.ablated, at.there, x_hat, at.means) for x_hat in x_hats]
     edits = list[Edit]()
     for attribute in at.wanted:
-        was, becomes = labels[attribute], labels_of(at.prompts.changed[attribute])[attribute]
+        becomes = labels_of(at.prompts.changed[attribute], names)
         says, removed = list[Said](), list[float]()
         for group in groups:
-            values = {node: one.edited(at.there[node], attribute, was, becomes) for node, one in group.items()}
+            values = {node: one.edited(at.there[node], labels, becomes) for node, one in group.items()}
             says.append(at.bench.with_values(values))
-            removed.append(float(np.mean([float(o.removed(attribute, was, labels).mean()) for o in group.values()])))
-        edits.append(edit_of(at, name, attribute, "labels", 2, says, float(np.mean(removed)), 2.0))
+            removed.append(float(np.mean([float(o.removed(labels, becomes).mean()) for o in group.values()])))
+        n_exchanged = 2 * sum(float((labels[name] != becomes[name]).float().mean()) for name in names)
+        edits.append(edit_of(at, name, attribute, "labels", 2, says, float(np.mean(removed)), n_exchanged))
     path = f"{at.name}/{name}"
     whole = _averaged(found)
     return Row(

@@ -11,8 +11,9 @@ from sparselex.base.figures import Figure, Figures
 from sparselex.base.files import write_json
 from sparselex.base.progress import progress
 from sparselex.base.staging import stage
-from sparselex.evaluate.supervised.circuit import find_circuit, given_places
+from sparselex.evaluate.supervised.circuit import find_circuit
 from sparselex.evaluate.supervised.config import TaskConfig
+from sparselex.evaluate.supervised.named import given_places
 from sparselex.evaluate.supervised.nodes import Node, Values
 from sparselex.evaluate.supervised.pairs import Prompted, drawn
 from sparselex.evaluate.supervised.place import FIT, TEST, at_place, read_all
@@ -28,6 +29,7 @@ from sparselex.evaluate.supervised.records import (
     Place,
     TaskResult,
     Tested,
+    passes,
 )
 from sparselex.evaluate.supervised.rows import OfRun, given, of_runs, trained
 from sparselex.evaluate.supervised.tested import rows_of, supervised_rows
@@ -131,8 +133,8 @@ def _tested(
     with stage(folder, TESTED, config, named) as staging:
         if not staging.made:
             at = at_place(model, prompts, place, f"{task.name}/{place.name}", read)
-            rows, gates = supervised_rows(at, config)
-            if all(gate.passed for gate in gates):
+            rows, gates = supervised_rows(at, config, task.parametrisations)
+            if any(map(passes, gates.values())):
                 contestants = trained(place.name, at.fit, config, to / "dictionaries" / word(place.name), inputs)
                 contestants += [*of_runs(here, nodes), *given(at.fit, config)]
                 with progress(f"test {place.name}", len(contestants), "dictionaries") as bar:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure
+from sparselex.evaluate.supervised.published import Beside, beside_published
 from sparselex.evaluate.supervised.records import (
     SUPERVISED,
     Circuit,
@@ -57,7 +58,7 @@ class TaskSummary(Config):
     """Places that were tested."""
 
     n_yardsticks: int
-    """Places at which the supervised dictionary passed its gates."""
+    """Places at which a supervised dictionary passed its gates."""
 
 
 class PlaceSummary(Config):
@@ -69,11 +70,11 @@ class PlaceSummary(Config):
     words: str
     """What it is."""
 
-    is_yardstick: bool
-    """Whether the supervised dictionary passed all its gates."""
+    yardstick: str
+    """The first supervised dictionary that passed all its gates; empty where none did."""
 
     failed: list[str]
-    """Gates that it did not pass."""
+    """Gates that the one of the attributes did not pass."""
 
     sufficiency: Figure | None
     """Its sufficiency; None where nothing was measured."""
@@ -168,6 +169,10 @@ class TaskPage(PageRecord):
         found = (edit for edit in row.edits if (edit.attribute, edit.way, edit.k) == (attribute, self.way, k))
         return next(found, None)
 
+    def published(self) -> list[Beside]:
+        """Edits of which there are published ones, beside these."""
+        return list(beside_published(self.tested)) if self.tested else []
+
     def ways(self) -> dict[Way, str]:
         """Ways to choose latents, in words."""
         return WAYS
@@ -217,7 +222,7 @@ def task_summaries(opened: OpenWorkspace, tried: Tried) -> list[TaskSummary]:
             model=result.circuit.model,
             n_heads=len(result.circuit.heads),
             n_places=len(result.tested),
-            n_yardsticks=sum(one.is_yardstick for one in result.tested),
+            n_yardsticks=sum(bool(one.yardstick) for one in result.tested),
         )
         for name, result in found.items()
         if result is not None
@@ -250,7 +255,7 @@ def _chosen(result: TaskResult, place: str) -> Tested | None:
         raise NoSuchPage(f"Nothing was tested at {place!r}.", "one of " + ", ".join(names), "go back to the task.")
     if place:
         return result.tested[names.index(place)]
-    return next((one for one in result.tested if one.is_yardstick), next(iter(result.tested), None))
+    return next((one for one in result.tested if one.yardstick), next(iter(result.tested), None))
 
 
 def _settings(tested: Tested | None) -> list[str]:
@@ -264,8 +269,8 @@ def _summary(tested: Tested) -> PlaceSummary:
     return PlaceSummary(
         name=tested.place.name,
         words=tested.place.words,
-        is_yardstick=tested.is_yardstick,
-        failed=[gate.name for gate in tested.gates if not gate.passed],
+        yardstick=tested.yardstick,
+        failed=[gate.name for gate in tested.failed()],
         sufficiency=supervised.sufficiency if supervised else None,
         necessity=supervised.necessity if supervised else None,
         agreement={edit.attribute: edit.agreement for edit in supervised.edits} if supervised else {},
