@@ -227,7 +227,18 @@ def test_the_real_circuit_tells_the_head_that_writes(client, result):
     assert page.count('<path class="head writes"') == 2, "in the legend, and once in the picture"
     assert all(f"<em>{way}</em>" in page for way in result.circuit.corruptions)
     assert f"effect {writer.effect:.3f}" in page and writer.kind in page
-    assert page.count('<th scope="row" class="left"><code>') == len(result.circuit.heads) + len(result.circuit.below)
+    n_heads = len(result.circuit.heads) + len(result.circuit.below)
+    assert page.count('<th scope="row" class="left"><code>') == n_heads + len(result.attention)
+
+
+def test_scores_of_attention_are_shown_pair_by_pair(client, result):
+    page = unescape(client.get("/tasks/copier").text)
+    assert [one.role for one in result.attention][-1].count(" less ") == 1
+    for one in result.attention:
+        assert one.left < 1e-3 and len(one.pairs) == 25
+        largest = one.strongest(1)[0]
+        assert f"{largest.query} × {largest.key} {largest.mean:.2f}".replace("-", "−") in page.replace("-", "−")
+        assert f"{one.head} at {one.at}, {one.role}: every pair" in page
 
 
 @pytest.mark.parametrize(

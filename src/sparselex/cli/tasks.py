@@ -71,6 +71,14 @@ def _print(opened: Workspace, options: TaskOptions, result: TaskResult) -> None:
             effects = (fixed(head.effect, 2), fixed(head.direct, 2))
             table.add_row(head.hook, head.role, head.corruption, *effects, head.kind)
         console.print(table)
+    if result.attention:
+        columns = ("attention scores", "score", "explained", "by chance", "largest terms, query × key")
+        table = WideTable("why heads look where they do: scores as products of supervised queries and keys", columns)
+        for one in result.attention:
+            terms = ", ".join(f"{pair.query} × {pair.key} {fixed(pair.mean, 2)}" for pair in one.strongest())
+            explained = (_of(one.score), _of(one.explained), _number(one.explained.null))
+            table.add_row(f"{one.head} at {one.at}, {one.role}", *explained, terms)
+        console.print(table)
     for tested in result.tested:
         _print_tested(console, tested)
     print(f"everything is in {opened.path / 'tasks' / options.called}")

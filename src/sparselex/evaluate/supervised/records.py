@@ -7,10 +7,11 @@ from sparselex.base.artifacts import MANIFEST, record_of
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure
 
-CIRCUIT, ACTIVATIONS, TESTED, SUMMARY = "circuit", "task activations", "task tests", "task"
-"""Kinds of artifacts: where a task is computed, what dictionaries make of one place, and all of it."""
+CIRCUIT, ACTIVATIONS, ATTENTION, TESTED, SUMMARY = "circuit", "task activations", "attention", "task tests", "task"
+"""Kinds of artifacts: where a task is computed, what is there, why heads look where they do, what dictionaries make of
+one place, and all of it."""
 
-CIRCUIT_FILE, TESTED_FILE, SUMMARY_FILE = "circuit.json", "tests.json", "task.json"
+CIRCUIT_FILE, ATTENTION_FILE, TESTED_FILE, SUMMARY_FILE = "circuit.json", "attention.json", "tests.json", "task.json"
 
 SUPERVISED, SHUFFLED = "supervised", "shuffled labels"
 """Rows that are made of labels: of the right ones, and of those of other prompts."""
@@ -235,6 +236,67 @@ class Tested(Config):
         return record_of(Tested, folder, TESTED_FILE)
 
 
+class Pair(Config):
+    """One term of an attention score: a part of the query with a part of the key."""
+
+    query: str
+    """A variable; `mean` for what all prompts have, `rest` for what no vector says."""
+
+    key: str
+    """The same of the key."""
+
+    mean: float
+    """Its mean over prompts."""
+
+    size: float
+    """The root of its mean square."""
+
+    share: float | None
+    """Its covariance with the score over the score's variance: the shares of all pairs sum to 1."""
+
+
+class AttentionScores(Config):
+    """Why a head looks at a token: its score there as a sum over pairs."""
+
+    head: str
+    """Hook of its output."""
+
+    at: str
+    """The token from which it looks."""
+
+    role: str
+    """The token at which it looks, or `A less B` for the difference of two."""
+
+    score: Figure
+    """The score before the softmax."""
+
+    explained: Figure
+    """How much of its variance the supervised dictionaries of query and key say together."""
+
+    pairs: list[Pair]
+    """All terms."""
+
+    left: float
+    """The largest difference between the score and the sum of all terms, in standard deviations of the score: more than
+    rounding where a head is not linear in its query and key."""
+
+    def strongest(self, n: int = 4) -> list[Pair]:
+        """The largest terms."""
+        return sorted(self.pairs, key=lambda pair: -pair.size)[:n]
+
+
+class Attention(Config):
+    """Why the heads look where they do."""
+
+    heads: list[AttentionScores]
+    """Head by head, token by token."""
+
+    @classmethod
+    def read(cls, folder: Path) -> "Attention":
+        """What was found, from its artifact. Raises `UserError` if it is missing or damaged."""
+        return record_of(Attention, folder, ATTENTION_FILE)
+
+
 class TaskResult(Config):
     """All of a task."""
 
@@ -243,6 +305,9 @@ class TaskResult(Config):
 
     tested: list[Tested]
     """Place by place."""
+
+    attention: list[AttentionScores] = []
+    """Why the heads look where they do."""
 
     @classmethod
     def read(cls, folder: Path) -> "TaskResult":

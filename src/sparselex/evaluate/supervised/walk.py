@@ -19,12 +19,16 @@ from sparselex.evaluate.supervised.pairs import Prompted, drawn
 from sparselex.evaluate.supervised.place import FIT, TEST, at_place, read_all
 from sparselex.evaluate.supervised.records import (
     ACTIVATIONS,
+    ATTENTION,
+    ATTENTION_FILE,
     CIRCUIT,
     CIRCUIT_FILE,
     SUMMARY,
     SUMMARY_FILE,
     TESTED,
     TESTED_FILE,
+    Attention,
+    AttentionScores,
     Circuit,
     Place,
     TaskResult,
@@ -32,6 +36,7 @@ from sparselex.evaluate.supervised.records import (
     passes,
 )
 from sparselex.evaluate.supervised.rows import OfRun, given, of_runs, trained
+from sparselex.evaluate.supervised.scores import Looking, attention_scores, heads_looking
 from sparselex.evaluate.supervised.tested import rows_of, supervised_rows
 from sparselex.lm.subject import SubjectModel
 from sparselex.tasks.records import END, Task
@@ -50,9 +55,11 @@ def put_to_task(
     inputs = {"model": model.id, "tokenizer": model.tokenizer.id, "task": task.id}
     circuit = _circuit(model, task, prompts, config, to, inputs)
     places = _with_runs(circuit.sections, runs)
-    read = _read(model, prompts, places, config, to, inputs)
+    looks = heads_looking(model, circuit, task, config)
+    read = _read(model, prompts, places, looks, config, to, inputs)
+    attention = _attention(model, task, prompts, looks, config, to, inputs, read)
     tested = [_tested(model, task, prompts, place, config, to, inputs, runs, read) for place in places]
-    result = TaskResult(circuit=circuit, tested=tested)
+    result = TaskResult(circuit=circuit, tested=tested, attention=attention)
     with stage(to / "summary", SUMMARY, config, inputs | _ids(runs)) as staging:
         if not staging.made:
             write_json(staging.folder / SUMMARY_FILE, result.to_json())
@@ -93,12 +100,14 @@ def _read(
     model: SubjectModel,
     prompts: Prompted,
     places: Sequence[Place],
+    looks: Sequence[Looking],
     config: TaskConfig,
     to: Path,
     inputs: Mapping[str, str],
 ) -> dict[str, Values]:
-    """What is at every place, from one reading of all prompts."""
+    """What is at every place, and the queries and keys of some heads, from one reading of all prompts."""
     nodes = list(dict.fromkeys(Node.parse(node) for place in places for node in place.nodes))
+    nodes = list(dict.fromkeys((*nodes, *(node for look in looks for node in look.nodes))))
     named = {**inputs, "nodes": " + ".join(map(str, nodes))}
     with stage(to / "activations", ACTIVATIONS, config, named) as staging:
         if not staging.made:
@@ -114,6 +123,29 @@ def _read(
         tensors = load_file(verified(to / "activations", f"{word(part)}.safetensors", manifest))
         found[part] = {node: tensors[str(node)] for node in nodes}
     return found
+
+
+def _attention(
+    model: SubjectModel,
+    task: Task,
+    prompts: Prompted,
+    looks: Sequence[Looking],
+    config: TaskConfig,
+    to: Path,
+    inputs: Mapping[str, str],
+    read: Mapping[str, Values],
+) -> list[AttentionScores]:
+    named = {**inputs, "heads": " + ".join(f"{look.output}: {', '.join(map(str, look.keys))}" for look in looks)}
+    with stage(to / "attention", ATTENTION, config, named) as staging:
+        if not staging.made:
+            found = list[AttentionScores]()
+            with progress("take scores apart", len(looks), "heads") as bar:
+                for look in looks:
+                    found += attention_scores(model, prompts, look, read, config, f"{task.name}/attention")
+                    bar.advance(1)
+            write_json(staging.folder / ATTENTION_FILE, Attention(heads=found).to_json())
+            staging.finish()
+    return Attention.read(to / "attention").heads
 
 
 def _tested(
@@ -152,6 +184,8 @@ def _tested(
 def _figures(result: TaskResult) -> Iterator[Figure]:
     """Every figure of a task."""
     yield from (*result.circuit.able, *result.circuit.missed)
+    for scores in result.attention:
+        yield from (scores.score, scores.explained)
     for tested in result.tested:
         yield from tested.unedited.values()
         for row in tested.rows:

@@ -9,6 +9,7 @@ from sparselex.base.figures import Figure
 from sparselex.evaluate.supervised.published import Beside, beside_published
 from sparselex.evaluate.supervised.records import (
     SUPERVISED,
+    AttentionScores,
     Circuit,
     Edit,
     Head,
@@ -97,6 +98,9 @@ class TaskPage(PageRecord):
 
     circuit: Circuit
     """Whether the model can do the task, and where it does."""
+
+    attention: list[AttentionScores]
+    """Why its heads look where they do."""
 
     places: list[PlaceSummary]
     """Every place that was tested."""
@@ -199,6 +203,7 @@ def task_page(opened: OpenWorkspace, name: str, place: str = "", way: Way = "gre
         name=name,
         others=[other for other in found if other != name],
         circuit=result.circuit,
+        attention=result.attention,
         places=[_summary(one) for one in result.tested],
         tested=tested,
         way=way,
