@@ -11,7 +11,7 @@ from tests.support.copier import write_copier
 
 SMALL = (
     *("--n-fit", 400, "--n-test", 48, "--n-circuit", 32, "--kinds", "topk", "--l0s", 3, "--n-seeds", 1),
-    *("--n-tokens", 20_000, "--budgets", "1,2,8", "--shortlist", 20),
+    *("--n-tokens", 20_000, "--n-general", 500, "--budgets", "1,2,8", "--shortlist", 20),
 )
 PLACE = ("--places", "blocks.0.hook_resid_post@end")
 

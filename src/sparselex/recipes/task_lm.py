@@ -22,6 +22,7 @@ from sparselex.base.errors import UserError
 from sparselex.base.progress import progress
 from sparselex.base.seeds import derive, generator
 from sparselex.base.staging import stage
+from sparselex.evaluate.supervised.general import Rows
 from sparselex.lm.tokenizer import ROWS_BEGIN_WITH_BOS
 from sparselex.tasks.ioi import Ioi
 from sparselex.tasks.ioi_words import NAMES, OBJECTS, PLACES
@@ -85,6 +86,14 @@ def train_task_model(config: TaskModelConfig, to: Path) -> Path:
         language.tokenizer.save_pretrained(staging.folder)
         staging.finish(figures)
     return to
+
+
+def mixture_rows(config: TaskModelConfig, n_tokens: int) -> Rows:
+    """Rows of what the transformer was trained on, with so many tokens of text at least."""
+    language = _Language(config)
+    rows = Rows(*language.rows(64))
+    n_rows = 64 * (n_tokens // int(rows.counted[:, 1:].sum()) + 1)
+    return Rows(*language.rows(n_rows))
 
 
 class _Language:

@@ -53,6 +53,10 @@ class TaskOptions(TaskConfig):
     model_dtype: ModelDtype = "float32"
     """Precision in which it is loaded: float32, bfloat16, float16, or auto for its files' own."""
 
+    general_text: str = "stdlib"
+    """Text of all kinds, on which dictionaries are trained as well: like `--text` of a run. The small transformer that
+    is trained here takes what it was trained on."""
+
     runs: Annotated[tuple[RunName, ...], Option("--runs")] = ()
     """Runs of the workspace whose dictionaries are tested too, imported ones as well: autoencoders of one site of this
     model, each at its site at the last token."""

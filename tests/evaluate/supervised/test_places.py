@@ -13,6 +13,7 @@ from sparselex.causal.where import at
 from sparselex.dictionaries.controls.bases import principal_components
 from sparselex.evaluate.supervised.circuit import find_circuit
 from sparselex.evaluate.supervised.config import TaskConfig
+from sparselex.evaluate.supervised.general import General, Rows, read_general
 from sparselex.evaluate.supervised.nodes import Bench, Node, read_nodes, said_by
 from sparselex.evaluate.supervised.pairs import drawn
 from sparselex.evaluate.supervised.place import at_place, read_all
@@ -100,13 +101,37 @@ def test_a_perfect_dictionary_scores_one_and_an_empty_one_nothing(model, prompts
     assert shuffles.edits[0].agreement.value < 0.2 and abs(shuffles.necessity.value) < 0.2
 
 
+def random_text(model):
+    """Text in which nothing hangs together."""
+    chance = torch.Generator().manual_seed(0)
+
+    def rows(n_tokens):
+        tokens = torch.randint(model.n_vocab, (n_tokens // 15 + 1, 16), generator=chance)
+        return Rows(tokens, torch.ones_like(tokens, dtype=torch.bool))
+
+    return General("random", rows)
+
+
+def test_general_text_is_read_at_every_token_but_the_first_and_once(model, tmp_path):
+    hooks = [END.hook, Hook("blocks.0.attn.hook_z:1")]
+    text = random_text(model)
+    found = read_general(model, text, hooks, 100, tmp_path / "g", {})
+    tokens = random_text(model).rows(100).tokens
+    expected = model.read(tokens, hooks)[hooks[1]][:, 1:].flatten(0, 1)[:100]
+    node = Node(hooks[1], "IO")
+    torch.testing.assert_close(found.at([node])[node], expected)
+    never = General("random", lambda n_tokens: pytest.fail("it is there"))
+    assert read_general(model, never, hooks, 100, tmp_path / "g", {}).id == found.id
+
+
 @pytest.mark.slow
 def test_the_walk_is_resumed_and_its_figures_are_all_there(model, tmp_path):
     config = SMALL.model_copy(update={"places": (str(END), "blocks.0.attn.hook_z:1@end")})
-    found = put_to_task(model, task(), config, tmp_path / "t")
+    found = put_to_task(model, task(), config, tmp_path / "t", general=random_text(model))
     names = [row.name for row in found.tested[0].rows]
     assert names[:4] == ["supervised", "supervised, mean", "supervised, coupled", "supervised, names"]
-    assert names[4:] == ["shuffled labels", "topk", "frozen decoder", "pca", "neurons", "random"]
+    assert names[4:7] == ["shuffled labels", "topk", "frozen decoder"]
+    assert names[7:] == ["topk, general text", "pca", "neurons", "random"]
     rows = {row.name: row for row in found.tested[0].rows}
     by_k = {e.k: e.agreement.value for e in rows["topk"].edits if e.way == "greedy"}
     frozen = {e.k: e.agreement.value for e in rows["frozen decoder"].edits if e.way == "greedy"}
@@ -121,7 +146,8 @@ def test_the_walk_is_resumed_and_its_figures_are_all_there(model, tmp_path):
     (tmp_path / "t" / "summary" / "task.json").unlink()
     (tmp_path / "t" / "summary" / "figures.json").unlink()
     (tmp_path / "t" / "summary").rename(tmp_path / "gone")
-    assert put_to_task(model, task(), config, tmp_path / "t") == found == TaskResult.read(tmp_path / "t" / "summary")
+    again = put_to_task(model, task(), config, tmp_path / "t", general=random_text(model))
+    assert again == found == TaskResult.read(tmp_path / "t" / "summary")
     for path, written_at in kept.items():
         assert path.parent.name == "summary" or path.stat().st_mtime_ns == written_at, "nothing is made again"
 

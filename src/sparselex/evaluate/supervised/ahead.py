@@ -36,14 +36,20 @@ def n_processes(n_dictionaries: int) -> int:
 
 @contextmanager
 def others(
-    values: Mapping[Node, Float[Tensor, "n d"]], config: TaskConfig, to: Path, inputs: Mapping[str, str], n: int
+    values: Mapping[Node, Float[Tensor, "n d"]],
+    config: TaskConfig,
+    to: Path,
+    inputs: Mapping[str, str],
+    n: int,
+    *,
+    general: bool,
 ) -> Iterator[Callable[[], None]]:
     """While this is open `n - 1` other processes train their parts of the jobs, the first part is for this one; what
     comes back waits until they have ended. Each has one thread, and so has this one."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with _started(values, config, to, inputs, n) as started:
+        with _started(values, config, to, inputs, n, general=general) as started:
             yield lambda: _ended(started)
     finally:
         torch.set_num_threads(before)
@@ -51,7 +57,13 @@ def others(
 
 @contextmanager
 def _started(
-    values: Mapping[Node, Float[Tensor, "n d"]], config: TaskConfig, to: Path, inputs: Mapping[str, str], n: int
+    values: Mapping[Node, Float[Tensor, "n d"]],
+    config: TaskConfig,
+    to: Path,
+    inputs: Mapping[str, str],
+    n: int,
+    *,
+    general: bool,
 ) -> Iterator[list[subprocess.Popen[bytes]]]:
     """The other processes, which are gone when it closes."""
     if n == 1:
@@ -60,7 +72,13 @@ def _started(
     folder = to / ".ahead"
     make_folder(folder)
     save_file({str(number): value.contiguous() for number, value in enumerate(values.values())}, folder / VALUES)
-    jobs = {"nodes": [str(node) for node in values], "config": config.to_json(), "inputs": dict(inputs), "to": str(to)}
+    jobs = {
+        "nodes": [str(node) for node in values],
+        "config": config.to_json(),
+        "inputs": dict(inputs),
+        "to": str(to),
+        "general": general,
+    }
     write_json(folder / JOBS, jobs)
     command = [sys.executable, "-m", "sparselex.evaluate.supervised.one_part", str(folder), str(n), str(os.getpid())]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

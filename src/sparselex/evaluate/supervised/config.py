@@ -18,8 +18,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 """A part of a whole."""
 
 
-class TaskConfig(Config):
-    """How dictionaries are put to a labelled task."""
+class CircuitConfig(Config):
+    """Which prompts are drawn, and how heads are looked for."""
 
     places: tuple[str, ...] = ()
     """Where, each `HOOK@ROLE`, such as blocks.1.hook_resid_post@end; several joined by + are edited together; or a
@@ -44,12 +44,25 @@ class TaskConfig(Config):
     shortlist: Count = 60
     """Places that attribution ranks highest, which are then patched one by one."""
 
+    seed: Seed = 0
+    """Seed of the prompts, and of all else that is drawn."""
+
+
+class TaskConfig(CircuitConfig):
+    """How dictionaries are put to a labelled task."""
+
     supervised: Literal["mean", "mse"] = "mse"
     """How the supervised dictionary is made. mean: means of each value. mse: least squares, right where attributes hang
     together."""
 
     kinds: tuple[Kind, ...] = ("topk", "batchtopk", "relu")
     """Types that are trained on what is at each place."""
+
+    general: tuple[Kind, ...] = ("topk",)
+    """Types that are trained a second time, on what is at the same sites at every token of text of all kinds."""
+
+    n_general: Prompts = 30_000
+    """Tokens of that text that are read."""
 
     l0s: Annotated[tuple[Budget, ...], Field(min_length=1, max_length=20)] = (2, 4, 8, 16)
     """Active latents of types that are asked for a number."""
@@ -79,9 +92,6 @@ class TaskConfig(Config):
 
     known_for: Share = 0.8
     """F1 from which a latent counts as standing for a value."""
-
-    seed: Seed = 0
-    """Seed of the prompts, and of all else that is drawn."""
 
     @field_validator("budgets", "l0s")
     @classmethod

@@ -21,7 +21,7 @@ def train_part(folder: Path, n: int, parent: int, part: int) -> None:
     jobs = json.loads((folder / JOBS).read_text(encoding="utf-8"))
     config, tensors = TaskConfig.parse(jobs["config"], "the jobs"), load_file(folder / VALUES)
     values = {Node.parse(node): tensors[str(number)] for number, node in enumerate(jobs["nodes"])}
-    for recipe in recipes_of(config)[part::n]:
+    for recipe in recipes_of(config, general=jobs["general"])[part::n]:
         if os.getppid() != parent:
             return
         made_of(recipe, values, config, Path(jobs["to"]), jobs["inputs"])

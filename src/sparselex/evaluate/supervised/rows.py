@@ -29,7 +29,7 @@ from sparselex.training.config import TrainConfig
 from sparselex.training.train import Job, train_many
 
 BATCH = 512
-FROZEN = "frozen decoder"
+FROZEN, GENERAL_TEXT = "frozen decoder", "general text"
 LEAST_LATENTS = 4
 
 Group = Mapping[Node, Dictionary]
@@ -112,14 +112,20 @@ class Recipe(NamedTuple):
 
 
 def trained(
-    where: str, values: Mapping[Node, Float[Tensor, "n d"]], config: TaskConfig, to: Path, inputs: Mapping[str, str]
+    where: str,
+    values: Mapping[Node, Float[Tensor, "n d"]],
+    config: TaskConfig,
+    to: Path,
+    inputs: Mapping[str, str],
+    *,
+    general: bool = False,
 ) -> list[Contestant]:
     """Every type at every sparsity and seed, for every node; what is there already is kept. `where` names the place to
-    whoever waits, `to` is the folder of all of them."""
-    recipes = recipes_of(config)
+    whoever waits, `to` is the folder of all of them, `general` says that the values are those of text of all kinds."""
+    recipes = recipes_of(config, general=general)
     n = n_processes(len(recipes) * len(values))
     with progress(f"train at {where}", len(recipes), "dictionaries a node") as bar, _silent():
-        with others(values, config, to, inputs, n) as wait:
+        with others(values, config, to, inputs, n, general=general) as wait:
             for recipe in recipes[::n]:
                 made_of(recipe, values, config, to, inputs)
                 bar.advance(n)
@@ -156,15 +162,16 @@ def made_of(
     return dict(zip(values, map(_checked, train_many(source, jobs)), strict=True))
 
 
-def recipes_of(config: TaskConfig) -> list[Recipe]:
-    """All that is trained at a place, in its order."""
+def recipes_of(config: TaskConfig, *, general: bool) -> list[Recipe]:
+    """All that is trained at a place, in its order: on prompts, with the control of it, or on text of all kinds."""
     found = list[Recipe]()
-    for kind in config.kinds:
+    for kind in config.general if general else config.kinds:
         field, amounts = _choice(kind, config)
+        name = f"{kind}, {GENERAL_TEXT}" if general else kind
         for amount in amounts:
             options: dict[str, Any] = {"dictionary": {"kind": kind, field: amount}}
-            found += [Recipe(kind, f"{field}={amount:g}", options, seed) for seed in range(config.n_seeds)]
-    for k in config.l0s:
+            found += [Recipe(name, f"{field}={amount:g}", options, seed) for seed in range(config.n_seeds)]
+    for k in () if general else config.l0s:
         options = {"dictionary": {"kind": "topk", "k": k}, "frozen": "decoder"}
         found += [Recipe(FROZEN, f"k={k}", options, seed) for seed in range(config.n_seeds)]
     return found
@@ -258,7 +265,7 @@ def _checked(made: Dictionary | UserError) -> Dictionary:
 
 
 def _word(text: str) -> str:
-    return text.replace(" ", "-").replace("=", "")
+    return text.replace(",", "").replace(" ", "-").replace("=", "")
 
 
 def _generator(seed: int, *purpose: str | int) -> torch.Generator:

@@ -12,7 +12,8 @@ from sparselex.base.files import write_json
 from sparselex.base.progress import progress
 from sparselex.base.staging import stage
 from sparselex.evaluate.supervised.circuit import find_circuit
-from sparselex.evaluate.supervised.config import TaskConfig
+from sparselex.evaluate.supervised.config import CircuitConfig, TaskConfig
+from sparselex.evaluate.supervised.general import General, OfGeneral, read_general
 from sparselex.evaluate.supervised.named import given_places
 from sparselex.evaluate.supervised.nodes import Node, Values
 from sparselex.evaluate.supervised.pairs import Prompted, drawn
@@ -35,7 +36,7 @@ from sparselex.evaluate.supervised.records import (
     Tested,
     passes,
 )
-from sparselex.evaluate.supervised.rows import OfRun, given, of_runs, trained
+from sparselex.evaluate.supervised.rows import GENERAL_TEXT, OfRun, given, of_runs, trained
 from sparselex.evaluate.supervised.scores import Looking, attention_scores, heads_looking
 from sparselex.evaluate.supervised.tested import rows_of, supervised_rows
 from sparselex.lm.subject import SubjectModel
@@ -43,11 +44,17 @@ from sparselex.tasks.records import END, Task
 
 
 def put_to_task(
-    model: SubjectModel, task: Task, config: TaskConfig, to: Path, *, runs: Sequence[OfRun] = ()
+    model: SubjectModel,
+    task: Task,
+    config: TaskConfig,
+    to: Path,
+    *,
+    runs: Sequence[OfRun] = (),
+    general: General | None = None,
 ) -> TaskResult:
-    """Find where a model does a task, train dictionaries on what is there, and put them to the three tests, with those
-    of `runs` at their own sites at the last token. `to` is the folder of all artifacts; killed at any moment and called
-    again, it goes on behind the last step that was finished.
+    """Find where a model does a task, train dictionaries on what is there, and on what is there on `general` text, and
+    put them to the three tests, with those of `runs` at their own sites at the last token. `to` is the folder of all
+    artifacts; killed at any moment and called again, it goes on behind the last step that was finished.
 
     Raises `UserError` for a model that cannot do the task, for prompts that are not alike token by token, and for
     places that the model does not have."""
@@ -58,7 +65,8 @@ def put_to_task(
     looks = heads_looking(model, circuit, task, config)
     read = _read(model, prompts, places, looks, config, to, inputs)
     attention = _attention(model, task, prompts, looks, config, to, inputs, read)
-    tested = [_tested(model, task, prompts, place, config, to, inputs, runs, read) for place in places]
+    everywhere = _general(model, general, places, config, to, inputs)
+    tested = [_tested(model, task, prompts, place, config, to, inputs, runs, read, everywhere) for place in places]
     result = TaskResult(circuit=circuit, tested=tested, attention=attention)
     with stage(to / "summary", SUMMARY, config, inputs | _ids(runs)) as staging:
         if not staging.made:
@@ -85,7 +93,7 @@ def _ids(runs: Sequence[OfRun]) -> dict[str, str]:
 def _circuit(
     model: SubjectModel, task: Task, prompts: Prompted, config: TaskConfig, to: Path, inputs: Mapping[str, str]
 ) -> Circuit:
-    with stage(to / "circuit", CIRCUIT, config, inputs) as staging:
+    with stage(to / "circuit", CIRCUIT, config.part(CircuitConfig), inputs) as staging:
         if not staging.made:
             few = slice(0, config.n_circuit)
             clean, corrupted = prompts.test.of(few), {way: one.of(few) for way, one in prompts.corrupted.items()}
@@ -109,7 +117,7 @@ def _read(
     nodes = list(dict.fromkeys(Node.parse(node) for place in places for node in place.nodes))
     nodes = list(dict.fromkeys((*nodes, *(node for look in looks for node in look.nodes))))
     named = {**inputs, "nodes": " + ".join(map(str, nodes))}
-    with stage(to / "activations", ACTIVATIONS, config, named) as staging:
+    with stage(to / "activations", ACTIVATIONS, config.part(CircuitConfig), named) as staging:
         if not staging.made:
             with progress("read prompts", 2 + len(prompts.changed), "readings") as bar:
                 for part, values in read_all(model, prompts, nodes):
@@ -123,6 +131,21 @@ def _read(
         tensors = load_file(verified(to / "activations", f"{word(part)}.safetensors", manifest))
         found[part] = {node: tensors[str(node)] for node in nodes}
     return found
+
+
+def _general(
+    model: SubjectModel,
+    general: General | None,
+    places: Sequence[Place],
+    config: TaskConfig,
+    to: Path,
+    inputs: Mapping[str, str],
+) -> OfGeneral | None:
+    """What is at the sites of all places on general text; None where there is none, or no type is trained on it."""
+    if general is None or not config.general:
+        return None
+    hooks = list(dict.fromkeys(Node.parse(node).hook for place in places for node in place.nodes))
+    return read_general(model, general, hooks, config.n_general, to / "general", inputs)
 
 
 def _attention(
@@ -158,16 +181,24 @@ def _tested(
     inputs: Mapping[str, str],
     runs: Sequence[OfRun],
     read: Mapping[str, Values],
+    everywhere: OfGeneral | None,
 ) -> Tested:
     folder, nodes = to / "tests" / word(place.name), [Node.parse(node) for node in place.nodes]
     here = [run for run in runs if run.at(nodes)]
-    named = {**inputs, "place": " + ".join(place.nodes), **_ids(here)}
+    text = {} if everywhere is None else {"general text": everywhere.id}
+    named = {**inputs, "place": " + ".join(place.nodes), **text, **_ids(here)}
     with stage(folder, TESTED, config, named) as staging:
         if not staging.made:
             at = at_place(model, prompts, place, f"{task.name}/{place.name}", read)
             rows, gates = supervised_rows(at, config, task.parametrisations)
             if any(map(passes, gates.values())):
-                contestants = trained(place.name, at.fit, config, to / "dictionaries" / word(place.name), inputs)
+                dictionaries = to / "dictionaries" / word(place.name)
+                contestants = trained(place.name, at.fit, config, dictionaries, inputs)
+                if everywhere is not None:
+                    values, named = everywhere.at(nodes), {**inputs, **text}
+                    dictionaries = dictionaries.with_name(f"{dictionaries.name}-{word(GENERAL_TEXT)}")
+                    where = f"{place.name}, {GENERAL_TEXT}"
+                    contestants += trained(where, values, config, dictionaries, named, general=True)
                 contestants += [*of_runs(here, nodes), *given(at.fit, config)]
                 with progress(f"test {place.name}", len(contestants), "dictionaries") as bar:
                     for one in contestants:

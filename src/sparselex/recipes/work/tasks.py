@@ -2,20 +2,34 @@
 
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.supervised.config import TaskConfig
+from sparselex.evaluate.supervised.general import General, Rows
 from sparselex.evaluate.supervised.records import TaskResult
 from sparselex.evaluate.supervised.rows import OfRun
 from sparselex.evaluate.supervised.walk import put_to_task
 from sparselex.lm.load import load_model
 from sparselex.lm.subject import SubjectModel
 from sparselex.recipes.run import Run
-from sparselex.recipes.task_lm import TaskModelConfig, train_task_model
+from sparselex.recipes.task_lm import TaskModelConfig, mixture_rows, train_task_model
 from sparselex.recipes.tasks import TOY, TOY_MODEL, TaskOptions
 from sparselex.tasks.file_task import FileTask
 from sparselex.tasks.making import make_task
 from sparselex.tasks.records import Task
+from sparselex.text.build import build_corpus
+from sparselex.text.config import CorpusConfig
+from sparselex.text.identity import text_id
+from sparselex.text.sources import load_documents
+
+_N_CTX = 128
+"""Tokens in a row, where the model reads as many."""
+
+_TIMES = 10
+"""How many times as much text is tokenized as is read: rows lie far apart then."""
 
 
 def put(workspace: Workspace, options: TaskOptions, to: Path) -> TaskResult:
@@ -23,7 +37,7 @@ def put(workspace: Workspace, options: TaskOptions, to: Path) -> TaskResult:
     model = _model(workspace, options)
     task = make_task(options.task, model.tokenizer)
     runs = [_of_run(Run.open(workspace, name), model) for name in options.runs]
-    return put_to_task(model, task, _config(options, task), to, runs=runs)
+    return put_to_task(model, task, _config(options, task), to, runs=runs, general=_general(options, model, to))
 
 
 def _config(options: TaskOptions, task: Task) -> TaskConfig:
@@ -34,6 +48,24 @@ def _config(options: TaskOptions, task: Task) -> TaskConfig:
     n = task.n_prompts
     there = {"n_fit": min(config.n_fit, n["fit"]), "n_test": min(config.n_test, n["evaluate"])}
     return config.model_copy(update=there)
+
+
+def _general(options: TaskOptions, model: SubjectModel, to: Path) -> General:
+    """Text of all kinds: of the small transformer what it was trained on, which is all that it knows."""
+    if options.model == TOY:
+        return General(options.model, lambda n_tokens: mixture_rows(TaskModelConfig(), n_tokens))
+    source = options.general_text
+    return General(text_id(source), lambda n_tokens: _rows_of(source, model, n_tokens, to / "text"))
+
+
+def _rows_of(source: str, model: SubjectModel, n_tokens: int, to: Path) -> Rows:
+    """Rows from all over the beginning of a text, which is tokenized once."""
+    n_ctx = min(_N_CTX, model.n_ctx)
+    config = CorpusConfig(source=source, n_ctx=n_ctx, n_tokens=_TIMES * n_tokens, shares=(1.0, 0.0, 0.0))
+    corpus = build_corpus(load_documents(source), model.tokenizer, config, to, text_id=text_id(source))
+    n_rows = min(corpus.n_rows, -(-n_tokens // (corpus.n_ctx - 1)) + 1)
+    rows = np.linspace(0, corpus.n_rows - 1, n_rows).astype(np.int64)
+    return Rows(torch.from_numpy(corpus.tokens[rows].astype(np.int64)), torch.from_numpy(corpus.text_mask(rows)))
 
 
 def _of_run(run: Run, model: SubjectModel) -> OfRun:
