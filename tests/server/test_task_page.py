@@ -15,7 +15,7 @@ from sparselex.base.files import write_json
 from sparselex.base.formats import number
 from sparselex.base.staging import stage
 from sparselex.base.workspace import Workspace
-from sparselex.evaluate.supervised.records import SUMMARY, SUMMARY_FILE, Edit, Head, Row, TaskResult, tasks_in
+from sparselex.evaluate.supervised.records import SUMMARY, SUMMARY_FILE, Edit, Head, Row, Standing, TaskResult, tasks_in
 from sparselex.server.app import create_app
 from sparselex.server.charts import BASE, LEFT, RIGHT, TOP, WIDTH
 from sparselex.server.circuit_picture import LARGEST, circuit_picture
@@ -330,3 +330,23 @@ def test_a_reader_goes_from_place_to_place_and_chooses_what_is_drawn(browser, ad
     opened.locator("summary").click()
     assert "mean logit difference" in opened.locator("p").inner_text()
     tab.close()
+
+
+@pytest.mark.parametrize("still", [True, False])
+def test_latents_of_a_run_that_stand_for_values_lead_to_their_pages(small_workspace, result, tmp_path, still):
+    path = tmp_path / "w"
+    shutil.copytree(small_workspace.path, path)
+    dictionary = OpenWorkspace(Workspace(path)).dictionary_id("main") if still else "another"
+    tested = next(one for one in result.tested if one.yardstick)
+    standing = [Standing(value=value, latent=n + 3, f1=0.5 + n / 10, null=0.1) for n, value in enumerate("ab")]
+    trained = next(row for row in tested.rows if row.meanings)
+    meanings = [trained.meanings[0].model_copy(update={"latents": standing})]
+    about = {"name": "run main", "setting": "", "run": "main", "dictionary": dictionary, "meanings": meanings}
+    rows = [*tested.rows, trained.model_copy(update=about)]
+    others = [one.model_copy(update={"rows": rows}) if one is tested else one for one in result.tested]
+    write(result.model_copy(update={"tested": others}), path / "tasks" / "mine")
+    client = TestClient(create_app(Workspace(path)), base_url="http://127.0.0.1")
+    page = unescape(client.get("/tasks/mine").text)
+    assert "Latents of run main" in page and ("0.60" in page and "(0.10)" in page)
+    assert ('href="/runs/main/features/4">4</a>' in page) is still
+    assert ("The run has another dictionary now" in page) is not still

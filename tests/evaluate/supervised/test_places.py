@@ -162,9 +162,17 @@ def test_a_dictionary_of_a_run_is_tested_at_its_own_site(model, tmp_path):
     assert [row.name for row in found.tested[0].rows].count("run mine") == 0
     (row,) = [row for row in found.tested[1].rows if row.name == "run mine"]
     assert row.sufficiency.value == pytest.approx(1, abs=1e-3) and row.fvu < 1e-6, "a basis keeps everything"
+    assert (row.run, row.dictionary) == ("mine", "abc")
+    for meaning in row.meanings:
+        assert np.mean([one.f1 for one in meaning.latents]) == pytest.approx(meaning.f1.value)
+        assert np.mean([one.null for one in meaning.latents]) == pytest.approx(meaning.f1.null)
+        assert all(0 <= one.latent < values.shape[1] for one in meaning.latents)
+    assert not any(meaning.latents for other in found.tested[1].rows if not other.run for meaning in other.meanings)
     circuit = (tmp_path / "t" / "circuit" / "manifest.json").stat().st_mtime_ns
     other = put_to_task(model, task(), config, tmp_path / "t", runs=[run._replace(id="def")])
-    assert other == found and (tmp_path / "t" / "circuit" / "manifest.json").stat().st_mtime_ns == circuit
+    rows = [one.model_copy(update={"dictionary": "abc"}) if one.run else one for one in other.tested[1].rows]
+    assert rows == found.tested[1].rows and [one.dictionary for one in other.tested[1].rows if one.run] == ["def"]
+    assert (tmp_path / "t" / "circuit" / "manifest.json").stat().st_mtime_ns == circuit, "it is not looked for again"
 
 
 def test_a_model_that_cannot_do_the_task_is_told_so(model, prompts):

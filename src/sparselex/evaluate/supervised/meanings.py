@@ -1,6 +1,6 @@
 """Test 3 at one place: what latents stand for, beside random directions that fire as often."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from sparselex.evaluate.supervised.meaning import at_rates, f1_of, f1_of_unions,
 from sparselex.evaluate.supervised.nodes import Node
 from sparselex.evaluate.supervised.pairs import labels_of
 from sparselex.evaluate.supervised.place import AtPlace, coded_by, generator_of
-from sparselex.evaluate.supervised.records import Meaning
+from sparselex.evaluate.supervised.records import Meaning, Standing
 from sparselex.evaluate.supervised.rows import Contestant
 
 
@@ -42,28 +42,27 @@ def meanings_of(
             for attribute, values in at.prompts.test.values.items():
                 labels = labels_of(at.prompts.fit)[attribute], labels_of(at.prompts.test)[attribute]
                 known = _known(fires, tested, labels, len(values), config)
-                found[attribute].append(_Known(*known[:3], *_known(*null, labels, len(values), config)[:3]))
+                found[attribute].append(_Known(known, _known(*null, labels, len(values), config)))
                 f1s[-1][node][attribute] = known.scores
-    return [_meaning(path, attribute, of, at, config) for attribute, of in found.items()], f1s
+    return [_meaning(path, attribute, of, at, one, config) for attribute, of in found.items()], f1s
 
 
 class _Scores(NamedTuple):
+    """Of each value that occurs: F1 on tested prompts of the latent that was best on others, whether it is above the
+    threshold on both, and which latent; the mean of unions over latents; and F1 of all on the other prompts."""
+
     f1: NDArray[np.float64]
     is_known: NDArray[np.float64]
+    latent: NDArray[np.int64]
     unions: float
     scores: Tensor
 
 
 class _Known(NamedTuple):
-    """Of each value that occurs: F1 on tested prompts of the latent that was best on others, whether it is above the
-    threshold on both, and the mean of unions over latents; and the same of the null."""
+    """Of a dictionary, and of random directions that fire as often."""
 
-    f1: NDArray[np.float64]
-    is_known: NDArray[np.float64]
-    unions: float
-    null_f1: NDArray[np.float64]
-    null_is_known: NDArray[np.float64]
-    null_unions: float
+    own: _Scores
+    null: _Scores
 
 
 def _known(
@@ -80,37 +79,55 @@ def _known(
     both = (held_out >= config.known_for) & (scores.amax(0)[occurs] >= config.known_for)
     unions = f1_of_unions(tested, labels[1], n_values, scores)[tested.any(0)]
     mean = float(unions.mean()) if len(unions) else 0.0
-    return _Scores(held_out.double().numpy(), both.double().numpy(), mean, scores)
+    return _Scores(held_out.double().numpy(), both.double().numpy(), best[occurs].numpy(), mean, scores)
 
 
-def _meaning(path: str, attribute: str, found: Sequence[_Known], at: AtPlace, config: TaskConfig) -> Meaning:
-    stacked = lambda name: np.mean([getattr(one, name) for one in found], axis=0)
+def _meaning(
+    path: str, attribute: str, found: Sequence[_Known], at: AtPlace, one: Contestant, config: TaskConfig
+) -> Meaning:
+    own, null = (
+        {name: np.mean([getattr(scores, name) for scores in column], axis=0) for name in ("f1", "is_known", "unions")}
+        for column in zip(*found, strict=True)
+    )
     over = f"values of {attribute}"
     f1 = mean_figure(
         f"{path}/{attribute}/f1",
-        stacked("f1"),
+        own["f1"],
         f"mean over values of {attribute} of the F1, on tested prompts, of the latent that is best for the value on "
         "the prompts that dictionaries are made of; null: random directions that fire as often",
         over=over,
-        null=float(stacked("null_f1").mean()),
+        null=float(null["f1"].mean()),
         better="higher",
     )
     known = mean_figure(
         f"{path}/{attribute}/known",
-        stacked("is_known"),
+        own["is_known"],
         f"share of the values of {attribute} for which that latent has an F1 of {config.known_for:g} or more on both; "
         "null: random directions that fire as often",
         over=over,
-        null=float(stacked("null_is_known").mean()),
+        null=float(null["is_known"].mean()),
         better="higher",
     )
     unions = mean_figure(
         f"{path}/{attribute}/unions",
-        np.array([one.unions for one in found]),
+        np.array([one.own.unions for one in found]),
         "mean over latents that fire of the F1 of the best union of up to ten values; null: random directions that "
         "fire as often",
         over="dictionaries",
-        null=float(np.mean([one.null_unions for one in found])),
+        null=float(null["unions"]),
         better="higher",
     )
-    return Meaning(attribute=attribute, f1=f1, n_known=known, unions=unions)
+    latents = list(_standing(attribute, found[0], at)) if one.run else []
+    return Meaning(attribute=attribute, f1=f1, n_known=known, unions=unions, latents=latents)
+
+
+def _standing(attribute: str, known: _Known, at: AtPlace) -> Iterator[Standing]:
+    """The latent that stands best for each value that tested prompts have."""
+    occurring = sorted(set(at.prompts.test.attributes[attribute].tolist()))
+    for place, number in enumerate(occurring):
+        yield Standing(
+            value=at.prompts.test.values[attribute][number],
+            latent=int(known.own.latent[place]),
+            f1=float(known.own.f1[place]),
+            null=float(known.null.f1[place]),
+        )

@@ -125,6 +125,22 @@ class Edit(Config):
     """Mean number of latents exchanged."""
 
 
+class Standing(Config):
+    """The latent that stands best for one value of an attribute."""
+
+    value: str
+    """The value."""
+
+    latent: int
+    """The latent whose F1 is highest on the prompts that dictionaries are made of."""
+
+    f1: float
+    """Its F1 on tested prompts."""
+
+    null: float
+    """The same of the best of as many random directions that fire as often."""
+
+
 class Meaning(Config):
     """How well single latents stand for the values of one attribute."""
 
@@ -140,6 +156,9 @@ class Meaning(Config):
     unions: Figure
     """Mean over latents that fire of the F1 of the best union of values."""
 
+    latents: list[Standing] = []
+    """Of a run's dictionary, whose latents have pages, the one for each value that tested prompts have."""
+
 
 class Row(Config):
     """One kind of dictionary at one place, at one sparsity: means over its seeds."""
@@ -149,6 +168,12 @@ class Row(Config):
 
     setting: str
     """How sparse it was asked to be."""
+
+    run: str = ""
+    """The run of which it is the dictionary; empty for what was made for the task."""
+
+    dictionary: str = ""
+    """Id of that dictionary."""
 
     n_seeds: int
     """Dictionaries that the figures are means over."""

@@ -36,19 +36,6 @@ Group = Mapping[Node, Dictionary]
 """A dictionary for each node of a place."""
 
 
-class Contestant(NamedTuple):
-    """One kind of dictionary at one sparsity."""
-
-    name: str
-    """What it is."""
-
-    setting: str
-    """How sparse it was asked to be."""
-
-    groups: Sequence[Group]
-    """One for each seed."""
-
-
 class OfRun(NamedTuple):
     """A dictionary that is there already, of one site, trained on whatever text."""
 
@@ -67,6 +54,22 @@ class OfRun(NamedTuple):
     def at(self, nodes: Sequence[Node]) -> bool:
         """Whether it is of the site of all these nodes."""
         return all(node.hook == self.hook for node in nodes)
+
+
+class Contestant(NamedTuple):
+    """One kind of dictionary at one sparsity."""
+
+    name: str
+    """What it is."""
+
+    setting: str
+    """How sparse it was asked to be."""
+
+    groups: Sequence[Group]
+    """One for each seed."""
+
+    run: OfRun | None = None
+    """The run whose dictionary it is; None for what is made for the task."""
 
 
 class PromptValues:
@@ -195,7 +198,7 @@ def of_runs(runs: Sequence[OfRun], nodes: Sequence[Node]) -> Iterator[Contestant
     """Those that are of a place."""
     for run in runs:
         if run.at(nodes):
-            yield Contestant(f"run {run.name}", "", [dict.fromkeys(nodes, run.dictionary)])
+            yield Contestant(f"run {run.name}", "", [dict.fromkeys(nodes, run.dictionary)], run)
 
 
 def given(values: Mapping[Node, Float[Tensor, "n d"]], config: TaskConfig) -> Iterator[Contestant]:

@@ -112,6 +112,8 @@ def _row(at: AtPlace, one: Contestant, config: TaskConfig) -> Row:
     return Row(
         name=one.name,
         setting=one.setting,
+        run=one.run.name if one.run else "",
+        dictionary=one.run.id if one.run else "",
         n_seeds=len(one.groups),
         l0=float(np.mean([float((c.acts != 0).sum(-1).float().mean()) for group in coded for c in group.values()])),
         silent=float(

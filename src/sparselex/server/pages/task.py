@@ -23,6 +23,7 @@ from sparselex.evaluate.supervised.records import (
 from sparselex.server.circuit_picture import KINDS, Picture, circuit_picture, kind_of
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, NoSuchPage, NotMadeYet, Page, PageRecord
+from sparselex.server.pages.notes import dictionaries
 from sparselex.server.task_charts import Bars, Edits, Frontier, bars, by_budget, by_removed, kinds_of
 from sparselex.server.tried import Tried
 
@@ -107,6 +108,9 @@ class TaskPage(PageRecord):
 
     tested: Tested | None
     """All that came out at the place that is looked at; None where no place was tested."""
+
+    paged: list[str]
+    """Runs whose dictionaries were tested here, and are still those that their pages show."""
 
     way: Way
     """How latents were chosen for the edits that are shown."""
@@ -206,6 +210,7 @@ def task_page(opened: OpenWorkspace, name: str, place: str = "", way: Way = "gre
         attention=result.attention,
         places=[_summary(one) for one in result.tested],
         tested=tested,
+        paged=[row.run for row in tested.rows if row.run and _is_shown(opened, row)] if tested else [],
         way=way,
         setting=setting,
         settings=settings,
@@ -232,6 +237,11 @@ def task_summaries(opened: OpenWorkspace, tried: Tried) -> list[TaskSummary]:
         for name, result in found.items()
         if result is not None
     ]
+
+
+def _is_shown(opened: OpenWorkspace, row: Row) -> bool:
+    """Whether the pages of a row's run show the dictionary that was tested."""
+    return dictionaries(opened).get(row.run) == row.dictionary
 
 
 def _refuse(opened: OpenWorkspace, name: str, finished: Sequence[str]) -> None:
