@@ -5,6 +5,7 @@ from pathlib import Path
 from sparselex.base.artifacts import MANIFEST, record_of
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure
+from sparselex.evaluate.supervised.split_records import Splitting
 
 CIRCUIT, ACTIVATIONS, TESTED, SUMMARY = "circuit", "task activations", "task tests", "task"
 """Kinds of artifacts: where a task is computed, what dictionaries make of one place, and all of it."""
@@ -174,6 +175,9 @@ class Row(Config):
 
     causal: list[Figure] = []
     """Test 3, by what it does: sufficiency and necessity of those latents that stand for a value."""
+
+    splits: list[Splitting] = []
+    """Of each value of each attribute that has two, whether it is split over many latents."""
 
     spread: dict[str, float] = {}
     """Standard deviation over seeds of some of the means."""
