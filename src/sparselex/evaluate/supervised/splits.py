@@ -75,7 +75,8 @@ def _splitting(path: str, attribute: str, value: str, found: list[SplitLatents],
     name = f"{path}/{attribute}={value}"
 
     def figure(short: str, values: NDArray[np.float64], words: str, by_chance: NDArray[np.float64], over: str):
-        return mean_figure(f"{name}/{short}", values, f"{words}; {fires}", over=over, null=float(by_chance.mean()))
+        is_share, null = short != "split_latents", float(by_chance.mean())
+        return mean_figure(f"{name}/{short}", values, f"{words}; {fires}", over=over, null=null, share=is_share)
 
     each = lambda of, groups: np.array([float(of(one)) for one in groups])
     n, near, is_split = (lambda one: len(one.latents)), (lambda one: one.jaccard), (lambda one: one.is_split)
