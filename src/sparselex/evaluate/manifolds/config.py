@@ -20,7 +20,7 @@ class ManifoldsConfig(Config):
     n_nearest: Annotated[int, Field(gt=0, le=100)] = 2
     """Nearest decoder rows that each latent is linked to ..."""
 
-    least_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.5
+    least_cosine: Annotated[float, Field(ge=0, le=1)] = 0.5
     """... where their cosine is above this."""
 
     least_size: GroupSize = 3
