@@ -47,6 +47,7 @@ _PUBLIC = {
     "TaskResult": "sparselex.evaluate.supervised.records",
     "rank_types": "sparselex.evaluate.synthetic.synthetic",
     "SyntheticConfig": "sparselex.evaluate.synthetic.config",
+    "split_latents": "sparselex.evaluate.supervised.splitting",
     "DiffConfig": "sparselex.atlas.config",
     "MapConfig": "sparselex.atlas.config",
     "CompareConfig": "sparselex.atlas.config",

@@ -30,6 +30,7 @@ from sparselex.evaluate.config import EvaluateConfig as EvaluateConfig
 from sparselex.evaluate.effects.config import EffectsConfig as EffectsConfig
 from sparselex.evaluate.report import report as report
 from sparselex.evaluate.supervised.records import TaskResult as TaskResult
+from sparselex.evaluate.supervised.splitting import split_latents as split_latents
 from sparselex.evaluate.synthetic.config import SyntheticConfig as SyntheticConfig
 from sparselex.evaluate.synthetic.synthetic import rank_types as rank_types
 from sparselex.explain.config import ExplainConfig as ExplainConfig

@@ -31,6 +31,7 @@ ADDRESSES = {
     "place": ["/runs/main/features/3/at/200?whole=document"],
     "feature_notes": ["/runs/main/features/3/notes"],
     "map": ["/runs/main/map"],
+    "manifolds": ["/runs/main/manifolds"],
     "point": ["/runs/main/map/latents/3"],
     "comparisons": ["/runs/main/compare"],
     "comparison": ["/runs/main/compare/twin"],

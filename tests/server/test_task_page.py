@@ -91,6 +91,7 @@ def test_every_figure_stands_on_the_page_with_its_definition_interval_and_n(clie
             edited = [edit.agreement for edit in one.edits if edit.way in ("greedy", "labels")]
             for meaning in one.meanings:
                 edited += [meaning.f1, meaning.n_known, meaning.unions]
+            edited += [figure for split in one.splits for figure in split.figures]
             floors = [tested.unedited[edit.attribute] for edit in one.edits]
             for each in (one.sufficiency, one.necessity, *one.causal, *edited, *floors):
                 if each.failure is not None:

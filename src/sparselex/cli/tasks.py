@@ -10,6 +10,7 @@ from sparselex.base.figures import Figure
 from sparselex.base.formats import fixed, plain
 from sparselex.base.workspace import Workspace
 from sparselex.cli.making import command, flags
+from sparselex.cli.occlusion import occlusion_json, print_occlusion
 from sparselex.cli.showing import print_json
 from sparselex.cli.stages import JSON, WORKSPACE, created
 from sparselex.cli.tables import console_of
@@ -44,7 +45,7 @@ def _act(kind: type[TaskOptions], values: dict[str, Any], workspace: Path, *, js
     with created(workspace) as opened:
         result = evaluate_task(opened, options.part(TaskOptions))
     if json:
-        print_json(result.to_json())
+        print_json(result.to_json() | occlusion_json(opened.path / "tasks" / options.called, asked=options.occlusion))
     else:
         _print(opened, options, result)
 
@@ -81,6 +82,8 @@ def _print(opened: Workspace, options: TaskOptions, result: TaskResult) -> None:
         console.print(table)
     for tested in result.tested:
         _print_tested(console, tested)
+    if options.occlusion:
+        print_occlusion(console, opened.path / "tasks" / options.called)
     print(f"everything is in {opened.path / 'tasks' / options.called}")
 
 

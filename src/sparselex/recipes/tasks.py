@@ -61,6 +61,10 @@ class TaskOptions(TaskConfig):
     """Runs of the workspace whose dictionaries are tested too, imported ones as well: autoencoders of one site of this
     model, each at its site at the last token."""
 
+    occlusion: bool = False
+    """Take the strongest attribute of each place out by degrees as well, and count whose values dictionaries find that
+    are trained on the rest."""
+
     name: Annotated[str, Option("--as")] = ""
     """What it is called in the workspace; left out, the task and the model."""
 

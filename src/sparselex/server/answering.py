@@ -39,6 +39,7 @@ PAGES: Registry[Page] = Registry(
         "place": "sparselex.server.pages.place:PAGE",
         "feature_notes": "sparselex.server.pages.feature_notes:PAGE",
         "map": "sparselex.server.pages.map:PAGE",
+        "manifolds": "sparselex.server.pages.manifolds:PAGE",
         "points": "sparselex.server.pages.points:POINTS",
         "point": "sparselex.server.pages.points:POINT",
         "comparisons": "sparselex.server.pages.comparisons:PAGE",

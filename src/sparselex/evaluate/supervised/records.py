@@ -6,6 +6,7 @@ from pathlib import Path
 from sparselex.base.artifacts import MANIFEST, record_of
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure
+from sparselex.evaluate.supervised.split_records import Splitting
 
 CIRCUIT, ACTIVATIONS, ATTENTION, TESTED, SUMMARY = "circuit", "task activations", "attention", "task tests", "task"
 """Kinds of artifacts: where a task is computed, what is there, why heads look where they do, what dictionaries make of
@@ -201,6 +202,9 @@ class Row(Config):
 
     causal: list[Figure] = []
     """Test 3, by what it does: sufficiency and necessity of those latents that stand for a value."""
+
+    splits: list[Splitting] = []
+    """Of each value of each attribute that has two, whether it is split over many latents."""
 
     spread: dict[str, float] = {}
     """Standard deviation over seeds of some of the means."""

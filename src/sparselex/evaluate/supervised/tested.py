@@ -20,6 +20,7 @@ from sparselex.evaluate.supervised.pairs import labels_of, n_values_of
 from sparselex.evaluate.supervised.place import AtPlace, Coded, coded_by, generator_of
 from sparselex.evaluate.supervised.records import SHUFFLED, SUPERVISED, Edit, Gate, Row
 from sparselex.evaluate.supervised.rows import Contestant
+from sparselex.evaluate.supervised.splits import splits_of
 
 
 class Labelled(NamedTuple):
@@ -125,6 +126,7 @@ def _row(at: AtPlace, one: Contestant, config: TaskConfig) -> Row:
         edits=list(edits_of(at, one, coded, f1s, config)),
         meanings=meanings,
         causal=list(_causal(at, path, coded, f1s, config)),
+        splits=splits_of(at, one, path, config),
         spread={"sufficiency": float(np.std(agreements))} if len(agreements) > 1 else {},
     )
 

@@ -224,6 +224,7 @@ def _figures(result: TaskResult) -> Iterator[Figure]:
             yield from (edit.agreement for edit in row.edits)
             for meaning in row.meanings:
                 yield from (meaning.f1, meaning.n_known, meaning.unions)
+            yield from (figure for split in row.splits for figure in split.figures)
 
 
 def word(name: str) -> str:

@@ -25,6 +25,7 @@ STAGES: "Registry[type[Stage]]" = Registry(
         "controls": "sparselex.recipes.stages.controls:Controls",
         "diff": "sparselex.recipes.stages.diff:Diff",
         "map": "sparselex.recipes.stages.map:Map",
+        "manifolds": "sparselex.recipes.stages.manifolds:FindManifolds",
         "export": "sparselex.recipes.stages.export:Export",
     },
 )

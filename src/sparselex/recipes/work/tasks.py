@@ -7,6 +7,8 @@ import torch
 
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
+from sparselex.evaluate.occlusion.config import occlusion_config
+from sparselex.evaluate.occlusion.occlude import occlude
 from sparselex.evaluate.supervised.config import TaskConfig
 from sparselex.evaluate.supervised.general import General, Rows
 from sparselex.evaluate.supervised.records import TaskResult
@@ -37,7 +39,11 @@ def put(workspace: Workspace, options: TaskOptions, to: Path) -> TaskResult:
     model = _model(workspace, options)
     task = make_task(options.task, model.tokenizer)
     runs = [_of_run(Run.open(workspace, name), model) for name in options.runs]
-    return put_to_task(model, task, _config(options, task), to, runs=runs, general=_general(options, model, to))
+    general = _general(options, model, to)
+    result = put_to_task(model, task, _config(options, task), to, runs=runs, general=general)
+    if options.occlusion:
+        occlude(model, task, occlusion_config(_config(options, task)), to)
+    return result
 
 
 def _config(options: TaskOptions, task: Task) -> TaskConfig:

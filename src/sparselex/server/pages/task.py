@@ -6,6 +6,7 @@ from typing import Literal
 
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure
+from sparselex.evaluate.occlusion.records import Occlusion, OcclusionRow, sweeps_of
 from sparselex.evaluate.supervised.published import Beside, beside_published
 from sparselex.evaluate.supervised.records import (
     SUPERVISED,
@@ -21,6 +22,7 @@ from sparselex.evaluate.supervised.records import (
     tasks_in,
 )
 from sparselex.server.circuit_picture import KINDS, Picture, circuit_picture, kind_of
+from sparselex.server.occlusion_charts import lines_of, occlusion_chart
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, NoSuchPage, NotMadeYet, Page, PageRecord
 from sparselex.server.pages.notes import dictionaries
@@ -124,6 +126,20 @@ class TaskPage(PageRecord):
     drawn: dict[str, str]
     """Of each kind of dictionary in the frontiers the sparsity that is drawn."""
 
+    occlusion: Occlusion | None
+    """What was found at the place as its strongest attribute was taken out; None where that was not done."""
+
+    not_swept: str
+    """Why not, where it was asked for."""
+
+    def occlusion_chart(self, row: OcclusionRow) -> Frontier:
+        """Values found by how much is subtracted."""
+        return occlusion_chart(row)
+
+    def occlusion_lines(self) -> dict[str, str]:
+        """What its lines are, by their colours."""
+        return lines_of(self.occlusion) if self.occlusion else {}
+
     def picture(self) -> Picture | None:
         """The circuit as shapes: of each head the larger of its effects."""
         heads = sorted(self.circuit.heads, key=lambda head: abs(head.effect))
@@ -197,7 +213,7 @@ def task_page(opened: OpenWorkspace, name: str, place: str = "", way: Way = "gre
     if name not in found:
         _refuse(opened, name, list(found))
     result = TaskResult.read(found[name])
-    tested = _chosen(result, place)
+    tested, sweeps = _chosen(result, place), sweeps_of(found[name].parent)
     settings = _settings(tested)
     if setting not in (BEST, *settings):
         given = f"No dictionary at this place was asked for {setting!r}."
@@ -215,6 +231,8 @@ def task_page(opened: OpenWorkspace, name: str, place: str = "", way: Way = "gre
         setting=setting,
         settings=settings,
         drawn=_drawn(tested.rows, way, setting) if tested else {},
+        occlusion=sweeps.at(tested.place.name) if sweeps and tested else None,
+        not_swept=sweeps.left_out.get(tested.place.name, "") if sweeps and tested else "",
     )
 
 
