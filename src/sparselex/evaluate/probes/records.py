@@ -15,14 +15,15 @@ LATENTS = "latents"
 DENSE = "all activations"
 """The row of a probe that reads whatever is there: what could be read at all."""
 
-ROWS = {
-    LATENTS: "latents of the run's dictionary",
-    "neurons": "coordinates of the site",
-    "pca": "principal components of the same texts",
-    "random": "random directions that are active as often as the latents",
-    DENSE: "a probe that reads all of the site",
+NOTHING, SUPERVISED = "nothing", "supervised"
+"""Rows of RAVEL that are no dictionary's: nothing exchanged, and means by label."""
+
+NO_DICTIONARIES = {
+    DENSE: "a probe that reads all of the site: what could be read at all",
+    NOTHING: "nothing exchanged",
+    SUPERVISED: "the mean of the value that is wanted put in the place of that of the value that is there",
 }
-"""What stands beside each other, in words."""
+"""Rows that are no dictionary's, in words."""
 
 
 class ProbeRow(Config):

@@ -21,7 +21,17 @@ from sparselex.evaluate.probes.code import code_tokens, read_code
 from sparselex.evaluate.probes.coded import Columns, Judged, Site, coordinates, latents_of, read_texts
 from sparselex.evaluate.probes.config import ProbesConfig
 from sparselex.evaluate.probes.logistic import Floats
-from sparselex.evaluate.probes.records import FILE, KIND, LATENTS, Ablations, Concept, Probed
+from sparselex.evaluate.probes.ravel import ravel
+from sparselex.evaluate.probes.records import (
+    FILE,
+    KIND,
+    LATENTS,
+    NOTHING,
+    SUPERVISED,
+    Ablations,
+    Concept,
+    Probed,
+)
 from sparselex.evaluate.probes.scr import scr
 from sparselex.evaluate.probes.sparse import headlines, probe, too_few
 from sparselex.evaluate.probes.tpp import tpp
@@ -72,14 +82,16 @@ class Found(NamedTuple):
 
 def _measured(judged: Judged, controls: Controls, corpus: TokenCorpus, config: ProbesConfig) -> Probed:
     parts = list[Found]()
-    with progress("probing", 1 + len(SETS), "kinds of texts") as bar:
+    with progress("probing", 2 + len(SETS), "kinds of texts") as bar:
         for measure in (partial(_of_code, corpus), *(partial(_of_set, one) for one in SETS)):
             parts.append(measure(judged, controls, config))
             bar.advance(1)
+        exchanged, unknown = ravel(judged, config)
     return Probed(
+        ravel=exchanged,
         concepts=[one for part in parts for one in part.concepts],
         ablations=[one for part in parts for one in part.ablations],
-        failures=[one for part in parts for one in part.failures],
+        failures=[*(one for part in parts for one in part.failures), *unknown],
     )
 
 
@@ -190,4 +202,16 @@ def _figures(found: Probed) -> Figures:
             if row.n == ns[(len(ns) - 1) // 2]:
                 figure = row.score.model_copy(update={"name": name})
                 (figures if row.name == LATENTS else controls.setdefault(row.name, [])).append(figure)
+    for name, n, figure in _disentangled(found):
+        figure = figure.model_copy(update={"name": f"probes/ravel/disentangled_at_{n}"})
+        (figures if name == LATENTS else controls.setdefault(name, [])).append(figure)
     return Figures(figures=figures, controls=controls)
+
+
+def _disentangled(found: Probed) -> Iterator[tuple[str, int, Figure]]:
+    """RAVEL of every kind for each number that was exchanged; of what has no number, for every one of them."""
+    rows = found.ravel.rows if found.ravel else []
+    ns = sorted({row.n for row in rows if row.n})
+    for row in rows:
+        if row.name in (SUPERVISED, NOTHING) or row.n:
+            yield from ((row.name, n, row.disentangled) for n in ([row.n] if row.n else ns))
