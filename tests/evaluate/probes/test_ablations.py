@@ -58,6 +58,23 @@ def test_what_costs_nothing_has_no_share_that_comes_back():
     assert found.rows == [] and "are needed for a share" in found.failure
 
 
+def test_a_rare_combination_is_told():
+    world = World()
+    rare = world.asked(1)._replace(has=world.asked(0).has)
+    found = scr("texts", world.asked(0), rare, world.x, {"latents": world.columns}, AT)
+    assert found.rows == [] and "a combination of the two is that of 0 texts" in found.failure
+
+
+def test_a_rare_concept_is_as_good_as_a_frequent_one():
+    """Rare in the texts to fit, so that a probe that knows its base rate would say of all that they have it not."""
+    world = World(n=2400)
+    kept = ~world.labels[0].astype(bool) | (np.arange(2400) % 8 == 0)
+    folds = [Fold(fold.fit[kept[fold.fit]], fold.test) for fold in world.folds]
+    wanted, spurious = (world.asked(concept)._replace(folds=folds) for concept in range(2))
+    found = scr("texts", wanted, spurious, world.x, {"latents": world.columns}, AT)
+    assert found.before["oracle"].value > 0.85 and found.rows[1].score.value > 0.5
+
+
 def test_a_probe_loses_what_its_own_latents_wrote():
     world = World(n_values=4, n=1200, m=60)
     values = [world.asked(1, value)._replace(name=f"value {value}") for value in range(4)]

@@ -22,6 +22,9 @@ from sparselex.evaluate.probes.records import AblationRow, Ablations
 LEAST_GAP = 0.1
 """Accuracy that a spurious concept must have cost, for a share of it to mean anything."""
 
+LEAST = 10
+"""Texts of each combination of two concepts that either side must have."""
+
 _DRAWS = 3
 """Draws of other latents for each seed."""
 
@@ -38,7 +41,7 @@ class Biased(NamedTuple):
     """A probe for the concept, of texts where both go together."""
 
     spurious: LinearProbe
-    """A probe for the other one, of all texts to fit."""
+    """A probe for the other one, of texts to fit of all combinations alike."""
 
     scores: Floats
     """What the biased probe says of the texts to test."""
@@ -51,12 +54,14 @@ def scr(
     texts: str, wanted: Asked, spurious: Asked, x: Floats, columns: Mapping[str, Columns], config: ProbesConfig
 ) -> Ablations:
     """SCR of one concept against another that was bound to it, both asked of the same texts with the same folds."""
-    learnt = [_learnt(wanted, spurious, x, fold) for fold in wanted.folds]
+    found = Ablations(metric="scr", texts=texts, name=f"{wanted.name}, bound to {spurious.name}")
+    if (least := min(_smallest(wanted, spurious, rows) for fold in wanted.folds for rows in fold)) < LEAST:
+        why = f"a combination of the two is that of {least} texts to fit or to test, and {LEAST} are needed"
+        return found.model_copy(update={"failure": why})
+    learnt = [_learnt(wanted, spurious, x, fold, config.seed) for fold in wanted.folds]
     path = f"probes/scr/{texts}/{wanted.name}, {spurious.name}"
     cells = _Cells(wanted, spurious, learnt)
-    found = Ablations(
-        metric="scr", texts=texts, name=f"{wanted.name}, bound to {spurious.name}", before=cells.before(path)
-    )
+    found = found.model_copy(update={"before": cells.before(path)})
     if (gap := cells.gap()) < LEAST_GAP:
         why = (
             f"the other concept cost {gap:.3f} of the accuracy, and {LEAST_GAP} are needed for a share of it to be one"
@@ -143,8 +148,21 @@ def _score(sums: Floats) -> Values:
     return found
 
 
-def _learnt(wanted: Asked, spurious: Asked, x: Floats, fold: Fold) -> Biased:
-    fit, test = fold
+def _smallest(wanted: Asked, spurious: Asked, rows: Ints) -> int:
+    """Texts of the rarest of the four combinations."""
+    return int(np.bincount(2 * wanted.has[rows] + spurious.has[rows], minlength=4).min())
+
+
+def _balanced(wanted: Asked, spurious: Asked, rows: Ints, seed: int) -> Ints:
+    """As many texts of each combination as there are of the rarest: a probe made of few with a concept and many without
+    it would say of all that they have it not."""
+    cells = 2 * wanted.has[rows] + spurious.has[rows]
+    n, order = _smallest(wanted, spurious, rows), generator(seed, "combinations", wanted.name).permutation(len(rows))
+    return np.sort(np.concatenate([rows[order[cells[order] == cell][:n]] for cell in range(4)]))
+
+
+def _learnt(wanted: Asked, spurious: Asked, x: Floats, fold: Fold, seed: int) -> Biased:
+    fit, test = _balanced(wanted, spurious, fold.fit, seed), fold.test
     bound = fit[wanted.has[fit] == spurious.has[fit]]
     biased = fit_dense(x[bound], wanted.has[bound], wanted.units[bound])
     oracle = fit_dense(x[fit], wanted.has[fit], wanted.units[fit])
