@@ -47,6 +47,7 @@ ADDRESSES = {
     "list": ["/lists/none"],
     "synthetic": ["/synthetic/main"],
     "task": ["/tasks/copier", "/tasks/copier?place=values+at+S1", "/tasks/copier?way=by+meaning&setting=k%3D4"],
+    "probes": ["/runs/main/probes"],
     "errors": ["/nothing", "/runs/main/features/999999", "/runs/nobody/features"],
 }
 """Addresses of every page, and of errors."""

@@ -64,7 +64,7 @@ class Verbs(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The verb that the arguments begin with, of two words where there is such a one."""
-        if (both := " ".join(args[:2])) in TOPICS:
+        if (both := " ".join(args[:2])) in TOPICS or both in STAGES.names():
             args = [both, *args[2:]]
         return super().resolve_command(ctx, args)
 

@@ -9,6 +9,7 @@ from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.registry import summary
 from sparselex.dictionaries.kinds import CONTROLS, Control
+from sparselex.evaluate.probes.records import NO_DICTIONARIES
 
 TOKEN_LOOKUP = "token_lookup"
 """The control that is no dictionary: the mean of the current token over training documents."""
@@ -25,6 +26,7 @@ FAR_OFF = 0.1
 _WORDS = {
     TOKEN_LOOKUP: "the mean activation of the current token, without any dictionary",
     PAIR_LOOKUP: "the mean activation of the current token behind the one before it, without any dictionary",
+    **NO_DICTIONARIES,
 }
 """Controls that are no dictionaries."""
 

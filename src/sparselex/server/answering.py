@@ -58,6 +58,7 @@ PAGES: Registry[Page] = Registry(
         "list": "sparselex.server.pages.lists:ONE",
         "synthetic": "sparselex.server.pages.synthetic:PAGE",
         "task": "sparselex.server.pages.task:PAGE",
+        "probes": "sparselex.server.pages.probes:PAGE",
     },
 )
 """All pages, those of other packages included."""

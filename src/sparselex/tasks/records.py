@@ -1,7 +1,7 @@
 """What a labelled task consists of: fillings, prompts, and prompts as rows of tokens with their labels. NumPy only."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -112,17 +112,17 @@ class LabelledPrompts:
     values: Mapping[str, tuple[str, ...]]
     """What these numbers stand for."""
 
-    variables: Mapping[str, NDArray[np.int64]]
-    """Of each further variable of the task's parametrisations the number of its value in each row."""
-
-    variable_values: Mapping[str, tuple[str, ...]]
-    """What these stand for; the last, "", for every value that no prompt has of which dictionaries are made."""
-
     answers: NDArray[np.int64]
     """`[n]` the right token."""
 
     others: NDArray[np.int64]
     """`[n]` the wrong one."""
+
+    variables: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    """Of each further variable of the task's parametrisations the number of its value in each row."""
+
+    variable_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What these stand for; the last, "", for every value that no prompt has of which dictionaries are made."""
 
     def __len__(self) -> int:
         return len(self.tokens)

@@ -68,10 +68,14 @@ class TokenCorpus:
 
     def document_tokens(self, document: int) -> NDArray[np.int64]:
         """Token ids of one document, in order."""
+        return np.asarray(self.tokens).reshape(-1)[self.document_positions(document)].astype(np.int64)
+
+    def document_positions(self, document: int) -> NDArray[np.int64]:
+        """Where the tokens of one document stand, in order."""
         n, ctx = self._spans[document], self.n_ctx
         rows = slice(int(n[0]) // ctx, int(n[1]) // ctx + 1)
         own = np.asarray(self.documents[rows]) == document
-        return np.asarray(self.tokens[rows])[own].astype(np.int64)
+        return rows.start * ctx + np.flatnonzero(own.reshape(-1))
 
     def document_bytes(self, document: int) -> bytes:
         """The document's bytes, exactly as they were read."""

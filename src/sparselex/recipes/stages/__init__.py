@@ -21,6 +21,7 @@ STAGES: "Registry[type[Stage]]" = Registry(
         "explain-llm": "sparselex.recipes.stages.ask:Ask",
         "embed": "sparselex.recipes.stages.embed:Embed",
         "evaluate": "sparselex.recipes.stages.evaluate:Evaluate",
+        "evaluate probes": "sparselex.recipes.stages.probes:Probes",
         "effects": "sparselex.recipes.stages.effects:Effects",
         "controls": "sparselex.recipes.stages.controls:Controls",
         "diff": "sparselex.recipes.stages.diff:Diff",
