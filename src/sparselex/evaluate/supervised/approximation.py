@@ -1,6 +1,7 @@
 """Test 1, approximation: whether reconstructions are enough for the task, and whether what they leave out is not
 (Makelov, Lange and Nanda 2024, arXiv:2405.08366, section 4.1)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,15 +34,24 @@ class Approximated(NamedTuple):
 
 
 def approximated(
-    bench: Bench, clean: Said, ablated: Said, values: Values, x_hat: Values, means: Values
-) -> Approximated:
-    """What the model makes of reconstructions, and of what they leave out, at all nodes at once."""
-    enough = bench.with_values(x_hat)
-    left: dict[Node, Float[Tensor, "n d"]] = {
-        node: means[node] + values[node] - reconstructed for node, reconstructed in x_hat.items()
-    }
-    without = bench.with_values(left)
-    return Approximated(clean.difference, ablated.difference, enough.difference, without.difference)
+    bench: Bench, clean: Said, ablated: Said, values: Values, x_hats: Sequence[Values], means: Values
+) -> list[Approximated]:
+    """What the model makes of each of some reconstructions, and of what they leave out, at all nodes at once."""
+    left: list[dict[Node, Float[Tensor, "n d"]]] = [
+        {node: means[node] + values[node] - reconstructed for node, reconstructed in x_hat.items()} for x_hat in x_hats
+    ]
+    return approximated_by(bench, clean, ablated, x_hats, left)
+
+
+def approximated_by(
+    bench: Bench, clean: Said, ablated: Said, enough: Sequence[Values], without: Sequence[Values]
+) -> list[Approximated]:
+    """What the model makes of what should be enough, and of what it should not do without."""
+    says = bench.with_each([*enough, *without])
+    return [
+        Approximated(clean.difference, ablated.difference, one.difference, other.difference)
+        for one, other in zip(says[: len(enough)], says[len(enough) :], strict=True)
+    ]
 
 
 def sufficiency(name: str, found: Approximated) -> Figure:

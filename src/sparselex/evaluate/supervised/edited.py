@@ -1,5 +1,6 @@
 """Test 2 at one place: what the model says when latents are exchanged at all nodes at once."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -49,24 +50,31 @@ def edits_of(
                 for group, known in zip(exchanges, f1s, strict=True)
             ],
         }
-        known_says: dict[bytes, Said] = {}
-        for way, seeds in ways.items():
-            for k in config.budgets:
-                edited = [{node: budgets[k] for node, budgets in seed.items()} for seed in seeds]
-                says = [_says(at, one_seed, known_says) for one_seed in edited]
-                removed = np.mean([float(e.removed.mean()) for seed in edited for e in seed.values()])
-                n_exchanged = np.mean([float(e.n_exchanged.mean()) for seed in edited for e in seed.values()])
-                yield edit_of(
-                    at, f"{one.name} {one.setting}", attribute, way, k, says, float(removed), float(n_exchanged)
-                )
+        every = [
+            (way, k, [{node: budgets[k] for node, budgets in seed.items()} for seed in seeds])
+            for way, seeds in ways.items()
+            for k in config.budgets
+        ]
+        says = _says(at, [edited for _, _, seeds in every for edited in seeds])
+        for way, k, seeds in every:
+            removed = np.mean([float(e.removed.mean()) for seed in seeds for e in seed.values()])
+            n_exchanged = np.mean([float(e.n_exchanged.mean()) for seed in seeds for e in seed.values()])
+            said = [says[_key(edited)] for edited in seeds]
+            yield edit_of(at, f"{one.name} {one.setting}", attribute, way, k, said, float(removed), float(n_exchanged))
 
 
-def _says(at: AtPlace, edited: Mapping[Node, Edited], known: dict[bytes, Said]) -> Said:
-    """What the model says with edits; those that are the same are made once."""
-    key = b"".join(e.change.numpy().tobytes() for e in edited.values())
-    if key not in known:
-        known[key] = at.bench.with_values({node: at.there[node] + e.change for node, e in edited.items()})
-    return known[key]
+def _says(at: AtPlace, every: Sequence[Mapping[Node, Edited]]) -> dict[bytes, Said]:
+    """What the model says with each of some edits; those that are the same are made once."""
+    once = {_key(edited): edited for edited in every}
+    values = [{node: at.there[node] + e.change for node, e in edited.items()} for edited in once.values()]
+    return dict(zip(once, at.bench.with_each(values), strict=True))
+
+
+def _key(edited: Mapping[Node, Edited]) -> bytes:
+    digest = hashlib.blake2b()
+    for one in edited.values():
+        digest.update(one.change.numpy().tobytes())
+    return digest.digest()
 
 
 def edit_of(

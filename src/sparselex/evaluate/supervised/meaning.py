@@ -6,6 +6,7 @@ How strongly a latent is active does not count, and a latent that is active on h
 other has an F1 of 0.67: the measure is strict about single latents. A latent that is always active has 2p / (1 + p) for
 a value that p of the prompts have."""
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -44,7 +45,8 @@ def at_rates(
     values lies along it as `rates` says: the null of all that hangs on firing."""
     draws = torch.randn(len(rates), x.shape[1], generator=generator)
     rows = draws / draws.norm(dim=-1, keepdim=True)
-    along = ((x - x.mean(0)) @ rows.T).sort(dim=0, descending=True).values
+    # NumPy sorts rows of float32 several times as fast as PyTorch columns.
+    along = torch.from_numpy(np.sort((rows @ (x - x.mean(0)).T).numpy(), axis=1)[:, ::-1].T.copy())
     n_above = (rates * len(x)).round().long().clamp(0, len(x))
     padded = torch.cat([torch.full_like(along[:1], torch.inf), along, torch.full_like(along[:1], -torch.inf)])
     each = torch.arange(len(rates))

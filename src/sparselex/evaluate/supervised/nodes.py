@@ -23,6 +23,9 @@ from sparselex.tasks.records import LabelledPrompts
 _ROWS = 128
 """Prompts in a pass."""
 
+_AT_ONCE = 16
+"""Versions of as many prompts that are computed together."""
+
 
 class Node(NamedTuple):
     """One site at one token of every prompt."""
@@ -121,27 +124,43 @@ class Bench:
         """What it says with nothing replaced."""
         return joined([said_by(self.model, part, _at_ends(part, kept.last)) for part, kept in self._kept])
 
-    @torch.no_grad()
     def with_values(self, values: Values) -> Said:
         """What it says with these values in the place of what is at their nodes, all at once. Raises `UserError` for a
         node that it was not made for."""
-        if unknown := [node for node in values if node not in self.nodes]:
-            said = f"A value was put at {unknown[0]}."
-            raise UserError(said, "a node that was named before", "make the bench with all nodes that are edited.")
-        found, start = list[Said](), 0
+        return self.with_each([values])[0]
+
+    @torch.no_grad()
+    def with_each(self, many: Sequence[Values]) -> list[Said]:
+        """What it says with each of several such values, at the same nodes, many in a pass: of a small model, and
+        where few tokens are computed anew, a pass costs as much whatever it holds."""
+        for values in many:
+            if unknown := [node for node in values if node not in self.nodes]:
+                said = f"A value was put at {unknown[0]}."
+                raise UserError(said, "a node that was named before", "make the bench with all nodes that are edited.")
+        found, start = [list[Said]() for _ in many], 0
         for part, kept in self._kept:
             rows = slice(start, start + len(part))
-            found.append(self._part(part, kept, {node: value[rows] for node, value in values.items()}))
+            for first in range(0, len(many), _AT_ONCE):
+                some = [{node: v[rows] for node, v in values.items()} for values in many[first : first + _AT_ONCE]]
+                for place, says in enumerate(self._part(part, kept, some), start=first):
+                    found[place].append(says)
             start += len(part)
-        return joined(found)
+        return [joined(parts) for parts in found]
 
-    def _part(self, part: LabelledPrompts, kept: Kept, values: Values) -> Said:
-        edits = sum((put(node.hook, value, at(_positions(part, node))) for node, value in values.items()), start=())
-        last = _at_ends(part, kept.last).clone()
-        for some in variants(self.model, kept, torch.arange(len(part)), edits):
-            ends = torch.from_numpy(part.ends)[some.numbers] - some.since
-            last[some.numbers.to(last.device)] = some.last[torch.arange(len(ends)), ends.to(some.last.device)]
-        return said_by(self.model, part, last)
+    def _part(self, part: LabelledPrompts, kept: Kept, many: Sequence[Values]) -> Iterator[Said]:
+        """What is said of one part of the prompts, each version of it behind the other in one batch."""
+        n, times = len(part), len(many)
+        values = {node: torch.cat([one[node] for one in many]) for node in many[0]}
+        edits = sum(
+            (put(node.hook, value, at(_positions(part, node).repeat(times))) for node, value in values.items()),
+            start=(),
+        )
+        last, ends = _at_ends(part, kept.last).repeat(times, 1), torch.from_numpy(part.ends).repeat(times)
+        for some in variants(self.model, kept, torch.arange(n).repeat(times), edits):
+            behind = ends[some.numbers] - some.since
+            last[some.numbers.to(last.device)] = some.last[torch.arange(len(behind)), behind.to(some.last.device)]
+        for start in range(0, n * times, n):
+            yield said_by(self.model, part, last[start : start + n])
 
 
 def _positions(part: LabelledPrompts, node: Node) -> Int[Tensor, " n"]:

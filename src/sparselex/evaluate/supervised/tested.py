@@ -10,7 +10,13 @@ from torch import Tensor
 
 from sparselex.base.figures import Figure
 from sparselex.dictionaries.dictionary import Dictionary
-from sparselex.evaluate.supervised.approximation import Approximated, approximated, necessity, sufficiency
+from sparselex.evaluate.supervised.approximation import (
+    Approximated,
+    approximated,
+    approximated_by,
+    necessity,
+    sufficiency,
+)
 from sparselex.evaluate.supervised.config import TaskConfig
 from sparselex.evaluate.supervised.edited import edit_of, edits_of
 from sparselex.evaluate.supervised.labels import Supervised, mean_dictionary, mse_dictionary, shuffled
@@ -77,7 +83,7 @@ def _supervised_row(at: AtPlace, made: Labelled) -> Row:
     name, names, groups = made
     labels = labels_of(at.prompts.test, names)
     x_hats = [{node: one.reconstruct(labels) for node, one in group.items()} for group in groups]
-    found = [approximated(at.bench, at.clean, at.ablated, at.there, x_hat, at.means) for x_hat in x_hats]
+    found = approximated(at.bench, at.clean, at.ablated, at.there, x_hats, at.means)
     edits = list[Edit]()
     for attribute in at.wanted:
         becomes = labels_of(at.prompts.changed[attribute], names)
@@ -106,7 +112,7 @@ def _row(at: AtPlace, one: Contestant, config: TaskConfig) -> Row:
     path = f"{at.name}/{one.name} {one.setting}"
     coded = [{node: coded_by(dictionary, at.there[node]) for node, dictionary in group.items()} for group in one.groups]
     x_hats = [{node: codes.x_hat for node, codes in group.items()} for group in coded]
-    found = [approximated(at.bench, at.clean, at.ablated, at.there, x_hat, at.means) for x_hat in x_hats]
+    found = approximated(at.bench, at.clean, at.ablated, at.there, x_hats, at.means)
     whole = _averaged(found)
     agreements = [approx.enough.mean() / approx.clean.mean() for approx in found]
     meanings, f1s = meanings_of(at, one, path, config)
@@ -139,16 +145,16 @@ def _causal(
     config: TaskConfig,
 ) -> Iterator[Figure]:
     """Test 3 by what it does: the latents that stand for no value are subtracted, or those that stand for one."""
-    found = list[Approximated]()
+    kept, left = list[dict[Node, Tensor]](), list[dict[Node, Tensor]]()
     for group, known in zip(coded, f1s, strict=True):
-        kept, left = dict[Node, Tensor](), dict[Node, Tensor]()
+        kept.append({})
+        left.append({})
         for node, codes in group.items():
             best = torch.stack([scores.amax(-1) for scores in known[node].values()]).amax(0)
             means_something = best >= config.known_for
-            kept[node] = at.there[node] - (codes.acts * ~means_something) @ codes.W_dec
-            left[node] = at.there[node] - (codes.acts * means_something) @ codes.W_dec
-        enough, without = at.bench.with_values(kept), at.bench.with_values(left)
-        found.append(Approximated(at.clean.difference, at.ablated.difference, enough.difference, without.difference))
+            kept[-1][node] = at.there[node] - (codes.acts * ~means_something) @ codes.W_dec
+            left[-1][node] = at.there[node] - (codes.acts * means_something) @ codes.W_dec
+    found = approximated_by(at.bench, at.clean, at.ablated, kept, left)
     whole = _averaged(found)
     words = f"latents with an F1 of {config.known_for:g} or more for a value"
     yield sufficiency(f"{path}/known", whole).model_copy(
