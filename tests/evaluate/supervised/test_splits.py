@@ -5,6 +5,7 @@ import torch
 
 from sparselex.dictionaries.controls.neurons import neurons
 from sparselex.evaluate.supervised.config import TaskConfig
+from sparselex.evaluate.supervised.firing import firing_of
 from sparselex.evaluate.supervised.nodes import Node
 from sparselex.evaluate.supervised.pairs import drawn, labels_of
 from sparselex.evaluate.supervised.place import AtPlace
@@ -34,7 +35,7 @@ def at(tmp_path_factory):
 
 def test_the_value_that_is_split_is_told_from_the_one_that_is_not(at):
     coordinates = neurons(torch.zeros(N_PARTS + 1), 1)
-    whole, split = splits_of(at, Contestant("mine", "", [{NODE: coordinates}]), "x/mine", CONFIG)
+    whole, split = splits_of(at, firing_of(at, Contestant("mine", "", [{NODE: coordinates}]), CONFIG), "x/mine")
     first, second = at.prompts.test.values["Pos"]
     assert (whole.title, split.title) == (f"Pos = {first}", f"Pos = {second}")
     assert split.n_latents.value == N_PARTS and split.jaccard.value == 0 and split.recall.value == 1
@@ -50,5 +51,5 @@ def test_figures_are_means_over_seeds(at):
     silent = neurons(torch.zeros(N_PARTS + 1), 1)
     silent.b_dec[:] = planted(at.prompts.fit)[0]
     both = [{NODE: neurons(torch.zeros(N_PARTS + 1), 1)}, {NODE: silent}]
-    split = splits_of(at, Contestant("mine", "", both), "x/mine", CONFIG)[1]
+    split = splits_of(at, firing_of(at, Contestant("mine", "", both), CONFIG), "x/mine")[1]
     assert split.n_latents.n == 2 and split.n_latents.value <= N_PARTS and 0.5 <= split.recall.value <= 1

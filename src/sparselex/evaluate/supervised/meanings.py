@@ -1,6 +1,6 @@
 """Test 3 at one place: what latents stand for, beside random directions that fire as often."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,39 +11,33 @@ from torch import Tensor
 
 from sparselex.base.estimates import mean_figure
 from sparselex.evaluate.supervised.config import TaskConfig
-from sparselex.evaluate.supervised.meaning import at_rates, f1_of, f1_of_unions, fires_above
+from sparselex.evaluate.supervised.firing import Firing
+from sparselex.evaluate.supervised.meaning import f1_of, f1_of_unions
 from sparselex.evaluate.supervised.nodes import Node
 from sparselex.evaluate.supervised.pairs import labels_of
-from sparselex.evaluate.supervised.place import AtPlace, coded_by, generator_of
+from sparselex.evaluate.supervised.place import AtPlace
 from sparselex.evaluate.supervised.records import Meaning, Standing
 from sparselex.evaluate.supervised.rows import Contestant
 
 
 def meanings_of(
-    at: AtPlace, one: Contestant, path: str, config: TaskConfig
+    at: AtPlace, one: Contestant, firing: Sequence[Mapping[Node, Firing]], path: str, config: TaskConfig
 ) -> tuple[list[Meaning], list[dict[Node, dict[str, Tensor]]]]:
     """Test 3, with the null of random directions that fire as often; and of each seed and node F1 by attribute, from
     the prompts that dictionaries are made of."""
     f1s = list[dict[Node, dict[str, Tensor]]]()
     found: dict[str, list[_Known]] = {attribute: [] for attribute in at.prompts.test.values}
-    for number, group in enumerate(one.groups):
-        f1s.append({})
-        for node, dictionary in group.items():
-            fires = coded_by(dictionary, at.fit[node]).acts != 0
-            tested = coded_by(dictionary, at.there[node]).acts != 0
-            generator = generator_of(config.seed, "null", str(node), number)
-            rows, thresholds = at_rates(at.fit[node], fires.float().mean(0), generator)
-            mean = at.fit[node].mean(0)
-            null = (
-                fires_above(at.fit[node], mean, rows, thresholds),
-                fires_above(at.there[node], mean, rows, thresholds),
-            )
-            f1s[-1][node] = {}
+    fit, test = labels_of(at.prompts.fit), labels_of(at.prompts.test)
+    for group in firing:
+        f1s.append({node: {} for node in group})
+        for node, fires in group.items():
             for attribute, values in at.prompts.test.values.items():
-                labels = labels_of(at.prompts.fit)[attribute], labels_of(at.prompts.test)[attribute]
-                known = _known(fires, tested, labels, len(values), config)
-                found[attribute].append(_Known(known, _known(*null, labels, len(values), config)))
-                f1s[-1][node][attribute] = known.scores
+                labels = fit[attribute], test[attribute]
+                own = _known(fires.fit, fires.there, labels, len(values), config)
+                found[attribute].append(
+                    _Known(own, _known(fires.null_fit, fires.null_there, labels, len(values), config))
+                )
+                f1s[-1][node][attribute] = own.scores
     return [_meaning(path, attribute, of, at, one, config) for attribute, of in found.items()], f1s
 
 

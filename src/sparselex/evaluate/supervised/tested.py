@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from sparselex.base.figures import Figure
-from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.evaluate.supervised.approximation import (
     Approximated,
     approximated,
@@ -19,6 +18,7 @@ from sparselex.evaluate.supervised.approximation import (
 )
 from sparselex.evaluate.supervised.config import TaskConfig
 from sparselex.evaluate.supervised.edited import edit_of, edits_of
+from sparselex.evaluate.supervised.firing import firing_of
 from sparselex.evaluate.supervised.labels import Supervised, mean_dictionary, mse_dictionary, shuffled
 from sparselex.evaluate.supervised.meanings import meanings_of
 from sparselex.evaluate.supervised.nodes import Node, Said, Values
@@ -115,7 +115,8 @@ def _row(at: AtPlace, one: Contestant, config: TaskConfig) -> Row:
     found = approximated(at.bench, at.clean, at.ablated, at.there, x_hats, at.means)
     whole = _averaged(found)
     agreements = [approx.enough.mean() / approx.clean.mean() for approx in found]
-    meanings, f1s = meanings_of(at, one, path, config)
+    firing = firing_of(at, one, config)
+    meanings, f1s = meanings_of(at, one, firing, path, config)
     return Row(
         name=one.name,
         setting=one.setting,
@@ -123,16 +124,14 @@ def _row(at: AtPlace, one: Contestant, config: TaskConfig) -> Row:
         dictionary=one.run.id if one.run else "",
         n_seeds=len(one.groups),
         l0=float(np.mean([float((c.acts != 0).sum(-1).float().mean()) for group in coded for c in group.values()])),
-        silent=float(
-            np.mean([_silent(at, node, dictionary) for group in one.groups for node, dictionary in group.items()])
-        ),
+        silent=float(np.mean([float((~one.fit.any(0)).float().mean()) for group in firing for one in group.values()])),
         fvu=_fvu(at.there, x_hats),
         sufficiency=sufficiency(path, whole),
         necessity=necessity(path, whole),
         edits=list(edits_of(at, one, coded, f1s, config)),
         meanings=meanings,
         causal=list(_causal(at, path, coded, f1s, config)),
-        splits=splits_of(at, one, path, config),
+        splits=splits_of(at, firing, path),
         spread={"sufficiency": float(np.std(agreements))} if len(agreements) > 1 else {},
     )
 
@@ -188,11 +187,6 @@ def _gate(name: str, value: float | None, *, least: float | None = None, most: f
 def _averaged(found: Sequence[Approximated]) -> Approximated:
     """The mean over seeds, prompt by prompt."""
     return Approximated(*(np.mean(columns, axis=0) for columns in zip(*found, strict=True)))
-
-
-def _silent(at: AtPlace, node: Node, dictionary: Dictionary) -> float:
-    """Share of the latents that no prompt makes active."""
-    return float((~(coded_by(dictionary, at.fit[node]).acts != 0).any(0)).float().mean())
 
 
 def _fvu(values: Values, x_hats: Sequence[Values]) -> float | None:
