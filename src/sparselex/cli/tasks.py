@@ -16,7 +16,7 @@ from sparselex.cli.stages import JSON, WORKSPACE, created
 from sparselex.cli.tables import console_of
 from sparselex.cli.wide import WideTable
 from sparselex.evaluate.supervised.published import beside_published
-from sparselex.evaluate.supervised.records import Row, TaskResult, Tested
+from sparselex.evaluate.supervised.records import DECIDED, Row, TaskResult, Tested
 from sparselex.recipes.option import Option
 from sparselex.recipes.tasks import TaskOptions, evaluate_task
 
@@ -89,8 +89,7 @@ def _print(opened: Workspace, options: TaskOptions, result: TaskResult) -> None:
 
 def _print_tested(console: Any, tested: Tested) -> None:
     if not tested.yardstick:
-        told = "; ".join(f"{name}: {_failed(tested, name)}" for name in tested.gates)
-        console.print(Text(plain(f"{tested.place.name}: no yardstick here, nothing is scored. {told}")))
+        console.print(Text(plain(f"{tested.place.name}: no yardstick here, nothing is scored. {_why_none(tested)}")))
         return
     columns = ("dictionary", "sufficient", "necessary", *_columns(tested))
     table = WideTable(f"{tested.place.name}; in brackets without any edit, or by chance", columns)
@@ -109,8 +108,19 @@ def _print_tested(console: Any, tested: Tested) -> None:
             console.print(Text(plain(f"    {name} is no yardstick here: {_failed(tested, name)}")))
 
 
+def _why_none(tested: Tested) -> str:
+    """What each supervised dictionary fails, those that fail alike together."""
+    found = dict[str, list[str]]()
+    for name in tested.gates:
+        found.setdefault(_failed(tested, name), []).append(name)
+    return "; ".join(why if len(found) == 1 else f"{' and '.join(names)}: {why}" for why, names in found.items())
+
+
 def _failed(tested: Tested, name: str) -> str:
-    return ", ".join(f"{gate.name} {_number(gate.value)} (wanted {gate.wanted})" for gate in tested.failed(name))
+    failed = tested.failed(name)
+    if any(gate.name == DECIDED for gate in failed):
+        return "it decides no attribute: " + "; ".join(f"{who}, {why}" for who, why in tested.undecided.items())
+    return ", ".join(f"{gate.name} {_number(gate.value)} (wanted {gate.wanted})" for gate in failed)
 
 
 def _columns(tested: Tested) -> Iterator[str]:

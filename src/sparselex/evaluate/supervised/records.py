@@ -14,6 +14,9 @@ one place, and all of it."""
 
 CIRCUIT_FILE, ATTENTION_FILE, TESTED_FILE, SUMMARY_FILE = "circuit.json", "attention.json", "tests.json", "task.json"
 
+DECIDED = "some attribute is decided here"
+"""The gate without which the others that ask for edits cannot be asked."""
+
 SUPERVISED, SHUFFLED = "supervised", "shuffled labels"
 """Rows that are made of labels: of the right ones, and of those of other prompts."""
 

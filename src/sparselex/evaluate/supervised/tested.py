@@ -24,7 +24,7 @@ from sparselex.evaluate.supervised.meanings import meanings_of
 from sparselex.evaluate.supervised.nodes import Node, Said, Values
 from sparselex.evaluate.supervised.pairs import labels_of, n_values_of
 from sparselex.evaluate.supervised.place import AtPlace, Coded, coded_by, generator_of
-from sparselex.evaluate.supervised.records import SHUFFLED, SUPERVISED, Edit, Gate, Row
+from sparselex.evaluate.supervised.records import DECIDED, SHUFFLED, SUPERVISED, Edit, Gate, Row
 from sparselex.evaluate.supervised.rows import Contestant
 from sparselex.evaluate.supervised.splits import splits_of
 
@@ -172,7 +172,7 @@ def _gates(supervised: Row, shuffles: Row) -> list[Gate]:
     return [
         _gate("sufficiency", supervised.sufficiency.value, least=0.9),
         _gate("necessity", supervised.necessity.value, least=0.8),
-        _gate("some attribute is decided here", float(len(edits)), least=1.0),
+        _gate(DECIDED, float(len(edits)), least=1.0),
         _gate("edit agreement", min((value or 0.0 for value in edits), default=None), least=0.8),
         _gate("shuffled labels above no edit", max(floor, default=None), most=0.1),
     ]
