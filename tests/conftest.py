@@ -32,6 +32,20 @@ LONGEST = (
 
 
 SELDOM = (
+    "evaluate/probes/test_ravel.py::test_what_a_real_model_knows_is_exchanged_with_the_city",
+    "evaluate/test_toys.py::test_with_few_latents_and_no_penalty_both_attributes_are_found",
+    "evaluate/occlusion/test_occlude.py::test_sweeps_of_another_result_are_not_shown",
+    "cli/test_stops.py::test_stopped_anywhere_a_verb_goes_on[full]",
+    "cli/test_controls.py::test_killed_in_the_middle_the_same_command_ends_as_if_nothing_had_been",
+    "cli/test_occlusion.py::test_the_sweep_is_printed_and_stands_in_the_json_where_it_was_asked_for",
+    "cli/test_kills.py::test_killed_when[a shard is written]",
+    "recipes/test_sites.py::test_a_crosscoder_of_two_models_goes_through_every_stage",
+    "recipes/test_sites.py::test_a_cross_layer_transcoder_goes_through_every_stage",
+    "recipes/test_control_runs.py::test_other_directions_need_to_be_asked_for",
+    "recipes/test_demo.py::test_what_is_there_is_not_said_to_be_made",
+    "server/test_asking.py::test_a_second_time_costs_nothing_and_rules_are_judged_as_they_stand",
+    "server/test_live.py::test_a_reader_who_asks_for_a_hundred_steerings_stops_nobody",
+    "lm/test_gguf.py::test_two_processes_on_a_fresh_cache",
     "evaluate/test_toys.py::test_a_narrow_dictionary_hedges_the_more_the_more_a_child_follows_its_parent",
     "evaluate/test_toys.py::test_a_wide_dictionary_loses_parents_to_their_children_and_strangers_take_less",
     "features/test_resumed.py::test_the_command_line_under_torchrun",

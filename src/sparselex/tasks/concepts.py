@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sparselex.base.errors import a
 from sparselex.tasks.concepts_words import FIELDS, JUDGEMENTS, NAMES, NOUNS, THINGS, VERBS
 
 
@@ -46,7 +47,7 @@ _SPEECH = (
 )
 _REVIEW = (
     "The {thing} was {judged}, and we said so.",
-    "What a {judged} {thing} this was in the end.",
+    "What {so_judged} {thing} this was in the end.",
     "In our opinion the {thing} is really {judged} now.",
     "This {thing} seemed {judged} to all of us.",
 )
@@ -74,7 +75,8 @@ def _people(chance: np.random.Generator) -> LabelledText:
 def _reviews(chance: np.random.Generator) -> LabelledText:
     said, about = _one_of(tuple(JUDGEMENTS), chance), _one_of(tuple(THINGS), chance)
     words = {"sentiment": _one_of(JUDGEMENTS[said], chance), "topic": _one_of(THINGS[about], chance)}
-    text = _one_of(_REVIEW, chance).format(judged=words["sentiment"], thing=words["topic"])
+    judged = words["sentiment"]
+    text = _one_of(_REVIEW, chance).format(judged=judged, so_judged=a(judged), thing=words["topic"])
     return LabelledText(text, {"sentiment": said, "topic": about}, words)
 
 
