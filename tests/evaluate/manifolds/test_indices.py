@@ -11,7 +11,6 @@ from sparselex.evaluate.manifolds.indices import (
     mixture_index,
     normalised,
     separability_index,
-    share_on_line,
 )
 
 N = 1000
@@ -37,6 +36,12 @@ def product(rng):
     points = rng.random((N, 2)) - 0.5
     turn = np.array([[math.cos(0.6), -math.sin(0.6)], [math.sin(0.6), math.cos(0.6)]])
     return points @ turn
+
+
+def share_on_line(points, direction, c):
+    """Share of the points with `|v x + c|` below `EPSILON` times its root mean square."""
+    along = points @ direction + c
+    return (np.abs(along) < EPSILON * math.sqrt(np.square(along).mean())).mean()
 
 
 def by_grid(points):

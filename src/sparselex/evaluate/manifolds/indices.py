@@ -35,12 +35,6 @@ def normalised(points: Cloud) -> Cloud:
     return about / size if size else about
 
 
-def share_on_line(points: Cloud, direction: Float[NDArray[np.float64], " 2"], c: float) -> float:
-    """Share of the points with `|v x + c|` below `EPSILON` times its root mean square."""
-    along = points @ direction + c
-    return float((np.abs(along) < EPSILON * math.sqrt(float(np.square(along).mean()))).mean())
-
-
 def mixture_index(points: Cloud, seed: int) -> float:
     """The largest share of points that lie on one line: 0.08 for a normal cloud, 0.5 or more for two lines.
 

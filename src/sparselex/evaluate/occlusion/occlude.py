@@ -39,7 +39,7 @@ from sparselex.evaluate.occlusion.records import (
 )
 from sparselex.evaluate.occlusion.removal import Strengths, of_equal_length, strengths, subtracted
 from sparselex.evaluate.supervised.config import TaskConfig
-from sparselex.evaluate.supervised.labels import Supervised, mean_dictionary, mse_dictionary
+from sparselex.evaluate.supervised.labels import MADE, Supervised
 from sparselex.evaluate.supervised.meaning import at_rates, fires_above
 from sparselex.evaluate.supervised.nodes import Node, Values
 from sparselex.evaluate.supervised.pairs import Prompted, drawn, labels_of, n_values_of
@@ -124,7 +124,7 @@ def _read(nodes: Sequence[Node], prompts: Prompted, config: TaskConfig, to: Path
     fit, there = (
         load_file(verified(to / "activations", f"{word(part)}.safetensors", manifest)) for part in (FIT, TEST)
     )
-    make = {"mean": mean_dictionary, "mse": mse_dictionary}[config.supervised]
+    make = MADE[config.supervised]
     labels, n_values = labels_of(prompts.fit), n_values_of(prompts.fit)
     return AtNodes(
         {node: fit[str(node)] for node in nodes},

@@ -74,6 +74,10 @@ def mse_dictionary(values: Float[Tensor, "n d"], labels: Labels, n_values: Mappi
     return Supervised(mean, vectors)
 
 
+MADE = {"mean": mean_dictionary, "mse": mse_dictionary}
+"""The ways to make one, by the names that a configuration has for them."""
+
+
 def shuffled(labels: Labels, generator: torch.Generator) -> dict[str, Tensor]:
     """The labels of each attribute on other prompts: as often, and of nothing."""
     return {name: column[torch.randperm(len(column), generator=generator)] for name, column in labels.items()}

@@ -14,10 +14,11 @@ from torch import Tensor
 from sparselex.base.estimates import figure_of, mean_figure
 from sparselex.base.sites import Hook
 from sparselex.causal.edits import bound, put
+from sparselex.causal.spliced import first_of
 from sparselex.causal.where import at
 from sparselex.evaluate.supervised.circuit import OUTPUT
 from sparselex.evaluate.supervised.config import TaskConfig
-from sparselex.evaluate.supervised.labels import Labels, Supervised, mean_dictionary, mse_dictionary, shuffled
+from sparselex.evaluate.supervised.labels import MADE, Labels, Supervised, shuffled
 from sparselex.evaluate.supervised.nodes import Node, Values, batches
 from sparselex.evaluate.supervised.pairs import Prompted, labels_of, n_values_of
 from sparselex.evaluate.supervised.place import FIT, TEST, generator_of
@@ -108,7 +109,8 @@ class Multiplied:
     def __init__(self, model: SubjectModel, prompts: LabelledPrompts, look: Looking):
         self.model, self.look = model, look
         self.value = Hook(f"{look.keys[0].hook.whole.replace('hook_k', 'hook_v')}:{look.keys[0].hook.head}")
-        first = _first(model, [look.query.hook, look.keys[0].hook, self.value])
+        # Their names are canonical, else the head would not have been found.
+        first = first_of(model, [look.query.hook, look.keys[0].hook, self.value]) or look.query.hook
         self._kept = [(part, model.keep(torch.from_numpy(part.tokens), first)) for part in batches(prompts)]
 
     @torch.no_grad()
@@ -180,8 +182,7 @@ def _of_key(
 
 
 def _made(values: Tensor, labels: Labels, prompts: Prompted, config: TaskConfig) -> Supervised:
-    make = {"mean": mean_dictionary, "mse": mse_dictionary}[config.supervised]
-    return make(values, labels, n_values_of(prompts.fit))
+    return MADE[config.supervised](values, labels, n_values_of(prompts.fit))
 
 
 def _parts(made: Supervised, values: Float[Tensor, "n d"], labels: Labels) -> Iterator[tuple[str, Tensor]]:
@@ -230,8 +231,3 @@ def _pair(pair: tuple[str, str], term: NDArray[np.float64], whole: NDArray[np.fl
 def _explained(whole: NDArray[np.float64], said: NDArray[np.float64]) -> float:
     varies = float(np.square(whole - whole.mean()).sum())
     return 1 - float(np.square(whole - said).sum()) / varies if varies else 0.0
-
-
-def _first(model: SubjectModel, hooks: Sequence[Hook]) -> Hook:
-    order = {point.name: number for number, point in enumerate(model.hooks())}
-    return min(hooks, key=lambda hook: order[hook.whole])

@@ -19,7 +19,7 @@ from sparselex.evaluate.supervised.approximation import (
 from sparselex.evaluate.supervised.config import TaskConfig
 from sparselex.evaluate.supervised.edited import edit_of, edits_of
 from sparselex.evaluate.supervised.firing import firing_of
-from sparselex.evaluate.supervised.labels import Supervised, mean_dictionary, mse_dictionary, shuffled
+from sparselex.evaluate.supervised.labels import MADE, Supervised, shuffled
 from sparselex.evaluate.supervised.meanings import meanings_of
 from sparselex.evaluate.supervised.nodes import Node, Said, Values
 from sparselex.evaluate.supervised.pairs import labels_of, n_values_of
@@ -48,7 +48,7 @@ def supervised_rows(
     """The supervised dictionary of the attributes, the same made in the other way and of other variables, and that of
     shuffled labels; and of each but the last whether it is a yardstick."""
     attributes = list(at.prompts.fit.attributes)
-    other = next(way for way in _MADE if way != config.supervised)
+    other = next(way for way in MADE if way != config.supervised)
     shuffles = [
         _made(at, config.supervised, shuffled(labels_of(at.prompts.fit), generator_of(config.seed, "shuffled", seed)))
         for seed in range(config.n_seeds)
@@ -71,12 +71,9 @@ def rows_of(at: AtPlace, contestants: Iterable[Contestant], config: TaskConfig) 
         yield _row(at, one, config)
 
 
-_MADE = {"mean": mean_dictionary, "mse": mse_dictionary}
-
-
 def _made(at: AtPlace, way: str, labels: Mapping[str, Tensor]) -> dict[Node, Supervised]:
     n_values = n_values_of(at.prompts.fit, list(labels))
-    return {node: _MADE[way](values, labels, n_values) for node, values in at.fit.items()}
+    return {node: MADE[way](values, labels, n_values) for node, values in at.fit.items()}
 
 
 def _supervised_row(at: AtPlace, made: Labelled) -> Row:
