@@ -72,6 +72,15 @@ def test_a_median_of_what_was_measured_on_the_same_documents_is_as_uncertain_as_
     assert share.ci_low >= 0
 
 
+def test_a_mean_of_shares_that_are_all_none_or_all_is_as_uncertain_as_one_of_flags():
+    for end in (0.0, 1.0):
+        found = mean_figure("x/y", np.full(30, end), "share", over="prompts", share=True)
+        flags = mean_figure("x/y", np.full(30, bool(end)), "share", over="prompts")
+        assert found == flags and found.ci_low < found.ci_high
+    assert mean_figure("x/y", np.full(30, 0.5), "share", over="prompts", share=True).ci_low is None
+    assert mean_figure("x/y", np.ones(30), "mean", over="prompts").ci_low is None, "a mean may be larger than 1"
+
+
 @pytest.mark.parametrize("make", [mean_figure, median_figure])
 def test_one_unit_has_a_value_and_no_interval(make):
     found = make("x/y", [0.25], "x", over="latents")

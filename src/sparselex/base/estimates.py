@@ -138,6 +138,8 @@ def mean_figure(
     says that it lies between 0 and 1; otherwise like `figure_of`."""
     each = np.asarray(values)
     n = len(each)
+    if share and n and each[0] in {0, 1} and (each == each[0]).all():
+        each = each.astype(bool)
     if each.dtype == bool:
         found = share_interval(int(each.sum()), n)
         se = float(np.sqrt(found.value * (1 - found.value) / max(1, n)))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, ndtri, stdtr, stdtrit
+from scipy.special import ndtri, stdtr, stdtrit
 
 Floats = NDArray[np.float64]
 
@@ -74,16 +74,15 @@ class Jackknife(NamedTuple):
     ) -> Interval:
         """The value with its interval, which is missing below `least` effective units, and where all units agree to the
         last digit: that says nothing of others. A `share` lies between 0 and 1, a `correlation` between -1 and 1, and
-        so do their intervals, by way of the logit and of Fisher's z; at either end they have none."""
+        so do their intervals, by way of the score, as that of as many independent flags as have this variance, and of
+        Fisher's z. At either end they have none: nothing says how many of the units had a part in it."""
         se, quantile = self.se, float(stdtrit(self.degrees, (1 + level) / 2))
         if not (np.isfinite(self.value) and np.isfinite(se) and se > 0 and self.n_effective >= least):
             return Interval(self.value, _NONE, _NONE)
         if share and not 0 < self.value < 1:
             return Interval(self.value, _NONE, _NONE)
         if share:
-            half = quantile * se / (self.value * (1 - self.value))
-            low, high = float(expit(_logit(self.value) - half)), float(expit(_logit(self.value) + half))
-            return Interval(self.value, low, high)
+            return _of_score(self.value, self.value * (1 - self.value) / se**2, quantile)
         if correlation and not -1 < self.value < 1:
             return Interval(self.value, _NONE, _NONE)
         if correlation:
@@ -172,11 +171,17 @@ def share_interval(n_true: int | float, n: int, *, level: float = LEVEL) -> Inte
     half: the interval is then wider than need be."""
     if n < 2:
         return Interval(n_true / n if n else _NONE, _NONE, _NONE)
-    share, z = n_true / n, float(ndtri((1 + level) / 2))
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    return _of_score(n_true / n, n, float(ndtri((1 + level) / 2)))
+
+
+def _of_score(share: float, n: float, quantile: float) -> Interval:
+    """All shares from which that of `n` units is no further away than `quantile` of *their* standard errors (Wilson
+    1927): near either end it is not symmetric, and never empty."""
+    more = quantile**2 / n
+    centre = (share + more / 2) / (1 + more)
+    half = float(np.sqrt(more * share * (1 - share) + more**2 / 4)) / (1 + more)
     # At either end rounding alone would keep it from there.
-    low, high = 0.0 if n_true == 0 else float(centre - half), 1.0 if n_true == n else float(centre + half)
+    low, high = 0.0 if share == 0 else float(centre - half), 1.0 if share == 1 else float(centre + half)
     return Interval(share, max(0.0, low), min(1.0, high))
 
 
@@ -199,7 +204,3 @@ def widened(found: Interval, variance: float, degrees: int, *, share: bool) -> I
     if share:
         return Interval(found.value, max(0.0, found.value - low), min(1.0, found.value + high))
     return Interval(found.value, found.value - low, found.value + high)
-
-
-def _logit(share: float) -> float:
-    return float(np.log(share / (1 - share)))

@@ -92,6 +92,7 @@ def _meaning(
         over=over,
         null=float(null["f1"].mean()),
         better="higher",
+        share=True,
     )
     known = mean_figure(
         f"{path}/{attribute}/known",
@@ -101,6 +102,7 @@ def _meaning(
         over=over,
         null=float(null["is_known"].mean()),
         better="higher",
+        share=True,
     )
     unions = mean_figure(
         f"{path}/{attribute}/unions",
@@ -110,6 +112,7 @@ def _meaning(
         over="dictionaries",
         null=float(null["unions"]),
         better="higher",
+        share=True,
     )
     latents = list(_standing(attribute, found[0], at)) if one.run else []
     return Meaning(attribute=attribute, f1=f1, n_known=known, unions=unions, latents=latents)
