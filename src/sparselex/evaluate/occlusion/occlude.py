@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from torch import Tensor
 
 from sparselex.base.artifacts import open_artifact, verified
 from sparselex.base.figures import Figure, Figures
@@ -39,13 +37,13 @@ from sparselex.evaluate.occlusion.records import (
 )
 from sparselex.evaluate.occlusion.removal import Strengths, of_equal_length, strengths, subtracted
 from sparselex.evaluate.supervised.config import TaskConfig
+from sparselex.evaluate.supervised.firing import Firing, firing_at
 from sparselex.evaluate.supervised.labels import MADE, Supervised
-from sparselex.evaluate.supervised.meaning import at_rates, fires_above
 from sparselex.evaluate.supervised.nodes import Node, Values
 from sparselex.evaluate.supervised.pairs import Prompted, drawn, labels_of, n_values_of
-from sparselex.evaluate.supervised.place import FIT, TEST, coded_by, generator_of
+from sparselex.evaluate.supervised.place import FIT, TEST, generator_of
 from sparselex.evaluate.supervised.records import ACTIVATIONS, SUMMARY, SUPERVISED, TaskResult, Tested, passes
-from sparselex.evaluate.supervised.rows import Contestant, Group, trained
+from sparselex.evaluate.supervised.rows import Contestant, trained
 from sparselex.evaluate.supervised.walk import word
 from sparselex.lm.subject import SubjectModel
 from sparselex.tasks.records import Task
@@ -186,33 +184,29 @@ def _without(
 def _counted(
     one: Contestant, at: AtNodes, prompts: Prompted, strong: str, weak: str, config: OcclusionConfig
 ) -> Counted:
-    each = [[_of_node(group, node, at, seed, config) for node in group] for seed, group in enumerate(one.groups)]
-    share = lambda attribute, null: np.stack(
+    each = [
         [
-            np.mean([_found(fires[2 * null : 2 * null + 2], prompts, attribute, config) for fires, _ in seed], axis=0)
-            for seed in each
+            firing_at(at.fit[node], at.there[node], dictionary, draws)
+            for node, dictionary in group.items()
+            for draws in [generator_of(config.seed, "occlusion null", str(node), seed)]
         ]
+        for seed, group in enumerate(one.groups)
+    ]
+    share = lambda attribute, null: np.stack(
+        [np.mean([_found(fires, null, prompts, attribute, config) for fires in seed], axis=0) for seed in each]
     )
-    l0 = float(np.mean([l0 for seed in each for _, l0 in seed]))
+    l0 = float(np.mean([float(fires.there.sum(-1).float().mean()) for seed in each for fires in seed]))
     return Counted(l0, share(weak, False), share(strong, False), share(weak, True), share(strong, True))
 
 
-def _of_node(
-    group: Group, node: Node, at: AtNodes, seed: int, config: OcclusionConfig
-) -> tuple[tuple[Bool[Tensor, "n d_sae"], ...], float]:
-    """Where latents are active, on both kinds of prompts, where random directions that fire as often are, and L0."""
-    fit, there = (coded_by(group[node], values[node]).acts != 0 for values in (at.fit, at.there))
-    draws = generator_of(config.seed, "occlusion null", str(node), seed)
-    rows, thresholds = at_rates(at.fit[node], fit.float().mean(0), draws)
-    mean = at.fit[node].mean(0)
-    null = tuple(fires_above(values[node], mean, rows, thresholds) for values in (at.fit, at.there))
-    return (fit, there, *null), float(there.sum(-1).float().mean())
-
-
-def _found(fires: Sequence[Tensor], prompts: Prompted, attribute: str, config: OcclusionConfig) -> NDArray[np.float64]:
+def _found(
+    fires: Firing, null: bool, prompts: Prompted, attribute: str, config: OcclusionConfig
+) -> NDArray[np.float64]:
+    """Which values have a latent, or a random direction, of their own."""
+    on_fit, on_test = (fires.null_fit, fires.null_there) if null else (fires.fit, fires.there)
     fit, test = (labels_of(part)[attribute] for part in (prompts.fit, prompts.test))
     n_values = len(prompts.fit.values[attribute])
-    return found_values(fires[0], fires[1], (fit, test), n_values, config.found_for).double().numpy()
+    return found_values(on_fit, on_test, (fit, test), n_values, config.found_for).double().numpy()
 
 
 def _row(

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from jaxtyping import Bool
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sparselex.dictionaries.dictionary import Dictionary
@@ -34,14 +35,21 @@ class Firing(NamedTuple):
 def firing_of(at: AtPlace, one: Contestant, config: TaskConfig) -> list[Mapping[Node, Firing]]:
     """Of every seed and node."""
     return [
-        {node: _firing(at, node, dictionary, number, config) for node, dictionary in group.items()}
+        {
+            node: firing_at(
+                at.fit[node], at.there[node], dictionary, generator_of(config.seed, "null", str(node), number)
+            )
+            for node, dictionary in group.items()
+        }
         for number, group in enumerate(one.groups)
     ]
 
 
-def _firing(at: AtPlace, node: Node, dictionary: Dictionary, number: int, config: TaskConfig) -> Firing:
-    x, there = at.fit[node], at.there[node]
-    fires = coded_by(dictionary, x).acts != 0
-    rows, thresholds = at_rates(x, fires.float().mean(0), generator_of(config.seed, "null", str(node), number))
-    nulls = (fires_above(values, x.mean(0), rows, thresholds) for values in (x, there))
+def firing_at(
+    fit: Float[Tensor, "n d"], there: Float[Tensor, "m d"], dictionary: Dictionary, draws: torch.Generator
+) -> Firing:
+    """Of one dictionary on values of both kinds of prompts; `draws` draws the random directions."""
+    fires = coded_by(dictionary, fit).acts != 0
+    rows, thresholds = at_rates(fit, fires.float().mean(0), draws)
+    nulls = (fires_above(values, fit.mean(0), rows, thresholds) for values in (fit, there))
     return Firing(fires, coded_by(dictionary, there).acts != 0, *nulls)
