@@ -57,6 +57,23 @@ def test_what_is_put_is_what_a_whole_pass_with_it_gives(model, prompts, nodes):
     assert (bench.clean.token == prompts.test.answers).all()
 
 
+def test_values_put_at_once_are_what_each_gives_alone_and_equal_ones_are_computed_once(model, prompts, monkeypatch):
+    nodes = [Node.parse("blocks.0.attn.hook_v:0@IO"), Node.parse("blocks.0.attn.hook_z:1@end")]
+    bench, there = Bench(model, prompts.test, nodes), read_nodes(model, prompts.test, nodes)
+    half = torch.arange(len(prompts.test))[:, None] % 2 == 0
+    one = {node: value.flip(0) for node, value in there.items()}
+    other = {node: torch.where(half, value, there[node]) for node, value in one.items()}
+    none = {nodes[0]: one[nodes[0]], nodes[1]: torch.zeros_like(one[nodes[1]])}
+    expected, computed = [bench.with_values(values) for values in (one, other, none)], []
+    predict = model.predict
+    monkeypatch.setattr(model, "predict", lambda last: computed.append(len(last)) or predict(last))
+    found = bench.with_each([one, other, none, one])
+    for says, wanted in zip(found, [*expected, expected[0]], strict=True):
+        np.testing.assert_allclose(says.difference, wanted.difference, atol=1e-4)
+        assert (says.token == wanted.token).all()
+    assert sum(computed) == 2.5 * len(prompts.test)
+
+
 def test_the_truth_at_the_end_is_the_changed_prompt(model, prompts):
     changed = prompts.changed["IO"]
     there = read_nodes(model, changed, [END])

@@ -78,10 +78,10 @@ class TaskConfig(CircuitConfig):
     expansion: Expansion = 8
     """Latents for each dimension ..."""
 
-    most_latents: Count = 1024
+    most_latents: Count = 512
     """... and at most so many."""
 
-    n_tokens: Tokens = 150_000
+    n_tokens: Tokens = 100_000
     """Tokens that each is trained on: the prompts again and again."""
 
     n_seeds: Annotated[int, Field(gt=0, le=20)] = 3

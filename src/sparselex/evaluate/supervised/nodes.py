@@ -132,7 +132,8 @@ class Bench:
     @torch.no_grad()
     def with_each(self, many: Sequence[Values]) -> list[Said]:
         """What it says with each of several such values, at the same nodes, many in a pass: of a small model, and
-        where few tokens are computed anew, a pass costs as much whatever it holds."""
+        where few tokens are computed anew, a pass costs as much whatever it holds. Values that are put on a prompt
+        more than once are computed once."""
         for values in many:
             if unknown := [node for node in values if node not in self.nodes]:
                 said = f"A value was put at {unknown[0]}."
@@ -140,27 +141,49 @@ class Bench:
         found, start = [list[Said]() for _ in many], 0
         for part, kept in self._kept:
             rows = slice(start, start + len(part))
-            for first in range(0, len(many), _AT_ONCE):
-                some = [{node: v[rows] for node, v in values.items()} for values in many[first : first + _AT_ONCE]]
-                for place, says in enumerate(self._part(part, kept, some), start=first):
-                    found[place].append(says)
+            put_there = {node: torch.cat([values[node][rows] for values in many]) for node in many[0]}
+            says = self._part(part, kept, put_there)
+            for place, parts in enumerate(found):
+                here = slice(place * len(part), (place + 1) * len(part))
+                parts.append(Said(says.difference[here], says.token[here]))
             start += len(part)
         return [joined(parts) for parts in found]
 
-    def _part(self, part: LabelledPrompts, kept: Kept, many: Sequence[Values]) -> Iterator[Said]:
-        """What is said of one part of the prompts, each version of it behind the other in one batch."""
-        n, times = len(part), len(many)
-        values = {node: torch.cat([one[node] for one in many]) for node in many[0]}
-        edits = sum(
-            (put(node.hook, value, at(_positions(part, node).repeat(times))) for node, value in values.items()),
-            start=(),
-        )
-        last, ends = _at_ends(part, kept.last).repeat(times, 1), torch.from_numpy(part.ends).repeat(times)
-        for some in variants(self.model, kept, torch.arange(n).repeat(times), edits):
-            behind = ends[some.numbers] - some.since
-            last[some.numbers.to(last.device)] = some.last[torch.arange(len(behind)), behind.to(some.last.device)]
-        for start in range(0, n * times, n):
-            yield said_by(self.model, part, last[start : start + n])
+    def _part(self, part: LabelledPrompts, kept: Kept, values: Values) -> Said:
+        """What is said of one part of the prompts, each version of it behind the other."""
+        once, which = _once([*values.values()], len(part))
+        found = list[Said]()
+        for numbers in torch.from_numpy(once).split(_AT_ONCE * _ROWS):
+            rows = numbers % len(part)
+            some = part.of(rows.numpy())
+            edits = sum(
+                (put(node.hook, value[numbers], at(_positions(some, node))) for node, value in values.items()),
+                start=(),
+            )
+            last, ends = _at_ends(part, kept.last)[rows.to(kept.last.device)], torch.from_numpy(some.ends)
+            for made in variants(self.model, kept, rows, edits):
+                behind = ends[made.numbers] - made.since
+                last[made.numbers.to(last.device)] = made.last[torch.arange(len(behind)), behind.to(made.last.device)]
+            for first in range(0, len(rows), _ROWS):
+                few = slice(first, first + _ROWS)
+                found.append(said_by(self.model, some.of(few), last[few]))
+        says = joined(found)
+        return Said(says.difference[which], says.token[which])
+
+
+def _once(values: Sequence[Tensor], n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of versions of `n` prompts, one behind the other, the first of those that are the same on a prompt, and of each
+    version its number among those."""
+    columns = [np.ascontiguousarray(value.numpy()) for value in values]
+    known = dict[tuple[int | bytes, ...], int]()
+    first, which = list[int](), list[int]()
+    for number in range(len(columns[0])):
+        key = (number % n, *(column[number].tobytes() for column in columns))
+        if key not in known:
+            known[key] = len(first)
+            first.append(number)
+        which.append(known[key])
+    return np.array(first, dtype=np.int64), np.array(which, dtype=np.int64)
 
 
 def _positions(part: LabelledPrompts, node: Node) -> Int[Tensor, " n"]:
