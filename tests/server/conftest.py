@@ -16,11 +16,13 @@ from sparselex.evaluate.supervised.config import TaskConfig
 from sparselex.evaluate.supervised.walk import put_to_task
 from sparselex.evaluate.synthetic.config import SyntheticConfig
 from sparselex.evaluate.synthetic.synthetic import rank_types
+from sparselex.recipes.run import Run
 from sparselex.server.app import create_app, server_of
 from sparselex.server.live import Live
 from sparselex.server.live_turns import Reader
 from tests.support.copier import copier, task
 from tests.support.known import SMALL
+from tests.support.probed import put_probes
 
 OF_TASK = TaskConfig(
     n_fit=150,
@@ -35,6 +37,9 @@ OF_TASK = TaskConfig(
     budgets=(1, 2, 4),
 )
 
+FEW = {"least_cosine": 0.1, "least_points": 50, "most_points": 200, "most_groups": 4, "n_kept": 2, "n_random": 2}
+"""How features of several dimensions are looked for in a small dictionary."""
+
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -48,13 +53,17 @@ ARGUMENTS = [
 
 @pytest.fixture(scope="session")
 def workspace(small_workspace, put_to_ioi, tmp_path_factory) -> Workspace:
-    """A copy of the small workspace with its report, a ranking on known features and a task. Read only."""
+    """A copy of the small workspace with its report, a ranking on known features, a task, features of several
+    dimensions and concepts that are known. Read only."""
     path = tmp_path_factory.mktemp("served") / "workspace"
     shutil.copytree(small_workspace.path, path)
     copy = Workspace(path)
     write_report(copy)
     rank_types(copy, "main", SyntheticConfig(**{**SMALL, "n_tokens": 1000, "kinds": ("topk",)}))
     shutil.copytree(put_to_ioi, path / "tasks" / "copier")
+    main = Run.open(copy, "main")
+    main.do("manifolds", **FEW)
+    put_probes(main)
     return copy
 
 

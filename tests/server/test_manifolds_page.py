@@ -1,40 +1,27 @@
 """Features of several dimensions: the verb in a workspace, and the page that shows what it found."""
 
 import re
-import shutil
 from html import unescape
 
 import pytest
-from fastapi.testclient import TestClient
 
 from sparselex.base.formats import number
-from sparselex.base.workspace import Workspace
 from sparselex.evaluate.manifolds.records import Plane
 from sparselex.recipes.run import Run
-from sparselex.server.app import create_app
 from sparselex.server.pages.manifolds import BOX, REACH, ManifoldsPage
-
-FEW = {"least_cosine": 0.1, "least_points": 50, "most_points": 200, "most_groups": 4, "n_kept": 2, "n_random": 2}
+from tests.server.conftest import FEW
 
 
 @pytest.fixture(scope="module")
-def looked(small_workspace, tmp_path_factory):
+def looked(workspace):
     """A workspace in which they were looked for, and what was found."""
-    path = tmp_path_factory.mktemp("looked") / "w"
-    shutil.copytree(small_workspace.path, path)
-    workspace = Workspace(path)
     return workspace, Run.open(workspace, "main").do("manifolds", **FEW)
 
 
-@pytest.fixture(scope="module")
-def pages(looked):
-    return TestClient(create_app(looked[0]), base_url="http://127.0.0.1")
-
-
-def test_what_was_found_is_on_the_page_with_links_to_its_latents(pages, looked):
+def test_what_was_found_is_on_the_page_with_links_to_its_latents(client, looked):
     found = looked[1]
     assert found.groups, "the small dictionary has near rows"
-    page = unescape(pages.get("/runs/main/manifolds").text)
+    page = unescape(client.get("/runs/main/manifolds").text)
     shown = re.sub(r"<[^>]+>", " ", page)
     for group in found.groups:
         assert f"{group.best.score:.3f}".replace("-", "−") in shown
@@ -46,8 +33,8 @@ def test_what_was_found_is_on_the_page_with_links_to_its_latents(pages, looked):
     )
 
 
-def test_the_record_has_everything(pages, looked):
-    record = pages.get("/runs/main/manifolds.json").json()
+def test_the_record_has_everything(client, looked):
+    record = client.get("/runs/main/manifolds.json").json()
     assert [one["best"]["score"] for one in record["found"]["groups"]] == [one.best.score for one in looked[1].groups]
     assert len(record["pictures"]) == min(2, len(looked[1].groups))
 
@@ -59,11 +46,11 @@ def test_done_again_nothing_is_made_anew(looked):
     assert Run.open(workspace, "main").do("manifolds", **FEW) == found and manifest.stat().st_mtime_ns == before
 
 
-def test_a_run_in_which_nobody_looked_says_how(pages):
-    answer = pages.get("/runs/twin/manifolds")
+def test_a_run_in_which_nobody_looked_says_how(client):
+    answer = client.get("/runs/twin/manifolds")
     assert answer.status_code == 404 and "sparselex manifolds" in answer.text
-    assert "/runs/twin/manifolds" not in pages.get("/runs/twin").text
-    assert "/runs/main/manifolds" in pages.get("/runs/main").text
+    assert "/runs/twin/manifolds" not in client.get("/runs/twin").text
+    assert "/runs/main/manifolds" in client.get("/runs/main").text
 
 
 def test_points_lie_where_their_numbers_say():

@@ -64,6 +64,10 @@ VERBS = {
     "train two": Verb(["train", "{w}", "--kind", "relu", "--l1", "2", *SMALL], after="harvest two"),
     "diff": Verb(["diff", "{w}", "--n-rows", "8", "--least-active", "1"], after="train two"),
     "map": Verb(["map", "{w}", "--layout", "pca"], after="index"),
+    "manifolds": Verb(
+        ["manifolds", "{w}", "--least-cosine", "0", "--least-points", "20", "--most-points", "50", "--n-random", "1"],
+        after="index",
+    ),
     "export indexed": Verb(["export", "{w}", "{w}/exported"], after="index"),
     "import beside": Verb(["import", "{w}", "{w}/exported", "--run", "other", *TEXT], after="export indexed"),
     "index beside": Verb(["index", "{w}", "--run", "other"], after="import beside"),

@@ -44,6 +44,12 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    @property
+    def ends(self) -> tuple[float | None, float | None]:
+        """Both ends as records have them: None for what cannot be formed."""
+        low, high = (float(end) if np.isfinite(end) else None for end in (self.low, self.high))
+        return low, high
+
 
 class Jackknife(NamedTuple):
     """A value, and what it owes to each unit."""

@@ -56,8 +56,8 @@ def _print(opened: Workspace, options: TaskOptions, result: TaskResult) -> None:
     console.print(
         plain(
             f"{result.circuit.model} does the task {result.circuit.task}: the answer is the most likely token on "
-            f"{_of(said['most_likely'])} of the prompts, and its logit is {_of(said['logit_difference'])} above the "
-            "other's"
+            f"{_whole(said['most_likely'])} of {said['most_likely'].n} prompts, and its logit is "
+            f"{_whole(said['logit_difference'])} above the other's (in brackets 95 % intervals over prompts)"
         )
     )
     if result.circuit.skipped:
@@ -69,7 +69,7 @@ def _print(opened: Workspace, options: TaskOptions, result: TaskResult) -> None:
             ("head", "at", "answer lost by", "effect", "direct", "does"),
         )
         for head in result.circuit.heads:
-            effects = (fixed(head.effect, 2), fixed(head.direct, 2))
+            effects = (_with_ends(head.effect, head.ci_low, head.ci_high), fixed(head.direct, 2))
             table.add_row(head.hook, head.role, head.corruption, *effects, head.kind)
         console.print(table)
     if result.attention:
@@ -146,6 +146,16 @@ def _cells(row: Row, tested: Tested) -> Iterator[str]:
 
 def _of(figure: Figure) -> str:
     return _number(figure.value)
+
+
+def _whole(figure: Figure) -> str:
+    """A figure with its interval."""
+    return _with_ends(figure.value, figure.ci_low, figure.ci_high)
+
+
+def _with_ends(value: float | None, low: float | None, high: float | None) -> str:
+    ends = "" if low is None or high is None else f" ({fixed(low, 2)} to {fixed(high, 2)})"
+    return _number(value) + ends
 
 
 def _number(value: float | None) -> str:

@@ -29,6 +29,9 @@ TOY_MODEL = "toy-model"
 """Folder of that model, beside those of results."""
 
 OPTIONS = "options.json"
+_IN_PASSING = ("device", "name", "trust_remote_code")
+"""Options that change nothing of what comes out."""
+
 _WORK = "sparselex.recipes.work.tasks:put"
 
 
@@ -52,6 +55,9 @@ class TaskOptions(TaskConfig):
 
     model_dtype: ModelDtype = "float32"
     """Precision in which it is loaded: float32, bfloat16, float16, or auto for its files' own."""
+
+    trust_remote_code: Annotated[bool, Option(in_passing=True)] = False
+    """Run model code that comes with the weights. Only if you trust it."""
 
     general_text: str = "stdlib"
     """Text of all kinds, on which dictionaries are trained as well: like `--text` of a run. The small transformer that
@@ -81,7 +87,13 @@ class TaskOptions(TaskConfig):
 
     def of_model(self) -> ModelConfig:
         """The model that is loaded, where it is none of a task's own."""
-        return ModelConfig(name=self.model, twin=self.twin, device=self.device, dtype=self.model_dtype)
+        return ModelConfig(
+            name=self.model,
+            twin=self.twin,
+            device=self.device,
+            dtype=self.model_dtype,
+            trust_remote_code=self.trust_remote_code,
+        )
 
 
 def evaluate_task(workspace: Workspace, options: TaskOptions) -> TaskResult:
@@ -97,7 +109,7 @@ def evaluate_task(workspace: Workspace, options: TaskOptions) -> TaskResult:
             "give another with --as.",
         )
     asked = options.to_json()
-    kept = {name: value for name, value in asked.items() if name not in ("device", "name")}
+    kept = {name: value for name, value in asked.items() if name not in _IN_PASSING}
     kept["runs"] = {run: RunFolder.open(workspace, run).manifest("dictionary").id for run in options.runs}
     if options.model != TOY:
         kept["stamp"] = model_stamp(options.model)

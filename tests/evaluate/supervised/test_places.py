@@ -1,6 +1,7 @@
 """A task in a model that was made by hand: what is patched, where it is found, and the three tests there."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -95,6 +96,23 @@ def test_the_planted_circuit_is_found_and_both_ways_of_patching_agree(model, pro
     for head in (*found.heads, *found.below):
         assert np.sign(head.estimate) == np.sign(head.effect) or abs(head.effect) < 0.05
     assert max(abs(head.effect) for head in found.below) < 0.05
+
+
+def test_what_patching_a_head_gives_back_has_its_interval_over_prompts(model, prompts):
+    found = find_circuit(model, task(), prompts.test, {"names": prompts.corrupted["names"]}, SMALL)
+    clean, asked = prompts.test, replace(prompts.corrupted["names"], answers=prompts.test.answers)
+    asked = replace(asked, others=clean.others, roles=clean.roles)
+    for head in found.heads[:4]:
+        node = Node(Hook(head.hook), head.role)
+        value = read_nodes(model, clean, [node])[node]
+        edits = put(node.hook, value, at(torch.from_numpy(clean.roles[node.role])))
+        before, after = whole(model, asked, ()).difference, whole(model, asked, edits).difference
+        back, span = after - before, whole(model, clean, ()).difference - before
+        assert head.effect == pytest.approx(back.sum() / span.sum(), abs=1e-4)
+        each = [np.delete(back, one).sum() / np.delete(span, one).sum() for one in range(len(back))]
+        se = np.sqrt((len(back) - 1) / len(back) * np.square(np.array(each) - head.effect).sum())
+        assert head.ci_high - head.effect == pytest.approx(head.effect - head.ci_low)
+        assert 1.9 * se < head.ci_high - head.effect < 2.5 * se
 
 
 def test_a_corruption_that_takes_nothing_is_told(model, prompts):

@@ -11,11 +11,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sparselex.base.errors import UserError
 from sparselex.base.estimates import mean_figure
 from sparselex.base.figures import Figure
+from sparselex.base.intervals import Interval, jackknife
 from sparselex.base.progress import progress
 from sparselex.base.seeds import generator
 from sparselex.base.sites import Hook
@@ -40,8 +42,8 @@ LEAST_ABLE = 0.75
 class Effects(NamedTuple):
     """What patching one place does, on all prompts."""
 
-    effect: float
-    """Share of the corruption that it undoes."""
+    effect: Interval
+    """Share of the corruption that it undoes, over prompts."""
 
     direct: float
     """Of that, what goes straight to the logits."""
@@ -130,16 +132,16 @@ def _heads(
 ) -> tuple[list[Head], list[Figure]]:
     """Heads that were patched for one way to lose the answer, and how far their ranking can be trusted."""
     asked = _asked_as(clean, corrupted)
-    there = float(_said(model, clean).difference.mean())
-    span = there - float(_said(model, asked).difference.mean())
-    if abs(span) < LEAST_EFFECT * abs(there):
+    there = _said(model, clean).difference
+    spans = there - _said(model, asked).difference
+    if abs(span := float(spans.mean())) < LEAST_EFFECT * abs(float(there.mean())):
         why = "this corruption takes less than a tenth of the logit difference, so that no share of it means anything"
         words = "how far attribution can be trusted"
         return [], [Figure(name=f"{task.name}/circuit/{way}/missed", definition=words, failure=why)]
     estimates = attribution(model, asked, values)
     order = sorted(values, key=lambda node: -abs(estimates[node]))
     listed, drawn = order[: config.shortlist], _drawn(order[config.shortlist :], config)
-    effects = exact(model, asked, {node: values[node] for node in (*listed, *drawn)}, span)
+    effects = exact(model, asked, {node: values[node] for node in (*listed, *drawn)}, spans)
     heads = [_head(node, way, effects[node], estimates[node] / span) for node in effects]
     return heads, _missed(f"{task.name}/circuit/{way}", effects, estimates, listed, drawn, span, config)
 
@@ -189,10 +191,14 @@ def attribution(
 
 
 def exact(
-    model: SubjectModel, asked: LabelledPrompts, values: Mapping[Node, Float[Tensor, "n d"]], span: float
+    model: SubjectModel,
+    asked: LabelledPrompts,
+    values: Mapping[Node, Float[Tensor, "n d"]],
+    spans: NDArray[np.float64],
 ) -> dict[Node, Effects]:
-    """Of each node what patching it alone gives back, as a share of the span between corrupted and clean. `direct` is
-    what its change adds to the last residual stream, where it is an output at the end."""
+    """Of each node what patching it alone gives back, as a share of what lies between corrupted and clean prompts:
+    `[n]` logits, of each prompt. `direct` is what its change adds to the last residual stream, where it is an output
+    at the end."""
     found: dict[Node, Effects] = {}
     before = read_nodes(model, asked, list(values))
     by_layer: dict[int | None, list[Node]] = {}
@@ -201,11 +207,12 @@ def exact(
     with progress("patch heads", len(values), "places") as bar:
         for nodes in by_layer.values():
             bench = Bench(model, asked, nodes)
-            base = bench.clean.difference.mean()
+            base = bench.clean.difference
             for node in nodes:
-                effect = float(bench.with_values({node: values[node]}).difference.mean() - base)
-                direct = _direct(model, asked, node, values[node] - before[node]) - base
-                found[node] = Effects(effect / span, direct / span if _writes_at_end(node) else 0.0)
+                back = bench.with_values({node: values[node]}).difference - base
+                effect = jackknife(np.stack([back, spans], axis=1), lambda s: s[..., 0] / s[..., 1]).interval()
+                direct = _direct(model, asked, node, values[node] - before[node]) - float(base.mean())
+                found[node] = Effects(effect, direct / float(spans.mean()) if _writes_at_end(node) else 0.0)
                 bar.advance(1)
     return {node: found[node] for node in values}
 
@@ -294,8 +301,8 @@ def _missed(
     config: TaskConfig,
 ) -> list[Figure]:
     """How far attribution can be trusted: its error on what was patched, and how much it missed."""
-    error = np.array([estimates[node] / span - effects[node].effect for node in listed])
-    missed = np.array([abs(effects[node].effect) >= config.threshold for node in drawn], dtype=bool)
+    error = np.array([estimates[node] / span - effects[node].effect.value for node in listed])
+    missed = np.array([abs(effects[node].effect.value) >= config.threshold for node in drawn], dtype=bool)
     return [
         mean_figure(
             f"{path}/attribution_error",
@@ -316,11 +323,14 @@ def _missed(
 
 
 def _head(node: Node, way: str, effects: Effects, estimate: float) -> Head:
+    low, high = effects.effect.ends
     return Head(
         hook=str(node.hook),
         role=node.role,
         corruption=way,
-        effect=effects.effect,
+        effect=effects.effect.value,
+        ci_low=low,
+        ci_high=high,
         estimate=estimate,
         direct=effects.direct,
     )

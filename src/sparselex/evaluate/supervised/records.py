@@ -31,7 +31,13 @@ class Head(Config):
     """The token."""
 
     effect: float
-    """Share of the effect of corruption that its own value undoes, all else corrupted."""
+    """Share of the effect of corruption that its own value undoes, all else corrupted; 0 for what does nothing."""
+
+    ci_low: float | None = None
+    """Lower end of its 95 % jackknife interval over prompts; None where there is none."""
+
+    ci_high: float | None = None
+    """Upper end."""
 
     corruption: str = ""
     """In which way the answer was lost."""

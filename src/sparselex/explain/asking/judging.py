@@ -304,7 +304,7 @@ def scores(
         interval = measure.interval(share=True, level=level)
         if not np.isfinite(interval.value):
             continue
-        low, high = (end if np.isfinite(end) else None for end in (interval.low, interval.high))
+        low, high = interval.ends
         made.append(
             Score(
                 explainer=explainer,

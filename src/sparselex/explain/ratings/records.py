@@ -136,7 +136,7 @@ def scores(explanation: Explanation, ratings: Sequence[Rating]) -> list[Score]:
 
 
 def _score(explainer: str, metric: str, share: Interval, n: int, null: float) -> Score:
-    low, high = (float(end) if np.isfinite(end) else None for end in (share.low, share.high))
+    low, high = share.ends
     about: Mapping[str, Any] = {"explainer": explainer, "scorer": PEOPLE, "metric": metric}
     return Score(**about, value=float(share.value), ci_low=low, ci_high=high, n=n, null=null)
 

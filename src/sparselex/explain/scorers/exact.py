@@ -89,7 +89,7 @@ class ExactScorer:
             interval = measure.interval(share=name != "correlation", correlation=name == "correlation")
             if not np.isfinite(interval.value):
                 continue
-            low, high = (end if np.isfinite(end) else None for end in (interval.low, interval.high))
+            low, high = interval.ends
             found.append(score(metric=name, value=interval.value, ci_low=low, ci_high=high, null=at_null.get(name)))
         return found
 

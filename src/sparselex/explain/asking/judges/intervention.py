@@ -192,7 +192,7 @@ def _scores(explainer: str, gains: Floats, documents: np.ndarray, nulls: Mapping
     found = list[Score]()
     for name, told in jackknives(per_document, measures, per_document[:, 0]).items():
         interval, null = told.interval(share=name == "wins"), nulls.get(name)
-        low, high = (end if np.isfinite(end) else None for end in (interval.low, interval.high))
+        low, high = interval.ends
         at_null = (
             None if null is None or np.isnan(null).all() else float(np.nanmean(null if name == "gain" else _won(null)))
         )
