@@ -31,10 +31,7 @@ def made(model, tmp_path_factory):
 
 def test_it_says_where_the_task_is_done_and_how_dictionaries_compare(made):
     workspace, ended = made
-    assert (
-        "does the task ioi: the answer is the most likely token on 1.00 (0." in ended.out
-        and " of 64 prompts" in ended.out
-    )
+    assert "does the task ioi: the answer is the most likely token on 1.00 (0.89 to 1.00) of 32 prompts" in ended.out
     assert "blocks.0.attn.hook_z:1" in ended.out and "looks at S2" in ended.out
     assert "residual stream 0 at end" in ended.out and "frozen decoder" in ended.out
     assert f"everything is in {workspace}/tasks/mine" in ended.out.replace("\n", "")

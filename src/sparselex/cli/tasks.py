@@ -92,7 +92,9 @@ def _print_tested(console: Any, tested: Tested) -> None:
         console.print(Text(plain(f"{tested.place.name}: no yardstick here, nothing is scored. {_why_none(tested)}")))
         return
     columns = ("dictionary", "sufficient", "necessary", *_columns(tested))
-    table = WideTable(f"{tested.place.name}; in brackets without any edit, or by chance", columns)
+    n_prompts, n_seeds = tested.rows[0].sufficiency.n, max(row.n_seeds for row in tested.rows)
+    about = f"{n_prompts} prompts, {n_seeds} seeds of what is drawn; intervals with --json and in the browser"
+    table = WideTable(f"{tested.place.name}; in brackets without any edit, or by chance ({about})", columns)
     for row in tested.rows:
         table.add_row(f"{row.name} {row.setting}".strip(), *_cells(row, tested))
     console.print(table)
