@@ -5,7 +5,10 @@ import shutil
 
 import pytest
 
+from sparselex.base.errors import UserError
 from sparselex.evaluate.supervised.records import TaskResult
+from sparselex.recipes.run import Run
+from sparselex.recipes.work.tasks import _of_run
 from tests.support.command import done, sparselex
 from tests.support.copier import write_copier
 
@@ -87,6 +90,14 @@ def test_a_model_without_the_words_and_a_run_of_another_model_are_refused(small_
     shutil.copytree(small_workspace.path, copy)
     ended = sparselex("evaluate", "ioi", copy, "--model", model, *SMALL, *PLACE, "--runs", "main")
     assert ended.code == 2 and "Run 'main' is of " in ended.err and "the model that does the task" in ended.err
+
+
+def test_prompts_and_texts_of_runs_begin_alike(small_workspace, tmp_path):
+    run = Run.open(small_workspace, "main")
+    assert _of_run(run, run.model, "auto").name == "main"
+    with pytest.raises(UserError, match="were made with bos 'auto', prompts with 'never'") as caught:
+        _of_run(run, run.model, "never")
+    assert "--bos auto" in str(caught.value)
 
 
 def test_a_task_without_a_model_of_its_own_says_so(tmp_path):

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.integrate import quad
 from scipy.stats import norm
 
 from sparselex.base.errors import UserError
+from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.evaluate.toys.hierarchy import hierarchy
 from sparselex.evaluate.toys.occlusion import occlusion
 from sparselex.evaluate.toys.over_splitting import ideal_loss, over_splitting
@@ -99,6 +101,27 @@ def test_a_wide_dictionary_loses_parents_to_their_children_and_strangers_take_le
     found = hierarchy(tmp_path / "wide", 0.4, {"kind": "topk", "k": 3}, d_sae=40, n_steps=1500)
     assert found.absorption.value > found.absorption.null + 0.05 and found.absorption.ci_low > 0
     assert found.f1.value > found.f1.null + 0.3
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_latent_that_stands_for_a_parent_by_its_negative_side_counts_like_another(tmp_path, monkeypatch, signed):
+    """A dictionary of true parents that lean to their children, every other one turned round: nothing else changes."""
+
+    def planted(source, config, to, inputs):
+        given = source.directions[:12].float()
+        rows = torch.nn.functional.normalize(given[:6] + 0.5 * given[6:], dim=-1)
+        turned = torch.tensor([1.0, -1.0] * 3)[:, None] if signed else 1.0
+        made = new_dictionary(config.dictionary)
+        with torch.no_grad():
+            made.W_dec.copy_(rows * turned)
+            made.W_enc.copy_((rows * turned).T if made.W_enc.shape[0] == 32 else rows * turned)
+            made.b_dec.copy_(source.bias)
+        return made
+
+    monkeypatch.setattr("sparselex.evaluate.toys.hierarchy.train", planted)
+    found = hierarchy(tmp_path, 0.5, {"kind": "abstopk", "k": 6}, d_sae=6, d_in=32, n_parents=6, l0=1.0, n_steps=20)
+    assert found.hedging.value == pytest.approx(0.45, abs=0.1)
+    assert found.hedging.n == 6 and found.absorption.n == 6
 
 
 def test_figures_of_a_hierarchy_are_over_parents(tmp_path):

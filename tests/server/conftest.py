@@ -58,12 +58,12 @@ def workspace(small_workspace, put_to_ioi, tmp_path_factory) -> Workspace:
     path = tmp_path_factory.mktemp("served") / "workspace"
     shutil.copytree(small_workspace.path, path)
     copy = Workspace(path)
-    write_report(copy)
-    rank_types(copy, "main", SyntheticConfig(**{**SMALL, "n_tokens": 1000, "kinds": ("topk",)}))
-    shutil.copytree(put_to_ioi, path / "tasks" / "copier")
     main = Run.open(copy, "main")
     main.do("manifolds", **FEW)
     put_probes(main)
+    write_report(copy)
+    rank_types(copy, "main", SyntheticConfig(**{**SMALL, "n_tokens": 1000, "kinds": ("topk",)}))
+    shutil.copytree(put_to_ioi, path / "tasks" / "copier")
     return copy
 
 

@@ -65,7 +65,7 @@ VERBS = {
     "diff": Verb(["diff", "{w}", "--n-rows", "8", "--least-active", "1"], after="train two"),
     "map": Verb(["map", "{w}", "--layout", "pca"], after="index"),
     "manifolds": Verb(
-        ["manifolds", "{w}", "--least-cosine", "0", "--least-points", "20", "--most-points", "50", "--n-random", "1"],
+        ["manifolds", "{w}", "--least-cosine", "0", "--least-points", "50", "--most-points", "50", "--n-random", "1"],
         after="index",
     ),
     "export indexed": Verb(["export", "{w}", "{w}/exported"], after="index"),

@@ -56,6 +56,15 @@ def test_what_stands_where_in_source():
     assert "return" in lines["indented"] and "def" not in lines["indented"] and "y" not in lines["indented"]
 
 
+def test_a_comment_of_its_own_is_as_indented_as_it_stands():
+    source = "def f():\n    # first\n    return 1\n    # last\n# behind\nx = [\n    # within\n    1,  # beside\n]\n"
+    holds = code_labels(source)["indented"]
+    expected = {"# first": True, "# last": True, "# behind": False, "# within": False, "# beside": False}
+    for comment, indented in expected.items():
+        start = source.index(comment)
+        assert (holds[start : start + len(comment)] == indented).all(), comment
+
+
 @pytest.mark.parametrize("source", ["def f(:\n  '", "x = 1\r\n", "  a\n b\n"])
 def test_what_is_no_python_is_refused(source):
     assert code_labels(source) is None

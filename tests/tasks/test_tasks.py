@@ -157,3 +157,13 @@ def broken(task, **members):
 def test_a_task_that_breaks_a_promise_is_told_which(tokenizer, members, promise):
     with pytest.raises(AssertionError, match=promise):
         check_task(broken(agreement.make_agreement(tokenizer), **members), tokenizer)
+
+
+def test_prompts_begin_with_bos_where_it_is_asked_for(embedded):
+    task, tokenizer = brackets.make_brackets(embedded.tokenizer), embedded.tokenizer
+    some = task.fillings(20, "evaluate", np.random.default_rng(0))
+    with_it, without = (rows_of(task, some, tokenizer, bos=bos) for bos in ("always", "never"))
+    assert (with_it.tokens[:, 0] == tokenizer.bos_id).all() and (without.tokens[:, 0] != tokenizer.bos_id).all()
+    for role in task.roles:
+        assert (with_it.roles[role] == without.roles[role] + 1).all(), role
+    assert (with_it.answers == without.answers).all()

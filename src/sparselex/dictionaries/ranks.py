@@ -16,7 +16,6 @@ import torch.distributed as dist
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.tensor import DTensor, Shard
 
 from sparselex.base.errors import ElsewhereError, UserError, a
 from sparselex.dictionaries.sparse.products import WHOLE, nth_largest
@@ -219,6 +218,9 @@ class Ranks:
         and drop it at once."""
         if self.n_latents == 1 or self.data:
             return part.detach().cpu() if self.is_main else None
+        # Half a second to import, which every command would wait for, and few divide their latents.
+        from torch.distributed.tensor import DTensor, Shard
+
         assert self.mesh is not None
         here = part.detach().unflatten(dim, (n_blocks, -1)).contiguous()
         found = DTensor.from_local(here, self.mesh["latents"], [Shard(dim + 1)]).full_tensor()

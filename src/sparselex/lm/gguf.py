@@ -10,7 +10,6 @@ from typing import Any, Literal
 import torch
 import transformers
 from platformdirs import user_cache_path
-from transformers import modeling_gguf_pytorch_utils
 
 from sparselex.base.artifacts import MANIFEST, open_artifact, verified
 from sparselex.base.config import Config
@@ -151,6 +150,8 @@ def _write(path: Path, folder: Path, to: Path) -> None:
 @contextlib.contextmanager
 def _without_bars() -> Iterator[None]:
     """While this is open, the reader's progress bars follow the library's own switch, past which it imports them."""
+    from transformers import modeling_gguf_pytorch_utils  # with a quarter of a second of models
+
     bars = modeling_gguf_pytorch_utils.tqdm
     modeling_gguf_pytorch_utils.tqdm = transformers.logging.tqdm
     try:

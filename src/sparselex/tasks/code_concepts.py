@@ -41,7 +41,8 @@ def code_labels(source: str) -> dict[str, NDArray[np.bool_]] | None:
 
 
 def _mark(source: str, found: dict[str, NDArray[np.bool_]]) -> None:
-    """Set what holds, token by token. The parts of an f-string are marked together when it ends."""
+    """Set what holds, token by token. The parts of an f-string are marked together when it ends. A comment that has a
+    line to itself is as indented as it stands: the tokenizer gives it before it opens or closes a block."""
     lines = source.split("\n")
     starts = np.concatenate([[0], np.cumsum([len(line.encode()) + 1 for line in lines])])
     depth, indents, strings = 0, 0, list[int]()
@@ -54,7 +55,8 @@ def _mark(source: str, found: dict[str, NDArray[np.bool_]]) -> None:
             strings.append(where.start)
         elif name.endswith("STRING_END"):
             where = slice(strings.pop(), where.stop)
-        found["indented"][where] = indents > 0
+        alone = name == "COMMENT" and not depth and not lines[start[0] - 1][: start[1]].strip()
+        found["indented"][where] = start[1] > 0 if alone else indents > 0
         if name == "STRING" or name.endswith("STRING_END"):
             found["string"][where] = True
         elif name == "COMMENT":

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sparselex.base.bos import bos_of
+from sparselex.base.bos import Bos, bos_of
 from sparselex.base.errors import UserError
 from sparselex.tasks.records import Filling, LabelledPrompts, Prompt, Task, variables_of
 from sparselex.text.documents import Document
@@ -14,10 +14,15 @@ from sparselex.text.tokenizer import Tokenizer
 
 
 def rows_of(
-    task: Task, fillings: Sequence[Filling], tokenizer: Tokenizer, like: LabelledPrompts | None = None
+    task: Task,
+    fillings: Sequence[Filling],
+    tokenizer: Tokenizer,
+    like: LabelledPrompts | None = None,
+    *,
+    bos: Bos = "auto",
 ) -> LabelledPrompts:
     """The prompts of some fillings, the values of attributes and variables numbered as in those of `like`; left out,
-    what occurs.
+    what occurs. `bos` says whether they begin with the tokenizer's BOS.
 
     Raises `UserError` for a role that is no part of its prompt, for an answer that is not one token, for a value that
     those of `like` do not have, and where there are no fillings."""
@@ -26,7 +31,7 @@ def rows_of(
     prompts = [task.prompt(filling) for filling in fillings]
     values = _values(prompts, task.attributes) if like is None else like.values
     further = _further(task, prompts) if like is None else like.variable_values
-    begins = bos_of(tokenizer, "auto")
+    begins = bos_of(tokenizer, bos)
     before = [] if begins is None else [begins]
     ids = tokenizer.encode_batch([prompt.text for prompt in prompts])
     spans = [_spans(task, prompt, row, tokenizer) for prompt, row in zip(prompts, ids, strict=True)]

@@ -37,3 +37,12 @@ def test_many_columns_want_a_large_ridge():
     x, has = chance.normal(size=(90, 200)), chance.random(90) < 0.5
     dense = fit_dense(x, has, np.arange(90))
     assert np.abs(dense.scores(x)).max() < np.abs(fit_probe(x, has, 1.0).scores(x)).max()
+
+
+def test_one_third_without_the_concept_does_not_decide_the_ridge():
+    chance = np.random.default_rng(1)
+    x = chance.normal(size=(90, 3))
+    units = np.arange(90)
+    has = (x[:, 0] > 0) & (units % 3 != 0)
+    found = fit_dense(x[:, :1], has, units)
+    assert np.abs(found.weight).max() > 2 * np.abs(fit_probe(x[:, :1], has, 1000.0).weight).max()

@@ -56,3 +56,20 @@ def test_the_null_fires_as_often_and_has_the_f1_that_is_known():
         assert float(best.median()) == pytest.approx(median, abs=0.05), rate
     rates = torch.tensor([0.0, 1.0])
     assert fires_above(x, x.mean(0), *at_rates(x, rates, generator)).float().mean(0).tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("n_distinct", [4, 40])
+def test_where_values_lie_together_the_null_fires_as_nearly_as_often_as_it_can(n_distinct):
+    generator = torch.Generator().manual_seed(1)
+    distinct = torch.randn(n_distinct, 16, generator=generator)
+    x = distinct[torch.randint(n_distinct, (2000,), generator=generator)]
+    rates = torch.rand(300, generator=generator)
+    rows, thresholds = at_rates(x, rates, generator)
+    found = fires_above(x, x.mean(0), rows, thresholds).float().mean(0)
+    along = (x - x.mean(0)).double() @ rows.double().T
+    for place in range(300):
+        values = along[:, place].round(decimals=5)
+        shares = [0.0, *(float((values >= one).float().mean()) for one in values.unique())]
+        nearest = min(abs(share - round(float(rates[place]) * 2000) / 2000) for share in shares)
+        assert abs(float(found[place]) - round(float(rates[place]) * 2000) / 2000) == pytest.approx(nearest, abs=1e-6)
+    assert abs(float((found - rates).mean())) < 0.02

@@ -36,9 +36,14 @@ class Facts(NamedTuple):
 
 
 def facts_of(judged: Judged) -> Facts:
-    """What the model knows of every city. One that its tokenizer joins with what follows is left out, as is a value
-    whose answer begins like another's."""
-    every = [city for city in cities() if _is_apart(judged, city)]
+    """What the model knows of every city. One that its tokenizer joins with what follows is left out, as is one with a
+    value whose answer begins like another's: its first token would not tell them apart."""
+    alike = {attribute: _alike(judged, attribute) for attribute in QUESTIONS}
+    every = [
+        city
+        for city in cities()
+        if _is_apart(judged, city) and all(city.value(name) not in some for name, some in alike.items())
+    ]
     prompts = {attribute: _prompts(judged, every, attribute) for attribute in QUESTIONS}
     node = Node(judged.hook, CITY)
     right = {
@@ -64,6 +69,19 @@ def _tokens(judged: Judged, text: str) -> list[int]:
     return [*([] if begins is None else [begins]), *judged.model.tokenizer.encode_batch([text])[0]]
 
 
+def _alike(judged: Judged, attribute: str) -> set[str]:
+    """The values of an attribute whose answers begin with the token of another's."""
+    by_token: dict[int, set[str]] = {}
+    for value in {city.value(attribute) for city in cities()}:
+        by_token.setdefault(_begins(judged, value), set()).add(value)
+    return {value for values in by_token.values() if len(values) > 1 for value in values}
+
+
+def _begins(judged: Judged, value: str) -> int:
+    """The token with which an answer begins."""
+    return judged.model.tokenizer.encode_batch([f" {value}"])[0][0]
+
+
 def _is_apart(judged: Judged, city: City) -> bool:
     """Whether the tokens of a question begin with those of what stands up to the city's name."""
     before = PREFIX.format(city=city.name)
@@ -75,7 +93,7 @@ def _prompts(judged: Judged, every: Sequence[City], attribute: str) -> LabelledP
     before = [PREFIX.format(city=city.name) for city in every]
     rows = [_tokens(judged, text + QUESTIONS[attribute]) for text in before]
     n_ctx = max(map(len, rows))
-    answers = np.array([judged.model.tokenizer.encode_batch([f" {city.value(attribute)}"])[0][0] for city in every])
+    answers = np.array([_begins(judged, city.value(attribute)) for city in every])
     return LabelledPrompts(
         fillings=tuple({CITY: city.name} for city in every),
         tokens=np.array([[*row, *[row[-1]] * (n_ctx - len(row))] for row in rows]),

@@ -57,12 +57,12 @@ def fit_dense(
     x: Floats, has: Bools, units: NDArray[np.int64], ridges: tuple[float, ...] = (1.0, 30.0, 1000.0)
 ) -> LinearProbe:
     """A probe on all columns, with the ridge that does best on every third of the units when made of the others: what
-    many columns need hangs on how many there are."""
-    if len(np.unique(units)) < 3:
-        return fit_probe(x, has, ridges[-1])
-    held = units % 3 == 0
-    if min(_smaller(has[held]), _smaller(has[~held])) == 0:
-        return fit_probe(x, has, ridges[-1])
+    many columns need hangs on how many there are. The first third that has both texts with the concept and without it,
+    as have the others; with the middle ridge where there is none."""
+    thirds = [units % 3 == third for third in range(3)]
+    held = next((one for one in thirds if min(_smaller(has[one]), _smaller(has[~one]))), None)
+    if held is None or len(np.unique(units)) < 3:
+        return fit_probe(x, has, ridges[len(ridges) // 2])
     losses = [_loss(fit_probe(x[~held], has[~held], ridge).scores(x[held]), has[held]) for ridge in ridges]
     return fit_probe(x, has, ridges[int(np.argmin(losses))])
 

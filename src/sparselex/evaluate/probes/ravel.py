@@ -162,8 +162,8 @@ def _slope(judged: Judged, facts: Facts, name: str, pairs: Ints, x: Tensor) -> F
     edits = bound(put(judged.hook, there, at(torch.from_numpy(prompts.roles[CITY]))))
     last = judged.model.last(torch.from_numpy(prompts.tokens), edits, grad=True)
     logits = judged.model.predict(last[rows, torch.from_numpy(prompts.ends)], grad=True)
-    wanted, own = (torch.from_numpy(facts.prompts[name].answers[side]) for side in pairs.T)
-    (logits[rows, own] - logits[rows, wanted]).sum().backward()
+    own, wanted = (torch.from_numpy(facts.prompts[name].answers[side]) for side in pairs.T)
+    (logits[rows, wanted] - logits[rows, own]).sum().backward()
     found: Floats = there.grad.double().cpu().numpy() if there.grad is not None else np.zeros(there.shape)
     return found
 

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from sparselex.base.bos import Bos
 from sparselex.base.bounds import Count, Expansion, Seed, Tokens
 from sparselex.base.config import Config
 from sparselex.dictionaries.kinds import Kind
@@ -40,6 +41,9 @@ class CircuitConfig(Config):
 
     most_nodes: Annotated[int, Field(gt=0, le=1000)] = 4
     """Heads that are edited together at a place, those with the largest effects."""
+
+    bos: Bos = "auto"
+    """Whether prompts begin with the tokenizer's BOS: auto where it begins texts with it itself, always, or never."""
 
     shortlist: Count = 60
     """Places that attribution ranks highest, which are then patched one by one."""

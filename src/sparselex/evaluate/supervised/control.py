@@ -50,8 +50,8 @@ class Exchange(NamedTuple):
 
 def greedy(exchange: Exchange, budgets: Sequence[int], *, stops: bool) -> Iterator[tuple[int, Edited]]:
     """By budget what is left when as many latents are exchanged, one after another: each time the one that brings the
-    change nearest to what is wanted. With `stops` a prompt takes no further one where none brings it nearer; without, a
-    late exchange may do harm, as in the paper.
+    change nearest to what is wanted. With `stops` a prompt takes no further one where none brings it nearer, as in the
+    paper's code, which may exchange a latent for itself; without, a late exchange may do harm.
 
     The best set of `k` is a problem that no fast method solves; at k = 1 this is the best there is.
     """

@@ -1,6 +1,7 @@
 """Prompts of a task, and what they would be with one attribute changed."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -38,14 +39,15 @@ def drawn(task: Task, tokenizer: Tokenizer, config: TaskConfig) -> Prompted:
     """The prompts that a configuration asks for, always the same. Raises `UserError` where a changed prompt is longer
     or shorter than it was, so that its tokens are not those of the other."""
     fillings = task.fillings(config.n_fit, "fit", generator(config.seed, task.name, "fit"))
-    fit = rows_of(task, fillings, tokenizer)
+    fit = rows_of(task, fillings, tokenizer, bos=config.bos)
     chance = generator(config.seed, task.name, "test")
     tested = _others(task, {_key(one) for one in fillings}, config.n_test, chance)
     changes = {name: [task.changed(one, name, chance) for one in tested] for name in task.attributes}
     corrupt = {way: [task.corrupted(one, way, chance) for one in tested] for way in task.corruptions}
-    test = rows_of(task, tested, tokenizer, fit)
-    changed = {name: rows_of(task, others, tokenizer, fit) for name, others in changes.items()}
-    corrupted = {way: rows_of(task, others, tokenizer, fit) for way, others in corrupt.items()}
+    like_fit = partial(rows_of, task, tokenizer=tokenizer, like=fit, bos=config.bos)
+    test = like_fit(tested)
+    changed = {name: like_fit(others) for name, others in changes.items()}
+    corrupted = {way: like_fit(others) for way, others in corrupt.items()}
     for name, others in {**changed, **corrupted}.items():
         _check_alike(task, name, test, others)
     return Prompted(fit, test, changed, corrupted)

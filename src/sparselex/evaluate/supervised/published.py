@@ -104,7 +104,7 @@ EDITS: dict[tuple[str, str], dict[str, Came]] = {
         "topk": Came(0.94, 0.67),
     },
 }
-"""Published edits by cross-section and attribute: the labels' own, and two latents exchanged by greed without a stop,
+"""Published edits by cross-section and attribute: the labels' own, and two latents exchanged by greed,
 of the dictionary of each type that does best (TopK with k = 3)."""
 
 
@@ -129,7 +129,7 @@ def beside_published(tested: Tested) -> Iterator[Beside]:
     edits of two latents do best."""
     for (section, attribute), published in EDITS.items():
         for name, there in published.items() if section == tested.place.name else ():
-            way = "labels" if name == SUPERVISED else "greedy without stop"
+            way = "labels" if name == SUPERVISED else "greedy"
             found = [
                 (row, edit)
                 for row in tested.rows

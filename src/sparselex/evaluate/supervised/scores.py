@@ -116,8 +116,8 @@ class Multiplied:
     @torch.no_grad()
     def score(self, query: Float[Tensor, "n d"], key: Float[Tensor, "n d"], role: str) -> Scores:
         """The score of each prompt's query and of its key at a role."""
-        # What is too large for a softmax is measured of a shorter query.
-        longest = query.norm(dim=-1) * key.norm(dim=-1) / query.shape[1] ** 0.5
+        # What is too large for a softmax is measured of a shorter query; not all architectures divide by √d.
+        longest = query.norm(dim=-1) * key.norm(dim=-1)
         shorter = (longest / _MOST).clamp_min(1.0)
         query = query / shorter[:, None]
         found, start = list[Tensor](), 0

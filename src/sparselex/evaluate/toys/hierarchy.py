@@ -100,7 +100,8 @@ def _latents_of(found: Measured, n_parents: int) -> tuple[NDArray[np.int64], NDA
 @torch.no_grad()
 def _absorption(dictionary: Dictionary, found: Measured, held: HeldOut, n_parents: int) -> Figure:
     parents, latents = _latents_of(found, n_parents)
-    acts = torch.cat([dictionary.encode(sample.x)[:, torch.from_numpy(latents)] for sample in held.samples]).numpy() > 0
+    encoded = [dictionary.encode(sample.x)[:, torch.from_numpy(latents)] for sample in held.samples]
+    acts = torch.cat(encoded).numpy() * found.matching.sign[latents] > 0
     truth = _truth(held, 2 * n_parents)
     mine, others = n_parents + parents, n_parents + (parents + 1) % n_parents
     values, null = (_lost(acts, truth, parents, children) for children in (mine, others))
@@ -126,6 +127,7 @@ def _lost(
 def _hedging(dictionary: Dictionary, found: Measured, held: HeldOut, n_parents: int) -> Figure:
     parents, latents = _latents_of(found, n_parents)
     rows = torch.nn.functional.normalize(dictionary.W_dec.detach()[torch.from_numpy(latents)].double(), dim=-1).numpy()
+    rows = rows * found.matching.sign[latents, None]
     directions = held.source.directions.double().numpy()
     mine, others = n_parents + parents, n_parents + (parents + 1) % n_parents
     values, null = (_leaning(rows, directions[parents], directions[children]) for children in (mine, others))

@@ -77,7 +77,7 @@ def _held_out(source: TwoAttributes) -> tuple[Tensor, NDArray[np.int64]]:
 
 @torch.no_grad()
 def _active(dictionary: Dictionary, x: Tensor) -> Tensor:
-    return dictionary.encode(x) > 0
+    return dictionary.encode(x) != 0
 
 
 def _as_often(active: Tensor, x: Tensor, seed: int) -> Tensor:

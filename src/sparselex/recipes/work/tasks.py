@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from sparselex.base.bos import Bos, bos_of
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.occlusion.config import occlusion_config
@@ -38,7 +39,7 @@ def put(workspace: Workspace, options: TaskOptions, to: Path) -> TaskResult:
     """Load the model, making the task's own where that is meant, and put dictionaries to the task."""
     model = _model(workspace, options)
     task = make_task(options.task, model.tokenizer)
-    runs = [_of_run(Run.open(workspace, name), model) for name in options.runs]
+    runs = [_of_run(Run.open(workspace, name), model, options.bos) for name in options.runs]
     general = _general(options, model, to)
     result = put_to_task(model, task, _config(options, task), to, runs=runs, general=general)
     if options.occlusion:
@@ -61,21 +62,22 @@ def _general(options: TaskOptions, model: SubjectModel, to: Path) -> General:
     if options.model == TOY:
         return General(options.model, lambda n_tokens: mixture_rows(TaskModelConfig(), n_tokens))
     source = options.general_text
-    return General(text_id(source), lambda n_tokens: _rows_of(source, model, n_tokens, to / "text"))
+    return General(text_id(source), lambda n_tokens: _rows_of(source, model, n_tokens, options.bos, to / "text"))
 
 
-def _rows_of(source: str, model: SubjectModel, n_tokens: int, to: Path) -> Rows:
+def _rows_of(source: str, model: SubjectModel, n_tokens: int, bos: Bos, to: Path) -> Rows:
     """Rows from all over the beginning of a text, which is tokenized once."""
     n_ctx = min(_N_CTX, model.n_ctx)
-    config = CorpusConfig(source=source, n_ctx=n_ctx, n_tokens=_TIMES * n_tokens, shares=(1.0, 0.0, 0.0))
+    config = CorpusConfig(source=source, n_ctx=n_ctx, n_tokens=_TIMES * n_tokens, shares=(1.0, 0.0, 0.0), bos=bos)
     corpus = build_corpus(load_documents(source), model.tokenizer, config, to, text_id=text_id(source))
     n_rows = min(corpus.n_rows, -(-n_tokens // (corpus.n_ctx - 1)) + 1)
     rows = np.linspace(0, corpus.n_rows - 1, n_rows).astype(np.int64)
     return Rows(torch.from_numpy(corpus.tokens[rows].astype(np.int64)), torch.from_numpy(corpus.text_mask(rows)))
 
 
-def _of_run(run: Run, model: SubjectModel) -> OfRun:
-    """The dictionary of a run. Raises `UserError` unless it is an autoencoder of one site of this model."""
+def _of_run(run: Run, model: SubjectModel, bos: Bos) -> OfRun:
+    """The dictionary of a run. Raises `UserError` unless it is an autoencoder of one site of this model, made of texts
+    that begin as prompts do."""
     hooks, own = run.sites.hooks, run.model
     if own.id != model.id or run.sites.target or len(hooks) != 1:
         what = f"reads {run.sites}" if own.id == model.id else f"is of {own.name}"
@@ -83,6 +85,12 @@ def _of_run(run: Run, model: SubjectModel) -> OfRun:
             f"Run {run.name!r} {what}.",
             f"an autoencoder of one site of {model.name}, the model that does the task",
             "name other runs, or the model that they are of by --model.",
+        )
+    if bos_of(model.tokenizer, run.config.text.bos) != bos_of(model.tokenizer, bos):
+        raise UserError(
+            f"The texts of run {run.name!r} were made with bos {run.config.text.bos!r}, prompts with {bos!r}.",
+            "texts that begin alike: what stands first changes what is at every token",
+            f"give --bos {run.config.text.bos}.",
         )
     return OfRun(run.name, hooks[0], run.dictionary, run.manifest("dictionary").id)
 
