@@ -78,6 +78,16 @@ SELDOM = (
     "training/test_sites.py::test_a_transcoder_finds_what_each_planted_feature_writes[jumprelu]",
     "training/test_sites.py::test_a_transcoder_finds_what_each_planted_feature_writes[relu]",
     "recipes/test_sites.py::test_a_transcoder_goes_through_every_stage[int8]",
+    "recipes/test_control_runs.py::test_an_imported_dictionary_has_no_recipe",
+    "recipes/test_first_block.py::test_progress_is_told_before_the_first_block_is_full[in a process of its own]",
+    "recipes/test_demo.py::test_a_default_that_is_written_out_is_no_other_option",
+    "recipes/test_imports.py::test_a_cross_layer_transcoder",
+    "recipes/test_control_runs.py::test_rules_of_another_version_are_not_held_against_those_of_controls",
+    "cli/test_cli.py::test_types_with_a_way_of_their_own_train_from_the_command_line[archetypal]",
+    "recipes/test_demo.py::test_a_twin_that_was_made_otherwise_than_the_run_is_refused",
+    "recipes/test_sites.py::test_models_of_one_run_are_not_compared",
+    "server/test_notebook.py::test_example_notebooks_run[features]",
+    "cli/test_tasks.py::test_ten_places_are_edited_together",
     *(
         f"training/test_training.py::test_a_planted_dictionary_is_recovered[{kind}]"
         for kind in ("abstopk", "matryoshka", "gated", "panneal", "archetypal", "jumprelu everything", "jumprelu tanh")

@@ -10,6 +10,7 @@ from sparselex.evaluate.supervised.records import TaskResult
 from sparselex.recipes.run import Run
 from sparselex.recipes.work.tasks import _of_run
 from tests.support.command import done, sparselex
+from tests.support.contents import contents
 from tests.support.copier import write_copier
 
 SMALL = (
@@ -81,6 +82,62 @@ def test_nonsense_is_refused_and_leaves_nothing(model, tmp_path, options, said):
     ended = sparselex("evaluate", "ioi", tmp_path / "w", "--model", model, *SMALL, *options)
     assert ended.code == 2 and said in ended.err
     assert not (tmp_path / "w").exists() or not [*(tmp_path / "w").rglob("manifest.json")]
+
+
+def _figures(workspace):
+    return json.loads((workspace / "tasks" / "t" / "summary" / "figures.json").read_text())["figures"]
+
+
+def test_the_same_place_of_other_prompts_is_trained_anew(model, tmp_path):
+    for workspace, sizes in ((tmp_path / "one", (100, 400)), (tmp_path / "other", (400,))):
+        for n_fit in sizes:
+            done("evaluate", "ioi", workspace, "--model", model, *SMALL[2:], *PLACE, "--as", "t", "--n-fit", n_fit)
+    assert _figures(tmp_path / "one") == _figures(tmp_path / "other")
+
+
+def test_the_first_command_is_not_answered_with_what_another_left(model, tmp_path):
+    to = tmp_path / "w"
+
+    def given(l0):
+        settings = [*SMALL]
+        settings[settings.index("--l0s") + 1] = l0
+        return ("evaluate", "ioi", to, "--model", model, *settings, *PLACE, "--as", "t", "--json")
+
+    first, options = done(*given(3)).json, (to / "tasks" / "t" / "options.json").read_bytes()
+    second = done(*given(2)).json
+    (to / "tasks" / "t" / "options.json").write_bytes(options)  # as if it had been stopped before its end
+    assert second != first and done(*given(3)).json == first
+    (to / "tasks" / "t" / "options.json").write_text('{"x": 1}')
+    ended = sparselex(*given(3))
+    assert ended.code == 2 and "holds a task by a model, and ioi by" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--general-text", "/not/there"), "/not/there"),
+        (("--general-text", ""), "--general-text"),
+        (("--l0s", 1000, "--most-latents", 8), "k"),
+        (("--kinds", "clt"), "clt"),
+        (("--places", "module:transformer.h.0@end+module:transformer.ln_f@end"), "edited together"),
+    ],
+)
+def test_what_is_refused_takes_nothing_away(made, model, tmp_path, options, said):
+    copy = tmp_path / "w"
+    shutil.copytree(made[0], copy)
+    before = contents(copy / "tasks" / "mine")
+    given = dict(zip(SMALL[::2], SMALL[1::2], strict=True)) | dict(zip(options[::2], options[1::2], strict=True))
+    flags = [part for pair in given.items() for part in pair]
+    ended = sparselex("evaluate", "ioi", copy, "--model", model, *flags, "--as", "mine")
+    assert ended.code == 2 and said in ended.err, ended.err
+    assert contents(copy / "tasks" / "mine") == before
+
+
+def test_ten_places_are_edited_together(model, tmp_path):
+    sites = ("attn.hook_v:0", "attn.hook_v:1", "hook_resid_post")
+    nodes = [f"blocks.0.{site}@{role}" for site in sites for role in ("IO", "S1", "S2", "end")][:10]
+    ended = sparselex("evaluate", "ioi", tmp_path / "w", "--model", model, *SMALL, "--places", "+".join(nodes))
+    assert ended.code == 0, ended.err
 
 
 def test_a_model_without_the_words_and_a_run_of_another_model_are_refused(small_workspace, model, tmp_path):

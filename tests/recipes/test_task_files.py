@@ -7,6 +7,7 @@ import pytest
 
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
+from sparselex.evaluate.supervised.place import part_files
 from sparselex.lm.load import load_model
 from sparselex.recipes.tasks import TaskOptions, evaluate_task
 from sparselex.tasks.brackets import make_brackets
@@ -86,3 +87,38 @@ def test_a_file_that_is_not_there_and_a_file_for_the_toy_are_refused(tmp_path, l
 def test_the_command_refuses_what_is_neither_a_task_nor_a_file(tmp_path):
     found = sparselex("evaluate", "task", tmp_path / "workspace", "--task", "bracket", "--model", "embedded")
     assert found.code == 2 and "did you mean brackets?" in found.err and "a file such as" in found.err
+
+
+def put(tmp_path, lines, **options):
+    write(tmp_path / "odd.jsonl", lines)
+    given = {**FEW, "task": str(tmp_path / "odd.jsonl"), "model": "embedded", "general": (), **options}
+    return evaluate_task(Workspace.create(tmp_path / "w"), TaskOptions(**given))
+
+
+def named(lines, name):
+    """The attribute of each line under another name."""
+    return parted([one | {"attributes": {name: one["attributes"]["open"]}} for one in lines])
+
+
+def test_attributes_may_be_called_what_they_are(tmp_path, lines):
+    found = []
+    for name in ("open", "tested", "to fit"):
+        (tmp_path / name).mkdir()
+        gates = put(tmp_path / name, named(lines, name)).tested[0].gates["supervised"]
+        found.append([gate.value for gate in gates])
+    assert found[1] == found[2] == found[0]
+    assert len({*part_files(("name 1", "name-1", "tested", "to fit")).values()}) == 6
+
+
+def test_names_that_are_kept_are_refused(tmp_path, lines):
+    with pytest.raises(UserError, match="called 'mean'"):
+        put(tmp_path, named(lines, "mean"))
+
+
+def test_a_file_without_roles_and_one_with_too_long_a_prompt(tmp_path, lines):
+    bare = [{name: value for name, value in one.items() if name != "roles"} for one in parted(lines)]
+    assert put(tmp_path, bare).attention == []
+    (tmp_path / "long").mkdir()
+    longer = [one | {"text": f"if {'x + ' * 300}{one['text']}", "roles": {}} for one in parted(lines)]
+    with pytest.raises(UserError, match="at most 256, as many as"):
+        put(tmp_path / "long", longer)

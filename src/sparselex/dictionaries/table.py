@@ -27,6 +27,15 @@ def config_type(kind: str) -> type[DictionaryConfig]:
     return declared
 
 
+def reads_one_site(kind: str, d_in: int) -> bool:
+    """Whether a type is an autoencoder of one site of this width."""
+    try:
+        config_type(kind).fields_at((d_in,), (), 1)
+    except UserError:
+        return False
+    return True
+
+
 def kind_of(config: DictionaryConfig) -> str:
     """Name of the type that `config` configures."""
     return kind_in(type(config))

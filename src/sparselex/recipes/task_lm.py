@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from sparselex.base.artifacts import open_artifact, verified
 from sparselex.base.bounds import Seed
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
@@ -78,6 +79,9 @@ def train_task_model(config: TaskModelConfig, to: Path) -> Path:
     `UserError` where it does not learn the task."""
     with stage(to, KIND, config, {}) as staging:
         if staging.made:
+            manifest = open_artifact(to, KIND)
+            for name in manifest.files:
+                verified(to, name, manifest)
             return to
         language = _Language(config)
         model = _model(config, language)

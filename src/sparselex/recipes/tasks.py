@@ -14,6 +14,7 @@ from sparselex.base.known import Among
 from sparselex.base.registry import found
 from sparselex.base.runs import RunName
 from sparselex.base.workspace import Workspace
+from sparselex.evaluate.occlusion.records import SWEEPS
 from sparselex.evaluate.supervised.config import TaskConfig
 from sparselex.evaluate.supervised.records import SUMMARY, TaskResult
 from sparselex.lm.config import ModelConfig, ModelDtype, Twin
@@ -21,6 +22,7 @@ from sparselex.recipes.folder import RunFolder
 from sparselex.recipes.option import Option
 from sparselex.recipes.stamps import model_stamp
 from sparselex.tasks.registry import TASKS, is_task_file, settled_task
+from sparselex.text.identity import text_id
 
 TOY = "toy"
 """The model that is meant where none is named: a small transformer that is trained here, on prompts of the task."""
@@ -74,6 +76,18 @@ class TaskOptions(TaskConfig):
     name: Annotated[str, Option("--as")] = ""
     """What it is called in the workspace; left out, the task and the model."""
 
+    @field_validator("runs")
+    @classmethod
+    def _each_run_once(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(given))
+
+    @field_validator("general_text")
+    @classmethod
+    def _is_named(cls, given: str) -> str:
+        if not given.strip():
+            raise ValueError("a text has a name: stdlib, a folder, a file or a dataset")
+        return given
+
     @field_validator("task")
     @classmethod
     def _found_from_anywhere(cls, given: str) -> str:
@@ -113,15 +127,25 @@ def evaluate_task(workspace: Workspace, options: TaskOptions) -> TaskResult:
     kept["runs"] = {run: RunFolder.open(workspace, run).manifest("dictionary").id for run in options.runs}
     if options.model != TOY:
         kept["stamp"] = model_stamp(options.model)
+        kept["text"] = text_id(options.general_text) if options.general else ""
     if is_task_file(options.task):
         kept["contents"] = _contents(Path(options.task))
     _check_name(to, kept)
-    if (to / "summary" / MANIFEST).is_file() and read_json(to / OPTIONS) == kept:
-        open_artifact(to / "summary", SUMMARY)
+    if (made := _made(to, options)) and read_json(to / OPTIONS) == kept | {"made": made}:
         return TaskResult.read(to / "summary")
     result: TaskResult = found(_WORK)(workspace, options, to)
-    write_json(to / OPTIONS, kept)
+    # A file that was changed while it was read is put to the model once more.
+    if not is_task_file(options.task) or kept["contents"] == _contents(Path(options.task)):
+        write_json(to / OPTIONS, kept | {"made": _made(to, options)})
     return result
+
+
+def _made(to: Path, options: TaskOptions) -> list[str]:
+    """The results that lie there, by their hashes; nothing where one of those that are asked for does not."""
+    parts = {"summary": SUMMARY} | ({"occlusion/summary": SWEEPS} if options.occlusion else {})
+    if not all((to / part / MANIFEST).is_file() for part in parts):
+        return []
+    return [open_artifact(to / part, kind).id for part, kind in parts.items()]
 
 
 def _check_name(to: Path, kept: Mapping[str, Any]) -> None:
@@ -130,12 +154,19 @@ def _check_name(to: Path, kept: Mapping[str, Any]) -> None:
     before: dict[str, Any] = found_there if isinstance(found_there, dict) else {}
     told = lambda values: tuple(values.get(name) for name in ("task", "model", "twin"))
     if (before and told(before) != told(kept)) or to.name == TOY_MODEL:
-        there = "the small transformer" if to.name == TOY_MODEL else f"{before['task']} by {before['model']}"
+        there = "the small transformer" if to.name == TOY_MODEL else _named(before)
         raise UserError(
-            f"{to} holds {there}, and {kept['task']} by {kept['model']} was to be put there.",
+            f"{to} holds {there}, and {_named(kept)} was to be put there.",
             "a name of its own for each task and model",
             "give another with --as.",
         )
+
+
+def _named(values: Mapping[str, Any]) -> str:
+    """What a result is of, in words."""
+    twin = values.get("twin", "none")
+    model = values.get("model", "a model")
+    return f"{values.get('task', 'a task')} by {model if twin == 'none' else f'the {twin} twin of {model}'}"
 
 
 def _contents(file: Path) -> str:

@@ -17,6 +17,8 @@ from sparselex.text.tokenizer import Tokenizer
 
 _EXPECTED = 'lines such as {"text": "The dogs", "attributes": {"number": "plural"}, "answer": " are", "other": " is"}'
 
+_LONGEST_NAME = 60
+
 
 class TaskRecord(Config):
     """One line of a task's file: a prompt whose continuation is known."""
@@ -103,6 +105,13 @@ def _records(path: Path) -> Iterator[tuple[str, TaskRecord]]:
 def _line(
     where: str, record: TaskRecord, ids: Sequence[int], said: Sequence[Sequence[int]], tokenizer: Tokenizer
 ) -> Line:
+    for what, names in (("role", record.roles), ("attribute", record.attributes)):
+        if odd := [name for name in names if not name or name != name.strip() or len(name) > _LONGEST_NAME]:
+            raise UserError(
+                f"{where} has the {what} {odd[0][:60]!r}.",
+                f"a name of 1 to {_LONGEST_NAME} characters without blanks around it",
+                "rename it in every line.",
+            )
     if END in record.roles:
         raise UserError(
             f"{where} has the role {END!r}.", "roles of your own: the last token has that name", "leave it out."

@@ -1,6 +1,7 @@
 """The names of the tasks, and which names are files of a person's own. Nothing here loads PyTorch."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from sparselex.base.errors import UserError
@@ -29,7 +30,9 @@ def settled_task(name: str) -> str:
     """The name of a task as it is; of a file its whole path, so that it is found from any folder. Raises `UserError`
     for what is neither."""
     if is_task_file(name):
-        return str(Path(name).expanduser().absolute())
+        with suppress(RuntimeError):  # of a user who has no home here: the file is looked for as it is written
+            return str(Path(name).expanduser().absolute())
+        return str(Path(name).absolute())
     if name not in TASKS.names():
         unknown = TASKS.unknown(name)
         raise UserError(unknown.given, f"{unknown.expected}, or a file such as mine.jsonl", unknown.todo)

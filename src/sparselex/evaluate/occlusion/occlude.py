@@ -41,7 +41,7 @@ from sparselex.evaluate.supervised.firing import Firing, firing_at
 from sparselex.evaluate.supervised.labels import MADE, Supervised
 from sparselex.evaluate.supervised.nodes import Node, Values
 from sparselex.evaluate.supervised.pairs import Prompted, drawn, labels_of, n_values_of
-from sparselex.evaluate.supervised.place import FIT, TEST, generator_of
+from sparselex.evaluate.supervised.place import FIT, TEST, generator_of, part_files
 from sparselex.evaluate.supervised.records import ACTIVATIONS, SUMMARY, SUPERVISED, TaskResult, Tested, passes
 from sparselex.evaluate.supervised.rows import Contestant, trained
 from sparselex.evaluate.supervised.walk import word
@@ -78,6 +78,7 @@ def occlude(model: SubjectModel, task: Task, config: OcclusionConfig, to: Path) 
     task: `config` is what `occlusion_config` makes of its own."""
     prompts, result = drawn(task, model.tokenizer, config), TaskResult.read(to / "summary")
     inputs = {"model": model.id, "tokenizer": model.tokenizer.id, "task": task.id}
+    inputs["activations"] = open_artifact(to / "activations", ACTIVATIONS).id
     found, left_out = list[Occlusion](), dict[str, str]()
     for tested in result.tested:
         swept = _at_place(tested, prompts, config, to, inputs)
@@ -119,9 +120,7 @@ def _at_place(
 def _read(nodes: Sequence[Node], prompts: Prompted, config: TaskConfig, to: Path) -> AtNodes:
     """What the task has read there, and the dictionary that labels give."""
     manifest = open_artifact(to / "activations", ACTIVATIONS)
-    fit, there = (
-        load_file(verified(to / "activations", f"{word(part)}.safetensors", manifest)) for part in (FIT, TEST)
-    )
+    fit, there = (load_file(verified(to / "activations", part_files(())[part], manifest)) for part in (FIT, TEST))
     make = MADE[config.supervised]
     labels, n_values = labels_of(prompts.fit), n_values_of(prompts.fit)
     return AtNodes(
@@ -145,7 +144,7 @@ def _swept(
     for removed, alpha in _subtractions(config):
         values = _without(at, prompts, strong, removed, alpha, config)
         name = f"{removed} {alpha:g}"
-        of = {**inputs, "subtracted": f"{name} of {strong}"}
+        of = {**inputs, "subtracted": f"{name} of {strong}", "vectors made by": config.supervised}
         contestants = trained(
             f"{tested.place.name}, less {name}", values.fit, config.part(TaskConfig), to / word(name), of
         )

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
-from sparselex.base.files import make_folder, remove, write_json
+from sparselex.base.files import make_folder, remove, write_file, write_json
 from sparselex.evaluate.supervised.config import TaskConfig
 from sparselex.evaluate.supervised.nodes import Node
 
@@ -71,7 +71,8 @@ def _started(
         return
     folder = to / ".ahead"
     make_folder(folder)
-    save_file({str(number): value.contiguous() for number, value in enumerate(values.values())}, folder / VALUES)
+    # Not save_file: it hides why the disk refused.
+    write_file(folder / VALUES, save({str(number): value.contiguous() for number, value in enumerate(values.values())}))
     jobs = {
         "nodes": [str(node) for node in values],
         "config": config.to_json(),

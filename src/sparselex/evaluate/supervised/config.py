@@ -51,6 +51,11 @@ class CircuitConfig(Config):
     seed: Seed = 0
     """Seed of the prompts, and of all else that is drawn."""
 
+    @field_validator("places")
+    @classmethod
+    def _each_place_once(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(given))
+
 
 class TaskConfig(CircuitConfig):
     """How dictionaries are put to a labelled task."""
@@ -101,3 +106,14 @@ class TaskConfig(CircuitConfig):
     @classmethod
     def _ascending(cls, given: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(sorted(set(given)))
+
+    @field_validator("kinds", "general")
+    @classmethod
+    def _each_once(cls, given: tuple[Kind, ...]) -> tuple[Kind, ...]:
+        return tuple(dict.fromkeys(given))
+
+    @field_validator("l1s")
+    @classmethod
+    def _told_apart(cls, given: tuple[float, ...]) -> tuple[float, ...]:
+        """Those that are written alike are one."""
+        return tuple({f"{one:g}": one for one in given}.values())

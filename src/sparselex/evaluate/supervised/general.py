@@ -8,11 +8,12 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from sparselex.base.artifacts import open_artifact, verified
 from sparselex.base.config import Config
+from sparselex.base.files import write_file
 from sparselex.base.progress import progress
 from sparselex.base.sites import Hook
 from sparselex.base.staging import stage
@@ -86,6 +87,6 @@ def read_general(
                         found[hook].append(read[hook][counted[part]].float().cpu())
                     bar.advance(1)
             values = {str(hook): torch.cat(parts)[:n_tokens].contiguous() for hook, parts in found.items()}
-            save_file(values, staging.folder / FILE)
+            write_file(staging.folder / FILE, save(values))  # not save_file: it hides why the disk refused
             staging.finish()
     return OfGeneral(to)

@@ -6,7 +6,7 @@ from sparselex.base.errors import UserError
 from sparselex.evaluate.supervised import published
 from sparselex.evaluate.supervised.circuit import OUTPUT, able
 from sparselex.evaluate.supervised.config import TaskConfig
-from sparselex.evaluate.supervised.nodes import Node
+from sparselex.evaluate.supervised.nodes import Bench, Node
 from sparselex.evaluate.supervised.records import Circuit, Place
 from sparselex.lm.subject import SubjectModel
 from sparselex.tasks.records import LabelledPrompts, Task
@@ -27,6 +27,8 @@ def given_places(
         if node.role not in task.roles:
             said = f"{str(node)!r} names the role {node.role!r}."
             raise UserError(said, f"one of the task's: {', '.join(task.roles)}", "correct --places.")
+    for place in places:  # what cannot be edited together is refused here
+        Bench(model, clean.of(slice(0, 1)), list(map(Node.parse, place.nodes)))
     figures = able(model, task, clean)
     return Circuit(task=task.name, model=model.name, able=figures, heads=[], below=[], n_candidates=0, sections=places)
 

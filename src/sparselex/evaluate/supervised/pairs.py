@@ -12,11 +12,14 @@ from torch import Tensor
 from sparselex.base.errors import UserError
 from sparselex.base.seeds import generator
 from sparselex.evaluate.supervised.config import TaskConfig
-from sparselex.tasks.records import Filling, LabelledPrompts, Task
+from sparselex.tasks.records import Filling, LabelledPrompts, Task, variables_of
 from sparselex.tasks.rows import rows_of
 from sparselex.text.tokenizer import Tokenizer
 
 _TRIES = 50
+
+MEAN, REST = "mean", "rest"
+"""What a value is made of beside its variables: what all prompts have, and what no vector says."""
 
 
 class Prompted(NamedTuple):
@@ -37,7 +40,14 @@ class Prompted(NamedTuple):
 
 def drawn(task: Task, tokenizer: Tokenizer, config: TaskConfig) -> Prompted:
     """The prompts that a configuration asks for, always the same. Raises `UserError` where a changed prompt is longer
-    or shorter than it was, so that its tokens are not those of the other."""
+    or shorter than it was, so that its tokens are not those of the other, and for an attribute or variable with a name
+    that is kept for what is left of a value when all of these are taken away."""
+    if kept := sorted({*task.attributes, *variables_of(task)} & {MEAN, REST}):
+        raise UserError(
+            f"The task {task.name!r} has an attribute or a variable called {kept[0]!r}.",
+            f"other names: {MEAN!r} and {REST!r} are what all prompts have and what no variable says",
+            "rename it.",
+        )
     fillings = task.fillings(config.n_fit, "fit", generator(config.seed, task.name, "fit"))
     fit = rows_of(task, fillings, tokenizer, bos=config.bos)
     chance = generator(config.seed, task.name, "test")

@@ -1,6 +1,6 @@
 """All that is measured once at one place, before any dictionary."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +22,19 @@ MOST_UNEDITED = 0.7
 """Agreement without any edit above which a place says too little of an attribute for edits to be told apart."""
 
 FIT, TEST = "to fit", "tested"
-"""Names of the prompts whose values are read, beside those of attributes."""
+"""Names of the prompts whose values are read, beside those with an attribute changed."""
+
+
+def changed_part(attribute: str) -> str:
+    """The name of the tested prompts with an attribute changed."""
+    return f"changed: {attribute}"
+
+
+def part_files(attributes: Iterable[str]) -> dict[str, str]:
+    """Of each part whose values are read the file that holds them: by number, whatever attributes are called."""
+    changed = {changed_part(name): f"changed-{number}.safetensors" for number, name in enumerate(attributes)}
+    return {FIT: "to-fit.safetensors", TEST: "tested.safetensors", **changed}
+
 
 _FIRES = 1e-6
 """What is less than this is rounding."""
@@ -71,9 +83,10 @@ class AtPlace(NamedTuple):
 
 
 def read_all(model: SubjectModel, prompts: Prompted, nodes: Sequence[Node]) -> Iterator[tuple[str, Values]]:
-    """What is at some nodes: of the prompts to fit, of those that are tested, and of these with each attribute changed,
-    by its name."""
-    for part, some in {FIT: prompts.fit, TEST: prompts.test, **prompts.changed}.items():
+    """What is at some nodes: of the prompts to fit, of those that are tested, and of these with each attribute changed
+    (`changed_part`)."""
+    changed = {changed_part(name): some for name, some in prompts.changed.items()}
+    for part, some in {FIT: prompts.fit, TEST: prompts.test, **changed}.items():
         yield part, read_nodes(model, some, nodes)
 
 
@@ -92,7 +105,7 @@ def at_place(model: SubjectModel, prompts: Prompted, place: Place, name: str, re
         if moved:
             undecided[attribute] = f"{moved[0]} stands elsewhere when it is changed"
             continue
-        values = {node: read[attribute][node] for node in nodes}
+        values = {node: read[changed_part(attribute)][node] for node in nodes}
         says = bench.with_values(values)
         unedited[attribute] = agreement(f"{name}/{attribute}/unedited", [clean], says, "nothing is edited", None)
         if (unedited[attribute].value or 0.0) > MOST_UNEDITED:

@@ -2,7 +2,7 @@
 was trained to find."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,10 +20,11 @@ from sparselex.base.sites import Hook
 from sparselex.dictionaries.controls.given import Given
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.dictionaries.kinds import CONTROLS
-from sparselex.dictionaries.table import config_type
+from sparselex.dictionaries.table import config_type, reads_one_site
 from sparselex.evaluate.supervised.ahead import n_processes, others
 from sparselex.evaluate.supervised.config import TaskConfig
 from sparselex.evaluate.supervised.nodes import Node
+from sparselex.tasks.records import END
 from sparselex.training.calibrate import Columns
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import Job, train_many
@@ -52,8 +53,8 @@ class OfRun(NamedTuple):
     """Hash of what it was made of."""
 
     def at(self, nodes: Sequence[Node]) -> bool:
-        """Whether it is of the site of all these nodes."""
-        return all(node.hook == self.hook for node in nodes)
+        """Whether it is of the site of all these nodes, at the last token."""
+        return all(node == (self.hook, END) for node in nodes)
 
 
 class Contestant(NamedTuple):
@@ -178,6 +179,16 @@ def recipes_of(config: TaskConfig, *, general: bool) -> list[Recipe]:
         options = {"dictionary": {"kind": "topk", "k": k}, "frozen": "decoder"}
         found += [Recipe(FROZEN, f"k={k}", options, seed) for seed in range(config.n_seeds)]
     return found
+
+
+def check_recipes(config: TaskConfig, widths: Iterable[int]) -> None:
+    """Raise `UserError` where one of them could not be trained on values of one of these widths."""
+    for d_in in widths:
+        if odd := [kind for kind in (*config.kinds, *config.general) if not reads_one_site(kind, d_in)]:
+            said = f"Dictionaries of kind {odd[0]!r} are of several sites, or read one and write another."
+            raise UserError(said, "autoencoders of one site", "leave it out of the kinds.")
+        for recipe in (*recipes_of(config, general=False), *recipes_of(config, general=True)):
+            _training(d_in, recipe.options, config, recipe.seed)
 
 
 @contextmanager

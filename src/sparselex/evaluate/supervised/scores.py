@@ -20,15 +20,12 @@ from sparselex.evaluate.supervised.circuit import OUTPUT
 from sparselex.evaluate.supervised.config import TaskConfig
 from sparselex.evaluate.supervised.labels import MADE, Labels, Supervised, shuffled
 from sparselex.evaluate.supervised.nodes import Node, Values, batches
-from sparselex.evaluate.supervised.pairs import Prompted, labels_of, n_values_of
+from sparselex.evaluate.supervised.pairs import MEAN, REST, Prompted, labels_of, n_values_of
 from sparselex.evaluate.supervised.place import FIT, TEST, generator_of
 from sparselex.evaluate.supervised.records import AttentionScores, Circuit, Pair
 from sparselex.lm.kept import Kept
 from sparselex.lm.subject import SubjectModel
 from sparselex.tasks.records import END, LabelledPrompts, Task
-
-MEAN, REST = "mean", "rest"
-"""What a query or key is made of beside its variables: what all prompts have, and what no vector says."""
 
 _MOST = 70.0
 """Scores beyond which attention is less than what float32 holds."""
@@ -58,6 +55,8 @@ def heads_looking(model: SubjectModel, circuit: Circuit, task: Task, config: Tas
     """The heads at the last token whose scores are taken apart, each at the two tokens at which it looks most: of those
     that were found the ones with the largest effects, and of places that a person named all outputs."""
     roles = [role for role in task.roles if role != END]
+    if not roles:
+        return []
     found = dict[Node, tuple[str, ...]]()
     for head in sorted(circuit.heads, key=lambda head: -abs(head.effect)):
         if head.role == END and Hook(head.hook).site == OUTPUT:

@@ -4,20 +4,22 @@ step is an artifact of its own, and what is there is not made again."""
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from sparselex.base.artifacts import open_artifact, verified
+from sparselex.base.errors import UserError
 from sparselex.base.figures import Figure, Figures
-from sparselex.base.files import write_json
+from sparselex.base.files import fingerprint, write_file, write_json
 from sparselex.base.progress import progress
+from sparselex.base.sites import Hook
 from sparselex.base.staging import stage
 from sparselex.evaluate.supervised.circuit import find_circuit
 from sparselex.evaluate.supervised.config import CircuitConfig, TaskConfig
 from sparselex.evaluate.supervised.general import General, OfGeneral, read_general
-from sparselex.evaluate.supervised.named import given_places
+from sparselex.evaluate.supervised.named import given_places, places_of
 from sparselex.evaluate.supervised.nodes import Node, Values
-from sparselex.evaluate.supervised.pairs import drawn
-from sparselex.evaluate.supervised.place import FIT, TEST, AtPlace, at_place, read_all
+from sparselex.evaluate.supervised.pairs import Prompted, drawn
+from sparselex.evaluate.supervised.place import AtPlace, at_place, part_files, read_all
 from sparselex.evaluate.supervised.records import (
     ACTIVATIONS,
     ATTENTION,
@@ -36,11 +38,14 @@ from sparselex.evaluate.supervised.records import (
     Tested,
     passes,
 )
-from sparselex.evaluate.supervised.rows import GENERAL_TEXT, Contestant, OfRun, given, of_runs, trained
+from sparselex.evaluate.supervised.rows import GENERAL_TEXT, Contestant, OfRun, check_recipes, given, of_runs, trained
 from sparselex.evaluate.supervised.scores import Looking, attention_scores, heads_looking
 from sparselex.evaluate.supervised.tested import rows_of, supervised_rows
 from sparselex.lm.subject import SubjectModel
 from sparselex.tasks.records import END, Task
+
+_LONGEST, _BEGINS = 120, 40
+"""Bytes of a folder's name, and letters that are kept of one that would be longer."""
 
 
 def put_to_task(
@@ -67,7 +72,9 @@ def put_to_task(
     everywhere = None if general is None or not config.general else walk.general(general, places)
     tested = [walk.tested(place, read, runs, everywhere) for place in places]
     result = TaskResult(circuit=circuit, tested=tested, attention=attention)
-    with stage(to / "summary", SUMMARY, config, walk.inputs | _ids(runs)) as staging:
+    parts = {"circuit": CIRCUIT, "attention": ATTENTION, **{f"tests/{word(p.name)}": TESTED for p in places}}
+    made = {part: open_artifact(to / part, kind).id for part, kind in parts.items()}
+    with stage(to / "summary", SUMMARY, config, walk.inputs | _ids(runs) | made) as staging:
         if not staging.made:
             write_json(staging.folder / SUMMARY_FILE, result.to_json())
             Figures(figures=list(_figures(result))).write(staging.folder)
@@ -81,7 +88,11 @@ class _Walk:
     def __init__(self, model: SubjectModel, task: Task, config: TaskConfig, to: Path):
         self.model, self.task, self.config, self.to = model, task, config, to
         self.prompts = drawn(task, model.tokenizer, config)
+        _check_context(model, task, self.prompts)
+        check_recipes(config, _widths(model, config))
         self.inputs = {"model": model.id, "tokenizer": model.tokenizer.id, "task": task.id}
+        self.of_values = dict[str, str]()
+        """What dictionaries of the prompts' values are made of, once these are read."""
 
     def circuit(self) -> Circuit:
         """Where the task is computed."""
@@ -101,18 +112,21 @@ class _Walk:
         """What is at every place, and the queries and keys of some heads, from one reading of all prompts."""
         nodes = list(dict.fromkeys((*_nodes(places), *(node for look in looks for node in look.nodes))))
         named, folder = self.inputs | {"nodes": " + ".join(map(str, nodes))}, self.to / "activations"
+        files = part_files(self.prompts.changed)
         with stage(folder, ACTIVATIONS, self.config.part(CircuitConfig), named) as staging:
             if not staging.made:
                 with progress("read prompts", 2 + len(self.prompts.changed), "readings") as bar:
                     for part, values in read_all(self.model, self.prompts, nodes):
                         tensors = {str(node): value.contiguous() for node, value in values.items()}
-                        save_file(tensors, staging.folder / f"{word(part)}.safetensors")
+                        # Not save_file: it hides why the disk refused.
+                        write_file(staging.folder / files[part], save(tensors))
                         bar.advance(1)
                 staging.finish()
         manifest = open_artifact(folder, ACTIVATIONS)
+        self.of_values = {"activations": manifest.id}
         found = dict[str, Values]()
-        for part in (FIT, TEST, *self.prompts.changed):
-            tensors = load_file(verified(folder, f"{word(part)}.safetensors", manifest))
+        for part, file in files.items():
+            tensors = load_file(verified(folder, file, manifest))
             found[part] = {node: tensors[str(node)] for node in nodes}
         return found
 
@@ -165,12 +179,34 @@ class _Walk:
     def _trained(self, place: Place, at: AtPlace, everywhere: OfGeneral | None) -> list[Contestant]:
         """All that is trained at a place, on the prompts and on text of all kinds."""
         to = self.to / "dictionaries" / word(place.name)
-        found = trained(place.name, at.fit, self.config, to, self.inputs)
+        found = trained(place.name, at.fit, self.config, to, self.inputs | self.of_values)
         if everywhere is not None:
             values, named = everywhere.at(_nodes([place])), self.inputs | _text(everywhere)
             to, where = to.with_name(f"{to.name}-{word(GENERAL_TEXT)}"), f"{place.name}, {GENERAL_TEXT}"
             found += trained(where, values, self.config, to, named, general=True)
         return found
+
+
+def _widths(model: SubjectModel, config: TaskConfig) -> set[int]:
+    """Widths of places at which dictionaries may be trained."""
+    if config.places:
+        places = [place for text in config.places for place in places_of(text, model)]
+        return {model.width(node.hook) for node in _nodes(places)}
+    hooks = {point.name for point in model.hooks()} & {"blocks.0.attn.hook_z", "blocks.0.hook_resid_post"}
+    return {model.width(Hook(f"{hook}:0") if hook.endswith("hook_z") else hook) for hook in hooks}
+
+
+def _check_context(model: SubjectModel, task: Task, prompts: Prompted) -> None:
+    """Raise `UserError` for a prompt that is longer than what the model reads."""
+    for part in (prompts.fit, prompts.test, *prompts.changed.values(), *prompts.corrupted.values()):
+        longest = int(part.ends.argmax())
+        if (n := int(part.ends[longest]) + 1) > model.n_ctx:
+            begins = task.prompt(part.fillings[longest]).text[:60]
+            raise UserError(
+                f"The prompt of the task {task.name!r} that begins with {begins!r} has {n} tokens.",
+                f"at most {model.n_ctx}, as many as {model.name} reads",
+                "leave it out, or make it shorter.",
+            )
 
 
 def _nodes(places: Sequence[Place]) -> list[Node]:
@@ -212,5 +248,6 @@ def _figures(result: TaskResult) -> Iterator[Figure]:
 
 
 def word(name: str) -> str:
-    """A name as that of a folder."""
-    return "".join(letter if letter.isalnum() else "-" for letter in name)
+    """A name as that of a folder: a long one by its beginning, and by what it is."""
+    said = "".join(letter if letter.isalnum() else "-" for letter in name)
+    return said if len(said.encode()) <= _LONGEST else f"{said[:_BEGINS]}-{fingerprint(name)[:16]}"

@@ -12,7 +12,7 @@ from sparselex.base.errors import UserError
 from sparselex.base.files import fingerprint
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.dictionaries.kinds import DICTIONARIES
-from sparselex.dictionaries.table import config_type
+from sparselex.dictionaries.table import config_type, reads_one_site
 from sparselex.evaluate.synthetic.config import SyntheticConfig
 from sparselex.evaluate.synthetic.measured import HeldOut
 from sparselex.training.config import TrainConfig
@@ -41,7 +41,7 @@ def kinds_of(config: SyntheticConfig) -> list[str]:
         for kind in config.kinds:
             config_type(kind).fields_at((config.d_in,), (), 1)
         return list(dict.fromkeys(config.kinds))
-    return [kind for kind in DICTIONARIES.names() if _reads_one_site(kind, config.d_in)]
+    return [kind for kind in DICTIONARIES.names() if reads_one_site(kind, config.d_in)]
 
 
 def train_type(kind: str, config: SyntheticConfig, held: HeldOut, to: Path) -> Trained:
@@ -91,14 +91,6 @@ def interpolated(pairs: Sequence[tuple[float, float]], wanted: float, default: f
 def _l0(dictionary: Dictionary, held: HeldOut) -> float:
     x = held.samples[0].x
     return len(dictionary.encode_sparse(x).indices) / len(x)
-
-
-def _reads_one_site(kind: str, d_in: int) -> bool:
-    try:
-        config_type(kind).fields_at((d_in,), (), 1)
-    except UserError:
-        return False
-    return True
 
 
 def _source(config: SyntheticConfig) -> KnownFeatures:

@@ -62,6 +62,8 @@ def _general(options: TaskOptions, model: SubjectModel, to: Path) -> General:
     if options.model == TOY:
         return General(options.model, lambda n_tokens: mixture_rows(TaskModelConfig(), n_tokens))
     source = options.general_text
+    if options.general:
+        next(iter(load_documents(source)))  # refuses what is no text before anything is made
     return General(text_id(source), lambda n_tokens: _rows_of(source, model, n_tokens, options.bos, to / "text"))
 
 
