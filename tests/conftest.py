@@ -85,8 +85,6 @@ SELDOM = (
     "recipes/test_control_runs.py::test_rules_of_another_version_are_not_held_against_those_of_controls",
     "cli/test_cli.py::test_types_with_a_way_of_their_own_train_from_the_command_line[archetypal]",
     "recipes/test_demo.py::test_a_twin_that_was_made_otherwise_than_the_run_is_refused",
-    "recipes/test_sites.py::test_models_of_one_run_are_not_compared",
-    "server/test_notebook.py::test_example_notebooks_run[features]",
     "cli/test_tasks.py::test_ten_places_are_edited_together",
     *(
         f"training/test_training.py::test_a_planted_dictionary_is_recovered[{kind}]"
