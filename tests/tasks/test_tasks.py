@@ -11,7 +11,7 @@ from sparselex.base.errors import UserError
 from sparselex.lm.config import ModelConfig
 from sparselex.lm.load import load_model
 from sparselex.tasks import agreement, agreement_words, brackets, brackets_words, ioi, ioi_words
-from sparselex.tasks.registry import TASKS
+from sparselex.tasks.registry import TASKS, settled_task
 from sparselex.tasks.rows import rows_of
 from sparselex.tasks.words import filled
 from sparselex.testing import check_task
@@ -167,3 +167,7 @@ def test_prompts_begin_with_bos_where_it_is_asked_for(embedded):
     for role in task.roles:
         assert (with_it.roles[role] == without.roles[role] + 1).all(), role
     assert (with_it.answers == without.answers).all()
+
+
+def test_a_home_that_is_not_there_is_no_fault():
+    assert settled_task("~nobody-of-that-name/x.jsonl").endswith("/~nobody-of-that-name/x.jsonl")

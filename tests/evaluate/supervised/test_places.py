@@ -232,3 +232,13 @@ def test_places_that_are_none_are_refused(model, tmp_path, place, said):
     with pytest.raises(UserError, match=said):
         put_to_task(model, task(), SMALL.model_copy(update={"places": (place,)}), tmp_path / "t")
     assert not (tmp_path / "t" / "circuit").exists()
+
+
+def test_what_is_asked_for_twice_is_done_once():
+    asked = TaskConfig(kinds=("topk", "topk"), l1s=(1.0, 1.0000001, 2.0), places=("a@end", "a@end"))
+    assert asked.kinds == ("topk",) and len(asked.l1s) == 2 and asked.places == ("a@end",)
+
+
+def test_a_run_is_of_its_site_at_the_last_token_alone():
+    run = OfRun("main", END.hook, None, "id")
+    assert run.at([END]) and not run.at([Node(END.hook, "IO")]) and not run.at([END, Node(END.hook, "IO")])
