@@ -87,6 +87,14 @@ def test_stopped_it_goes_on_behind_what_is_trained(tmp_path, monkeypatch):
     assert whole == found
 
 
+def test_a_type_that_cannot_be_trained_fails_in_its_own_row(tmp_path):
+    changes = {"n_tokens": 1000, "batch_size": 16, "kinds": ("topk", "archetypal"), "n_seeds": 1}
+    found = rank_types(Workspace.create(tmp_path / "workspace"), "main", SyntheticConfig(**{**SMALL, **changes}))
+    rows = {row.kind: row for row in found.types}
+    assert rows["topk"].n_seeds == 1 and rows["archetypal"].n_seeds == 0
+    assert "points were to be made of 128 calibration tokens" in rows["archetypal"].failures[0].reason
+
+
 def test_a_set_that_cannot_be_recovered_ranks_nothing(tmp_path):
     config = SyntheticConfig(**{**SMALL, "d_in": 8, "l0": 6.0, "n_tokens": 200, "n_seeds": 1})
     found = rank_types(Workspace.create(tmp_path / "workspace"), "hard", config)

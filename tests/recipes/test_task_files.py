@@ -8,6 +8,7 @@ import pytest
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.supervised.place import part_files
+from sparselex.evaluate.supervised.records import TaskResult
 from sparselex.lm.load import load_model
 from sparselex.recipes.tasks import TaskOptions, evaluate_task
 from sparselex.tasks.brackets import make_brackets
@@ -122,3 +123,22 @@ def test_a_file_without_roles_and_one_with_too_long_a_prompt(tmp_path, lines):
     longer = [one | {"text": f"if {'x + ' * 300}{one['text']}", "roles": {}} for one in parted(lines)]
     with pytest.raises(UserError, match="at most 256, as many as"):
         put(tmp_path / "long", longer)
+
+
+def test_text_of_all_kinds_is_read_again_when_its_name_or_its_contents_change(tmp_path, lines):
+    one, other = tmp_path / "one.txt", tmp_path / "other.txt"
+    texts = [f"def f{n}(x): return x * {n}\n" * 40 for n in range(120)]
+    one.write_text("\n\n".join(texts), encoding="utf-8")
+    other.write_text("\n\n".join(texts[::-1]).replace("return", "yield"), encoding="utf-8")
+    given = {"general": ("topk",), "n_general": 2_000}
+    summary = tmp_path / "w" / "tasks" / "odd-embedded" / "summary"
+    found = []
+    for source in (one, other, one):
+        found.append(put(tmp_path, parted(lines), **given, general_text=str(source)))
+        assert TaskResult.read(summary) == found[-1]
+    of_text = [next(row for row in result.tested[0].rows if row.name == "topk, general text") for result in found]
+    assert of_text[0] == of_text[2] != of_text[1]
+    one.write_text(other.read_text(encoding="utf-8"), encoding="utf-8")
+    changed = put(tmp_path, parted(lines), **given, general_text=str(one))
+    assert next(row for row in changed.tested[0].rows if row.name == "topk, general text") == of_text[1]
+    assert TaskResult.read(summary) == changed

@@ -106,6 +106,18 @@ def test_one_that_diverges_does_not_stop_the_others(alone, tmp_path):
     same(tmp_path / "seed", alone / "seed")
 
 
+def test_one_that_cannot_begin_does_not_stop_the_others(alone, tmp_path):
+    there = jobs(tmp_path)
+    fields = there[0].config.to_json()
+    fields["dictionary"] = {"kind": "archetypal", "d_in": MIXTURE.d_in, "d_sae": 64, "k": 4, "n_points": 9_000}
+    more = Job(TrainConfig.parse(fields, "archetypal"), tmp_path / "points", {})
+    *found, refused = train_many(Stream(MIXTURE, batch_size=1000), [*there, more])
+    assert not any(isinstance(one, UserError) for one in found)
+    assert "9000 points were to be made of 8000 calibration tokens" in str(refused)
+    assert not (tmp_path / "points").exists()
+    same(tmp_path / "seed", alone / "seed")
+
+
 def test_shorter_members_stop_earlier_and_finished_ones_are_left_alone(alone, tmp_path):
     train_many(Stream(MIXTURE, batch_size=1000), jobs(tmp_path, wide={"n_tokens": 10_000}))
     stream = Stream(MIXTURE, batch_size=1000)

@@ -55,11 +55,15 @@ REFUSALS = (
 """What a file system may answer to a program that has no fault: full, not allowed, not there, no such kind of thing."""
 
 
-def refusal(error: OSError) -> UserError:
-    """What is said of such an answer."""
-    what = "Reading or writing" + (f" {error.filename}" if error.filename else "")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def refusal(error: OSError, doing: str = "") -> UserError:
+    """What is said of such an answer to `doing` something, such as `Writing FOLDER`."""
+    doing = doing or "Reading or writing" + (f" {error.filename}" if error.filename else "")
+    first = "free some space" if error.errno in _FULL else "put that right"
     return UserError(
-        f"{what} failed: {error.strerror}.",
+        f"{doing} failed: {error.strerror}.",
         "files and folders that are there and that you may use, on a disk with room",
-        "put that right or choose another folder, then run the same command again; finished work is kept.",
+        f"{first} or choose another folder, then run the same command again; finished work is kept.",
     )

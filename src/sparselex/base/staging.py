@@ -24,7 +24,7 @@ from sparselex.base.artifacts import (
     read_manifest,
 )
 from sparselex.base.config import Config
-from sparselex.base.errors import REFUSALS, UserError
+from sparselex.base.errors import REFUSALS, UserError, refusal
 from sparselex.base.files import FileEntry, checksum, flush, make_folder, read_json, remove, remove_asides, write_json
 from sparselex.base.locks import lock
 from sparselex.base.release import own_version
@@ -194,11 +194,7 @@ def _disk_errors(to: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in REFUSALS:
             raise
-        raise UserError(
-            f"Writing {to} failed: {error.strerror}.",
-            "a writable disk with room for the artifact",
-            "free some space or choose another folder, then run the same command again; finished work is kept.",
-        ) from error
+        raise refusal(error, f"Writing {to}") from error
 
 
 def _take_up(folder: Path, key: Mapping[str, Any], resumes: bool) -> None:

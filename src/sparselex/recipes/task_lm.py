@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from pydantic import PositiveFloat, PositiveInt
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -247,4 +246,4 @@ class _HeldOut:
         logits = model(self.tokens).logits[each, self.ends]
         difference = logits[each, self.answers] - logits[each, self.others]
         accuracy = (logits.argmax(-1) == self.answers).float().mean()
-        return float(np.round(accuracy, 4)), float(np.round(difference.mean(), 4))
+        return round(float(accuracy), 4), round(float(difference.mean()), 4)

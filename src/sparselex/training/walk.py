@@ -22,7 +22,7 @@ def walk(source: ActivationSource, live: LiveRows | None, trainers: Mapping[int,
     behind = min(trainer.n_tokens for trainer in trainers.values())
     with progress("train", most, "tokens", done=behind, shown=shown) as bar, heard(source, bar.fetched):
         if before := {n: trainer for n, trainer in trainers.items() if trainer.is_before_finish}:
-            n_steps = _go_to_start(source, list(before.values()))
+            n_steps = _go_to_start(source, before, failures)
             _through(source, before, n_steps, failures, bar)
         if live and (last := {n: one for n, one in trainers.items() if n not in failures and not one.is_done}):
             _through(live, last, _go_to_finish(live, list(last.values())), failures, bar)
@@ -72,16 +72,20 @@ def _step(trainer: Trainer, batch: Batch | LiveBatch, source: ActivationSource |
     return None
 
 
-def _go_to_start(source: ActivationSource, trainers: Sequence[Trainer]) -> int:
-    """Prepare new trainers, move the source to where the one furthest behind stands, and return its number of steps."""
-    fresh = [trainer for trainer in trainers if trainer.source_state is None]
+def _go_to_start(source: ActivationSource, trainers: Mapping[int, Trainer], failures: dict[int, UserError]) -> int:
+    """Prepare new trainers, of which one may fail at what it is to take from the first batches; move the source to
+    where the one furthest behind stands, and return its number of steps."""
+    fresh = {number: trainer for number, trainer in trainers.items() if trainer.source_state is None}
     if fresh:
-        most = max(trainer.config.calibration_batches for trainer in fresh)
-        first = sample(source, most, max(trainer.config.n_tokens for trainer in fresh))
-        for trainer in fresh:
-            trainer.prepare(first)
+        most = max(trainer.config.calibration_batches for trainer in fresh.values())
+        first = sample(source, most, max(trainer.config.n_tokens for trainer in fresh.values()))
+        for number, trainer in fresh.items():
+            try:
+                trainer.prepare(first)
+            except UserError as error:
+                failures[number] = error
         return 0
-    behind = min(trainers, key=lambda trainer: trainer.n_steps)
+    behind = min(trainers.values(), key=lambda trainer: trainer.n_steps)
     assert behind.source_state is not None
     source.load_state(behind.source_state)
     return behind.n_steps

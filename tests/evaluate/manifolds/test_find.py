@@ -108,3 +108,8 @@ def test_a_silent_dictionary_and_a_sampled_index_are_refused(tmp_path):
     silent.sampled, silent.path = True, tmp_path
     with pytest.raises(UserError, match="keeps a sample"):
         find_manifolds(silent, silent.rows, CONFIG, tmp_path / "b", {})
+
+
+def test_sizes_that_no_group_has_are_refused():
+    with pytest.raises(UserError, match="no group has at least 5 latents and at most 4"):
+        ManifoldsConfig.parse({"least_size": 5, "most_size": 4}, "options")

@@ -72,6 +72,17 @@ def test_it_goes_on_where_it_was(swept):
     assert open_artifact(next((to / "occlusion").glob("blocks*")), OCCLUSION).inputs["model"] == model.id
 
 
+def test_a_place_that_was_deleted_is_made_again_from_its_dictionaries(swept, tmp_path):
+    model, to, sweeps = swept
+    copy = shutil.copytree(to, tmp_path / "t")
+    (gone,) = [path for path in (copy / "occlusion").glob("blocks*") if path.is_dir()]
+    shutil.rmtree(gone)
+    shutil.rmtree(copy / "occlusion" / "summary")
+    kept = {path: path.stat().st_mtime_ns for path in (copy / "occlusion" / "dictionaries").rglob("manifest.json")}
+    assert occlude(model, task(), sweep(SMALL), copy) == sweeps and gone.is_dir()
+    assert kept and all(path.stat().st_mtime_ns == at for path, at in kept.items())
+
+
 def test_sweeps_of_another_result_are_not_shown(swept, tmp_path):
     model, to, _ = swept
     copy = shutil.copytree(to, tmp_path / "t")

@@ -1,6 +1,7 @@
 """A task in a model that was made by hand: what is patched, where it is found, and the three tests there."""
 
 import json
+import resource
 from dataclasses import replace
 
 import numpy as np
@@ -157,6 +158,19 @@ def test_general_text_is_read_at_every_token_but_the_first_and_once(model, tmp_p
     torch.testing.assert_close(found.at([node])[node], expected)
     never = General("random", lambda n_tokens: pytest.fail("it is there"))
     assert read_general(model, never, hooks, 100, tmp_path / "g", {}).id == found.id
+
+
+def test_what_the_disk_refuses_is_told_as_the_system_says_it(model, tmp_path):
+    hook, text = Hook("blocks.0.attn.hook_z:1"), random_text(model)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(UserError, match=r"Writing .*g failed: File too large(?s:.*)put that right"):
+            read_general(model, text, [hook], 2000, tmp_path / "g", {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not (tmp_path / "g").exists()
+    assert read_general(model, text, [hook], 2000, tmp_path / "g", {}).id
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import GPTNeoConfig, GPTNeoForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from sparselex.evaluate.supervised.config import TaskConfig
 from sparselex.evaluate.supervised.nodes import Node, read_nodes
@@ -20,7 +20,8 @@ CONFIG = TaskConfig(n_fit=400, n_test=48, n_seeds=2)
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """A model with positions in its embedding, and one that rotates and whose heads share keys."""
+    """A model with positions in its embedding, one that rotates and whose heads share keys, and one that divides no
+    score by the root of the width."""
     plain, rotates = tmp_path_factory.mktemp("plain"), tmp_path_factory.mktemp("rotates")
     model = copier(plain)
     write_copier(rotates)  # for its tokenizer
@@ -30,7 +31,11 @@ def folders(tmp_path_factory):
     LlamaForCausalLM(LlamaConfig(vocab_size=vocab_size, hidden_size=32, intermediate_size=32, **shape)).save_pretrained(
         rotates
     )
-    return {"plain": plain, "rotates": rotates}
+    undivided = tmp_path_factory.mktemp("undivided")
+    write_copier(undivided)
+    shape = {"num_layers": 2, "num_heads": 4, "attention_types": [[["global"], 2]], "initializer_range": 0.3}
+    GPTNeoForCausalLM(GPTNeoConfig(vocab_size=vocab_size, hidden_size=32, **shape)).save_pretrained(undivided)
+    return {"plain": plain, "rotates": rotates, "undivided": undivided}
 
 
 def test_the_score_is_the_product_of_query_and_key(folders):
@@ -59,6 +64,19 @@ def test_where_positions_rotate_scores_are_what_attention_is_made_of(folders, he
     each, ends = torch.arange(len(prompts)), torch.from_numpy(prompts.ends)
     io, s1 = (attention[each, ends, torch.from_numpy(prompts.roles[role])].log() for role in ("IO", "S1"))
     np.testing.assert_allclose(one - other, io - s1, atol=1e-4)
+
+
+def test_scores_that_nothing_divides_are_what_attention_is_made_of(folders):
+    model = load_model(str(folders["undivided"]))
+    prompts = drawn(task(), model.tokenizer, CONFIG).test
+    look = looking(model, Node.parse("blocks.1.attn.hook_z:2@end"), ("IO", "S1"))
+    read = read_nodes(model, prompts, look.nodes)
+    multiplied = Multiplied(model, prompts, look)
+    for key in look.keys:
+        found = multiplied.score(read[look.query], read[key], key.role)
+        expected = (read[look.query] * read[key]).sum(-1)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+        assert expected.abs().max() > 1, "a division would show"
 
 
 def test_terms_add_up_and_planted_ones_are_found(folders):

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sparselex.base.bounds import Count, Seed
 from sparselex.base.config import Config
@@ -49,3 +49,12 @@ class ManifoldsConfig(Config):
 
     seed: Seed = 0
     """Seed of all that is drawn."""
+
+    @model_validator(mode="after")
+    def _some_size_is_left(self) -> "ManifoldsConfig":
+        if self.least_size > self.most_size:
+            raise ValueError(
+                f"no group has at least {self.least_size} latents and at most {self.most_size}; "
+                "lower least_size or raise most_size"
+            )
+        return self
