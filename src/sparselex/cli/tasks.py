@@ -63,6 +63,8 @@ def _print(opened: Workspace, options: TaskOptions, result: TaskResult) -> None:
     if result.circuit.skipped:
         told = "; ".join(f"{n} {what}" for what, n in result.circuit.skipped.items())
         console.print(plain(f"left out of the task: {told}"))
+    if result.general:
+        console.print(plain(f"text of all kinds: {result.general}"))
     if result.circuit.heads:
         table = WideTable(
             "heads, by what patching them alone gives back",

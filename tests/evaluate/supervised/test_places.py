@@ -145,7 +145,7 @@ def random_text(model):
         tokens = torch.randint(model.n_vocab, (n_tokens // 15 + 1, 16), generator=chance)
         return Rows(tokens, torch.ones_like(tokens, dtype=torch.bool))
 
-    return General("random", rows)
+    return General("random", "random text", rows)
 
 
 def test_general_text_is_read_at_every_token_but_the_first_and_once(model, tmp_path):
@@ -156,8 +156,18 @@ def test_general_text_is_read_at_every_token_but_the_first_and_once(model, tmp_p
     expected = model.read(tokens, hooks)[hooks[1]][:, 1:].flatten(0, 1)[:100]
     node = Node(hooks[1], "IO")
     torch.testing.assert_close(found.at([node])[node], expected)
-    never = General("random", lambda n_tokens: pytest.fail("it is there"))
+    never = General("random", "random text", lambda n_tokens: pytest.fail("it is there"))
     assert read_general(model, never, hooks, 100, tmp_path / "g", {}).id == found.id
+
+
+def test_a_text_that_is_hardly_one_is_refused_and_what_was_read_is_told(model, tmp_path):
+    short = General("short", "a note", lambda n_tokens: random_text(model).rows(60))
+    with pytest.raises(UserError, match=r"a note has \d+ tokens that can be read"):
+        read_general(model, short, [END.hook], 2_000, tmp_path / "g", {})
+    assert not (tmp_path / "g").exists()
+    some = General("some", "a letter", lambda n_tokens: random_text(model).rows(600))
+    read = read_general(model, some, [END.hook], 2_000, tmp_path / "g", {})
+    assert read.words == f"{len(read.at([END])[END]):,} tokens of a letter"
 
 
 def test_what_the_disk_refuses_is_told_as_the_system_says_it(model, tmp_path):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sparselex.base.artifacts import open_artifact, verified
 from sparselex.base.config import Config
+from sparselex.base.errors import UserError
 from sparselex.base.files import write_file
 from sparselex.base.progress import progress
 from sparselex.base.sites import Hook
@@ -24,6 +25,9 @@ KIND, FILE = "general activations", "values.safetensors"
 
 _ROWS = 32
 """Rows in a pass."""
+
+_LEAST = 256
+"""Tokens below which a dictionary of all kinds of text is of no text."""
 
 
 class Rows(NamedTuple):
@@ -42,6 +46,9 @@ class General(NamedTuple):
     id: str
     """Hash of what it is."""
 
+    name: str
+    """What people call it."""
+
     rows: Callable[[int], Rows]
     """Rows with so many tokens of text at least, or all that there are."""
 
@@ -53,6 +60,8 @@ class OfGeneral:
     def __init__(self, folder: Path):
         manifest = open_artifact(folder, KIND)
         self.id, self._file = manifest.id, verified(folder, FILE, manifest)
+        self.words: str = manifest.notes.get("read", "")
+        """How many tokens were read of what."""
 
     def at(self, nodes: Sequence[Node]) -> dict[Node, Float[Tensor, "n d"]]:
         """What is at the hook of each node."""
@@ -70,13 +79,21 @@ class _Read(Config):
 def read_general(
     model: SubjectModel, general: General, hooks: Sequence[Hook], n_tokens: int, to: Path, inputs: Mapping[str, str]
 ) -> OfGeneral:
-    """What is at each hook on `n_tokens` tokens; what is there already is kept."""
+    """What is at each hook on `n_tokens` tokens, or on all that there are; what is there already is kept. Raises
+    `UserError` for a text that is hardly one."""
     named = {**inputs, "text": general.id, "hooks": " + ".join(hooks)}
     with stage(to, KIND, _Read(n_tokens=n_tokens), named) as staging:
         if not staging.made:
             rows = general.rows(n_tokens)
             counted = rows.counted.clone()
             counted[:, 0] = False
+            n_read = min(n_tokens, int(counted.sum()))
+            if n_read < min(_LEAST, n_tokens):
+                raise UserError(
+                    f"{general.name} has {n_read:,} tokens that can be read.",
+                    f"text of all kinds, {n_tokens:,} tokens of it and {_LEAST} at least",
+                    "name more text by --general-text, or leave it out (--general '').",
+                )
             found: dict[Hook, list[Tensor]] = {hook: [] for hook in hooks}
             starts = range(0, len(counted), _ROWS)
             with progress("read general text", len(starts), "passes") as bar:
@@ -88,5 +105,5 @@ def read_general(
                     bar.advance(1)
             values = {str(hook): torch.cat(parts)[:n_tokens].contiguous() for hook, parts in found.items()}
             write_file(staging.folder / FILE, save(values))  # not save_file: it hides why the disk refused
-            staging.finish()
+            staging.finish({"read": f"{n_read:,} tokens of {general.name}"})
     return OfGeneral(to)

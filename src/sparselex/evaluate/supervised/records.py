@@ -347,6 +347,9 @@ class TaskResult(Config):
     attention: list[AttentionScores] = []
     """Why the heads look where they do."""
 
+    general: str = ""
+    """How many tokens of which text of all kinds were read; empty where none were."""
+
     @classmethod
     def read(cls, folder: Path) -> "TaskResult":
         """What came out, from its artifact. Raises `UserError` if it is missing or damaged."""

@@ -71,7 +71,8 @@ def put_to_task(
     attention = walk.attention(looks, read)
     everywhere = None if general is None or not config.general else walk.general(general, places)
     tested = [walk.tested(place, read, runs, everywhere) for place in places]
-    result = TaskResult(circuit=circuit, tested=tested, attention=attention)
+    told = "" if everywhere is None else everywhere.words
+    result = TaskResult(circuit=circuit, tested=tested, attention=attention, general=told)
     parts = {"circuit": CIRCUIT, "attention": ATTENTION, **{f"tests/{word(p.name)}": TESTED for p in places}}
     made = {part: open_artifact(to / part, kind).id for part, kind in parts.items()}
     with stage(to / "summary", SUMMARY, config, walk.inputs | _ids(runs) | made) as staging:

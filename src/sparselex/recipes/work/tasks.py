@@ -60,11 +60,12 @@ def _config(options: TaskOptions, task: Task) -> TaskConfig:
 def _general(options: TaskOptions, model: SubjectModel, to: Path) -> General:
     """Text of all kinds: of the small transformer what it was trained on, which is all that it knows."""
     if options.model == TOY:
-        return General(options.model, lambda n_tokens: mixture_rows(TaskModelConfig(), n_tokens))
+        return General(TOY, "what it was trained on", lambda n_tokens: mixture_rows(TaskModelConfig(), n_tokens))
     source = options.general_text
     if options.general:
         next(iter(load_documents(source)))  # refuses what is no text before anything is made
-    return General(text_id(source), lambda n_tokens: _rows_of(source, model, n_tokens, options.bos, to / "text"))
+    rows = lambda n_tokens: _rows_of(source, model, n_tokens, options.bos, to / "text")
+    return General(text_id(source), source, rows)
 
 
 def _rows_of(source: str, model: SubjectModel, n_tokens: int, bos: Bos, to: Path) -> Rows:

@@ -105,6 +105,9 @@ class TaskPage(PageRecord):
     attention: list[AttentionScores]
     """Why its heads look where they do."""
 
+    general: str
+    """How many tokens of which text of all kinds dictionaries were trained on."""
+
     places: list[PlaceSummary]
     """Every place that was tested."""
 
@@ -224,6 +227,7 @@ def task_page(opened: OpenWorkspace, name: str, place: str = "", way: Way = "gre
         others=[other for other in found if other != name],
         circuit=result.circuit,
         attention=result.attention,
+        general=result.general,
         places=[_summary(one) for one in result.tested],
         tested=tested,
         paged=[row.run for row in tested.rows if row.run and _is_shown(opened, row)] if tested else [],
