@@ -2,17 +2,21 @@
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
+from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook
 from sparselex.causal import spliced
-from sparselex.causal.spliced import PlainRows, divergence, first_of, places_in
+from sparselex.causal.spliced import PlainRows, Weights, divergence, first_of, lost, places_in, streams_behind
 from sparselex.lm.load import load_model
+from tests.support.copier import write_copier
 
 GENERATOR = torch.Generator().manual_seed(0)
 TOKENS = torch.randint(1, 4096, (4, 12), generator=GENERATOR)
 COUNTED = torch.rand(4, 12, generator=GENERATOR) < 0.7
 COUNTED[2] = False
 PREDICTED = torch.rand(4, 11, generator=GENERATOR) < 0.8
+STREAMS = [Hook(f"blocks.{block}.hook_resid_post") for block in range(3)]
 HOOKS = {
     "one": ("blocks.0.mlp.hook_post",),
     "two": ("blocks.0.hook_mlp_out", "blocks.0.hook_attn_out"),
@@ -64,6 +68,61 @@ def test_values_and_gradients_equal_those_of_whole_logits(model, hooks, n_at_onc
     assert float(expected.detach()) > 0
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(x_hat.grad, slow.grad, rtol=1e-3, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory):
+    """Three blocks."""
+    folder = tmp_path_factory.mktemp("deep")
+    write_copier(folder)  # for its tokenizer
+    torch.manual_seed(0)
+    shape = {"num_hidden_layers": 3, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 32}
+    LlamaForCausalLM(LlamaConfig(vocab_size=24, initializer_range=0.3, **shape)).save_pretrained(folder)
+    return load_model(str(folder))
+
+
+@pytest.mark.parametrize("n_at_once", [1, 4])
+@pytest.mark.parametrize("weights", [Weights(0.5, 2.0), Weights(0.0, 1.0)])
+def test_errors_of_later_streams_and_their_gradients_equal_those_of_whole_passes(deep, n_at_once, weights):
+    tokens, hook = TOKENS % 24, Hook("blocks.0.hook_mlp_out")
+    parts = [slice(at, at + n_at_once) for at in range(0, 4, n_at_once)]
+    some = [PlainRows(tokens[part], COUNTED[part], PREDICTED[part]) for part in parts]
+    plain = deep.run(tokens, read=[hook, *STREAMS])
+    x_hat = (0.7 * plain.values[hook][COUNTED]).requires_grad_()
+    found = lost(some, deep.places([hook]), x_hat, weights)
+    found.whole.backward()
+    slow = x_hat.detach().clone().requires_grad_()
+
+    def put(value):
+        new = value.clone()
+        new[COUNTED] = slow
+        return new
+
+    seen = deep.run(tokens, edits={hook: put}, read=STREAMS, grad=True)
+    p = plain.logits[:, :-1][PREDICTED].softmax(-1)
+    kl = (p * (p.log() - seen.logits[:, :-1][PREDICTED].log_softmax(-1))).sum()
+    downstream = torch.zeros(())
+    for part in (part for part in parts if COUNTED[part].any()):
+        for stream in STREAMS:
+            before, after = plain.values[stream][part][COUNTED[part]], seen.values[stream][part][COUNTED[part]]
+            downstream = downstream + (after - before).square().sum() / before.var(0, correction=0).sum() / len(STREAMS)
+    (weights.kl * kl + weights.downstream * downstream).backward()
+    torch.testing.assert_close(found.downstream, downstream.detach(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.kl, kl.detach(), rtol=1e-4, atol=1e-5)
+    assert float(found.whole.detach()) == pytest.approx(
+        weights.kl * float(found.kl) + weights.downstream * float(found.downstream), rel=1e-5
+    )
+    torch.testing.assert_close(x_hat.grad, slow.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_streams_behind_sites_are_those_that_come_later_and_are_none_of_them(deep):
+    behind = lambda *hooks: streams_behind(deep, [Hook(hook) for hook in hooks])
+    assert behind("blocks.0.hook_mlp_out") == STREAMS
+    assert behind("blocks.0.hook_resid_post") == STREAMS[1:] == behind("blocks.1.hook_resid_pre")
+    assert behind("blocks.0.hook_resid_post", "blocks.1.hook_resid_post") == STREAMS[2:]
+    for none in ("blocks.2.hook_resid_post", "module:model.layers.0.mlp"):
+        with pytest.raises(UserError, match="No residual stream"):
+            behind(none)
 
 
 def test_a_perfect_reconstruction_loses_nothing(model):

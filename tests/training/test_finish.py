@@ -116,6 +116,27 @@ def test_it_lowers_what_the_model_loses_and_keeps_l0(run, tmp_path):
     assert 18_000 <= notes["finish"]["n_tokens"] < 18_000 + 3 * BATCH and notes["n_tokens"] < 60_000 + 3 * BATCH
 
 
+@pytest.mark.parametrize("finish", ["e2e", "downstream"])
+def test_without_reconstruction_the_model_loses_less_and_l0_stays(run, tmp_path, finish):
+    found = {}
+    for one in ("nothing", finish):
+        chosen = config(n_tokens=60_000, finish=one, finish_share=0.7, lr=1e-3)
+        found[one] = lost(run, trained(run, chosen, tmp_path / one))
+    assert found[finish] < 0.9 * found["nothing"]
+    assert lines(tmp_path / finish, "l0")[-1] == pytest.approx(8, rel=0.02)
+    shown = lines(tmp_path / finish, "downstream")
+    assert bool(shown) == (finish == "downstream") and not lines(tmp_path / finish, "kl_weight")
+    if shown:
+        assert np.mean(shown[-5:]) < np.mean(shown[:5])
+
+
+def test_the_error_of_streams_needs_a_stream_behind_the_site(run, tmp_path):
+    last = Sites(hooks=(Hook("blocks.0.hook_resid_post"),))
+    with pytest.raises(UserError, match=r"No residual stream of .* lies behind(?s:.*)or train without a finish"):
+        trained(run, config(finish="downstream"), tmp_path / "d", last)
+    assert not (tmp_path / "d").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_type_keeps_its_l0(run, tmp_path, kind):
@@ -131,9 +152,9 @@ def test_every_type_keeps_its_l0(run, tmp_path, kind):
 
 
 @pytest.mark.parametrize("dies", [(5, 9), (99, 0), (99, 1), (99, 3)], ids=["before", "at its start", "first", "within"])
-@pytest.mark.parametrize("kind", ["batchtopk", "relu"])
-def test_killed_and_run_again_it_ends_in_the_same_bytes(run, tmp_path, kind, dies):
-    chosen = config(kind, checkpoint_tokens=600)
+@pytest.mark.parametrize(("kind", "finish"), [("batchtopk", "kl"), ("relu", "kl"), ("relu", "downstream")])
+def test_killed_and_run_again_it_ends_in_the_same_bytes(run, tmp_path, kind, finish, dies):
+    chosen = config(kind, checkpoint_tokens=600, finish=finish)
     trained(run, chosen, tmp_path / "whole")
     with pytest.raises(Killed):
         trained(run, chosen, tmp_path / "killed", dies=dies)

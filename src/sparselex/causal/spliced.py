@@ -1,19 +1,64 @@
-"""How far a model's predictions move when reconstructions stand at its sites, with gradients to the reconstructions."""
+"""What a model loses when reconstructions stand at its sites: by how far its predictions move, and what it computes on
+the way to them; with gradients to the reconstructions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook
 from sparselex.causal.edits import EVERYWHERE, Edits, bound, put
 from sparselex.causal.predictions import AT_ONCE, divergences, log_probabilities
 from sparselex.lm.kept import Kept
+from sparselex.lm.subject import Edit as Change
 from sparselex.lm.subject import Place, SubjectModel
 
 Places = Sequence[Place]
 """Sites, each with its model and its columns in what is put there."""
+
+
+class Weights(NamedTuple):
+    """What a unit of each loss weighs in their sum."""
+
+    kl: float
+    """Divergence of the predictions."""
+
+    downstream: float
+    """Error of the residual streams behind the sites; of weight 0 it is not even measured."""
+
+
+class Lost(NamedTuple):
+    """What is lost of some rows."""
+
+    whole: Float[Tensor, ""]
+    """Both, weighed; gradients flow to the reconstructions."""
+
+    kl: Float[Tensor, ""]
+    """Sum over predictions of KL(p || q) in nats: p are those of the model as it is, q those with the
+    reconstructions."""
+
+    downstream: Float[Tensor, ""]
+    """Sum over tokens of the squared error of a residual stream behind the sites, as a share of how that stream varies
+    over the counted tokens of its rows, the mean over all these streams."""
+
+
+KL_ALONE = Weights(1.0, 0.0)
+
+
+class _Plain(NamedTuple):
+    """An undisturbed pass."""
+
+    start: Kept | Tensor
+    """What a pass with edits begins with."""
+
+    last: Float[Tensor, "n d_last"]
+    """What the unembedding read where predictions count."""
+
+    streams: Mapping[Hook, Float[Tensor, "n d_model"]]
+    """Residual streams behind the sites, at the counted tokens; empty where they were not asked for."""
 
 
 class PlainRows:
@@ -29,38 +74,73 @@ class PlainRows:
         """`counted` are the tokens whose values are replaced, `predicted` the tokens, all but the last, behind which a
         prediction counts."""
         self.counted, self._tokens, self._predicted = counted, tokens, predicted
-        self._plain: dict[tuple[int, Hook | None], tuple[Kept | Tensor, Tensor]] = {}
+        self._plain: dict[tuple[int, Hook | None, bool], _Plain] = {}
 
     def divergence(self, places: Places, x_hat: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
         """What `divergence` gives of these rows alone; all of what the gradient needs lies in memory."""
-        models = {id(place.model): place.model for place in places}
-        parts = [self._of(model, [one for one in places if one.model is model], x_hat) for model in models.values()]
-        return torch.stack(parts).sum()
+        return self.lost(places, x_hat, KL_ALONE).whole
 
-    def _of(self, model: SubjectModel, places: Places, x_hat: Tensor) -> Tensor:
-        start, reference = self._plain_of(model, [place.hook for place in places])
+    def lost(self, places: Places, x_hat: Float[Tensor, "n d"], weights: Weights) -> Lost:
+        """What `lost` gives of these rows alone."""
+        models = {id(place.model): place.model for place in places}
+        parts = [
+            self._of(model, [one for one in places if one.model is model], x_hat, weights) for model in models.values()
+        ]
+        return Lost(*(torch.stack(column).sum() for column in zip(*parts, strict=True)))
+
+    def _of(self, model: SubjectModel, places: Places, x_hat: Tensor, weights: Weights) -> Lost:
+        hooks = [place.hook for place in places]
+        behind = streams_behind(model, hooks) if weights.downstream else []
+        start, reference, streams = self._plain_of(model, hooks, behind)
         edits: Edits = ()
         for place in places:
             values = x_hat.new_zeros(*self.counted.shape, place.width)
             values[self.counted.to(x_hat.device)] = x_hat[:, place.columns]
             edits += put(place.hook, values, EVERYWHERE.within(self.counted))
-        last = self._predicting(model.last(start, bound(edits), grad=x_hat.requires_grad))
+        seen = dict[Hook, Tensor]()
+
+        def noted(hook: Hook) -> Change:
+            def note(x: Tensor) -> Tensor:
+                seen[hook] = x
+                return x
+
+            return note
+
+        notes: dict[str, Change] = {hook: noted(hook) for hook in behind}
+        last = self._predicting(model.last(start, {**bound(edits), **notes}, grad=x_hat.requires_grad))
 
         def of(part: Tensor, first: int) -> Tensor:
             p = log_probabilities(model.predict(reference[first : first + len(part)]))
             return divergences(p, log_probabilities(model.predict(part, grad=True))).sum()
 
-        return _part_by_part(last, _sizes(len(last), max(1, AT_ONCE // model.n_vocab)), of)
+        kl = _part_by_part(last, _sizes(len(last), max(1, AT_ONCE // model.n_vocab)), of)
+        if not behind:
+            return Lost(weights.kl * kl, kl.detach(), kl.new_zeros(()))
+        errors = [self._error(self._counted(seen[hook]), streams[hook]) for hook in behind]
+        downstream = torch.stack(errors).mean().to(kl)
+        return Lost(weights.kl * kl + weights.downstream * downstream, kl.detach(), downstream.detach())
 
-    def _plain_of(self, model: SubjectModel, hooks: Sequence[Hook]) -> tuple[Kept | Tensor, Tensor]:
-        """What a pass with edits at these hooks begins with, and what the unembedding read without them."""
+    def _error(self, found: Float[Tensor, "n d"], plain: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+        """Squared error as a share of the variance, summed over tokens."""
+        varies = (plain - plain.mean(0)).square().sum() / max(1, len(plain))
+        return (found.float() - plain).square().sum() / varies.clamp_min(torch.finfo(torch.float32).tiny)
+
+    def _plain_of(self, model: SubjectModel, hooks: Sequence[Hook], behind: Sequence[Hook]) -> _Plain:
+        """An undisturbed pass as one with edits at these hooks needs it."""
         first = first_of(model, hooks)
-        key = id(model), first
+        key = id(model), first, bool(behind)
         if key not in self._plain:
             kept = None if first is None else model.keep(self._tokens, first, positions=False)
+            start = self._tokens if kept is None else kept
             last = model.last(self._tokens) if kept is None else kept.last
-            self._plain[key] = (self._tokens if kept is None else kept), self._predicting(last)
+            with torch.no_grad():
+                read = model.run(start, read=behind, logits=False).values if behind else {}
+            streams = {hook: self._counted(read[hook]).float() for hook in behind}
+            self._plain[key] = _Plain(start, self._predicting(last), streams)
         return self._plain[key]
+
+    def _counted(self, values: Tensor) -> Tensor:
+        return values[self.counted.to(values.device)]
 
     def _predicting(self, last: Tensor) -> Tensor:
         return last[:, :-1][self._predicted.to(last.device)]
@@ -78,11 +158,22 @@ def divergence(rows: Sequence[PlainRows], places: Places, x_hat: Float[Tensor, "
 
     Raises `UserError` for a place that cannot be edited.
     """
+    return lost(rows, places, x_hat, KL_ALONE).whole
+
+
+def lost(rows: Sequence[PlainRows], places: Places, x_hat: Float[Tensor, "n d"], weights: Weights) -> Lost:
+    """What is lost of all rows, weighed, like `divergence`. Raises `UserError` like it, and for sites behind which no
+    residual stream lies, where its error is to count."""
     changed = [part for part in rows if part.counted.any()]
-    parts = iter(changed)
-    return _part_by_part(
-        x_hat, [int(part.counted.sum()) for part in changed], lambda part, _: next(parts).divergence(places, part)
-    )
+    parts, apart = iter(changed), list[Lost]()
+
+    def of(part: Tensor, _: int) -> Tensor:
+        apart.append(next(parts).lost(places, part, weights))
+        return apart[-1].whole
+
+    whole = _part_by_part(x_hat, [int(part.counted.sum()) for part in changed], of)
+    total = lambda values: torch.stack(values).sum() if values else x_hat.new_zeros(())
+    return Lost(whole, total([one.kl for one in apart]), total([one.downstream for one in apart]))
 
 
 def places_in(places: Places, columns: slice) -> list[Place]:
@@ -100,6 +191,23 @@ def first_of(model: SubjectModel, hooks: Sequence[Hook]) -> Hook | None:
     if any(hook.whole not in order for hook in hooks):
         return None
     return min(hooks, key=lambda hook: order[hook.whole])
+
+
+def streams_behind(model: SubjectModel, hooks: Sequence[Hook]) -> list[Hook]:
+    """The residual stream at the end of every block behind the first of some sites, but for those that are sites
+    themselves. Raises `UserError` where there is none, or where that is not known."""
+    order = [point.name for point in model.hooks()]
+    first = first_of(model, hooks)
+    place = order.index(first.whole) if first is not None and first.whole in order else len(order)
+    whole = {hook.whole for hook in hooks}
+    found = [hook for hook in order[place + 1 :] if hook.site == "hook_resid_post" and hook.whole not in whole]
+    if not found:
+        raise UserError(
+            f"No residual stream of {model.name} lies behind {', '.join(map(str, hooks))}.",
+            "a canonical hook that blocks come behind",
+            "train with --finish kl or e2e there, which look at predictions alone.",
+        )
+    return found
 
 
 def _sizes(n: int, most: int) -> list[int]:

@@ -90,7 +90,7 @@ class Demo(Reads):
 
     finish: Finish = "kl"
     """What the last tenth of training is on: `kl`, half on what the model's predictions lose by the reconstruction;
-    `nothing`, as before it."""
+    `nothing`, as before it; `e2e` and `downstream` as of `train`."""
 
     twin: bool = True
     """Also run the random-weight control."""

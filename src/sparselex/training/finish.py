@@ -1,24 +1,28 @@
-"""The finish of a training: its last tokens on reconstruction and on what the model loses by it, together.
+"""The finish of a training: its last tokens on what the model loses by the reconstruction.
 
-Karvonen 2025, arXiv:2503.17272: on the last few per cent of tokens the two, weighted by their running sizes, close a
-good part of the gap in cross-entropy. Ours differs in what is held: the learning rate goes on falling as it would
-without, and L0 stays.
+`kl`: half on that and half on reconstruction (Karvonen 2025, arXiv:2503.17272): on the last few per cent of tokens the
+two, weighted by their running sizes, close a good part of the gap in cross-entropy. `e2e` and `downstream`: without
+reconstruction, on the predictions alone, or half on these and half on the residual streams behind the site (Braun et
+al. 2024, arXiv:2405.12241), begun from a dictionary that reconstructs, as its authors advise. Ours differs in what is
+held: the learning rate goes on falling as it would without, and L0 stays; and streams count by what share of their own
+variance is lost, not by squares, which later blocks have more of.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sparselex.causal.spliced import Places, divergence
+from sparselex.causal.spliced import Places, Weights, divergence, lost
+from sparselex.dictionaries.kinds import Finish as Kind
 from sparselex.dictionaries.trainable import TrainableDictionary
 from sparselex.training.calibrate import scaled
 from sparselex.training.rows import LiveBatch
 from sparselex.training.step import Step
 
-_RATES = {"reconstruction": 0.05, "kl": 0.05, "l0": 0.2}
+_RATES = {"reconstruction": 0.05, "kl": 0.05, "downstream": 0.05, "l0": 0.2}
 """Share of each running mean that a new step is. L0 is steered by, and a slow mean would be steered past."""
 
 _AT_ONCE, _IN_TIME = 2.0, 0.2
@@ -27,13 +31,14 @@ step that it has lasted."""
 
 
 class Finish:
-    """What the finish of one dictionary has of its own: where it splices, the running sizes of both parts of its loss,
-    and the L0 that it holds."""
+    """What the finish of one dictionary has of its own: the running sizes of the parts of its loss, and the L0 that it
+    holds."""
 
-    def __init__(self, dictionary: TrainableDictionary):
-        self._dictionary = dictionary
+    def __init__(self, dictionary: TrainableDictionary, kind: Kind):
+        self._dictionary, self._kind = dictionary, kind
         self.sizes: dict[str, float] = {}
-        """Running means, of all processes: `reconstruction`, `kl` and `l0`."""
+        """Running means, of all processes: `kl`, `downstream`, `l0` and `reconstruction`, which without reconstruction
+        stays what it was at first."""
 
         self.l0: float | None = None
         """What L0 was when the finish began; None before that."""
@@ -64,12 +69,44 @@ class Finish:
         self._dictionary.pressure = math.exp(max(-3.0, min(3.0, _AT_ONCE * excess + _IN_TIME * self._excess)))
 
     def loss(self, step: Step, error: Tensor, live: LiveBatch, x_hat: Tensor, places: Places) -> Tensor:
-        """Half the reconstruction's `error` and half the divergence of the predictions, brought to the same size: so
-        the whole weighs against penalties what it weighed before.
+        """What takes the place of the reconstruction's `error`, brought to the size that it had: so the whole weighs
+        against penalties what it weighed before.
 
-        `x_hat` is the reconstruction in raw values, `places` where it stands. The weight is a running quotient, through
+        `x_hat` is the reconstruction in raw values, `places` where it stands. Weights are running quotients, through
         which no gradient goes.
         """
+        if self._kind == "kl":
+            return self._with_reconstruction(step, error, live, x_hat, places)
+        return self._without_reconstruction(step, error, live, x_hat, places)
+
+    def _without_reconstruction(
+        self, step: Step, error: Tensor, live: LiveBatch, x_hat: Tensor, places: Places
+    ) -> Tensor:
+        """The divergence of the predictions, or half of it and half of the error of the streams behind the site."""
+        ranks, n_here, both = step.dictionary.ranks, max(1, len(step.x)), self._kind == "downstream"
+        per = {"kl": max(1, live.n_predicted), "downstream": max(1, live.n_tokens)}
+        if "kl" not in self.sizes:  # of the first step the sizes are not known before it is measured
+            with torch.no_grad():
+                first = lost(live.rows, places, x_hat.detach(), Weights(1.0, float(both)))
+            mean_error = float(ranks.over_data((error.detach() * n_here).double())) / live.n_tokens
+            self.sizes["reconstruction"] = mean_error
+            self._note_lost(ranks.over_data(torch.stack([first.kl, first.downstream]).double()).tolist(), per)
+        weight = lambda name: 1 / (per[name] * max(self.sizes[name], 1e-12))
+        weights = Weights(weight("kl") / 2, weight("downstream") / 2) if both else Weights(weight("kl"), 0.0)
+        found = lost(live.rows, places, x_hat, weights)
+        self._note_lost(ranks.over_data(torch.stack([found.kl, found.downstream]).double()).tolist(), per)
+        return self.sizes["reconstruction"] * live.n_tokens / n_here * found.whole.to(error)
+
+    def _note_lost(self, totals: Sequence[float], per: Mapping[str, int]) -> None:
+        """Count what is lost of a batch: sums over predictions and over tokens."""
+        self.shown = {name: total / n for (name, n), total in zip(per.items(), totals, strict=True)}
+        for name, value in self.shown.items():
+            self._note(name, value)
+        if self._kind == "e2e":
+            del self.shown["downstream"]
+
+    def _with_reconstruction(self, step: Step, error: Tensor, live: LiveBatch, x_hat: Tensor, places: Places) -> Tensor:
+        """Half the reconstruction's error and half the divergence of the predictions, brought to the same size."""
         ranks, n_here = step.dictionary.ranks, max(1, len(step.x))
         kl = divergence(live.rows, places, x_hat).to(error)
         total = ranks.over_data(torch.stack([error.detach() * n_here, kl.detach()]).double()).tolist()

@@ -230,7 +230,7 @@ def _check_finish(source: ActivationSource, job: Job, live: LiveRows | None) -> 
             "give a reader of the sites that the activations were read at.",
         )
     try:
-        live.check()
+        live.check(downstream=job.config.finish == "downstream")
     except UserError as error:  # what the model says of edits says nothing of a finish
         raise UserError(error.given, error.expected, f"{error.todo.rstrip('.')}; or train without a finish.") from None
 

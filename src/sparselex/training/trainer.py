@@ -88,7 +88,7 @@ class Trainer:
         self.n_finish_steps = self.n_finish_tokens = 0
         self.finish: Finish | None = None
         if config.finish != "nothing":
-            self.finish = Finish(self.dictionary)
+            self.finish = Finish(self.dictionary, config.finish)
             self._places = places_in(places, self.columns.x if dictionary.is_autoencoder else self.columns.target)
         self.x_scales, self.target_scales = tuple[float, ...](), tuple[float, ...]()
         self._warned, self.shown = False, dict[str, float]()

@@ -92,7 +92,7 @@ def read_general(
                 raise UserError(
                     f"{general.name} has {n_read:,} tokens that can be read.",
                     f"text of all kinds, {n_tokens:,} tokens of it and {_LEAST} at least",
-                    "name more text by --general-text, or leave it out (--general '').",
+                    "name more text by --general-text, or leave it out (--general none).",
                 )
             found: dict[Hook, list[Tensor]] = {hook: [] for hook in hooks}
             starts = range(0, len(counted), _ROWS)

@@ -55,7 +55,8 @@ class Sweep(Stage):
 
     finish: Finish = "nothing"
     """What the last tokens are trained on: `kl`, half on reconstruction and half on what the model's predictions lose
-    by it, at the same L0."""
+    by it, at the same L0; `e2e`: on the latter alone; `downstream`: half on the latter and half on the error of the
+    residual streams behind the site."""
 
     finish_share: LastShare = 0.1
     """Share of the tokens that the finish takes, where there is one."""

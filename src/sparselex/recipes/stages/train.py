@@ -57,6 +57,13 @@ class Train(Stage, TrainingChoice):
         return f"{trained(shown)}, in {run.folder / self.makes}"
 
 
+_FINISHES = {
+    "kl": "what the model predicts too",
+    "e2e": "what the model predicts alone",
+    "downstream": "what the model predicts and computes behind the site",
+}
+
+
 def trained(manifest: Manifest) -> str:
     """A dictionary that was trained, in words: type, widths, sparsity, what it leaves unexplained."""
     config, notes = manifest.config["dictionary"], manifest.notes
@@ -64,7 +71,8 @@ def trained(manifest: Manifest) -> str:
     if "n_tokens" in notes:
         said.append(f"{notes['n_tokens']:,} tokens in {notes['n_steps']:,} steps")
     if (finish := notes.get("finish")) is not None:
-        said.append(f"the last {finish['n_tokens']:,} of them on what the model predicts too")
+        on = _FINISHES[manifest.config["finish"]]
+        said.append(f"the last {finish['n_tokens']:,} of them on {on}")
     if (held_out := notes.get("held_out")) is not None:
         where = f"{held_out['n_tokens']:,} tokens of validation documents"
         asked = config.get("k")
