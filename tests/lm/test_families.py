@@ -238,7 +238,7 @@ def test_token_ids_of_another_vocabulary():
         build("llama").run(TOKENS + 40)
 
 
-@pytest.mark.parametrize("kind", ["reinitialised", "permuted", "gaussian"])
+@pytest.mark.parametrize("kind", ["reinitialised", "permuted", "gaussian", "gaussian_kept"])
 def test_twins(kind):
     plain, twin = load_model("embedded"), load_model(ModelConfig(name="embedded", twin=kind))
     again = load_model(ModelConfig(name="embedded", twin=kind))
@@ -248,7 +248,10 @@ def test_twins(kind):
     a, b = plain.hf.state_dict()[name], twin.hf.state_dict()[name]
     if kind == "permuted":
         assert torch.equal(a.flatten().sort().values, b.flatten().sort().values)
-    if kind == "gaussian":
+    embedding = "gpt_neox.embed_in.weight"
+    kept = torch.equal(plain.hf.state_dict()[embedding], twin.hf.state_dict()[embedding])
+    assert kept == (kind == "gaussian_kept")
+    if kind.startswith("gaussian"):
         assert abs(a.mean() - b.mean()) < 5e-3 * a.std() * 10 and abs(a.std() / b.std() - 1) < 0.02
     if kind == "reinitialised":
         assert abs(b.std() - 0.02) < 1e-3  # the architecture's own rule, not ours

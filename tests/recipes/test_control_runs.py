@@ -14,11 +14,14 @@ from sparselex.base.workspace import Workspace
 from sparselex.evaluate.against import AgainstControls
 from sparselex.evaluate.graded import Graded, Grader, against, l0_of
 from sparselex.evaluate.report import report
+from sparselex.evaluate.twins import words_of
 from sparselex.explain.config import ExplainConfig
 from sparselex.explain.explain import explain
 from sparselex.explain.explainers.rule import RuleExplainer
 from sparselex.explain.scorers.exact import ExactScorer
 from sparselex.explain.store import ExplanationStore
+from sparselex.recipes.config import control_of
+from sparselex.recipes.control_runs import CONTROL_RUNS
 from sparselex.recipes.run import Run
 from sparselex.server.app import create_app
 from tests.support.command import done, sparselex
@@ -61,6 +64,36 @@ def test_each_control_is_a_run_that_says_of_what(workspace, found):
         explained = [workspace.artifacts(run)["explanations"].config for run in ("main", name)]
         assert explained[0] == explained[1]
     assert Run.open(workspace, "main-frozen").manifest("dictionary").config["frozen"] == "decoder"
+
+
+@pytest.mark.slow
+def test_controls_that_learn_less_or_of_other_weights_are_what_they_say(copy):
+    found = Run.open(copy).do("controls", kinds=("soft_frozen", "gaussian_kept"))
+    assert (
+        list(found.controls) == ["soft_frozen", "gaussian_kept"] == list(dict.fromkeys(r.control for r in found.rows))
+    )
+    soft, kept = (Run.open(copy, f"main-{kind}") for kind in found.controls)
+    assert soft.manifest("dictionary").config["frozen"] == "soft_decoder" and soft.config.model.twin == "none"
+    assert kept.manifest("dictionary").config["frozen"] == "nothing" and kept.config.model.twin == "gaussian_kept"
+    assert words_of(copy, copy.card("main-soft_frozen")) == "the same model, a decoder kept near where it was drawn"
+    assert words_of(copy, copy.card("main-gaussian_kept")).endswith("the embedding as it was learned")
+
+
+def test_every_trained_control_differs_from_the_run_in_what_it_says_alone(small_workspace):
+    config = Run.open(small_workspace).config
+    made = {name: kind.recipe(config, "main") for name, kind in CONTROL_RUNS.items() if kind.recipe}
+    frozen = {name: one.stages["train"].get("frozen", "nothing") for name, one in made.items()}
+    assert {name: part for name, part in frozen.items() if part != "nothing"} == {
+        "frozen": "decoder",
+        "soft_frozen": "soft_decoder",
+        "frozen_encoder": "encoder",
+    }
+    twins = {name: one.model.twin for name, one in made.items() if one.model.twin != "none"}
+    assert twins == {"twin": "reinitialised", **{name: name for name in ("permuted", "gaussian", "gaussian_kept")}}
+    for name, one in made.items():
+        same = one.with_twin("none", 0).with_stage("train", one.stages["train"] | {"frozen": "nothing"})
+        plain = control_of(config.with_twin("none", 0), "main")
+        assert same == plain.with_stage("train", plain.stages["train"] | {"frozen": "nothing"}), name
 
 
 def test_as_many_latents_are_active_as_of_the_run(workspace, found):

@@ -14,10 +14,17 @@ _FROZEN = {
 }
 
 
+_TWINS = {
+    "permuted": "the entries of each weight shuffled",
+    "gaussian": "weights drawn from normal distributions like them",
+    "gaussian_kept": "weights drawn from normal distributions like them, the embedding as it was learned",
+}
+
+
 def words_of(workspace: Workspace, card: RunCard) -> str:
     """What the run of that card has otherwise than the run that it is a control of."""
     if card.twin != "none":
-        return f"{card.twin} weights"
+        return _TWINS.get(card.twin, f"{card.twin} weights")
     if frozen := _FROZEN.get(frozen_part(workspace, card.name)):
         return frozen
     if kind := control_kind(workspace, card.name):

@@ -5,6 +5,7 @@ a dictionary needs the same figure on a twin. Each twin is a function of the mod
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,19 @@ def permute(model: nn.Module, seed: int) -> None:
 
 def gaussian(model: nn.Module, seed: int) -> None:
     """Draw each tensor from the normal distribution with its mean and standard deviation, embeddings included."""
+    _draw_normal(model, seed, None)
+
+
+def gaussian_kept(model: nn.Module, seed: int) -> None:
+    """The same with the embedding of tokens as it was learned: what is left of it is how words lie to each other."""
+    embedding: Any = model.get_input_embeddings()  # type: ignore[operator]
+    _draw_normal(model, seed, embedding.weight)
+
+
+def _draw_normal(model: nn.Module, seed: int, kept: Tensor | None) -> None:
     for name, weight in _weights(model):
+        if kept is not None and weight.data_ptr() == kept.data_ptr():
+            continue
         noise = torch.randn(weight.shape, generator=_generator(seed, "gaussian", name))
         std = weight.float().std(correction=0)
         weight.copy_(weight.float().mean() + std * noise.to(weight.device))
@@ -39,6 +52,7 @@ TWINS: dict[str, Callable[[nn.Module, int], None]] = {
     "reinitialised": reinitialise,
     "permuted": permute,
     "gaussian": gaussian,
+    "gaussian_kept": gaussian_kept,
 }
 
 

@@ -11,6 +11,7 @@ from sparselex.base.config import Config
 from sparselex.base.runs import RunName
 from sparselex.base.sites import Mask
 from sparselex.base.workspace import MAIN
+from sparselex.dictionaries.kinds import Frozen
 from sparselex.lm.config import Engine, ModelConfig, ModelDtype, Twin
 from sparselex.lm.embedded import LEARNED
 from sparselex.lm.named import settled_model
@@ -209,7 +210,8 @@ class Beginning(Reads):
     """What a new run reads, and whether as a control of another run."""
 
     twin: Twin = "none"
-    """Read a random-weight twin in the model's place: none, reinitialised, permuted or gaussian."""
+    """Read a random-weight twin in the model's place: none, reinitialised, permuted, gaussian, or
+    gaussian_kept, which keeps the embedding of tokens."""
 
     twin_seed: Seed = 0
     """Seed of the twin's weights."""
@@ -235,14 +237,16 @@ def new_run(model: str = "embedded", text: str = "stdlib", **options: Any) -> Ru
     return Beginning.parse(values, "the options of the run").run_config()
 
 
-def twin_of(config: RunConfig, run: str = MAIN) -> RunConfig:
-    """The run `run` on the model with freshly drawn weights: what every figure is compared with."""
-    return control_of(config.with_twin("reinitialised", config.model.twin_seed), run)
+def twin_of(config: RunConfig, run: str = MAIN, twin: Twin = "reinitialised") -> RunConfig:
+    """The run `run` on the model with weights that were not learned, freshly drawn ones where nothing is said: what
+    every figure is compared with."""
+    return control_of(config.with_twin(twin, config.model.twin_seed), run)
 
 
-def frozen_of(config: RunConfig, run: str = MAIN) -> RunConfig:
-    """The run `run` with a decoder that stays as it was drawn: what an encoder alone learns on the same model."""
-    return control_of(config.with_stage("train", config.stages.get("train", {}) | {"frozen": "decoder"}), run)
+def frozen_of(config: RunConfig, run: str = MAIN, frozen: Frozen = "decoder") -> RunConfig:
+    """The run `run` with a part of its dictionary that stays as it was drawn, or near: what the rest learns on the
+    same model."""
+    return control_of(config.with_stage("train", config.stages.get("train", {}) | {"frozen": frozen}), run)
 
 
 def control_of(config: RunConfig, run: str) -> RunConfig:

@@ -2,6 +2,7 @@
 here loads PyTorch."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -36,7 +37,25 @@ CONTROL_RUNS: Registry[ControlKind] = Registry(
     {
         **{name: ControlKind(control_words(name)) for name in DIRECTIONS},
         "frozen": ControlKind("the run's recipe with a decoder that stays as it was drawn", frozen_of),
+        "soft_frozen": ControlKind(
+            "the run's recipe with a decoder that stays near where it was drawn",
+            partial(frozen_of, frozen="soft_decoder"),
+        ),
+        "frozen_encoder": ControlKind(
+            "the run's recipe with an encoder whose directions stay as they were drawn",
+            partial(frozen_of, frozen="encoder"),
+        ),
         "twin": ControlKind("the run's recipe on the model with random weights", twin_of),
+        "permuted": ControlKind(
+            "the run's recipe on the model with each tensor's entries shuffled", partial(twin_of, twin="permuted")
+        ),
+        "gaussian": ControlKind(
+            "the run's recipe on the model with each tensor drawn from a normal distribution like it",
+            partial(twin_of, twin="gaussian"),
+        ),
+        "gaussian_kept": ControlKind(
+            "the same, with the embedding of tokens as it was learned", partial(twin_of, twin="gaussian_kept")
+        ),
     },
 )
 """Kinds of controls by name, in the order in which they are made. Other packages add theirs through entry points of the

@@ -41,8 +41,10 @@ class Controls(Stage):
     )
     """Which controls: directions at the run's mean number of active latents (`neurons`, both ways of each where they
     have signs; `random`; `covariance`, drawn as the activations vary; `pca`; `kmeans`; `ica`), and the run's own recipe
-    with a decoder that stays as it was drawn (`frozen`) or on random weights (`twin`). These two are trained, which
-    takes as long as the run took, where the workspace has none."""
+    with a part that stays as it was drawn (`frozen`, the decoder; `soft_frozen`, near it; `frozen_encoder`) or on
+    weights that were not learned (`twin`, drawn anew; `permuted`; `gaussian`, and with the learned embedding
+    `gaussian_kept`). All of the latter are trained, which takes as long as the run took, where the workspace has
+    none."""
 
     seed: Seed = 0
     """Seed of directions that are drawn."""
