@@ -22,6 +22,7 @@ STAGES: "Registry[type[Stage]]" = Registry(
         "embed": "sparselex.recipes.stages.embed:Embed",
         "evaluate": "sparselex.recipes.stages.evaluate:Evaluate",
         "evaluate probes": "sparselex.recipes.stages.probes:Probes",
+        "evaluate model-features": "sparselex.recipes.stages.model_features:FeaturesOfModel",
         "effects": "sparselex.recipes.stages.effects:Effects",
         "controls": "sparselex.recipes.stages.controls:Controls",
         "diff": "sparselex.recipes.stages.diff:Diff",
