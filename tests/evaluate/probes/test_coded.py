@@ -66,3 +66,13 @@ def test_random_directions_are_active_as_often_and_components_hold_everything():
     centred = x.double().numpy() - x.double().numpy().mean(0)
     for name in ("neurons", "pca"):
         np.testing.assert_allclose(found[name].values @ found[name].directions, centred, atol=1e-8)
+
+
+def test_random_directions_have_numbers_where_nearly_all_tokens_lie_at_one_place():
+    """As the first words of texts that begin alike do: no threshold parts these from each other."""
+    chance = torch.Generator().manual_seed(0)
+    x = torch.randn(8, generator=chance).repeat(400, 1)
+    x[:2] += torch.randn(2, 8, generator=chance)
+    dictionary = random_rows(torch.zeros(8), 200, 8, chance)
+    found = coordinates(Site(x, torch.arange(400), 400), {LATENTS: dictionary}, chance)["random"]
+    assert np.isfinite(found.values.data).all() and found.values.nnz

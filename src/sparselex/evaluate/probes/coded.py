@@ -176,7 +176,9 @@ def _random(site: Site, dictionary: Dictionary, seed: torch.Generator) -> Column
         living = torch.full((1,), 1 / max(2, len(x)))
     drawn = living[torch.randint(len(living), (min(dictionary.d_sae, _MOST_RANDOM),), generator=seed)]
     rows, thresholds = at_rates(x, drawn.float(), seed)
-    beyond = ((x - x.mean(0)) @ rows.T - thresholds).clamp_min(0)
+    along = (x - x.mean(0)) @ rows.T
+    # Of tokens that lie at one place all are above a threshold or none: where that is all, the lowest one counts from.
+    beyond = (along - torch.maximum(thresholds, along.amin(0))).clamp_min(0)
     return _pooled(csr_array(beyond.double().numpy()), site, rows.double().numpy())
 
 
