@@ -278,7 +278,8 @@ def test_the_start_page_lists_tasks_and_names_what_is_damaged(other, put_to_ioi,
         shutil.copytree(put_to_ioi / "summary", workspace.path / "tasks" / name / "summary")
     assert list(tasks_in(workspace.path)) == ["first", "second"]
     (task, _) = pages.get("/index.json").json()["tasks"]
-    assert (task["n_heads"], task["n_places"]) == (len(result.circuit.heads), len(result.tested))
+    n_parts = len({(head.hook, head.role) for head in result.circuit.heads})
+    assert (task["n_heads"], task["n_places"]) == (n_parts, len(result.tested))
     assert pages.get("/tasks/first.json").json()["others"] == ["second"]
     (workspace.path / "tasks" / "second" / "summary" / SUMMARY_FILE).write_text("{}")
     record = pages.get("/index.json").json()

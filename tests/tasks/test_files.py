@@ -152,6 +152,7 @@ ONE = record("dog", "car", "singular", "plural")
         (["[1]"], r"mine.jsonl, line 1: TaskRecord: Input should be a valid dictionary"),
         ([{name: value for name, value in ONE.items() if name != "answer"}], r"line 1: answer is missing\."),
         ([ONE | {"attributs": {}}], r"line 1: unknown key 'attributs'(.|\n)*did you mean 'attributes'"),
+        ([ONE | {"of_part": "fit"}], r"line 1: unknown key 'of_part'(.|\n)*roles, part, template\n(.|\n)*'part'"),
         ([ONE | {"attributes": {}}], "line 1: attributes: Dictionary should have at least 1 item"),
         ([ONE | {"roles": {"subject": [4, 400]}}], r"The prompt '.*line 1' has the roles(.|\n)*between 0 and 25"),
         ([ONE | {"roles": {"subject": [4, 4]}}], r"line 1' has the roles(.|\n)*the end behind the start"),

@@ -68,11 +68,12 @@ def first_complaint(error: ValidationError) -> str:
 
 def _explained(cls: type[BaseModel], error: ValidationError, origin: str, names: Mapping[str, str]) -> UserError:
     complaints, advice = [], []
+    fields = [field.alias or name for name, field in cls.model_fields.items()]
     for item in error.errors()[:_MOST_COMPLAINTS]:
         parts = [names.get(str(part), str(part)) for part in item["loc"]]
         where = ".".join(parts) or cls.__name__
         if item["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(item["loc"][-1]), list(cls.model_fields), n=1)
+            near = difflib.get_close_matches(str(item["loc"][-1]), fields, n=1)
             complaints.append(f"unknown key {where!r}")
             advice.append(f"did you mean {near[0]!r}?" if near else f"remove {where!r}.")
         elif item["type"] == "missing":
@@ -82,6 +83,6 @@ def _explained(cls: type[BaseModel], error: ValidationError, origin: str, names:
             complaints.append(f"{where}: {said} (given: {item['input']!r})"[:400])
     return UserError(
         f"{origin}: " + "; ".join(complaints) + ".",
-        f"the fields of {cls.__name__}: {', '.join(names.get(name, name) for name in cls.model_fields)}",
+        f"the fields of {cls.__name__}: {', '.join(names.get(name, name) for name in fields)}",
         " ".join(advice) or "correct the values named above.",
     )

@@ -16,7 +16,7 @@ from sparselex.cli.stages import JSON, WORKSPACE, created
 from sparselex.cli.tables import console_of
 from sparselex.cli.wide import WideTable
 from sparselex.evaluate.supervised.published import beside_published
-from sparselex.evaluate.supervised.records import DECIDED, Row, TaskResult, Tested
+from sparselex.evaluate.supervised.records import DECIDED, GREEDY, LABELS, Row, TaskResult, Tested
 from sparselex.recipes.option import Option
 from sparselex.recipes.tasks import TaskOptions, evaluate_task
 
@@ -130,9 +130,17 @@ def _failed(tested: Tested, name: str) -> str:
 def _columns(tested: Tested) -> Iterator[str]:
     for attribute, unedited in tested.unedited.items():
         if attribute not in tested.undecided:
-            yield f"{attribute} at 2 ({_number(unedited.value)})"
-            yield f"{attribute} at 8"
+            few, more = _shown_at(tested)
+            yield f"{attribute} at {few} ({_number(unedited.value)})"
+            yield f"{attribute} at {more}"
             yield f"F1 {attribute}"
+
+
+def _shown_at(tested: Tested) -> tuple[int, int]:
+    """The two budgets that a line has room for: 2 and 8 where they were asked for, else the nearest to them."""
+    asked = {edit.k for row in tested.rows for edit in row.edits if edit.way == GREEDY} or {2, 8}
+    few, more = (min(asked, key=lambda k: (abs(k - wanted), k)) for wanted in (2, 8))
+    return few, more
 
 
 def _cells(row: Row, tested: Tested) -> Iterator[str]:
@@ -140,9 +148,11 @@ def _cells(row: Row, tested: Tested) -> Iterator[str]:
     for attribute in tested.unedited:
         if attribute in tested.undecided:
             continue
-        for k in (2, 8):
-            edits = [edit for edit in row.edits if edit.attribute == attribute and edit.way in ("greedy", "labels")]
-            at_k = [edit for edit in edits if edit.k == k]
+        edits = [edit for edit in row.edits if edit.attribute == attribute]
+        by_labels = [edit for edit in edits if edit.way == LABELS]
+        for place, k in enumerate(_shown_at(tested)):
+            # What labels exchange has no budget: it stands where two latents do, or the fewest.
+            at_k = by_labels[:1] if by_labels and not place else [e for e in edits if e.way == GREEDY and e.k == k]
             yield _of(at_k[0].agreement) if at_k else ""
         meaning = [one for one in row.meanings if one.attribute == attribute]
         yield f"{_of(meaning[0].f1)} ({_number(meaning[0].f1.null)})" if meaning else ""

@@ -21,7 +21,7 @@ def made(workspace: Workspace, run: str, evaluated: Sequence[str], inputs: Mappi
     family = [name for name in evaluated if of_what[name] == run]
     # Directions in a dictionary's place are measured there by the evaluation, and by `controls` as explanations.
     twins = [name for name in family if not control_kind(workspace, name)]
-    controls = {name: found[name].figures for name in twins} | found[run].controls
+    controls = _together({name: found[name].figures for name in twins}, found[run].controls)
     by_name = {name: {figure.name: figure for figure in part} for name, part in controls.items()}
     held_against = {
         name: Control(part, found[name].influences, "") if name in twins else Control(part, found[run].influences, name)
@@ -52,6 +52,16 @@ def made(workspace: Workspace, run: str, evaluated: Sequence[str], inputs: Mappi
         cost=_cost(workspace, run),
         inputs=dict(inputs),
     )
+
+
+def _together(own: Mapping[str, Sequence[Figure]], beside: Mapping[str, Sequence[Figure]]) -> dict[str, list[Figure]]:
+    """The figures of controls that are runs, and those that were measured of controls beside the run's: of one that is
+    both all of them, what was measured beside in the place of its own of that name."""
+    found = dict[str, dict[str, Figure]]()
+    for part in (own, beside):
+        for name, figures in part.items():
+            found.setdefault(name, {}).update({figure.name: figure for figure in figures})
+    return {name: [*figures.values()] for name, figures in found.items()}
 
 
 def _cost(workspace: Workspace, run: str) -> str:

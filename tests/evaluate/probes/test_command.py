@@ -46,6 +46,18 @@ def test_the_report_takes_the_figures_up(run):
     assert "probes/sparse/auroc_at_5" in {figure["name"] for figure in report["figures"]}
 
 
+def test_a_control_keeps_all_its_other_figures_in_the_report(run):
+    """The frozen run is a control of the evaluation and of the probes."""
+    other = Run.open(run.workspace, "frozen")
+    for verb in ("index", "evaluate"):
+        other.do(verb)
+    report = json.loads(run.workspace.report.read_text())
+    of = {figure["name"]: figure["controls"] for figure in report["figures"]}
+    assert "frozen" in of["core/fvu"] and "frozen" in of["probes/sparse/auroc_at_5"]
+    names = [figure["name"] for figure in report["controls"]["frozen"]]
+    assert len(names) == len({*names})
+
+
 def test_what_is_done_is_not_done_again_and_inputs_are_named(run):
     made = run.manifest("probes")
     assert {"dictionary", "model", "corpus", "frozen/dictionary"} <= made.inputs.keys()

@@ -248,6 +248,8 @@ def _row(name: str, n: int, made: Outcome, null: float | None) -> RavelRow:
 
 
 def _figure(name: str, values: Floats, base: Ints, words: str) -> Figure:
+    is_share = not name.endswith("/disentangled")
     places = np.unique(base, return_inverse=True)[1]
     sums = np.stack([np.bincount(places, values), np.bincount(places)], axis=1).astype(np.float64)
-    return figure_of(name, sums, lambda s: s[..., 0] / s[..., 1], words, over="cities", n=len(values), better="higher")
+    mean = lambda s: s[..., 0] / s[..., 1]
+    return figure_of(name, sums, mean, words, over="cities", n=len(values), share=is_share, better="higher")

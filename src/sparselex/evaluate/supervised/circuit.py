@@ -77,12 +77,16 @@ def able(model: SubjectModel, task: Task, prompts: LabelledPrompts) -> list[Figu
         null=0.0,
     )
     if (above.value or 0.0) < LEAST_ABLE or (likeliest.value or 0.0) < LEAST_ABLE:
+        surely = any((one.ci_high or 0.0) < LEAST_ABLE for one in (above, likeliest))
+        more = "take more prompts: so few leave it open whether the model does it (--n-circuit, and at least as many "
         raise UserError(
             f"{model.name} says the answer of {task.name!r} before the other on {100 * (above.value or 0):.0f} % of "
             f"{len(prompts)} prompts (chance gives 50 %), and as the most likely token on "
             f"{100 * (likeliest.value or 0):.0f} %.",
             f"a model that does the task: {100 * LEAST_ABLE:.0f} % of both",
-            "choose another model or another task; of one that a model cannot do nothing is measured.",
+            "choose another model or another task; of one that a model cannot do nothing is measured."
+            if surely
+            else f"{more}--n-test).",
         )
     return [above, likeliest, difference]
 

@@ -10,10 +10,10 @@ from sparselex.evaluate.supervised.control import Edited, Exchange, by_meaning, 
 from sparselex.evaluate.supervised.nodes import Node, Said
 from sparselex.evaluate.supervised.pairs import labels_of
 from sparselex.evaluate.supervised.place import AtPlace, Coded, agreement, coded_by
-from sparselex.evaluate.supervised.records import Edit
+from sparselex.evaluate.supervised.records import GREEDY, Edit
 from sparselex.evaluate.supervised.rows import Contestant
 
-GREEDY, GREEDILY_ON, BY_MEANING = "greedy", "greedy without stop", "by meaning"
+GREEDILY_ON, BY_MEANING = "greedy without stop", "by meaning"
 
 
 def edits_of(

@@ -5,7 +5,7 @@ Nanda 2024, arXiv:2405.08366, and its later notebooks, off whose plots the figur
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from sparselex.evaluate.supervised.records import SUPERVISED, Edit, Place, Row, Tested
+from sparselex.evaluate.supervised.records import GREEDY, LABELS, SUPERVISED, Edit, Place, Row, Tested
 from sparselex.tasks.records import END
 
 EVERY = "published"
@@ -129,7 +129,7 @@ def beside_published(tested: Tested) -> Iterator[Beside]:
     edits of two latents do best."""
     for (section, attribute), published in EDITS.items():
         for name, there in published.items() if section == tested.place.name else ():
-            way = "labels" if name == SUPERVISED else "greedy"
+            way = LABELS if name == SUPERVISED else GREEDY
             found = [
                 (row, edit)
                 for row in tested.rows

@@ -20,6 +20,9 @@ DECIDED = "some attribute is decided here"
 SUPERVISED, SHUFFLED = "supervised", "shuffled labels"
 """Rows that are made of labels: of the right ones, and of those of other prompts."""
 
+GREEDY, LABELS = "greedy", "labels"
+"""Ways to choose what is exchanged: what brings the change nearest, until nothing does; and what labels say."""
+
 
 class Head(Config):
     """One head at one token, as patching found it."""

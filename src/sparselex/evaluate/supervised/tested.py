@@ -24,7 +24,7 @@ from sparselex.evaluate.supervised.meanings import meanings_of
 from sparselex.evaluate.supervised.nodes import Node, Said, Values
 from sparselex.evaluate.supervised.pairs import labels_of, n_values_of
 from sparselex.evaluate.supervised.place import AtPlace, Coded, coded_by, generator_of
-from sparselex.evaluate.supervised.records import DECIDED, SHUFFLED, SUPERVISED, Edit, Gate, Row
+from sparselex.evaluate.supervised.records import DECIDED, LABELS, SHUFFLED, SUPERVISED, Edit, Gate, Row
 from sparselex.evaluate.supervised.rows import Contestant
 from sparselex.evaluate.supervised.splits import splits_of
 
@@ -90,7 +90,7 @@ def _supervised_row(at: AtPlace, made: Labelled) -> Row:
             says.append(at.bench.with_values(values))
             removed.append(float(np.mean([float(o.removed(labels, becomes).mean()) for o in group.values()])))
         n_exchanged = 2 * sum(float((labels[name] != becomes[name]).float().mean()) for name in names)
-        edits.append(edit_of(at, name, attribute, "labels", 2, says, float(np.mean(removed)), n_exchanged))
+        edits.append(edit_of(at, name, attribute, LABELS, 2, says, float(np.mean(removed)), n_exchanged))
     path = f"{at.name}/{name}"
     whole = _averaged(found)
     return Row(

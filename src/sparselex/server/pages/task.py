@@ -56,7 +56,7 @@ class TaskSummary(Config):
     """The model that does it."""
 
     n_heads: int
-    """Heads of the circuit; 0 where places were named."""
+    """Queries, keys, values and outputs of heads in the circuit, each at its token once; 0 where places were named."""
 
     n_places: int
     """Places that were tested."""
@@ -252,7 +252,7 @@ def task_summaries(opened: OpenWorkspace, tried: Tried) -> list[TaskSummary]:
             name=name,
             task=result.circuit.task,
             model=result.circuit.model,
-            n_heads=len(result.circuit.heads),
+            n_heads=len({(head.hook, head.role) for head in result.circuit.heads}),
             n_places=len(result.tested),
             n_yardsticks=sum(bool(one.yardstick) for one in result.tested),
         )
