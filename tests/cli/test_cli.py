@@ -331,8 +331,8 @@ def test_a_full_disk_is_one_message(text, tmp_path):
 
 def test_the_list_of_verbs_breaks_lines_by_the_terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    said = "\n".join(line.strip("│ ") for line in done("--help").out.splitlines())
-    assert "command goes on; run again, it does nothing twice, and\n" in said
+    lines = [line.strip("│ ") for line in done("--help").out.splitlines()]
+    assert "goes on; run again, it does nothing twice, and" in " ".join(lines) and max(map(len, lines)) <= 80
 
 
 def test_help_has_every_verb():
