@@ -2,14 +2,13 @@
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook
 from sparselex.causal import spliced
 from sparselex.causal.spliced import PlainRows, Weights, divergence, first_of, lost, places_in, streams_behind
 from sparselex.lm.load import load_model
-from tests.support.copier import write_copier
+from tests.support.tiny import N_VOCAB, tiny_llama
 
 GENERATOR = torch.Generator().manual_seed(0)
 TOKENS = torch.randint(1, 4096, (4, 12), generator=GENERATOR)
@@ -73,18 +72,13 @@ def test_values_and_gradients_equal_those_of_whole_logits(model, hooks, n_at_onc
 @pytest.fixture(scope="module")
 def deep(tmp_path_factory):
     """Three blocks."""
-    folder = tmp_path_factory.mktemp("deep")
-    write_copier(folder)  # for its tokenizer
-    torch.manual_seed(0)
-    shape = {"num_hidden_layers": 3, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 32}
-    LlamaForCausalLM(LlamaConfig(vocab_size=24, initializer_range=0.3, **shape)).save_pretrained(folder)
-    return load_model(str(folder))
+    return tiny_llama(tmp_path_factory.mktemp("deep"), 3, 0.3)
 
 
 @pytest.mark.parametrize("n_at_once", [1, 4])
 @pytest.mark.parametrize("weights", [Weights(0.5, 2.0), Weights(0.0, 1.0)])
 def test_errors_of_later_streams_and_their_gradients_equal_those_of_whole_passes(deep, n_at_once, weights):
-    tokens, hook = TOKENS % 24, Hook("blocks.0.hook_mlp_out")
+    tokens, hook = TOKENS % N_VOCAB, Hook("blocks.0.hook_mlp_out")
     parts = [slice(at, at + n_at_once) for at in range(0, 4, n_at_once)]
     some = [PlainRows(tokens[part], COUNTED[part], PREDICTED[part]) for part in parts]
     plain = deep.run(tokens, read=[hook, *STREAMS])

@@ -5,15 +5,14 @@ import numpy as np
 import pytest
 import torch
 from torch.nn.functional import normalize
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from sparselex.activations.live import Reader
+from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook
 from sparselex.dictionaries.controls.rows import covariance_matched_rows
-from sparselex.evaluate.model_features.gradients import gradients
+from sparselex.evaluate.model_features.gradients import _gradient, gradients
 from sparselex.evaluate.model_features.relevance import OutputMetric, in_span
-from sparselex.lm.load import load_model
-from tests.support.copier import write_copier
+from tests.support.tiny import N_VOCAB, tiny_llama
 
 D, N, GROUPS = 12, 400, 5
 
@@ -101,12 +100,7 @@ class WholeRows(Reader):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny")
-    write_copier(folder)  # for its tokenizer
-    torch.manual_seed(0)
-    shape = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 32}
-    LlamaForCausalLM(LlamaConfig(vocab_size=24, initializer_range=0.4, **shape)).save_pretrained(folder)
-    return load_model(str(folder))
+    return tiny_llama(tmp_path_factory.mktemp("tiny"), 2, 0.4)
 
 
 HOOK = Hook("blocks.0.hook_resid_post")
@@ -114,7 +108,7 @@ HOOK = Hook("blocks.0.hook_resid_post")
 
 def test_products_of_gradients_are_twice_the_divergence_of_small_changes(model):
     """Over many draws of what the model predicts: of one token and of all predictions that it has a part in."""
-    tokens = torch.randint(1, 24, (1, Rows.n_ctx), generator=chance(0)).numpy()
+    tokens = torch.randint(1, N_VOCAB, (1, Rows.n_ctx), generator=chance(0)).numpy()
     draws = 1500
     found = torch.cat(
         [g for g, _ in gradients(model, WholeRows(tokens.repeat(draws, 0)), HOOK, np.arange(draws), 0, 250)]
@@ -136,9 +130,17 @@ def test_products_of_gradients_are_twice_the_divergence_of_small_changes(model):
 
 
 def test_gradients_do_not_hang_on_how_many_rows_are_taken_at_once(model):
-    tokens = torch.randint(1, 24, (5, Rows.n_ctx), generator=chance(1)).numpy()
+    tokens = torch.randint(1, N_VOCAB, (5, Rows.n_ctx), generator=chance(1)).numpy()
     one, many = (
         [(g, owners) for g, owners in gradients(model, WholeRows(tokens), HOOK, np.arange(5), 3, n)] for n in (1, 4)
     )
     torch.testing.assert_close(torch.cat([g for g, _ in one]), torch.cat([g for g, _ in many]), rtol=1e-3, atol=1e-5)
     assert np.concatenate([owners for _, owners in one]).tolist() == np.repeat(np.arange(5), Rows.n_ctx).tolist()
+
+
+def test_a_model_without_gradients_and_a_site_that_nothing_reads_are_told(model):
+    there, elsewhere = torch.ones(1, 2, 16, requires_grad=True), torch.ones(1, requires_grad=True)
+    with pytest.raises(UserError, match=r"has no gradient at blocks\.0(?s:.*)load it unquantised"):
+        _gradient(there.detach().sum(), there, model, HOOK)
+    with pytest.raises(UserError, match=r"Nothing behind blocks\.0\.hook_resid_post reads it"):
+        _gradient(elsewhere.sum(), there, model, HOOK)

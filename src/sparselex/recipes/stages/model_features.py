@@ -45,5 +45,5 @@ def model_features_of(run: Any) -> ModelFeatures:
 def _value(figure: Figure | None) -> str:
     if figure is None or figure.value is None:
         return "not measured"
-    ends = "" if figure.ci_low is None else f", {figure.ci_low:.2f} to {figure.ci_high:.2f}"
-    return f"{figure.value:.2f} (null {figure.null:.2f}{ends})"
+    ends = "" if figure.ci_low is None else f"{figure.ci_low:.2f} to {figure.ci_high:.2f}; "
+    return f"{figure.value:.2f} ({ends}null {figure.null:.2f})"
