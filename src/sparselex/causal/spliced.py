@@ -42,10 +42,13 @@ class Lost(NamedTuple):
 
     downstream: Float[Tensor, ""]
     """Sum over tokens of the squared error of a residual stream behind the sites, as a share of how that stream varies
-    over the counted tokens of its rows, the mean over all these streams."""
+    over the counted tokens of all rows, the mean over all these streams."""
 
 
 KL_ALONE = Weights(1.0, 0.0)
+
+Stream = tuple[int, Hook]
+"""A residual stream: which model, by identity, and its hook."""
 
 
 class _Plain(NamedTuple):
@@ -78,17 +81,31 @@ class PlainRows:
 
     def divergence(self, places: Places, x_hat: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
         """What `divergence` gives of these rows alone; all of what the gradient needs lies in memory."""
-        return self.lost(places, x_hat, KL_ALONE).whole
+        return self.lost(places, x_hat, KL_ALONE, {}).whole
 
-    def lost(self, places: Places, x_hat: Float[Tensor, "n d"], weights: Weights) -> Lost:
-        """What `lost` gives of these rows alone."""
+    def lost(
+        self, places: Places, x_hat: Float[Tensor, "n d"], weights: Weights, variances: Mapping[Stream, float]
+    ) -> Lost:
+        """What `lost` gives of these rows, given how each stream varies over all rows."""
         models = {id(place.model): place.model for place in places}
         parts = [
-            self._of(model, [one for one in places if one.model is model], x_hat, weights) for model in models.values()
+            self._of(model, [one for one in places if one.model is model], x_hat, weights, variances)
+            for model in models.values()
         ]
         return Lost(*(torch.stack(column).sum() for column in zip(*parts, strict=True)))
 
-    def _of(self, model: SubjectModel, places: Places, x_hat: Tensor, weights: Weights) -> Lost:
+    def streams(self, places: Places) -> dict[Stream, Float[Tensor, "n d_model"]]:
+        """What is in each residual stream behind the sites at the counted tokens, undisturbed."""
+        found = dict[Stream, Tensor]()
+        for model in {id(place.model): place.model for place in places}.values():
+            hooks = [place.hook for place in places if place.model is model]
+            plain = self._plain_of(model, hooks, streams_behind(model, hooks))
+            found |= {(id(model), hook): values for hook, values in plain.streams.items()}
+        return found
+
+    def _of(
+        self, model: SubjectModel, places: Places, x_hat: Tensor, weights: Weights, variances: Mapping[Stream, float]
+    ) -> Lost:
         hooks = [place.hook for place in places]
         behind = streams_behind(model, hooks) if weights.downstream else []
         start, reference, streams = self._plain_of(model, hooks, behind)
@@ -116,14 +133,12 @@ class PlainRows:
         kl = _part_by_part(last, _sizes(len(last), max(1, AT_ONCE // model.n_vocab)), of)
         if not behind:
             return Lost(weights.kl * kl, kl.detach(), kl.new_zeros(()))
-        errors = [self._error(self._counted(seen[hook]), streams[hook]) for hook in behind]
+        errors = [
+            (self._counted(seen[hook]).float() - streams[hook]).square().sum() / variances[id(model), hook]
+            for hook in behind
+        ]
         downstream = torch.stack(errors).mean().to(kl)
         return Lost(weights.kl * kl + weights.downstream * downstream, kl.detach(), downstream.detach())
-
-    def _error(self, found: Float[Tensor, "n d"], plain: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-        """Squared error as a share of the variance, summed over tokens."""
-        varies = (plain - plain.mean(0)).square().sum() / max(1, len(plain))
-        return (found.float() - plain).square().sum() / varies.clamp_min(torch.finfo(torch.float32).tiny)
 
     def _plain_of(self, model: SubjectModel, hooks: Sequence[Hook], behind: Sequence[Hook]) -> _Plain:
         """An undisturbed pass as one with edits at these hooks needs it."""
@@ -166,9 +181,11 @@ def lost(rows: Sequence[PlainRows], places: Places, x_hat: Float[Tensor, "n d"],
     residual stream lies, where its error is to count."""
     changed = [part for part in rows if part.counted.any()]
     parts, apart = iter(changed), list[Lost]()
+    # Of all rows together: how many are passed at a time hangs on memory, and decides nothing.
+    variances = _variances(changed, places) if weights.downstream else {}
 
     def of(part: Tensor, _: int) -> Tensor:
-        apart.append(next(parts).lost(places, part, weights))
+        apart.append(next(parts).lost(places, part, weights, variances))
         return apart[-1].whole
 
     whole = _part_by_part(x_hat, [int(part.counted.sum()) for part in changed], of)
@@ -191,6 +208,18 @@ def first_of(model: SubjectModel, hooks: Sequence[Hook]) -> Hook | None:
     if any(hook.whole not in order for hook in hooks):
         return None
     return min(hooks, key=lambda hook: order[hook.whole])
+
+
+def _variances(rows: Sequence[PlainRows], places: Places) -> dict[Stream, float]:
+    """Of each residual stream behind the sites its summed variance over the counted tokens of all rows."""
+    each = [part.streams(places) for part in rows]
+    found = dict[Stream, float]()
+    for stream in each[0] if each else ():
+        n = sum(len(one[stream]) for one in each)
+        mean = torch.stack([one[stream].double().sum(0) for one in each]).sum(0) / n
+        squares = sum(float((one[stream].double() - mean).square().sum()) for one in each)
+        found[stream] = max(squares / n, torch.finfo(torch.float32).tiny)
+    return found
 
 
 def streams_behind(model: SubjectModel, hooks: Sequence[Hook]) -> list[Hook]:

@@ -11,7 +11,7 @@ from sparselex.activations.live import Reader, rows_at_once
 from sparselex.activations.source import Batch
 from sparselex.base.errors import UserError
 from sparselex.base.seeds import generator
-from sparselex.causal.spliced import Places, PlainRows, Weights
+from sparselex.causal.spliced import Places, PlainRows, streams_behind
 from sparselex.dictionaries.ranks import ALONE, Ranks
 
 
@@ -82,11 +82,12 @@ class LiveRows:
     def check(self, *, downstream: bool = False) -> None:
         """Raise `UserError` if one of the sites cannot be edited in this model, or where `downstream` has no residual
         stream behind it, before anything is trained."""
-        weights = Weights(1.0, float(downstream))
         for place in self.places:
             _, rows, _ = self.read(self._rows[:1])
             there = torch.zeros(int(rows.counted.sum()), place.width, requires_grad=True)
-            rows.lost([place._replace(columns=slice(0, place.width))], there, weights)
+            rows.divergence([place._replace(columns=slice(0, place.width))], there)
+            if downstream:
+                streams_behind(place.model, [place.hook])
 
     def next_batch(self) -> LiveBatch:
         """The next rows, read by the model."""
