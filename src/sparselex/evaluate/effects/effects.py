@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sparselex.activations.live import Reader
@@ -25,12 +24,12 @@ from sparselex.evaluate.effects.config import EffectsConfig
 from sparselex.evaluate.effects.figures import causal_figures
 from sparselex.evaluate.effects.measured import AtPlaces, measured
 from sparselex.evaluate.effects.nulls import Directions
-from sparselex.evaluate.effects.places import Places
 from sparselex.evaluate.effects.records import COLUMNS, KIND, TABLE, EffectsIndex
 from sparselex.evaluate.effects.subjects import Subject, of_controls, of_dictionary
 from sparselex.evaluate.effects.tables import Measured, table
 from sparselex.evaluate.moments import training_sample
 from sparselex.evaluate.rows import rows_to_judge
+from sparselex.evaluate.versions import in_rows
 from sparselex.features.index import FeatureIndex
 from sparselex.lm.subject import Readable, SubjectModel
 
@@ -119,7 +118,7 @@ def _walk(
     with progress("effects", total, "places") as bar:
         for name, subject in subjects.items():
             whole = AtPlaces.none(len(subject.places.latent), config, model.n_vocab)
-            for part in _parts(subject.places, reader):
+            for part in in_rows(subject.places.position, reader.corpus.n_ctx, reader.batch_rows):
                 # With less memory free a later start takes fewer rows at a time: a part is told by what is in it.
                 path = folder / _PARTS / f"{name}-{fingerprint(part.tolist())}.npz"
                 if not path.exists():
@@ -131,14 +130,6 @@ def _walk(
                 bar.advance(len(part))
             found[name] = Measured.of(subject.places, whole, reader.corpus)
     return found
-
-
-def _parts(places: Places, reader: Reader) -> list[NDArray[np.int64]]:
-    """Numbers of the places that lie in the same few rows."""
-    rows, row = np.unique(places.position // reader.corpus.n_ctx, return_inverse=True)
-    order = np.argsort(row, kind="stable")
-    bounds = np.searchsorted(row[order], np.arange(reader.batch_rows, len(rows), reader.batch_rows))
-    return [part for part in np.split(order, bounds) if len(part)]
 
 
 def _keep(found: AtPlaces, path: Path) -> None:
