@@ -40,6 +40,19 @@ OF_TASK = TaskConfig(
 FEW = {"least_cosine": 0.1, "least_points": 50, "most_points": 200, "most_groups": 4, "n_kept": 2, "n_random": 2}
 """How features of several dimensions are looked for in a small dictionary."""
 
+CARD = {
+    "n_rows": 24,
+    "sample_rows": 40,
+    "n_directions": 100,
+    "latents": 12,
+    "control_latents": 4,
+    "n_places": 4,
+    "n_beside": 2,
+    "n_tokens": 16,
+    "controls": ("neurons",),
+}
+"""How little of the model-feature card is enough to look at."""
+
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -61,6 +74,7 @@ def workspace(small_workspace, put_to_ioi, tmp_path_factory) -> Workspace:
     main = Run.open(copy, "main")
     main.do("manifolds", **FEW)
     put_probes(main)
+    main.do("evaluate model-features", **CARD)
     write_report(copy)
     rank_types(copy, "main", SyntheticConfig(**{**SMALL, "n_tokens": 1000, "kinds": ("topk",)}))
     shutil.copytree(put_to_ioi, path / "tasks" / "copier")

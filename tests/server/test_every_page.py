@@ -48,6 +48,8 @@ ADDRESSES = {
     "synthetic": ["/synthetic/main"],
     "task": ["/tasks/copier", "/tasks/copier?place=values+at+S1", "/tasks/copier?way=by+meaning&setting=k%3D4"],
     "probes": ["/runs/main/probes"],
+    "verdict": ["/runs/main/verdict"],
+    "model_features": ["/runs/main/model-features"],
     "errors": ["/nothing", "/runs/main/features/999999", "/runs/nobody/features"],
 }
 """Addresses of every page, and of errors."""

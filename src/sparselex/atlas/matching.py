@@ -49,7 +49,7 @@ def compare(left: Dictionary, right: Dictionary) -> Pair:
     directions are the same."""
     signed = left.signed
     rows = left.directions(), right.directions()
-    nearest = _nearest(*rows, signed=signed)
+    nearest = nearest_cosines(*rows, signed=signed)
     if len(rows[0]) > MOST_MATCHED:
         return Pair(nearest, None, None)
     partner, matched = _matched(*rows, signed=signed)
@@ -126,7 +126,7 @@ def _nulls(dictionary: Dictionary, points: Tensor | None) -> dict[str, Pair]:
 
 
 def _untrained(left: Tensor, right: Tensor, *, signed: bool) -> Pair:
-    nearest = _nearest(left, right, signed=signed)
+    nearest = nearest_cosines(left, right, signed=signed)
     if len(left) > MOST_MATCHED:
         return Pair(nearest, None, None)
     matched = _matched(left, right, signed=signed)[1]
@@ -139,7 +139,8 @@ def _cosines(left: Float[Tensor, "n d"], right: Float[Tensor, "m d"], *, signed:
     return cosines.abs() if signed else cosines
 
 
-def _nearest(left: Float[Tensor, "n d"], right: Float[Tensor, "m d"], *, signed: bool) -> Float[Tensor, " n"]:
+def nearest_cosines(left: Float[Tensor, "n d"], right: Float[Tensor, "m d"], *, signed: bool) -> Float[Tensor, " n"]:
+    """Of each row the largest cosine with any of the others; where codes are `signed`, whatever its sign."""
     return torch.cat([_cosines(part, right, signed=signed).amax(-1) for part in left.split(_CHUNK)])
 
 

@@ -19,7 +19,7 @@ from sparselex.lm.kept import Kept
 from sparselex.lm.subject import SubjectModel
 from sparselex.text.rows import TokenRows
 
-_LOGITS = 2**22
+LOGITS = 2**22
 """Logits that are held at a time: 16 MiB in float32, which is near what processors keep at hand."""
 
 _ROUNDING = 1e-9
@@ -104,6 +104,19 @@ class Versions(NamedTuple):
             for numbers, last in followed(self.model, self.kept, made, self.n_after, apart=self.apart):
                 yield part[numbers.numpy()], last
 
+    def at_token(self, position: NDArray[np.int64], vectors: Vectors) -> Float[Tensor, "n d_last"]:
+        """What the unembedding reads at the edited token itself, of all versions."""
+        parts = list(self.last(position, vectors))
+        back = torch.from_numpy(np.argsort(np.concatenate([numbers for numbers, _ in parts])))
+        whole = torch.cat([last[:, 0] for _, last in parts])
+        return whole[back.to(whole.device)]
+
+    def plain(self, position: NDArray[np.int64]) -> Float[Tensor, "n d_last"]:
+        """What the unembedding reads at tokens where nothing is added."""
+        row = np.searchsorted(self.rows, position // self.corpus.n_ctx)
+        last = self.kept.last.flatten(0, 1)
+        return last[torch.from_numpy(row * self.corpus.n_ctx + position % self.corpus.n_ctx).to(last.device)]
+
     def behind(self, position: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
         """Of the positions looked at from each on, and the one behind them: places in the kept rows, `[n, n_followed +
         1]`; which are of the same row and document as the first, and which of these have what comes next there too,
@@ -126,7 +139,7 @@ class Versions(NamedTuple):
         """Versions of one token are compared together: what is predicted there without them is formed once."""
         order = np.argsort(position[version], kind="stable")
         _, first, counts = np.unique(position[version][order], return_index=True, return_counts=True)
-        most = max(1, _LOGITS // (self.model.n_vocab * last.shape[1]))
+        most = max(1, LOGITS // (self.model.n_vocab * last.shape[1]))
         for count in np.unique(counts):
             of = first[counts == count]
             for some in np.split(of, np.arange(max(1, most // count), len(of), max(1, most // count))):

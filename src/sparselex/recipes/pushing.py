@@ -22,8 +22,10 @@ from sparselex.dictionaries.files import load_dictionary
 from sparselex.dictionaries.trainable import TrainableDictionary
 from sparselex.evaluate.records import Report
 from sparselex.evaluate.report import evaluated_runs, report
+from sparselex.evaluate.verdict import Held, verdict_of
 from sparselex.recipes.dashboards.names import public_name
 from sparselex.recipes.folder import RunFolder
+from sparselex.recipes.stages.model_features import model_features_in
 
 CARD = "README.md"
 
@@ -123,10 +125,28 @@ sae = SAE.from_pretrained({json.dumps(repository)}, {json.dumps(inside)})
 
 Configuration: `{_words(json.dumps(dictionary.config.to_json()))}`
 
+{_verdict(run.workspace, found) if found else ""}
 ## Figures
 
 {_figures(found) if found else "Not evaluated."}
 """
+
+
+def _verdict(workspace: Workspace, found: Report) -> str:
+    """What was asked of it, against what, and what came out."""
+    said = verdict_of(workspace, found, model_features_in(workspace, found.run))
+    answered = [*((one.question, one.answer) for one in said.answers), *((q.question, q.answer) for q in said.model)]
+    asked = [f"- {_words(question)} **{_words(answer)}**" for question, answer in answered]
+    rows = [_held(one) for one in (*said.controls, said.nulls) if one.lost or one.beat or one.undecided]
+    head = ["held against", "lost", "won", "undecided"]
+    against = "\n".join(_line(row) for row in (head, ["---"] * len(head), *rows))
+    open_ = "".join(f"- {_words(question)}\n" for question in said.unanswered)
+    unanswered = f"\nNot asked yet:\n\n{open_}" if open_ else ""
+    return f"## Verdict\n\n{_words(said.summary)}\n\n" + "\n".join(asked) + f"\n\n{against}\n{unanswered}"
+
+
+def _held(one: Held) -> list[str]:
+    return [one.name or one.words, *(", ".join(names) or "–" for names in (one.lost, one.beat, one.undecided))]
 
 
 def _figures(found: Report) -> str:

@@ -59,6 +59,8 @@ PAGES: Registry[Page] = Registry(
         "synthetic": "sparselex.server.pages.synthetic:PAGE",
         "task": "sparselex.server.pages.task:PAGE",
         "probes": "sparselex.server.pages.probes:PAGE",
+        "verdict": "sparselex.server.pages.verdict:PAGE",
+        "model_features": "sparselex.server.pages.model_features:PAGE",
     },
 )
 """All pages, those of other packages included."""

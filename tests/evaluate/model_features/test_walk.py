@@ -9,17 +9,33 @@ from typer.testing import CliRunner
 
 from sparselex.activations.live import Reader
 from sparselex.base.errors import UserError
-from sparselex.base.figures import Figures
+from sparselex.base.figures import Figure, Figures
 from sparselex.base.sites import Hook, Sites
 from sparselex.base.workspace import Workspace
 from sparselex.cli.main import app
 from sparselex.dictionaries.directions import largest_along
+from sparselex.evaluate.model_features import walk
 from sparselex.evaluate.model_features.config import ModelFeaturesConfig
-from sparselex.evaluate.model_features.records import ModelFeatures
+from sparselex.evaluate.model_features.records import FILE, ModelFeatures
 from sparselex.evaluate.model_features.walk import model_features
+from sparselex.evaluate.model_features.words import against_null, answers, in_short
 from sparselex.recipes.run import Run
+from sparselex.recipes.stages.model_features import others_of
 
-FEW = {"n_rows": 24, "sample_rows": 40, "n_directions": 200}
+FEW = {
+    "n_rows": 24,
+    "sample_rows": 40,
+    "n_directions": 200,
+    "latents": 16,
+    "control_latents": 4,
+    "n_places": 4,
+    "n_beside": 2,
+    "n_tokens": 16,
+    "controls": ("neurons", "random"),
+}
+
+NONE = FEW | {"parts": ()}
+"""Relevance alone."""
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +52,14 @@ def found(run) -> ModelFeatures:
 
 def test_every_figure_has_its_null_and_stands_beside_other_directions(run, found):
     names = ["relevance", "above_covariance", "unread", "read_span", "unread_variance", "variance_and_relevance"]
-    assert [figure.name for figure in found.figures] == [f"model_features/{name}" for name in names]
-    assert list(found.controls) == ["covariance", "neurons", "pca", "random"]
+    assert [figure.name for figure in found.figures][:6] == [f"model_features/{name}" for name in names]
+    later = ["sensitivity/ablated", "plateau", "error_ratio", "attribution", "dose/0.5", "composed", "token_entropy"]
+    assert {f"model_features/{name}" for name in later} <= {figure.name for figure in found.figures}
+    assert list(found.controls) == ["covariance", "neurons", "random"]
     for figures in (found.figures, *found.controls.values()):
-        assert all(one.n and one.null is not None and one.definition for one in figures)
+        known = [one for one in figures if one.failure is None]
+        assert len(known) >= len(figures) - 1 and all(one.n and one.definition for one in figures)
+        assert [one.name for one in known if one.null is None] == []
     null = {figure.name: figure.value for figure in found.controls["covariance"]}
     assert null["model_features/relevance"] == pytest.approx(found.figures[0].null)
     assert null["model_features/above_covariance"] == 0.5 and null["model_features/unread"] == pytest.approx(0.05)
@@ -69,7 +89,7 @@ def test_a_direction_that_the_last_norm_takes_out_is_unread_and_the_readout_is_n
     rows = torch.cat([torch.ones(1, width), torch.linalg.svd(unembedding)[0].T[:3], torch.eye(width)[:40]])
     rows = torch.nn.functional.normalize(rows, dim=-1)
     dictionary = largest_along(rows, torch.full((len(rows),), 5.0), len(rows), torch.zeros(width), (width,))
-    config = ModelFeaturesConfig(**FEW)
+    config = ModelFeaturesConfig(**NONE)
     found = model_features(run.model, reader, hook, dictionary, config, tmp_path / "m", inputs={})
     of = {one.latent: one for one in found.latents}
     assert of[0].unread and of[0].relevance < 1e-6 and of[0].read_share < 1e-6
@@ -86,8 +106,76 @@ def test_what_cannot_be_measured_is_refused_before_anything_is_written(run, tmp_
     with pytest.raises(UserError, match=r"There are \d documents to test on(?s:.*)5 or more"):
         model_features(*given, run.dictionary, few, tmp_path / "m", inputs={})
     assert not (tmp_path / "m").exists()
+    with pytest.raises(UserError, match=r"writes nothing at 'blocks.7.hook_mlp_out'(?s:.*)by --at"):
+        run.do("evaluate model-features", **FEW, at="blocks.7.hook_mlp_out")
+
+
+def test_a_transcoder_is_asked_about_where_it_writes(run):
+    """And a dictionary of other sites is no other dictionary of the same."""
     other = Run.create(run.workspace, "transcoder", run.config)
     other.read_at("blocks.0.hook_resid_mid", "blocks.0.hook_mlp_out")
     other.do("train", expansion=0.5, k=8, n_tokens=5_000)
-    with pytest.raises(UserError, match="an autoencoder of one site of one model"):
-        other.do("evaluate model-features", **FEW)
+    found = other.do("evaluate model-features", **FEW)
+    assert found.width == run.model.width(Hook("blocks.0.hook_mlp_out"))
+    figures = {figure.name: figure for figure in found.figures}
+    assert figures["model_features/error_ratio"].value > 0 and figures["model_features/sensitivity/1"].value > 0
+    with pytest.raises(UserError, match=r"Run 'transcoder' reads(?s:.*)name another run by --others"):
+        run.do("evaluate model-features", **FEW, others=("transcoder",))
+    assert others_of(run) == {}
+    with pytest.raises(UserError, match="nobody"):
+        run.do("evaluate model-features", **FEW, others=("nobody",))
+
+
+def test_a_crosscoder_is_asked_about_at_each_of_its_sites(run):
+    hooks = "blocks.0.hook_resid_pre", "blocks.0.hook_resid_post"
+    other = Run.create(run.workspace, "crosscoder", run.config)
+    other.read_at("+".join(hooks), None)
+    other.do("train", expansion=0.5, k=8, n_tokens=5_000)
+    found = {at: other.do("evaluate model-features", **NONE, at=at, replace=True) for at in hooks}
+    assert found[hooks[0]].width == found[hooks[1]].width == run.model.width(Hook(hooks[0]))
+    assert found[hooks[0]].figures != found[hooks[1]].figures
+
+
+def test_another_seed_is_compared_with(run):
+    other = Run.create(run.workspace, "seed", run.config)
+    other.do("train", **run.stage("train").kept() | {"seed": 7})
+    assert set(others_of(run)) == {"seed"}
+    found = run.do("evaluate model-features", **NONE | {"parts": ("stability",)}, replace=True)
+    (one,) = found.compared
+    assert one.run == "seed" and one.words
+    figures = {figure.name: figure for figure in one.figures}
+    assert 0 <= figures["model_features/found_again"].value <= 1
+    assert all("model_features/nearest/seed" in latent.measured for latent in found.latents)
+
+
+def test_stopped_it_goes_on_with_the_part_that_it_was_in(run, tmp_path, monkeypatch):
+    config = ModelFeaturesConfig(**FEW | {"parts": ("sensitivity", "errors", "tokens"), "controls": ("neurons",)})
+    given = (run.model, Reader(run.model, run.corpus, run.sites), run.sites.hooks[0], run.dictionary, config)
+    whole = model_features(*given, tmp_path / "whole", inputs={})
+
+    def stopped(asked):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setitem(walk._PARTS, "errors", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            model_features(*given, tmp_path / "stopped", inputs={})
+    kept = sorted(path.stem for path in (tmp_path / ".stopped.partial" / "parts").iterdir())
+    assert kept == ["relevance", "sensitivity"]
+    with monkeypatch.context() as patched:  # what was measured is not measured again
+        patched.setitem(walk._PARTS, "sensitivity", stopped)
+        assert model_features(*given, tmp_path / "stopped", inputs={}) == whole
+    one, other = (tmp_path / name / FILE for name in ("whole", "stopped"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_what_is_said_is_made_from_figures(found):
+    said = {one.question: one for one in answers(found)}
+    relevance = said["Are its latents read more than what activations differ by?"]
+    assert relevance.verdict == against_null(found.figures[0])
+    assert relevance.answer.startswith({"better": "Yes", "worse": "No", "undecided": "It cannot"}[relevance.verdict])
+    assert f"Of {len(said)} questions" in in_short([*said.values()])
+    worse = Figure(name="f", value=1.0, ci_low=0.9, ci_high=1.1, null=2.0, better="higher", n=1, definition="")
+    assert against_null(worse) == "worse" and against_null(worse.model_copy(update={"better": "lower"})) == "better"
+    assert against_null(worse.model_copy(update={"null": 1.0})) == "undecided"
+    assert in_short([]) == "Nothing was asked of it that has an answer."

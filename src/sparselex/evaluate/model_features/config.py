@@ -1,10 +1,10 @@
 """What is asked of a dictionary as one of the model: a configuration that can be read without loading PyTorch."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sparselex.base.bounds import BatchRows, Count, Seed
+from sparselex.base.bounds import BatchRows, Count, Drawn, Listed, Seed, Whole
 from sparselex.base.config import Config
 from sparselex.dictionaries.kinds import Control
 
@@ -14,13 +14,34 @@ Directions = Annotated[int, Field(ge=20, le=2**16)]
 ReadShare = Annotated[float, Field(gt=0, lt=1)]
 """Part of all sensitivity that directions count as read for."""
 
+Part = Literal["sensitivity", "plateau", "errors", "attribution", "dose", "composition", "tokens", "stability"]
+"""A measurement of the card beside relevance, which is always made."""
+
+Length = Annotated[float, Field(gt=0, le=100)]
+"""A length of a step, in median distances of an activation from the mean."""
+
+Dose = Annotated[float, Field(gt=0, le=20)]
+"""A mean divergence of what is predicted, nats."""
+
 
 class ModelFeaturesConfig(Config):
-    """How what the model reads of a dictionary is measured."""
+    """How it is measured whether a dictionary is one of the model."""
+
+    parts: tuple[Part, ...] = (
+        "sensitivity",
+        "plateau",
+        "errors",
+        "attribution",
+        "dose",
+        "composition",
+        "tokens",
+        "stability",
+    )
+    """What is measured besides the relevance of latents, which always is; `none`, nothing more."""
 
     n_rows: Count = 96
-    """Rows of the test split from which gradients are taken, spread over it; of a long document no more than twice its
-    even share."""
+    """Rows of the test split that are looked at, spread over it; of a long document no more than twice its even
+    share."""
 
     sample_rows: Count = 256
     """Rows of the training split from which covariance and controls are taken."""
@@ -37,8 +58,36 @@ class ModelFeaturesConfig(Config):
     controls: tuple[Control, ...] = ("neurons", "pca", "random")
     """Directions that are measured beside the dictionary's."""
 
+    latents: Count = 200
+    """Latents whose effects are measured one by one, drawn from those that are active in the rows."""
+
+    control_latents: Listed = 64
+    """Directions of each control that are drawn for that."""
+
+    n_places: Drawn = 12
+    """Tokens at which each of them is looked at, drawn from those where it is active."""
+
+    n_beside: Drawn = 8
+    """Directions drawn as the activations vary that each step is held against, at every token."""
+
+    lengths: Annotated[tuple[Length, ...], Field(min_length=1)] = (0.25, 0.5, 1.0)
+    """Lengths of steps along latents, in median distances of an activation from the mean of all."""
+
+    n_tokens: Count = 256
+    """Tokens at which plateaus and the dictionary's error are looked at."""
+
+    n_after: Whole = 4
+    """Tokens behind the edited one on which an effect is followed."""
+
+    doses: Annotated[tuple[Dose, ...], Field(min_length=1)] = (0.05, 0.5)
+    """Divergences to which latents are steered, the mean over tokens, in nats."""
+
+    others: tuple[str, ...] = ()
+    """Runs of the same site with which latents are compared: other seeds, text, widths or ways to train. Left out, all
+    that the workspace has."""
+
     batch_rows: BatchRows | None = None
     """Rows in a pass with gradients; left out, as many as there is memory for."""
 
     seed: Seed = 0
-    """Seed of directions, and of the tokens that are drawn from what the model predicts."""
+    """Seed of latents, tokens and directions, and of the tokens that are drawn from what the model predicts."""

@@ -1,4 +1,5 @@
-"""What the model reads of a dictionary, as it lies on disk. No tensors here: command line and browser read these."""
+"""What is known of a dictionary as one of the model, as it lies on disk. No tensors here: command line and browser read
+these."""
 
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure
@@ -10,8 +11,8 @@ FILE = "model_features.json"
 """Its `ModelFeatures`."""
 
 
-class LatentRelevance(Config):
-    """How much of one latent the model reads."""
+class LatentOfModel(Config):
+    """How far one latent is one of the model."""
 
     latent: int
     """Its number."""
@@ -34,9 +35,57 @@ class LatentRelevance(Config):
     unread: bool
     """Whether it is less relevant than nearly all directions drawn as the activations vary."""
 
+    measured: dict[str, float] = {}
+    """What else was measured of it, by the name of the figure; of latents that were drawn for that."""
 
-class ModelFeatures(Config):
-    """What the model reads of a dictionary, as far as a first-order estimate tells."""
+
+class Curve(Config):
+    """Something measured over a range of steps."""
+
+    name: str
+    """What was moved, and along what."""
+
+    x: list[float]
+    """Lengths of steps, in median distances of an activation from the mean."""
+
+    y: list[float]
+    """Mean divergence of what is predicted, nats."""
+
+
+class Compared(Config):
+    """Another dictionary of the same site beside this one."""
+
+    run: str
+    """Its run."""
+
+    words: str
+    """What it has otherwise."""
+
+    figures: list[Figure]
+    """How far its latents are the same, each with its value by chance."""
+
+
+class Part(Config):
+    """What one measurement found."""
+
+    figures: list[Figure] = []
+    """Of the dictionary."""
+
+    controls: dict[str, list[Figure]] = {}
+    """Of other directions at the same site."""
+
+    measured: dict[str, dict[int, float]] = {}
+    """Of single latents, by the name of the figure and their numbers."""
+
+    curves: list[Curve] = []
+    """Figures over a range."""
+
+    compared: list[Compared] = []
+    """Other dictionaries of the site."""
+
+
+class Relevance(Part):
+    """What the output metric says of a dictionary."""
 
     n_tokens: int
     """Tokens whose gradients were taken."""
@@ -50,11 +99,36 @@ class ModelFeatures(Config):
     width: int
     """Dimensions of the site."""
 
+    latents: list[LatentOfModel]
+    """Every latent that is active, by number."""
+
+
+class ModelFeatures(Config):
+    """The model-feature card of a dictionary."""
+
+    n_tokens: int
+    """Tokens whose gradients were taken."""
+
+    n_documents: int
+    """Documents that were looked at."""
+
+    n_read: int
+    """Directions that count as read."""
+
+    width: int
+    """Dimensions of the site."""
+
     figures: list[Figure]
     """Of the dictionary."""
 
     controls: dict[str, list[Figure]]
     """Of other directions at the same site."""
 
-    latents: list[LatentRelevance]
+    latents: list[LatentOfModel]
     """Every latent that is active, by number."""
+
+    curves: list[Curve]
+    """What the model makes of steps of growing length."""
+
+    compared: list[Compared]
+    """Other dictionaries of the site."""

@@ -1,23 +1,35 @@
-"""`evaluate model-features`: a dictionary and its model in, what the model reads of it out."""
+"""`evaluate model-features`: a dictionary and its model in, the card that says how far it is one of the model out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sparselex.base.artifacts import record_of
+from sparselex.base.errors import UserError
 from sparselex.base.figures import Figure
+from sparselex.base.workspace import Workspace
 from sparselex.evaluate.model_features.config import ModelFeaturesConfig
 from sparselex.evaluate.model_features.records import FILE, KIND, ModelFeatures
+from sparselex.evaluate.twins import control_kind
 from sparselex.recipes.stage import Stage
 
 
 class FeaturesOfModel(Stage, ModelFeaturesConfig):
-    """Measure how much of each latent the model reads, to first order, beside directions drawn as the activations vary,
-    neurons, principal components and random directions."""
+    """Measure how far a dictionary is one of the model: what the model reads of its latents, how far predictions move
+    along them, what its error and steering by it do, whether latents are there again in other dictionaries; each beside
+    directions drawn as the activations vary, neurons, principal components or random directions."""
 
     verb = "evaluate model-features"
     needs = ("dictionary",)
     makes = KIND
     work = "sparselex.recipes.work.model_features:model_features_run"
     gives = "sparselex.recipes.stages.model_features:model_features_of"
+
+    at: str | None = None
+    """The site that is asked about, of those that the dictionary writes to; left out, the last of them."""
+
+    def facts(self, run: Any) -> dict[str, str]:
+        """The dictionaries that this one is compared with."""
+        return others_of(run, self.others) if "stability" in self.parts else {}
 
     def shown(self, run: Any) -> ModelFeatures:
         return model_features_of(run)
@@ -32,8 +44,46 @@ _SAID = {
     "relevance": "median relevance of latents",
     "unread": "share that the model hardly reads",
     "unread_variance": "of the variance that latents write",
+    "ablated": "sensitivity without them",
+    "error_ratio": "to the dictionary's error",
 }
 """What is said in one line."""
+
+_READ = ("model", "second_model", "twin", "sites")
+"""What two runs have in common whose latents are compared."""
+
+
+def others_of(run: Any, names: Sequence[str] = ()) -> dict[str, str]:
+    """Ids of the dictionaries of runs that read and write what a run does, by these names or all that there are. Raises
+    `UserError` for a name of a run that reads something else."""
+    workspace = run.workspace
+    mine = workspace.card(run.name)
+    found = dict[str, str]()
+    for name in names or sorted(workspace.runs()):
+        if name == run.name or (not names and (not workspace.has(name, "dictionary") or control_kind(workspace, name))):
+            continue
+        card = workspace.card(name)  # refuses a name that is none
+        alike = all(getattr(card, field) == getattr(mine, field) for field in _READ)
+        if names and not (alike and workspace.has(name, "dictionary")):
+            what = f"reads {card.sites} of {card.model}" if workspace.has(name, "dictionary") else "has no dictionary"
+            raise UserError(
+                f"Run {name!r} {what}, and was to be compared with run {run.name!r}.",
+                f"a dictionary of {mine.sites} of {mine.model}",
+                "name another run by --others, or leave it out.",
+            )
+        if alike:
+            found[name] = workspace.artifacts(name)["dictionary"].id
+    return found
+
+
+def model_features_in(workspace: Workspace, run: str) -> ModelFeatures | None:
+    """The card of the dictionary that a run has now; None where there is none, or it is of another dictionary."""
+    artifacts = workspace.artifacts(run)
+    if KIND not in artifacts or "dictionary" not in artifacts:
+        return None
+    if artifacts[KIND].inputs.get("dictionary") != artifacts["dictionary"].id:
+        return None
+    return record_of(ModelFeatures, workspace.run(run) / KIND, FILE)
 
 
 def model_features_of(run: Any) -> ModelFeatures:
@@ -46,4 +96,5 @@ def _value(figure: Figure | None) -> str:
     if figure is None or figure.value is None:
         return "not measured"
     ends = "" if figure.ci_low is None else f"{figure.ci_low:.2f} to {figure.ci_high:.2f}; "
-    return f"{figure.value:.2f} ({ends}null {figure.null:.2f})"
+    null = "no null" if figure.null is None else f"null {figure.null:.2f}"
+    return f"{figure.value:.2f} ({ends}{null})"

@@ -1,29 +1,69 @@
-"""Measure what the model reads of a run's dictionary."""
+"""Measure how far a run's dictionary is one of the model."""
+
+from collections.abc import Iterator
 
 from sparselex.activations.live import Reader
 from sparselex.base.errors import UserError
+from sparselex.base.figures import FIGURES, Figure, Figures
+from sparselex.base.sites import Hook
+from sparselex.dictionaries.files import load_dictionary
+from sparselex.evaluate.model_features.asked import Other
 from sparselex.evaluate.model_features.config import ModelFeaturesConfig
+from sparselex.evaluate.model_features.records import KIND
 from sparselex.evaluate.model_features.walk import model_features
 from sparselex.evaluate.report import write_report
+from sparselex.evaluate.twins import words_of
 from sparselex.lm.subject import SubjectModel
 from sparselex.recipes.run import Run
-from sparselex.recipes.stages.model_features import FeaturesOfModel
+from sparselex.recipes.stages.model_features import FeaturesOfModel, others_of
+
+_KNOWN = ("core/l0", "core/ce_increase", "core/loss_recovered_mean", f"{KIND}/unread_variance", f"{KIND}/relevance")
+"""What is shown of another dictionary beside how far it is the same."""
 
 
 def model_features_run(run: Run, stage: FeaturesOfModel) -> None:
-    """Relevance of the run's latents beside other directions; a report that is there already takes the figures up."""
+    """The card of the run's dictionary; a report that is there already takes its figures up."""
     model = run.model
-    if len(run.sites.hooks) != 1 or run.sites.target or not isinstance(model, SubjectModel):
+    if not isinstance(model, SubjectModel):
         raise UserError(
-            f"Run {run.name!r} reads {run.sites}.",
-            "an autoencoder of one site of one model: what is read of its directions is asked there",
+            f"Run {run.name!r} reads two models.",
+            "a dictionary of one model: what is read of its directions is asked there",
             "name another run.",
         )
-    inputs = {"dictionary": run.manifest("dictionary").id, "model": model.id, "corpus": run.corpus.id}
-    inputs |= run.sites.names()
+    hook, others = _hook(run, stage), others_of(run, stage.others)
+    inputs = {"dictionary": run.manifest("dictionary").id, "model": model.id, "corpus": run.corpus.id, "at": str(hook)}
+    inputs |= run.sites.names() | {f"{name}/dictionary": run_id for name, run_id in others.items()}
     reader, to = Reader(model, run.corpus, run.sites), run.folder / FeaturesOfModel.makes
     config = stage.part(ModelFeaturesConfig)
-    model_features(model, reader, run.sites.hooks[0], run.dictionary, config, to, inputs=inputs)
+    beside = {name: _other(run, name) for name in others}
+    model_features(model, reader, hook, run.dictionary, config, to, inputs=inputs, others=beside)
     run.keep_options(stage)
     if run.workspace.report.exists():
         write_report(run.workspace)
+
+
+def _hook(run: Run, stage: FeaturesOfModel) -> Hook:
+    """The site that is asked about: of several the last that is written, if none is named."""
+    written = run.sites.written
+    if stage.at is None:
+        return written[-1]
+    if stage.at not in {str(hook) for hook in written}:
+        raise UserError(
+            f"Run {run.name!r} writes nothing at {stage.at!r}.",
+            f"a site that its dictionary writes to: {', '.join(map(str, written))}",
+            "name one of these by --at, or leave it out.",
+        )
+    return Hook(stage.at)
+
+
+def _other(run: Run, name: str) -> Other:
+    folder = run.workspace.run(name)
+    dictionary = load_dictionary(folder / "dictionary").to(run.dictionary.W_dec.device)
+    return Other(dictionary, words_of(run.workspace, run.workspace.card(name)), tuple(_known(run, name)))
+
+
+def _known(run: Run, name: str) -> Iterator[Figure]:
+    for artifact in ("evaluation", KIND):
+        folder = run.workspace.run(name) / artifact
+        if run.workspace.has(name, artifact) and (folder / FIGURES).exists():
+            yield from (figure for figure in Figures.read(folder).figures if figure.name in _KNOWN)

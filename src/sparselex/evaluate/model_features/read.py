@@ -1,0 +1,188 @@
+"""What the model reads of a dictionary, to first order: from gradients to figures beside those of other directions."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from sparselex.base.errors import UserError
+from sparselex.base.estimates import Apart, figure_of, interval_figure, mean_figure, median_figure
+from sparselex.base.figures import Figure
+from sparselex.base.intervals import Jackknife
+from sparselex.base.progress import progress
+from sparselex.evaluate.model_features.asked import LATENTS, NULL, Asked, unit
+from sparselex.evaluate.model_features.config import ModelFeaturesConfig
+from sparselex.evaluate.model_features.gradients import gradients
+from sparselex.evaluate.model_features.records import KIND, LatentOfModel, Relevance
+from sparselex.evaluate.model_features.relevance import Floats, OutputMetric, in_span
+
+_PER_DIMENSION = 10
+"""Gradients for each dimension of the site below which it is not said which directions are read: a matrix of fewer is
+theirs more than the model's."""
+
+
+class _Told(NamedTuple):
+    """All that figures are made of."""
+
+    metric: OutputMetric
+    span: Float[Tensor, "d r"]
+    n_documents: float
+    """Documents of one size that would tell as much."""
+
+    floor: float
+    """Relevance that all but a few directions drawn as the activations vary have."""
+
+
+def relevance(asked: Asked) -> Relevance:
+    """How much of each latent and of other directions the model reads. Raises `UserError` for a model without
+    gradients, a site that nothing reads, and a dictionary that is never active."""
+    config, variances = asked.config, asked.variances
+    alive = (variances > 0).nonzero()[:, 0]
+    if not len(alive):
+        raise UserError(
+            "No latent is active on training text.", "a dictionary that says something", "train it longer, or sparser."
+        )
+    directions = {LATENTS: unit(asked.directions)[alive], NULL: asked.beside}
+    directions |= {name: unit(rows) for name, rows in asked.subjects.items() if name != LATENTS}
+    metric = _metric(asked, directions)
+    floor = float(np.quantile(metric.relevance(NULL), config.unread_below))
+    told = _Told(metric, metric.read_span(config.read_share), asked.documents.n_effective, floor)
+    shares = {LATENTS: variances[alive].numpy()}
+    figures = {name: list(_figures(name, told, config, shares.get(name))) for name in directions}
+    return Relevance(
+        n_tokens=int(metric.n_tokens.sum()),
+        n_documents=len(asked.documents.names),
+        n_read=told.span.shape[1],
+        width=len(asked.covariance),
+        figures=figures.pop(LATENTS),
+        controls=figures,
+        latents=list(_latents(alive.numpy(), told, variances[alive].numpy())),
+    )
+
+
+def _metric(asked: Asked, directions: dict[str, Tensor]) -> OutputMetric:
+    corpus, config = asked.reader.corpus, asked.config
+    metric = OutputMetric(directions, asked.covariance, asked.documents.n_groups)
+    with progress("gradients", len(asked.rows) * corpus.n_ctx, "tokens") as bar, torch.enable_grad():
+        given = asked.model, asked.reader, asked.hook, asked.rows, config.seed, config.batch_rows
+        for found, owners in gradients(*given):
+            metric.add(found, torch.from_numpy(asked.documents.group(owners)))
+            bar.advance(len(found))
+    if metric.through.sum() <= 0:
+        raise UserError(f"Nothing that differs at {asked.hook} is read.", "a site that is read", "name another site.")
+    return metric
+
+
+def _figures(name: str, told: _Told, config: ModelFeaturesConfig, variances: Floats | None) -> Iterator[Figure]:
+    metric, path = told.metric, KIND
+    each, without = metric.relevance(name), metric.without(name)
+    null = metric.relevance(NULL)
+    apart = Apart(without, told.n_documents)
+    yield median_figure(
+        f"{path}/relevance",
+        each,
+        "median over latents of the relevance of their directions to what the model predicts there and later, to first "
+        "order; null: directions drawn as the activations vary",
+        over="latents",
+        apart=apart,
+        null=float(np.median(null)),
+        better="higher",
+    )
+    yield mean_figure(
+        f"{path}/above_covariance",
+        each > np.median(null),
+        "share of latents more relevant than half of the directions drawn as the activations vary",
+        over="latents",
+        apart=Apart(without > np.median(null), told.n_documents),
+        share=True,
+        null=0.5,
+        better="higher",
+    )
+    unread = each < told.floor
+    yield mean_figure(
+        f"{path}/unread",
+        unread,
+        f"share of latents less relevant than {1 - config.unread_below:.0%} of the directions drawn as the activations "
+        "vary",
+        over="latents",
+        apart=Apart(without < told.floor, told.n_documents),
+        share=True,
+        null=config.unread_below,
+        better="lower",
+    )
+    yield median_figure(
+        f"{path}/read_span",
+        in_span(metric.directions[name], told.span),
+        f"median over latents of the share of their squared length in the {told.span.shape[1]} of "
+        f"{len(metric.covariance)} directions that hold {config.read_share:.0%} of what is read; null: the share of "
+        "the activations' variance there",
+        over="latents",
+        null=metric.span_null(told.span),
+        better="higher",
+        undefined=_too_few(metric),
+    )
+    if variances is not None:
+        yield from _of_variance(path, each, unread, variances, config)
+
+
+def _of_variance(
+    path: str, each: Floats, unread: np.ndarray, variances: Floats, config: ModelFeaturesConfig
+) -> Iterator[Figure]:
+    """Whether a dictionary spends its variance on what is read."""
+    yield figure_of(
+        f"{path}/unread_variance",
+        np.stack([unread * variances, variances], axis=1),
+        lambda sums: sums[..., 0] / sums[..., 1],
+        "share of the variance of what latents write that unread ones write; null: their share of all latents, were "
+        "variance and relevance unrelated, and were latents drawn as the activations vary",
+        over="latents",
+        share=True,
+        null=config.unread_below,
+        better="lower",
+    )
+    inside = (each > 0) & (variances > 0)
+    n = int(inside.sum())
+    rho = float(spearmanr(variances[inside], each[inside]).statistic) if n > 3 else float("nan")
+    # The standard error of a rank correlation of unrelated values, on Fisher's scale.
+    influences = np.full(n, (1 - rho**2) * 1.03 / np.sqrt(max(1, n - 3)) / np.sqrt(max(1, n)))
+    found = Jackknife(rho, influences, float(n))
+    yield interval_figure(
+        f"{path}/variance_and_relevance",
+        found.interval(correlation=True),
+        "rank correlation over latents of the variance of what they write and their relevance; interval by Fisher's z",
+        over="latents",
+        spread=(n, float(n), found.se),
+        null=0.0,
+        better="higher",
+    )
+
+
+def _latents(alive: np.ndarray, told: _Told, variances: Floats) -> Iterator[LatentOfModel]:
+    each, without = told.metric.relevance(LATENTS), told.metric.without(LATENTS)
+    shares = in_span(told.metric.directions[LATENTS], told.span)
+    scale = np.sqrt((len(without) - 1) / len(without))
+    for place, latent in enumerate(alive.tolist()):
+        influences = (each[place] - without[:, place]) * scale
+        low, high = Jackknife(float(each[place]), influences, min(told.n_documents, len(without))).interval().ends
+        yield LatentOfModel(
+            latent=latent,
+            relevance=float(each[place]),
+            ci_low=low,
+            ci_high=high,
+            read_share=float(shares[place]),
+            variance=float(variances[place]),
+            unread=bool(each[place] < told.floor),
+        )
+
+
+def _too_few(metric: OutputMetric) -> str:
+    """What is wrong with so many gradients, where they are too few to say which directions are read."""
+    n, width = int(metric.n_tokens.sum()), len(metric.covariance)
+    wanted = _PER_DIMENSION * width
+    if n >= wanted:
+        return ""
+    return f"{n:,} tokens, where {_PER_DIMENSION} for each of {width} dimensions, {wanted:,}, are needed (--n-rows)"

@@ -1,0 +1,143 @@
+"""What a sceptic reads first of a dictionary: what was asked of it, what it was held against, what it beat and what it
+did not, and what nobody has asked yet. Words made from figures; no tensors here."""
+
+from collections.abc import Sequence
+
+from sparselex.base.config import Config
+from sparselex.base.figures import Figure
+from sparselex.base.formats import count
+from sparselex.base.workspace import Workspace
+from sparselex.evaluate.config import control_words
+from sparselex.evaluate.model_features.records import KIND as MODEL_FEATURES
+from sparselex.evaluate.model_features.records import ModelFeatures
+from sparselex.evaluate.model_features.words import Answered, against_null, answers, in_short
+from sparselex.evaluate.records import Answer, Comparison, Report
+from sparselex.evaluate.twins import words_of
+
+QUESTIONS = {
+    "evaluation": ("evaluate", "whether it reconstructs better than controls, and whether the model still works"),
+    "explanations": ("explain", "whether what is said of its latents predicts them"),
+    "controls": ("controls", "whether what is said of its latents is better than what is said of controls"),
+    "effects": ("effects", "what the model does without its latents"),
+    "probes": ("evaluate probes", "whether its latents tell concepts that are known"),
+    MODEL_FEATURES: ("evaluate model-features", "whether its latents are the model's own"),
+}
+"""What can be asked of a dictionary, by the artifact that answers: the verb, and the question."""
+
+
+class Held(Config):
+    """A dictionary against one control, or against its nulls."""
+
+    name: str
+    """The control; empty for the nulls."""
+
+    words: str
+    """What it is."""
+
+    beat: list[str]
+    """Figures that are better, by their names."""
+
+    lost: list[str]
+    """Figures that are worse."""
+
+    undecided: list[str]
+    """Figures of which it cannot be told."""
+
+
+class DictionaryVerdict(Config):
+    """What is to be thought of a dictionary."""
+
+    run: str
+    """Its run."""
+
+    summary: str
+    """In a few sentences, first what speaks against it."""
+
+    answers: list[Answer]
+    """What a sceptic asks first, with answers."""
+
+    nulls: Held
+    """Every figure that has a null against it."""
+
+    controls: list[Held]
+    """Every figure against each control, all comparisons of the report counted together."""
+
+    model: list[Answered]
+    """Whether it is one of the model, question by question; empty where that was not measured."""
+
+    unanswered: dict[str, str]
+    """What was not asked, with the command that asks."""
+
+
+def verdict_of(workspace: Workspace, found: Report, card: ModelFeatures | None) -> DictionaryVerdict:
+    """The verdict on the dictionary of a run of a workspace, from its report and its model-feature card."""
+    controls = [
+        _held(name, _words(workspace, found.run, name), [one for one in found.comparisons if one.control == name])
+        for name in _names(found)
+    ]
+    nulls = _against_nulls(found.figures)
+    made = [name for name in workspace.artifacts(found.run) if name not in found.stale]
+    unanswered = {
+        question: f"sparselex {verb} {workspace.typed} --run {found.run}"
+        for artifact, (verb, question) in QUESTIONS.items()
+        if artifact not in made
+    }
+    model = answers(card) if card else []
+    return DictionaryVerdict(
+        run=found.run,
+        summary=_summary(controls, nulls, model, unanswered),
+        answers=found.answers,
+        nulls=nulls,
+        controls=controls,
+        model=model,
+        unanswered=unanswered,
+    )
+
+
+def _words(workspace: Workspace, run: str, name: str) -> str:
+    """What a control is: a run of its own, or directions."""
+    if workspace.has_run(name) and (card := workspace.card(name)).twin_of == run:
+        return f"a run of its own: {words_of(workspace, card)}"
+    return control_words(name)
+
+
+def _names(found: Report) -> list[str]:
+    return list(dict.fromkeys(one.control for one in found.comparisons))
+
+
+def _held(name: str, words: str, compared: Sequence[Comparison]) -> Held:
+    of = lambda verdict: [one.figure for one in compared if one.verdict == verdict]
+    return Held(name=name, words=words, beat=of("better"), lost=of("worse"), undecided=of("undecided"))
+
+
+def _against_nulls(figures: Sequence[Figure]) -> Held:
+    asked = [one for one in figures if one.value is not None and one.null is not None and one.better]
+    of = lambda verdict: [one.name for one in asked if against_null(one) == verdict]
+    words = "the same figures where there is nothing to find"
+    return Held(name="", words=words, beat=of("better"), lost=of("worse"), undecided=of("undecided"))
+
+
+def _summary(controls: list[Held], nulls: Held, model: list[Answered], unanswered: dict[str, str]) -> str:
+    asked = sum(len(one.beat) + len(one.lost) + len(one.undecided) for one in controls)
+    said = []
+    if asked:
+        lost, beat = (sum(len(getattr(one, name)) for one in controls) for name in ("lost", "beat"))
+        worst = [one.name for one in controls if one.lost]
+        to = f", to {', '.join(worst)}" if worst else ""
+        said.append(
+            f"Held against {_of(len(controls), 'control')} by {_of(asked, 'comparison')} it loses {count(lost)}{to}, "
+            f"wins {count(beat)}, and {count(asked - lost - beat)} are undecided."
+        )
+    else:
+        said.append("It was held against no control: nothing that is said of it here is known to be its own.")
+    if nulls.lost:
+        said.append(f"{_of(len(nulls.lost), 'figure')} are worse than where there is nothing to find.")
+    if model:
+        said.append(in_short(model))
+    if unanswered:
+        said.append(f"{_of(len(unanswered), 'question')} nobody has asked yet.")
+    return " ".join(said)
+
+
+def _of(n: int, word: str) -> str:
+    return f"{count(n)} {word}{'' if n == 1 else 's'}"

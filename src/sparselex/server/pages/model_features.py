@@ -1,0 +1,130 @@
+"""`/runs/<run>/model-features`: the card that says how far a dictionary is one of the model."""
+
+from typing import NamedTuple
+
+from sparselex.base.artifacts import read_manifest
+from sparselex.base.formats import number
+from sparselex.base.runs import RunCard
+from sparselex.evaluate.config import control_words
+from sparselex.evaluate.model_features.records import KIND, Compared, Curve, LatentOfModel, ModelFeatures
+from sparselex.evaluate.model_features.words import Answered, against_null, answers, called, in_short
+from sparselex.server.charts import BASE, LEFT, RIGHT, TOP, WIDTH, Tick
+from sparselex.server.opened import OpenWorkspace
+from sparselex.server.page import TEMPLATES, NotMadeYet, Page, PageRecord
+from sparselex.server.pages.of_model import card_of
+
+_LISTED = 12
+"""Latents of either end that are listed."""
+
+
+class Line(NamedTuple):
+    """A curve in the picture."""
+
+    name: str
+    path: str
+
+
+class Lines(NamedTuple):
+    """Curves over one axis."""
+
+    lines: list[Line]
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+
+
+class ModelFeaturesPage(PageRecord):
+    """`/runs/<run>/model-features`: how far a dictionary is one of the model."""
+
+    run: RunCard
+    """What the run says of itself."""
+
+    at: str
+    """The site that was asked about."""
+
+    found: ModelFeatures
+    """The card, but for its latents."""
+
+    answers: list[Answered]
+    """What was asked, with its answers."""
+
+    summary: str
+    """All of them in a sentence."""
+
+    controls: dict[str, str]
+    """What each control is, in words."""
+
+    most: list[LatentOfModel]
+    """Latents that the model reads most."""
+
+    least: list[LatentOfModel]
+    """Of the latents that it hardly reads, those that write with the most variance."""
+
+    def control(self, name: str, figure: str) -> float | None:
+        """A control's value of a figure."""
+        return next((one.value for one in self.found.controls.get(name, []) if one.name == figure), None)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What figures are called, by their names."""
+        return {figure.name: called(figure.name) for figure in self.found.figures}
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """Whether figures are better than their nulls, by their names."""
+        return {figure.name: against_null(figure) for figure in self.found.figures}
+
+    def lines(self) -> Lines:
+        """The curves as shapes."""
+        return _lines(self.found.curves)
+
+    def others(self) -> list[Compared]:
+        """Other dictionaries of the site."""
+        return self.found.compared
+
+
+def model_features_page(opened: OpenWorkspace, run: str) -> ModelFeaturesPage:
+    """The card of a run's dictionary. Raises `NotMadeYet` where there is none, or it is of another dictionary than the
+    run has now."""
+    card = opened.card(run)
+    read = card_of(opened, run)
+    if read is None:
+        raise NotMadeYet(
+            f"How far the dictionary that run {run!r} has now is one of the model was not measured.",
+            "a run of which it was",
+            f"run `sparselex evaluate model-features {opened.workspace.typed} --run {run}`.",
+        )
+    found = read.found
+    answered = answers(found)
+    by_relevance = sorted(found.latents, key=lambda one: -one.relevance)
+    unread = sorted((one for one in found.latents if one.unread), key=lambda one: -one.variance)
+    return ModelFeaturesPage(
+        title=f"{run}: features of the model?",
+        run=card,
+        at=read_manifest(opened.workspace.run(run) / KIND).inputs.get("at", ""),
+        found=found.model_copy(update={"latents": []}),
+        answers=answered,
+        summary=in_short(answered),
+        controls={name: control_words(name) for name in found.controls},
+        most=by_relevance[:_LISTED],
+        least=unread[:_LISTED],
+    )
+
+
+PAGE = Page(
+    path="/runs/{run}/model-features",
+    build=model_features_page,
+    template=TEMPLATES / "model_features.html",
+    label="Of the model?",
+    needs=(KIND,),
+)
+
+
+def _lines(curves: list[Curve]) -> Lines:
+    top = max((max(curve.y) for curve in curves), default=0.0) or 1.0
+    far = max((max(curve.x) for curve in curves), default=0.0) or 1.0
+    x = lambda value: round(LEFT + (WIDTH - LEFT - RIGHT) * value / far, 1)
+    y = lambda value: round(BASE - (BASE - TOP) * value / top, 1)
+    path = lambda curve: "L".join(f"{x(a)} {y(b)}" for a, b in zip([0.0, *curve.x], [0.0, *curve.y], strict=True))
+    lines = [Line(curve.name, f"M{path(curve)}") for curve in curves]
+    marks = lambda end, at: [Tick(at(part * end), number(part * end, 2)) for part in (0.0, 0.5, 1.0)]
+    return Lines(lines, marks(far, x), marks(top, y))
