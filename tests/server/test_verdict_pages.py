@@ -1,0 +1,86 @@
+"""What a sceptic reads: the card of a dictionary, the panel on a feature's page, and the verdict."""
+
+import re
+from html import unescape
+
+import pytest
+
+from sparselex.base.formats import number
+from sparselex.evaluate.model_features.records import FILE, KIND, ModelFeatures
+from sparselex.evaluate.model_features.words import against_null, answers, in_short
+from sparselex.evaluate.report import report
+from sparselex.evaluate.verdict import verdict_of
+from sparselex.recipes.pushing import push
+
+
+@pytest.fixture(scope="module")
+def found(workspace) -> ModelFeatures:
+    return ModelFeatures.from_file(workspace.run("main") / KIND / FILE)
+
+
+def shown(client, address) -> str:
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", client.get(address).text)))
+
+
+def test_the_card_has_every_figure_question_and_curve(client, found):
+    page = client.get("/runs/main/model-features")
+    text = shown(client, "/runs/main/model-features")
+    for figure in found.figures:
+        assert figure.failure or number(figure.value, 3) in text
+    for one in answers(found):
+        assert one.question in text and one.answer in text
+    assert in_short(answers(found)) in text
+    assert page.text.count('<g class="series') >= len(found.curves) == 3
+    record = client.get("/runs/main/model-features.json").json()
+    assert record["found"]["latents"] == [] and len(record["most"]) == 12
+    assert record["most"][0]["relevance"] == max(one.relevance for one in found.latents)
+
+
+def test_a_feature_says_how_far_it_is_the_models(client, found):
+    one = next(latent for latent in found.latents if latent.measured)
+    view = client.get(f"/runs/main/features/{one.latent}.json").json()["of_model"]
+    assert view["latent"]["relevance"] == one.relevance
+    assert {row["name"]: row["value"] for row in view["rows"]}["relevance"] == one.relevance
+    assert view["above"] == pytest.approx(
+        sum(other.relevance < one.relevance for other in found.latents) / len(found.latents)
+    )
+    text = shown(client, f"/runs/main/features/{one.latent}")
+    assert "Of the model?" in text and number(one.relevance, 3) in text
+    assert client.get("/runs/twin/features/3.json").json()["of_model"] is None
+    assert "sparselex evaluate model-features" in shown(client, "/runs/twin/features/3")
+
+
+def test_a_run_without_a_card_says_how_to_make_one(client):
+    answer = client.get("/runs/twin/model-features")
+    assert answer.status_code == 404 and "sparselex evaluate model-features" in answer.text
+
+
+def test_the_verdict_counts_what_the_report_compares(client, workspace, found):
+    whole = report(workspace, "main")
+    verdict = verdict_of(workspace, whole, found)
+    assert {one.name for one in verdict.controls} == {one.control for one in whole.comparisons}
+    for one in verdict.controls:
+        of = [compared for compared in whole.comparisons if compared.control == one.name]
+        assert len(one.beat) == sum(compared.verdict == "better" for compared in of)
+        assert len(one.lost) == sum(compared.verdict == "worse" for compared in of)
+        assert len(one.beat) + len(one.lost) + len(one.undecided) == len(of)
+    lost = [figure.name for figure in whole.figures if against_null(figure) == "worse"]
+    assert verdict.nulls.lost == lost
+    asked = {command.split(" --run")[0] for command in verdict.unanswered.values()}
+    assert f"sparselex effects {workspace.typed}" in asked and len(asked) == len(verdict.unanswered)
+    assert not any("model-features" in command for command in asked)
+    text = shown(client, "/runs/main/verdict")
+    assert verdict.summary in text and all(command in text for command in verdict.unanswered.values())
+
+
+def test_the_card_that_is_pushed_has_the_verdict(workspace, found):
+    sent = push(workspace, "main", "somebody/something", dry_run=True)
+    verdict = verdict_of(workspace, report(workspace, "main"), found)
+    assert verdict.summary in sent.card and "## Verdict" in sent.card
+    assert all(one.question in sent.card for one in verdict.model)
+    assert str(workspace.path) not in sent.card
+
+
+def test_a_run_without_figures_has_no_verdict_yet(client):
+    answer = client.get("/runs/nobody/verdict")
+    assert answer.status_code == 404
