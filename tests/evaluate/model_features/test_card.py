@@ -22,6 +22,7 @@ from sparselex.evaluate.model_features.errors import errors
 from sparselex.evaluate.model_features.moved import moved
 from sparselex.evaluate.model_features.plateau import LENGTHS, half_length, plateau
 from sparselex.evaluate.model_features.read import relevance
+from sparselex.evaluate.model_features.records import SHUFFLED
 from sparselex.evaluate.model_features.sensitivity import ratios
 from sparselex.evaluate.model_features.stability import stability
 from sparselex.evaluate.model_features.tokens import entropies, token_entropy
@@ -143,6 +144,16 @@ def test_a_planted_unread_direction_moves_nothing_and_a_read_one_does(run):
     planted = asked_of(run, dictionary, hook)
     found = ratios(planted, LATENTS).value()
     assert found[0, :-1].max() < 1e-3 and found[1, :-1].min() > 1
+
+
+def test_shuffled_latents_say_what_they_said_and_write_what_others_do(asked):
+    one, other = asked.active(LATENTS), asked.active(SHUFFLED)
+    assert (one.position == other.position).all() and (one.value == other.value).all()
+    rows = asked.shuffled
+    assert not (rows == asked.directions).all(-1)[asked.variances > 0].any()
+    for values in (rows, asked.directions):
+        assert sorted(values.norm(dim=-1).tolist()) == pytest.approx(sorted(asked.directions.norm(dim=-1).tolist()))
+    assert ratios(asked, SHUFFLED).names.tolist() == sorted(set(asked.drawn(SHUFFLED).direction.tolist()))
 
 
 def test_gradients_are_those_of_finite_differences(asked):

@@ -55,7 +55,7 @@ def test_every_figure_has_its_null_and_stands_beside_other_directions(run, found
     assert [figure.name for figure in found.figures][:6] == [f"model_features/{name}" for name in names]
     later = ["sensitivity/ablated", "plateau", "error_ratio", "attribution", "dose/0.5", "composed", "token_entropy"]
     assert {f"model_features/{name}" for name in later} <= {figure.name for figure in found.figures}
-    assert list(found.controls) == ["covariance", "neurons", "random"]
+    assert list(found.controls) == ["covariance", "neurons", "random", "shuffled"]
     for figures in (found.figures, *found.controls.values()):
         known = [one for one in figures if one.failure is None]
         assert len(known) >= len(figures) - 1 and all(one.n and one.definition for one in figures)

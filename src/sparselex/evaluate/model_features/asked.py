@@ -23,6 +23,7 @@ from sparselex.dictionaries.controls.rows import covariance_matched_rows
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.evaluate.controls import control_dictionaries
 from sparselex.evaluate.model_features.config import ModelFeaturesConfig
+from sparselex.evaluate.model_features.records import SHUFFLED
 from sparselex.evaluate.moments import SAMPLE_TOKENS, target_of, training_rows
 from sparselex.evaluate.rows import rows_to_judge
 from sparselex.lm.subject import SubjectModel
@@ -224,10 +225,21 @@ class Asked:
         others = {name: control.directions().float().cpu() for name, control in self.controls.items()}
         return {LATENTS: self.directions, **others}
 
+    @cached_property
+    def shuffled(self) -> Float[Tensor, "d_sae d"]:
+        """Directions of active latents, each in the place of another: what latents say stays as it is, and what they
+        write is another's."""
+        alive = (self.variances > 0).nonzero()[:, 0]
+        rng = torch.Generator().manual_seed(derive(self.config.seed, "model features", SHUFFLED))
+        order, found = alive[torch.randperm(len(alive), generator=rng)], self.directions.clone()
+        found[order] = self.directions[order.roll(1)]
+        return found
+
     def active(self, name: str) -> Active:
         """Everywhere in the test rows that directions of a subject are active."""
         read, there, positions = self.test
-        coder, x = (self.dictionary, read) if name == LATENTS else (self.controls[name], there)
+        own = name in (LATENTS, SHUFFLED)
+        coder, x = (self.dictionary, read) if own else (self.controls[name], there)
         found = [Active(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
         for first, codes in zip(range(0, len(x), _TOKENS), _codes(coder, x), strict=True):
             place = codes.rows.numpy() + first

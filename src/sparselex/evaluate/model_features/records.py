@@ -10,6 +10,9 @@ KIND = "model_features"
 FILE = "model_features.json"
 """Its `ModelFeatures`."""
 
+SHUFFLED = "shuffled"
+"""Name of a control: the latents with each other's directions."""
+
 
 class LatentOfModel(Config):
     """How far one latent is one of the model."""

@@ -7,7 +7,8 @@ For latent j at tokens where it is active, and a step of length l along its dire
 with u drawn as the difference of two activations: of a direction drawn so it is 1 on average, whatever the model.
 Isotropic directions, which hardly move any model, would let everything pass (Lee and Heimersheim 2024,
 arXiv:2410.12555). Unlike the output metric it sees thresholds, at the price of a pass for each step. `ablated` is the
-same of the latent taken away, beside a step of that size.
+same of the latent taken away, beside a step of that size. Among the controls are the latents with each other's
+directions.
 """
 
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from sparselex.base.figures import Figure
 from sparselex.base.seeds import generator
 from sparselex.evaluate.model_features.asked import LATENTS, Active, Asked, by_group, unit
 from sparselex.evaluate.model_features.moved import Along, moved
-from sparselex.evaluate.model_features.records import KIND, Part
+from sparselex.evaluate.model_features.records import KIND, SHUFFLED, Part
 
 ABLATED = "ablated"
 """Name of the step that takes a latent away."""
@@ -58,7 +59,7 @@ class Ratios(NamedTuple):
 
 def sensitivity(asked: Asked) -> Part:
     """The sensitivity ratios of latents and of controls."""
-    found = {name: ratios(asked, name) for name in asked.subjects}
+    found = {name: ratios(asked, name) for name in (*asked.subjects, SHUFFLED)}
     figures = {name: list(_figures(one, asked)) for name, one in found.items()}
     own = found[LATENTS]
     values = own.value()
@@ -74,7 +75,7 @@ def sensitivity(asked: Asked) -> Part:
 def ratios(asked: Asked, name: str) -> Ratios:
     """Those of a subject's directions that are drawn."""
     active, n_beside = asked.drawn(name), asked.config.n_beside
-    rows = asked.subjects[name]
+    rows = asked.shuffled if name == SHUFFLED else asked.subjects[name]
     table = torch.cat([unit(rows), asked.beside])
     lengths = np.array(asked.config.lengths) * asked.typical
     sizes = np.abs(active.value).astype(np.float64) * rows.norm(dim=-1).double().numpy()[active.direction]

@@ -6,7 +6,7 @@ from sparselex.base.artifacts import read_manifest
 from sparselex.base.formats import number
 from sparselex.base.runs import RunCard
 from sparselex.evaluate.config import control_words
-from sparselex.evaluate.model_features.records import KIND, Compared, Curve, LatentOfModel, ModelFeatures
+from sparselex.evaluate.model_features.records import KIND, SHUFFLED, Compared, Curve, LatentOfModel, ModelFeatures
 from sparselex.evaluate.model_features.words import Answered, against_null, answers, called, in_short
 from sparselex.server.charts import BASE, LEFT, RIGHT, TOP, WIDTH, Tick
 from sparselex.server.opened import OpenWorkspace
@@ -15,6 +15,10 @@ from sparselex.server.pages.of_model import card_of
 
 _LISTED = 12
 """Latents of either end that are listed."""
+
+
+_WORDS = {SHUFFLED: "the latents where they are active, each with the direction of another"}
+"""What a control is that no maker makes."""
 
 
 class Line(NamedTuple):
@@ -104,7 +108,7 @@ def model_features_page(opened: OpenWorkspace, run: str) -> ModelFeaturesPage:
         found=found.model_copy(update={"latents": []}),
         answers=answered,
         summary=in_short(answered),
-        controls={name: control_words(name) for name in found.controls},
+        controls={name: _WORDS.get(name) or control_words(name) for name in found.controls},
         most=by_relevance[:_LISTED],
         least=unread[:_LISTED],
     )
