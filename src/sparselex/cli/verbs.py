@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from sparselex.base.registry import found, summary
+from sparselex.cli.recipe import DESCRIBED, RECIPES
 from sparselex.recipes.stages import STAGES
 
 
@@ -37,6 +38,7 @@ _PLAIN = (
 )
 
 AFTER = {name: Other(f"sparselex.cli.{name}:{name}") for name in _PLAIN} | {
+    "recipe": Other("sparselex.cli.recipe:recipe"),
     "compare": Other("sparselex.cli.compare:compare", "sparselex.cli.compare:CompareOptions"),
     "hooks": Other("sparselex.cli.hooks:hooks", "sparselex.cli.hooks:HooksConfig"),
 }
@@ -46,6 +48,7 @@ TOPICS = {
     "evaluate ioi": Other("sparselex.cli.tasks:ioi", "sparselex.cli.tasks:IoiOptions"),
     "evaluate task": Other("sparselex.cli.tasks:task", "sparselex.recipes.tasks:TaskOptions"),
     "evaluate synthetic": Other("sparselex.cli.synthetic:synthetic", "sparselex.cli.synthetic:SyntheticOptions"),
+    **{f"recipe {name}": Other(address, DESCRIBED[name]) for name, address in RECIPES.items()},
 }
 """Verbs of two words, told from a stage of the first alone by the second; a folder of that name is `./NAME`."""
 

@@ -2,6 +2,7 @@
 
 from sparselex.atlas.records import SweepReport
 from sparselex.base.runs import RunCard
+from sparselex.evaluate.doomed.records import doomed_of
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, Page, PageRecord
 from sparselex.server.pages.corpora import CorpusSummary, corpora
@@ -45,6 +46,9 @@ class OverviewPage(PageRecord):
     synthetic: list[str] = []
     """Sets of known features on which dictionary types were ranked."""
 
+    doomed: bool = False
+    """Whether features of activations that are no features of the model were looked for in small models."""
+
     tasks: list[TaskSummary] = []
     """Labelled tasks that dictionaries were put to."""
 
@@ -68,6 +72,7 @@ def overview(opened: OpenWorkspace) -> OverviewPage:
         shown=shown,
         sweeps=tried(lambda: _sweeps(opened), {}),
         synthetic=synthetic_sets(opened),
+        doomed=tried(lambda: doomed_of(opened.workspace.path), None) is not None,
         tasks=task_summaries(opened, tried),
     )
     told = shown.notices if shown else []
