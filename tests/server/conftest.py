@@ -11,11 +11,13 @@ import pytest
 from fastapi.testclient import TestClient
 
 from sparselex.base.workspace import Workspace
+from sparselex.evaluate.doomed.config import DoomedConfig
 from sparselex.evaluate.report import write_report
 from sparselex.evaluate.supervised.config import TaskConfig
 from sparselex.evaluate.supervised.walk import put_to_task
 from sparselex.evaluate.synthetic.config import SyntheticConfig
 from sparselex.evaluate.synthetic.synthetic import rank_types
+from sparselex.recipes.doomed import doomed
 from sparselex.recipes.run import Run
 from sparselex.server.app import create_app, server_of
 from sparselex.server.live import Live
@@ -35,6 +37,10 @@ OF_TASK = TaskConfig(
     n_tokens=4000,
     n_seeds=1,
     budgets=(1, 2, 4),
+)
+
+OF_DOOMED = DoomedConfig(
+    examples=("scaffolding",), n_seeds=1, n_steps=10, net_steps=20, n_held_out=128, n_draws=20, batch_size=32
 )
 
 FEW = {"least_cosine": 0.1, "least_points": 50, "most_points": 200, "most_groups": 4, "n_kept": 2, "n_random": 2}
@@ -77,6 +83,7 @@ def workspace(small_workspace, put_to_ioi, tmp_path_factory) -> Workspace:
     main.do("evaluate model-features", **CARD)
     write_report(copy)
     rank_types(copy, "main", SyntheticConfig(**{**SMALL, "n_tokens": 1000, "kinds": ("topk",)}))
+    doomed(copy, OF_DOOMED)
     shutil.copytree(put_to_ioi, path / "tasks" / "copier")
     return copy
 

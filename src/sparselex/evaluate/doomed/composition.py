@@ -1,5 +1,6 @@
 """Colour and shape: a code of four combinations or of two colours and two shapes, by sparsity and width."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,10 @@ FOUND = 0.9
 _N_RANDOM = 10
 """Draws of as many random directions that fire as often."""
 
-SETTINGS: list[tuple[int, int, str, dict[str, Any]]] = [
+Setting = tuple[int, int, str, dict[str, Any]]
+"""Values of each attribute, latents, name of the sparsity, and fields of dictionaries."""
+
+SETTINGS: list[Setting] = [
     (2, 4, "k=1", {"kind": "topk", "k": 1}),
     (2, 4, "k=2", {"kind": "topk", "k": 2}),
     (2, 4, "l1=0.3", {"kind": "relu", "l1": 0.3}),
@@ -31,9 +35,9 @@ SETTINGS: list[tuple[int, int, str, dict[str, Any]]] = [
     (10, 100, "l1=1", {"kind": "relu", "l1": 1.0}),
     (10, 400, "k=2", {"kind": "topk", "k": 2}),
 ]
-"""Values of each attribute, latents, name of the sparsity, and fields of dictionaries."""
+"""Autoencoders that are trained."""
 
-TRANSCODERS = [(10, 100, "k=1", {"kind": "topk", "k": 1}), (10, 100, "k=2", {"kind": "topk", "k": 2})]
+TRANSCODERS: list[Setting] = [(10, 100, "k=1", {"kind": "topk", "k": 1}), (10, 100, "k=2", {"kind": "topk", "k": 2})]
 
 D_IN = {2: 8, 10: 32}
 """Width of the activations, by number of values."""
@@ -74,11 +78,13 @@ class Attributes:
         return float((torch.maximum(colour, shape) / (colour + shape).clamp_min(1e-12)).mean())
 
 
-def measure(place: Place) -> RunSeen:
+def measure(
+    place: Place, settings: Sequence[Setting] = SETTINGS, transcoders: Sequence[Setting] = TRANSCODERS
+) -> RunSeen:
     """One run: which code every type and size of dictionary finds."""
     toys = {n_values: Attributes(place, n_values) for n_values in D_IN}
     rows = list[Seen]()
-    for n_values, d_sae, name, fields in SETTINGS:
+    for n_values, d_sae, name, fields in settings:
         toy = toys[n_values]
         at = f"{n_values}x{n_values}, {d_sae} latents, {name}"
         dictionary = trained(toy.source, place, _word(at), d_sae=d_sae, **fields)
@@ -86,7 +92,7 @@ def measure(place: Place) -> RunSeen:
         live = (acts != 0).any(0)
         more, chance = _purity(toy, dictionary.directions()[live], place)
         rows.append(_seen(fields["kind"], at, "activations", acts != 0, fvu(x_hat, toy.x), toy, place, more, chance))
-    for n_values, d_sae, name, fields in TRANSCODERS:
+    for n_values, d_sae, name, fields in transcoders:
         toy = toys[n_values]
         at = f"{n_values}x{n_values}, {d_sae} latents, {name}"
         source = Drawn(partial(_samples, toy), place.seed, place.config.batch_size, toy.outputs)

@@ -1,0 +1,69 @@
+"""Verdicts are made from figures: other figures, another verdict."""
+
+import pytest
+
+from sparselex.base.figures import Figure
+from sparselex.evaluate.doomed.records import CHANCE_95, MethodRow
+from sparselex.evaluate.doomed.verdicts import verdict
+
+
+def figure(value: float, high: float | None = None) -> Figure:
+    controls = {} if high is None else {CHANCE_95: high}
+    return Figure(name="a", value=value, definition="what was computed", controls=controls)
+
+
+def method(name: str, sees: str, setting: str = "", **figures: Figure) -> MethodRow:
+    return MethodRow(method=name, setting=setting, sees=sees, figures=figures)
+
+
+@pytest.mark.parametrize(
+    ("pca", "gram", "supported", "words"),
+    [
+        (0.6, 1.0, "yes", "None of these 1 is above"),
+        (0.8, 1.0, "partly", "Of these 1 above what 95 % of draws of as many random directions reach: PCA"),
+        (0.97, 1.0, "no", "PCA 0.97"),
+        (0.6, 0.7, "no", "|cosine| 0.700"),
+    ],
+)
+def test_of_scaffolding(pca, gram, supported, words):
+    rows = [method("PCA", "activations", cosine=figure(pca, 0.75))]
+    rows.append(method("gradient Gram matrix", "model", cosine=figure(gram, 0.6)))
+    found = verdict("scaffolding", rows, {"variance_share": figure(0.05)})
+    assert found.supported == supported and words in found.words
+
+
+def code(setting: str, product: float, composed: float) -> MethodRow:
+    figures = {"product": figure(product, 0.05), "composed": figure(composed, 0.1), "l0": figure(2.0)}
+    return method("topk", "activations", setting, **figures)
+
+
+@pytest.mark.parametrize(
+    ("codes", "supported"),
+    [
+        ([(0.0, 0.5), (0.1, 0.6)], "yes"),
+        ([(0.8, 0.0), (0.0, 0.5)], "partly"),
+        ([(0.8, 0.0), (0.9, 0.1)], "no"),
+        ([(0.0, 0.09), (0.04, 0.0)], "no"),
+    ],
+)
+def test_of_composition(codes, supported):
+    found = verdict("composition", [code(f"k={n}", *one) for n, one in enumerate(codes)], {})
+    assert found.supported == supported and "L0 2.0" in found.words
+
+
+def test_of_the_curve():
+    errors = {"error_on": figure(0.001), "error_off": figure(0.001)}
+    rows = lambda on: [
+        method("topk", "activations", "on the curve", off_on=figure(on), purity=figure(0.7)),
+        method("topk", "activations", "off the curve", off_on=figure(1.1)),
+    ]
+    assert verdict("unused", rows(5.0), errors).supported == "yes"
+    bound = verdict("unused", rows(1.0), errors)
+    assert bound.supported == "no" and "no sign that the dictionary holds the curve" in bound.words
+
+
+@pytest.mark.parametrize(("within", "supported"), [(0.4, "yes"), (0.6, "partly"), (0.95, "no")])
+def test_of_circuits(within, supported):
+    figures = {"cosine_within": figure(within, 0.45), "clustered": figure(0.7, 0.0), "fvu": figure(0.03)}
+    rows = [method("topk", "activations", "k=8", **figures), method("single", "chance", cosine_within=figure(0.5))]
+    assert verdict("superposed", rows, {}).supported == supported

@@ -1,0 +1,58 @@
+"""The examples as one run: what is finished is kept, and what is not asked for is not replaced."""
+
+import pytest
+
+from sparselex.base.artifacts import open_artifact
+from sparselex.base.errors import UserError
+from sparselex.base.workspace import Workspace
+from sparselex.evaluate.doomed.config import DoomedConfig
+from sparselex.evaluate.doomed.records import CHANCE_95, EXAMPLE, doomed_of
+from sparselex.recipes import doomed as recipe
+from tests.support.command import done, sparselex
+
+FEW = {"n_steps": 10, "net_steps": 20, "n_held_out": 128, "n_draws": 20, "batch_size": 32}
+FLAGS = [word for name, value in FEW.items() for word in (f"--{name.replace('_', '-')}", value)]
+
+
+def test_killed_in_the_second_example_the_first_is_kept(tmp_path, monkeypatch):
+    workspace = Workspace.create(tmp_path / "w")
+    config = DoomedConfig(examples=("scaffolding", "unused"), n_seeds=5, **FEW)
+    with monkeypatch.context() as broken:
+
+        def fails(place):
+            raise KeyboardInterrupt
+
+        broken.setitem(recipe.MEASURES, "scaffolding", fails)
+        with pytest.raises(KeyboardInterrupt):
+            recipe.doomed(workspace, config)
+    first = open_artifact(workspace.path / "doomed" / "unused", EXAMPLE)
+    assert doomed_of(workspace.path) is None
+    found = recipe.doomed(workspace, config)
+    assert open_artifact(workspace.path / "doomed" / "unused", EXAMPLE) == first
+    assert doomed_of(workspace.path) == found and [one.name for one in found.examples] == ["unused", "scaffolding"]
+    neurons = found.examples[1].row("neurons").figures["cosine"]
+    assert neurons.ci_low < neurons.value < neurons.ci_high and neurons.n_units == 5
+    assert neurons.null < neurons.controls[CHANCE_95]
+    with pytest.raises(UserError, match="there already, with another configuration"):
+        recipe.doomed(workspace, config.model_copy(update={"seed": 1}))
+    monkeypatch.setattr(recipe, "MEASURES", dict.fromkeys(recipe.MEASURES))  # nothing is measured again
+    assert recipe.doomed(workspace, config) == found
+
+
+def test_the_verb_prints_a_verdict_and_its_json(tmp_path):
+    asked = ("recipe", "doomed", tmp_path / "w", "--quick", "--n-seeds", 1, "--examples", "scaffolding", *FLAGS)
+    shown = " ".join(done(*asked).out.split())
+    assert "borne out" in shown.lower() and "gradient Gram matrix" in shown and "/doomed" in shown
+    (example,) = done(*asked, "--json").json["examples"]
+    assert example["name"] == "scaffolding" and example["verdict"][:40] in shown
+
+
+def test_a_recipe_that_there_is_not_is_told_which_there_are(tmp_path):
+    ended = sparselex("recipe", "dommed", tmp_path / "w")
+    assert ended.code == 2 and "doomed" in ended.err and "Unknown recipe" in ended.err
+    assert "sparselex recipe doomed WORKSPACE" in done("recipe").out and not (tmp_path / "w").exists()
+
+
+def test_circuits_that_share_nothing_are_refused(tmp_path):
+    ended = sparselex("recipe", "doomed", tmp_path / "w", "--n-circuits", 10, "--n-neurons", 200)
+    assert ended.code == 2 and "without sharing any" in ended.err and not (tmp_path / "w").exists()
