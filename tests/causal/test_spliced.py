@@ -6,7 +6,16 @@ import torch
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook
 from sparselex.causal import spliced
-from sparselex.causal.spliced import PlainRows, Weights, divergence, first_of, lost, places_in, streams_behind
+from sparselex.causal.spliced import (
+    PlainRows,
+    Weights,
+    divergence,
+    first_of,
+    loss_gradient,
+    lost,
+    places_in,
+    streams_behind,
+)
 from sparselex.lm.load import load_model
 from tests.support.tiny import N_VOCAB, tiny_llama
 
@@ -67,6 +76,29 @@ def test_values_and_gradients_equal_those_of_whole_logits(model, hooks, n_at_onc
     assert float(expected.detach()) > 0
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(x_hat.grad, slow.grad, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_at_once", [1, 4])
+@pytest.mark.parametrize("hooks", HOOKS.values(), ids=HOOKS)
+def test_the_gradient_of_the_loss_is_that_of_whole_logits(model, hooks, n_at_once, monkeypatch):
+    monkeypatch.setattr(spliced, "AT_ONCE", 5 * model.n_vocab)
+    places = model.places([Hook(hook) for hook in hooks])
+    x = values_at(model, hooks)
+    found = loss_gradient(rows(n_at_once), places, x)
+    slow = x.clone().requires_grad_()
+
+    def put(place):
+        def edit(value):
+            new = value.clone()
+            new[COUNTED] = slow[:, place.columns]
+            return new
+
+        return edit
+
+    logits = model.run(TOKENS, edits={place.hook: put(place) for place in places}, grad=True).logits[:, :-1][PREDICTED]
+    torch.nn.functional.cross_entropy(logits, TOKENS[:, 1:][PREDICTED], reduction="sum").backward()
+    assert slow.grad.norm() > 0
+    torch.testing.assert_close(found, slow.grad, rtol=1e-3, atol=1e-5)
 
 
 @pytest.fixture(scope="module")

@@ -5,15 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from sparselex.activations.live import LiveUnits, Reader
 from sparselex.activations.shuffle import ShuffledSource
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook, Sites
 from sparselex.dictionaries.files import load_dictionary
+from sparselex.dictionaries.types.abstopk import AbsTopK, AbsTopKConfig
+from sparselex.dictionaries.types.topk import TopK, TopKConfig
 from sparselex.evaluate.rows import rows_to_judge
 from sparselex.training.config import TrainConfig
+from sparselex.training.objectives import attributed, unattributed
 from sparselex.training.rows import LiveRows
+from sparselex.training.step import Step
 from sparselex.training.train import Job, train, train_many
 from tests.support.contents import contents
 from tests.support.small import small_run
@@ -130,6 +135,40 @@ def test_without_reconstruction_the_model_loses_less_and_l0_stays(run, tmp_path,
         assert np.mean(shown[-5:]) < np.mean(shown[:5])
 
 
+def test_attributions_become_fewer_and_smaller_and_l0_stays(run, tmp_path):
+    """Of latents and of the error, by the gradient of the loss; what is reconstructed stays near what it was."""
+    chosen = config(n_tokens=60_000, finish="attribution", finish_share=0.5, lr=1e-3)
+    trained(run, chosen, tmp_path / "d")
+    for name in ("attributed", "unattributed"):
+        shown = lines(tmp_path / "d", name)
+        assert np.mean(shown[-5:]) < 0.95 * np.mean(shown[:5]) and min(shown) > 0
+    assert lines(tmp_path / "d", "l0")[-1] == pytest.approx(8, rel=0.02)
+    assert not lines(tmp_path / "d", "kl")
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_attributions_and_their_gradients_are_those_of_a_slow_version(signed):
+    n, d, d_sae = 7, 5, 11
+    rng = torch.Generator().manual_seed(0)
+    made = AbsTopK(AbsTopKConfig(d_in=d, d_sae=d_sae, k=3)) if signed else TopK(TopKConfig(d_in=d, d_sae=d_sae, k=3))
+    for name, shape in (("W_enc", (d, d_sae)), ("W_dec", (d_sae, d))):
+        getattr(made, name).data = torch.randn(shape, generator=rng)
+    dictionary = made.double().requires_grad_()
+    x, gradient = (torch.randn(n, d, generator=rng, dtype=torch.float64) for _ in range(2))
+    codes = dictionary.training_codes(x)
+    x_hat = dictionary.training_decode(codes)
+    step = Step(dictionary, x, x, codes, x_hat, torch.zeros(0, dtype=torch.long), 0.5)
+    (attributed(step, gradient) + unattributed(step, gradient)).backward()
+    found = dictionary.W_dec.grad.clone()
+    W_dec = dictionary.W_dec.detach().clone().requires_grad_()
+    dense = codes.dense().detach()
+    each = (dense * (gradient @ W_dec.T)).abs().sum() / n
+    error = ((x - (dense @ W_dec + dictionary.b_dec.detach())) * gradient).sum(-1).abs().sum() / n
+    (each + error).backward()
+    assert float(each.detach()) == pytest.approx(float(attributed(step, gradient).detach()))
+    torch.testing.assert_close(found, W_dec.grad)
+
+
 def test_the_error_of_streams_needs_a_stream_behind_the_site(run, tmp_path):
     last = Sites(hooks=(Hook("blocks.0.hook_resid_post"),))
     with pytest.raises(UserError, match=r"No residual stream of .* lies behind(?s:.*)or train without a finish"):
@@ -152,7 +191,7 @@ def test_every_type_keeps_its_l0(run, tmp_path, kind):
 
 
 @pytest.mark.parametrize("dies", [(5, 9), (99, 0), (99, 1), (99, 3)], ids=["before", "at its start", "first", "within"])
-@pytest.mark.parametrize(("kind", "finish"), [("batchtopk", "kl"), ("relu", "kl"), ("relu", "downstream")])
+@pytest.mark.parametrize(("kind", "finish"), [("batchtopk", "kl"), ("relu", "attribution"), ("relu", "downstream")])
 def test_killed_and_run_again_it_ends_in_the_same_bytes(run, tmp_path, kind, finish, dies):
     chosen = config(kind, checkpoint_tokens=600, finish=finish)
     trained(run, chosen, tmp_path / "whole")

@@ -11,7 +11,7 @@ from torch import Tensor
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook
 from sparselex.causal.edits import EVERYWHERE, Edits, bound, put
-from sparselex.causal.predictions import AT_ONCE, divergences, log_probabilities
+from sparselex.causal.predictions import AT_ONCE, divergences, log_probabilities, losses
 from sparselex.lm.kept import Kept
 from sparselex.lm.subject import Edit as Change
 from sparselex.lm.subject import Place, SubjectModel
@@ -103,17 +103,45 @@ class PlainRows:
             found |= {(id(model), hook): values for hook, values in plain.streams.items()}
         return found
 
+    def gradient(self, places: Places, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """Of the cross-entropy, summed over the predictions that count, at the counted tokens, where `x` is what the
+        model has there."""
+        found = torch.zeros_like(x)
+        for model in {id(place.model): place.model for place in places}.values():
+            own = [place for place in places if place.model is model]
+            start = self._plain_of(model, [place.hook for place in own], []).start
+            values = x.detach().clone().requires_grad_()
+            with torch.enable_grad():
+                edits = bound(self._put(own, values))
+                last = self._predicting(model.last(start, edits, grad=True))
+            targets = self._tokens[:, 1:][self._predicted].to(last.device)
+
+            def of(part: Tensor, first: int, model: SubjectModel = model, targets: Tensor = targets) -> Tensor:
+                log_p = log_probabilities(model.predict(part, grad=True))
+                return losses(log_p, targets[first : first + len(part)]).sum()
+
+            sizes = _sizes(len(last), max(1, AT_ONCE // model.n_vocab))
+            with torch.enable_grad():
+                (grad,) = torch.autograd.grad(_part_by_part(last, sizes, of), values)
+            found += grad
+        return found
+
+    def _put(self, places: Places, values: Float[Tensor, "n d"]) -> Edits:
+        """Edits that put values of the counted tokens at some sites."""
+        edits: Edits = ()
+        for place in places:
+            whole = values.new_zeros(*self.counted.shape, place.width)
+            whole[self.counted.to(values.device)] = values[:, place.columns]
+            edits += put(place.hook, whole, EVERYWHERE.within(self.counted))
+        return edits
+
     def _of(
         self, model: SubjectModel, places: Places, x_hat: Tensor, weights: Weights, variances: Mapping[Stream, float]
     ) -> Lost:
         hooks = [place.hook for place in places]
         behind = streams_behind(model, hooks) if weights.downstream else []
         start, reference, streams = self._plain_of(model, hooks, behind)
-        edits: Edits = ()
-        for place in places:
-            values = x_hat.new_zeros(*self.counted.shape, place.width)
-            values[self.counted.to(x_hat.device)] = x_hat[:, place.columns]
-            edits += put(place.hook, values, EVERYWHERE.within(self.counted))
+        edits = self._put(places, x_hat)
         seen = dict[Hook, Tensor]()
 
         def noted(hook: Hook) -> Change:
@@ -191,6 +219,16 @@ def lost(rows: Sequence[PlainRows], places: Places, x_hat: Float[Tensor, "n d"],
     whole = _part_by_part(x_hat, [int(part.counted.sum()) for part in changed], of)
     total = lambda values: torch.stack(values).sum() if values else x_hat.new_zeros(())
     return Lost(whole, total([one.kl for one in apart]), total([one.downstream for one in apart]))
+
+
+def loss_gradient(rows: Sequence[PlainRows], places: Places, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """The gradient of the cross-entropy, summed over all predictions that count, at all `places` at once, where `x`
+    `[n, d]` is what the model has at the counted tokens, row by row. Raises `UserError` like `divergence`."""
+    changed = [part for part in rows if part.counted.any()]
+    parts = x.split([int(part.counted.sum()) for part in changed])
+    return torch.cat(
+        [torch.zeros_like(x[:0]), *(part.gradient(places, own) for part, own in zip(changed, parts, strict=True))]
+    )
 
 
 def places_in(places: Places, columns: slice) -> list[Place]:

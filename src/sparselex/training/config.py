@@ -59,7 +59,9 @@ class TrainConfig(Config):
     finish: Finish = "nothing"
     """What the last tokens are trained on. `kl`: half on reconstruction, half on the KL divergence of the model's
     predictions with the reconstruction in its place, which needs the model; L0 stays what it was before. `e2e`: on that
-    divergence alone. `downstream`: half on it, half on the error of the residual streams behind the site."""
+    divergence alone. `downstream`: half on it, half on the error of the residual streams behind the site.
+    `attribution`: on reconstruction, on few latents that matter by the gradient of the loss, and an error that does
+    not."""
 
     finish_share: LastShare = 0.1
     """Share of the tokens that the finish takes, where there is one."""

@@ -5,7 +5,8 @@ two, weighted by their running sizes, close a good part of the gap in cross-entr
 reconstruction, on the predictions alone, or half on these and half on the residual streams behind the site (Braun et
 al. 2024, arXiv:2405.12241), begun from a dictionary that reconstructs, as its authors advise. Ours differs in what is
 held: the learning rate goes on falling as it would without, and L0 stays; and streams count by what share of their own
-variance is lost, not by squares, which later blocks have more of.
+variance is lost, not by squares, which later blocks have more of. `attribution`: reconstruction, few latents that
+matter to the loss by its gradient, and little of it in the error, brought to one size (Anthropic, April 2024).
 """
 
 import math
@@ -15,14 +16,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparselex.causal.spliced import Places, Weights, divergence, lost
+from sparselex.causal.spliced import Places, Weights, divergence, loss_gradient, lost
 from sparselex.dictionaries.kinds import Finish as Kind
 from sparselex.dictionaries.trainable import TrainableDictionary
 from sparselex.training.calibrate import scaled
+from sparselex.training.objectives import attributed, unattributed
 from sparselex.training.rows import LiveBatch
 from sparselex.training.step import Step
 
-_RATES = {"reconstruction": 0.05, "kl": 0.05, "downstream": 0.05, "l0": 0.2}
+_RATES = {"reconstruction": 0.05, "kl": 0.05, "downstream": 0.05, "attributed": 0.05, "unattributed": 0.05, "l0": 0.2}
 """Share of each running mean that a new step is. L0 is steered by, and a slow mean would be steered past."""
 
 _AT_ONCE, _IN_TIME = 2.0, 0.2
@@ -37,8 +39,8 @@ class Finish:
     def __init__(self, dictionary: TrainableDictionary, kind: Kind):
         self._dictionary, self._kind = dictionary, kind
         self.sizes: dict[str, float] = {}
-        """Running means, of all processes: `kl`, `downstream`, `l0` and `reconstruction`, which without reconstruction
-        stays what it was at first."""
+        """Running means, of all processes: `kl`, `downstream`, `attributed`, `unattributed`, `l0` and `reconstruction`,
+        which without reconstruction stays what it was at first."""
 
         self.l0: float | None = None
         """What L0 was when the finish began; None before that."""
@@ -68,13 +70,20 @@ class Finish:
         self._excess += excess
         self._dictionary.pressure = math.exp(max(-3.0, min(3.0, _AT_ONCE * excess + _IN_TIME * self._excess)))
 
-    def loss(self, step: Step, error: Tensor, live: LiveBatch, x_hat: Tensor, places: Places) -> Tensor:
+    def loss(
+        self, step: Step, error: Tensor, live: LiveBatch, x: Tensor, places: Places, scales: Sequence[float]
+    ) -> Tensor:
         """What takes the place of the reconstruction's `error`, brought to the size that it had: so the whole weighs
         against penalties what it weighed before.
 
-        `x_hat` is the reconstruction in raw values, `places` where it stands. Weights are running quotients, through
-        which no gradient goes.
+        `x` are the raw tokens, `places` where reconstructions stand, and `scales` what brings each site to units of
+        training. Weights are running quotients, through which no gradient goes.
         """
+        if self._kind == "attribution":
+            return self._with_attributions(
+                step, error, live, raw(step._replace(x_hat=step.target), x, scales), places, scales
+            )
+        x_hat = raw(step, x, scales)
         if self._kind == "kl":
             return self._with_reconstruction(step, error, live, x_hat, places)
         return self._without_reconstruction(step, error, live, x_hat, places)
@@ -116,6 +125,28 @@ class Finish:
         # Gradients of processes are averaged by their tokens, and a mean over predictions is none over tokens.
         share = live.n_tokens / n_here / max(1, live.n_predicted)
         return (error + weight * share * kl) / 2
+
+    def _with_attributions(
+        self, step: Step, error: Tensor, live: LiveBatch, target: Tensor, places: Places, scales: Sequence[float]
+    ) -> Tensor:
+        """A third each on reconstruction, on how much latents matter by the gradient of the loss, and on how much the
+        error does."""
+        ranks, n_here = step.dictionary.ranks, max(1, len(step.x))
+        gradient = loss_gradient(live.rows, places, target.detach())
+        gradient = scaled(gradient.to(step.x_hat), step.dictionary.parts_out, [1 / one for one in scales])
+        parts = {
+            "reconstruction": error,
+            "attributed": attributed(step, gradient),
+            "unattributed": unattributed(step, gradient),
+        }
+        whole = torch.stack([part.detach() * n_here for part in parts.values()]).double()
+        whole[1] = ranks.over_latents(whole[1])
+        totals = ranks.over_data(whole).tolist()
+        means = {name: total / live.n_tokens for name, total in zip(parts, totals, strict=True)}
+        sizes = {name: self._note(name, value) for name, value in means.items()}
+        self.shown = {name: means[name] for name in ("attributed", "unattributed")}
+        weight = {name: sizes["reconstruction"] / max(size, 1e-12) for name, size in sizes.items()}
+        return torch.stack([weight[name] * part for name, part in parts.items()]).sum() / 3
 
     def _note(self, name: str, value: float) -> float:
         before = self.sizes.get(name, value)

@@ -20,7 +20,7 @@ from sparselex.training.checkpoint import load_checkpoint, save_checkpoint
 from sparselex.training.config import TrainConfig
 from sparselex.training.dead import Silence
 from sparselex.training.diverged import check_step, check_weights
-from sparselex.training.finish import Finish, raw
+from sparselex.training.finish import Finish
 from sparselex.training.frozen import Freeze
 from sparselex.training.leaves import Leaves
 from sparselex.training.log import Observer, TrainingLog
@@ -214,8 +214,8 @@ class Trainer:
             self.finish.note_l0(step)
             return error
         self.finish.steer(step)
-        x_hat = raw(step, self.columns.take(batch, self.dictionary.is_autoencoder)[0], self.target_scales)
-        return self.finish.loss(step, error, live, x_hat, self._places)
+        x = self.columns.take(batch, self.dictionary.is_autoencoder)[0]
+        return self.finish.loss(step, error, live, x, self._places, self.target_scales)
 
     def _loss(self, step: Step, error: Tensor, leaves: Leaves) -> Loss:
         config = self.config

@@ -61,6 +61,7 @@ _FINISHES = {
     "kl": "what the model predicts too",
     "e2e": "what the model predicts alone",
     "downstream": "what the model predicts and computes behind the site",
+    "attribution": "what matters to the loss by its gradient too",
 }
 
 
