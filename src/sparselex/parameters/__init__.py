@@ -1,0 +1,1 @@
+"""Decomposition of weights instead of activations (stochastic parameter decomposition)."""

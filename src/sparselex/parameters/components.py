@@ -1,0 +1,61 @@
+"""The components of one matrix, and how important each is on an input."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Components(nn.Module):
+    """A matrix `W [d_out, d_in]` as a sum of rank-one components, `W ≈ Σ_c U_c V_cᵀ` (arXiv:2506.20790, section 3).
+
+    Each component has a network of its own, with one number in, `d_gate` GELU units and one number out, which says from
+    the component's activation `V_c · x` how important it is for this input. All networks of a matrix are computed
+    together.
+
+    Args:
+        weight: `[d_out, d_in]`, the matrix. The components begin with random unit `V` and that `U` of least norm whose
+            sum is nearest to it (the matrix itself where there are as many components as its rank asks for), in the
+            place of steps on faithfulness alone.
+        n_components: how many.
+        d_gate: hidden units of each network.
+        generator: draws `V` and the networks.
+    """
+
+    def __init__(self, weight: Float[Tensor, "d_out d_in"], n_components: int, d_gate: int, generator: torch.Generator):
+        super().__init__()
+        drawn = lambda *shape: torch.randn(*shape, generator=generator, dtype=weight.dtype)
+        v = functional.normalize(drawn(n_components, weight.shape[1]), dim=-1)
+        u = torch.linalg.pinv(v).T @ weight.detach().T
+        self.V, self.U = nn.Parameter(v), nn.Parameter(u.contiguous())
+        self.gate_in = nn.Parameter(drawn(n_components, d_gate))
+        self.gate_in_bias = nn.Parameter(torch.zeros(n_components, d_gate, dtype=weight.dtype))
+        self.gate_out = nn.Parameter(drawn(n_components, d_gate) / math.sqrt(d_gate))
+        # At 1 a component begins as important everywhere, and everything is reconstructed.
+        self.gate_out_bias = nn.Parameter(torch.ones(n_components, dtype=weight.dtype))
+
+    @property
+    def n_components(self) -> int:
+        """How many components there are."""
+        return len(self.V)
+
+    def total(self) -> Float[Tensor, "d_out d_in"]:
+        """The sum of all components."""
+        return self.U.T @ self.V
+
+    def inner(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch n_components"]:
+        """Activations of the components, `V_c · x`."""
+        return x @ self.V.T
+
+    def gates(self, inner: Float[Tensor, "*batch n_components"]) -> Float[Tensor, "*batch n_components"]:
+        """What the networks make of the activations, before any hard sigmoid."""
+        hidden = functional.gelu(inner[..., None] * self.gate_in + self.gate_in_bias)
+        return (hidden * self.gate_out).sum(-1) + self.gate_out_bias
+
+    def masked(
+        self, x: Float[Tensor, "*batch d_in"], masks: Float[Tensor, "*batch n_components"]
+    ) -> Float[Tensor, "*batch d_out"]:
+        """What the matrix makes of `x` with each component scaled by its mask."""
+        return (self.inner(x) * masks) @ self.U

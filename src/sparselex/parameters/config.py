@@ -1,0 +1,64 @@
+"""How weights are decomposed: a configuration that can be read without loading PyTorch."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from sparselex.base.bounds import Amount, Count, Seed
+from sparselex.base.config import Config
+
+Components = Annotated[int, Field(ge=1, le=2**16)]
+"""Components of a matrix."""
+
+Coefficient = Annotated[float, Field(ge=0, le=1e6)]
+"""Weight of a loss, which may be left out."""
+
+
+class SpdConfig(Config):
+    """Stochastic parameter decomposition (Bushnaq, Braun and Sharkey 2025, arXiv:2506.20790)."""
+
+    n_components: Components = 20
+    """Components of each matrix; more than its rank are allowed."""
+
+    d_gate: Annotated[int, Field(ge=1, le=1024)] = 16
+    """Hidden units of the small network that tells from a component's activation how important it is there."""
+
+    n_steps: Count = 5000
+    """Steps of training."""
+
+    batch_size: Annotated[int, Field(ge=1, le=2**20)] = 1024
+    """Inputs in a step."""
+
+    lr: Amount = 1e-3
+    """Learning rate at the beginning; it falls to 0 along a half cosine."""
+
+    stochastic: Coefficient = 1.0
+    """Weight of the reconstruction with all matrices masked at once."""
+
+    layerwise: Coefficient = 1.0
+    """Weight of the reconstruction with one matrix masked at a time."""
+
+    minimality: Coefficient = 3e-3
+    """Weight of the penalty on importances."""
+
+    faithfulness: Coefficient = 1.0
+    """Weight of the squared difference between the matrices and the sums of their components."""
+
+    p: Annotated[float, Field(gt=0, le=4)] = 1.0
+    """Power of importances in their penalty."""
+
+    seed: Seed = 0
+    """Seed of the components, the inputs and the masks."""
+
+
+class AttackConfig(Config):
+    """How the masks are sought that move the output most."""
+
+    n_inputs: Count = 2000
+    """Inputs for which they are sought."""
+
+    n_steps: Count = 20
+    """Steps of ascent."""
+
+    step: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Length of a step, of the whole range of a mask."""

@@ -1,0 +1,115 @@
+"""Decompose the matrices of a target: the walk from inputs to components, which goes on where it was killed."""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from sparselex.base.errors import UserError
+from sparselex.base.files import write_file
+from sparselex.base.progress import Bar, progress
+from sparselex.base.seeds import derive
+from sparselex.parameters.components import Components
+from sparselex.parameters.config import SpdConfig
+from sparselex.parameters.losses import Losses, Parts, draw, losses
+from sparselex.parameters.target import Target
+
+Inputs = Callable[[int, torch.Generator], Tensor]
+"""Draws so many inputs; which, the generator alone decides."""
+
+_SECONDS_BETWEEN_CHECKPOINTS = 20.0
+_STEPS_BETWEEN_LOOKS = 50
+"""The loss is looked at this often, to be shown and to be found infinite."""
+
+
+def decompose(target: Target, inputs: Inputs, config: SpdConfig, checkpoint: Path, about: str) -> Parts:
+    """Train components of every matrix of `target` on what `inputs` draws, by Adam on all four losses.
+
+    The file `checkpoint` holds all that decides the next step; where it is there already, training goes on from it and
+    ends in the same components as if it had never been stopped. `about` stands beside the progress bar. Raises
+    `UserError` where the loss is not finite.
+    """
+    generator = torch.Generator().manual_seed(derive(config.seed, "components"))
+    made = new_components(target, config, generator)
+    parts = nn.ModuleDict(made)
+    optimiser = torch.optim.Adam(parts.parameters(), lr=config.lr, fused=True)
+    done = _restored(checkpoint, parts, optimiser, generator)
+    saved = time.monotonic()
+    with progress(about, config.n_steps, "steps", done=done) as bar:
+        for step in range(done, config.n_steps):
+            for group in optimiser.param_groups:
+                group["lr"] = config.lr * 0.5 * (1 + math.cos(math.pi * step / config.n_steps))
+            found = _take_step(target, inputs, made, optimiser, config, generator)
+            bar.advance(1)
+            if step % _STEPS_BETWEEN_LOOKS == 0:
+                _look(found, step, about, bar)
+            if time.monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
+                _save(checkpoint, parts, optimiser, generator, step + 1)
+                saved = time.monotonic()
+    _save(checkpoint, parts, optimiser, generator, config.n_steps)
+    parts.requires_grad_(False)
+    return made
+
+
+def new_components(target: Target, config: SpdConfig, generator: torch.Generator) -> dict[str, Components]:
+    """Components of every matrix as they are before training."""
+    return {
+        name: Components(weight, config.n_components, config.d_gate, generator)
+        for name, weight in target.weights.items()
+    }
+
+
+def _take_step(
+    target: Target,
+    inputs: Inputs,
+    parts: Parts,
+    optimiser: torch.optim.Optimizer,
+    config: SpdConfig,
+    generator: torch.Generator,
+) -> Losses:
+    x = inputs(config.batch_size, generator)
+    found = losses(target, x, parts, draw(parts, len(x), generator), config)
+    optimiser.zero_grad()
+    found.weighted(config).backward()
+    optimiser.step()
+    return found
+
+
+def _look(found: Losses, step: int, about: str, bar: Bar) -> None:
+    """Show the losses. Raises `UserError` where one is not finite."""
+    values = {name: float(value.detach()) for name, value in found._asdict().items()}
+    if not all(map(math.isfinite, values.values())):
+        raise UserError(
+            f"Decomposing {about} came to a loss that is not finite, in step {step:,}.",
+            "losses that fall",
+            "lower lr (--lr), or the weight of the penalty (--minimality).",
+        )
+    bar.show(**values)
+
+
+def _save(
+    path: Path, parts: nn.ModuleDict, optimiser: torch.optim.Optimizer, generator: torch.Generator, step: int
+) -> None:
+    tensors = {f"weights/{name}": value for name, value in parts.state_dict().items()}
+    for name, parameter in parts.named_parameters():
+        tensors |= {f"adam/{name}/{key}": value for key, value in optimiser.state.get(parameter, {}).items()}
+    tensors |= {"generator": generator.get_state(), "step": torch.tensor(step)}
+    write_file(path, save({name: value.detach().contiguous() for name, value in tensors.items()}))
+
+
+def _restored(path: Path, parts: nn.ModuleDict, optimiser: torch.optim.Optimizer, generator: torch.Generator) -> int:
+    """Take up what `_save` wrote, and say how many steps were taken then; 0 where there is nothing."""
+    if not path.exists():
+        return 0
+    tensors = load_file(path)
+    parts.load_state_dict({name: tensors[f"weights/{name}"] for name in parts.state_dict()})
+    for name, parameter in parts.named_parameters():
+        keys = [key for key in tensors if key.startswith(f"adam/{name}/")]
+        if keys:
+            optimiser.state[parameter] = {key.rpartition("/")[2]: tensors[key] for key in keys}
+    generator.set_state(tensors["generator"])
+    return int(tensors["step"])

@@ -1,0 +1,77 @@
+"""Training of components: stopped and taken up again, and refused where it runs away."""
+
+import pytest
+import torch
+
+from sparselex.base.errors import UserError
+from sparselex.parameters import decompose as module
+from sparselex.parameters.config import SpdConfig
+from sparselex.parameters.decompose import decompose
+from sparselex.parameters.toys.config import TmsConfig
+from sparselex.parameters.toys.tms import draw_active, train_tms
+
+TOY = TmsConfig(n_steps=0)
+CONFIG = SpdConfig(n_components=6, d_gate=3, n_steps=30, batch_size=16)
+
+
+def draw(n, generator):
+    return draw_active(n, TOY, generator)
+
+
+def same(one, other):
+    return all(
+        torch.equal(value, other[name].state_dict()[key])
+        for name, part in one.items()
+        for key, value in part.state_dict().items()
+    )
+
+
+def test_stopped_and_taken_up_it_ends_in_the_same_components(tmp_path, monkeypatch):
+    target = train_tms(TOY, 0)
+    whole = decompose(target, draw, CONFIG, tmp_path / "whole", "toy")
+    monkeypatch.setattr(module, "_SECONDS_BETWEEN_CHECKPOINTS", -1.0)
+    left = iter(range(11))
+
+    def killed(n, generator):
+        next(left)
+        return draw(n, generator)
+
+    with pytest.raises(StopIteration):
+        decompose(target, killed, CONFIG, tmp_path / "halved", "toy")
+    drawn = []
+    again = decompose(target, lambda n, g: drawn.append(n) or draw(n, g), CONFIG, tmp_path / "halved", "toy")
+    assert len(drawn) == 30 - 11
+    assert same(whole, again)
+
+
+def test_what_is_done_is_not_done_again(tmp_path):
+    target = train_tms(TOY, 0)
+    first = decompose(target, draw, CONFIG, tmp_path / "one", "toy")
+    drawn = []
+    again = decompose(target, lambda n, g: drawn.append(n) or draw(n, g), CONFIG, tmp_path / "one", "toy")
+    assert not drawn and same(first, again)
+
+
+@pytest.mark.parametrize("option", ["stochastic", "layerwise", "minimality", "faithfulness", "p", "seed", "lr"])
+def test_every_option_changes_what_comes_out(tmp_path, option):
+    target = train_tms(TOY, 0)
+    value = getattr(CONFIG, option)
+    changed = CONFIG.model_copy(update={option: value + 1 if option in ("seed", "p") else value * 2})
+    made = [decompose(target, draw, one, tmp_path / str(n), "toy") for n, one in enumerate((CONFIG, changed))]
+    assert not same(*made)
+
+
+def test_a_loss_that_is_not_finite_is_told(tmp_path):
+    target = train_tms(TOY, 0)
+    target.bias[:] = float("nan")
+    with pytest.raises(UserError, match="not finite, in step 0"):
+        decompose(target, draw, CONFIG, tmp_path / "one", "toy")
+
+
+def test_inputs_are_what_they_are_said_to_be():
+    generator = torch.Generator().manual_seed(0)
+    x = draw_active(4000, TmsConfig(probability=0.05), generator)
+    assert x.shape == (4000, 5) and (x > 0).any(-1).all() and x.max() <= 1
+    # Of five features with a chance of 0.05 each, given that one is active at least.
+    assert (x > 0).float().sum(-1).mean() == pytest.approx(0.25 / (1 - 0.95**5), rel=0.02)
+    assert x[x > 0].mean() == pytest.approx(0.5, abs=0.02)
