@@ -17,7 +17,10 @@ def planted():
     generator = torch.Generator().manual_seed(0)
     weight = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     target = Tms(weight, torch.full((2,), 9.0), identity=False)  # far from where the ReLU is flat
-    parts = {name: Components(one, 4, 2, generator) for name, one in target.weights.items()}
+    parts = {
+        name: Components(one, torch.randn(4, 2, generator=generator), 2, generator)
+        for name, one in target.weights.items()
+    }
     with torch.no_grad():
         parts[EMBED].V.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]))
         parts[EMBED].U.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 5.0], [0.0, -5.0]]))

@@ -6,9 +6,9 @@ import torch
 from sparselex.base.errors import UserError
 from sparselex.parameters import decompose as module
 from sparselex.parameters.config import SpdConfig
-from sparselex.parameters.decompose import decompose
+from sparselex.parameters.decompose import decompose, new_components
 from sparselex.parameters.toys.config import TmsConfig
-from sparselex.parameters.toys.tms import draw_active, train_tms
+from sparselex.parameters.toys.tms import EMBED, draw_active, train_tms
 
 TOY = TmsConfig(n_steps=0)
 CONFIG = SpdConfig(n_components=6, d_gate=3, n_steps=30, batch_size=16)
@@ -40,7 +40,7 @@ def test_stopped_and_taken_up_it_ends_in_the_same_components(tmp_path, monkeypat
         decompose(target, killed, CONFIG, tmp_path / "halved", "toy")
     drawn = []
     again = decompose(target, lambda n, g: drawn.append(n) or draw(n, g), CONFIG, tmp_path / "halved", "toy")
-    assert len(drawn) == 30 - 11
+    assert len(drawn) == 1 + 30 - 10  # the inputs that components begin as, and what is left of the steps
     assert same(whole, again)
 
 
@@ -49,7 +49,16 @@ def test_what_is_done_is_not_done_again(tmp_path):
     first = decompose(target, draw, CONFIG, tmp_path / "one", "toy")
     drawn = []
     again = decompose(target, lambda n, g: drawn.append(n) or draw(n, g), CONFIG, tmp_path / "one", "toy")
-    assert not drawn and same(first, again)
+    assert len(drawn) == 1 and same(first, again)
+
+
+def test_components_begin_as_inputs_or_at_random():
+    target, draws = train_tms(TOY, 0), lambda: torch.Generator().manual_seed(0)
+    as_inputs = new_components(target, draw, CONFIG, draws())[EMBED]
+    x = draw(CONFIG.n_components, draws())
+    assert torch.allclose(as_inputs.V, x / x.norm(dim=-1, keepdim=True))
+    at_random = new_components(target, draw, CONFIG.model_copy(update={"begin": "random"}), draws())[EMBED]
+    assert not torch.allclose(as_inputs.V, at_random.V) and (at_random.V < 0).any()
 
 
 @pytest.mark.parametrize("option", ["stochastic", "layerwise", "minimality", "faithfulness", "p", "seed", "lr"])

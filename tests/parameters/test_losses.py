@@ -21,7 +21,10 @@ def problem(request):
     generator = torch.Generator().manual_seed(3)
     weight = torch.randn(D_HIDDEN, N_FEATURES, generator=generator, dtype=torch.float64)
     target = Tms(weight, torch.full((N_FEATURES,), 0.1, dtype=torch.float64), identity=True)
-    parts = {name: Components(one, N_COMPONENTS, 3, generator) for name, one in target.weights.items()}
+    parts = {
+        name: Components(one, torch.randn(N_COMPONENTS, one.shape[1], generator=generator).double(), 3, generator)
+        for name, one in target.weights.items()
+    }
     with torch.no_grad():
         for one in parts.values():
             one.gate_out_bias.copy_(torch.linspace(-0.5, 1.2, N_COMPONENTS))
@@ -118,13 +121,15 @@ def test_sigmoids_leak_on_their_own_side():
 def test_components_begin_as_the_matrix_itself_where_there_are_enough(n_components):
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(6, 4, generator=generator)
-    assert torch.allclose(Components(weight, n_components, 2, generator).total(), weight, atol=1e-5)
+    assert torch.allclose(
+        Components(weight, torch.randn(n_components, 4, generator=generator), 2, generator).total(), weight, atol=1e-5
+    )
 
 
 def test_too_few_components_begin_as_near_as_their_inputs_allow():
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(6, 4, generator=generator)
-    made = Components(weight, 2, 2, generator)
+    made = Components(weight, torch.randn(2, 4, generator=generator), 2, generator)
     rest = weight - made.total()
     assert rest.norm() > 0.1
     assert torch.allclose(rest @ made.V.T, torch.zeros(6, 2), atol=1e-5)  # nothing is left that these inputs reach

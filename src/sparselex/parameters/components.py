@@ -16,18 +16,25 @@ class Components(nn.Module):
     together.
 
     Args:
-        weight: `[d_out, d_in]`, the matrix. The components begin with random unit `V` and that `U` of least norm whose
-            sum is nearest to it (the matrix itself where there are as many components as its rank asks for), in the
-            place of steps on faithfulness alone.
-        n_components: how many.
+        weight: `[d_out, d_in]`, the matrix.
+        v: `[n_components, d_in]`, directions along which components read at first, brought to unit norm. `U` begins as
+            that of least norm whose sum is nearest to the matrix (the matrix itself where these directions span its
+            inputs), in the place of steps on faithfulness alone.
         d_gate: hidden units of each network.
-        generator: draws `V` and the networks.
+        generator: draws the networks.
     """
 
-    def __init__(self, weight: Float[Tensor, "d_out d_in"], n_components: int, d_gate: int, generator: torch.Generator):
+    def __init__(
+        self,
+        weight: Float[Tensor, "d_out d_in"],
+        v: Float[Tensor, "n_components d_in"],
+        d_gate: int,
+        generator: torch.Generator,
+    ):
         super().__init__()
+        n_components = len(v)
         drawn = lambda *shape: torch.randn(*shape, generator=generator, dtype=weight.dtype)
-        v = functional.normalize(drawn(n_components, weight.shape[1]), dim=-1)
+        v = functional.normalize(v, dim=-1)
         u = torch.linalg.pinv(v).T @ weight.detach().T
         self.V, self.U = nn.Parameter(v), nn.Parameter(u.contiguous())
         self.gate_in = nn.Parameter(drawn(n_components, d_gate))

@@ -1,6 +1,6 @@
 """How weights are decomposed: a configuration that can be read without loading PyTorch."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -22,6 +22,9 @@ class SpdConfig(Config):
 
     d_gate: Annotated[int, Field(ge=1, le=1024)] = 16
     """Hidden units of the small network that tells from a component's activation how important it is there."""
+
+    begin: Literal["inputs", "random"] = "inputs"
+    """What components read along at first: inputs that were drawn (`inputs`), or directions at random."""
 
     n_steps: Count = 5000
     """Steps of training."""

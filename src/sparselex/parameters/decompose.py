@@ -34,7 +34,7 @@ def decompose(target: Target, inputs: Inputs, config: SpdConfig, checkpoint: Pat
     `UserError` where the loss is not finite.
     """
     generator = torch.Generator().manual_seed(derive(config.seed, "components"))
-    made = new_components(target, config, generator)
+    made = new_components(target, inputs, config, generator)
     parts = nn.ModuleDict(made)
     optimiser = torch.optim.Adam(parts.parameters(), lr=config.lr, fused=True)
     done = _restored(checkpoint, parts, optimiser, generator)
@@ -55,12 +55,24 @@ def decompose(target: Target, inputs: Inputs, config: SpdConfig, checkpoint: Pat
     return made
 
 
-def new_components(target: Target, config: SpdConfig, generator: torch.Generator) -> dict[str, Components]:
-    """Components of every matrix as they are before training."""
-    return {
-        name: Components(weight, config.n_components, config.d_gate, generator)
-        for name, weight in target.weights.items()
-    }
+def new_components(
+    target: Target, inputs: Inputs, config: SpdConfig, generator: torch.Generator
+) -> dict[str, Components]:
+    """Components of every matrix as they are before training.
+
+    Random directions read a little of every feature, and training from there ends where some features share components
+    (docs/parameters.md has the figures); an input has few features, some inputs one. Directions of the matrices' own
+    inputs are therefore where components begin, unless the configuration says otherwise.
+    """
+    with torch.no_grad():
+        there = target.run(inputs(config.n_components, generator), {}).inputs
+    found = {}
+    for name, weight in target.weights.items():
+        v = there[name]
+        if config.begin == "random":
+            v = torch.randn(config.n_components, weight.shape[1], generator=generator, dtype=weight.dtype)
+        found[name] = Components(weight, v, config.d_gate, generator)
+    return found
 
 
 def _take_step(

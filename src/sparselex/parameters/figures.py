@@ -1,6 +1,7 @@
 """Figures of a decomposition."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +79,6 @@ def _of_masks(distances: Mapping[str, Tensor], distance: str, over: str) -> Iter
         yield mean_figure(f"{PREFIX}distance/{name}", each, said, over=over, null=null, better="lower")
 
 
-def _array(values: Tensor) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = values.detach().cpu().numpy()
+def _array(values: Tensor) -> NDArray[Any]:
+    found: NDArray[Any] = values.detach().cpu().numpy()
     return found

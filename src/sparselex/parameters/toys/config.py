@@ -27,7 +27,7 @@ class TmsConfig(Config):
     probability: Annotated[float, Field(gt=0, le=1)] = 0.05
     """Chance of a feature to be active."""
 
-    n_steps: Whole = 5000
+    n_steps: Whole = 3000
     """Steps of training; with 0 the weights stay as they were drawn, which is the control."""
 
     batch_size: Annotated[int, Field(ge=1, le=2**20)] = 2048
@@ -59,8 +59,8 @@ class ToyConfig(Config):
     """Seed of the toy and of the inputs that figures are over."""
 
 
-_SMALL = SpdConfig(n_components=20, d_gate=8, n_steps=2000, batch_size=256, lr=4e-3, minimality=3e-3, p=1.0)
-_LARGE = SpdConfig(n_components=120, n_steps=8000, batch_size=256, lr=2e-3, minimality=3e-4, p=1.0)
+_SMALL = SpdConfig(n_components=20, d_gate=8, begin="random", n_steps=2000, batch_size=256, lr=4e-3, minimality=3e-3)
+_LARGE = SpdConfig(n_components=200, d_gate=8, n_steps=3000, batch_size=256, lr=3e-3, minimality=3e-4)
 
 TOYS: dict[str, ToyConfig] = {
     "tms-5-2": ToyConfig(toy=TmsConfig(), spd=_SMALL),
