@@ -3,21 +3,25 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import typer
 from pydantic import Field
 
 from sparselex.base.bounds import Amount, Count, Seed
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure
 from sparselex.base.formats import number, plain
-from sparselex.cli.making import command, flags
+from sparselex.cli.making import command, flags, own
 from sparselex.cli.showing import print_json
 from sparselex.cli.stages import JSON, WORKSPACE, created
-from sparselex.cli.synthetic import REPLACE
 from sparselex.cli.tables import console_of, interval
 from sparselex.cli.wide import WideTable
 from sparselex.parameters.config import Coefficient, Components
 from sparselex.parameters.records import Decomposition, Matrix
 from sparselex.parameters.toys.config import TOYS, ToyConfig
+
+REPLACE = own(
+    "replace", bool, typer.Option("--replace", help="Replace a toy that was decomposed with other settings."), False
+)
 
 ToyName = Literal["tms-5-2", "tms-5-2-id", "tms-40-10", "tms-40-10-id"]
 """The keys of `TOYS`."""
