@@ -60,7 +60,7 @@ class ToyConfig(Config):
 
 
 _SMALL = SpdConfig(n_components=20, d_gate=8, n_steps=1500, batch_size=256, lr=6e-3, minimality=8e-3)
-_LARGE = SpdConfig(n_components=200, d_gate=8, n_steps=3000, batch_size=256, lr=3e-3, minimality=3e-4)
+_LARGE = SpdConfig(n_components=200, d_gate=8, n_steps=3000, batch_size=256, lr=4e-3, minimality=5e-4)
 
 TOYS: dict[str, ToyConfig] = {
     "tms-5-2": ToyConfig(toy=TmsConfig(), spd=_SMALL),
