@@ -13,12 +13,13 @@ from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook, Sites
 from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.directions import largest_along
-from sparselex.evaluate.model_features.asked import LATENTS, Asked, Other, unit
+from sparselex.evaluate.model_features.asked import LATENTS, Asked, Into, Other, unit
 from sparselex.evaluate.model_features.attributed import _gradients, attribution
 from sparselex.evaluate.model_features.composition import best_pair, composition
 from sparselex.evaluate.model_features.config import ModelFeaturesConfig
 from sparselex.evaluate.model_features.doses import _all, _changes, _divergences, _tuned, doses
 from sparselex.evaluate.model_features.errors import errors
+from sparselex.evaluate.model_features.jacobian import _gradient, edges, hoyer, jacobians
 from sparselex.evaluate.model_features.moved import moved
 from sparselex.evaluate.model_features.plateau import LENGTHS, half_length, plateau
 from sparselex.evaluate.model_features.read import relevance
@@ -26,6 +27,7 @@ from sparselex.evaluate.model_features.records import SHUFFLED
 from sparselex.evaluate.model_features.sensitivity import ratios
 from sparselex.evaluate.model_features.stability import stability
 from sparselex.evaluate.model_features.tokens import entropies, token_entropy
+from sparselex.evaluate.versions import Versions
 from sparselex.recipes.run import Run
 
 HOOK = Hook("blocks.0.hook_resid_pre")
@@ -57,9 +59,9 @@ def run(small_workspace, tmp_path_factory) -> Run:
     return Run.open(Workspace(shutil.copytree(small_workspace.path, tmp_path_factory.mktemp("card") / "w")))
 
 
-def asked_of(run, dictionary, hook=HOOK, config=FEW, others=None) -> Asked:
+def asked_of(run, dictionary, hook=HOOK, config=FEW, others=None, into=None) -> Asked:
     reader = Reader(run.model, run.corpus, Sites(hooks=(hook,)), batch_rows=8)
-    return Asked.of(run.model, reader, hook, dictionary, config, others)
+    return Asked.of(run.model, reader, hook, dictionary, config, others, into)
 
 
 def along(rows, k=4, bias=0.0):
@@ -257,6 +259,36 @@ def test_entropies_are_what_a_slow_version_gives(asked):
         assert value == pytest.approx(-(share * np.log(share)).sum())
     figure = token_entropy(asked).figures[0]
     assert figure.value < figure.null
+
+
+def test_a_jacobian_is_that_of_a_whole_pass(run, asked):
+    """From latents before a block to latents behind it, at the same token."""
+    later = Hook("blocks.0.hook_resid_post")
+    reads = along(torch.randn(40, run.model.width(later), generator=torch.Generator().manual_seed(5)), k=6)
+    into = Into("later", reads, later)
+    here = asked_of(run, asked.dictionary, config=FEW.model_copy(update={"n_tokens": 6}), into=into)
+    position = int(here.test[2][50])
+    n_ctx = here.reader.corpus.n_ctx
+    versions = Versions.of(here.reader, here.model, np.array([position // n_ctx]), (HOOK,), 0)
+    gradient = _gradient(versions, here, into, position, reads.encoder_rows())
+    row, column = divmod(position, n_ctx)
+    with torch.enable_grad():
+        seen = here.model.run(here.reader.tokens(np.array([row])), read=[HOOK, later], grad=True, logits=False).values
+        there = seen[later][0, column]
+        active = reads.encode_sparse(there.detach()[None]).indices
+        rows = [torch.autograd.grad(there @ reads.W_enc.T[one], seen[HOOK], retain_graph=True)[0] for one in active]
+    torch.testing.assert_close(gradient, torch.stack(rows)[:, 0, column], rtol=1e-3, atol=1e-4)
+    found = {figure.name.rpartition("/")[2]: figure for figure in jacobians(here).figures}
+    assert 0 < found["jacobian_edges"].value < 1 and 0 < found["jacobian_hoyer"].value < 1
+    assert jacobians(asked).figures == []
+
+
+def test_sparsity_of_entries_is_what_it_says():
+    one = torch.zeros(4, 5)
+    one[2, 3] = -7.0
+    assert edges(one) == 1 / 20 and hoyer(one) == pytest.approx(1)
+    assert edges(torch.ones(4, 5)) == 18 / 20 and hoyer(torch.ones(4, 5)) == pytest.approx(0)
+    assert np.isnan(edges(torch.zeros(3, 3))) and np.isnan(hoyer(torch.zeros(0, 3)))
 
 
 def test_a_dictionary_is_found_again_in_itself_and_by_chance_in_no_other(run, asked):

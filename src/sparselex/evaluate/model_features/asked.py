@@ -93,6 +93,19 @@ class Other(NamedTuple):
     """What was measured of it already."""
 
 
+class Into(NamedTuple):
+    """A dictionary of a later site of the same model."""
+
+    run: str
+    """Its run."""
+
+    dictionary: Dictionary
+    """What it is."""
+
+    hook: Hook
+    """What it reads."""
+
+
 @dataclass(frozen=True, eq=False)
 class Asked:
     """A dictionary at its site, and what it is held against."""
@@ -121,6 +134,9 @@ class Asked:
     others: Mapping[str, Other]
     """Other dictionaries of the site, by their runs."""
 
+    into: Into | None
+    """A later dictionary whose latents are asked what they depend on."""
+
     @classmethod
     def of(
         cls,
@@ -130,6 +146,7 @@ class Asked:
         dictionary: Dictionary,
         config: ModelFeaturesConfig,
         others: Mapping[str, Other] | None = None,
+        into: Into | None = None,
     ) -> "Asked":
         """Raises `UserError` for fewer than five documents to test on."""
         rows = rows_to_judge(reader.corpus, config.n_rows)
@@ -142,7 +159,7 @@ class Asked:
                 "harvest more text, or give the test split a larger share (--shares).",
             )
         documents = Documents(names, even_groups(sizes.astype(np.float64), _GROUPS), effective_units(sizes))
-        return cls(model, reader, hook, dictionary, config, rows, documents, others or {})
+        return cls(model, reader, hook, dictionary, config, rows, documents, others or {}, into)
 
     @cached_property
     def columns(self) -> slice:

@@ -14,7 +14,9 @@ Directions = Annotated[int, Field(ge=20, le=2**16)]
 ReadShare = Annotated[float, Field(gt=0, lt=1)]
 """Part of all sensitivity that directions count as read for."""
 
-Part = Literal["sensitivity", "plateau", "errors", "attribution", "dose", "composition", "tokens", "stability"]
+Part = Literal[
+    "sensitivity", "plateau", "errors", "attribution", "dose", "composition", "tokens", "jacobians", "stability"
+]
 """A measurement of the card beside relevance, which is always made."""
 
 Length = Annotated[float, Field(gt=0, le=100)]
@@ -35,6 +37,7 @@ class ModelFeaturesConfig(Config):
         "dose",
         "composition",
         "tokens",
+        "jacobians",
         "stability",
     )
     """What is measured besides the relevance of latents, which always is; `none`, nothing more."""

@@ -13,13 +13,14 @@ from sparselex.base.files import make_folder, write_json
 from sparselex.base.sites import Hook
 from sparselex.base.staging import stage
 from sparselex.dictionaries.dictionary import Dictionary
-from sparselex.evaluate.model_features.asked import Asked, Other
+from sparselex.evaluate.model_features.asked import Asked, Into, Other
 from sparselex.evaluate.model_features.attributed import attribution
 from sparselex.evaluate.model_features.composition import composition
 from sparselex.evaluate.model_features.config import ModelFeaturesConfig
 from sparselex.evaluate.model_features.config import Part as PartName
 from sparselex.evaluate.model_features.doses import doses
 from sparselex.evaluate.model_features.errors import errors
+from sparselex.evaluate.model_features.jacobian import jacobians
 from sparselex.evaluate.model_features.plateau import plateau
 from sparselex.evaluate.model_features.read import relevance
 from sparselex.evaluate.model_features.records import FILE, KIND, ModelFeatures, Part, Relevance
@@ -36,6 +37,7 @@ _PARTS: Mapping[PartName, Callable[[Asked], Part]] = {
     "dose": doses,
     "composition": composition,
     "tokens": token_entropy,
+    "jacobians": jacobians,
 }
 """What each measurement is, in the order of the card."""
 
@@ -55,17 +57,18 @@ def model_features(
     *,
     inputs: Mapping[str, str],
     others: Mapping[str, Other] | None = None,
+    into: Into | None = None,
 ) -> ModelFeatures:
     """Measure how far a dictionary that writes at `hook` is one of the model, and leave the card as the artifact `to`;
     unchanged work is not done again, and a killed measurement goes on with the part that it was in. `others` are other
-    dictionaries of the same sites, by their runs.
+    dictionaries of the same sites, by their runs; `into` is one of a later site of the same token.
 
     Raises `UserError` for a model without gradients, a site that nothing reads, a dictionary that is never active, and
     for fewer than five documents, or ten tokens for each dimension, to test on.
     """
     with stage(to, KIND, config, inputs, resumes=True) as staging:
         if not staging.made:
-            asked = Asked.of(model, reader, hook, dictionary, config, others)
+            asked = Asked.of(model, reader, hook, dictionary, config, others, into)
             make_folder(staging.folder / _FOLDER)
             first = _kept(staging.folder, "relevance", Relevance, relevance, asked)
             parts = [_kept(staging.folder, name, Part, made, asked) for name, made in _asked_for(config)]

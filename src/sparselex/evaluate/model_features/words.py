@@ -23,6 +23,7 @@ _QUESTIONS: dict[str, Asked] = {
     "attribution_integrated": ("Do integrated gradients?", "with another's activation"),
     "dose": ("Does a latent do more for its tokens than another at equal divergence?", "another latent"),
     "dose_specific": ("Is more of what it does for them, too?", "another latent"),
+    "jacobian_edges": ("Do later latents depend on fewer of them than of other latents?", "of others"),
     "composed_share": ("Are fewer latents made of two others than of two drawn at random?", "of these"),
 }
 """By what a figure is called, without its path and the number behind it."""

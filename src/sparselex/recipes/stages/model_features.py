@@ -27,9 +27,14 @@ class FeaturesOfModel(Stage, ModelFeaturesConfig):
     at: str | None = None
     """The site that is asked about, of those that the dictionary writes to; left out, the last of them."""
 
+    into: str | None = None
+    """A run whose dictionary reads one later site of the same model: how few latents each of its latents depends on.
+    Left out, that is not measured."""
+
     def facts(self, run: Any) -> dict[str, str]:
         """The dictionaries that this one is compared with."""
-        return others_of(run, self.others) if "stability" in self.parts else {}
+        others = others_of(run, self.others) if "stability" in self.parts else {}
+        return others | ({} if self.into is None else {"into": run.workspace.artifacts(self.into)["dictionary"].id})
 
     def shown(self, run: Any) -> ModelFeatures:
         return model_features_of(run)

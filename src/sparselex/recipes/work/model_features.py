@@ -7,7 +7,7 @@ from sparselex.base.errors import UserError
 from sparselex.base.figures import FIGURES, Figure, Figures
 from sparselex.base.sites import Hook
 from sparselex.dictionaries.files import load_dictionary
-from sparselex.evaluate.model_features.asked import Other
+from sparselex.evaluate.model_features.asked import Into, Other
 from sparselex.evaluate.model_features.config import ModelFeaturesConfig
 from sparselex.evaluate.model_features.records import KIND
 from sparselex.evaluate.model_features.walk import model_features
@@ -30,13 +30,15 @@ def model_features_run(run: Run, stage: FeaturesOfModel) -> None:
             "a dictionary of one model: what is read of its directions is asked there",
             "name another run.",
         )
-    hook, others = _hook(run, stage), others_of(run, stage.others)
+    hook, others, into = _hook(run, stage), others_of(run, stage.others), _into(run, stage)
     inputs = {"dictionary": run.manifest("dictionary").id, "model": model.id, "corpus": run.corpus.id, "at": str(hook)}
     inputs |= run.sites.names() | {f"{name}/dictionary": run_id for name, run_id in others.items()}
+    if into is not None:
+        inputs |= {"into": run.workspace.artifacts(into.run)["dictionary"].id}
     reader, to = Reader(model, run.corpus, run.sites), run.folder / FeaturesOfModel.makes
     config = stage.part(ModelFeaturesConfig)
     beside = {name: _other(run, name) for name in others}
-    model_features(model, reader, hook, run.dictionary, config, to, inputs=inputs, others=beside)
+    model_features(model, reader, hook, run.dictionary, config, to, inputs=inputs, others=beside, into=into)
     run.keep_options(stage)
     if run.workspace.report.exists():
         write_report(run.workspace)
@@ -54,6 +56,26 @@ def _hook(run: Run, stage: FeaturesOfModel) -> Hook:
             "name one of these by --at, or leave it out.",
         )
     return Hook(stage.at)
+
+
+def _into(run: Run, stage: FeaturesOfModel) -> Into | None:
+    """The later dictionary. Raises `UserError` for one that is none of a single later site of the same model."""
+    if stage.into is None:
+        return None
+    other = Run.open(run.workspace, stage.into)
+    mine, theirs = (run.workspace.card(name) for name in (run.name, stage.into))
+    order = [point.name for point in run.model.hooks()]
+    place = lambda hook: order.index(hook.whole) if hook.whole in order else -1
+    alike = (mine.model, mine.twin, theirs.second_model) == (theirs.model, theirs.twin, None)
+    if not alike or len(other.sites.hooks) != 1 or place(other.sites.hooks[0]) <= place(run.sites.written[-1]):
+        raise UserError(
+            f"Run {stage.into!r} reads {other.sites} of {theirs.model}, and run {run.name!r} {run.sites} of "
+            f"{mine.model}.",
+            "a dictionary that reads one site of the same model, later in the pass",
+            "name another run by --into, or leave it out.",
+        )
+    dictionary = load_dictionary(other.folder / "dictionary").to(run.dictionary.W_dec.device)
+    return Into(stage.into, dictionary, other.sites.hooks[0])
 
 
 def _other(run: Run, name: str) -> Other:
