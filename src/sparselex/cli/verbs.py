@@ -41,6 +41,7 @@ AFTER = {name: Other(f"sparselex.cli.{name}:{name}") for name in _PLAIN} | {
     "recipe": Other("sparselex.cli.recipe:recipe"),
     "compare": Other("sparselex.cli.compare:compare", "sparselex.cli.compare:CompareOptions"),
     "decompose": Other("sparselex.cli.decompose:decompose", "sparselex.cli.decompose:DecomposeOptions"),
+    "graph": Other("sparselex.cli.graph:graph", "sparselex.recipes.graphs:GraphOptions"),
     "hooks": Other("sparselex.cli.hooks:hooks", "sparselex.cli.hooks:HooksConfig"),
 }
 """What stands before and after the stages."""

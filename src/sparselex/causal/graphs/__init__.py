@@ -1,0 +1,1 @@
+"""Attribution graphs: what each part of a replacement model adds to each later one."""

@@ -1,0 +1,90 @@
+"""Attribution graphs of prompts, in a workspace. PyTorch is loaded only if there is something to be done."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import field_validator
+
+from sparselex.base.errors import UserError
+from sparselex.base.files import fingerprint
+from sparselex.base.registry import found
+from sparselex.base.runs import RUN_NAME
+from sparselex.base.staging import finished, stage
+from sparselex.base.workspace import Workspace
+from sparselex.evaluate.graphs.config import GraphOf
+from sparselex.evaluate.graphs.records import FILE, FOLDER, KIND, AttributionGraph
+from sparselex.recipes.folder import RunFolder
+from sparselex.recipes.option import Option
+
+_WORK = "sparselex.recipes.work.graphs:trace_runs"
+
+
+class GraphOptions(GraphOf):
+    """Trace a prompt through transcoders: which features act on which others and on the next token, how much of it is
+    left over as error, and whether what the graph says of changes comes true."""
+
+    name: Annotated[str, Option("--as")] = ""
+    """What it is called in the workspace; left out, after the prompt."""
+
+    @field_validator("runs")
+    @classmethod
+    def _each_run_once(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(given))
+
+    @field_validator("prompt")
+    @classmethod
+    def _says_something(cls, given: str) -> str:
+        if not given.strip():
+            raise ValueError("a prompt has words")
+        return given
+
+    @property
+    def called(self) -> str:
+        """Its name in the workspace."""
+        if self.name:
+            return self.name
+        words = re.sub(r"[^A-Za-z0-9]+", "-", self.prompt).strip("-")[:32].strip("-").lower()
+        return f"{words or 'prompt'}-{fingerprint([self.prompt, list(self.runs)])[:6]}"
+
+
+def trace_prompt(workspace: Workspace, options: GraphOptions) -> AttributionGraph:
+    """The graph of a prompt through the transcoders of some runs; work that is done is not done again.
+
+    Raises `UserError` for a name that there cannot be, for runs that there are not, that are without a dictionary or
+    read different models, and like `evaluate.graphs.walk.trace`.
+    """
+    if not re.fullmatch(RUN_NAME, options.called):
+        raise UserError(
+            f"{options.called!r} cannot be the name of a graph.",
+            "letters, digits, '.', '_' and '-', at most 64, starting with a letter or digit",
+            "give another with --as.",
+        )
+    folders = [RunFolder.open(workspace, run) for run in options.runs]
+    inputs = {f"dictionary {folder.name}": folder.manifest("dictionary").id for folder in folders}
+    _check_one_model(folders)
+    to, asked = workspace.path / FOLDER / options.called, options.part(GraphOf)
+    if finished(to, KIND, asked, inputs):
+        with stage(to, KIND, asked, inputs):  # takes away what a kill has left beside it
+            return AttributionGraph.from_file(to / FILE)
+    traced: AttributionGraph = found(_WORK)(workspace, asked, to, inputs)
+    return traced
+
+
+def graph_folder(workspace: Workspace, options: GraphOptions) -> Path:
+    """Where a graph is, or will be."""
+    return workspace.path / FOLDER / options.called
+
+
+def _check_one_model(folders: list[RunFolder]) -> None:
+    read: dict[str, Any] = {}
+    for folder in folders:
+        config = folder.config
+        if config.second_model is not None:
+            raise UserError(f"Run {folder.name!r} reads two models.", "runs of one model", "leave it out of --runs.")
+        read.setdefault(config.model.to_json()["name"] + config.model.twin, folder.name)
+    if len(read) > 1:
+        named = " and ".join(f"{name!r}" for name in read.values())
+        raise UserError(
+            f"Runs {named} read different models.", "transcoders of one model", "name those of one model in --runs."
+        )
