@@ -23,6 +23,7 @@ from sparselex.server.app import create_app, server_of
 from sparselex.server.live import Live
 from sparselex.server.live_turns import Reader
 from tests.support.copier import copier, task
+from tests.support.graphs import traced_workspace
 from tests.support.known import SMALL
 from tests.support.probed import put_probes
 
@@ -71,9 +72,9 @@ ARGUMENTS = [
 
 
 @pytest.fixture(scope="session")
-def workspace(small_workspace, put_to_ioi, tmp_path_factory) -> Workspace:
+def workspace(small_workspace, put_to_ioi, traced, tmp_path_factory) -> Workspace:
     """A copy of the small workspace with its report, a ranking on known features, a task, features of several
-    dimensions and concepts that are known. Read only."""
+    dimensions, concepts that are known, and a graph through a transcoder. Read only."""
     path = tmp_path_factory.mktemp("served") / "workspace"
     shutil.copytree(small_workspace.path, path)
     copy = Workspace(path)
@@ -85,7 +86,14 @@ def workspace(small_workspace, put_to_ioi, tmp_path_factory) -> Workspace:
     rank_types(copy, "main", SyntheticConfig(**{**SMALL, "n_tokens": 1000, "kinds": ("topk",)}))
     doomed(copy, OF_DOOMED)
     shutil.copytree(put_to_ioi, path / "tasks" / "copier")
+    shutil.copytree(traced.path / "graphs", path / "graphs")
     return copy
+
+
+@pytest.fixture(scope="session")
+def traced(tmp_path_factory) -> Workspace:
+    """A workspace with a transcoder, its index and a graph. Read only."""
+    return traced_workspace(tmp_path_factory.mktemp("traced"))
 
 
 @pytest.fixture(scope="session")

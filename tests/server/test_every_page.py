@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 AXE = Path(os.environ.get("AXE_CORE", Path(__file__).parents[2] / ".cache/axe/node_modules/axe-core/axe.min.js"))
 """axe-core, as `npm install --prefix .cache/axe axe-core` leaves it."""
 
-FILES = {"download", "points", "text_file", "notes_export"}
+FILES = {"download", "points", "text_file", "notes_export", "graph_file"}
 """Pages that are files."""
 
 ADDRESSES = {
@@ -51,6 +51,7 @@ ADDRESSES = {
     "probes": ["/runs/main/probes"],
     "verdict": ["/runs/main/verdict"],
     "model_features": ["/runs/main/model-features"],
+    "graph": ["/graphs/prompt", "/graphs/prompt?at=0_-1_9&pin=0_-1_9,0_-1_8&group=late:0_-1_9,0_-1_7"],
     "errors": ["/nothing", "/runs/main/features/999999", "/runs/nobody/features"],
 }
 """Addresses of every page, and of errors."""

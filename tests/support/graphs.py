@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sparselex.base.workspace import Workspace
+from sparselex.recipes.graphs import GraphOptions, trace_prompt
 from tests.support.small import small_run
 
 PROMPT = "def function_3(self, value):\n    return value"
@@ -16,3 +17,10 @@ def graph_workspace(folder: Path, *, index: bool = False) -> Workspace:
     if index:
         run.do("index")
     return run.workspace
+
+
+def traced_workspace(folder: Path) -> Workspace:
+    """With an index, and the graph `prompt`, of which hardly anything was pruned."""
+    workspace = graph_workspace(folder, index=True)
+    trace_prompt(workspace, GraphOptions(prompt=PROMPT, name="prompt", node_share=0.98, n_checked=4))
+    return workspace

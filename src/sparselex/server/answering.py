@@ -62,6 +62,8 @@ PAGES: Registry[Page] = Registry(
         "probes": "sparselex.server.pages.probes:PAGE",
         "verdict": "sparselex.server.pages.verdict:PAGE",
         "model_features": "sparselex.server.pages.model_features:PAGE",
+        "graph": "sparselex.server.pages.graph:PAGE",
+        "graph_file": "sparselex.server.pages.graph:EXPORT",
     },
 )
 """All pages, those of other packages included."""

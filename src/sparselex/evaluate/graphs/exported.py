@@ -5,6 +5,7 @@ outputs a layer of their own behind the last. Where a graph begins behind the fi
 stand where that form has embeddings.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sparselex.evaluate.graphs.records import AttributionGraph, Node
@@ -17,10 +18,16 @@ _TYPES = {
 }
 
 
-def circuit_tracer(graph: AttributionGraph, name: str) -> dict[str, Any]:
-    """The JSON values of such a file: `metadata`, `qParams`, `nodes`, `links`."""
+def circuit_tracer(
+    graph: AttributionGraph, name: str, pins: Sequence[str] = (), groups: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, Any]:
+    """The JSON values of such a file: `metadata`, `qParams`, `nodes`, `links`; nodes by our own ids may be pinned, and
+    grouped under names."""
     likeliest = max((node.probability or 0 for node in graph.nodes if node.kind == "output"), default=0)
     names = [_name(graph, node) for node in graph.nodes]
+    called = {node.id: names[number] for number, node in enumerate(graph.nodes)}
+    supernodes = [[label, *(called[one] for one in nodes)] for label, nodes in (groups or {}).items()]
+    picked = list(dict.fromkeys([*pins, *(one for nodes in (groups or {}).values() for one in nodes)]))
     return {
         "metadata": {
             "slug": name,
@@ -31,7 +38,13 @@ def circuit_tracer(graph: AttributionGraph, name: str) -> dict[str, Any]:
             "node_threshold": graph.asked.node_share,
             "schema_version": 1,
         },
-        "qParams": {"pinnedIds": [], "supernodes": [], "linkType": "both", "clickedId": "", "sg_pos": ""},
+        "qParams": {
+            "pinnedIds": [called[one] for one in picked],
+            "supernodes": supernodes,
+            "linkType": "both",
+            "clickedId": "",
+            "sg_pos": "",
+        },
         "nodes": [_node(graph, node, names[number], likeliest) for number, node in enumerate(graph.nodes)],
         "links": [{"source": names[a], "target": names[b], "weight": weight} for a, b, weight in graph.edges],
     }

@@ -6,6 +6,7 @@ from sparselex.evaluate.doomed.records import doomed_of
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, Page, PageRecord
 from sparselex.server.pages.corpora import CorpusSummary, corpora
+from sparselex.server.pages.graph import GraphSummary, graph_summaries
 from sparselex.server.pages.run import RunPage, run_page
 from sparselex.server.pages.run_rows import RunRow, run_row
 from sparselex.server.pages.synthetic import synthetic_sets
@@ -52,6 +53,9 @@ class OverviewPage(PageRecord):
     tasks: list[TaskSummary] = []
     """Labelled tasks that dictionaries were put to."""
 
+    graphs: list[GraphSummary] = []
+    """Attribution graphs of prompts."""
+
 
 def overview(opened: OpenWorkspace) -> OverviewPage:
     """The workspace at a glance."""
@@ -74,6 +78,7 @@ def overview(opened: OpenWorkspace) -> OverviewPage:
         synthetic=synthetic_sets(opened),
         doomed=tried(lambda: doomed_of(opened.workspace.path), None) is not None,
         tasks=task_summaries(opened, tried),
+        graphs=graph_summaries(opened, tried),
     )
     told = shown.notices if shown else []
     return page.model_copy(update={"notices": [one for one in dict.fromkeys(tried.failures) if one not in told]})
