@@ -91,14 +91,14 @@ def measured(
 
 
 def _measured(local: LocalModel, pushes: Sequence[Push], where: Changed) -> Tensor:
-    rows = local.tokens.expand(len(pushes), -1)
+    rows = local.rows(len(pushes))
     read = local.stack.read
     if where == "model":
-        edits = local.frozen.edits | {mlp: _added(mlp, pushes) for mlp in local.stack.mlps}
+        edits = local.held_attention | {mlp: _added(mlp, pushes) for mlp in local.stack.mlps}
         seen = local.model.run(rows, edits=edits, read=read)
     else:
         with local.frozen.norms():
-            seen = local.model.run(rows, edits=local.frozen.edits | _replaced(local, pushes), read=read)
+            seen = local.model.run(rows, edits=local.held_attention | _replaced(local, pushes), read=read)
     values = {hook: seen.values[hook].float() for hook in read}
     acts = torch.zeros(len(pushes), len(local.features))
     for number, one in enumerate(local.stack.transcoders):

@@ -15,6 +15,7 @@ from torch import Tensor
 from sparselex.base.sites import Hook
 from sparselex.causal.graphs.stack import Features, Stack, Transcoder
 from sparselex.lm.frozen import Frozen, freeze
+from sparselex.lm.kept import Kept
 from sparselex.lm.subject import Edit, SubjectModel
 
 Advance = Callable[[int], None]
@@ -85,6 +86,7 @@ class LocalModel:
         hooks = dict.fromkeys([self.stack.input, *self.stack.read, *self.stack.mlps])
         seen = model.run(tokens, read=[*hooks])
         self.values: dict[Hook, Tensor] = {hook: seen.values[hook][0].clone().float() for hook in hooks}
+        self._kept: Kept = model.keep(tokens, self.stack.input, positions=False)
         self.outputs = _outputs(seen.logits[0, -1].float(), output_share, most_outputs)
         self.features: Features = self.stack.features(self.values, most_features)
         self.errors: Float[Tensor, "n_mlps ctx d_model"] = torch.stack([self._error(mlp) for mlp in self.stack.mlps])
@@ -98,6 +100,15 @@ class LocalModel:
     def n_nodes(self) -> int:
         """Features, errors, inputs and outputs."""
         return len(self.features) + self.errors.shape[0] * self.n_ctx + self.n_ctx + len(self.outputs.tokens)
+
+    def rows(self, n: int) -> Kept:
+        """So many copies of the prompt, passes over which begin where the graph does."""
+        return self._kept.of(torch.zeros(n, dtype=torch.long))
+
+    @property
+    def held_attention(self) -> dict[str, Edit]:
+        """Edits that put queries and keys back from there on."""
+        return {hook: edit for hook, edit in self.frozen.edits.items() if (Hook(hook).layer or 0) >= self.stack.first}
 
     def span(self, kind: str) -> slice:
         """Where the nodes of a kind stand: `features`, `errors`, `inputs` or `outputs`."""
@@ -149,7 +160,7 @@ class LocalModel:
 
         noted = self.stack.read if any(map(self._passes, self.stack.mlps)) else []
         made: dict[str, Edit] = {hook: note(hook) for hook in noted}
-        return self.frozen.edits | made | {mlp: put(mlp) for mlp in self.stack.mlps}
+        return self.held_attention | made | {mlp: put(mlp) for mlp in self.stack.mlps}
 
     def direct(self, advance: Advance = lambda n: None) -> Direct:
         """All direct effects, targets by backward passes over copies of the prompt, one for each target."""
@@ -157,9 +168,8 @@ class LocalModel:
         adjacency = torch.zeros(n, n)
         sources = {mlp: self._constant_part(mlp) for mlp in self.stack.mlps}
         read = [self.stack.input, *self.stack.mlps, *self.stack.read]
-        rows = self.tokens.expand(self.batch, -1)
         with self.frozen.norms():
-            seen = self.model.run(rows, edits=self.held(sources), read=read, grad=True)
+            seen = self.model.run(self.rows(self.batch), edits=self.held(sources), read=read, grad=True)
             written = [_Written.of(self.stack, self.features, mlp, self.n_ctx) for mlp in self.stack.mlps]
             whole = list[Tensor]()
             for targets, ends, seeds in self._targets(seen.values, seen.logits):
@@ -235,7 +245,7 @@ class LocalModel:
         sources = {mlp: empty if part is None else part for mlp, part in nothing.items()}
         edits = {self.stack.input: lambda x: torch.zeros_like(x)} | self.held(sources)
         with self.frozen.norms():
-            seen = self.model.run(self.tokens, edits=edits, read=self.stack.read)
+            seen = self.model.run(self.rows(1), edits=edits, read=self.stack.read)
         found = list[float]()
         for number in range(len(self.features)):
             position, less = int(self.features.position[number]), 0.0
