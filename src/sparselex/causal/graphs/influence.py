@@ -108,7 +108,9 @@ def pruned(
 
 def _bar(values: Float[Tensor, " m"], share: float) -> Float[Tensor, ""]:
     """The value from which on the largest ones have `share` of the sum."""
-    ordered = values.sort(descending=True).values
+    ordered = values[values > 0].sort(descending=True).values  # of a large graph hardly any edge is among kept nodes
+    if not len(ordered):
+        return values.new_zeros(())
     together = ordered.double().cumsum(0)
     place = int(torch.searchsorted(together, share * float(together[-1])))
     return ordered[min(place, len(ordered) - 1)]
