@@ -61,11 +61,12 @@ class ToyConfig(Config):
 
 _SMALL = SpdConfig(n_components=20, d_gate=8, n_steps=1500, batch_size=256, lr=6e-3, minimality=8e-3)
 _LARGE = SpdConfig(n_components=200, d_gate=8, n_steps=3000, batch_size=256, lr=4e-3, minimality=5e-4)
+_LARGE_IDENTITY = _LARGE.model_copy(update={"n_steps": 4500, "minimality": 4e-4})
 
 TOYS: dict[str, ToyConfig] = {
     "tms-5-2": ToyConfig(toy=TmsConfig(), spd=_SMALL),
     "tms-5-2-id": ToyConfig(toy=TmsConfig(identity=True), spd=_SMALL),
     "tms-40-10": ToyConfig(toy=TmsConfig(n_features=40, d_hidden=10), spd=_LARGE),
-    "tms-40-10-id": ToyConfig(toy=TmsConfig(n_features=40, d_hidden=10, identity=True), spd=_LARGE),
+    "tms-40-10-id": ToyConfig(toy=TmsConfig(n_features=40, d_hidden=10, identity=True), spd=_LARGE_IDENTITY),
 }
 """Toys by name: 5 features in 2 dimensions and 40 in 10, and both with an identity in between."""
