@@ -46,6 +46,17 @@ def rows(n_at_once):
     ]
 
 
+def in_place(values):
+    """An edit that puts these at the counted tokens."""
+
+    def edit(value):
+        new = value.clone()
+        new[COUNTED] = values
+        return new
+
+    return edit
+
+
 def values_at(model, hooks):
     found = model.run(TOKENS, read=hooks, logits=False).values
     return torch.cat([found[hook][COUNTED] for hook in hooks], dim=-1)
@@ -60,16 +71,8 @@ def test_values_and_gradients_equal_those_of_whole_logits(model, hooks, n_at_onc
     found = divergence(rows(n_at_once), places, x_hat)
     (3 * found).backward()
     slow = x_hat.detach().clone().requires_grad_()
-
-    def put(place):
-        def edit(value):
-            new = value.clone()
-            new[COUNTED] = slow[:, place.columns]
-            return new
-
-        return edit
-
-    q = model.run(TOKENS, edits={place.hook: put(place) for place in places}, grad=True).logits[:, :-1][PREDICTED]
+    edits = {place.hook: in_place(slow[:, place.columns]) for place in places}
+    q = model.run(TOKENS, edits=edits, grad=True).logits[:, :-1][PREDICTED]
     p = model.run(TOKENS).logits[:, :-1][PREDICTED].softmax(-1)
     expected = (p * (p.log() - q.log_softmax(-1))).sum()
     (3 * expected).backward()
@@ -86,16 +89,8 @@ def test_the_gradient_of_the_loss_is_that_of_whole_logits(model, hooks, n_at_onc
     x = values_at(model, hooks)
     found = loss_gradient(rows(n_at_once), places, x)
     slow = x.clone().requires_grad_()
-
-    def put(place):
-        def edit(value):
-            new = value.clone()
-            new[COUNTED] = slow[:, place.columns]
-            return new
-
-        return edit
-
-    logits = model.run(TOKENS, edits={place.hook: put(place) for place in places}, grad=True).logits[:, :-1][PREDICTED]
+    edits = {place.hook: in_place(slow[:, place.columns]) for place in places}
+    logits = model.run(TOKENS, edits=edits, grad=True).logits[:, :-1][PREDICTED]
     torch.nn.functional.cross_entropy(logits, TOKENS[:, 1:][PREDICTED], reduction="sum").backward()
     assert slow.grad.norm() > 0
     torch.testing.assert_close(found, slow.grad, rtol=1e-3, atol=1e-5)

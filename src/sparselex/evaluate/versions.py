@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -50,6 +50,22 @@ class Told(NamedTuple):
 
     after: NDArray[np.float32]
     """`[n, n_shown]`, and those of the version."""
+
+
+class TakenUp(NamedTuple):
+    """Rows as a pass takes them up in which each of some tokens has a version of its own."""
+
+    start: Kept
+    """A row for each token."""
+
+    since: int
+    """First position that is computed."""
+
+    where: Int[Tensor, " n"]
+    """Position of each token in its row; of tokens that are rows of their own, the first, once for all."""
+
+    first: Int[Tensor, " n"]
+    """Where each token is among the positions that are computed."""
 
 
 class Versions(NamedTuple):
@@ -103,6 +119,17 @@ class Versions(NamedTuple):
             made = Additions(torch.from_numpy(row), column, vectors(part))
             for numbers, last in followed(self.model, self.kept, made, self.n_after, apart=self.apart):
                 yield part[numbers.numpy()], last
+
+    def taken_up(self, position: NDArray[np.int64]) -> TakenUp:
+        """What a pass begins with that changes something at each of these tokens and looks at those behind them: for
+        callers that want gradients. Tokens of far apart columns are better taken up apart."""
+        n_ctx = self.corpus.n_ctx
+        row = torch.from_numpy(np.searchsorted(self.rows, position // n_ctx))
+        column = torch.from_numpy(position % n_ctx)
+        if self.apart:
+            return TakenUp(self.kept.apart(row, column), 0, column.new_zeros(1), torch.zeros_like(column))
+        since, stop = int(column.min()), min(n_ctx, int(column.max()) + self.n_after + 1)
+        return TakenUp(self.kept.until(stop).of(row, since), since, column, column - since)
 
     def at_token(self, position: NDArray[np.int64], vectors: Vectors) -> Float[Tensor, "n d_last"]:
         """What the unembedding reads at the edited token itself, of all versions."""

@@ -306,7 +306,10 @@ def test_a_dictionary_is_found_again_in_itself_and_by_chance_in_no_other(run, as
     assert share(other, "found_again").value < 0.05 and share(other, "shared").value == 0
 
 
-def test_a_model_without_gradients_and_few_documents_are_told(run, asked):
+def test_another_site_few_documents_and_few_tokens_are_told(run, asked):
+    with pytest.raises(UserError, match=r"was to be asked about blocks\.0\.hook_resid_post(?s:.*)own sites"):
+        reader = Reader(run.model, run.corpus, Sites(hooks=(HOOK,)))
+        Asked.of(run.model, reader, Hook("blocks.0.hook_resid_post"), asked.dictionary, FEW)
     with pytest.raises(UserError, match=r"There are \d documents to test on(?s:.*)5 or more"):
         asked_of(run, asked.dictionary, config=FEW.model_copy(update={"n_rows": 2}))
     few = next(figure for figure in relevance(asked).figures if figure.name.endswith("read_span"))

@@ -148,7 +148,16 @@ class Asked:
         others: Mapping[str, Other] | None = None,
         into: Into | None = None,
     ) -> "Asked":
-        """Raises `UserError` for fewer than five documents to test on."""
+        """Raises `UserError` for a hook that the reader's sites do not write to, a dictionary of another width than
+        these, and fewer than five documents to test on."""
+        written = {str(place.hook): place.columns.stop for place in reader.written}
+        if str(hook) not in written or dictionary.d_out != max(written.values()):
+            raise UserError(
+                f"A dictionary that writes {dictionary.d_out} numbers was to be asked about {hook}, beside what is at "
+                f"{', '.join(written)}.",
+                "a site that the dictionary writes to, and a reader of its sites",
+                "name the dictionary's own sites.",
+            )
         rows = rows_to_judge(reader.corpus, config.n_rows)
         owners = np.asarray(reader.corpus.documents[rows])
         names, sizes = np.unique(owners[owners >= 0], return_counts=True)

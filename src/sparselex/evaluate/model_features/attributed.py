@@ -96,22 +96,14 @@ def _gradients(asked: Asked, position: NDArray[np.int64], moved_by: Float[Tensor
 def _some(
     versions: Versions, asked: Asked, position: NDArray[np.int64], moved_by: Float[Tensor, "n d"]
 ) -> Float[Tensor, "n d"]:
-    n_ctx, kept = versions.corpus.n_ctx, versions.kept
-    row = torch.from_numpy(np.searchsorted(versions.rows, position // n_ctx))
-    column = torch.from_numpy(position % n_ctx)
-    step = moved_by.clone().requires_grad_()
-    if versions.apart:
-        start, since, where = kept.apart(row, column), 0, torch.zeros(1, dtype=torch.long)
-    else:
-        since, stop = int(column.min()), min(n_ctx, int(column.max()) + versions.n_after + 1)
-        start, where = kept.until(stop).of(row, since), column
-    last = asked.model.last(start, bound(add(asked.hook, step, where=at(where)), since), grad=True)
+    taken_up, step = versions.taken_up(position), moved_by.clone().requires_grad_()
+    edits = bound(add(asked.hook, step, where=at(taken_up.where)), taken_up.since)
+    last = asked.model.last(taken_up.start, edits, grad=True)
     flat, inside, text_next = versions.behind(position)
     counted = torch.from_numpy(inside & text_next)
-    first = torch.zeros_like(column) if versions.apart else column - since
-    places = (first[:, None] + torch.arange(versions.n_after + 1)).clamp_max(last.shape[1] - 1).to(last.device)
+    places = (taken_up.first[:, None] + torch.arange(versions.n_after + 1)).clamp_max(last.shape[1] - 1).to(last.device)
     read = last.gather(1, places[:, :, None].expand(-1, -1, last.shape[2]))[counted.to(last.device)]
-    targets = kept.tokens.flatten()[torch.from_numpy(flat[:, 1:])][counted]
+    targets = versions.kept.tokens.flatten()[torch.from_numpy(flat[:, 1:])][counted]
     loss = losses(log_probabilities(asked.model.predict(read, grad=True)), targets.to(read.device)).sum()
     if not loss.requires_grad:
         raise UserError(

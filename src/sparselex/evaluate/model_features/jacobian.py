@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -113,21 +113,11 @@ def _pass(
     versions: Versions, asked: Asked, into: Into, position: int, n: int
 ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d_later"]]:
     """`n` times the same token: what is added at the site, nothing, and what is then at the later one."""
-    n_ctx, kept = versions.corpus.n_ctx, versions.kept
-    row = torch.full((n,), int(np.searchsorted(versions.rows, position // n_ctx)))
-    column = position % n_ctx
+    taken_up = versions.taken_up(np.full(n, position))
     step = torch.zeros(n, asked.directions.shape[1], requires_grad=True)
-    if versions.apart:
-        start, since, where = kept.apart(row, torch.full((n,), column)), 0, _first(0)
-    else:
-        start, since, where = kept.until(column + 1).of(row, column), column, _first(column)
-    edits = bound(add(asked.hook, step, where=at(where)), since)
-    seen = asked.model.run(start, edits=edits, read=[into.hook], grad=True, logits=False).values[into.hook]
+    edits = bound(add(asked.hook, step, where=at(taken_up.where)), taken_up.since)
+    seen = asked.model.run(taken_up.start, edits=edits, read=[into.hook], grad=True, logits=False).values[into.hook]
     return step, seen[:, 0]
-
-
-def _first(position: int) -> Int[Tensor, " 1"]:
-    return torch.tensor([position])
 
 
 def _figures(sums: NDArray[np.float64], into: Into, n: int) -> Iterator[Figure]:
