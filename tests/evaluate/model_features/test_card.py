@@ -14,7 +14,7 @@ from sparselex.base.sites import Hook, Sites
 from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.directions import largest_along
 from sparselex.evaluate.model_features.asked import LATENTS, Asked, Into, Other, unit
-from sparselex.evaluate.model_features.attributed import _gradients, attribution
+from sparselex.evaluate.model_features.attributed import _gradients, _together, attribution
 from sparselex.evaluate.model_features.composition import best_pair, composition
 from sparselex.evaluate.model_features.config import ModelFeaturesConfig
 from sparselex.evaluate.model_features.doses import _all, _changes, _divergences, _tuned, doses
@@ -166,6 +166,14 @@ def test_gradients_are_those_of_finite_differences(asked):
         step = 2e-3 * asked.typical
         up, down = (slow(asked, at, sign * step * u)[1] for sign in (1, -1))
         assert float(gradient[place] @ u) == pytest.approx((up - down) / (2 * step), rel=0.05, abs=2e-4)
+
+
+def test_tokens_far_apart_are_not_computed_together():
+    column = np.array([0, 3, 500, 501, 502, 1000])
+    parts = list(_together(np.arange(6), column, 4, 100))
+    assert [part.tolist() for part in parts] == [[0, 1], [2, 3, 4], [5]]
+    assert [len(part) for part in _together(np.arange(6), np.zeros(6, dtype=np.int64), 0, 4)] == [4, 2]
+    assert [len(part) for part in _together(np.arange(2), np.array([0, 5000]), 0, 4)] == [1, 1]
 
 
 def test_attribution_and_ablation_agree_where_the_model_is_linear(run, asked):

@@ -37,6 +37,9 @@ AGREE = 0.8
 _POINTS = 8
 """Points on the way to none of the latent."""
 
+_AT_ONCE = 1024
+"""Tokens computed with gradients at a time: every block's values are held for them."""
+
 
 class _Pairs(NamedTuple):
     """Latents at tokens."""
@@ -86,10 +89,24 @@ def _gradients(asked: Asked, position: NDArray[np.int64], moved_by: Float[Tensor
             versions = Versions.of(asked.reader, asked.model, rows, (asked.hook,), asked.config.n_after)
             order = part[np.argsort(position[part] % n_ctx, kind="stable")]
             most = max(1, 4 * LOGITS // (asked.model.n_vocab * (versions.n_after + 1)))
-            for some in np.split(order, np.arange(most, len(order), most)):
+            for some in _together(order, position % n_ctx, versions.n_after, most):
                 found[torch.from_numpy(some)] = _some(versions, asked, position[some], moved_by[torch.from_numpy(some)])
                 bar.advance(len(some))
     return found
+
+
+def _together(
+    order: NDArray[np.int64], column: NDArray[np.int64], n_after: int, most: int
+) -> Iterator[NDArray[np.int64]]:
+    """Tokens in order of their columns, some at a time: as many as can be computed with all that gradients need, each
+    row from the first of their columns on."""
+    begin = 0
+    while begin < len(order):
+        widths = column[order[begin : begin + most]] - column[order[begin]] + n_after + 1
+        within = np.flatnonzero(widths * np.arange(1, len(widths) + 1) > _AT_ONCE)
+        stop = begin + (max(1, int(within[0])) if len(within) else len(widths))
+        yield order[begin:stop]
+        begin = stop
 
 
 @torch.enable_grad()
