@@ -220,6 +220,7 @@ def test_hooks_of_another_engine_or_precision():
         (["train", "{staged}", "--run", "other"], "has no run 'other'"),
         (["train", "{staged}", "--k", "4000", "--expansion", "0.25"], "lower k or raise d_sae"),
         (["train", "{staged}", "--kind", "topkk"], "did you mean topk"),
+        (["evaluate", "taks", "{staged}"], "did you mean `evaluate task`"),
         (["train", "{staged}", "--kind", "relu", "--k", "4"], "leave k out, or choose another --kind"),
         (["train", "{staged}", "--skip"], "begin a run with --target"),
         (["train", "{staged}", "--k", "4", "--l1", "3", "--log-to", "tensorboard"], "l1=3.0 was given"),

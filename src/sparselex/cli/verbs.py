@@ -1,11 +1,14 @@
 """The verbs, each loaded when it is taken: a list of them costs no more than their names."""
 
+import difflib
 import inspect
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from sparselex.base.errors import UserError
 from sparselex.base.registry import found, summary
 from sparselex.cli.recipe import DESCRIBED, RECIPES
 from sparselex.recipes.stages import STAGES
@@ -71,6 +74,8 @@ class Verbs(TyperGroup):
         """The verb that the arguments begin with, of two words where there is such a one."""
         if (both := " ".join(args[:2])) in TOPICS or both in STAGES.names():
             args = [both, *args[2:]]
+        elif len(args) > 1 and not Path(args[1]).exists():
+            _check_second(args[0], args[1])
         return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
@@ -93,9 +98,28 @@ class Verbs(TyperGroup):
         group.format_help(ctx, formatter)
 
 
+def _seconds(first: str) -> list[str]:
+    """Second words of the verbs that begin so."""
+    both = (name.partition(" ") for name in (*STAGES.names(), *TOPICS))
+    return [second for begins, _, second in both if begins == first and second]
+
+
+def _check_second(first: str, second: str) -> None:
+    """Raise `UserError` for a word that is nearly the second one of a verb: as the name of a workspace it would only be
+    told that there is no such folder."""
+    near = difflib.get_close_matches(second, _seconds(first), n=1)
+    if near:
+        raise UserError(
+            f"There is no verb `{first} {second}`, and no folder {second!r}.",
+            f"one of {', '.join(f'{first} {one}' for one in _seconds(first))}, or a workspace",
+            f"did you mean `{first} {near[0]}`? A workspace of that name is ./{second}.",
+        )
+
+
 def _command(name: str, function: Any) -> Any:
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-    alone.command(name)(function)
+    more = ", ".join(f"{name} {second}" for second in _seconds(name))
+    alone.command(name, epilog=f"Verbs of their own: {more}." if more else None)(function)
     return typer.main.get_command(alone)
 
 
