@@ -22,7 +22,11 @@ RUN = own("run", str, typer.Option("--run", "--run-name", help="Name of the run 
 REPLACE = own(
     "replace",
     bool,
-    typer.Option("--replace", help="Replace what the run has, also a dictionary, and what other artifacts stand on."),
+    typer.Option(
+        "--replace",
+        help="Replace what the run has made with other options, also a dictionary, and what other artifacts stand on; "
+        "what would come out the same is not made again.",
+    ),
     False,
 )
 JSON = own("json", bool, typer.Option("--json", help="Print JSON, for scripts."), False)
