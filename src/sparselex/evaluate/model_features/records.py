@@ -130,8 +130,8 @@ class ModelFeatures(Config):
     latents: list[LatentOfModel]
     """Every latent that is active, by number."""
 
-    curves: list[Curve]
+    curves: list[Curve] = []
     """What the model makes of steps of growing length."""
 
-    compared: list[Compared]
+    compared: list[Compared] = []
     """Other dictionaries of the site."""
