@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "explain": {"base", "text", "features", "causal", "lm", "dictionaries", "llm"},
     "evaluate": BELOW_EVALUATE,
     "recipes": BELOW_EVALUATE | {"evaluate", "convert"},
-    "server": {"base", "text", "features", "atlas", "explain", "evaluate"},
+    "server": {"base", "text", "parameters", "features", "atlas", "explain", "evaluate"},
     "cli": BELOW_EVALUATE | {"evaluate", "convert", "recipes", "server"},
 }
 BY_FILE = {"server/live": {"recipes", "causal", "lm", "dictionaries"}}

@@ -17,6 +17,9 @@ from sparselex.evaluate.supervised.config import TaskConfig
 from sparselex.evaluate.supervised.walk import put_to_task
 from sparselex.evaluate.synthetic.config import SyntheticConfig
 from sparselex.evaluate.synthetic.synthetic import rank_types
+from sparselex.parameters.config import AttackConfig, SpdConfig
+from sparselex.parameters.toys.config import TOYS, TmsConfig
+from sparselex.parameters.toys.walk import decompose_toy
 from sparselex.recipes.doomed import doomed
 from sparselex.recipes.run import Run
 from sparselex.server.app import create_app, server_of
@@ -60,6 +63,16 @@ CARD = {
 }
 """How little of the model-feature card is enough to look at."""
 
+OF_TOY = TOYS["tms-5-2"].model_copy(
+    update={
+        "toy": TmsConfig(n_steps=5),
+        "spd": SpdConfig(n_components=6, n_steps=3, batch_size=16),
+        "attack": AttackConfig(n_inputs=10),
+        "n_inputs": 50,
+    }
+)
+"""How little of a decomposition is enough to look at."""
+
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -85,6 +98,7 @@ def workspace(small_workspace, put_to_ioi, traced, tmp_path_factory) -> Workspac
     write_report(copy)
     rank_types(copy, "main", SyntheticConfig(**{**SMALL, "n_tokens": 1000, "kinds": ("topk",)}))
     doomed(copy, OF_DOOMED)
+    decompose_toy(copy, "tms-5-2", OF_TOY)
     shutil.copytree(put_to_ioi, path / "tasks" / "copier")
     shutil.copytree(traced.path / "graphs", path / "graphs")
     return copy

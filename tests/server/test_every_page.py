@@ -46,6 +46,7 @@ ADDRESSES = {
     "lists": ["/lists"],
     "list": ["/lists/none"],
     "synthetic": ["/synthetic/main"],
+    "decomposition": ["/decompositions/tms-5-2"],
     "doomed": ["/doomed"],
     "task": ["/tasks/copier", "/tasks/copier?place=values+at+S1", "/tasks/copier?way=by+meaning&setting=k%3D4"],
     "probes": ["/runs/main/probes"],

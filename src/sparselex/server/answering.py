@@ -57,6 +57,7 @@ PAGES: Registry[Page] = Registry(
         "lists": "sparselex.server.pages.lists:PAGE",
         "list": "sparselex.server.pages.lists:ONE",
         "synthetic": "sparselex.server.pages.synthetic:PAGE",
+        "decomposition": "sparselex.server.pages.decomposition:PAGE",
         "doomed": "sparselex.server.pages.doomed:PAGE",
         "task": "sparselex.server.pages.task:PAGE",
         "probes": "sparselex.server.pages.probes:PAGE",

@@ -6,6 +6,7 @@ from sparselex.evaluate.doomed.records import doomed_of
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, Page, PageRecord
 from sparselex.server.pages.corpora import CorpusSummary, corpora
+from sparselex.server.pages.decomposition import decompositions
 from sparselex.server.pages.graph import GraphSummary, graph_summaries
 from sparselex.server.pages.run import RunPage, run_page
 from sparselex.server.pages.run_rows import RunRow, run_row
@@ -53,6 +54,9 @@ class OverviewPage(PageRecord):
     tasks: list[TaskSummary] = []
     """Labelled tasks that dictionaries were put to."""
 
+    decompositions: list[str] = []
+    """Models whose weights were decomposed."""
+
     graphs: list[GraphSummary] = []
     """Attribution graphs of prompts."""
 
@@ -78,6 +82,7 @@ def overview(opened: OpenWorkspace) -> OverviewPage:
         synthetic=synthetic_sets(opened),
         doomed=tried(lambda: doomed_of(opened.workspace.path), None) is not None,
         tasks=task_summaries(opened, tried),
+        decompositions=decompositions(opened.workspace.path),
         graphs=graph_summaries(opened, tried),
     )
     told = shown.notices if shown else []
