@@ -68,7 +68,7 @@ def test_arguments(small_workspace, tmp_path_factory, verb, more, where):
     # finds its stage refused or done.
     folder = {"": "", "w": str(small_workspace.path), "no": str(tmp_path_factory.getbasetemp() / "no")}[where]
     text = ["--text", "/no/such/text"] if verb in ("harvest", "import") else []
-    if verb in TOPICS or (verb not in ("report", "check", "hooks", "use") and where == "w"):
+    if verb in TOPICS or verb == "decompose" or (verb not in ("report", "check", "hooks", "use") and where == "w"):
         more = [*more, "--no-such-option"]
     ended = soon(lambda: sparselex(*filter(None, [verb, folder]), *more, *text))
     assert ended.code in (0, 2) and "fault in sparselex" not in ended.err and "Traceback" not in ended.err, ended.err

@@ -84,12 +84,14 @@ def test_figures_of_another_dictionary_are_left_out_and_named(own):
     shutil.copytree(own.run("twin") / "dictionary", own.run("main") / "dictionary")
     write_report(own)
     page, home = run_page(OpenWorkspace(own), "main"), overview(OpenWorkspace(own))
-    assert home.runs[0].figures == {} != home.runs[1].figures and len(home.runs[0].stale) == 3
+    assert home.runs[0].figures == {} != home.runs[1].figures and len(home.runs[0].stale) == 4
     assert page.groups == [] and page.notices == [
         "Left out: evaluation, of another dictionary than the run has now, and `sparselex evaluate` makes it again.",
         "Left out: explanations, its index is of another dictionary than the run has now, and `sparselex index` makes "
         "it again.",
         "Left out: manifolds, of another dictionary than the run has now, and `sparselex manifolds` makes it again.",
+        "Left out: model_features, of another dictionary than the run has now, and `sparselex evaluate model-features` "
+        "makes it again.",
     ]
     assert "Left out: evaluation" in page_of(own)
 

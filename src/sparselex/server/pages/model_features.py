@@ -118,8 +118,6 @@ PAGE = Page(
     path="/runs/{run}/model-features",
     build=model_features_page,
     template=TEMPLATES / "model_features.html",
-    label="Of the model?",
-    needs=(KIND,),
 )
 
 
