@@ -6,7 +6,7 @@ from sparselex.base.artifacts import read_manifest
 from sparselex.base.formats import number
 from sparselex.base.runs import RunCard
 from sparselex.evaluate.config import control_words
-from sparselex.evaluate.model_features.records import KIND, SHUFFLED, Compared, Curve, LatentOfModel, ModelFeatures
+from sparselex.evaluate.model_features.records import KIND, SHUFFLED, Curve, LatentOfModel, ModelFeatures
 from sparselex.evaluate.model_features.words import Answered, against_null, answers, called, in_short
 from sparselex.server.charts import BASE, LEFT, RIGHT, TOP, WIDTH, Tick
 from sparselex.server.opened import OpenWorkspace
@@ -80,10 +80,6 @@ class ModelFeaturesPage(PageRecord):
     def lines(self) -> Lines:
         """The curves as shapes."""
         return _lines(self.found.curves)
-
-    def others(self) -> list[Compared]:
-        """Other dictionaries of the site."""
-        return self.found.compared
 
 
 def model_features_page(opened: OpenWorkspace, run: str) -> ModelFeaturesPage:
