@@ -319,10 +319,12 @@ def test_all_of_it_works_without_scripts(browser, address, latent):
     tab.click("#show-level")
     tab.locator("#level").press("End")
     tab.click("#examples form button")
-    assert "level=100" in tab.url and tab.locator("#examples li").count()
+    tab.wait_for_url("**level=100**")
+    tab.locator("#examples li").first.wait_for()
     tab.click("#show-range")
     tab.locator(".ranges a").last.click()
-    assert "high=" in tab.url and tab.locator("#examples li").count()
+    tab.wait_for_url("**high=**")
+    tab.locator("#examples li").first.wait_for()
     context.close()
 
 

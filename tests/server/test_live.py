@@ -1,5 +1,6 @@
 """The live model: whose turn it is, who may ask, and what happens when it or the server dies."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -134,9 +135,11 @@ def test_the_process_ends_with_the_server(workspace, by):
 def children_of(pid: int) -> list[str]:
     if not Path("/proc/self/task").exists():
         pytest.skip("this system has no /proc")
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split() + [
-        child for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
-    ]
+    found: list[str] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):  # a thread that has ended since it was listed
+            found += (task / "children").read_text().split()
+    return found
 
 
 def runs(pid: int) -> bool:

@@ -106,9 +106,9 @@ def _seconds(first: str) -> list[str]:
 
 def _check_second(first: str, second: str) -> None:
     """Raise `UserError` for a word that is nearly the second one of a verb: as the name of a workspace it would only be
-    told that there is no such folder."""
+    told that there is no such folder. What is written as a path is meant as one."""
     near = difflib.get_close_matches(second, _seconds(first), n=1)
-    if near:
+    if near and "/" not in second:
         raise UserError(
             f"There is no verb `{first} {second}`, and no folder {second!r}.",
             f"one of {', '.join(f'{first} {one}' for one in _seconds(first))}, or a workspace",
