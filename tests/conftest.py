@@ -55,6 +55,7 @@ SELDOM = (
     "server/test_beside.py::test_pages_are_there_while_the_demo_goes_on_and_end_with_it[2]",
     "training/test_together.py::test_the_command_line_under_torchrun[options1-divided1]",
     "training/test_together.py::test_the_command_line_under_torchrun[options2-divided2]",
+    "training/test_together.py::test_the_command_line_under_torchrun[options3-divided3]",
     "recipes/test_sites.py::test_a_crosscoder_of_two_sites_goes_through_every_stage",
     "recipes/test_imports.py::test_a_crosscoder_of_two_models",
     "training/test_frozen.py::test_a_frozen_decoder_does_not_find_what_a_trained_one_finds",

@@ -12,10 +12,13 @@ from sparselex.activations.shuffle import ShuffledSource
 from sparselex.base.errors import UserError
 from sparselex.base.sites import Hook, Sites
 from sparselex.dictionaries.files import load_dictionary
+from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.abstopk import AbsTopK, AbsTopKConfig
+from sparselex.dictionaries.types.batchtopk import BatchTopKConfig
 from sparselex.dictionaries.types.topk import TopK, TopKConfig
 from sparselex.evaluate.rows import rows_to_judge
 from sparselex.training.config import TrainConfig
+from sparselex.training.influence import by_influence
 from sparselex.training.objectives import attributed, unattributed
 from sparselex.training.rows import LiveRows
 from sparselex.training.step import Step
@@ -42,6 +45,9 @@ KINDS = {
     "archetypal": {"k": 8, "n_points": 128},
     "clt": {"k": 8, "d_in": 256, "d_out": 256, "layers_in": (128, 128), "layers_out": (128, 128)},
 }
+
+
+CHOOSING = {"topk": TopKConfig, "batchtopk": BatchTopKConfig}
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +175,64 @@ def test_attributions_and_their_gradients_are_those_of_a_slow_version(signed):
     torch.testing.assert_close(found, W_dec.grad)
 
 
+@pytest.mark.parametrize("kind", ["topk", "batchtopk"])
+def test_latents_are_chosen_by_influence_as_a_slow_version_does(kind, monkeypatch):
+    """Token by token, entry by entry; in parts of a few tokens as at once; values are the dictionary's own."""
+    n, d, d_sae, k = 9, 5, 12, 3
+    rng = torch.Generator().manual_seed(1)
+    dictionary = new_dictionary(CHOOSING[kind](d_in=d, d_sae=d_sae, k=k))
+    for name, shape in (("W_enc", (d, d_sae)), ("W_dec", (d_sae, d)), ("b_dec", (d,))):
+        getattr(dictionary, name).data = torch.randn(shape, generator=rng)
+    dictionary = dictionary.double()
+    x, gradient = (torch.randn(n, d, generator=rng, dtype=torch.float64) for _ in range(2))
+    plain = dictionary.training_codes(x)
+    norms = dictionary.W_dec.norm(dim=1).detach()
+    pre = ((x - dictionary.b_dec) @ dictionary.W_enc + dictionary.b_enc).detach()
+    along = (gradient @ (dictionary.W_dec / norms[:, None]).T).abs().detach()
+    typical = along[plain.dense() != 0].mean()
+    compared = pre * norms * (1 + along / typical)
+    places = [(token, latent) for token in range(n) for latent in range(d_sae) if pre[token, latent] > 0]
+    places.sort(key=lambda place: -compared[place])
+    if kind == "topk":
+        kept = [place for token in range(n) for place in [one for one in places if one[0] == token][:k]]
+    else:
+        kept = places[: len(plain.indices)]
+    whole = torch.zeros(n, d_sae, dtype=torch.float64)
+    for place in kept:
+        whole[place] = pre[place]
+    for at_once in (1 << 24, 2 * d_sae):
+        monkeypatch.setattr("sparselex.training.influence._AT_ONCE", at_once)
+        found = by_influence(dictionary, x, plain, gradient)
+        torch.testing.assert_close(found.dense().detach(), whole)
+    assert not torch.equal(found.dense() != 0, plain.dense() != 0)
+    (found.values.sum()).backward()
+    slow = dictionary.W_enc.grad.clone()
+    dictionary.W_enc.grad = None
+    (((x - dictionary.b_dec) @ dictionary.W_enc + dictionary.b_enc) * (whole != 0)).sum().backward()
+    torch.testing.assert_close(slow, dictionary.W_enc.grad)
+
+
+def test_without_a_gradient_influence_chooses_as_ever():
+    dictionary = new_dictionary(TopKConfig(d_in=6, d_sae=16, k=2), torch.Generator().manual_seed(0))
+    x = torch.randn(8, 6, generator=torch.Generator().manual_seed(1))
+    plain = dictionary.training_codes(x)
+    found = by_influence(dictionary, x, plain, torch.zeros_like(x))
+    torch.testing.assert_close(found.dense(), plain.dense())
+
+
+def test_chosen_by_influence_l0_stays_and_other_latents_are_taken(run, tmp_path):
+    chosen = config(n_tokens=30_000, finish="influence", finish_share=0.5)
+    trained(run, chosen, tmp_path / "d")
+    changed = lines(tmp_path / "d", "chosen_otherwise")
+    assert len(changed) > 10 and min(changed) > 0.02 and max(changed) < 0.7
+    assert lines(tmp_path / "d", "l0")[-1] == pytest.approx(8, rel=0.02)
+
+
+def test_what_chooses_no_latents_has_no_influence_to_choose_by():
+    with pytest.raises(UserError, match=r"relu has none that it knows: take one of batchtopk, topk"):
+        config("relu", finish="influence")
+
+
 def test_the_error_of_streams_needs_a_stream_behind_the_site(run, tmp_path):
     last = Sites(hooks=(Hook("blocks.0.hook_resid_post"),))
     with pytest.raises(UserError, match=r"No residual stream of .* lies behind(?s:.*)or train without a finish"):
@@ -191,7 +255,9 @@ def test_every_type_keeps_its_l0(run, tmp_path, kind):
 
 
 @pytest.mark.parametrize("dies", [(5, 9), (99, 0), (99, 1), (99, 3)], ids=["before", "at its start", "first", "within"])
-@pytest.mark.parametrize(("kind", "finish"), [("batchtopk", "kl"), ("relu", "attribution"), ("relu", "downstream")])
+@pytest.mark.parametrize(
+    ("kind", "finish"), [("batchtopk", "kl"), ("relu", "attribution"), ("relu", "downstream"), ("topk", "influence")]
+)
 def test_killed_and_run_again_it_ends_in_the_same_bytes(run, tmp_path, kind, finish, dies):
     chosen = config(kind, checkpoint_tokens=600, finish=finish)
     trained(run, chosen, tmp_path / "whole")

@@ -195,10 +195,14 @@ def test_what_cannot_be_divided_is_refused(root):
 
 
 FINISH = ("--finish", "kl", "--finish-share", "0.5")
+CHOSEN = ("--finish", "influence", "--finish-share", "0.5")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("options", "divided"), [((), ()), (FINISH, ()), (FINISH, ("--divide-latents", "2"))])
+@pytest.mark.parametrize(
+    ("options", "divided"),
+    [((), ()), (FINISH, ()), (FINISH, ("--divide-latents", "2")), (CHOSEN, ("--divide-latents", "2"))],
+)
 def test_the_command_line_under_torchrun(tmp_path, options, divided):
     """A live run whose model is read by both processes, each its share of every block, equals the run of one; in a
     finish each runs its rows, or both the same."""

@@ -63,7 +63,7 @@ SelectionDtype = Literal["float32", "bfloat16"]
 ranked by their exact values, so choices differ only among near equals at the cut; values and gradients are float32
 either way. It pays on processors that multiply bfloat16 in hardware (three times faster there, slower elsewhere)."""
 
-Finish = Literal["nothing", "kl", "e2e", "downstream", "attribution"]
+Finish = Literal["nothing", "kl", "e2e", "downstream", "attribution", "influence"]
 """What the last tokens of a training are trained on, beside or instead of reconstruction."""
 
 Frozen = Literal["nothing", "decoder", "soft_decoder", "encoder"]

@@ -2,16 +2,20 @@
 
 from typing import Annotated
 
-from pydantic import Field, FiniteFloat, PositiveFloat, field_validator
+from pydantic import Field, FiniteFloat, PositiveFloat, field_validator, model_validator
 
 from sparselex.base.bounds import Amount, Count, LastShare, Listed, Seed, Tokens
 from sparselex.base.config import Config
 from sparselex.dictionaries.config import DictionaryConfig
 from sparselex.dictionaries.kinds import Finish, Frozen, Gradients
-from sparselex.dictionaries.table import AnyDictionaryConfig
+from sparselex.dictionaries.table import AnyDictionaryConfig, kind_of
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """A part of a whole."""
+
+
+CHOOSING = ("batchtopk", "topk")
+"""Types that keep the k largest contributions, of which a finish by influence may make another choice."""
 
 
 class TrainConfig(Config):
@@ -61,7 +65,8 @@ class TrainConfig(Config):
     predictions with the reconstruction in its place, which needs the model; L0 stays what it was before. `e2e`: on that
     divergence alone. `downstream`: half on it, half on the error of the residual streams behind the site.
     `attribution`: on reconstruction, on few latents that matter by the gradient of the loss, and an error that does
-    not."""
+    not. `influence`: on reconstruction, latents being chosen by what they give and by how much it matters by that
+    gradient too (`topk` and `batchtopk`)."""
 
     finish_share: LastShare = 0.1
     """Share of the tokens that the finish takes, where there is one."""
@@ -99,6 +104,16 @@ class TrainConfig(Config):
                 f"{dictionary.only_read} is for dictionaries that are read from other projects' files: leave it out"
             )
         return dictionary
+
+    @model_validator(mode="after")
+    def _has_a_choice(self) -> "TrainConfig":
+        kind = kind_of(self.dictionary)
+        if self.finish == "influence" and kind not in CHOOSING:
+            raise ValueError(
+                f"finish='influence' makes another choice of the k largest latents, and {kind} has none that it knows: "
+                f"take one of {', '.join(CHOOSING)}, or another finish"
+            )
+        return self
 
     @property
     def n_steps(self) -> int:

@@ -7,6 +7,7 @@ al. 2024, arXiv:2405.12241), begun from a dictionary that reconstructs, as its a
 held: the learning rate goes on falling as it would without, and L0 stays; and streams count by what share of their own
 variance is lost, not by squares, which later blocks have more of. `attribution`: reconstruction, few latents that
 matter to the loss by its gradient, and little of it in the error, brought to one size (Anthropic, April 2024).
+`influence`: reconstruction from latents that are chosen by that gradient too (Olmo et al. 2024, arXiv:2411.10397).
 """
 
 import math
@@ -17,9 +18,14 @@ import torch
 from torch import Tensor
 
 from sparselex.causal.spliced import Places, Weights, divergence, loss_gradient, lost
+from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.kinds import Finish as Kind
+from sparselex.dictionaries.kinds import Gradients
 from sparselex.dictionaries.trainable import TrainableDictionary
+from sparselex.dictionaries.types.batchtopk import BatchTopK
+from sparselex.dictionaries.types.topk import TopK
 from sparselex.training.calibrate import scaled
+from sparselex.training.influence import by_influence
 from sparselex.training.objectives import attributed, unattributed
 from sparselex.training.rows import LiveBatch
 from sparselex.training.step import Step
@@ -70,6 +76,34 @@ class Finish:
         self._excess += excess
         self._dictionary.pressure = math.exp(max(-3.0, min(3.0, _AT_ONCE * excess + _IN_TIME * self._excess)))
 
+    def codes(
+        self,
+        codes: Codes,
+        pair: tuple[Tensor, Tensor],
+        live: LiveBatch,
+        x: Tensor,
+        places: Places,
+        scales: Sequence[float],
+        *,
+        gradients: Gradients,
+    ) -> Codes:
+        """What is reconstructed from: the dictionary's own `codes`, or others where the finish chooses. `pair` are the
+        scaled inputs and the scaled target; all else is as in `loss`."""
+        if self._kind != "influence":
+            return codes
+        assert isinstance(self._dictionary, TopK | BatchTopK)  # the configuration has asked
+        gradient = self._gradient(pair[1], live, x, places, scales)
+        chosen = by_influence(self._dictionary, pair[0], codes, gradient, gradients=gradients)
+        self.shown = {"chosen_otherwise": self._changed(codes, chosen)}
+        return chosen
+
+    def _changed(self, codes: Codes, chosen: Codes) -> float:
+        """The share of chosen latents that the dictionary itself would not have taken."""
+        ranks = self._dictionary.ranks
+        places = [one.rows * one.d_sae + one.indices for one in (codes, chosen)]
+        same = ranks.count(places[1][torch.isin(places[1], places[0])])
+        return 1 - same / max(1, ranks.count(places[1]))
+
     def loss(
         self, step: Step, error: Tensor, live: LiveBatch, x: Tensor, places: Places, scales: Sequence[float]
     ) -> Tensor:
@@ -79,11 +113,11 @@ class Finish:
         `x` are the raw tokens, `places` where reconstructions stand, and `scales` what brings each site to units of
         training. Weights are running quotients, through which no gradient goes.
         """
+        if self._kind == "influence":
+            return error
         if self._kind == "attribution":
-            return self._with_attributions(
-                step, error, live, raw(step._replace(x_hat=step.target), x, scales), places, scales
-            )
-        x_hat = raw(step, x, scales)
+            return self._with_attributions(step, error, live, self._gradient(step.target, live, x, places, scales))
+        x_hat = raw(step.dictionary, step.x_hat, x, scales)
         if self._kind == "kl":
             return self._with_reconstruction(step, error, live, x_hat, places)
         return self._without_reconstruction(step, error, live, x_hat, places)
@@ -126,14 +160,15 @@ class Finish:
         share = live.n_tokens / n_here / max(1, live.n_predicted)
         return (error + weight * share * kl) / 2
 
-    def _with_attributions(
-        self, step: Step, error: Tensor, live: LiveBatch, target: Tensor, places: Places, scales: Sequence[float]
-    ) -> Tensor:
+    def _gradient(self, target: Tensor, live: LiveBatch, x: Tensor, places: Places, scales: Sequence[float]) -> Tensor:
+        """The gradient of the loss at the scaled target, in its units, where the model is as it is."""
+        gradient = loss_gradient(live.rows, places, raw(self._dictionary, target, x, scales).detach())
+        return scaled(gradient.to(target), self._dictionary.parts_out, [1 / one for one in scales])
+
+    def _with_attributions(self, step: Step, error: Tensor, live: LiveBatch, gradient: Tensor) -> Tensor:
         """A third each on reconstruction, on how much latents matter by the gradient of the loss, and on how much the
         error does."""
         ranks, n_here = step.dictionary.ranks, max(1, len(step.x))
-        gradient = loss_gradient(live.rows, places, target.detach())
-        gradient = scaled(gradient.to(step.x_hat), step.dictionary.parts_out, [1 / one for one in scales])
         parts = {
             "reconstruction": error,
             "attributed": attributed(step, gradient),
@@ -161,7 +196,6 @@ def _l0(step: Step) -> float:
     return int(ranks.total(step.codes.values.count_nonzero())) / max(1, int(n))
 
 
-def raw(step: Step, x: Tensor, scales: Sequence[float]) -> Tensor:
-    """The reconstruction of the raw tokens `x` in raw values, the `scales` of its sites taken out."""
-    whole = scaled(step.x_hat, step.dictionary.parts_out, [1 / one for one in scales])
-    return step.dictionary.raw_reconstruction(whole, x)
+def raw(dictionary: TrainableDictionary, x_hat: Tensor, x: Tensor, scales: Sequence[float]) -> Tensor:
+    """A reconstruction of the raw tokens `x` in raw values, the `scales` of its sites taken out."""
+    return dictionary.raw_reconstruction(scaled(x_hat, dictionary.parts_out, [1 / one for one in scales]), x)

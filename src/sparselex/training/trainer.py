@@ -140,7 +140,7 @@ class Trainer:
         elif ranks.n_data > 1:
             batch = batch.at(np.array_split(np.arange(n), ranks.n_data)[ranks.data])
         leaves = Leaves()
-        step = self._coded(batch)
+        step = self._coded(batch, live)
         loss = self._loss(step, self._error(step, batch, live), leaves)
         norm = self._differentiate(loss.value, leaves, weight=len(step.x) * ranks.n_data / n)
         check_step(self.n_steps + 1, loss.value.item(), norm.item(), self.lr, self.log.path)
@@ -195,12 +195,15 @@ class Trainer:
         x = scaled(x.to(device), self.dictionary.parts_in, self.x_scales)
         return x, x if target is None else scaled(target.to(device), self.dictionary.parts_out, self.target_scales)
 
-    def _coded(self, batch: Batch) -> Step:
-        """Codes and reconstruction of a batch."""
+    def _coded(self, batch: Batch, live: LiveBatch | None) -> Step:
+        """Codes and reconstruction of a batch; in the finish, whose rows are `live`, it may have a say in them."""
         dictionary, gradients = self.dictionary, self.config.gradients
         x, target = self._scaled(*self._tokens(batch))
         dead = self.silence.dead
         codes = dictionary.training_codes(x, gradients=gradients)
+        if self.finish is not None and live is not None:
+            raw, scales = self.columns.take(batch, dictionary.is_autoencoder)[0], self.target_scales
+            codes = self.finish.codes(codes, (x, target), live, raw, self._places, scales, gradients=gradients)
         x_hat, past = dictionary.training_decode(codes, gradients=gradients), dictionary.bypass(x)
         whole, progress = x_hat if past is None else x_hat + past, self._n_steps_due / self.config.n_steps
         return Step(dictionary, x, target, codes, whole, dead, progress, past, batch.positions)

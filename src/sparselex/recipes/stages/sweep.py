@@ -56,7 +56,8 @@ class Sweep(Stage):
     finish: Finish = "nothing"
     """What the last tokens are trained on: `kl`, half on reconstruction and half on what the model's predictions lose
     by it, at the same L0; `e2e`: on the latter alone; `downstream`: half on the latter and half on the error of the
-    residual streams behind the site."""
+    residual streams behind the site; `attribution`: on few latents that matter by the gradient of the loss;
+    `influence`: latents are chosen by it too."""
 
     finish_share: LastShare = 0.1
     """Share of the tokens that the finish takes, where there is one."""

@@ -62,6 +62,7 @@ _FINISHES = {
     "e2e": "what the model predicts alone",
     "downstream": "what the model predicts and computes behind the site",
     "attribution": "what matters to the loss by its gradient too",
+    "influence": "latents chosen by what they matter to the loss too",
 }
 
 
