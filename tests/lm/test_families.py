@@ -257,6 +257,54 @@ def test_twins(kind):
         assert abs(b.std() - 0.02) < 1e-3  # the architecture's own rule, not ours
 
 
+def redrawn(**more):
+    return load_model(ModelConfig(name="embedded", twin="redrawn", **more))
+
+
+def test_what_stands_for_a_token_is_drawn_anew_wherever_it_stands():
+    """As learned embeddings are spread; the same in every pass over a row; by what was read up to there."""
+    plain, twin = load_model("embedded"), redrawn()
+    assert twin.id == redrawn().id and len({plain.id, twin.id, redrawn(twin_seed=1).id}) == 3
+    weights, learned = twin.hf.state_dict(), plain.hf.state_dict()
+    assert all(torch.equal(weights[name], learned[name]) for name in learned)
+    table = plain.hf.get_input_embeddings().weight
+    rows = torch.randint(0, 50, (64, 64), generator=torch.Generator().manual_seed(0))
+    noise = twin.hf.get_input_embeddings()(rows)
+    n = noise.numel()
+    assert abs(float(noise.mean() - table.mean())) < 5 * float(table.std()) / n**0.5
+    assert float(noise.std() / table.std()) == pytest.approx(1, abs=5 / (2 * n) ** 0.5)
+    standard = (noise - noise.mean()) / noise.std()
+    assert float((standard**4).mean()) == pytest.approx(3, abs=0.02)
+    of_one = standard[:, 3:][rows[:, 3:] == 7]  # of rows that begin otherwise
+    off = ~torch.eye(len(of_one), dtype=torch.bool)
+    cosines = torch.nn.functional.cosine_similarity(of_one[:, None], of_one[None], dim=-1)[off]
+    assert len(of_one) > 50 and float(cosines.abs().max()) < 6 / noise.shape[-1] ** 0.5
+    assert abs(float(cosines.mean())) < 0.005
+    longer = torch.cat([rows, rows.flip(1)], dim=1)
+    assert torch.equal(twin.hf.get_input_embeddings()(longer)[:, :64], noise)
+    changed = rows.clone()
+    changed[:, 10] += 1
+    again = twin.hf.get_input_embeddings()(changed)
+    assert torch.equal(again[:, :10], noise[:, :10]) and not (again[:, 10:] == noise[:, 10:]).all(-1).any()
+    turned = rows.clone()
+    turned[:, [3, 4]] = rows[:, [4, 3]]
+    differs = rows[:, 3] != rows[:, 4]
+    assert not torch.equal(twin.hf.get_input_embeddings()(turned)[differs, 5:], noise[differs, 5:])
+
+
+def test_passes_that_begin_in_the_middle_read_the_same_noise():
+    twin, hook = redrawn(), "blocks.0.hook_resid_mid"
+    rows = torch.randint(0, 500, (3, 12), generator=torch.Generator().manual_seed(0))
+    edit = lambda x: torch.cat([x[:, :5], x[:, 5:].flip(-1)], dim=1)
+    whole = twin.last(rows, {hook: edit})
+    kept = twin.keep(rows, hook).of(torch.arange(3), 5)
+    torch.testing.assert_close(twin.last(kept, {hook: lambda x: x.flip(-1)}), whole[:, 5:], rtol=1e-4, atol=1e-4)
+    first = twin.extend(rows[:, :6])
+    second = rows if first.past is None else rows[:, 6:]
+    found = twin.extend(second, first.past).last[:, -6:]
+    torch.testing.assert_close(found, twin.last(rows)[:, 6:], rtol=1e-4, atol=1e-4)
+
+
 def test_models_that_cannot_be_loaded(tmp_path):
     with pytest.raises(UserError, match="cannot be loaded"):
         load_model(str(tmp_path))

@@ -89,7 +89,10 @@ def test_every_trained_control_differs_from_the_run_in_what_it_says_alone(small_
         "frozen_encoder": "encoder",
     }
     twins = {name: one.model.twin for name, one in made.items() if one.model.twin != "none"}
-    assert twins == {"twin": "reinitialised", **{name: name for name in ("permuted", "gaussian", "gaussian_kept")}}
+    assert twins == {
+        "twin": "reinitialised",
+        **{name: name for name in ("permuted", "gaussian", "gaussian_kept", "redrawn")},
+    }
     for name, one in made.items():
         same = one.with_twin("none", 0).with_stage("train", one.stages["train"] | {"frozen": "nothing"})
         plain = control_of(config.with_twin("none", 0), "main")

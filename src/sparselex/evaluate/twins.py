@@ -18,6 +18,7 @@ _TWINS = {
     "permuted": "the entries of each weight shuffled",
     "gaussian": "weights drawn from normal distributions like them",
     "gaussian_kept": "weights drawn from normal distributions like them, the embedding as it was learned",
+    "redrawn": "the learned weights, what stands for a token drawn anew wherever it stands",
 }
 
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from sparselex.base.config import Config
 
-Twin = Literal["none", "reinitialised", "permuted", "gaussian", "gaussian_kept"]
+Twin = Literal["none", "reinitialised", "permuted", "gaussian", "gaussian_kept", "redrawn"]
 """Random-weight twins of a model, and `none` for the model itself."""
 
 

@@ -210,8 +210,8 @@ class Beginning(Reads):
     """What a new run reads, and whether as a control of another run."""
 
     twin: Twin = "none"
-    """Read a random-weight twin in the model's place: none, reinitialised, permuted, gaussian, or
-    gaussian_kept, which keeps the embedding of tokens."""
+    """Read a random-weight twin in the model's place: none, reinitialised, permuted, gaussian,
+    gaussian_kept, which keeps the embedding of tokens, or redrawn, which draws that anew wherever a token stands."""
 
     twin_seed: Seed = 0
     """Seed of the twin's weights."""

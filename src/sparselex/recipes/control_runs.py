@@ -56,6 +56,10 @@ CONTROL_RUNS: Registry[ControlKind] = Registry(
         "gaussian_kept": ControlKind(
             "the same, with the embedding of tokens as it was learned", partial(twin_of, twin="gaussian_kept")
         ),
+        "redrawn": ControlKind(
+            "the run's recipe on the model with what stands for a token drawn anew wherever it stands",
+            partial(twin_of, twin="redrawn"),
+        ),
     },
 )
 """Kinds of controls by name, in the order in which they are made. Other packages add theirs through entry points of the

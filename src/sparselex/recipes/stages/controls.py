@@ -43,8 +43,8 @@ class Controls(Stage):
     have signs; `random`; `covariance`, drawn as the activations vary; `pca`; `kmeans`; `ica`), and the run's own recipe
     with a part that stays as it was drawn (`frozen`, the decoder; `soft_frozen`, near it; `frozen_encoder`) or on
     weights that were not learned (`twin`, drawn anew; `permuted`; `gaussian`, and with the learned embedding
-    `gaussian_kept`). All of the latter are trained, which takes as long as the run took, where the workspace has
-    none."""
+    `gaussian_kept`; `redrawn`: learned weights, what stands for a token drawn anew wherever it stands). All of the
+    latter are trained, which takes as long as the run took, where the workspace has none."""
 
     seed: Seed = 0
     """Seed of directions that are drawn."""
