@@ -12,6 +12,7 @@ from sparselex.evaluate.model_features.records import KIND as MODEL_FEATURES
 from sparselex.evaluate.model_features.records import ModelFeatures
 from sparselex.evaluate.model_features.words import Answered, against_null, answers, in_short
 from sparselex.evaluate.records import Answer, Comparison, Report
+from sparselex.evaluate.supervised.frontier import asked, edit_frontiers
 from sparselex.evaluate.twins import words_of
 
 QUESTIONS = {
@@ -23,6 +24,8 @@ QUESTIONS = {
     MODEL_FEATURES: ("evaluate model-features", "whether its latents are the model's own"),
 }
 """What can be asked of a dictionary, by the artifact that answers: the verb, and the question."""
+
+_EDITS = "whether exchanging a few of its latents changes what the model knows in a task"
 
 
 class Held(Config):
@@ -65,6 +68,9 @@ class DictionaryVerdict(Config):
     model: list[Answered]
     """Whether it is one of the model, question by question; empty where that was not measured."""
 
+    edits: list[Answered]
+    """Whether few of its latents exchange what a task knows, task by task; empty where it was put to none."""
+
     unanswered: dict[str, str]
     """What was not asked, with the command that asks."""
 
@@ -83,15 +89,27 @@ def verdict_of(workspace: Workspace, found: Report, card: ModelFeatures | None) 
         if artifact not in made
     }
     model = answers(card) if card else []
+    frontiers = edit_frontiers(workspace.path, found.run, _dictionary(workspace, found.run))
+    edits = [said for one in frontiers if (said := asked(one))]
+    if not edits and workspace.has_run(found.run):
+        of = f"--task ioi --model {workspace.card(found.run).model} --runs {found.run}"
+        unanswered[_EDITS] = f"sparselex evaluate task {workspace.typed} {of}"
     return DictionaryVerdict(
         run=found.run,
-        summary=_summary(controls, nulls, model, unanswered),
+        summary=_summary(controls, nulls, [*model, *edits], unanswered),
         answers=found.answers,
         nulls=nulls,
         controls=controls,
         model=model,
+        edits=edits,
         unanswered=unanswered,
     )
+
+
+def _dictionary(workspace: Workspace, run: str) -> str:
+    """Id of the dictionary that a run has now; empty where it has none."""
+    made = workspace.artifacts(run).get("dictionary")
+    return made.id if made else ""
 
 
 def _words(workspace: Workspace, run: str, name: str) -> str:

@@ -135,7 +135,10 @@ Configuration: `{_words(json.dumps(dictionary.config.to_json()))}`
 def _verdict(workspace: Workspace, found: Report) -> str:
     """What was asked of it, against what, and what came out."""
     said = verdict_of(workspace, found, model_features_in(workspace, found.run))
-    answered = [*((one.question, one.answer) for one in said.answers), *((q.question, q.answer) for q in said.model)]
+    answered = [
+        *((one.question, one.answer) for one in said.answers),
+        *((q.question, q.answer) for q in (*said.model, *said.edits)),
+    ]
     asked = [f"- {_words(question)} **{_words(answer)}**" for question, answer in answered]
     rows = [_held(one) for one in (*said.controls, said.nulls) if one.lost or one.beat or one.undecided]
     head = ["held against", "lost", "won", "undecided"]

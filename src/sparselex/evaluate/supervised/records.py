@@ -20,6 +20,9 @@ DECIDED = "some attribute is decided here"
 SUPERVISED, SHUFFLED = "supervised", "shuffled labels"
 """Rows that are made of labels: of the right ones, and of those of other prompts."""
 
+FROZEN, GENERAL_TEXT = "frozen decoder", "general text"
+"""Rows of a decoder that never learned, and what follows a kind's name where it was trained on text of all kinds."""
+
 GREEDY, LABELS = "greedy", "labels"
 """Ways to choose what is exchanged: what brings the change nearest, until nothing does; and what labels say."""
 

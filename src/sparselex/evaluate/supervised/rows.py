@@ -24,13 +24,13 @@ from sparselex.dictionaries.table import config_type, reads_one_site
 from sparselex.evaluate.supervised.ahead import n_processes, others
 from sparselex.evaluate.supervised.config import TaskConfig
 from sparselex.evaluate.supervised.nodes import Node
+from sparselex.evaluate.supervised.records import FROZEN, GENERAL_TEXT
 from sparselex.tasks.records import END
 from sparselex.training.calibrate import Columns
 from sparselex.training.config import TrainConfig
 from sparselex.training.train import Job, train_many
 
 BATCH = 512
-FROZEN, GENERAL_TEXT = "frozen decoder", "general text"
 LEAST_LATENTS = 4
 
 Group = Mapping[Node, Dictionary]

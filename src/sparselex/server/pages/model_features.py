@@ -8,6 +8,7 @@ from sparselex.base.runs import RunCard
 from sparselex.evaluate.config import control_words
 from sparselex.evaluate.model_features.records import KIND, SHUFFLED, Curve, LatentOfModel, ModelFeatures
 from sparselex.evaluate.model_features.words import Answered, against_null, answers, called, in_short
+from sparselex.evaluate.supervised.frontier import EditFrontier, edit_frontiers
 from sparselex.server.charts import BASE, LEFT, RIGHT, TOP, WIDTH, Tick
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, NotMadeYet, Page, PageRecord
@@ -57,6 +58,9 @@ class ModelFeaturesPage(PageRecord):
     controls: dict[str, str]
     """What each control is, in words."""
 
+    edits: list[EditFrontier]
+    """What exchanging few of its latents does in the tasks that it was put to."""
+
     most: list[LatentOfModel]
     """Latents that the model reads most."""
 
@@ -105,6 +109,7 @@ def model_features_page(opened: OpenWorkspace, run: str) -> ModelFeaturesPage:
         answers=answered,
         summary=in_short(answered),
         controls={name: _WORDS.get(name) or control_words(name) for name in found.controls},
+        edits=edit_frontiers(opened.workspace.path, run, opened.dictionary_id(run)),
         most=by_relevance[:_LISTED],
         least=unread[:_LISTED],
     )
