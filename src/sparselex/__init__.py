@@ -45,6 +45,8 @@ _PUBLIC = {
     "evaluate_task": "sparselex.recipes.tasks",
     "TaskOptions": "sparselex.recipes.tasks",
     "TaskResult": "sparselex.evaluate.supervised.records",
+    "trace_prompt": "sparselex.recipes.graphs",
+    "GraphOptions": "sparselex.recipes.graphs",
     "rank_types": "sparselex.evaluate.synthetic.synthetic",
     "SyntheticConfig": "sparselex.evaluate.synthetic.config",
     "split_latents": "sparselex.evaluate.supervised.splitting",

@@ -48,6 +48,8 @@ from sparselex.recipes.config import twin_of as twin_of
 from sparselex.recipes.directions import run_of_directions as run_of_directions
 from sparselex.recipes.explanations.taking import import_explanations as import_explanations
 from sparselex.recipes.explanations.writing import export_explanations as export_explanations
+from sparselex.recipes.graphs import GraphOptions as GraphOptions
+from sparselex.recipes.graphs import trace_prompt as trace_prompt
 from sparselex.recipes.run import Run as Run
 from sparselex.recipes.stage import Stage as Stage
 from sparselex.recipes.tasks import TaskOptions as TaskOptions
