@@ -127,6 +127,45 @@ SELDOM = (
 """Tests that take long and whose siblings are always run; with SPARSELEX_EVERY_TEST in the environment all are."""
 
 
+OF_FEW = {
+    "lm/test_kept.py": ("test_taken_up_behind_any_site", "test_rows_of_as_many_tokens_as_there_are_heads"),
+    "lm/test_every_family.py": (
+        "test_the_readout_is_the_direct_path",
+        "test_every_hook_is_passed_and_edits_there_are_felt",
+    ),
+}
+"""Tests of every architecture of which most runs try some that differ: with SPARSELEX_EVERY_TEST all are tried."""
+
+DIFFERENT = (
+    "gpt2",
+    "gpt_neox",
+    "llama",
+    "gemma3_text",
+    "gemma4_text experts",
+    "opt post-norm",
+    "olmo2",
+    "granitemoe",
+    "phi",
+    "cohere",
+    "deepseek_v3",
+    "qwen3_next",
+    "lfm2",
+    "gpt_bigcode",
+    "gptj",
+    "bloom",
+    "falcon groups",
+    "mamba2",
+)
+"""Architectures that stand for their kin."""
+
+
+def _is_seldom(file: str, name: str) -> bool:
+    test, _, architecture = name.partition("[")
+    if test in OF_FEW.get(file, ()):
+        return architecture.removesuffix("]") not in DIFFERENT
+    return f"{file}::{name}" in SELDOM
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, all else as it was found; what is seldom run is skipped."""
     here = Path(__file__).parent
@@ -135,7 +174,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if "SPARSELEX_EVERY_TEST" in os.environ:
         return
     for item in items:
-        if f"{item.path.relative_to(here)}::{item.name}" in SELDOM:
+        if _is_seldom(str(item.path.relative_to(here)), item.name):
             item.add_marker(pytest.mark.skip(reason="takes long: SPARSELEX_EVERY_TEST=1 runs it"))
 
 
