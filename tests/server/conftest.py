@@ -28,6 +28,7 @@ from sparselex.server.live_turns import Reader
 from tests.support.copier import copier, task
 from tests.support.graphs import traced_workspace
 from tests.support.known import SMALL
+from tests.support.paired import put_pair
 from tests.support.probed import put_probes
 
 OF_TASK = TaskConfig(
@@ -99,6 +100,7 @@ def workspace(small_workspace, put_to_ioi, traced, tmp_path_factory) -> Workspac
     rank_types(copy, "main", SyntheticConfig(**{**SMALL, "n_tokens": 1000, "kinds": ("topk",)}))
     doomed(copy, OF_DOOMED)
     decompose_toy(copy, "tms-5-2", OF_TOY)
+    put_pair(copy)
     shutil.copytree(put_to_ioi, path / "tasks" / "copier")
     shutil.copytree(traced.path / "graphs", path / "graphs")
     return copy

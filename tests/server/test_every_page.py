@@ -47,6 +47,7 @@ ADDRESSES = {
     "list": ["/lists/none"],
     "synthetic": ["/synthetic/main"],
     "decomposition": ["/decompositions/tms-5-2"],
+    "pair": ["/pairs/main-jacobian"],
     "doomed": ["/doomed"],
     "task": ["/tasks/copier", "/tasks/copier?place=values+at+S1", "/tasks/copier?way=by+meaning&setting=k%3D4"],
     "probes": ["/runs/main/probes"],

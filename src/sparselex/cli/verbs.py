@@ -45,6 +45,7 @@ AFTER = {name: Other(f"sparselex.cli.{name}:{name}") for name in _PLAIN} | {
     "compare": Other("sparselex.cli.compare:compare", "sparselex.cli.compare:CompareOptions"),
     "decompose": Other("sparselex.cli.decompose:decompose", "sparselex.cli.decompose:DecomposeOptions"),
     "graph": Other("sparselex.cli.graph:graph", "sparselex.recipes.graphs:GraphOptions"),
+    "pair": Other("sparselex.cli.pair:pair", "sparselex.recipes.pairs:PairOptions"),
     "hooks": Other("sparselex.cli.hooks:hooks", "sparselex.cli.hooks:HooksConfig"),
 }
 """What stands before and after the stages."""

@@ -58,6 +58,7 @@ PAGES: Registry[Page] = Registry(
         "list": "sparselex.server.pages.lists:ONE",
         "synthetic": "sparselex.server.pages.synthetic:PAGE",
         "decomposition": "sparselex.server.pages.decomposition:PAGE",
+        "pair": "sparselex.server.pages.pair:PAGE",
         "doomed": "sparselex.server.pages.doomed:PAGE",
         "task": "sparselex.server.pages.task:PAGE",
         "probes": "sparselex.server.pages.probes:PAGE",

@@ -3,6 +3,7 @@
 from sparselex.atlas.records import SweepReport
 from sparselex.base.runs import RunCard
 from sparselex.evaluate.doomed.records import doomed_of
+from sparselex.evaluate.pairs.records import pairs_in
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, Page, PageRecord
 from sparselex.server.pages.corpora import CorpusSummary, corpora
@@ -57,6 +58,9 @@ class OverviewPage(PageRecord):
     decompositions: list[str] = []
     """Models whose weights were decomposed."""
 
+    pairs: list[str] = []
+    """Pairs of dictionaries that were trained together around an MLP."""
+
     graphs: list[GraphSummary] = []
     """Attribution graphs of prompts."""
 
@@ -83,6 +87,7 @@ def overview(opened: OpenWorkspace) -> OverviewPage:
         doomed=tried(lambda: doomed_of(opened.workspace.path), None) is not None,
         tasks=task_summaries(opened, tried),
         decompositions=decompositions(opened.workspace.path),
+        pairs=pairs_in(opened.workspace.path),
         graphs=graph_summaries(opened, tried),
     )
     told = shown.notices if shown else []

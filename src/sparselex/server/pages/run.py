@@ -4,6 +4,7 @@ from sparselex.atlas.records import SweepReport
 from sparselex.base.runs import RunCard
 from sparselex.evaluate.against import KIND as CONTROLS
 from sparselex.evaluate.against import AgainstControls
+from sparselex.evaluate.pairs.records import pairs_of
 from sparselex.evaluate.records import Answer, Comparison, DensityHistogram, Report
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, Page, PageRecord
@@ -72,6 +73,9 @@ class RunPage(PageRecord):
     sweep: SweepReport | None
     """Its sweep, if it has one."""
 
+    pairs: list[str] = []
+    """Pairs of dictionaries, trained together, that it has a part in."""
+
     def compared(self, figure: str, control: str) -> Comparison | None:
         """The comparison of a figure with a control, if there is one."""
         return next((one for one in self.comparisons if (one.figure, one.control) == (figure, control)), None)
@@ -103,6 +107,7 @@ def run_page(opened: OpenWorkspace, run: str) -> RunPage:
         not_against=not_against,
         densities=tried(lambda: _densities(opened, run, readable), {}),
         sweep=tried(lambda: opened.sweep(run), None),
+        pairs=tried(lambda: pairs_of(opened.workspace, run), []),
     )
     return page.model_copy(update={"notices": [*page.notices, *dict.fromkeys(tried.failures)]})
 

@@ -1,0 +1,1 @@
+"""How sparsely the latents behind an MLP depend on those before it."""
