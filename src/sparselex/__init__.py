@@ -55,6 +55,8 @@ _PUBLIC = {
     "CompareConfig": "sparselex.atlas.config",
     "compare_all": "sparselex.recipes.comparing",
     "compare_with": "sparselex.recipes.comparing",
+    "pair_runs": "sparselex.recipes.pairs",
+    "PairOptions": "sparselex.recipes.pairs",
     "run_of_directions": "sparselex.recipes.directions",
     "report": "sparselex.evaluate.report",
     "Run": "sparselex.recipes.run",

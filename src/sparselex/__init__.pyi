@@ -50,6 +50,8 @@ from sparselex.recipes.explanations.taking import import_explanations as import_
 from sparselex.recipes.explanations.writing import export_explanations as export_explanations
 from sparselex.recipes.graphs import GraphOptions as GraphOptions
 from sparselex.recipes.graphs import trace_prompt as trace_prompt
+from sparselex.recipes.pairs import PairOptions as PairOptions
+from sparselex.recipes.pairs import pair_runs as pair_runs
 from sparselex.recipes.run import Run as Run
 from sparselex.recipes.stage import Stage as Stage
 from sparselex.recipes.tasks import TaskOptions as TaskOptions

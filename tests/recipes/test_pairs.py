@@ -85,6 +85,13 @@ def test_other_settings_want_another_name_or_to_replace(copied):
     assert copied.artifacts("before-jacobian")["dictionary"].id != old
 
 
+def test_a_run_of_another_pair_is_not_replaced_unasked(copied):
+    shutil.rmtree(copied.path / "pairs")
+    with pytest.raises(UserError, match="came of another pair"):
+        pair_runs(copied, BEFORE, PairOptions(**OPTIONS))
+    assert not (copied.path / "pairs").exists(), "and nothing was trained"
+
+
 def refused(workspace, match, run=BEFORE, **options):
     with pytest.raises(UserError, match=match):
         pair_runs(workspace, run, PairOptions(**OPTIONS | {"name": "other"} | options))
@@ -95,7 +102,8 @@ def test_what_cannot_be_paired_is_refused_before_anything_is_trained(copied):
     refused(copied, "with itself", into=BEFORE)
     refused(copied, "no run 'nobody'", into="nobody")
     refused(copied, "no single MLP", run=BEHIND, into=BEFORE)
-    refused(copied, "came of no pair", name="there") if _begin(copied, "before-there") else None
+    Run.create(copied, "before-there", _same(copied, BEFORE)).do("train")
+    refused(copied, "came of no pair", name="there")
     Run.create(copied, "l1", _same(copied, BEFORE).with_stage("train", {"kind": "relu", "n_tokens": 2_000})).do("train")
     refused(copied, "of type relu", run="l1")
     twin = _same(copied, BEFORE).with_twin("reinitialised", 0)
@@ -109,9 +117,3 @@ def test_what_cannot_be_paired_is_refused_before_anything_is_trained(copied):
 
 def _same(workspace, name):
     return Run.open(workspace, name).config
-
-
-def _begin(workspace, name) -> bool:
-    """A run of that name, trained by itself."""
-    Run.create(workspace, name, _same(workspace, BEFORE)).do("train")
-    return True

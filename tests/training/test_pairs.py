@@ -13,6 +13,7 @@ from sparselex.base.errors import UserError
 from sparselex.causal.jacobians import Active, LatentMlp
 from sparselex.dictionaries.side_by_side import SideBySide
 from sparselex.dictionaries.trainable import new_dictionary
+from sparselex.dictionaries.types.batchtopk import BatchTopKConfig
 from sparselex.dictionaries.types.topk import TopKConfig
 from sparselex.evaluate.pairs.measured import COLUMNS, of_tokens
 from sparselex.lm.mlps import Mlp
@@ -136,7 +137,8 @@ def test_where_features_map_one_to_one_the_penalised_pair_finds_them(tmp_path):
 def test_stopped_it_goes_on_to_the_same_weights(tmp_path):
     mlp = one_to_one()
     between = partial(LatentMlp.of, mlp)
-    options = {"steps": 30, "checkpoint_tokens": 256 * 10}
+    behind = BatchTopKConfig(d_in=D, d_sae=2 * D, k=6)
+    options = {"steps": 30, "checkpoint_tokens": 256 * 10, "y": behind}
     jobs = lambda name: [PairJob(config(weight, **options), tmp_path / f"{name}{weight}", {}) for weight in (1.0, 0.0)]
     whole = train_pairs(Around(mlp), jobs("whole"), between)
     with pytest.raises(KeyboardInterrupt):

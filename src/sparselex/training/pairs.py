@@ -114,6 +114,9 @@ class TrainedPair(NamedTuple):
     scales: tuple[float, float]
     """What brings either site to E|x|² = width."""
 
+    n_tokens: int
+    """Tokens that it was trained on."""
+
     id: str
     """Id of the artifact."""
 
@@ -187,7 +190,8 @@ def load_pair(path: Path) -> TrainedPair:
     pair.fold([1.0, 1.0], [1.0, 1.0])
     pair.load_state_dict(load_file(verified(path, WEIGHTS, manifest)))
     x_scale, y_scale = manifest.notes["scales"]
-    return TrainedPair(pair.eval().requires_grad_(False), (x_scale, y_scale), manifest.id)
+    n_tokens: int = manifest.notes["n_tokens"]
+    return TrainedPair(pair.eval().requires_grad_(False), (x_scale, y_scale), n_tokens, manifest.id)
 
 
 def _drawn(config: PairConfig) -> SideBySide:

@@ -41,9 +41,11 @@ class MadeOfPair(Config):
     """Its type and size."""
 
 
-def check_names(workspace: Workspace, names: Sequence[str], parents: Sequence[str], *, replace: bool) -> None:
-    """Raise `UserError` where another run has one of the names that are to be given, or a pair of other settings has
-    left a run there that may not be replaced."""
+def check_names(
+    workspace: Workspace, names: Sequence[str], parents: Sequence[str], pair: str | None, *, replace: bool
+) -> None:
+    """Raise `UserError` where another run has one of the names that are to be given, or a run of another pair than that
+    of the id `pair`, which may not be replaced; None is for one that is not trained yet."""
     for name, parent in zip(names, parents, strict=True):
         folder = workspace.run(name)
         put_back(folder)
@@ -58,29 +60,29 @@ def check_names(workspace: Workspace, names: Sequence[str], parents: Sequence[st
                 "no run of that name",
                 "choose another --name, or move the run to another name: its folder with run.json in it.",
             )
+        if kept.get("id") != pair and not replace:
+            raise UserError(
+                f"Run {name!r} came of another pair of run {parent!r}.",
+                "the pair that it came of, or another name",
+                "give this one another --name, or add --replace.",
+            )
 
 
-def make_run(of: Run, name: str, pair: TrainedPair, side: int, *, replace: bool) -> None:
-    """The run `name` with one dictionary of a pair, reading what `of` reads; made already, it is not made again.
-
-    Raises `UserError` where that run is of another pair and may not be replaced.
-    """
+def make_run(of: Run, name: str, pair: TrainedPair, side: int) -> None:
+    """The run `name` with one dictionary of a pair, reading what `of` reads; made already, it is not made again, and
+    one of another pair is replaced."""
     workspace, wanted = of.workspace, OfPair(id=pair.id, of=of.name, side=side)
     folder = workspace.run(name)
-    if name in workspace.begun():
-        if _made(workspace, name) == wanted.to_json():
-            return
-        if not replace:
-            raise UserError(
-                f"Run {name!r} is of another pair.", "the same settings, or another name", "add --replace, or a --name."
-            )
+    if name in workspace.begun() and _made(workspace, name) == wanted.to_json():
+        return
     dictionary = pair.dictionary.each[side].cpu()
     made = MadeOfPair.parse({PAIR: wanted.to_json(), "dictionary": dictionary.config.to_json()})
     card = workspace.card(of.name)
     stages = {verb: options for verb, options in of.config.stages.items() if verb in ("index", "explain")}
     told = {"name": name, "sites": of.sites, "stages": stage_cards()}
     inputs = of.inputs() | {PAIR: pair.id}
-    notes = {"sample": sample_of(of, dictionary), "median_norms": of.reader.median_norms.tolist()}
+    notes = {"n_tokens": pair.n_tokens, "median_norms": of.reader.median_norms.tolist()}
+    notes["sample"] = sample_of(of, dictionary)
     locked = lock(folder.with_name(f".{name}.lock"), f"making run {name!r}")
     with locked, nobody_writes(folder), new_folder(folder, replaces=True) as aside:
         with staged(aside / "dictionary", "dictionary", made, inputs) as staging:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sparselex.activations.live import LiveUnits, Reader
 from sparselex.activations.shuffle import ShuffledSource
-from sparselex.base.artifacts import open_artifact
+from sparselex.base.artifacts import MANIFEST, open_artifact
 from sparselex.base.errors import UserError
 from sparselex.base.figures import FIGURES, Figures
 from sparselex.base.files import write_json
@@ -83,7 +83,8 @@ def train_pair_runs(workspace: Workspace, run: str, options: PairOptions, *, rep
     _check_documents(one, rows)
     jobs = _jobs(folder, sides[""], config, "")
     _check_replaced(jobs, replace=replace)
-    check_names(workspace, names, (run, options.into), replace=replace)
+    made = open_artifact(jobs[0].to, TRAINED).id if (jobs[0].to / MANIFEST).is_file() else None
+    check_names(workspace, names, (run, options.into), made, replace=replace)
     sides["reinitialised"] = _side(one, other, _twin(one, options))
     trained = dict[str, TrainedPair]()
     for twin, side in sides.items():
@@ -93,10 +94,11 @@ def train_pair_runs(workspace: Workspace, run: str, options: PairOptions, *, rep
             block_tokens=BLOCK_TOKENS,
             seed=options.seed,
         )
-        found = train_pairs(source, _jobs(folder, side, config, twin), partial(LatentMlp.of, side.mlp))
+        mlp = side.mlp.to(torch.zeros((), device=config.device))
+        found = train_pairs(source, _jobs(folder, side, config, twin), partial(LatentMlp.of, mlp))
         trained |= dict(zip(_WEIGHTS[twin], found, strict=True))
     for number, each in enumerate((one, other)):
-        make_run(each, names[number], trained[PENALISED], number, replace=replace)
+        make_run(each, names[number], trained[PENALISED], number)
     _measure(folder, (one, other), names, options, sides, trained, rows)
 
 
@@ -149,7 +151,7 @@ def _config(run: Run, options: PairOptions, configs: list[DictionaryConfig]) -> 
         weight=options.weight,
         every=options.every,
         n_tokens=n_tokens,
-        device=float64_device(run.config.model.device),
+        device=_device_of(run),
         seed=options.seed,
     )
 
@@ -186,7 +188,7 @@ def _jobs(folder: Path, side: _Side, config: PairConfig, twin: str) -> list[Pair
 def _check_replaced(jobs: list[PairJob], *, replace: bool) -> None:
     """Raise `UserError` where a pair of other settings lies in the place of this one."""
     for job in jobs:
-        if replace or not (job.to / "manifest.json").is_file():
+        if replace or not (job.to / MANIFEST).is_file():
             continue
         made = open_artifact(job.to, TRAINED)
         if (made.config, made.inputs) != (job.config.to_json(), dict(job.inputs)):
@@ -207,6 +209,11 @@ def _check_documents(run: Run, rows: NDArray[np.int64]) -> None:
         )
 
 
+def _device_of(run: Run) -> str:
+    """Where the dictionaries are: where the model is, or beside it."""
+    return float64_device(run.config.model.device)
+
+
 def _measure(
     folder: Path,
     parents: tuple[Run, Run],
@@ -222,6 +229,8 @@ def _measure(
         if staging.made:
             return
         arms = dict[str, Measured]()
+        for pair in trained.values():
+            pair.dictionary.to(_device_of(parents[0]))
         for twin, side in sides.items():
             arms |= _measured(side, {name: trained[name] for name in _WEIGHTS[twin]}, rows, options.seed)
         figures, owners = pair_figures(arms), np.asarray(parents[0].corpus.documents[rows])
