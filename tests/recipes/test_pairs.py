@@ -76,12 +76,18 @@ def test_what_is_done_is_not_done_again_and_a_run_that_is_gone_is_made_anew(copi
 
 
 def test_other_settings_want_another_name_or_to_replace(copied):
-    given = ("pair", copied.path, "--run", BEFORE, "--into", BEHIND, "--tokens", 2_000, "--rows", 24)
+    """What they have in common with another pair of the workspace is not trained again."""
+    given = ("pair", copied.path, "--run", BEFORE, "--into", BEHIND, "--tokens", 12_000, "--rows", 24, "--weight", 3)
     refused = sparselex(*given)
     assert refused.code == 2 and "--replace" in refused.err
     old = copied.artifacts("before-jacobian")["dictionary"].id
+    done(*given, "--name", "heavier")
+    when = lambda pair, arm: (copied.path / "pairs" / pair / arm / "pair.safetensors").stat().st_mtime_ns
+    assert when("before-heavier", PLAIN) == when("before-jacobian", PLAIN)
+    assert when("before-heavier", PENALISED) > when("before-jacobian", PENALISED)
+    assert copied.artifacts("before-jacobian")["dictionary"].id == old
     found = done(*given, "--replace", "--json").json
-    assert found["arms"][0]["n_tokens"] < 12_000
+    assert found["weight"] == 3 and when("before-heavier", PENALISED) == when("before-jacobian", PENALISED)
     assert copied.artifacts("before-jacobian")["dictionary"].id != old
 
 

@@ -1,5 +1,6 @@
 """Train two dictionaries around an MLP together, beside their controls, and measure what came of it."""
 
+import shutil
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -14,9 +15,9 @@ from sparselex.activations.shuffle import ShuffledSource
 from sparselex.base.artifacts import MANIFEST, open_artifact
 from sparselex.base.errors import UserError
 from sparselex.base.figures import FIGURES, Figures
-from sparselex.base.files import write_json
+from sparselex.base.files import new_folder, write_json
 from sparselex.base.sites import Sites
-from sparselex.base.staging import stage
+from sparselex.base.staging import finished, stage
 from sparselex.base.workspace import Workspace
 from sparselex.causal.jacobians import LatentMlp
 from sparselex.dictionaries.config import DictionaryConfig
@@ -95,7 +96,10 @@ def train_pair_runs(workspace: Workspace, run: str, options: PairOptions, *, rep
             seed=options.seed,
         )
         mlp = side.mlp.to(torch.zeros((), device=config.device))
-        found = train_pairs(source, _jobs(folder, side, config, twin), partial(LatentMlp.of, mlp))
+        jobs = _jobs(folder, side, config, twin)
+        for job in jobs:
+            _take_over(job)
+        found = train_pairs(source, jobs, partial(LatentMlp.of, mlp))
         trained |= dict(zip(_WEIGHTS[twin], found, strict=True))
     for number, each in enumerate((one, other)):
         make_run(each, names[number], trained[PENALISED], number)
@@ -197,6 +201,18 @@ def _check_replaced(jobs: list[PairJob], *, replace: bool) -> None:
                 "the settings that it was trained with, or another name",
                 "give this one another --name, or add --replace.",
             )
+
+
+def _take_over(job: PairJob) -> None:
+    """Copy what another pair of the workspace has trained with these very settings, such as the one without the penalty
+    beside another weight; not where training has begun already."""
+    key = TRAINED, job.config, job.inputs
+    if finished(job.to, *key) or job.to.with_name(f".{job.to.name}.partial").exists():
+        return
+    others = (path.parent for path in sorted(job.to.parent.parent.glob(f"*/{job.to.name}/{MANIFEST}")))
+    if (other := next((one for one in others if finished(one, *key)), None)) is not None:
+        with new_folder(job.to, replaces=True) as aside:
+            shutil.copytree(other, aside, dirs_exist_ok=True)
 
 
 def _check_documents(run: Run, rows: NDArray[np.int64]) -> None:
