@@ -33,4 +33,5 @@ def known_figures(found: Nearness, random: Nearness) -> Iterator[Figure]:
         values: Tensor = getattr(found, field)
         null = float(getattr(random, field).mean()) if field != "length_ratio" else None
         said = words if null is None else f"{words}; null: as many components drawn at random"
-        yield mean_figure(f"{PREFIX}embed/{name}", values.numpy(), said, over="features", null=null)
+        cosine = field != "length_ratio"
+        yield mean_figure(f"{PREFIX}embed/{name}", values.numpy(), said, over="features", null=null, share=cosine)
