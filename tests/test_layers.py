@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "activations": {"base", "text", "lm"},
     "causal": {"base", "lm", "dictionaries"},
     "tasks": {"base", "text", "lm"},
-    "parameters": {"base", "text", "lm", "activations"},
+    "parameters": {"base", "text", "lm", "dictionaries", "activations"},
     "training": {"base", "activations", "dictionaries", "causal"},
     "features": {"base", "text", "activations", "dictionaries", "lm"},
     "atlas": {"base", "text", "lm", "activations", "dictionaries", "causal", "features"},

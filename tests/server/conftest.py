@@ -18,6 +18,8 @@ from sparselex.evaluate.supervised.walk import put_to_task
 from sparselex.evaluate.synthetic.config import SyntheticConfig
 from sparselex.evaluate.synthetic.synthetic import rank_types
 from sparselex.parameters.config import AttackConfig, SpdConfig
+from sparselex.parameters.mlp.config import MlpConfig
+from sparselex.parameters.mlp.walk import Subjects, decompose_mlp
 from sparselex.parameters.toys.config import TOYS, TmsConfig
 from sparselex.parameters.toys.walk import decompose_toy
 from sparselex.recipes.doomed import doomed
@@ -74,6 +76,13 @@ OF_TOY = TOYS["tms-5-2"].model_copy(
 )
 """How little of a decomposition is enough to look at."""
 
+OF_MLP = MlpConfig(
+    spd=MlpConfig().spd.model_copy(update={"n_components": 16, "n_steps": 2, "batch_size": 32, "minimality": 0.0}),
+    attack=AttackConfig(n_inputs=16, n_steps=1),
+    n_inputs=512,
+)
+"""The same of a language model's MLP."""
+
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -101,6 +110,8 @@ def workspace(small_workspace, put_to_ioi, traced, tmp_path_factory) -> Workspac
     doomed(copy, OF_DOOMED)
     decompose_toy(copy, "tms-5-2", OF_TOY)
     put_pair(copy)
+    subjects = Subjects(main.model, Run.open(copy, "twin").model, "drawn anew")
+    decompose_mlp(path / "decompositions" / "main-mlp-0", "main-mlp-0", subjects, main.corpus, OF_MLP, run="main")
     shutil.copytree(put_to_ioi, path / "tasks" / "copier")
     shutil.copytree(traced.path / "graphs", path / "graphs")
     return copy

@@ -4,7 +4,7 @@ import re
 from html import unescape
 
 from sparselex.base.formats import number
-from sparselex.parameters.records import decomposition_of
+from sparselex.parameters.records import components_of, decomposition_of
 
 
 def test_the_page_says_what_its_record_says(workspace, client):
@@ -22,3 +22,31 @@ def test_the_page_says_what_its_record_says(workspace, client):
 def test_what_was_not_decomposed_says_how(client):
     answer = client.get("/decompositions/tms-40-10")
     assert answer.status_code == 404 and "sparselex decompose" in answer.text
+
+
+def test_components_of_a_model_are_listed_and_each_has_a_page(workspace, client):
+    folder = workspace.path / "decompositions" / "main-mlp-0"
+    found, table = decomposition_of(folder), components_of(folder)
+    listed = client.get("/decompositions/main-mlp-0").text
+    assert "test split of run" in listed and found.matrices[0].run in listed
+    live = [one for one in table.matrices["dense_4h_to_h"] if one.live]
+    assert live and all(f"/components/dense_4h_to_h/{one.number}" in listed for one in live)
+    one = max(live, key=lambda one: len(one.together))
+    address = f"/decompositions/main-mlp-0/components/dense_4h_to_h/{one.number}"
+    page, text = client.get(address + ".json").json(), client.get(address).text
+    assert page["component"] == one.to_json() and page["feature"] == ""
+    assert sum(each["n"] for each in page["ranges"]) == table.n_inputs
+    assert "sparselex index" in text and one.together
+    for other in one.together:
+        assert f"/components/{other.matrix}/{other.number}" in text and number(other.expected, 3) in text
+
+
+def test_what_is_no_component_is_told(client):
+    for address in (
+        "main-mlp-0/components/dense_4h_to_h/16",
+        "main-mlp-0/components/w/0",
+        "tms-5-2/components/embed/0",
+    ):
+        answer = client.get(f"/decompositions/{address}")
+        assert answer.status_code == 404 and "There is no component" in answer.text
+    assert client.get("/decompositions/main-mlp-0/components/dense_4h_to_h/03").status_code == 404

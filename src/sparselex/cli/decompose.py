@@ -1,5 +1,6 @@
-"""`sparselex decompose`: matrices as sums of components, where their mechanisms are known."""
+"""`sparselex decompose`: matrices as sums of components, of a model or of a toy."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,17 +11,20 @@ from sparselex.base.bounds import Amount, Count, Seed
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure
 from sparselex.base.formats import number, plain
+from sparselex.base.workspace import MAIN, Workspace
 from sparselex.cli.making import command, flags, own
 from sparselex.cli.showing import print_json
 from sparselex.cli.stages import JSON, WORKSPACE, created
 from sparselex.cli.tables import console_of, interval
 from sparselex.cli.wide import WideTable
-from sparselex.parameters.config import Coefficient, Components
+from sparselex.parameters.config import Coefficient, Components, SpdConfig
+from sparselex.parameters.mlp.config import QUICK, Layer, MlpConfig
 from sparselex.parameters.records import Decomposition, Matrix
 from sparselex.parameters.toys.config import TOYS, ToyConfig
+from sparselex.recipes.option import Option
 
 REPLACE = own(
-    "replace", bool, typer.Option("--replace", help="Replace a toy that was decomposed with other settings."), False
+    "replace", bool, typer.Option("--replace", help="Replace what was decomposed with other settings."), False
 )
 
 ToyName = Literal["tms-5-2", "tms-5-2-id", "tms-40-10", "tms-40-10-id"]
@@ -28,23 +32,32 @@ ToyName = Literal["tms-5-2", "tms-5-2-id", "tms-40-10", "tms-40-10-id"]
 
 
 class DecomposeOptions(Config):
-    """Decompose the matrices of a toy model into components with causal importances (SPD), and say how near they come
-    to its mechanisms, which are known.
+    """Decompose the MLP of a run's model, or the matrices of a toy model (`--toy`), into components with causal
+    importances (SPD).
 
-    The toy is trained first. Beside it the same is done to the toy with the weights that its training began with. Given
-    again, the command goes on where it was stopped."""
+    Of a model, components are sought that keep its predictions on the run's text; they become runs of their own, which
+    are indexed, explained and read like any dictionary. Of a toy it is said how near they come to its mechanisms, which
+    are known. Beside it the same is done to weights that were not learned. Given again, the command goes on where it
+    was stopped."""
 
-    toy: ToyName = "tms-5-2"
-    """Toy model of superposition: features and dimensions, and with `-id` an identity matrix in between."""
+    run: Annotated[str, Option("--run")] = MAIN
+    """The run whose model is decomposed, on its text."""
+
+    layer: Layer = 0
+    """The block whose MLP that is."""
+
+    toy: ToyName | None = None
+    """Toy model of superposition in the place of a run's: features and dimensions, and with `-id` an identity matrix in
+    between."""
 
     n_components: Components | None = None
-    """Components of each matrix. Left out, the toy's own, like all settings below."""
+    """Components of each matrix. Left out, those of the model's or the toy's own settings, like all below."""
 
     n_steps: Count | None = None
     """Steps of decomposition."""
 
     batch_size: Annotated[int, Field(ge=1, le=2**20)] | None = None
-    """Inputs in a step."""
+    """Inputs in a step: tokens, of a model."""
 
     lr: Amount | None = None
     """Learning rate at the beginning."""
@@ -56,28 +69,61 @@ class DecomposeOptions(Config):
     """Power of importances in their penalty."""
 
     seed: Seed = 0
-    """Seed of the toy, its components, and all that is drawn."""
+    """Seed of the toy, of components, and of all that is drawn."""
 
-    def of_toy(self) -> ToyConfig:
-        """The toy's own settings with those that were given."""
-        of, own = TOYS[self.toy], {"toy", "seed"}
+    quick: bool = False
+    """Few steps and few tokens of a model: to see what comes out, not to believe it."""
+
+    def spd(self, of: SpdConfig) -> SpdConfig:
+        """Settings with those that were given."""
+        own = {"run", "layer", "toy", "seed", "quick"}
         given = {name: value for name, value in self.to_json().items() if name not in own and value is not None}
-        spd = of.spd.model_copy(update={**given, "seed": self.seed})
-        return of.model_copy(update={"spd": spd, "seed": self.seed})
+        return of.model_copy(update={**given, "seed": self.seed})
+
+    def of_toy(self, toy: ToyName) -> ToyConfig:
+        """The toy's own settings with those that were given."""
+        of = TOYS[toy]
+        return of.model_copy(update={"spd": self.spd(of.spd), "seed": self.seed})
+
+    def of_model(self) -> MlpConfig:
+        """The settings of a model's MLP with those that were given."""
+        of = QUICK if self.quick else MlpConfig()
+        return of.model_copy(update={"layer": self.layer, "spd": self.spd(of.spd), "seed": self.seed})
 
 
 def act(values: dict[str, Any], *, workspace: Path, replace: bool, json: bool) -> None:
     """Decompose, and print what came of it."""
     asked = DecomposeOptions.parse(values, "the options of decompose", names=flags(DecomposeOptions))
-    with created(workspace) as opened:
-        from sparselex.parameters.toys.walk import decompose_toy
-
-        found = decompose_toy(opened, asked.toy, asked.of_toy(), replace=replace)
+    found, path = (_toy if asked.toy else _model)(asked, workspace, replace=replace)
     if json:
         print_json(found.to_json())
         return
     print_decomposition(found)
-    print(plain(f"components and figures: {opened.path / 'decompositions' / asked.toy}"))
+    print(plain(f"components and figures: {path / 'decompositions' / found.name}"))
+    for one in (*found.matrices, *found.control_matrices):
+        if one.run:
+            print(plain(f"run of the components of {one.name}: {one.run}"))
+
+
+def _say(text: str) -> None:
+    """On standard error: what is printed may be JSON."""
+    print(plain(text), file=sys.stderr, flush=True)
+
+
+def _toy(asked: DecomposeOptions, workspace: Path, *, replace: bool) -> tuple[Decomposition, Path]:
+    assert asked.toy is not None
+    with created(workspace) as opened:
+        from sparselex.parameters.toys.walk import decompose_toy
+
+        return decompose_toy(opened, asked.toy, asked.of_toy(asked.toy), replace=replace), opened.path
+
+
+def _model(asked: DecomposeOptions, workspace: Path, *, replace: bool) -> tuple[Decomposition, Path]:
+    opened = Workspace(workspace)
+    opened.card(asked.run)  # before anything is loaded
+    from sparselex.recipes.decomposing import decompose_run
+
+    return decompose_run(opened, asked.run, asked.of_model(), replace=replace, say=_say), opened.path
 
 
 def print_decomposition(found: Decomposition) -> None:

@@ -22,7 +22,7 @@ from sparselex.base.errors import UserError
 from sparselex.base.files import read_json, write_json
 from sparselex.base.sites import Sites
 from sparselex.dictionaries.config import DictionaryConfig
-from sparselex.dictionaries.kinds import DICTIONARIES, TokenNorm
+from sparselex.dictionaries.kinds import TokenNorm, kinds
 from sparselex.dictionaries.table import config_type
 from sparselex.dictionaries.trainable import TrainableDictionary, new_dictionary
 from sparselex.dictionaries.transformer_lens import OF_HEADS, head_of, names_there, reshapes
@@ -114,10 +114,10 @@ def _read_config(path: Path) -> tuple[DictionaryConfig, Any]:
     values = read_json(path, SETTINGS_BYTES)
     values = dict(values) if isinstance(values, dict) else {}
     kind = values.get("kind")
-    if kind not in DICTIONARIES.names():
+    if kind not in kinds():
         raise UserError(
             f"{path} cannot be read as a dictionary: its kind is {kind!r}, and no type here bears that name.",
-            "one of " + ", ".join(DICTIONARIES.names()),
+            "one of " + ", ".join(kinds()),
             "install the package that adds this type, or restore the file.",
         )
     threshold = None if "threshold" in config_type(kind).model_fields else values.pop("threshold", None)

@@ -24,6 +24,10 @@ DICTIONARIES: Registry[Any] = Registry(
 )
 """Trainable types by `kind`. Other packages add theirs through entry points of the group `sparselex.dictionary`."""
 
+MADE: Registry[Any] = Registry(
+    "dictionary", {"components": "sparselex.dictionaries.types.components:ComponentsDictionary"}
+)
+"""Types that are read like those but made of something else than activations, so that nobody chooses to train them."""
 
 CONTROLS: Registry[Any] = Registry(
     "control",
@@ -38,6 +42,17 @@ CONTROLS: Registry[Any] = Registry(
 )
 """Makers of control dictionaries by name, each a function of `controls.given.Given`. Other packages add theirs through
 entry points of the group `sparselex.control`."""
+
+
+def type_of(kind: str) -> Any:
+    """The class of a type by its name, of those that are trained and those that are made. Raises `UserError` for an
+    unknown name."""
+    return (MADE if kind in MADE.names() else DICTIONARIES).get(kind)
+
+
+def kinds() -> list[str]:
+    """The names of all types that a dictionary on disk may have."""
+    return [*DICTIONARIES.names(), *MADE.names()]
 
 
 Kind = Annotated[str, KnownIn(DICTIONARIES)]

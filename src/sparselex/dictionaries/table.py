@@ -8,7 +8,7 @@ from pydantic import PlainValidator, SerializeAsAny
 
 from sparselex.base.errors import UserError
 from sparselex.dictionaries.config import DictionaryConfig, kind_in
-from sparselex.dictionaries.kinds import DICTIONARIES
+from sparselex.dictionaries.kinds import DICTIONARIES, type_of
 
 
 def config_type(kind: str) -> type[DictionaryConfig]:
@@ -17,7 +17,7 @@ def config_type(kind: str) -> type[DictionaryConfig]:
     Raises `UserError` for an unknown name, and for a plug-in that is no trainable type or whose configuration does not
     bear its name.
     """
-    found = DICTIONARIES.get(kind)
+    found = type_of(kind)
     declared = get_type_hints(found).get("config") if isinstance(found, type) else None
     if not (isinstance(declared, type) and issubclass(declared, DictionaryConfig)):
         raise _unfit(kind, f"{found!r} is no subclass of TrainableDictionary")

@@ -11,7 +11,7 @@ from torch import Tensor
 from sparselex.dictionaries.codes import Codes
 from sparselex.dictionaries.config import DictionaryConfig
 from sparselex.dictionaries.dictionary import Dictionary
-from sparselex.dictionaries.kinds import DICTIONARIES, Gradients
+from sparselex.dictionaries.kinds import Gradients, type_of
 from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.sparse.products import decode_at
 from sparselex.dictionaries.table import kind_of
@@ -167,4 +167,4 @@ def new_dictionary(
     config: DictionaryConfig, generator: torch.Generator | None = None, ranks: Ranks = ALONE
 ) -> TrainableDictionary:
     """A freshly initialised dictionary; of processes that share its latents, the part of this one."""
-    return DICTIONARIES.get(kind_of(config))(config, generator, ranks)
+    return type_of(kind_of(config))(config, generator, ranks)

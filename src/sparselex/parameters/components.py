@@ -7,6 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sparselex.dictionaries.importance import importance_gates
+
 
 class Components(nn.Module):
     """A matrix `W [d_out, d_in]` as a sum of rank-one components, `W ≈ Σ_c U_c V_cᵀ` (arXiv:2506.20790, section 3).
@@ -22,6 +24,8 @@ class Components(nn.Module):
             inputs), in the place of steps on faithfulness alone.
         d_gate: hidden units of each network.
         generator: draws the networks.
+        cut: singular values of `v` below this share of the largest count as 0 when `U` is sought. Directions that are
+            nearly dependent else give large components that cancel, and masking one of them moves everything.
     """
 
     def __init__(
@@ -30,12 +34,13 @@ class Components(nn.Module):
         v: Float[Tensor, "n_components d_in"],
         d_gate: int,
         generator: torch.Generator,
+        cut: float = 0.0,
     ):
         super().__init__()
         n_components = len(v)
         drawn = lambda *shape: torch.randn(*shape, generator=generator, dtype=weight.dtype)
         v = functional.normalize(v, dim=-1)
-        u = torch.linalg.pinv(v).T @ weight.detach().T
+        u = (torch.linalg.pinv(v, rtol=cut) if cut else torch.linalg.pinv(v)).T @ weight.detach().T
         self.V, self.U = nn.Parameter(v), nn.Parameter(u.contiguous())
         self.gate_in = nn.Parameter(drawn(n_components, d_gate))
         self.gate_in_bias = nn.Parameter(torch.zeros(n_components, d_gate, dtype=weight.dtype))
@@ -58,8 +63,7 @@ class Components(nn.Module):
 
     def gates(self, inner: Float[Tensor, "*batch n_components"]) -> Float[Tensor, "*batch n_components"]:
         """What the networks make of the activations, before any hard sigmoid."""
-        hidden = functional.gelu(inner[..., None] * self.gate_in + self.gate_in_bias)
-        return (hidden * self.gate_out).sum(-1) + self.gate_out_bias
+        return importance_gates(inner, self.gate_in, self.gate_in_bias, self.gate_out, self.gate_out_bias)
 
     def masked(
         self, x: Float[Tensor, "*batch d_in"], masks: Float[Tensor, "*batch n_components"]

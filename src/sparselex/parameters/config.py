@@ -26,6 +26,10 @@ class SpdConfig(Config):
     begin: Literal["inputs", "random"] = "inputs"
     """What components read along at first: inputs that were drawn (`inputs`), or directions at random."""
 
+    cut: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Singular values of those directions below this share of the largest count as 0 when it is sought what components
+    write at first: else large ones that cancel may be found."""
+
     n_steps: Count = 5000
     """Steps of training."""
 
@@ -35,11 +39,18 @@ class SpdConfig(Config):
     lr: Amount = 1e-3
     """Learning rate at the beginning; it falls to 0 along a half cosine."""
 
+    gate_lr: Amount = 1.0
+    """Learning rate of the networks of importance, the components' own being 1: numbers of other sizes."""
+
     stochastic: Coefficient = 1.0
     """Weight of the reconstruction with all matrices masked at once."""
 
     layerwise: Coefficient = 1.0
     """Weight of the reconstruction with one matrix masked at a time."""
+
+    bare: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of inputs whose masks are the importances themselves. Of many components drawn masks leave half of what is
+    not important, never next to nothing of it, which importances then rely on."""
 
     minimality: Coefficient = 3e-3
     """Weight of the penalty on importances."""

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save
@@ -36,13 +37,13 @@ def decompose(target: Target, inputs: Inputs, config: SpdConfig, checkpoint: Pat
     generator = torch.Generator().manual_seed(derive(config.seed, "components"))
     made = new_components(target, inputs, config, generator)
     parts = nn.ModuleDict(made)
-    optimiser = torch.optim.Adam(parts.parameters(), lr=config.lr, fused=True)
+    optimiser = torch.optim.Adam(_groups(parts, config), fused=True)
     done = _restored(checkpoint, parts, optimiser, generator)
     saved = time.monotonic()
     with progress(about, config.n_steps, "steps", done=done) as bar:
         for step in range(done, config.n_steps):
             for group in optimiser.param_groups:
-                group["lr"] = config.lr * 0.5 * (1 + math.cos(math.pi * step / config.n_steps))
+                group["lr"] = group["peak"] * 0.5 * (1 + math.cos(math.pi * step / config.n_steps))
             found = _take_step(target, inputs, made, optimiser, config, generator)
             bar.advance(1)
             if step % _STEPS_BETWEEN_LOOKS == 0:
@@ -71,8 +72,20 @@ def new_components(
         v = there[name]
         if config.begin == "random":
             v = torch.randn(config.n_components, weight.shape[1], generator=generator, dtype=weight.dtype)
-        found[name] = Components(weight, v, config.d_gate, generator)
+        found[name] = Components(weight, v, config.d_gate, generator, config.cut)
     return found
+
+
+def _groups(parts: nn.ModuleDict, config: SpdConfig) -> list[dict[str, Any]]:
+    """Parameters by their learning rates; of one rate all together, in their order."""
+    named = list(parts.named_parameters())
+    if config.gate_lr == 1:
+        return [{"params": [one for _, one in named], "peak": config.lr}]
+    is_gate = lambda name: name.rpartition(".")[2].startswith("gate")
+    return [
+        {"params": [one for name, one in named if is_gate(name) == gate], "peak": config.lr * rate}
+        for gate, rate in ((False, 1.0), (True, config.gate_lr))
+    ]
 
 
 def _take_step(
@@ -84,7 +97,7 @@ def _take_step(
     generator: torch.Generator,
 ) -> Losses:
     x = inputs(config.batch_size, generator)
-    found = losses(target, x, parts, draw(parts, len(x), generator), config)
+    found = losses(target, x, parts, draw(parts, len(x), generator, config.bare), config)
     optimiser.zero_grad()
     found.weighted(config).backward()
     optimiser.step()

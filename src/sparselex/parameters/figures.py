@@ -1,15 +1,15 @@
 """Figures of a decomposition."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sparselex.base.estimates import figure_of, mean_figure
+from sparselex.base.estimates import estimate, figure_of, mean_figure
 from sparselex.base.figures import Figure
-from sparselex.parameters.measured import MASKS, Measured
+from sparselex.parameters.measured import MASKS, MODEL, Measured
 from sparselex.parameters.records import LIVE_IMPORTANCE, LIVE_SHARE
 
 PREFIX = "parameters/"
@@ -20,14 +20,23 @@ LIVE_WORDS = (
 )
 
 
-def figures_of(found: Measured, distance: str, over: str) -> list[Figure]:
-    """What is measured of any target: each matrix's error, live components and L0, and the distance by masks.
+class Units(NamedTuple):
+    """What was drawn independently, over which intervals are."""
+
+    name: str
+    """What they are, such as `documents`."""
+
+    of: NDArray[np.int64] | None = None
+    """`[n]`, the unit of each input; None where inputs themselves are units."""
+
+
+def figures_of(found: Measured, distance: str, units: Units) -> list[Figure]:
+    """What is measured of any target: each matrix's error, live components and L0, and distance and loss by masks.
 
     Args:
         distance: what the distance is, in words.
-        over: what inputs are, such as `inputs`.
     """
-    return [*_of_matrices(found, over), *_of_masks(found.distance, distance, over)]
+    return [*_of_matrices(found, units), *_of_masks(found.distance, distance, units), *_of_losses(found.loss, units)]
 
 
 def with_controls(figures: list[Figure], controls: Mapping[str, list[Figure]]) -> list[Figure]:
@@ -44,7 +53,7 @@ def with_controls(figures: list[Figure], controls: Mapping[str, list[Figure]]) -
     return found
 
 
-def _of_matrices(found: Measured, over: str) -> Iterator[Figure]:
+def _of_matrices(found: Measured, units: Units) -> Iterator[Figure]:
     sums = np.array(list(found.faithful.values()))
     words = "squared difference between the matrices and the sums of their components, as a share of their squared norm"
     yield figure_of(
@@ -59,24 +68,50 @@ def _of_matrices(found: Measured, over: str) -> Iterator[Figure]:
     for name, active in found.active.items():
         live = _array(found.live[name])
         yield mean_figure(f"{PREFIX}{name}/live_share", live, LIVE_WORDS.format(name), over="components", share=True)
-        yield mean_figure(
-            f"{PREFIX}{name}/l0",
-            _array(active),
-            f"components of {name} with an importance above 0; null: all of them",
-            over=over,
-            null=float(len(live)),
-            better="lower",
-        )
+        said = f"components of {name} with an importance above 0; null: all of them"
+        yield _mean(f"{PREFIX}{name}/l0", active, said, units, float(len(live)))
 
 
-def _of_masks(distances: Mapping[str, Tensor], distance: str, over: str) -> Iterator[Figure]:
+def _of_masks(distances: Mapping[str, Tensor], distance: str, units: Units) -> Iterator[Figure]:
     zero = float(distances["all_zero"].mean())
     for name, words in MASKS.items():
         null = None if name == "all_zero" else zero
         said = f"{distance} between the outputs {words} and of the model itself"
         said += "" if null is None else "; null: all components masked out"
-        each = _array(distances[name])
-        yield mean_figure(f"{PREFIX}distance/{name}", each, said, over=over, null=null, better="lower")
+        yield _mean(f"{PREFIX}distance/{name}", distances[name], said, units, null)
+
+
+def _of_losses(losses: Mapping[str, Tensor], units: Units) -> Iterator[Figure]:
+    if not losses:
+        return
+    zero = float(losses["all_zero"].nanmean())
+    for name, words in {MODEL: "of the model itself", **MASKS}.items():
+        null = None if name == "all_zero" else zero
+        said = f"cross-entropy of the next token in nats {words}" + (
+            "; null: all components masked out" if null else ""
+        )
+        yield _mean(f"{PREFIX}ce/{name}", losses[name], said, units, null)
+
+
+def _mean(name: str, values: Tensor, words: str, units: Units, null: float | None) -> Figure:
+    """The mean over inputs of what is finite, over the units of the first of them where there are fewer values."""
+    each = _array(values)
+    if units.of is None:
+        return mean_figure(name, each, words, over=units.name, null=null, better="lower")
+    there = np.isfinite(each)
+    _, unit = np.unique(units.of[: len(each)][there], return_inverse=True)
+    sums = np.stack([np.bincount(unit, each[there].astype(np.float64)), np.bincount(unit)], axis=1).astype(np.float64)
+    return estimate(
+        name,
+        sums,
+        lambda s: s[..., 0] / s[..., 1],
+        f"{words}, mean over tokens",
+        over=units.name,
+        sizes=sums[:, 1],
+        n=int(there.sum()),
+        null=null,
+        better="lower",
+    ).figure
 
 
 def _array(values: Tensor) -> NDArray[Any]:

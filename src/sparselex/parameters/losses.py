@@ -48,13 +48,20 @@ class Draws(NamedTuple):
     """For the passes with one masked at a time."""
 
 
-def draw(parts: Parts, n: int, generator: torch.Generator) -> Draws:
-    """Fresh draws for `n` inputs."""
-    found = [
-        {name: torch.rand(n, one.n_components, generator=generator, dtype=one.V.dtype) for name, one in parts.items()}
-        for _ in range(2)
-    ]
-    return Draws(*found)
+def draw(parts: Parts, n: int, generator: torch.Generator, bare: float = 0.0) -> Draws:
+    """Fresh draws for `n` inputs; a share `bare` of them draws 0 for every component, so that masks are importances
+    themselves there."""
+    return Draws(_drawn(parts, n, generator, bare), _drawn(parts, n, generator, bare))
+
+
+def _drawn(parts: Parts, n: int, generator: torch.Generator, bare: float) -> dict[str, Tensor]:
+    found = {
+        name: torch.rand(n, one.n_components, generator=generator, dtype=one.V.dtype) for name, one in parts.items()
+    }
+    if bare:
+        drawn = torch.rand(n, 1, generator=generator) >= bare
+        found = {name: one * drawn for name, one in found.items()}
+    return found
 
 
 def gates_of(parts: Parts, there: Ran) -> dict[str, Tensor]:

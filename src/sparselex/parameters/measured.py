@@ -1,6 +1,6 @@
 """How far a decomposition holds: how often components are important, and what masks do to the output."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,6 +14,9 @@ from sparselex.parameters.losses import ByMap, Parts, gates_of, maps_of
 from sparselex.parameters.records import LIVE_IMPORTANCE, LIVE_SHARE
 from sparselex.parameters.target import Ran, Target
 
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""`(x, output)`: a loss of its own for each input, such as cross-entropy; NaN where there is none."""
+
 
 class Measured(NamedTuple):
     """What was measured on inputs, before it is made into figures."""
@@ -21,8 +24,8 @@ class Measured(NamedTuple):
     active: dict[str, Float[Tensor, " n"]]
     """Of each matrix, components with an importance above 0 on each input."""
 
-    live: dict[str, Tensor]
-    """Of each matrix, which components are live."""
+    share: dict[str, Float[Tensor, " n_components"]]
+    """Of each matrix, the share of inputs on which each component has an importance above `LIVE_IMPORTANCE`."""
 
     faithful: dict[str, tuple[float, float]]
     """Of each matrix, the squared difference from the sum of its components, and its own squared norm."""
@@ -30,6 +33,18 @@ class Measured(NamedTuple):
     distance: dict[str, Float[Tensor, " n"]]
     """How far each way to mask moves the output of each input, by the names in `MASKS`."""
 
+    loss: dict[str, Float[Tensor, " n"]]
+    """The loss of each input under each of these, and of the model itself under `MODEL`; empty where none was asked
+    for."""
+
+    @property
+    def live(self) -> dict[str, Tensor]:
+        """Of each matrix, which components are live."""
+        return {name: one > LIVE_SHARE for name, one in self.share.items()}
+
+
+MODEL = "model"
+"""The model itself, among losses."""
 
 MASKS = {
     "unmasked": "with all components",
@@ -42,23 +57,46 @@ MASKS = {
 """Ways to mask, in words."""
 
 
-def measure(target: Target, x: Tensor, parts: Parts, attack: AttackConfig, generator: torch.Generator) -> Measured:
-    """Measure components of a target on inputs `x`, of which the masks that are sought see the first few."""
-    with torch.no_grad():
-        there = target.run(x, {})
-        gates = gates_of(parts, there)
-        g = {name: importance(one) for name, one in gates.items()}
-        distance = {
-            name: target.distance(target.run(x, maps_of(parts, masks)).output, there.output)
-            for name, masks in _masks(g, generator)
-        }
-    distance |= _attacked(target, x[: attack.n_inputs], parts, gates, attack, generator)
-    return Measured(
-        active={name: (one > 0).double().sum(-1) for name, one in g.items()},
-        live={name: (one > LIVE_IMPORTANCE).double().mean(0) > LIVE_SHARE for name, one in g.items()},
-        faithful={name: _difference(weight, parts[name].total()) for name, weight in target.weights.items()},
-        distance=distance,
+def measure(
+    target: Target,
+    batches: Sequence[Tensor],
+    parts: Parts,
+    attack: AttackConfig,
+    generator: torch.Generator,
+    *,
+    loss: Loss | None = None,
+) -> Measured:
+    """Measure components of a target on the inputs of `batches`, each of which is run at once; the masks that are
+    sought see the first inputs of the first."""
+    each = [_measured(target, x, parts, generator, loss) for x in batches]
+    worst = _attacked(target, batches[0][: attack.n_inputs], parts, attack, generator, loss)
+    active, important, moved, lost = (
+        {name: torch.cat([one[at][name] for one in each]) for name in each[0][at]} for at in range(4)
     )
+    return Measured(
+        active=active,
+        share={name: one.double().mean(0) for name, one in important.items()},
+        faithful={name: _difference(weight, parts[name].total()) for name, weight in target.weights.items()},
+        distance=moved | worst[0],
+        loss=lost | worst[1],
+    )
+
+
+@torch.no_grad()
+def _measured(
+    target: Target, x: Tensor, parts: Parts, generator: torch.Generator, loss: Loss | None
+) -> tuple[dict[str, Tensor], ...]:
+    """Of one batch active components, which are important, distances and losses."""
+    there = target.run(x, {})
+    g = {name: importance(one) for name, one in gates_of(parts, there).items()}
+    moved, lost = {}, {} if loss is None else {MODEL: loss(x, there.output)}
+    for name, masks in _masks(g, generator):
+        output = target.run(x, maps_of(parts, masks)).output
+        moved[name] = target.distance(output, there.output)
+        if loss is not None:
+            lost[name] = loss(x, output)
+    active = {name: (one > 0).double().sum(-1) for name, one in g.items()}
+    return active, {name: one > LIVE_IMPORTANCE for name, one in g.items()}, moved, lost
 
 
 def _masks(g: ByMap, generator: torch.Generator) -> Iterator[tuple[str, dict[str, Tensor]]]:
@@ -70,17 +108,34 @@ def _masks(g: ByMap, generator: torch.Generator) -> Iterator[tuple[str, dict[str
 
 
 def _attacked(
-    target: Target, x: Tensor, parts: Parts, gates: ByMap, attack: AttackConfig, generator: torch.Generator
-) -> dict[str, Tensor]:
+    target: Target,
+    x: Tensor,
+    parts: Parts,
+    attack: AttackConfig,
+    generator: torch.Generator,
+    loss: Loss | None,
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Distances and losses under the worst masks that were found."""
     with torch.no_grad():
         there: Ran = target.run(x, {})
-    gates = {name: one[: len(x)] for name, one in gates.items()}
-    return {
-        name: worst_masks(
+        gates = gates_of(parts, there)
+    moved, lost = {}, {}
+    for name, shared in (("adversarial", False), ("adversarial_shared", True)):
+        worst = worst_masks(
             target, x, there, parts, gates, generator, n_steps=attack.n_steps, step=attack.step, shared=shared
-        ).distance
-        for name, shared in (("adversarial", False), ("adversarial_shared", True))
-    }
+        )
+        moved[name] = worst.distance
+        if loss is not None:
+            lost[name] = loss(x, _under(target, x, parts, gates, worst.masks))
+    return moved, lost
+
+
+@torch.no_grad()
+def _under(target: Target, x: Tensor, parts: Parts, gates: ByMap, draws: Mapping[str, Tensor]) -> Tensor:
+    """The output under masks between importance and 1."""
+    g = {name: importance(one) for name, one in gates.items()}
+    masks = {name: one + (1 - one) * draws[name] for name, one in g.items()}
+    return target.run(x, maps_of(parts, masks)).output
 
 
 def _difference(weight: Tensor, total: Tensor) -> tuple[float, float]:

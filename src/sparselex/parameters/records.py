@@ -16,6 +16,12 @@ WEIGHTS = "components.safetensors"
 """Its components, by matrix: `<matrix>.V [n_components, d_in]`, `<matrix>.U [n_components, d_out]` and the networks of
 importances."""
 
+CONTROL_WEIGHTS = "control.safetensors"
+"""Those of the control in the same form, of a language model."""
+
+COMPONENTS = "components.json"
+"""Its `ComponentTable`, of a language model."""
+
 LIVE_IMPORTANCE, LIVE_SHARE = 0.1, 1e-3
 """A component is live where its importance is above the first on more than the second of all inputs."""
 
@@ -37,6 +43,68 @@ class Matrix(Config):
 
     n_live: int
     """Those that are important on some inputs."""
+
+    hook: str = ""
+    """Where in a language model its inputs are read."""
+
+    writes: str = ""
+    """Where what it gives is found."""
+
+    run: str = ""
+    """The run whose latents are its components."""
+
+
+class Together(Config):
+    """Another component that is important on the same inputs."""
+
+    matrix: str
+    """Its matrix."""
+
+    number: int
+    """Its number there."""
+
+    n: int
+    """Inputs on which both are important."""
+
+    expected: float
+    """As many as there would be by chance: the product of both shares."""
+
+
+class Component(Config):
+    """One component of a matrix, measured on the inputs that figures are over."""
+
+    number: int
+    """Its number."""
+
+    share: float
+    """Share of inputs on which its importance is above `LIVE_IMPORTANCE`."""
+
+    mean: float
+    """Mean importance."""
+
+    histogram: list[int]
+    """Inputs by importance: none at all, then ten equal ranges up to 1."""
+
+    size: float
+    """Length of what it writes for an activation of 1, `|U_c|`."""
+
+    together: list[Together] = []
+    """Components of the other matrices that are most often important where it is, beyond chance."""
+
+    @property
+    def live(self) -> bool:
+        """Whether it is important on some inputs."""
+        return self.share > LIVE_SHARE
+
+
+class ComponentTable(Config):
+    """The components of every matrix."""
+
+    n_inputs: int
+    """Inputs that they were measured on."""
+
+    matrices: dict[str, list[Component]]
+    """By matrix, in the order of their numbers."""
 
 
 class Decomposition(Config):
@@ -63,6 +131,12 @@ class Decomposition(Config):
     control_matrices: list[Matrix]
     """What came of it there."""
 
+    run: str = ""
+    """The run whose model and text these are of; empty for a toy."""
+
+    layer: int | None = None
+    """The block, of a language model."""
+
     figures: list[Figure]
     """What was measured; of the control under its name in `controls`."""
 
@@ -74,3 +148,8 @@ class Decomposition(Config):
 def decomposition_of(folder: Path) -> Decomposition:
     """What was found, in the folder of an artifact. Raises `UserError` if it is not there, or not as it was written."""
     return record_of(Decomposition, folder, REPORT)
+
+
+def components_of(folder: Path) -> ComponentTable:
+    """The components one by one. Raises `UserError` like `decomposition_of`."""
+    return record_of(ComponentTable, folder, COMPONENTS)

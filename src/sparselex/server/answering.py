@@ -59,6 +59,7 @@ PAGES: Registry[Page] = Registry(
         "synthetic": "sparselex.server.pages.synthetic:PAGE",
         "decomposition": "sparselex.server.pages.decomposition:PAGE",
         "pair": "sparselex.server.pages.pair:PAGE",
+        "component": "sparselex.server.pages.component:PAGE",
         "doomed": "sparselex.server.pages.doomed:PAGE",
         "task": "sparselex.server.pages.task:PAGE",
         "probes": "sparselex.server.pages.probes:PAGE",

@@ -2,23 +2,22 @@
 
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from sparselex.base.errors import UserError
-from sparselex.base.figures import Figure, Figures
+from sparselex.base.figures import Figures
 from sparselex.base.files import write_json
 from sparselex.base.seeds import derive
-from sparselex.base.staging import finished, stage
+from sparselex.base.staging import stage
 from sparselex.base.workspace import Workspace
 from sparselex.parameters.decompose import decompose
-from sparselex.parameters.figures import figures_of, with_controls
-from sparselex.parameters.losses import Parts
-from sparselex.parameters.measured import Measured, measure
-from sparselex.parameters.records import KIND, REPORT, WEIGHTS, Decomposition, Matrix, decomposition_of
+from sparselex.parameters.figures import Units, figures_of, with_controls
+from sparselex.parameters.found import Found, check_replaced
+from sparselex.parameters.measured import measure
+from sparselex.parameters.records import KIND, REPORT, WEIGHTS, Decomposition, decomposition_of
 from sparselex.parameters.toys.config import TOYS, TmsConfig, ToyConfig
 from sparselex.parameters.toys.figures import known_figures
 from sparselex.parameters.toys.known import nearness, random_nearness
@@ -28,15 +27,6 @@ CONTROL = "untrained"
 """The toy as it was drawn, decomposed alike."""
 
 _DISTANCE = "mean squared difference"
-
-
-class Found(NamedTuple):
-    """One target with its components."""
-
-    target: Tms
-    parts: Parts
-    measured: Measured
-    figures: list[Figure]
 
 
 def decompose_toy(
@@ -55,7 +45,7 @@ def decompose_toy(
     Raises `UserError` for an unknown name, and where one of other settings is there that is not to be replaced.
     """
     config, to = config or known_toy(name), workspace.path / "decompositions" / name
-    _check_replaced(to, name, config, replace=replace)
+    check_replaced(to, f"the toy {name!r}", config, {}, replace=replace)
     with stage(to, KIND, config, {}, resumes=True) as staging:
         if not staging.made:
             found = _decomposed(config, config.toy, name, staging.folder / "checkpoint.safetensors")
@@ -64,7 +54,7 @@ def decompose_toy(
                 config, untrained, f"{name}, {CONTROL}", staging.folder / f"checkpoint-{CONTROL}.safetensors"
             )
             report = _report(name, config, found, control)
-            save_file(_tensors(found), staging.folder / WEIGHTS)
+            save_file({**found.tensors(), "target.bias": _bias(found)}, staging.folder / WEIGHTS)
             write_json(staging.folder / REPORT, report.to_json())
             Figures(figures=report.figures, controls={CONTROL: control.figures}).write(staging.folder)
             staging.finish(files=dict.fromkeys([WEIGHTS, REPORT, "figures.json"]))
@@ -83,12 +73,12 @@ def _decomposed(config: ToyConfig, toy: TmsConfig, about: str, checkpoint: Path)
     parts = decompose(target, partial(_draw, toy), config.spd, checkpoint, about)
     draws = lambda purpose: torch.Generator().manual_seed(derive(config.seed, purpose))
     x = draw_features(config.n_inputs, toy, draws("inputs"))
-    found = measure(target, x, parts, config.attack, draws("masks"))
+    found = measure(target, [x], parts, config.attack, draws("masks"))
     live, embed = found.live[EMBED], parts[EMBED]
     weight = target.weights[EMBED]
     near = nearness(weight, embed.U[live], embed.V[live])
     random = random_nearness(weight, max(1, int(live.sum())), draws("random components"))
-    figures = [*known_figures(near, random), *figures_of(found, _DISTANCE, "inputs")]
+    figures = [*known_figures(near, random), *figures_of(found, _DISTANCE, Units("inputs"))]
     return Found(target, parts, found, figures)
 
 
@@ -104,40 +94,13 @@ def _report(name: str, config: ToyConfig, found: Found, control: Found) -> Decom
         target=f"toy model of superposition, {toy.n_features} features in {toy.d_hidden} dimensions{middle}",
         n_inputs=config.n_inputs,
         n_steps=config.spd.n_steps,
-        matrices=_matrices(found),
+        matrices=found.matrices(),
         control=f"{CONTROL}: the same toy with the weights that its training began with",
-        control_matrices=_matrices(control),
+        control_matrices=control.matrices(),
         figures=with_controls(found.figures, {CONTROL: control.figures}),
     )
 
 
-def _matrices(found: Found) -> list[Matrix]:
-    return [
-        Matrix(
-            name=name,
-            d_out=weight.shape[0],
-            d_in=weight.shape[1],
-            n_components=len(found.measured.live[name]),
-            n_live=int(found.measured.live[name].sum()),
-        )
-        for name, weight in found.target.weights.items()
-    ]
-
-
-def _tensors(found: Found) -> dict[str, Tensor]:
-    """The components, and what they are components of."""
-    target = {f"target.{name}": weight for name, weight in found.target.weights.items()}
-    parts = {f"{name}.{key}": value for name, one in found.parts.items() for key, value in one.state_dict().items()}
-    tensors = {**parts, **target, "target.bias": found.target.bias}
-    return {name: value.detach().contiguous() for name, value in tensors.items()}
-
-
-def _check_replaced(to: Path, name: str, config: ToyConfig, *, replace: bool) -> None:
-    """Raise `UserError` where another decomposition would be lost."""
-    if replace or not (to / "manifest.json").is_file() or finished(to, KIND, config, {}):
-        return
-    raise UserError(
-        f"The toy {name!r} was decomposed already, with other settings.",
-        "the settings that it was decomposed with",
-        "give the options that were given then, or --replace.",
-    )
+def _bias(found: Found) -> Tensor:
+    assert isinstance(found.target, Tms)
+    return found.target.bias.detach().contiguous()

@@ -3,12 +3,30 @@
 from pathlib import Path
 
 from sparselex.base.artifacts import MANIFEST
-from sparselex.parameters.records import Decomposition, decomposition_of
+from sparselex.base.config import Config
+from sparselex.parameters.records import Component, Decomposition, Matrix, components_of, decomposition_of
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, NotMadeYet, Page, PageRecord
 
 FOLDER = "decompositions"
 """Folder of a workspace in which they lie."""
+
+
+MOST = 60
+"""Components of a matrix that its list shows."""
+
+
+class ComponentList(Config):
+    """The live components of a matrix that are most often important."""
+
+    matrix: Matrix
+    """The matrix."""
+
+    n_live: int
+    """How many live ones there are."""
+
+    components: list[Component]
+    """The first of them, those that are most often important first."""
 
 
 class DecompositionPage(PageRecord):
@@ -19,6 +37,12 @@ class DecompositionPage(PageRecord):
 
     controls: list[str]
     """Names of its controls."""
+
+    lists: list[ComponentList]
+    """Components of each matrix; none of a toy."""
+
+    indexed: list[str]
+    """Runs of components that have feature pages."""
 
     others: list[str]
     """Other decompositions of the workspace."""
@@ -31,8 +55,8 @@ def decompositions(workspace: Path) -> list[str]:
     return sorted(one.name for one in inside if not one.name.startswith(".") and (one / MANIFEST).is_file())
 
 
-def decomposition_page(opened: OpenWorkspace, name: str) -> DecompositionPage:
-    """One decomposition. Raises `NotMadeYet` where there is none of that name."""
+def decomposition_named(opened: OpenWorkspace, name: str) -> Decomposition:
+    """What was found under a name. Raises `NotMadeYet` where there is nothing of that name."""
     path, names = opened.workspace.path, decompositions(opened.workspace.path)
     if name not in names:
         raise NotMadeYet(
@@ -40,13 +64,31 @@ def decomposition_page(opened: OpenWorkspace, name: str) -> DecompositionPage:
             f"one of {', '.join(names)}" if names else "a decomposition",
             f"run `sparselex decompose {opened.workspace.typed}`.",
         )
-    found = decomposition_of(path / FOLDER / name)
+    return decomposition_of(path / FOLDER / name)
+
+
+def decomposition_page(opened: OpenWorkspace, name: str) -> DecompositionPage:
+    """One decomposition. Raises `NotMadeYet` where there is none of that name."""
+    found, path = decomposition_named(opened, name), opened.workspace.path
     return DecompositionPage(
         title=f"{name}: components of weights",
         found=found,
         controls=list(dict.fromkeys(control for figure in found.figures for control in figure.controls)),
-        others=[other for other in names if other != name],
+        lists=[] if found.layer is None else _lists(path / FOLDER / name, found),
+        indexed=[
+            one.run for one in (*found.matrices, *found.control_matrices) if one.run and opened.has(one.run, "index")
+        ],
+        others=[other for other in decompositions(path) if other != name],
     )
+
+
+def _lists(folder: Path, found: Decomposition) -> list[ComponentList]:
+    table = components_of(folder)
+    made = []
+    for one in found.matrices:
+        live = sorted((each for each in table.matrices[one.name] if each.live), key=lambda each: -each.share)
+        made.append(ComponentList(matrix=one, n_live=len(live), components=live[:MOST]))
+    return made
 
 
 PAGE = Page(path="/decompositions/{name}", build=decomposition_page, template=TEMPLATES / "decomposition.html")

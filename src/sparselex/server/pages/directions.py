@@ -1,5 +1,7 @@
 """What is said of a dictionary of directions: that a person chose where they are active."""
 
+from typing import Any
+
 from sparselex.base.artifacts import Manifest, read_manifest
 from sparselex.base.errors import UserError
 from sparselex.base.formats import percent
@@ -21,6 +23,12 @@ def chosen_activity(trained: Manifest | None) -> str:
             f"The {k} directions with the largest values on a token are active: as many as latents of the run that it "
             f"is a control of. {_VALUES[control['values']]}."
         )
+    if trained and (told := of_components(trained)):
+        return (
+            f"A component of the matrix {told['matrix']}, active where its causal importance is above "
+            f"{trained.config['dictionary']['least']:g}. A value is what it adds there, in length: importance times "
+            "the product with what it reads."
+        )
     notes = trained.notes.get("directions") if trained else None
     if notes is None:
         return ""
@@ -39,3 +47,21 @@ def activity_of(opened: OpenWorkspace, run: str) -> str:
         return chosen_activity(opened.artifact(run, "dictionary", read_manifest))
     except UserError:
         return ""
+
+
+def component_address(opened: OpenWorkspace, run: str, latent: int) -> str:
+    """Address of a latent's page as a component of weights; empty for any other, and for those of a control, which are
+    not kept one by one."""
+    try:
+        told = of_components(opened.artifact(run, "dictionary", read_manifest))
+    except UserError:
+        return ""
+    if told is None or told["control"]:
+        return ""
+    return f"/decompositions/{told['decomposition']}/components/{told['matrix']}/{latent}"
+
+
+def of_components(made: Manifest | None) -> dict[str, Any] | None:
+    """What the dictionary of a run of components says of where they are from; None of any other."""
+    told = made.config.get("components") if made else None
+    return told if isinstance(told, dict) else None

@@ -21,7 +21,7 @@ from sparselex.server.pages.activity import ActivityView, activity
 from sparselex.server.pages.ask_view import AskView, ask_view
 from sparselex.server.pages.asked import Asked
 from sparselex.server.pages.chosen import ExampleSet, RangeView, example_sets, ranges
-from sparselex.server.pages.directions import activity_of
+from sparselex.server.pages.directions import activity_of, component_address
 from sparselex.server.pages.effects import EffectsView, effects_view
 from sparselex.server.pages.flags import FlagView, flags
 from sparselex.server.pages.of_model import OfModelView, of_model_view
@@ -76,6 +76,9 @@ class FeaturePage(PageRecord):
 
     chosen_activity: str
     """Of a direction that a person gave, where it is active; empty for a latent that was trained."""
+
+    component: str
+    """Address of its page as a component of weights; empty for anything else."""
 
     max: float
     """Largest activation by size over all splits; full heat on this page."""
@@ -191,6 +194,7 @@ def feature(
         dead=record.dead,
         density=record.density,
         chosen_activity=activity_of(opened, run),
+        component=component_address(opened, run, latent),
         max=float(index.table["max"][latent]),
         n_tokens=index.n_tokens_total,
         headline=_headline(entries.get(latent, []), said),

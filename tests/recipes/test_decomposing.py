@@ -1,0 +1,78 @@
+"""From a run to components of its model's weights, which are runs of their own."""
+
+import shutil
+
+import pytest
+from fastapi.testclient import TestClient
+
+from sparselex.base.errors import UserError
+from sparselex.base.workspace import Workspace
+from sparselex.parameters.config import AttackConfig
+from sparselex.parameters.mlp.config import MlpConfig
+from sparselex.recipes.decomposing import decompose_run
+from sparselex.recipes.run import Run
+from sparselex.server.app import create_app
+
+CONFIG = MlpConfig(
+    spd=MlpConfig().spd.model_copy(update={"n_components": 16, "n_steps": 2, "batch_size": 32}),
+    attack=AttackConfig(n_inputs=16, n_steps=1),
+    n_inputs=512,
+)
+RUNS = [f"main-mlp-0-{matrix}{suffix}" for suffix in ("", "-twin") for matrix in ("dense_4h_to_h", "dense_h_to_4h")]
+
+
+@pytest.fixture(scope="module")
+def workspace(small_workspace, tmp_path_factory) -> Workspace:
+    path = tmp_path_factory.mktemp("decomposed") / "w"
+    shutil.copytree(small_workspace.path, path)
+    decompose_run(path, config=CONFIG, index=True)
+    return Workspace(path)
+
+
+def test_each_matrix_is_a_run_of_its_own_beside_its_control(workspace):
+    assert [name for name in workspace.runs() if "mlp" in name] == sorted(RUNS)
+    card = workspace.card("main-mlp-0-dense_4h_to_h")
+    assert card.sites.names() == {"hook": "blocks.0.mlp.hook_post", "target": "blocks.0.hook_mlp_out"}
+    twin = workspace.card("main-mlp-0-dense_4h_to_h-twin")
+    assert (twin.twin, twin.twin_of) == (workspace.card("twin").twin, "main-mlp-0-dense_4h_to_h")
+    first = workspace.card("main-mlp-0-dense_h_to_4h").sites.names()
+    assert first["target"] == "module:gpt_neox.layers.0.mlp.dense_h_to_4h"
+    assert Run.open(workspace, RUNS[0]).manifest("dictionary").notes["sample"]["fvu"] >= 0
+
+
+def test_its_pages_are_those_of_any_run_and_lead_both_ways(workspace):
+    client = TestClient(create_app(workspace), base_url="http://127.0.0.1")
+    index = Run.open(workspace, RUNS[0]).index
+    latent = int(index.table["density"].argmax())
+    page = client.get(f"/runs/{RUNS[0]}/features/{latent}.json").json()
+    assert page["component"] == f"/decompositions/main-mlp-0/components/dense_4h_to_h/{latent}"
+    assert page["logits_top"] and page["examples"] and "component of the matrix" in page["chosen_activity"]
+    assert client.get(page["component"] + ".json").json()["feature"] == f"/runs/{RUNS[0]}/features/{latent}"
+    assert f"/runs/{RUNS[0]}/features" in client.get("/decompositions/main-mlp-0").text
+    assert client.get("/runs/main/features/3.json").json()["component"] == ""
+
+
+def test_done_already_it_is_not_done_again(workspace):
+    before = [workspace.artifacts(name)["dictionary"].id for name in RUNS]
+    stamps = [(workspace.run(name) / "dictionary" / "manifest.json").stat().st_mtime_ns for name in RUNS]
+    decompose_run(workspace, config=CONFIG)
+    assert [workspace.artifacts(name)["dictionary"].id for name in RUNS] == before
+    assert [(workspace.run(name) / "dictionary" / "manifest.json").stat().st_mtime_ns for name in RUNS] == stamps
+
+
+def test_a_run_that_cannot_be_taken_apart_is_told_before_anything_begins(workspace, tmp_path):
+    with pytest.raises(UserError, match="control itself"):
+        decompose_run(workspace, "twin", CONFIG)
+    with pytest.raises(UserError, match="no block 1"):
+        decompose_run(workspace, config=CONFIG.model_copy(update={"layer": 1}))
+    with pytest.raises(UserError, match="has no run 'nobody'"):
+        decompose_run(workspace, "nobody", CONFIG)
+    with pytest.raises(UserError, match="other settings"):
+        decompose_run(workspace, config=CONFIG.model_copy(update={"seed": 5}))
+    shutil.copytree(workspace.run("main"), tmp_path / "w" / "runs" / "main-mlp-0-dense_4h_to_h")
+    shutil.copytree(workspace.run("main"), tmp_path / "w" / "runs" / "main")
+    shutil.copy(workspace.path / "sparselex.json", tmp_path / "w")
+    shutil.copytree(workspace.corpora, tmp_path / "w" / "corpora")
+    with pytest.raises(UserError, match="of something else"):
+        decompose_run(tmp_path / "w", config=CONFIG)
+    assert not (tmp_path / "w" / "decompositions").exists()
