@@ -29,3 +29,15 @@ def quick():
     toy = of.toy.model_copy(update={"n_steps": 5})
     attack = of.attack.model_copy(update={"n_inputs": 10})
     return of.model_copy(update={"toy": toy, "n_inputs": 50, "attack": attack})
+
+
+def test_a_folder_or_run_that_is_not_there_is_told_with_toys_in_reach(small_workspace, tmp_path):
+    nothing = sparselex("decompose", tmp_path / "no")
+    assert nothing.code == 2 and "no sparselex workspace" in nothing.err
+    nobody = sparselex("decompose", small_workspace.path, "--run", "nobody")
+    assert nobody.code == 2 and "nobody" in nobody.err
+    block = sparselex("decompose", small_workspace.path, "--layer", 3, "--quick")
+    assert block.code == 2 and "no block 3" in block.err
+    control = sparselex("decompose", small_workspace.path, "--run", "twin")
+    assert control.code == 2 and "control itself" in control.err
+    assert not (small_workspace.path / "decompositions").exists()

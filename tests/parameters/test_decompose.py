@@ -13,6 +13,20 @@ from sparselex.parameters.toys.tms import EMBED, draw_active, train_tms
 TOY = TmsConfig(n_steps=0)
 CONFIG = SpdConfig(n_components=6, d_gate=3, n_steps=30, batch_size=16)
 
+OPTIONS = {
+    "stochastic": 2.0,
+    "layerwise": 2.0,
+    "minimality": 6e-3,
+    "faithfulness": 2.0,
+    "p": 2.0,
+    "seed": 1,
+    "lr": 2e-3,
+    "gate_lr": 3.0,
+    "bare": 0.5,
+    "cut": 0.95,
+}
+"""Another value of each option than the one that it has."""
+
 
 def draw(n, generator):
     return draw_active(n, TOY, generator)
@@ -61,11 +75,10 @@ def test_components_begin_as_inputs_or_at_random():
     assert not torch.allclose(as_inputs.V, at_random.V) and (at_random.V < 0).any()
 
 
-@pytest.mark.parametrize("option", ["stochastic", "layerwise", "minimality", "faithfulness", "p", "seed", "lr"])
+@pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_changes_what_comes_out(tmp_path, option):
     target = train_tms(TOY, 0)
-    value = getattr(CONFIG, option)
-    changed = CONFIG.model_copy(update={option: value + 1 if option in ("seed", "p") else value * 2})
+    changed = CONFIG.model_copy(update={option: OPTIONS[option]})
     made = [decompose(target, draw, one, tmp_path / str(n), "toy") for n, one in enumerate((CONFIG, changed))]
     assert not same(*made)
 

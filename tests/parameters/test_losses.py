@@ -133,3 +133,12 @@ def test_too_few_components_begin_as_near_as_their_inputs_allow():
     rest = weight - made.total()
     assert rest.norm() > 0.1
     assert torch.allclose(rest @ made.V.T, torch.zeros(6, 2), atol=1e-5)  # nothing is left that these inputs reach
+
+
+def test_where_nothing_is_drawn_masks_are_importances(problem):
+    parts = problem[2]
+    draws = draw(parts, 200, torch.Generator().manual_seed(0), 0.25)
+    for those in draws:
+        bare = torch.stack([(one == 0).all(-1) for one in those.values()])
+        assert (bare == bare[0]).all() and 0.15 < bare[0].double().mean() < 0.35
+    assert all((one > 0).all() for one in draw(parts, 20, torch.Generator().manual_seed(0)).together.values())

@@ -164,13 +164,14 @@ def test_drawn_tokens_are_text_of_the_rows(llama):
 
 
 def test_a_planted_mlp_is_taken_into_the_parts_that_it_has(tmp_path):
-    """Each token has one component of each matrix, which gives what the matrix gives for it. In a process of its own:
-    there no shapes are checked in every function of thousands of passes."""
+    """Each of seven tokens has one component of each matrix, another for each, and these alone give what the model
+    gives. In a process of its own: there no shapes are checked in every function of thousands of passes."""
     script = [sys.executable, "-m", "tests.support.planted_mlp", str(tmp_path)]
     found = json.loads(subprocess.run(script, check=True, capture_output=True, text=True).stdout)
+    moved = found.pop("distance")
+    assert moved["alone"] < 0.05 * moved["nothing"]
     for name, one in found.items():
-        assert one["n_tokens"] == one["n_components"] == 7, name
-        assert one["least_cosine"] > 0.95 and one["important"] < 4, name
+        assert one["n_components"] == 7 and one["important"] < 2, name
 
 
 def run_walk(folder, model, control, corpus, config=CONFIG, **more):

@@ -14,7 +14,7 @@ from sparselex.lm.homes.transformers import TransformersModel
 from sparselex.parameters.config import SpdConfig
 from sparselex.parameters.decompose import decompose
 from sparselex.parameters.gates import importance
-from sparselex.parameters.losses import gates_of
+from sparselex.parameters.losses import gates_of, maps_of
 from sparselex.parameters.mlp.target import MlpTarget
 from tests.support.copier import copier
 from tests.support.rows import MadeRows
@@ -65,19 +65,23 @@ def main(folder: Path) -> None:
     flat, found = target.corpus.tokens.reshape(-1), {}
     x = torch.tensor([int(np.flatnonzero(flat == token)[0]) for token in range(8)])
     there = target.run(x, {})
+    alone = {}
     for name, gates in gates_of(parts, there).items():
         g, one = importance(gates), parts[name]
-        added = (g * one.inner(there.inputs[name]))[:, :, None] * one.U
-        whole = there.inputs[name] @ target.weights[name].T
+        best = ((g * one.inner(there.inputs[name])).abs() * one.U.norm(dim=-1)).argmax(-1)
+        alone[name] = torch.nn.functional.one_hot(best, config.n_components).float()
         needed = torch.arange(8) < 7
-        best = added.norm(dim=-1).argmax(-1)
-        cosine = torch.cosine_similarity(added[torch.arange(8), best], whole, dim=-1)
         found[name] = {
-            "n_tokens": int(needed.sum()),
             "n_components": len(set(best[needed].tolist())),
-            "least_cosine": float(cosine[needed].min()),
             "important": float((g > 0.5).sum(-1)[needed].float().mean()),
         }
+    moved = lambda masks: float(
+        target.distance(target.run(x, maps_of(parts, masks)).output, there.output)[needed].max()
+    )
+    found["distance"] = {
+        "alone": moved(alone),
+        "nothing": moved({name: torch.zeros_like(one) for name, one in alone.items()}),
+    }
     print(json.dumps(found))
 
 

@@ -22,7 +22,7 @@ class Matrix(NamedTuple):
     """What it gives."""
 
     weight: Float[Tensor, "d_out d_in"]
-    """The matrix, in float32 at least."""
+    """The matrix, in float32 at least and on the CPU, as is its bias."""
 
     bias: Float[Tensor, " d_out"] | None
     """What is added to its product, if anything."""
@@ -97,8 +97,8 @@ def _matrix(hf: Any, path: str) -> Matrix | None:
     turned = type(module).__name__ == "Conv1D"
     if not (turned or isinstance(module, nn.Linear)):
         return None
-    weight = full(module.weight.detach())
-    bias = None if module.bias is None else full(module.bias.detach())
+    weight = full(module.weight.detach()).cpu()
+    bias = None if module.bias is None else full(module.bias.detach()).cpu()
     return Matrix(path.rpartition(".")[2], Hook(f"module:{path}"), weight.T.contiguous() if turned else weight, bias)
 
 

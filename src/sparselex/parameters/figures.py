@@ -36,7 +36,7 @@ def figures_of(found: Measured, distance: str, units: Units) -> list[Figure]:
     Args:
         distance: what the distance is, in words.
     """
-    return [*_of_matrices(found, units), *_of_masks(found.distance, distance, units), *_of_losses(found.loss, units)]
+    return [*_of_matrices(found, units), *_of_masks(found, distance, units), *_of_losses(found, units)]
 
 
 def with_controls(figures: list[Figure], controls: Mapping[str, list[Figure]]) -> list[Figure]:
@@ -72,34 +72,40 @@ def _of_matrices(found: Measured, units: Units) -> Iterator[Figure]:
         yield _mean(f"{PREFIX}{name}/l0", active, said, units, float(len(live)))
 
 
-def _of_masks(distances: Mapping[str, Tensor], distance: str, units: Units) -> Iterator[Figure]:
-    zero = float(distances["all_zero"].mean())
+def _of_masks(found: Measured, distance: str, units: Units) -> Iterator[Figure]:
+    zero = float(found.distance["all_zero"].mean())
     for name, words in MASKS.items():
         null = None if name == "all_zero" else zero
         said = f"{distance} between the outputs {words} and of the model itself"
         said += "" if null is None else "; null: all components masked out"
-        yield _mean(f"{PREFIX}distance/{name}", distances[name], said, units, null)
+        yield _mean(f"{PREFIX}distance/{name}", found.distance[name], said, _units(found, units, name), null)
 
 
-def _of_losses(losses: Mapping[str, Tensor], units: Units) -> Iterator[Figure]:
-    if not losses:
+def _of_losses(found: Measured, units: Units) -> Iterator[Figure]:
+    if not found.loss:
         return
-    zero = float(losses["all_zero"].nanmean())
+    zero = float(found.loss["all_zero"].nanmean())
     for name, words in {MODEL: "of the model itself", **MASKS}.items():
         null = None if name == "all_zero" else zero
         said = f"cross-entropy of the next token in nats {words}" + (
             "; null: all components masked out" if null else ""
         )
-        yield _mean(f"{PREFIX}ce/{name}", losses[name], said, units, null)
+        yield _mean(f"{PREFIX}ce/{name}", found.loss[name], said, _units(found, units, name), null)
+
+
+def _units(found: Measured, units: Units, masks: str) -> Units:
+    """The units of the inputs that a way to mask was tried on."""
+    attacked = units.of is not None and masks.startswith("adversarial")
+    return units._replace(of=units.of[found.attacked.numpy()]) if attacked and units.of is not None else units
 
 
 def _mean(name: str, values: Tensor, words: str, units: Units, null: float | None) -> Figure:
-    """The mean over inputs of what is finite, over the units of the first of them where there are fewer values."""
+    """The mean over inputs of what is finite."""
     each = _array(values)
     if units.of is None:
         return mean_figure(name, each, words, over=units.name, null=null, better="lower")
     there = np.isfinite(each)
-    _, unit = np.unique(units.of[: len(each)][there], return_inverse=True)
+    _, unit = np.unique(units.of[there], return_inverse=True)
     sums = np.stack([np.bincount(unit, each[there].astype(np.float64)), np.bincount(unit)], axis=1).astype(np.float64)
     return estimate(
         name,

@@ -48,7 +48,7 @@ def check_replaced(to: Path, about: str, config: Config, inputs: dict[str, str],
     if replace or not (to / "manifest.json").is_file() or finished(to, KIND, config, inputs):
         return
     raise UserError(
-        f"{about.capitalize()} was decomposed already, with other settings.",
+        f"{about[:1].upper()}{about[1:]} was decomposed already, with other settings.",
         "the settings that it was decomposed with",
         "give the options that were given then, or --replace.",
     )

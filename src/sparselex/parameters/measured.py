@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparselex.parameters.adversary import worst_masks
@@ -32,6 +32,9 @@ class Measured(NamedTuple):
 
     distance: dict[str, Float[Tensor, " n"]]
     """How far each way to mask moves the output of each input, by the names in `MASKS`."""
+
+    attacked: Int[Tensor, " n_attacked"]
+    """The inputs for which the worst masks were sought: those that `adversarial` and `adversarial_shared` are of."""
 
     loss: dict[str, Float[Tensor, " n"]]
     """The loss of each input under each of these, and of the model itself under `MODEL`; empty where none was asked
@@ -65,11 +68,17 @@ def measure(
     generator: torch.Generator,
     *,
     loss: Loss | None = None,
+    attacked: Int[Tensor, " n_attacked"] | None = None,
 ) -> Measured:
-    """Measure components of a target on the inputs of `batches`, each of which is run at once; the masks that are
-    sought see the first inputs of the first."""
+    """Measure components of a target on the inputs of `batches`, each of which is run at once.
+
+    Worst masks are sought for the inputs `attacked`, counted through all batches, which are run at once; where none are
+    named, for the first of the first batch.
+    """
+    if attacked is None:
+        attacked = torch.arange(min(attack.n_inputs, len(batches[0])))
     each = [_measured(target, x, parts, generator, loss) for x in batches]
-    worst = _attacked(target, batches[0][: attack.n_inputs], parts, attack, generator, loss)
+    worst = _attacked(target, torch.cat(list(batches))[attacked], parts, attack, generator, loss)
     active, important, moved, lost = (
         {name: torch.cat([one[at][name] for one in each]) for name in each[0][at]} for at in range(4)
     )
@@ -78,6 +87,7 @@ def measure(
         share={name: one.double().mean(0) for name, one in important.items()},
         faithful={name: _difference(weight, parts[name].total()) for name, weight in target.weights.items()},
         distance=moved | worst[0],
+        attacked=attacked,
         loss=lost | worst[1],
     )
 

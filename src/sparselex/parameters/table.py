@@ -60,7 +60,7 @@ def _histograms(g: Float[Tensor, "n n_components"]) -> list[list[int]]:
 
 def _together(name: str, active: Mapping[str, Bool[Tensor, "n _"]]) -> list[list[Together]]:
     """Of each component those of other matrices with the most inputs in common beyond chance, in standard deviations of
-    what chance gives."""
+    what chance gives where both are as often important as they are."""
     own, found = active[name], list[list[Together]]()
     others = [(other, number) for other, one in active.items() if other != name for number in range(one.shape[1])]
     if not others:
@@ -70,8 +70,8 @@ def _together(name: str, active: Mapping[str, Bool[Tensor, "n _"]]) -> list[list
     for part in own.T.float().split(_AT_ONCE):
         both, share = part @ beside, part.mean(-1, keepdim=True)
         expected = len(own) * share * shares
-        score = (both - expected) / (expected * (1 - share * shares)).sqrt()
-        best = torch.where(both >= _LEAST, score, 0).nan_to_num().topk(min(N_TOGETHER, len(others)), dim=-1)
+        score = (both - expected) / (expected * (1 - share) * (1 - shares)).sqrt()
+        best = torch.where(both >= _LEAST, score, 0).nan_to_num(0, 0, 0).topk(min(N_TOGETHER, len(others)), dim=-1)
         for row in range(len(part)):
             above = best.indices[row][best.values[row] > 0].tolist()
             found.append([_said(others[at], both[row, at], expected[row, at]) for at in above])

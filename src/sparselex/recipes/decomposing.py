@@ -217,4 +217,4 @@ def _dictionary(run: Run, matrix: Matrix, weights: Path, layer: int) -> Componen
         if key.startswith(f"{matrix.name}.")
     }
     bias = next(one.bias for one in mlp_matrices(run.model, layer).every if one.name == matrix.name)
-    return ComponentsDictionary.of(own, None if bias is None else bias.cpu())
+    return ComponentsDictionary.of(own, bias)

@@ -41,13 +41,14 @@ class _Caught:
         self.at, self.found = at, torch.empty(0)
 
     def __call__(self, value: Tensor) -> Tensor:
-        self.found = full(value.flatten(0, 1)[self.at])
+        self.found = full(value.flatten(0, 1)[self.at]).cpu()
         return value
 
 
 class MlpTarget:
     """The matrices of one MLP. An input is a token of a corpus, by its position; its output are the log-probabilities
-    of all tokens to follow it; the distance is `KL(model || masked)` in nats.
+    of all tokens to follow it; the distance is `KL(model || masked)` in nats. Matrices and what is made of them are on
+    the CPU wherever the model runs.
 
     What lies before the MLP never changes, so that it is read once for each batch. Behind the last block's MLP tokens
     do not see each other, and they are run alone where the model can be taken up so; else whole rows are run, and only
@@ -59,7 +60,7 @@ class MlpTarget:
         self.model, self.corpus = model, corpus
         self.matrices = mlp_matrices(model, layer)
         self.alone = layer == model.n_layers - 1 and self._can_be_alone()
-        self.weights: dict[str, Tensor] = {one.name: one.weight.cpu() for one in self.matrices.every}
+        self.weights: dict[str, Tensor] = {one.name: one.weight for one in self.matrices.every}
         self._seen: tuple[Tensor, _Read] | None = None
 
     def run(self, x: Int[Tensor, " n"], maps: Mapping[str, LinearMap]) -> Ran:
@@ -76,7 +77,7 @@ class MlpTarget:
         end = self.model.last(read.kept, edits, grad=grad)
         logits = self.model.predict(end.flatten(0, 1)[read.at], grad=grad)
         inputs = {one.name: read.x for one in self.matrices.first} | {last.name: hidden.found}
-        return Ran(functional.log_softmax(full(logits), -1), inputs)
+        return Ran(functional.log_softmax(full(logits).cpu(), -1), inputs)
 
     def distance(
         self, output: Float[Tensor, "n n_vocab"], reference: Float[Tensor, "n n_vocab"]
@@ -126,7 +127,7 @@ class MlpTarget:
             kept, places = kept.apart(row, column), torch.arange(len(x))
         else:
             places = row * n_ctx + column
-        return _Read(kept, places, full(kept.values.flatten(0, 1)[places]))
+        return _Read(kept, places, full(kept.values.flatten(0, 1)[places]).cpu())
 
     def _kept(self, rows: NDArray[np.int64]) -> Kept:
         tokens = torch.from_numpy(np.asarray(self.corpus.tokens[rows]).astype(np.int64))
@@ -147,4 +148,4 @@ def _given(one: Matrix, linear: LinearMap, x: Tensor) -> Tensor:
 
 def _replaced(at: Tensor, new: Tensor) -> Edit:
     """The edit that puts `new` at these tokens."""
-    return lambda value: value.flatten(0, 1).index_copy(0, at, new.to(value.dtype)).view_as(value)
+    return lambda value: value.flatten(0, 1).index_copy(0, at.to(value.device), new.to(value)).view_as(value)

@@ -126,7 +126,8 @@ def _decomposed(target: MlpTarget, config: MlpConfig, about: str, checkpoint: Pa
     batches = list(_batches(target.corpus, config.n_inputs))
     importances = _oriented(parts, target, batches)
     generator = torch.Generator().manual_seed(derive(config.seed, "masks"))
-    found = measure(target, batches, parts, config.attack, generator, loss=target.cross_entropy)
+    attacked = _spread_out(target, sum(map(len, batches)), config.attack.n_inputs)
+    found = measure(target, batches, parts, config.attack, generator, loss=target.cross_entropy, attacked=attacked)
     documents = target.corpus.documents.reshape(-1)[torch.cat(batches).numpy()].astype(np.int64)
     figures = figures_of(found, _DISTANCE, Units("documents", documents))
     return Found(target, parts, found, figures), component_table(parts, importances)
@@ -141,6 +142,12 @@ def _batches(corpus: TokenRows, n: int) -> Iterator[Tensor]:
         found = text_positions(corpus, rows[start : start + at_once])
         if len(found):
             yield torch.from_numpy(found)
+
+
+def _spread_out(target: MlpTarget, n: int, most: int) -> Tensor | None:
+    """At most so many of `n` tokens, from as many documents as there are where tokens are run alone; else the first, of
+    whole rows."""
+    return torch.arange(n)[:: -(-n // most)] if target.alone else None
 
 
 @torch.no_grad()

@@ -16,8 +16,12 @@ MOST = 60
 """Components of a matrix that its list shows."""
 
 
+EVERYWHERE = 0.9
+"""Share of inputs above which a component is important wherever one looks."""
+
+
 class ComponentList(Config):
-    """The live components of a matrix that are most often important."""
+    """The live components of a matrix, those that are important on the fewest inputs first."""
 
     matrix: Matrix
     """The matrix."""
@@ -25,8 +29,11 @@ class ComponentList(Config):
     n_live: int
     """How many live ones there are."""
 
+    n_everywhere: int
+    """How many of them are important on more than nine inputs in ten."""
+
     components: list[Component]
-    """The first of them, those that are most often important first."""
+    """The first of them."""
 
 
 class DecompositionPage(PageRecord):
@@ -86,8 +93,9 @@ def _lists(folder: Path, found: Decomposition) -> list[ComponentList]:
     table = components_of(folder)
     made = []
     for one in found.matrices:
-        live = sorted((each for each in table.matrices[one.name] if each.live), key=lambda each: -each.share)
-        made.append(ComponentList(matrix=one, n_live=len(live), components=live[:MOST]))
+        live = sorted((each for each in table.matrices[one.name] if each.live), key=lambda each: each.share)
+        often = sum(each.share > EVERYWHERE for each in live)
+        made.append(ComponentList(matrix=one, n_live=len(live), n_everywhere=often, components=live[:MOST]))
     return made
 
 
