@@ -111,7 +111,8 @@ def decompose_run(
         for one in made:
             _component_run(workspace, to, found, one, of, weights)
             if index and weights == WEIGHTS:
-                say(f"index of {one.run}")
+                if not workspace.has(one.run, "index"):
+                    say(f"index of {one.run}")
                 Run.open(workspace, one.run).do("index")
     return decomposition_of(to)
 
