@@ -46,7 +46,6 @@ ADDRESSES = {
     "lists": ["/lists"],
     "list": ["/lists/none"],
     "synthetic": ["/synthetic/main"],
-    "decomposition": ["/decompositions/tms-5-2"],
     "pair": ["/pairs/main-jacobian"],
     "decomposition": ["/decompositions/tms-5-2", "/decompositions/main-mlp-0"],
     "component": ["/decompositions/main-mlp-0/components/dense_h_to_4h/3"],
