@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from sparselex.base.errors import UserError
 from sparselex.parameters import decompose as module
@@ -54,7 +55,7 @@ def test_stopped_and_taken_up_it_ends_in_the_same_components(tmp_path, monkeypat
         decompose(target, killed, CONFIG, tmp_path / "halved", "toy")
     drawn = []
     again = decompose(target, lambda n, g: drawn.append(n) or draw(n, g), CONFIG, tmp_path / "halved", "toy")
-    assert len(drawn) == 1 + 30 - 10  # the inputs that components begin as, and what is left of the steps
+    assert len(drawn) == 1 + 30 - 10 + 1  # what components begin as, what is left of the steps, and a last look
     assert same(whole, again)
 
 
@@ -97,3 +98,28 @@ def test_inputs_are_what_they_are_said_to_be():
     # Of five features with a chance of 0.05 each, given that one is active at least.
     assert (x > 0).float().sum(-1).mean() == pytest.approx(0.25 / (1 - 0.95**5), rel=0.02)
     assert x[x > 0].mean() == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("left", [b"", b"{}", None])
+def test_a_damaged_checkpoint_says_what_to_delete(tmp_path, left):
+    target, path = train_tms(TOY, 0), tmp_path / "checkpoint.safetensors"
+    decompose(target, draw, CONFIG, path, "toy")
+    path.write_bytes(path.read_bytes()[:-200] if left is None else left)
+    with pytest.raises(UserError, match=r"cannot be taken up(?s:.*)delete .*checkpoint.safetensors to begin anew"):
+        decompose(target, draw, CONFIG, path, "toy")
+    path.unlink()
+    assert decompose(target, draw, CONFIG, path, "toy")
+
+
+def test_a_checkpoint_of_something_else_says_what_it_lacks(tmp_path):
+    save_file({"step": torch.tensor(3)}, tmp_path / "checkpoint")
+    with pytest.raises(UserError, match="it has no tensor 'generator'"):
+        decompose(train_tms(TOY, 0), draw, CONFIG, tmp_path / "checkpoint", "toy")
+
+
+@pytest.mark.parametrize("n_steps", [1, 7, 53])
+def test_what_runs_away_in_its_last_steps_is_refused_too(tmp_path, n_steps):
+    config = CONFIG.model_copy(update={"lr": 1e30, "n_steps": n_steps})
+    with pytest.raises(UserError, match="a loss that is not finite"):
+        decompose(train_tms(TOY, 0), draw, config, tmp_path / "checkpoint", "toy")
+    assert not (tmp_path / "checkpoint").exists()

@@ -79,6 +79,13 @@ def test_edges_between_groups_add_up(graph, ids):
     assert "in%3A" in state.query() and "in%3A" not in state.dissolved("in")
 
 
+def test_a_group_called_like_a_node_is_not_the_node(graph, ids):
+    first, second, third = ids[:3]
+    state = GraphState.of(graph, "", first, f"{first}:{second},{third};{'x' * 6000}:{second}")
+    assert list(state.groups) == [f"group {first}", "x" * 40]
+    assert set(state.owners().values()) == {first, f"group {first}", "x" * 40}
+
+
 def test_the_file_has_what_is_pinned_and_grouped(client, ids):
     answer = client.get("/graphs/prompt/circuit-tracer", params={"pin": ids[0], "group": f"late:{ids[1]}"})
     assert answer.headers["content-disposition"].endswith('filename="prompt.json"')

@@ -1,5 +1,6 @@
 """What a sceptic reads: the card of a dictionary, the panel on a feature's page, and the verdict."""
 
+import json
 import re
 import shutil
 from html import unescape
@@ -144,6 +145,19 @@ def test_the_card_that_is_pushed_has_the_verdict(workspace, found):
     assert verdict.summary in sent.card and "## Verdict" in sent.card
     assert all(one.question in sent.card for one in verdict.model)
     assert str(workspace.path) not in sent.card
+
+
+def test_the_verdict_is_of_what_is_there_and_not_of_what_was_once_written(client, workspace, found):
+    """A report that was written before the dictionary became another one."""
+    written = workspace.report.read_bytes()
+    now = client.get("/runs/main/verdict.json").json()["found"]
+    old = json.loads(written)
+    assert old["run"] == "main" and old["figures"]
+    workspace.report.write_text(json.dumps(old | {"figures": [], "answers": []}))
+    try:
+        assert client.get("/runs/main/verdict.json").json()["found"] == now and now["answers"]
+    finally:
+        workspace.report.write_bytes(written)
 
 
 def test_a_run_without_figures_has_no_verdict_yet(client):

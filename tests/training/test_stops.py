@@ -2,6 +2,7 @@
 gone."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -78,6 +79,21 @@ def test_the_state_before_the_stop_is_kept(tmp_path, faulty, message, n_steps):
     progress = json.loads((tmp_path / ".d.partial" / "checkpoint" / "progress.json").read_text())
     assert progress["n_steps"] == n_steps and progress["source"] == {"batch": n_steps}
     train(source(), config(), tmp_path / "d", inputs={})
+    assert_same_bytes(tmp_path / "whole", tmp_path / "d")
+
+
+@pytest.mark.parametrize("left", [0, 1000])
+def test_a_damaged_checkpoint_says_what_to_delete(tmp_path, left):
+    """And once that is gone, training begins anew."""
+    with pytest.raises(UserError, match="Batch 17"):
+        train(Breaking(MIXTURE, 200), config(), tmp_path / "d", inputs={})
+    state = tmp_path / ".d.partial" / "checkpoint" / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:left])
+    with pytest.raises(UserError, match=r"cannot be taken up(?s:.*)delete .*partial/checkpoint to begin anew"):
+        train(source(), config(), tmp_path / "d", inputs={})
+    shutil.rmtree(state.parent)
+    train(source(), config(), tmp_path / "d", inputs={})
+    train(source(), config(), tmp_path / "whole", inputs={})
     assert_same_bytes(tmp_path / "whole", tmp_path / "d")
 
 

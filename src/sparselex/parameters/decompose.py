@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from sparselex.base.errors import UserError
 from sparselex.base.files import write_file
 from sparselex.base.progress import Bar, progress
 from sparselex.base.seeds import derive
+from sparselex.dictionaries.checkpoints import read_checkpoint
 from sparselex.parameters.components import Components
 from sparselex.parameters.config import SpdConfig
 from sparselex.parameters.losses import Losses, Parts, draw, losses
@@ -51,6 +52,8 @@ def decompose(target: Target, inputs: Inputs, config: SpdConfig, checkpoint: Pat
             if time.monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
                 _save(checkpoint, parts, optimiser, generator, step + 1)
                 saved = time.monotonic()
+        if done < config.n_steps:  # no step comes behind the last one that would show what became of it
+            _look(_lost(target, inputs, made, config), config.n_steps, about, bar)
     _save(checkpoint, parts, optimiser, generator, config.n_steps)
     parts.requires_grad_(False)
     return made
@@ -104,16 +107,28 @@ def _take_step(
     return found
 
 
+@torch.no_grad()
+def _lost(target: Target, inputs: Inputs, parts: Parts, config: SpdConfig) -> Losses:
+    """The losses on inputs of their own."""
+    generator = torch.Generator().manual_seed(derive(config.seed, "last look"))
+    x = inputs(config.batch_size, generator)
+    return losses(target, x, parts, draw(parts, len(x), generator, config.bare), config)
+
+
 def _look(found: Losses, step: int, about: str, bar: Bar) -> None:
     """Show the losses. Raises `UserError` where one is not finite."""
     values = {name: float(value.detach()) for name, value in found._asdict().items()}
     if not all(map(math.isfinite, values.values())):
-        raise UserError(
-            f"Decomposing {about} came to a loss that is not finite, in step {step:,}.",
-            "losses that fall",
-            "lower lr (--lr), or the weight of the penalty (--minimality).",
-        )
+        raise _diverged(about, step)
     bar.show(**values)
+
+
+def _diverged(about: str, step: int) -> UserError:
+    return UserError(
+        f"Decomposing {about} came to a loss that is not finite, in step {step:,}.",
+        "losses that fall",
+        "lower lr (--lr), or the weight of the penalty (--minimality).",
+    )
 
 
 def _save(
@@ -130,7 +145,8 @@ def _restored(path: Path, parts: nn.ModuleDict, optimiser: torch.optim.Optimizer
     """Take up what `_save` wrote, and say how many steps were taken then; 0 where there is nothing."""
     if not path.exists():
         return 0
-    tensors = load_file(path)
+    kept = {f"weights/{name}" for name in parts.state_dict()} | {"generator", "step"}
+    tensors = read_checkpoint(path, kept)
     parts.load_state_dict({name: tensors[f"weights/{name}"] for name in parts.state_dict()})
     for name, parameter in parts.named_parameters():
         keys = [key for key in tensors if key.startswith(f"adam/{name}/")]

@@ -7,6 +7,9 @@ from urllib.parse import urlencode
 from sparselex.base.config import Config
 from sparselex.evaluate.graphs.records import AttributionGraph
 
+_LONGEST_NAME = 40
+"""Characters of a group's name."""
+
 
 class GraphState(Config):
     """The reader's own part of a page: all of it stands in the address."""
@@ -22,14 +25,16 @@ class GraphState(Config):
 
     @classmethod
     def of(cls, graph: AttributionGraph, at: str, pin: str, group: str) -> Self:
-        """From an address: names that no node has are left out. Groups are `name:node,node` joined by `;`."""
+        """From an address: names that no node has are left out. Groups are `name:node,node` joined by `;`, and one that
+        is named like a node is told apart from it."""
         known = {node.id for node in graph.nodes}
         named = lambda text: [one for one in dict.fromkeys(text.split(",")) if one in known]
         groups = dict[str, list[str]]()
         for part in group.split(";"):
             name, _, nodes = part.rpartition(":")
             if name and named(nodes):
-                groups[name] = named(nodes)
+                called = name[:_LONGEST_NAME]
+                groups[f"group {called}" if called in known else called] = named(nodes)
         return cls(at=at if at in known else "", pins=named(pin), groups=groups)
 
     def query(self) -> str:
@@ -49,7 +54,7 @@ class GraphState(Config):
 
     def grouped(self, name: str) -> "GraphState":
         """What is pinned as a group of that name, and nothing pinned any more."""
-        plain = " ".join(name.replace(";", " ").replace(":", " ").replace(",", " ").split())[:40]
+        plain = " ".join(name.replace(";", " ").replace(":", " ").replace(",", " ").split())[:_LONGEST_NAME]
         if not plain or not self.pins:
             return self
         return self.model_copy(update={"groups": {**self.groups, plain: self.pins}, "pins": []})

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from sparselex.base.files import flush, flush_all, read_json, write_json
+from sparselex.dictionaries.checkpoints import read_checkpoint
 from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.dictionaries.trainable import TrainableDictionary, new_dictionary
 from sparselex.training.dead import Silence
@@ -66,7 +67,7 @@ def load_checkpoint(
     """Restore what `save_checkpoint` wrote and return its progress, or None where there is no checkpoint.
 
     Of processes that share the latents each takes its part; of the file's pages only those are read that it copies
-    from.
+    from. Raises `UserError` for one that is damaged.
     """
     place = folder / FOLDER
     if not place.exists() and (folder / "checkpoint.old").exists():
@@ -74,7 +75,8 @@ def load_checkpoint(
     progress = read_json(place / "progress.json")
     if progress is None:
         return None
-    read = load_file(place / "state.safetensors")
+    names = {f"weights/{name}" for name in dictionary.state_dict()} | {"silence"}
+    read = read_checkpoint(place / "state.safetensors", names, place)
     tensors = {name: part(value, name, dictionary) for name, value in read.items()}
     with torch.no_grad():
         for name, value in dictionary.state_dict().items():

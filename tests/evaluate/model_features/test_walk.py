@@ -16,11 +16,11 @@ from sparselex.cli.main import app
 from sparselex.dictionaries.directions import largest_along
 from sparselex.evaluate.model_features import walk
 from sparselex.evaluate.model_features.config import ModelFeaturesConfig
-from sparselex.evaluate.model_features.records import FILE, ModelFeatures
+from sparselex.evaluate.model_features.records import FILE, KIND, ModelFeatures
 from sparselex.evaluate.model_features.walk import model_features
 from sparselex.evaluate.model_features.words import against_null, answers, in_short
 from sparselex.recipes.run import Run
-from sparselex.recipes.stages.model_features import others_of
+from sparselex.recipes.stages.model_features import model_features_in, others_of
 
 FEW = {
     "n_rows": 24,
@@ -146,6 +146,15 @@ def test_another_seed_is_compared_with(run):
     figures = {figure.name: figure for figure in one.figures}
     assert 0 <= figures["model_features/found_again"].value <= 1
     assert all("model_features/nearest/seed" in latent.measured for latent in found.latents)
+    figures_of = lambda: {one.name for one in model_features_in(run.workspace, "main").compared[0].figures}
+    other.do("evaluate model-features", **NONE)
+    shutil.rmtree(run.folder / KIND)  # made of the same, and so not made again
+    run.do("evaluate model-features", **NONE | {"parts": ("stability",)}, replace=True)
+    assert "model_features/relevance" in figures_of()
+    other.do("train", **run.stage("train").kept() | {"seed": 8}, replace=True)
+    assert model_features_in(run.workspace, "main").compared == [], "of a dictionary that is gone"
+    run.do("evaluate model-features", **NONE | {"parts": ("stability",)}, replace=True)
+    assert "model_features/relevance" not in figures_of(), "which is that of the dictionary before"
 
 
 def test_stopped_it_goes_on_with_the_part_that_it_was_in(run, tmp_path, monkeypatch):
@@ -160,13 +169,31 @@ def test_stopped_it_goes_on_with_the_part_that_it_was_in(run, tmp_path, monkeypa
         patched.setitem(walk._PARTS, "errors", stopped)
         with pytest.raises(KeyboardInterrupt):
             model_features(*given, tmp_path / "stopped", inputs={})
-    kept = sorted(path.stem for path in (tmp_path / ".stopped.partial" / "parts").iterdir())
+    kept = sorted(path.stem for path in (tmp_path / ".stopped.partial" / "parts").glob("*.json"))
     assert kept == ["relevance", "sensitivity"]
     with monkeypatch.context() as patched:  # what was measured is not measured again
         patched.setitem(walk._PARTS, "sensitivity", stopped)
         assert model_features(*given, tmp_path / "stopped", inputs={}) == whole
     one, other = (tmp_path / name / FILE for name in ("whole", "stopped"))
     assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_part_that_is_not_as_it_was_written_is_measured_again(run, tmp_path, monkeypatch):
+    config = ModelFeaturesConfig(**FEW | {"parts": ("tokens", "errors"), "controls": ()})
+    given = (run.model, Reader(run.model, run.corpus, run.sites), run.sites.hooks[0], run.dictionary, config)
+    whole = model_features(*given, tmp_path / "whole", inputs={})
+
+    def stopped(asked):
+        raise KeyboardInterrupt
+
+    parts = tmp_path / ".stopped.partial" / "parts"
+    for damage in (lambda text: text[: len(text) // 2], lambda text: text.replace("1", "2")):
+        with monkeypatch.context() as patched:
+            patched.setitem(walk._PARTS, "tokens", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                model_features(*given, tmp_path / "stopped", inputs={})
+        (parts / "relevance.json").write_text(damage((parts / "relevance.json").read_text()))
+    assert model_features(*given, tmp_path / "stopped", inputs={}) == whole
 
 
 def test_what_is_said_is_made_from_figures(found):

@@ -9,7 +9,7 @@ import torch
 
 from sparselex.activations.live import Reader
 from sparselex.base.figures import FIGURES, Figures
-from sparselex.base.files import make_folder, write_json
+from sparselex.base.files import checksum, make_folder, write_file, write_json
 from sparselex.base.sites import Hook
 from sparselex.base.staging import stage
 from sparselex.dictionaries.dictionary import Dictionary
@@ -86,10 +86,11 @@ def _asked_for(config: ModelFeaturesConfig) -> list[tuple[PartName, Callable[[As
 
 
 def _kept(folder: Path, name: str, record: type[Found], made: Callable[[Asked], Found], asked: Asked) -> Found:
-    """One measurement, made or as an earlier start left it."""
-    path = folder / _FOLDER / f"{name}.json"
-    if not path.exists():
+    """One measurement, made or as an earlier start left it; made again where that is not as it was written."""
+    path, sums = folder / _FOLDER / f"{name}.json", folder / _FOLDER / f"{name}.sha256"
+    if not (path.exists() and sums.exists() and sums.read_text("ascii", "replace") == checksum(path)):
         write_json(path, made(asked).to_json())
+        write_file(sums, checksum(path).encode())
     return record.from_file(path)
 
 

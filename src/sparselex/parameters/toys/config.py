@@ -61,7 +61,7 @@ class ToyConfig(Config):
 
 _SMALL = SpdConfig(n_components=20, d_gate=8, n_steps=1500, batch_size=256, lr=6e-3, minimality=8e-3)
 _LARGE = SpdConfig(n_components=200, d_gate=8, n_steps=3000, batch_size=256, lr=4e-3, minimality=5e-4)
-_LARGE_IDENTITY = _LARGE.model_copy(update={"n_steps": 4500, "minimality": 4e-4})
+_LARGE_IDENTITY = _LARGE.model_copy(update={"n_steps": 4500, "minimality": 2.8e-4})
 
 TOYS: dict[str, ToyConfig] = {
     "tms-5-2": ToyConfig(toy=TmsConfig(), spd=_SMALL),

@@ -8,6 +8,7 @@ from sparselex.base.errors import UserError
 from sparselex.base.figures import Figure
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.model_features.config import ModelFeaturesConfig
+from sparselex.evaluate.model_features.current import without_stale
 from sparselex.evaluate.model_features.records import FILE, KIND, ModelFeatures
 from sparselex.evaluate.twins import control_kind
 from sparselex.recipes.stage import Stage
@@ -88,7 +89,8 @@ def model_features_in(workspace: Workspace, run: str) -> ModelFeatures | None:
         return None
     if artifacts[KIND].inputs.get("dictionary") != artifacts["dictionary"].id:
         return None
-    return record_of(ModelFeatures, workspace.run(run) / KIND, FILE)
+    found = record_of(ModelFeatures, workspace.run(run) / KIND, FILE)
+    return without_stale(found, artifacts[KIND].inputs, workspace)
 
 
 def model_features_of(run: Any) -> ModelFeatures:

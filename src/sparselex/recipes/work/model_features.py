@@ -86,6 +86,7 @@ def _other(run: Run, name: str) -> Other:
 
 def _known(run: Run, name: str) -> Iterator[Figure]:
     for artifact in ("evaluation", KIND):
-        folder = run.workspace.run(name) / artifact
-        if run.workspace.has(name, artifact) and (folder / FIGURES).exists():
+        folder, made = run.workspace.run(name) / artifact, run.workspace.artifacts(name)
+        mine = artifact in made and made[artifact].inputs.get("dictionary") == made["dictionary"].id
+        if mine and (folder / FIGURES).exists():  # figures of a dictionary that is gone are not this one's
             yield from (figure for figure in Figures.read(folder).figures if figure.name in _KNOWN)

@@ -5,6 +5,7 @@ from pathlib import Path
 from sparselex.base.artifacts import MANIFEST
 from sparselex.base.config import Config
 from sparselex.parameters.records import Component, Decomposition, Matrix, components_of, decomposition_of
+from sparselex.parameters.toys.config import TOYS
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, NotMadeYet, Page, PageRecord
 
@@ -66,10 +67,11 @@ def decomposition_named(opened: OpenWorkspace, name: str) -> Decomposition:
     """What was found under a name. Raises `NotMadeYet` where there is nothing of that name."""
     path, names = opened.workspace.path, decompositions(opened.workspace.path)
     if name not in names:
+        there = ", ".join(names)
         raise NotMadeYet(
-            f"Nothing is decomposed under the name {name[:40]!r}.",
+            f"Nothing is decomposed under the name {name[:40]!r}{f'; there is {there}' if there else ''}.",
             f"one of {', '.join(names)}" if names else "a decomposition",
-            f"run `sparselex decompose {opened.workspace.typed}`.",
+            f"run `sparselex decompose {opened.workspace.typed}{f' --toy {name}' if name in TOYS else ''}`.",
         )
     return decomposition_of(path / FOLDER / name)
 

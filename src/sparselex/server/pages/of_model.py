@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from sparselex.base.artifacts import record_of
 from sparselex.base.config import Config
+from sparselex.evaluate.model_features.current import without_stale
 from sparselex.evaluate.model_features.records import FILE, KIND, LatentOfModel, ModelFeatures
 from sparselex.evaluate.model_features.words import called
 from sparselex.server.opened import OpenWorkspace
@@ -58,7 +59,10 @@ def card_of(opened: OpenWorkspace, run: str) -> CardRead | None:
     artifacts = opened.workspace.artifacts(run)
     if found is None or "dictionary" not in artifacts:
         return None
-    return found if artifacts[KIND].inputs.get("dictionary") == artifacts["dictionary"].id else None
+    inputs = artifacts[KIND].inputs
+    if inputs.get("dictionary") != artifacts["dictionary"].id:
+        return None
+    return found._replace(found=without_stale(found.found, inputs, opened.workspace))
 
 
 def of_model_view(opened: OpenWorkspace, run: str, latent: int) -> OfModelView | None:

@@ -1,6 +1,7 @@
 """`/runs/<run>/verdict`: what a sceptic reads first of a dictionary."""
 
 from sparselex.base.runs import RunCard
+from sparselex.evaluate.report import report
 from sparselex.evaluate.verdict import DictionaryVerdict, verdict_of
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, NotMadeYet, Page, PageRecord
@@ -23,13 +24,14 @@ class VerdictPage(PageRecord):
 
 def verdict_page(opened: OpenWorkspace, run: str) -> VerdictPage:
     """The verdict on a run's dictionary. Raises `NotMadeYet` for a run that has no figures."""
-    card, found = opened.card(run), reported(opened, run)
-    if found is None:
+    card = opened.card(run)
+    if reported(opened, run) is None:
         raise NotMadeYet(
             f"Run {run!r} has no figures yet.",
             "a run that was evaluated",
             f"run `sparselex evaluate {opened.workspace.typed} --run {run}`.",
         )
+    found = report(opened.workspace, run)  # as it would be written now: a dictionary may be another one since
     read = card_of(opened, run)
     return VerdictPage(
         title=f"{run}: the verdict",
