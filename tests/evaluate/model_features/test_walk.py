@@ -140,6 +140,8 @@ def test_another_seed_is_compared_with(run):
     other = Run.create(run.workspace, "seed", run.config)
     other.do("train", **run.stage("train").kept() | {"seed": 7})
     assert set(others_of(run)) == {"seed"}
+    with pytest.raises(UserError, match="was to be compared with itself"):
+        others_of(run, ("seed", "main"))
     found = run.do("evaluate model-features", **NONE | {"parts": ("stability",)}, replace=True)
     (one,) = found.compared
     assert one.run == "seed" and one.words

@@ -64,6 +64,9 @@ def others_of(run: Any, names: Sequence[str] = ()) -> dict[str, str]:
     `UserError` for a name of a run that reads something else."""
     workspace = run.workspace
     mine = workspace.card(run.name)
+    if run.name in names:
+        said = f"Run {run.name!r} was to be compared with itself."
+        raise UserError(said, "other runs of the same site", "leave it out of --others.")
     found = dict[str, str]()
     for name in names or sorted(workspace.runs()):
         if name == run.name or (not names and (not workspace.has(name, "dictionary") or control_kind(workspace, name))):
