@@ -55,6 +55,20 @@ def test_no_line_is_long_and_none_escapes_the_formatter():
     assert not [place for place, line in written if len(line) > LONGEST_LINE or LAYOUT.search(line)]
 
 
+def test_no_statement_is_nothing_but_words():
+    """A string put together and thrown away: the rest of a sentence that was to be shown."""
+    assert not [(name(path), number) for path in WRITTEN for number in thrown_away(path.read_text(encoding="utf-8"))]
+
+
+def thrown_away(code: str) -> list[int]:
+    statements = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Expr)]
+    return [node.lineno for node in statements if isinstance(node.value, ast.JoinedStr)]
+
+
+def test_a_planted_statement_of_words_is_seen():
+    assert thrown_away('words = "it is: "\nf"{words} times."') == [2]
+
+
 @pytest.mark.parametrize("remark", ["fmt: skip", "fmt: off", "noqa: E501"])
 def test_a_planted_remark_is_seen(remark):
     assert LAYOUT.search(f"x = [1,2]  # {remark}")

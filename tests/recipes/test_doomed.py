@@ -5,8 +5,11 @@ import pytest
 from sparselex.base.artifacts import open_artifact
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
+from sparselex.evaluate.doomed import found
 from sparselex.evaluate.doomed.config import DoomedConfig
-from sparselex.evaluate.doomed.records import CHANCE_95, EXAMPLE, doomed_of
+from sparselex.evaluate.doomed.found import doomed_of
+from sparselex.evaluate.doomed.records import CHANCE_95, EXAMPLE
+from sparselex.evaluate.doomed.verdicts import Verdict
 from sparselex.recipes import doomed as recipe
 from tests.support.command import done, sparselex
 
@@ -27,16 +30,16 @@ def test_killed_in_the_second_example_the_first_is_kept(tmp_path, monkeypatch):
             recipe.doomed(workspace, config)
     first = open_artifact(workspace.path / "doomed" / "unused", EXAMPLE)
     assert doomed_of(workspace.path) is None
-    found = recipe.doomed(workspace, config)
+    made = recipe.doomed(workspace, config)
     assert open_artifact(workspace.path / "doomed" / "unused", EXAMPLE) == first
-    assert doomed_of(workspace.path) == found and [one.name for one in found.examples] == ["unused", "scaffolding"]
-    neurons = found.examples[1].row("neurons").figures["cosine"]
+    assert doomed_of(workspace.path) == made and [one.name for one in made.examples] == ["unused", "scaffolding"]
+    neurons = made.examples[1].row("neurons").figures["cosine"]
     assert neurons.ci_low < neurons.value < neurons.ci_high and neurons.n_units == 5
     assert neurons.null < neurons.controls[CHANCE_95]
     with pytest.raises(UserError, match="there already, with another configuration"):
         recipe.doomed(workspace, config.model_copy(update={"seed": 1}))
     monkeypatch.setattr(recipe, "MEASURES", dict.fromkeys(recipe.MEASURES))  # nothing is measured again
-    assert recipe.doomed(workspace, config) == found
+    assert recipe.doomed(workspace, config) == made
 
 
 def test_the_verb_prints_a_verdict_and_its_json(tmp_path):
@@ -58,3 +61,14 @@ def test_a_recipe_that_there_is_not_is_told_which_there_are(tmp_path):
 def test_circuits_that_share_nothing_are_refused(tmp_path):
     ended = sparselex("recipe", "doomed", tmp_path / "w", "--n-circuits", 10, "--n-neurons", 200)
     assert ended.code == 2 and "without sharing any" in ended.err and not (tmp_path / "w").exists()
+
+
+def test_what_a_verdict_said_by_older_rules_is_said_anew(tmp_path, monkeypatch):
+    workspace = Workspace.create(tmp_path / "w")
+    config = DoomedConfig(examples=("scaffolding",), n_seeds=1, **FEW)
+    with monkeypatch.context() as older:
+        older.setattr(found, "verdict", lambda *given: Verdict("yes", "What was said once: "))
+        assert recipe.doomed(workspace, config).examples[0].verdict == "What was said once: "
+    assert "What was said once" in (workspace.path / "doomed" / "summary" / "doomed.json").read_text()
+    for again in (doomed_of(workspace.path), recipe.doomed(workspace, config), doomed_of(workspace.path)):
+        assert again.examples[0].verdict.startswith("The gradient Gram matrix")

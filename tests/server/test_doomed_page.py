@@ -5,7 +5,8 @@ import re
 import pytest
 from fastapi.testclient import TestClient
 
-from sparselex.evaluate.doomed.records import CHANCE_95, doomed_of
+from sparselex.evaluate.doomed.found import doomed_of
+from sparselex.evaluate.doomed.records import CHANCE_95
 from sparselex.server.app import create_app
 from sparselex.server.doomed_charts import bars_of
 from sparselex.server.task_charts import Axis

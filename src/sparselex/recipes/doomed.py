@@ -17,6 +17,7 @@ from sparselex.base.workspace import Workspace
 from sparselex.evaluate.doomed import composition, manifold, scaffolding, superposed, unused
 from sparselex.evaluate.doomed.config import DoomedConfig, Example
 from sparselex.evaluate.doomed.draws import Place
+from sparselex.evaluate.doomed.found import judged
 from sparselex.evaluate.doomed.records import (
     EXAMPLE,
     EXAMPLE_FILE,
@@ -27,7 +28,6 @@ from sparselex.evaluate.doomed.records import (
     doomed_folder,
 )
 from sparselex.evaluate.doomed.seen import RunSeen, facts_over, rows_over
-from sparselex.evaluate.doomed.verdicts import verdict
 from sparselex.evaluate.doomed.words import words_of
 
 MEASURES: dict[Example, Callable[[Place], RunSeen]] = {
@@ -69,7 +69,7 @@ def _example(name: Example, config: DoomedConfig, to: Path, done: Callable[[], N
     """One example over all its runs."""
     with stage(to / name, EXAMPLE, config, {}) as staging:
         if staging.made:
-            return record_of(ExampleFound, to / name, EXAMPLE_FILE)
+            return judged(record_of(ExampleFound, to / name, EXAMPLE_FILE))
         runs = list[RunSeen]()
         for number in range(config.n_seeds):
             place = Place(config, derive(config.seed, "doomed", name, number), to / "dictionaries" / name / str(number))
@@ -78,9 +78,7 @@ def _example(name: Example, config: DoomedConfig, to: Path, done: Callable[[], N
             done()
         said = words_of(name, config)
         rows = rows_over(name, runs, said.measures)
-        facts = facts_over(name, runs, said.facts)
-        judged = verdict(name, rows, {one.name.rpartition("/")[2]: one for one in facts})
-        made = ExampleFound(
+        measured = ExampleFound(
             name=name,
             title=said.title,
             claim=said.claim,
@@ -88,10 +86,9 @@ def _example(name: Example, config: DoomedConfig, to: Path, done: Callable[[], N
             measures=said.measures,
             drawn=said.drawn,
             rows=rows,
-            facts=facts,
-            supported=judged.supported,
-            verdict=judged.words,
+            facts=facts_over(name, runs, said.facts),
         )
+        made = judged(measured)
         write_json(staging.folder / EXAMPLE_FILE, made.to_json())
         staging.finish()
     return made

@@ -1,8 +1,11 @@
 """Verdicts are made from figures: other figures, another verdict."""
 
+from typing import get_args
+
 import pytest
 
 from sparselex.base.figures import Figure
+from sparselex.evaluate.doomed.config import Example
 from sparselex.evaluate.doomed.records import CHANCE_95, MethodRow
 from sparselex.evaluate.doomed.verdicts import verdict
 
@@ -67,3 +70,32 @@ def test_of_circuits(within, supported):
     figures = {"cosine_within": figure(within, 0.45), "clustered": figure(0.7, 0.0), "fvu": figure(0.03)}
     rows = [method("topk", "activations", "k=8", **figures), method("single", "chance", cosine_within=figure(0.5))]
     assert verdict("superposed", rows, {}).supported == supported
+
+
+def rows_of(example: str) -> list[MethodRow]:
+    """Rows with every measure that a verdict of the example looks at, a transcoder's among them."""
+    names = ("off_on", "purity", "fvu", "fine", "f1", "lost_fine", "lost_coarse", "l0", "product", "composed")
+    figures = {name: figure(0.5, 0.4) for name in (*names, "cosine", "cosine_within", "clustered")}
+    settings = ("on the curve", "off the curve") if example == "unused" else ("k=2", "k=4")
+    rows = [method("topk", "activations", setting, **figures) for setting in settings]
+    named = "transcoder k=4" if example == "unused" else "transcoder"
+    return [*rows, method(named, "model", "k=2", **figures), method("gradient Gram matrix", "model", **figures)]
+
+
+@pytest.mark.parametrize("example", get_args(Example))
+@pytest.mark.parametrize("with_transcoder", [True, False])
+def test_every_verdict_is_whole_sentences(example, with_transcoder):
+    rows = [row for row in rows_of(example) if with_transcoder or not row.method.startswith("transcoder")]
+    facts = {name: figure(0.5) for name in ("error_on", "error_off", "variance_share")}
+    words = verdict(example, rows, facts).words
+    assert words.endswith(".") and ": ." not in words and "  " not in words
+    if example in ("unused", "manifold", "composition"):
+        assert ("A transcoder" in words) == with_transcoder
+
+
+@pytest.mark.parametrize(("of_transcoder", "words"), [(7.1, "as well: 7.1 times."), (1.1, "is not bound to the curve")])
+def test_what_is_said_of_the_transcoder_hangs_on_its_figure(of_transcoder, words):
+    rows = [method("topk", "activations", f"{at} the curve", off_on=figure(5.0)) for at in ("on", "off")]
+    rows.append(method("transcoder k=4", "model", "on the curve", off_on=figure(of_transcoder)))
+    errors = {"error_on": figure(0.001), "error_off": figure(0.001)}
+    assert words in verdict("unused", rows, errors).words

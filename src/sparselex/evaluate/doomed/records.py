@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Literal
 
-from sparselex.base.artifacts import MANIFEST, record_of
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure
+from sparselex.evaluate.doomed.config import Example
 
 KIND, EXAMPLE = "doomed", "doomed example"
 """Kinds of artifacts: all examples, and one."""
@@ -52,7 +52,7 @@ class MethodRow(Config):
 class ExampleFound(Config):
     """One example with what all methods found."""
 
-    name: str
+    name: Example
     """Its name."""
 
     title: str
@@ -76,11 +76,11 @@ class ExampleFound(Config):
     facts: list[Figure]
     """What else is to be known of the model."""
 
-    supported: Supported
-    """Whether figures bear out the claim."""
+    supported: Supported = "no"
+    """Whether figures bear out the claim; made anew whenever it is read."""
 
-    verdict: str
-    """What the figures say."""
+    verdict: str = ""
+    """What the figures say; made anew whenever it is read."""
 
     def row(self, called: str) -> MethodRow:
         """The row of that name. Raises `KeyError` where there is none."""
@@ -100,9 +100,3 @@ class Doomed(Config):
 def doomed_folder(workspace: Path) -> Path:
     """Where all of it lies."""
     return workspace / "doomed"
-
-
-def doomed_of(workspace: Path) -> Doomed | None:
-    """What was found in a workspace; None where nothing was made. Raises `UserError` where it is damaged."""
-    folder = doomed_folder(workspace) / "summary"
-    return record_of(Doomed, folder, FILE) if (folder / MANIFEST).is_file() else None

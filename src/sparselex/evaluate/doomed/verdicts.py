@@ -105,8 +105,10 @@ def _composition(of: Rows) -> Verdict:
     words = (
         f"Which code is found hangs on the number of active latents and on the width. Combinations above values: "
         f"{told(composed)}. Values above combinations: {told(product)}. Neither beyond chance, or both alike: "
-        f"{told(neither)}. A transcoder, which sees what is read: {told(transcoders)}."
+        f"{told(neither)}."
     )
+    if transcoders:
+        words += f" A transcoder, which sees what is read: {told(transcoders)}."
     return Verdict(supported, words)
 
 
@@ -165,9 +167,13 @@ def _unused(of: Rows) -> Verdict:
         f"({_n(pca)})."
     )
     if transcoder:
-        words += " A transcoder, which sees the outputs, is as bound to the curve: "
-        f"{_n(transcoder.value('off_on'), 2)} times."
+        words += f" {_of_transcoder(transcoder.value('off_on') or 0.0, of_model)}"
     return Verdict(supported, words)
+
+
+def _of_transcoder(ratio: float, of_model: float) -> str:
+    bound = "is bound to the curve as well" if ratio > 1.5 * of_model else "is not bound to the curve"
+    return f"A transcoder, which sees the outputs, {bound}: {_n(ratio, 2)} times."
 
 
 _VERDICTS: dict[str, Callable[[Rows], Verdict]] = {

@@ -1,6 +1,7 @@
 """`/doomed`: features of activations that are no features of the model."""
 
-from sparselex.evaluate.doomed.records import Doomed, ExampleFound, doomed_of
+from sparselex.evaluate.doomed.found import doomed_of
+from sparselex.evaluate.doomed.records import Doomed, ExampleFound
 from sparselex.server.doomed_charts import bars_of, kinds_in
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, NotMadeYet, Page, PageRecord

@@ -2,7 +2,7 @@
 
 from sparselex.atlas.records import SweepReport
 from sparselex.base.runs import RunCard
-from sparselex.evaluate.doomed.records import doomed_of
+from sparselex.evaluate.doomed.found import doomed_of
 from sparselex.evaluate.pairs.records import pairs_in
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, Page, PageRecord
