@@ -17,6 +17,7 @@ from sparselex.dictionaries.types.gated import GatedConfig
 from sparselex.dictionaries.types.jumprelu import JumpReLUConfig
 from sparselex.dictionaries.types.relu import ReLU, ReLUConfig
 from sparselex.dictionaries.types.topk import TopKConfig
+from sparselex.evaluate.graphs.scored import score_figures
 from sparselex.lm.load import load_model
 from tests.lm.small_models import build
 
@@ -84,6 +85,21 @@ def test_they_add_up_for_what_passes_latents_by_tokens_left_out_and_other_types(
     assert local.direct().gap < 1e-5
     if "counted" in options:
         assert 0 not in local.features.position
+
+
+def test_what_whole_mlps_add_is_the_same_whatever_the_transcoders_are():
+    """A linear way past the latents is a part of the dictionary, and the null knows no dictionary."""
+    model = build("llama")
+    made = [
+        [transcoder(model, layer, skip=skip, seed=seed) for layer in (0, 1)] for skip, seed in ((False, 1), (True, 5))
+    ]
+    plain, skipping = (LocalModel(model, TOKENS, both, batch=4) for both in made)
+    passed = skipping.stack.past(skipping.stack.mlps[0], skipping.values)
+    assert plain.stack.past(plain.stack.mlps[0], plain.values) is None and passed.norm() > 0.1
+    expected, found = plain.direct().whole, skipping.direct().whole
+    assert torch.allclose(found, expected, atol=1e-6) and expected.abs().max() > 1e-3
+    nulls = [score_figures(local, local.direct())[0].null for local in (plain, skipping)]
+    assert nulls[0] == pytest.approx(nulls[1], abs=1e-5)
 
 
 def test_a_cross_layer_transcoder_adds_up_and_writes_ahead():

@@ -44,7 +44,8 @@ class Direct(NamedTuple):
     """What each target would be without any source."""
 
     whole: Float[Tensor, "k ctx_and_mlps"]
-    """What is added to each output where every MLP's output at a token is one node, then by each input."""
+    """What is added to each output where every MLP's output at a token is one node, then by each input: the same
+    whatever the transcoders are, so nothing passes such a node by."""
 
     @property
     def gap(self) -> float:
@@ -164,24 +165,22 @@ class LocalModel:
 
     def direct(self, advance: Advance = lambda n: None) -> Direct:
         """All direct effects, targets by backward passes over copies of the prompt, one for each target."""
-        n, features, outputs = self.n_nodes, self.span("features"), self.span("outputs")
+        n, features = self.n_nodes, self.span("features")
         adjacency = torch.zeros(n, n)
         sources = {mlp: self._constant_part(mlp) for mlp in self.stack.mlps}
         read = [self.stack.input, *self.stack.mlps, *self.stack.read]
         with self.frozen.norms():
             seen = self.model.run(self.rows(self.batch), edits=self.held(sources), read=read, grad=True)
             written = [_Written.of(self.stack, self.features, mlp, self.n_ctx) for mlp in self.stack.mlps]
-            whole = list[Tensor]()
             for targets, ends, seeds in self._targets(seen.values, seen.logits):
                 gradients = self._gradients(ends, seeds, seen.values)
                 adjacency[targets] = self._effects(gradients, written, len(targets))
-                if targets[0] >= outputs.start:
-                    whole.append(self._whole(gradients, sources, len(targets)))
                 advance(len(targets))
-        biases = self._biases()
+        del seen  # before the pass below keeps its own
+        biases, whole = self._biases(), self._whole()
         values = torch.cat([self.features.act, self.outputs.logits.cpu()])
         assert features.start == 0
-        return Direct(adjacency, values, biases, torch.cat(whole))
+        return Direct(adjacency, values, biases, whole)
 
     def _targets(
         self, values: Mapping[str, Tensor], logits: Tensor
@@ -199,6 +198,9 @@ class LocalModel:
                     for hook, seed in zip(hooks, seeds, strict=True):
                         seed[row, int(self.features.position[number])] = read[hook].to(seed)
                 yield targets, [values[hook] for hook in hooks], seeds
+        yield from self._output_targets(logits)
+
+    def _output_targets(self, logits: Tensor) -> Iterator[tuple[list[int], list[Tensor], list[Tensor]]]:
         first = self.span("outputs").start
         for start in range(0, len(self.outputs.tokens), self.batch):
             tokens = self.outputs.tokens[start : start + self.batch]
@@ -230,12 +232,22 @@ class LocalModel:
             found[:, self.span("inputs")] = torch.einsum("tcd,cd->tc", gradients[self.stack.input][:n], start).cpu()
         return found
 
-    def _whole(self, gradients: Mapping[Hook, Tensor], sources: Mapping[Hook, Tensor], n: int) -> Tensor:
-        """Effects of whole outputs of MLPs, then of inputs."""
-        parts = {**sources, self.stack.input: self.values[self.stack.input]}
-        return torch.cat(
-            [torch.einsum("tcd,cd->tc", gradients[hook][:n], part).cpu() for hook, part in parts.items()], dim=1
-        )
+    def _whole(self) -> Float[Tensor, "k ctx_and_mlps"]:
+        """Effects of whole outputs of MLPs, then of inputs: by a pass in which all that an MLP wrote is put in its
+        place, what a transcoder lets pass its latents as well."""
+        parts = {hook: self.values[hook] for hook in (*self.stack.mlps, self.stack.input)}
+        put = lambda mlp: lambda x: parts[mlp].to(x).expand_as(x)
+        edits = self.held_attention | {mlp: put(mlp) for mlp in self.stack.mlps}
+        found = list[Tensor]()
+        with self.frozen.norms():
+            seen = self.model.run(self.rows(self.batch), edits=edits, read=[*parts], grad=True)
+            for targets, ends, seeds in self._output_targets(seen.logits):
+                slopes = self._gradients(ends, seeds, seen.values)
+                effects = [
+                    torch.einsum("tcd,cd->tc", slopes[hook][: len(targets)], part) for hook, part in parts.items()
+                ]
+                found.append(torch.cat(effects, dim=1).cpu())
+        return torch.cat(found)
 
     @torch.no_grad()
     def _biases(self) -> Float[Tensor, " n_targets"]:
