@@ -1,12 +1,14 @@
 """The page of an attribution graph: nodes, their edges, pins and groups in the address, the way to a feature."""
 
 import json
+import shutil
 import socket
 import threading
 
 import pytest
 from fastapi.testclient import TestClient
 
+from sparselex.base.workspace import Workspace
 from sparselex.evaluate.graphs.records import graph_of
 from sparselex.server.app import create_app, server_of
 from sparselex.server.graph_picture import graph_picture, shown
@@ -102,6 +104,21 @@ def test_what_is_no_graph_is_told(client):
 def test_of_another_dictionary_no_feature_is_linked(workspace):
     page = TestClient(create_app(workspace), base_url="http://127.0.0.1").get("/graphs/prompt.json").json()
     assert page["changed"] == ["main"] and not any(node["address"] for node in page["nodes"])
+
+
+def test_without_an_index_too_another_dictionary_is_told_and_one_that_is_gone(traced, small_workspace, tmp_path):
+    copy = Workspace(shutil.copytree(traced.path, tmp_path / "w"))
+    page = lambda: TestClient(create_app(copy), base_url="http://127.0.0.1").get("/graphs/prompt")
+    run = copy.run("main")
+    shutil.rmtree(run / "index")
+    assert 'class="notice"' not in page().text and "/features/" not in page().text
+    shutil.rmtree(run / "dictionary")
+    shutil.copytree(small_workspace.run("main") / "dictionary", run / "dictionary")
+    assert "Run main has another dictionary now" in page().text
+    shutil.rmtree(run / "dictionary")
+    assert "Run main has no dictionary any more" in page().text
+    shutil.rmtree(run)
+    assert "Run main has no dictionary any more" in page().text
 
 
 def test_every_node_has_a_place_of_its_own_and_drawn_edges_end_at_nodes(graph):

@@ -105,6 +105,9 @@ class GraphPage(PageRecord):
     changed: list[str]
     """Runs that have another dictionary now than the graph was made with."""
 
+    gone: list[str]
+    """Runs that have none any more, or are there no longer."""
+
     def picture(self) -> GraphPicture:
         """What is drawn."""
         places = {node.id: number for number, node in enumerate(self.graph.nodes)}
@@ -122,6 +125,8 @@ class _Names(NamedTuple):
     graph: AttributionGraph
     titles: dict[tuple[str, int], str]
     linked: set[str]
+    changed: list[str]
+    gone: list[str]
 
     def of(self, number: int) -> ShownNode:
         node = self.graph.nodes[number]
@@ -140,7 +145,7 @@ def graph_page(
     state = GraphState.of(graph, at, pin, group)
     if call.strip():
         return Elsewhere(f"/{FOLDER}/{quote(name)}?{state.grouped(call).query()}")
-    names, changed = _names(opened, name, graph)
+    names = _names(opened, name, graph)
     places = {node.id: number for number, node in enumerate(graph.nodes)}
     here = places.get(state.at)
     edges = [] if here is None else [edge for edge in graph.edges if here in edge[:2]]
@@ -159,7 +164,8 @@ def graph_page(
         pinned=[names.of(places[one]) for one in state.pins],
         picked=between(graph, state.owners()),
         nodes=[names.of(number) for number in order[:MOST_NODES]],
-        changed=changed,
+        changed=names.changed,
+        gone=names.gone,
     )
 
 
@@ -206,17 +212,19 @@ def _opened(opened: OpenWorkspace, name: str) -> AttributionGraph:
     return found
 
 
-def _names(opened: OpenWorkspace, name: str, graph: AttributionGraph) -> tuple[_Names, list[str]]:
+def _names(opened: OpenWorkspace, name: str, graph: AttributionGraph) -> _Names:
+    """What can be said of the nodes now: of runs whose dictionary and index are those that the graph is of."""
     inputs = read_manifest(opened.workspace.path / FOLDER / name).inputs
-    titles, linked, changed = dict[tuple[str, int], str](), set[str](), list[str]()
+    found = _Names(graph, {}, set(), [], [])
     for run in graph.asked.runs:
-        if not opened.workspace.has_run(run) or not opened.has(run, "index"):
-            continue
-        if opened.dictionary_id(run) != inputs.get(f"dictionary {run}"):
-            changed.append(run)
-            continue
-        linked.add(run)
-        latents = sorted({node.latent for node in graph.nodes if node.run == run})
-        entries = opened.explained.entries(opened.index(run).index).of(latents)
-        titles |= {(run, latent): title_of(entries, latent) for latent in latents}
-    return _Names(graph, titles, linked), changed
+        there, id = opened.workspace, inputs.get(f"dictionary {run}")
+        if not there.has_run(run) or not there.has(run, "dictionary"):
+            found.gone.append(run)
+        elif read_manifest(there.run(run) / "dictionary").id != id:
+            found.changed.append(run)
+        elif opened.dictionary_id(run) == id:
+            found.linked.add(run)
+            latents = sorted({node.latent for node in graph.nodes if node.run == run})
+            entries = opened.explained.entries(opened.index(run).index).of(latents)
+            found.titles.update({(run, latent): title_of(entries, latent) for latent in latents})
+    return found
