@@ -9,7 +9,7 @@ from sparselex.base.workspace import Workspace
 from sparselex.evaluate.graphs.exported import cantor
 from sparselex.evaluate.graphs.records import graph_of, graphs_in
 from sparselex.recipes.graphs import GraphOptions, trace_prompt
-from tests.support.command import done
+from tests.support.command import done, sparselex
 from tests.support.graphs import PROMPT, graph_workspace
 
 
@@ -69,6 +69,20 @@ def test_the_command_prints_scores_with_their_nulls_and_exports(workspace, tmp_p
 def test_json_is_the_record(workspace):
     found = done("graph", workspace.path, "--prompt", PROMPT, "--n-checked", 4, "--json").json
     assert found["asked"]["prompt"] == PROMPT
+
+
+def test_another_graph_of_a_name_is_replaced_only_when_it_is_told_so(workspace):
+    asked = ("graph", workspace.path, "--as", "kept", "--n-checked", 0, "--prompt")
+    first = done(*asked, PROMPT, "--json").json
+    assert done(*asked, PROMPT, "--json").json == first
+    refused = sparselex(*asked, "class Other:")
+    assert refused.code == 2 and "There is a graph 'kept' already" in refused.err and "--replace" in refused.err
+    assert PROMPT.split("\n")[0] in refused.err
+    assert graph_of(workspace.path, "kept").to_json() == first
+    with pytest.raises(UserError, match=r"node_share=0\.8"):
+        trace_prompt(workspace, GraphOptions(prompt=PROMPT, name="kept", n_checked=0, node_share=0.5))
+    replaced = done(*asked, "class Other:", "--replace", "--json").json
+    assert replaced["asked"]["prompt"] == "class Other:" and graph_of(workspace.path, "kept").to_json() == replaced
 
 
 @pytest.mark.parametrize(

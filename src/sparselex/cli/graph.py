@@ -22,12 +22,19 @@ EXPORT = own(
     None,
 )
 
+REPLACE = own(
+    "replace",
+    bool,
+    typer.Option("--replace", help="Replace a graph of that name that is of another prompt or has other options."),
+    False,
+)
 
-def act(values: dict[str, Any], *, workspace: Path, json: bool, export: Path | None) -> None:
+
+def act(values: dict[str, Any], *, workspace: Path, json: bool, export: Path | None, replace: bool) -> None:
     """Trace, and say what came out."""
     opened = Workspace(workspace)
     options = GraphOptions.parse(values, "the options of graph", names=flags(GraphOptions))
-    found = trace_prompt(opened, options)
+    found = trace_prompt(opened, options, replace=replace)
     if export is not None:
         from sparselex.evaluate.graphs.exported import circuit_tracer
 
@@ -70,4 +77,4 @@ def _line(figure: Figure) -> str:
     return "; ".join([f"{name}: {number(figure.value, 3)}{ends}", f"null {number(figure.null, 3)}", *controls, *n])
 
 
-graph = command(GraphOptions, act, WORKSPACE, EXPORT, JSON)
+graph = command(GraphOptions, act, WORKSPACE, EXPORT, REPLACE, JSON)

@@ -1,11 +1,13 @@
 """Attribution graphs of prompts, in a workspace. PyTorch is loaded only if there is something to be done."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import field_validator
 
+from sparselex.base.artifacts import MANIFEST, read_manifest
 from sparselex.base.errors import UserError
 from sparselex.base.files import fingerprint
 from sparselex.base.registry import found
@@ -14,7 +16,7 @@ from sparselex.base.staging import finished, stage
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.graphs.config import GraphOf
 from sparselex.evaluate.graphs.records import FILE, FOLDER, KIND, AttributionGraph
-from sparselex.recipes.folder import RunFolder
+from sparselex.recipes.folder import RunFolder, differences
 from sparselex.recipes.option import Option
 
 _WORK = "sparselex.recipes.work.graphs:trace_runs"
@@ -48,11 +50,12 @@ class GraphOptions(GraphOf):
         return f"{words or 'prompt'}-{fingerprint([self.prompt, list(self.runs)])[:6]}"
 
 
-def trace_prompt(workspace: Workspace, options: GraphOptions) -> AttributionGraph:
+def trace_prompt(workspace: Workspace, options: GraphOptions, *, replace: bool = False) -> AttributionGraph:
     """The graph of a prompt through the transcoders of some runs; work that is done is not done again.
 
-    Raises `UserError` for a name that there cannot be, for runs that there are not, that are without a dictionary or
-    read different models, and like `evaluate.graphs.walk.trace`.
+    Raises `UserError` for a name that there cannot be, for another graph of that name unless it is to be `replace`d,
+    for runs that there are not, that are without a dictionary or read different models, and like
+    `evaluate.graphs.walk.trace`.
     """
     if not re.fullmatch(RUN_NAME, options.called):
         raise UserError(
@@ -67,6 +70,8 @@ def trace_prompt(workspace: Workspace, options: GraphOptions) -> AttributionGrap
     if finished(to, KIND, asked, inputs):
         with stage(to, KIND, asked, inputs):  # takes away what a kill has left beside it
             return AttributionGraph.from_file(to / FILE)
+    if not replace:
+        _check_replaced(to, options.called, asked, inputs)
     traced: AttributionGraph = found(_WORK)(workspace, asked, to, inputs)
     return traced
 
@@ -74,6 +79,22 @@ def trace_prompt(workspace: Workspace, options: GraphOptions) -> AttributionGrap
 def graph_folder(workspace: Workspace, options: GraphOptions) -> Path:
     """Where a graph is, or will be."""
     return workspace.path / FOLDER / options.called
+
+
+def _check_replaced(to: Path, name: str, asked: GraphOf, inputs: Mapping[str, str]) -> None:
+    """Raise `UserError` where another graph would be lost."""
+    if not (to / MANIFEST).is_file():
+        return
+    kept = read_manifest(to)
+    other = differences(kept.config, asked.to_json())
+    if other is None and kept.inputs != inputs:
+        other = "a dictionary that has been replaced since", "the one of now"
+    if other is not None:
+        raise UserError(
+            f"There is a graph {name!r} already, with {other[0]}.",
+            f"the same, not {other[1]}",
+            "give another name with --as, or --replace.",
+        )
 
 
 def _check_one_model(folders: list[RunFolder]) -> None:
