@@ -5,7 +5,8 @@ from typing import get_args
 import pytest
 
 from sparselex.base.figures import Figure
-from sparselex.evaluate.doomed.config import Example
+from sparselex.base.intervals import LEAST_UNITS
+from sparselex.evaluate.doomed.config import LEAST_SEEDS, Example
 from sparselex.evaluate.doomed.records import CHANCE_95, MethodRow
 from sparselex.evaluate.doomed.verdicts import verdict
 
@@ -52,6 +53,40 @@ def code(setting: str, product: float, composed: float) -> MethodRow:
 def test_of_composition(codes, supported):
     found = verdict("composition", [code(f"k={n}", *one) for n, one in enumerate(codes)], {})
     assert found.supported == supported and "L0 2.0" in found.words
+
+
+def over_runs(value: float, half: float, high: float) -> Figure:
+    """Of five runs; without an interval where all agree."""
+    ends = {"ci_low": value - half, "ci_high": value + half} if half else {}
+    return figure(value, high).model_copy(update={**ends, "n_units": LEAST_SEEDS})
+
+
+@pytest.mark.parametrize(
+    ("product", "composed", "said"),
+    [
+        ((0.117, 0.05), (0.113, 0.05), "Neither beyond chance, or both alike: topk"),
+        ((0.17, 0.10), (0.136, 0.05), "Neither beyond chance, or both alike: topk"),
+        ((0.71, 0.12), (0.002, 0.008), "Values above combinations: topk"),
+        ((0.96, 0.07), (0.0, 0.0), "Values above combinations: topk"),
+        ((0.0, 0.0), (0.18, 0.07), "Combinations above values: topk"),
+        ((0.02, 0.03), (0.04, 0.0), "Neither beyond chance, or both alike: topk"),
+    ],
+)
+def test_a_code_counts_as_found_where_intervals_lie_apart(product, composed, said):
+    figures = {"product": over_runs(*product, 0.01), "composed": over_runs(*composed, 0.01)}
+    found = verdict("composition", [method("topk", "activations", "k=2", **figures)], {})
+    assert said in found.words and "first look" not in found.words
+    # Two codes that are alike bear nothing out.
+    assert found.supported == ("yes" if said.startswith("Combinations") else "no")
+
+
+def test_of_too_few_runs_means_are_compared_and_it_is_said():
+    found = verdict("composition", [code("k=1", 0.113, 0.117)], {})
+    assert found.words.startswith("A first look: too few runs for intervals") and found.supported == "yes"
+
+
+def test_as_few_runs_have_no_interval_as_is_said():
+    assert LEAST_SEEDS == LEAST_UNITS
 
 
 def test_of_the_curve():

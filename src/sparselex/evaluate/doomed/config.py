@@ -10,6 +10,9 @@ from sparselex.base.config import Config
 Example = Literal["unused", "manifold", "composition", "scaffolding", "superposed"]
 """Names of the examples, in the order of the post."""
 
+LEAST_SEEDS = 5
+"""Runs below which there are no intervals over them."""
+
 N_UNITS, SPREAD = 10, 2
 """ReLU units of a small circuit, and neurons that each of them is spread over where circuits share neurons."""
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sparselex.base.figures import Figure
 from sparselex.base.formats import number
-from sparselex.evaluate.doomed.config import Example
+from sparselex.evaluate.doomed.config import LEAST_SEEDS, Example
 from sparselex.evaluate.doomed.records import CHANCE_95, MethodRow, Supported
 
 FOUND, MOST = 0.99, 0.9
@@ -102,10 +102,14 @@ def _composition(of: Rows) -> Verdict:
         supported = "no"
     told = lambda rows: "; ".join(_code(one) for one in rows) or "nowhere"
     transcoders = [one for one in of.rows if one.method == "transcoder"]
+    hangs = (
+        "Which code is found hangs on the number of active latents and on the width. " if supported == "partly" else ""
+    )
+    few = any(_ends(one.figures["composed"]) is None for one in dictionaries)
+    look = "A first look: too few runs for intervals, so means are compared. " if few else ""
     words = (
-        f"Which code is found hangs on the number of active latents and on the width. Combinations above values: "
-        f"{told(composed)}. Values above combinations: {told(product)}. Neither beyond chance, or both alike: "
-        f"{told(neither)}."
+        f"{look}{hangs}Combinations above values: {told(composed)}. Values above combinations: {told(product)}. "
+        f"Neither beyond chance, or both alike: {told(neither)}."
     )
     if transcoders:
         words += f" A transcoder, which sees what is read: {told(transcoders)}."
@@ -198,9 +202,20 @@ def _beyond(above: Sequence[MethodRow], n: int, random: str = "as many random di
 
 
 def _beats(row: MethodRow, one: str, other: str) -> bool:
-    """Whether more of one is found than of the other, and more of it than by chance."""
-    value = row.value(one) or 0.0
-    return value >= FEW and value > (row.value(other) or 0.0) and value > _high(row.figures[one])
+    """Whether more of one is found than of the other, and more of it than by chance: their intervals lie apart, or
+    where there are too few runs for any, their means."""
+    this, that = row.figures[one], row.figures[other]
+    value, lower, upper = this.value or 0.0, _ends(this), _ends(that)
+    more = lower[0] > upper[1] if lower and upper else value > (that.value or 0.0)
+    return value >= FEW and value > _high(this) and more
+
+
+def _ends(figure: Figure) -> tuple[float, float] | None:
+    """Both ends of an interval; the value where all of enough runs agree to the last digit, as when none of them finds
+    anything: its difference from another figure is then as uncertain as that one. None of too few runs."""
+    if figure.ci_low is not None and figure.ci_high is not None:
+        return figure.ci_low, figure.ci_high
+    return (figure.value or 0.0,) * 2 if figure.n_units >= LEAST_SEEDS else None
 
 
 def _code(row: MethodRow) -> str:
