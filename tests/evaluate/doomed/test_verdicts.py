@@ -23,8 +23,8 @@ def method(name: str, sees: str, setting: str = "", **figures: Figure) -> Method
 @pytest.mark.parametrize(
     ("pca", "gram", "supported", "words"),
     [
-        (0.6, 1.0, "yes", "None of these 1 is above"),
-        (0.8, 1.0, "partly", "Of these 1 above what 95 % of draws of as many random directions reach: PCA"),
+        (0.6, 1.0, "yes", "By |cosine|, none of 1 is above what 95 %"),
+        (0.8, 1.0, "partly", "By |cosine|, 1 of 1 is above what 95 % of draws of as many random directions reach: PCA"),
         (0.97, 1.0, "no", "PCA 0.97"),
         (0.6, 0.7, "no", "|cosine| 0.700"),
     ],
@@ -126,6 +126,18 @@ def test_every_verdict_is_whole_sentences(example, with_transcoder):
     assert words.endswith(".") and ": ." not in words and "  " not in words
     if example in ("unused", "manifold", "composition"):
         assert ("A transcoder" in words) == with_transcoder
+
+
+def test_what_is_said_of_the_manifold_names_its_measures():
+    fine = {"fine": figure(0.25, 0.3), "fvu": figure(0.02)}
+    rows = [
+        method("topk", "activations", "k=2", f1=figure(0.5, 0.4), lost_fine=figure(173.0), **fine),
+        method("topk", "activations", "k=4", f1=figure(0.5, 0.4), lost_fine=figure(19.0), **fine),
+        method("relu", "activations", "l1=1", f1=figure(0.3, 0.4), lost_fine=figure(1.0), **fine),
+    ]
+    words = verdict("manifold", rows, {}).words
+    assert "By F1, 2 of 3 are above what 95 % of draws of latents moved along the curve reach: topk k=2, topk" in words
+    assert "topk k=2 173 times their variance, topk k=4 19 times their variance, relu l1=1 1.0 times" in words
 
 
 @pytest.mark.parametrize(("of_transcoder", "words"), [(7.1, "as well: 7.1 times."), (1.1, "is not bound to the curve")])

@@ -64,8 +64,8 @@ def _scaffolding(of: Rows) -> Verdict:
         supported = "partly" if above else "yes"
     words = (
         f"The gradient Gram matrix finds the readout (|cosine| {_n(gram)}), by construction: the output is linear in "
-        f"the units. {_isolated(of, 'cosine')} {_beyond(above, len(of.isolated('cosine')))} The readout holds "
-        f"{_n(100 * of.fact('variance_share'), 2)} % of the units' variance."
+        f"the units. {_isolated(of, 'cosine')} {_beyond('|cosine|', above, len(of.isolated('cosine')))} The readout "
+        f"holds {_n(100 * of.fact('variance_share'), 2)} % of the units' variance."
     )
     return Verdict(supported, words)
 
@@ -84,7 +84,8 @@ def _superposed(of: Rows) -> Verdict:
     words = (
         f"Latents do cluster by circuit (up to {_n(100 * clustered, 2)} % of them lie in one), and reach |cosine| "
         f"{_n(best)} with its readout there; activations of a circuit that nobody has learnt from reach {_n(reached)}. "
-        f"{_beyond(above, len(trained))} The gradient of each output is the readout ({_n(each)}, by construction); "
+        f"{_beyond('|cosine| inside a circuit', above, len(trained))} "
+        f"The gradient of each output is the readout ({_n(each)}, by construction); "
         f"eigenvectors of the Gram matrix of all outputs span what is read and are mixtures of readouts ({_n(gram)})."
     )
     return Verdict(supported, words)
@@ -125,13 +126,13 @@ def _manifold(of: Rows) -> Verdict:
     if worst < 0.1 and farthest < 0.25:
         supported = "partly" if any((one.value("f1") or 0.0) >= MOST for one in above) else "yes"
     shares = ", ".join(f"{one.called} {_n(one.value('fine'), 2)}" for one in tiled)
-    lost = ", ".join(f"{one.called} {_n(one.value('lost_fine'), 2)}" for one in tiled)
+    lost = ", ".join(f"{one.called} {_n(one.value('lost_fine'), 2)} times their variance" for one in tiled)
     transcoder = next((one for one in of.rows if one.method == "transcoder"), None)
     words = (
         f"Dictionaries reconstruct the curve (FVU at most {_n(worst, 2)}) and put as many latents into the fine "
         f"quarter as it is long ({shares}; the model's windows 0.75, pieces of its gradient "
-        f"{_n(of.value('pieces of the gradient', 'fine'), 2)}). What is lost of the outputs there, as a share of their "
-        f"variance: {lost}. {_beyond(above, len(tiled), 'latents moved along the curve')}"
+        f"{_n(of.value('pieces of the gradient', 'fine'), 2)}). What is lost of the outputs there: "
+        f"{lost}. {_beyond('F1', above, len(tiled), 'latents moved along the curve')}"
     )
     if transcoder:
         words += (
@@ -194,11 +195,10 @@ def _isolated(of: Rows, measure: str) -> str:
     return f"From activations alone: {found}."
 
 
-def _beyond(above: Sequence[MethodRow], n: int, random: str = "as many random directions") -> str:
-    if not above:
-        return f"None of these {n} is above what 95 % of draws of {random} reach."
-    names = ", ".join(one.called for one in above)
-    return f"Of these {n} above what 95 % of draws of {random} reach: {names}."
+def _beyond(measure: str, above: Sequence[MethodRow], n: int, random: str = "as many random directions") -> str:
+    number = f"{len(above) or 'none'} of {n} {'is' if len(above) < 2 else 'are'}"
+    names = ": " + ", ".join(one.called for one in above) if above else ""
+    return f"By {measure}, {number} above what 95 % of draws of {random} reach{names}."
 
 
 def _beats(row: MethodRow, one: str, other: str) -> bool:
