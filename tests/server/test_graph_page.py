@@ -8,11 +8,16 @@ import threading
 import pytest
 from fastapi.testclient import TestClient
 
+from sparselex.base.artifacts import read_manifest
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.graphs.records import graph_of
+from sparselex.explain.records import Explanation
+from sparselex.explain.store import ExplanationStore
 from sparselex.server.app import create_app, server_of
 from sparselex.server.graph_picture import graph_picture, shown
 from sparselex.server.graph_state import GraphState, between
+from tests.support.command import done
+from tests.support.graphs import PROMPT
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +98,24 @@ def test_the_file_has_what_is_pinned_and_grouped(client, ids):
     assert answer.headers["content-disposition"].endswith('filename="prompt.json"')
     values = json.loads(answer.content)["qParams"]
     assert values["pinnedIds"] == ids[:2] and values["supernodes"] == [["late", ids[1]]]
+
+
+def test_the_file_says_of_features_what_is_said_of_them_of_the_page_and_of_the_command(traced, graph, tmp_path):
+    copy = Workspace(shutil.copytree(traced.path, tmp_path / "w"))
+    latent = next(node.latent for node in graph.nodes if node.kind == "feature")
+    said = Explanation(latent=latent, explainer="a", status="explained", text="words", title="a kind of words")
+    index = read_manifest(copy.run("main") / "index")
+    ExplanationStore(copy.database).add(index.id, "c", [said])
+    client = TestClient(create_app(copy), base_url="http://127.0.0.1")
+    assert "a kind of words" in client.get("/graphs/prompt").text
+    asked = ("--as", "prompt", "--prompt", PROMPT, "--node-share", 0.98, "--n-checked", 4)
+    done("graph", copy.path, *asked, "--export", tmp_path / "graph.json")
+    exported = json.loads((tmp_path / "graph.json").read_text())
+    for values in (client.get("/graphs/prompt/circuit-tracer").json(), exported):
+        labels = {node["node_id"]: node["clerp"] for node in values["nodes"]}
+        labelled = {node.id for node in graph.nodes if node.kind == "feature" and node.latent == latent}
+        assert {name for name, label in labels.items() if label == "a kind of words"} == labelled
+        assert all(not labels[node.id] for node in graph.nodes if node.kind == "feature" and node.id not in labelled)
 
 
 def test_what_is_no_graph_is_told(client):

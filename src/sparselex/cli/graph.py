@@ -13,7 +13,7 @@ from sparselex.cli.making import command, flags, own
 from sparselex.cli.showing import print_json
 from sparselex.cli.stages import JSON, WORKSPACE
 from sparselex.evaluate.graphs.records import FOLDER, AttributionGraph
-from sparselex.recipes.graphs import GraphOptions, trace_prompt
+from sparselex.recipes.graphs import GraphOptions, titles_of, trace_prompt
 
 EXPORT = own(
     "export",
@@ -38,7 +38,7 @@ def act(values: dict[str, Any], *, workspace: Path, json: bool, export: Path | N
     if export is not None:
         from sparselex.evaluate.graphs.exported import circuit_tracer
 
-        write_json(export, circuit_tracer(found, options.called))
+        write_json(export, circuit_tracer(found, options.called, titles=titles_of(opened, options.called, found)))
     if json:
         print_json(found.to_json())
         return

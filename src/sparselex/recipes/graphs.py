@@ -16,6 +16,7 @@ from sparselex.base.staging import finished, stage
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.graphs.config import GraphOf
 from sparselex.evaluate.graphs.records import FILE, FOLDER, KIND, AttributionGraph
+from sparselex.explain.store import ExplanationStore
 from sparselex.recipes.folder import RunFolder, differences
 from sparselex.recipes.option import Option
 
@@ -79,6 +80,21 @@ def trace_prompt(workspace: Workspace, options: GraphOptions, *, replace: bool =
 def graph_folder(workspace: Workspace, options: GraphOptions) -> Path:
     """Where a graph is, or will be."""
     return workspace.path / FOLDER / options.called
+
+
+def titles_of(workspace: Workspace, name: str, graph: AttributionGraph) -> dict[tuple[str, int], str]:
+    """What is said of a graph's features, by run and latent: of runs that have an index of the dictionary that it was
+    made with, and explanations."""
+    inputs, found = read_manifest(workspace.path / FOLDER / name).inputs, dict[tuple[str, int], str]()
+    store = ExplanationStore(workspace.database)
+    for run in graph.asked.runs:
+        if not workspace.has(run, "index"):
+            continue
+        index = read_manifest(workspace.run(run) / "index")
+        if index.inputs.get("dictionary") == inputs.get(f"dictionary {run}"):
+            entries = store.entries_of(index.id, sorted({node.latent for node in graph.nodes if node.run == run}))
+            found |= {(run, latent): said[0].title for latent, said in entries.items() if said}
+    return found
 
 
 def _check_replaced(to: Path, name: str, asked: GraphOf, inputs: Mapping[str, str]) -> None:

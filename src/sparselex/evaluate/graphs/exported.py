@@ -19,12 +19,16 @@ _TYPES = {
 
 
 def circuit_tracer(
-    graph: AttributionGraph, name: str, pins: Sequence[str] = (), groups: Mapping[str, Sequence[str]] | None = None
+    graph: AttributionGraph,
+    name: str,
+    pins: Sequence[str] = (),
+    groups: Mapping[str, Sequence[str]] | None = None,
+    titles: Mapping[tuple[str, int], str] | None = None,
 ) -> dict[str, Any]:
     """The JSON values of such a file: `metadata`, `qParams`, `nodes`, `links`; nodes by our own ids may be pinned, and
-    grouped under names."""
+    grouped under names. `titles`: what is said of features, by run and latent, which become their labels."""
     likeliest = max((node.probability or 0 for node in graph.nodes if node.kind == "output"), default=0)
-    names = [_name(graph, node) for node in graph.nodes]
+    names, said = [_name(graph, node) for node in graph.nodes], titles or {}
     called = {node.id: names[number] for number, node in enumerate(graph.nodes)}
     supernodes = [[label, *(called[one] for one in nodes)] for label, nodes in (groups or {}).items()]
     picked = list(dict.fromkeys([*pins, *(one for nodes in (groups or {}).values() for one in nodes)]))
@@ -45,7 +49,7 @@ def circuit_tracer(
             "clickedId": "",
             "sg_pos": "",
         },
-        "nodes": [_node(graph, node, names[number], likeliest) for number, node in enumerate(graph.nodes)],
+        "nodes": [_node(graph, node, names[number], likeliest, said) for number, node in enumerate(graph.nodes)],
         "links": [{"source": names[a], "target": names[b], "weight": weight} for a, b, weight in graph.edges],
     }
 
@@ -60,7 +64,9 @@ def _name(graph: AttributionGraph, node: Node) -> str:
     return f"{graph.n_layers + 1}_{node.token}_{node.position}" if node.kind == "output" else node.id
 
 
-def _node(graph: AttributionGraph, node: Node, name: str, likeliest: float) -> dict[str, Any]:
+def _node(
+    graph: AttributionGraph, node: Node, name: str, likeliest: float, titles: Mapping[tuple[str, int], str]
+) -> dict[str, Any]:
     layer = {"input": "E", "output": str(graph.n_layers + 1)}.get(node.kind, str(node.layer))
     number = {"feature": cantor(node.layer, node.latent), "error": -1, "input": node.position, "output": node.token}
     shown = {
@@ -69,7 +75,9 @@ def _node(graph: AttributionGraph, node: Node, name: str, likeliest: float) -> d
         "input": f"E_{node.token}-{node.position}",
         "output": f"L_{node.token}-{node.position}",
     }
-    said = f'Output "{node.text}" (p={node.probability or 0:.3f})' if node.kind == "output" else ""
+    said = titles.get((node.run, node.latent), "") if node.kind == "feature" else ""
+    if node.kind == "output":
+        said = f'Output "{node.text}" (p={node.probability or 0:.3f})'
     return {
         "node_id": name,
         "feature": number[node.kind],

@@ -170,10 +170,10 @@ def graph_page(
 
 
 def graph_file(opened: OpenWorkspace, name: str, pin: str = "", group: str = "") -> Download:
-    """The graph for circuit-tracer, with what is pinned and grouped. Raises like `graph_page`."""
+    """The graph for circuit-tracer, with what is pinned, grouped and said of features. Raises like `graph_page`."""
     graph = _opened(opened, name)
     state = GraphState.of(graph, "", pin, group)
-    values = circuit_tracer(graph, name, state.pins, state.groups)
+    values = circuit_tracer(graph, name, state.pins, state.groups, _names(opened, name, graph).titles)
     return Download(f"{name}.json", json.dumps(values, ensure_ascii=False).encode(), "application/json")
 
 
