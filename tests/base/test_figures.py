@@ -135,3 +135,8 @@ def test_figures_of_an_artifact_read_back_as_written(tmp_path):
     (tmp_path / "a" / FIGURES).unlink()
     with pytest.raises(UserError, match=f"{FIGURES} is damaged: missing"):
         Figures.read(tmp_path / "a")
+
+
+def test_of_too_few_units_that_are_alike_their_number_is_said():
+    few = mean_figure("x/mean", [0.1, 0.2, 0.4], "mean", over="seeds")
+    assert few.ci_low is None and few.definition == "mean; no interval: 3 seeds, 5 needed"

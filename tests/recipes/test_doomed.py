@@ -30,7 +30,11 @@ def test_killed_in_the_second_example_the_first_is_kept(tmp_path, monkeypatch):
             recipe.doomed(workspace, config)
     first = open_artifact(workspace.path / "doomed" / "unused", EXAMPLE)
     assert doomed_of(workspace.path) is None
-    made = recipe.doomed(workspace, config)
+    bars, drawn = list[tuple[str, float]](), recipe.progress
+    with monkeypatch.context() as watched:
+        watched.setattr(recipe, "progress", lambda name, n, unit: bars.append((name, n)) or drawn(name, n, unit))
+        made = recipe.doomed(workspace, config)
+    assert bars == [("scaffolding", 5)]  # the one that is run, by its name
     assert open_artifact(workspace.path / "doomed" / "unused", EXAMPLE) == first
     assert doomed_of(workspace.path) == made and [one.name for one in made.examples] == ["unused", "scaffolding"]
     neurons = made.examples[1].row("neurons").figures["cosine"]
@@ -45,6 +49,8 @@ def test_killed_in_the_second_example_the_first_is_kept(tmp_path, monkeypatch):
 def test_the_verb_prints_a_verdict_and_its_json(tmp_path):
     asked = ("recipe", "doomed", tmp_path / "w", "--quick", "--n-seeds", 1, "--examples", "scaffolding", *FLAGS)
     shown = " ".join(done(*asked).out.split())
+    assert shown.count("No intervals: 1 run, 5 needed.") == 1 and "no interval," not in shown
+    assert "A first look, and no result: --n-seeds 1 instead of 5, --n-steps 10 instead of 800" in shown
     assert "borne out" in shown.lower() and "gradient Gram matrix" in shown and "/doomed" in shown
     (example,) = done(*asked, "--json").json["examples"]
     assert example["name"] == "scaffolding" and example["verdict"][:40] in shown

@@ -28,6 +28,10 @@ def test_the_page_says_what_its_record_says(workspace, client):
     (example,) = record["found"]["examples"]
     assert record["found"] == doomed_of(workspace.path).to_json()
     text = " ".join(re.sub("<[^>]+>", "", page).split())
+    assert "1 run of each example" in text and text.count("no intervals: 1 run, 5 needed") == 1
+    assert "A first look" in text and "--n-steps 10 instead of 800" in text
+    facts = page.partition("<dl>")[2].partition("</dl>")[0]
+    assert "interval" not in facts and "share of the units" in facts
     assert example["title"] in text and example["verdict"][:60].replace("'", "&#39;") in text
     assert page.count("<rect") >= len(example["rows"]) and 'href="/doomed"' in client.get("/").text
 

@@ -109,6 +109,8 @@ def estimate(
     interval, more = found.interval(least, share=share), f" and over {also[0]}" if also else ""
     if np.isfinite(interval.low):
         words += f"; 95 % jackknife interval over {over}{more}"
+    elif effective < least and sizes is None:
+        words += f"; no interval: {n} {over}, {least:g} needed"
     elif effective < least:
         words += f"; no interval, with {over} that count as {effective:.3g} of one size and {least:g} needed"
     else:

@@ -6,17 +6,20 @@ from typing import Any
 import typer
 
 from sparselex.base.figures import Figure
-from sparselex.base.formats import number, plain
+from sparselex.base.formats import counted, number, plain
 from sparselex.cli.making import command, flags, own
 from sparselex.cli.showing import print_json
 from sparselex.cli.stages import JSON, WORKSPACE, created
 from sparselex.cli.tables import console_of
 from sparselex.cli.wide import WideTable
-from sparselex.evaluate.doomed.config import QUICK, DoomedConfig
-from sparselex.evaluate.doomed.records import CHANCE_95, Doomed, ExampleFound, MethodRow
+from sparselex.evaluate.doomed.config import LEAST_SEEDS, QUICK, DoomedConfig
+from sparselex.evaluate.doomed.records import CHANCE_95, Doomed, ExampleFound, MethodRow, meaning
 
 QUICKLY = own(
-    "quick", bool, typer.Option("--quick", help="A first look of a minute; options that are given still hold."), False
+    "quick",
+    bool,
+    typer.Option("--quick", help="A first look, one to two minutes of one core; options that are given still hold."),
+    False,
 )
 REPLACE = own(
     "replace", bool, typer.Option("--replace", help="Replace examples that have another configuration."), False
@@ -57,9 +60,13 @@ def print_doomed(found: Doomed) -> None:
     for one in found.examples:
         console.print(_table(one))
         for figure in one.facts:
-            console.print(plain(f"{_said(figure)}: {figure.definition}."), highlight=False)
+            console.print(plain(f"{_said(figure)}: {meaning(figure)}."), highlight=False)
         console.print(plain(f"The claim: {one.claim}"), highlight=False)
         console.print(plain(f"{SUPPORTED[one.supported].capitalize()}. {one.verdict}\n"), highlight=False)
+    if found.n_seeds < LEAST_SEEDS:
+        console.print(plain(f"No intervals: {counted(found.n_seeds, 'run')}, {LEAST_SEEDS} needed."), highlight=False)
+    if found.shortened:
+        console.print(plain(f"A first look, and no result: {', '.join(found.shortened)}."), highlight=False)
 
 
 def _table(one: ExampleFound) -> WideTable:

@@ -51,11 +51,10 @@ def doomed(workspace: Workspace, config: DoomedConfig | None = None, *, replace:
     if not replace:
         _check_replaced(to, alone)
     found = list[ExampleFound]()
-    with progress("examples", len(names) * config.n_seeds, "runs") as bar:
-        for name in names:
-            found.append(_example(name, alone[name], to, lambda: bar.advance(1)))
+    for name in names:
+        found.append(_example(name, alone[name], to))
     inputs: dict[str, str] = {name: open_artifact(to / name, EXAMPLE).id for name in names}
-    report = Doomed(n_seeds=config.n_seeds, examples=found)
+    report = Doomed(n_seeds=config.n_seeds, shortened=config.shortened, examples=found)
     with stage(to / "summary", KIND, config, inputs) as staging:
         if not staging.made:
             write_json(staging.folder / FILE, report.to_json())
@@ -65,17 +64,18 @@ def doomed(workspace: Workspace, config: DoomedConfig | None = None, *, replace:
     return report
 
 
-def _example(name: Example, config: DoomedConfig, to: Path, done: Callable[[], None]) -> ExampleFound:
+def _example(name: Example, config: DoomedConfig, to: Path) -> ExampleFound:
     """One example over all its runs."""
     with stage(to / name, EXAMPLE, config, {}) as staging:
         if staging.made:
             return judged(record_of(ExampleFound, to / name, EXAMPLE_FILE))
         runs = list[RunSeen]()
-        for number in range(config.n_seeds):
-            place = Place(config, derive(config.seed, "doomed", name, number), to / "dictionaries" / name / str(number))
-            with _quiet(), silent():
-                runs.append(MEASURES[name](place))
-            done()
+        with progress(name, config.n_seeds, "runs") as bar:
+            for number in range(config.n_seeds):
+                seed = derive(config.seed, "doomed", name, number)
+                with _quiet(), silent():
+                    runs.append(MEASURES[name](Place(config, seed, to / "dictionaries" / name / str(number))))
+                bar.advance(1)
         said = words_of(name, config)
         rows = rows_over(name, runs, said.measures)
         measured = ExampleFound(

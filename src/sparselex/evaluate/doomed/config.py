@@ -62,6 +62,16 @@ class DoomedConfig(Config):
     seed: Seed = 0
     """Seed of everything that is drawn."""
 
+    @property
+    def shortened(self) -> list[str]:
+        """What is less than by default, as options, such as `--n-seeds 3 instead of 5`; nothing of a full run."""
+        less = lambda name: getattr(self, name) < DoomedConfig.model_fields[name].default
+        return [
+            f"--{name.replace('_', '-')} {getattr(self, name)} instead of {DoomedConfig.model_fields[name].default}"
+            for name in QUICK
+            if less(name)
+        ]
+
     @model_validator(mode="after")
     def _shares(self) -> "DoomedConfig":
         if self.n_neurons >= N_UNITS * self.n_circuits:

@@ -3,7 +3,8 @@ it is by the rules that hold now. No tensors here: command line and browser read
 
 from pathlib import Path
 
-from sparselex.base.artifacts import MANIFEST, record_of
+from sparselex.base.artifacts import MANIFEST, read_manifest, record_of
+from sparselex.evaluate.doomed.config import DoomedConfig
 from sparselex.evaluate.doomed.records import FILE, Doomed, ExampleFound, doomed_folder
 from sparselex.evaluate.doomed.verdicts import verdict
 
@@ -14,7 +15,8 @@ def doomed_of(workspace: Path) -> Doomed | None:
     if not (folder / MANIFEST).is_file():
         return None
     found = record_of(Doomed, folder, FILE)
-    return found.model_copy(update={"examples": [judged(one) for one in found.examples]})
+    config = DoomedConfig.parse(read_manifest(folder).config, f"the configuration of {folder}")
+    return found.model_copy(update={"shortened": config.shortened, "examples": [judged(one) for one in found.examples]})
 
 
 def judged(one: ExampleFound) -> ExampleFound:

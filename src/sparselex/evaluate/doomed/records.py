@@ -93,8 +93,16 @@ class Doomed(Config):
     n_seeds: int
     """Times that each was run."""
 
+    shortened: list[str] = []
+    """What was less than by default, as options: then it is a first look."""
+
     examples: list[ExampleFound]
     """In the order of the post."""
+
+
+def meaning(fact: Figure) -> str:
+    """What a fact is, without how its interval was made or why there is none: that is the same of all."""
+    return fact.definition.partition(";")[0]
 
 
 def doomed_folder(workspace: Path) -> Path:

@@ -1,7 +1,8 @@
 """`/doomed`: features of activations that are no features of the model."""
 
+from sparselex.base.figures import Figure
 from sparselex.evaluate.doomed.found import doomed_of
-from sparselex.evaluate.doomed.records import Doomed, ExampleFound
+from sparselex.evaluate.doomed.records import Doomed, ExampleFound, meaning
 from sparselex.server.doomed_charts import bars_of, kinds_in
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, NotMadeYet, Page, PageRecord
@@ -17,6 +18,10 @@ class DoomedPage(PageRecord):
     def bars(self, one: ExampleFound, measure: str) -> Bars:
         """A measure of every method as bars."""
         return bars_of(one, measure)
+
+    def meaning(self, fact: Figure) -> str:
+        """What a fact is."""
+        return meaning(fact)
 
     def kinds(self, one: ExampleFound) -> dict[str, str]:
         """What the colours of an example's bars are."""
