@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from fastapi.testclient import TestClient
 
 from sparselex.base.workspace import Workspace
+from sparselex.cli.main import app
 from sparselex.dictionaries.kinds import CONTROLS, DICTIONARIES
 from sparselex.evaluate.config import LOOKUPS
 from sparselex.explain.registry import EXPLAINERS, SCORERS
@@ -334,6 +336,14 @@ def test_the_list_of_verbs_breaks_lines_by_the_terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     lines = [line.strip("│ ") for line in done("--help").out.splitlines()]
     assert "goes on; run again, it does nothing twice, and" in " ".join(lines) and max(map(len, lines)) <= 80
+
+
+def test_the_help_of_every_verb_breaks_lines_by_the_terminal():
+    """Within a paragraph there are no lines of the source: a terminal would break each of them once more."""
+    verbs = typer.main.get_command(app)
+    for name in verbs.list_commands(None):
+        paragraphs = verbs.get_command(None, name).help.split("\n\n")
+        assert not [one for one in paragraphs if "\n" in one and not one.lstrip().startswith("- ")], name
 
 
 def test_help_has_every_verb():

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -120,11 +121,18 @@ def _check_second(first: str, second: str) -> None:
 def _command(name: str, function: Any) -> Any:
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
     more = ", ".join(f"{name} {second}" for second in _seconds(name))
-    alone.command(name, epilog=f"Verbs of their own: {more}." if more else None)(function)
+    said = paragraphs(function.__doc__ or "")
+    alone.command(name, help=said, epilog=f"Verbs of their own: {more}." if more else None)(function)
     return typer.main.get_command(alone)
+
+
+def paragraphs(docstring: str) -> str:
+    """A docstring with each paragraph in one line, which a terminal breaks where it ends: lines of the source are not
+    those of a terminal. What is set in, and items of lists, keep their lines."""
+    parts = inspect.cleandoc(docstring).split("\n\n")
+    return "\n\n".join(part if re.search(r"(?m)^(\s|[-*] )", part) else part.replace("\n", " ") for part in parts)
 
 
 def _help(name: str) -> str:
     address = (OTHERS[name].help_at or OTHERS[name].address) if name in OTHERS else STAGES.address(name)
-    first = inspect.cleandoc(summary(address)).partition("\n\n")[0]
-    return first.replace("\n", " ")  # lines of the source are not those of a terminal
+    return paragraphs(summary(address)).partition("\n\n")[0]
