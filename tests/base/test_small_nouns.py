@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from pydantic import PositiveInt, ValidationError
+from pydantic import PositiveInt, ValidationError, model_validator
 
 import sparselex
 from sparselex.base.config import Config
@@ -51,6 +51,42 @@ def test_config_errors_teach(tmp_path, text, words):
     (tmp_path / "toy.json").write_text(text)
     with pytest.raises(UserError, match=words):
         Toy.from_file(tmp_path / "toy.json")
+
+
+class Pair(Toy):
+    low: int = 0
+    """The lower end."""
+
+    high: int = 1
+    """The upper end."""
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        if self.low > self.high:
+            raise ValueError("low is above high; lower it")
+        return self
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "x: --wide is missing.\n  expected: --wide: Width\n  to do: give --wide INTEGER."),
+        (
+            {"width": 3, "low": "no"},
+            "x: low: Input should be a valid integer, unable to parse string as an integer (given: 'no').\n"
+            "  expected: low: The lower end\n  to do: correct the values named above.",
+        ),
+        (
+            {"width": 3, "low": 2},
+            "x: low is above high; lower it.\n  expected: values that go together\n"
+            "  to do: correct the values named above.",
+        ),
+    ],
+)
+def test_a_config_tells_of_what_is_wrong_and_not_of_all_it_has(values, message):
+    with pytest.raises(UserError) as told:
+        Pair.parse(values, "x", names={"width": "--wide"})
+    assert str(told.value) == message
 
 
 def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path):

@@ -85,6 +85,14 @@ def test_another_graph_of_a_name_is_replaced_only_when_it_is_told_so(workspace):
     assert replaced["asked"]["prompt"] == "class Other:" and graph_of(workspace.path, "kept").to_json() == replaced
 
 
+def test_without_a_prompt_it_is_said_to_give_one(workspace):
+    nothing = sparselex("graph", workspace.path)
+    assert nothing.code == 2 and "give --prompt TEXT" in nothing.err and "--node-share" not in nothing.err
+    empty = sparselex("graph", workspace.path, "--prompt", "")
+    assert empty.code == 2 and "a prompt has words" in empty.err and "--node-share" not in empty.err
+    assert "The text. Required." in " ".join(done("graph", "--help").out.replace("│", " ").split())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

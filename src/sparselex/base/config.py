@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from sparselex.base.errors import UserError
 from sparselex.base.reading import json_file
@@ -15,6 +16,9 @@ ConfigT = TypeVar("ConfigT", bound="Config")
 
 _MOST_COMPLAINTS = 20
 """Mistakes that one message names: a file may hold a million, and a near name is sought for each."""
+
+_KINDS: dict[Any, str] = {str: "TEXT", int: "INTEGER", float: "NUMBER"}
+"""What values of options are called in their help."""
 
 
 class Config(BaseModel):
@@ -67,22 +71,43 @@ def first_complaint(error: ValidationError) -> str:
 
 
 def _explained(cls: type[BaseModel], error: ValidationError, origin: str, names: Mapping[str, str]) -> UserError:
-    complaints, advice = [], []
-    fields = [field.alias or name for name, field in cls.model_fields.items()]
+    """What is wrong, what is expected there, and what to do: all fields are named where one is unknown, else those
+    alone that were complained of."""
+    complaints, advice, about = [], [], list[str]()
+    fields = {field.alias or name: field for name, field in cls.model_fields.items()}
     for item in error.errors()[:_MOST_COMPLAINTS]:
         parts = [names.get(str(part), str(part)) for part in item["loc"]]
         where = ".".join(parts) or cls.__name__
+        about += [str(item["loc"][0])] if item["loc"] else []
         if item["type"] == "extra_forbidden":
             near = difflib.get_close_matches(str(item["loc"][-1]), fields, n=1)
             complaints.append(f"unknown key {where!r}")
             advice.append(f"did you mean {near[0]!r}?" if near else f"remove {where!r}.")
         elif item["type"] == "missing":
             complaints.append(f"{where} is missing")
+            advice.append(f"give {where}{_kind(fields.get(str(item['loc'][0])), where)}.")
         else:
             said = item["msg"].removeprefix("Value error, ")
-            complaints.append(f"{where}: {said} (given: {item['input']!r})"[:400])
+            # Of values that do not go together all would be given: the words name those that matter.
+            together = not item["loc"] and item["type"] == "value_error"
+            complaints.append(said if together else f"{where}: {said} (given: {item['input']!r})"[:400])
+    named = {names.get(name, name): fields[name].description for name in dict.fromkeys(about) if name in fields}
+    if any(item["type"] in ("extra_forbidden", "model_type") for item in error.errors()):
+        expected = f"the fields of {cls.__name__}: {', '.join(names.get(name, name) for name in fields)}"
+    else:
+        expected = "; ".join(f"{name}: {_brief(said)}" for name, said in named.items()) or "values that go together"
     return UserError(
-        f"{origin}: " + "; ".join(complaints) + ".",
-        f"the fields of {cls.__name__}: {', '.join(names.get(name, name) for name in fields)}",
-        " ".join(advice) or "correct the values named above.",
+        f"{origin}: " + "; ".join(complaints) + ".", expected, " ".join(advice) or "correct the values named above."
     )
+
+
+def _kind(field: FieldInfo | None, where: str) -> str:
+    """What stands behind an option; nothing behind what is none."""
+    if field is None or not where.startswith("--"):
+        return ""
+    return f" {_KINDS.get(field.annotation, 'VALUE')}"
+
+
+def _brief(description: str | None) -> str:
+    """A field's docstring in one line, without its stop."""
+    return " ".join((description or "see the documentation").split()).removesuffix(".")

@@ -83,7 +83,9 @@ def _help(field: FieldInfo) -> str:
     choices = _choices(field)
     if choices and not all(re.search(rf"\b{re.escape(choice)}\b", said) for choice in choices):
         said += f" One of {', '.join(map(str, choices))}."
-    default = None if field.is_required() else field.get_default(call_default_factory=True)
+    if field.is_required():
+        return said if option_of(field).positional else f"{said} Required."
+    default = field.get_default(call_default_factory=True)
     if default is None or isinstance(default, bool) or default in ("", (), {}):
         return said
     shown = ",".join(map(str, default)) if isinstance(default, tuple) else f"{default}"

@@ -35,13 +35,6 @@ class GraphOptions(GraphOf):
     def _each_run_once(cls, given: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(given))
 
-    @field_validator("prompt")
-    @classmethod
-    def _says_something(cls, given: str) -> str:
-        if not given.strip():
-            raise ValueError("a prompt has words")
-        return given
-
     @property
     def called(self) -> str:
         """Its name in the workspace."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from sparselex.base.bounds import BatchRows, Count, Seed, Whole
 from sparselex.base.config import Config
@@ -52,8 +52,15 @@ class GraphConfig(Config):
 class GraphOf(GraphConfig):
     """A graph that is asked for: of which runs, on which prompt."""
 
-    prompt: Annotated[str, Field(min_length=1)]
+    prompt: str
     """The text."""
 
     runs: tuple[RunName, ...] = ("main",)
     """Runs whose transcoders stand for MLPs, all of one model."""
+
+    @field_validator("prompt")
+    @classmethod
+    def _says_something(cls, given: str) -> str:
+        if not given.strip():
+            raise ValueError("a prompt has words")
+        return given
