@@ -1,5 +1,6 @@
 """The page of an attribution graph: nodes, their edges, pins and groups in the address, the way to a feature."""
 
+import itertools
 import json
 import shutil
 import socket
@@ -10,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from sparselex.base.artifacts import read_manifest
 from sparselex.base.workspace import Workspace
-from sparselex.evaluate.graphs.records import graph_of
+from sparselex.evaluate.graphs.records import Node, graph_of
 from sparselex.explain.records import Explanation
 from sparselex.explain.store import ExplanationStore
 from sparselex.server.app import create_app, server_of
@@ -156,6 +157,23 @@ def test_every_node_has_a_place_of_its_own_and_drawn_edges_end_at_nodes(graph):
     own = graph_picture(graph, number, [])
     assert len(own.lines) == min(60, sum(number in edge[:2] for edge in graph.edges))
     assert shown(" a\n") == "·a⏎"
+
+
+def test_labels_of_tokens_do_not_overlap(graph):
+    texts = ["<|endoftext|>", "def", "<|endoftext|>", "函数函数函数函数函数", "x"]
+    lone = lambda position: Node(kind="input", layer=0, position=position, token=1, text="x")
+    narrow = graph.model_copy(update={"texts": texts, "nodes": [*map(lone, range(5))], "edges": []})
+    picture = graph_picture(narrow, None, [])
+    wide = [9.0 * len(label.words) if "函" in label.words else 5.5 * len(label.words) for label in picture.tokens]
+    ends = [(label.x - width / 2, label.x + width / 2) for label, width in zip(picture.tokens, wide, strict=True)]
+    assert all(before[1] < after[0] for before, after in itertools.pairwise(ends)) and ends[-1][1] < picture.width
+    assert [mark.x for mark in picture.marks] == [label.x for label in picture.tokens]
+
+
+def test_outputs_are_listed_with_their_probability(client, graph):
+    text = client.get("/graphs/prompt").text
+    likeliest = max(graph.nodes, key=lambda node: node.probability or 0)
+    assert f"<td>p = {likeliest.probability:.3f}</td>" in text and "of the model embedded" in text
 
 
 @pytest.fixture(scope="module")

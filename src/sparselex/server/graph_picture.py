@@ -1,11 +1,15 @@
 """Where the nodes of an attribution graph stand in its picture, and which edges are drawn."""
 
+import unicodedata
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from sparselex.evaluate.graphs.records import AttributionGraph, Node
 
 _STEP, _GAP, _ROW, _LEFT, _TOP = 13.0, 9.0, 34.0, 46.0, 24.0
+_LETTER = 5.6
+"""Width of a letter of tokens' labels, which are 9 units high."""
+
 _OF_ONE, _OF_ALL = 60, 120
 """Edges that are drawn of one node, and where none is looked at."""
 
@@ -89,11 +93,14 @@ def graph_picture(graph: AttributionGraph, at: int | None, pinned: Collection[in
     for number, node in enumerate(graph.nodes):
         cells.setdefault((_row(node), node.position), []).append(number)
     widest = [max([len(cells.get((row, place), [])) for row in rows] + [1]) for place in range(len(graph.texts))]
-    starts = [_LEFT + sum(widest[:place]) * _STEP + place * _GAP for place in range(len(widest) + 1)]
+    words = [shown(text)[:8] for text in graph.texts]
+    widths = [max(n * _STEP, _length(label)) for n, label in zip(widest, words, strict=True)]
+    starts = [_LEFT + sum(widths[:place]) + place * _GAP for place in range(len(widths) + 1)]
+    middle = lambda place: starts[place] + widths[place] / 2
     places = dict[int, tuple[float, float]]()
     for (row, place), numbers in cells.items():
         y = _TOP + heights[row] * _ROW
-        first = starts[place] + (widest[place] - len(numbers) + 1) * _STEP / 2
+        first = middle(place) - (len(numbers) - 1) * _STEP / 2
         for order, number in enumerate(numbers):
             places[number] = (round(first + order * _STEP, 1), round(y, 1))
     height = _TOP + (len(rows) - 1) * _ROW + 30
@@ -101,11 +108,15 @@ def graph_picture(graph: AttributionGraph, at: int | None, pinned: Collection[in
         Mark(number, *places[number], node.kind, node.id, words_of(graph, node))
         for number, node in enumerate(graph.nodes)
     ]
-    middle = lambda place: round((starts[place] + starts[place + 1] - _GAP + _STEP) / 2, 1)
-    tokens = [Label(middle(place), height - 10, shown(text)[:8]) for place, text in enumerate(graph.texts)]
+    tokens = [Label(round(middle(place), 1), height - 10, label) for place, label in enumerate(words)]
     names = {row: _name(graph, row) for row in rows}
     layers = [Label(_LEFT - 12, _TOP + heights[row] * _ROW, names[row]) for row in rows]
     return GraphPicture(round(starts[-1] + _STEP, 1), height, marks, _lines(graph, at, pinned, places), tokens, layers)
+
+
+def _length(label: str) -> float:
+    """How long a token's label is at most as it is drawn; those of eastern scripts are as wide as they are high."""
+    return sum(_LETTER * (2 if unicodedata.east_asian_width(letter) in "WF" else 1) for letter in label)
 
 
 def _row(node: Node) -> int:
