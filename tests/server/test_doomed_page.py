@@ -32,6 +32,7 @@ def test_the_page_says_what_its_record_says(workspace, client):
     assert "A first look" in text and "--n-steps 10 instead of 800" in text
     facts = page.partition("<dl>")[2].partition("</dl>")[0]
     assert "interval" not in facts and "share of the units" in facts
+    assert "share that is read" in text and "read share" not in text
     assert example["title"] in text and example["verdict"][:60].replace("'", "&#39;") in text
     assert page.count("<rect") >= len(example["rows"]) and 'href="/doomed"' in client.get("/").text
 
@@ -44,3 +45,15 @@ def test_before_it_is_made_its_command_is_named(small_workspace):
         and "sparselex recipe doomed" in answer.text
         and 'href="/doomed"' not in client.get("/").text
     )
+
+
+@pytest.mark.slow
+def test_in_a_browser_labels_of_bars_can_be_read(browser, address):
+    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    tab.goto(address + "/doomed")
+    label = tab.locator(".bars text.y").first
+    height = label.evaluate("one => parseFloat(getComputedStyle(one).fontSize) * one.getScreenCTM().d")
+    assert height >= 11
+    ends = tab.locator(".bars text.y").evaluate_all("all => all.map(one => one.getBBox().x)")
+    assert min(ends) >= 0
+    tab.close()

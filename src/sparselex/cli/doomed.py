@@ -14,6 +14,7 @@ from sparselex.cli.tables import console_of
 from sparselex.cli.wide import WideTable
 from sparselex.evaluate.doomed.config import LEAST_SEEDS, QUICK, DoomedConfig
 from sparselex.evaluate.doomed.records import CHANCE_95, Doomed, ExampleFound, MethodRow, meaning
+from sparselex.evaluate.doomed.words import called
 
 QUICKLY = own(
     "quick",
@@ -71,8 +72,9 @@ def print_doomed(found: Doomed) -> None:
 
 def _table(one: ExampleFound) -> WideTable:
     shown = list(one.measures)
-    columns = [column for name in shown for column in ((name, "95 %", "null") if name in one.drawn else (name,))]
-    table = WideTable(one.title, ("method", "sees", *(column.replace("_", " ") for column in columns)))
+    more = lambda name: ("95 %", "null") if name in one.drawn else ()
+    columns = [column for name in shown for column in (called(name), *more(name))]
+    table = WideTable(one.title, ("method", "sees", *columns))
     for row in one.rows:
         cells = [cell for name in shown for cell in _cells(row, name, whole=name in one.drawn)]
         table.add_row(row.called, row.sees, *cells)
@@ -92,7 +94,7 @@ def _cells(row: MethodRow, name: str, *, whole: bool) -> list[str]:
 
 
 def _said(figure: Figure) -> str:
-    name = figure.name.rpartition("/")[2].replace("_", " ")
+    name = called(figure.name.rpartition("/")[2])
     ends = "" if figure.ci_low is None else f" ({number(figure.ci_low, 3)} to {number(figure.ci_high, 3)})"
     return f"{name} {number(figure.value, 3)}{ends}"
 

@@ -6,9 +6,10 @@ import pytest
 
 from sparselex.base.figures import Figure
 from sparselex.base.intervals import LEAST_UNITS
-from sparselex.evaluate.doomed.config import LEAST_SEEDS, Example
+from sparselex.evaluate.doomed.config import LEAST_SEEDS, DoomedConfig, Example
 from sparselex.evaluate.doomed.records import CHANCE_95, MethodRow
 from sparselex.evaluate.doomed.verdicts import verdict
+from sparselex.evaluate.doomed.words import NAMES, words_of
 
 
 def figure(value: float, high: float | None = None) -> Figure:
@@ -146,3 +147,10 @@ def test_what_is_said_of_the_transcoder_hangs_on_its_figure(of_transcoder, words
     rows.append(method("transcoder k=4", "model", "on the curve", off_on=figure(of_transcoder)))
     errors = {"error_on": figure(0.001), "error_off": figure(0.001)}
     assert words in verdict("unused", rows, errors).words
+
+
+@pytest.mark.parametrize("example", get_args(Example))
+def test_every_measure_and_fact_has_a_name_in_words(example):
+    said = words_of(example, DoomedConfig())
+    assert not [one for one in (*said.measures, *said.facts) if one not in NAMES]
+    assert not [name for name in NAMES.values() if "_" in name]

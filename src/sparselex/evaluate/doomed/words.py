@@ -8,6 +8,41 @@ _N = {"n_directions": "directions that it has, live latents of a dictionary", "l
 _FVU = {"fvu": "share of the variance that is not reconstructed, of outputs for a transcoder"}
 _READ = "share of directions' squared length in what gradients of the output span"
 
+NAMES = {
+    "off_on": "error off the curve / on it",
+    "purity": "of one alone",
+    "fvu_on": "FVU on the curve",
+    "fvu_off": "FVU off the curve",
+    "out_on": "FVU of outputs on the curve",
+    "out_off": "FVU of outputs off the curve",
+    "fine": "in the fine quarter",
+    "f1": "F1",
+    "cosine": "|cosine|",
+    "cosine_within": "|cosine| inside a circuit",
+    "clustered": "of one circuit",
+    "lost_fine": "lost in the fine quarter",
+    "lost_coarse": "lost elsewhere",
+    "product": "values found",
+    "composed": "combinations found",
+    "read_share": "share that is read",
+    "n_directions": "directions",
+    "l0": "L0",
+    "fvu": "FVU",
+    "mse": "mean squared error",
+    "variance_share": "variance along the readout",
+    "readout_read": "of the readout read",
+    "complement_read": "of its complement read",
+    "output_fvu": "FVU of outputs",
+    "error_on": "error of the model on the curve",
+    "error_off": "error of the model off the curve",
+}
+"""What measures and facts are called in tables and charts."""
+
+
+def called(measure: str) -> str:
+    """The name of a measure or a fact in words, also of one that has none here."""
+    return NAMES.get(measure, measure.replace("_", " "))
+
 
 class Words(NamedTuple):
     """What is said of one example."""

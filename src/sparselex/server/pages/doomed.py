@@ -3,6 +3,7 @@
 from sparselex.base.figures import Figure
 from sparselex.evaluate.doomed.found import doomed_of
 from sparselex.evaluate.doomed.records import Doomed, ExampleFound, meaning
+from sparselex.evaluate.doomed.words import called
 from sparselex.server.doomed_charts import bars_of, kinds_in
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, NotMadeYet, Page, PageRecord
@@ -18,6 +19,10 @@ class DoomedPage(PageRecord):
     def bars(self, one: ExampleFound, measure: str) -> Bars:
         """A measure of every method as bars."""
         return bars_of(one, measure)
+
+    def called(self, measure: str) -> str:
+        """The name of a measure or a fact in words."""
+        return called(measure)
 
     def meaning(self, fact: Figure) -> str:
         """What a fact is."""
