@@ -10,7 +10,7 @@ _READ = "share of directions' squared length in what gradients of the output spa
 
 NAMES = {
     "off_on": "error off the curve / on it",
-    "purity": "of one alone",
+    "purity": "purity",
     "fvu_on": "FVU on the curve",
     "fvu_off": "FVU off the curve",
     "out_on": "FVU of outputs on the curve",
