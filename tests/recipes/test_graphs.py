@@ -66,6 +66,20 @@ def test_the_command_prints_scores_with_their_nulls_and_exports(workspace, tmp_p
     assert values["metadata"]["prompt_tokens"] == found.texts
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [(".", "is a folder"), ("nowhere/x.json", "There is no folder"), ("mine.txt", "is no graph of that form")],
+)
+def test_a_file_of_the_readers_own_is_not_written_over(workspace, tmp_path, name, said):
+    """And it is told before anything is traced; an export may be written again."""
+    (tmp_path / "mine.txt").write_text("[1]")
+    ended = sparselex("graph", workspace.path, "--prompt", "x y z", "--as", "never", "--export", tmp_path / name)
+    assert ended.code == 2 and said in ended.err.replace("\n", " ")
+    assert (tmp_path / "mine.txt").read_text() == "[1]" and "never" not in graphs_in(workspace.path)
+    for _ in range(2):
+        done("graph", workspace.path, "--prompt", PROMPT, "--n-checked", 4, "--export", tmp_path / "graph.json")
+
+
 def test_json_is_the_record(workspace):
     found = done("graph", workspace.path, "--prompt", PROMPT, "--n-checked", 4, "--json").json
     assert found["asked"]["prompt"] == PROMPT

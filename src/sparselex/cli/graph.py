@@ -5,8 +5,9 @@ from typing import Any
 
 import typer
 
+from sparselex.base.errors import UserError
 from sparselex.base.figures import Figure
-from sparselex.base.files import write_json
+from sparselex.base.files import read_json, write_json
 from sparselex.base.formats import fixed, number, plain
 from sparselex.base.workspace import Workspace
 from sparselex.cli.making import command, flags, own
@@ -34,6 +35,8 @@ def act(values: dict[str, Any], *, workspace: Path, json: bool, export: Path | N
     """Trace, and say what came out."""
     opened = Workspace(workspace)
     options = GraphOptions.parse(values, "the options of graph", names=flags(GraphOptions))
+    if export is not None:
+        _check_export(export)
     found = trace_prompt(opened, options, replace=replace)
     if export is not None:
         from sparselex.evaluate.graphs.exported import circuit_tracer
@@ -45,6 +48,18 @@ def act(values: dict[str, Any], *, workspace: Path, json: bool, export: Path | N
     for line in _lines(found):
         print(plain(line))
     print(f"sparselex serve {opened.typed} shows it at /{FOLDER}/{options.called}")
+
+
+def _check_export(path: Path) -> None:
+    """Raise `UserError` for a place at which no file can be written, or where one lies that is no such graph."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder.", "a file to write", f"name one in it, such as {path / 'graph.json'}.")
+    if not path.parent.is_dir():
+        raise UserError(f"There is no folder {path.parent}.", "a file in a folder that is there", "make it first.")
+    values = read_json(path) if path.exists() else None
+    if path.exists() and not (isinstance(values, dict) and values.keys() >= {"metadata", "qParams", "nodes", "links"}):
+        said = f"{path} is there already, and is no graph of that form."
+        raise UserError(said, "a new file, or such a graph", "name another file.")
 
 
 def _lines(found: AttributionGraph) -> list[str]:
