@@ -64,6 +64,9 @@ class Apart(NamedTuple):
     n_documents: float
     """Documents of one size that would tell as much as all of these."""
 
+    more: float = 0.0
+    """Variance of the figure by what is drawn besides, independently of units and documents: such as directions."""
+
 
 class Estimate(NamedTuple):
     """A figure, and what it owes to each unit, so that it can be compared with another over the same units."""
@@ -199,12 +202,12 @@ def _of_groups(
         none = f"no interval, with documents that count as {counted}"
         return Interval(found.value, np.nan, np.nan), (n_units, apart.n_documents, np.nan, over), f"{words}; {none}"
     n = len(without)
-    of_documents = float(np.nansum(np.square(without - found.value)) * (n - 1) / n)
+    of_documents = float(np.nansum(np.square(without - found.value)) * (n - 1) / n) + apart.more
     spread = (n_units, min(float(n_units), apart.n_documents), float(np.sqrt(se**2 + of_documents)), over)
     return (
         widened(found, of_documents, n - 1, share=share),
         spread,
-        f"{words}, and the jackknife over {n} groups of documents",
+        f"{words}, and the jackknife over {n} groups of documents{' and over draws' if apart.more else ''}",
     )
 
 

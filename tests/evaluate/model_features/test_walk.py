@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from sparselex.activations.live import Reader
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Figure, Figures
+from sparselex.base.intervals import LEAST_DOCUMENTS
 from sparselex.base.sites import Hook, Sites
 from sparselex.base.workspace import Workspace
 from sparselex.cli.main import app
@@ -62,11 +63,24 @@ def test_every_figure_has_its_null_and_stands_beside_other_directions(run, found
         assert [one.name for one in known if one.null is None] == []
     null = {figure.name: figure.value for figure in found.controls["covariance"]}
     assert null["model_features/relevance"] == pytest.approx(found.figures[0].null)
-    assert null["model_features/above_covariance"] == 0.5 and null["model_features/unread"] == pytest.approx(0.05)
+    assert null["model_features/above_covariance"] == 0.5
+    assert null["model_features/unread"] == pytest.approx(0.05, abs=1e-3)
     assert 0 < found.n_read < found.width == run.dictionary.d_in
     assert len(found.latents) and all(one.variance > 0 and one.relevance >= 0 for one in found.latents)
     told = {one.latent for one in found.latents if one.unread}
     assert len(told) == round(next(f.value for f in found.figures if f.name.endswith("/unread")) * len(found.latents))
+
+
+def test_of_few_documents_nothing_has_an_interval_whatever_it_is_over(found):
+    """Else figures over latents alone would answer, against the dictionary mostly, where the others cannot."""
+    assert found.n_effective < LEAST_DOCUMENTS
+    for figure in (*found.figures, *(one for figures in found.controls.values() for one in figures)):
+        assert figure.ci_low is figure.ci_high is figure.se is None
+        assert f"count as {found.n_effective:.3g} of one size and 40 needed" in figure.definition
+        assert figure.definition.count("and 40 needed") == 1
+    one = Figure(name="f", value=1.0, ci_low=0.9, ci_high=1.1, se=0.1, null=2.0, n=1, definition="")
+    assert walk._known([one], LEAST_DOCUMENTS) == [one]
+    assert {against_null(said) for said in found.figures} == {"undecided"}
 
 
 def test_the_report_takes_it_up_and_what_is_done_is_not_done_again(run, found):

@@ -205,9 +205,17 @@ class Asked:
     @cached_property
     def beside(self) -> Float[Tensor, "n_directions d"]:
         """Unit directions drawn as the activations vary: as two of them differ."""
-        draws = torch.Generator().manual_seed(derive(self.config.seed, "model features", NULL))
-        mean, n = self.sample.mean(0), self.config.n_directions
-        return unit(covariance_matched_rows(mean, self.covariance, n, 1, draws).directions())
+        return self._drawn(self.config.n_directions)
+
+    @property
+    def null(self) -> Float[Tensor, "n_null d"]:
+        """Many such, drawn apart from these: quantiles of what is measured of them are what latents are held
+        against."""
+        return self._drawn(self.config.n_null, "null")
+
+    def _drawn(self, n: int, *what: str) -> Float[Tensor, "n d"]:
+        draws = torch.Generator().manual_seed(derive(self.config.seed, "model features", NULL, *what))
+        return unit(covariance_matched_rows(self.sample.mean(0), self.covariance, n, 1, draws).directions())
 
     @cached_property
     def l0(self) -> float:

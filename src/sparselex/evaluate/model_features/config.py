@@ -50,7 +50,11 @@ class ModelFeaturesConfig(Config):
     """Rows of the training split from which covariance and controls are taken."""
 
     n_directions: Directions = 1024
-    """Directions drawn as the activations vary that every figure is held against."""
+    """Directions drawn as the activations vary along which steps are held against those along latents."""
+
+    n_null: Directions = 16_384
+    """Directions drawn so whose relevance that of latents is held against: of fewer the median alone would decide which
+    latents are above it."""
 
     read_share: ReadShare = 0.95
     """Share of the trace of the output metric that the directions hold which count as read."""

@@ -115,6 +115,9 @@ class ModelFeatures(Config):
     n_documents: int
     """Documents that were looked at."""
 
+    n_effective: float | None = None
+    """How many of one size would tell as much; None on cards of earlier versions."""
+
     n_read: int
     """Directions that count as read."""
 

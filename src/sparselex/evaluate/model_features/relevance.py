@@ -25,6 +25,9 @@ from torch import Tensor
 
 Floats = NDArray[np.float64]
 
+_AT_ONCE = 2048
+"""Directions whose products with gradients are held at a time."""
+
 
 @dataclass(eq=False)
 class OutputMetric:
@@ -66,7 +69,8 @@ class OutputMetric:
         ]
         self.n_tokens += np.bincount(groups.numpy(), minlength=self.n_groups)
         for name, rows in self.directions.items():
-            self.squares[name] += _by_group((gradients @ rows.T).square(), groups, self.n_groups)
+            for sums, part in zip(np.split(self.squares[name], _cuts(len(rows)), 1), rows.split(_AT_ONCE), strict=True):
+                sums += _by_group((gradients @ part.T).square(), groups, self.n_groups)
 
     def relevance(self, name: str) -> Floats:
         """`[m]`, of each direction."""
@@ -98,6 +102,10 @@ def in_span(rows: Float[Tensor, "m d"], span: Float[Tensor, "d r"]) -> Floats:
     """`[m]`, share of the squared length of rows of unit length that lies in a span."""
     found: Floats = (rows.double() @ span).square().sum(-1).numpy()
     return found
+
+
+def _cuts(n: int) -> NDArray[np.int64]:
+    return np.arange(_AT_ONCE, n, _AT_ONCE)
 
 
 def _by_group(values: Float[Tensor, "n m"], groups: Int[Tensor, " n"], n_groups: int) -> Floats:

@@ -8,8 +8,9 @@ from typing import TypeVar
 import torch
 
 from sparselex.activations.live import Reader
-from sparselex.base.figures import FIGURES, Figures
+from sparselex.base.figures import FIGURES, Figure, Figures
 from sparselex.base.files import checksum, make_folder, write_file, write_json
+from sparselex.base.intervals import LEAST_DOCUMENTS
 from sparselex.base.sites import Hook
 from sparselex.base.staging import stage
 from sparselex.dictionaries.dictionary import Dictionary
@@ -74,7 +75,7 @@ def model_features(
             parts = [_kept(staging.folder, name, Part, made, asked) for name, made in _asked_for(config)]
             if "stability" in config.parts:
                 parts.append(_kept(staging.folder, "stability", Part, partial(stability, read=first), asked))
-            found = _card(first, parts)
+            found = _card(first, parts, asked.documents.n_effective)
             write_json(staging.folder / FILE, found.to_json())
             Figures(figures=found.figures, controls=found.controls).write(staging.folder)
             staging.finish(files=dict.fromkeys([FILE, FIGURES]))
@@ -94,7 +95,7 @@ def _kept(folder: Path, name: str, record: type[Found], made: Callable[[Asked], 
     return record.from_file(path)
 
 
-def _card(first: Relevance, parts: list[Part]) -> ModelFeatures:
+def _card(first: Relevance, parts: list[Part], n_documents: float) -> ModelFeatures:
     measured: dict[int, dict[str, float]] = {}
     for part in parts:
         for name, values in part.measured.items():
@@ -107,11 +108,23 @@ def _card(first: Relevance, parts: list[Part]) -> ModelFeatures:
     return ModelFeatures(
         n_tokens=first.n_tokens,
         n_documents=first.n_documents,
+        n_effective=n_documents,
         n_read=first.n_read,
         width=first.width,
-        figures=[*first.figures, *(figure for part in parts for figure in part.figures)],
-        controls=controls,
+        figures=_known([*first.figures, *(figure for part in parts for figure in part.figures)], n_documents),
+        controls={name: _known(figures, n_documents) for name, figures in controls.items()},
         latents=[one.model_copy(update={"measured": measured.get(one.latent, {})}) for one in first.latents],
         curves=[curve for part in parts for curve in part.curves],
         compared=[one for part in parts for one in part.compared],
     )
+
+
+def _known(figures: list[Figure], n_documents: float) -> list[Figure]:
+    """Figures with their intervals, of too few documents without: all of them were measured on the same ones, also
+    those whose intervals are over latents, and what other documents would have said is not known."""
+    if n_documents >= LEAST_DOCUMENTS:
+        return figures
+    said = f"no interval, with documents that count as {n_documents:.3g} of one size and {LEAST_DOCUMENTS:g} needed"
+    words = lambda one: one.definition if said in one.definition else f"{one.definition}; {said}"
+    none = dict.fromkeys(("ci_low", "ci_high", "se"))
+    return [one.model_copy(update=none | {"definition": words(one)}) for one in figures]
