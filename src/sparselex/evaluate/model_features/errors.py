@@ -100,7 +100,6 @@ def _figures(sums: NDArray[np.float64], n: int) -> Iterator[Figure]:
         "the same over a step of that length in any direction, which moves predictions less whatever the dictionary: "
         "printed because others print it",
         null=1.0,
-        better="lower",
         over="groups of documents",
         n=n,
     )
