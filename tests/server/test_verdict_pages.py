@@ -11,7 +11,7 @@ from sparselex.base.files import write_json
 from sparselex.base.formats import number
 from sparselex.base.staging import stage
 from sparselex.evaluate.model_features.records import FILE, KIND, ModelFeatures
-from sparselex.evaluate.model_features.words import against_null, answers, in_short
+from sparselex.evaluate.model_features.words import against_null, answers, summary
 from sparselex.evaluate.report import report
 from sparselex.evaluate.supervised.records import SUMMARY, SUMMARY_FILE, TaskResult
 from sparselex.evaluate.verdict import verdict_of
@@ -35,7 +35,7 @@ def test_the_card_has_every_figure_question_and_curve(client, found):
         assert figure.failure or number(figure.value, 3) in text
     for one in answers(found):
         assert one.question in text and one.answer in text
-    assert in_short(answers(found)) in text
+    assert summary(found) in text
     assert page.text.count('<g class="series') >= len(found.curves) == 3
     record = client.get("/runs/main/model-features.json").json()
     assert record["found"]["latents"] == [] and len(record["most"]) == 12

@@ -10,7 +10,8 @@ from sparselex.base.workspace import Workspace
 from sparselex.evaluate.config import control_words
 from sparselex.evaluate.model_features.records import KIND as MODEL_FEATURES
 from sparselex.evaluate.model_features.records import ModelFeatures
-from sparselex.evaluate.model_features.words import Answered, against_null, answers, in_short
+from sparselex.evaluate.model_features.words import Answered, TwinCard, against_null, answers, in_short
+from sparselex.evaluate.model_features.words import summary as in_words
 from sparselex.evaluate.records import Answer, Comparison, Report
 from sparselex.evaluate.supervised.frontier import asked, edit_frontiers
 from sparselex.evaluate.twins import words_of
@@ -75,8 +76,11 @@ class DictionaryVerdict(Config):
     """What was not asked, with the command that asks."""
 
 
-def verdict_of(workspace: Workspace, found: Report, card: ModelFeatures | None) -> DictionaryVerdict:
-    """The verdict on the dictionary of a run of a workspace, from its report and its model-feature card."""
+def verdict_of(
+    workspace: Workspace, found: Report, card: ModelFeatures | None, twins: Sequence[TwinCard] = ()
+) -> DictionaryVerdict:
+    """The verdict on the dictionary of a run of a workspace, from its report, its model-feature card and those of its
+    twins."""
     controls = [
         _held(name, _words(workspace, found.run, name), [one for one in found.comparisons if one.control == name])
         for name in _names(found)
@@ -96,7 +100,7 @@ def verdict_of(workspace: Workspace, found: Report, card: ModelFeatures | None) 
         unanswered[_EDITS] = f"sparselex evaluate task {workspace.typed} {of}"
     return DictionaryVerdict(
         run=found.run,
-        summary=_summary(controls, nulls, [*model, *edits], unanswered),
+        summary=_summary(controls, nulls, _of_model(card, twins, edits), unanswered),
         answers=found.answers,
         nulls=nulls,
         controls=controls,
@@ -135,7 +139,13 @@ def _against_nulls(figures: Sequence[Figure]) -> Held:
     return Held(name="", words=words, beat=of("better"), lost=of("worse"), undecided=of("undecided"))
 
 
-def _summary(controls: list[Held], nulls: Held, model: list[Answered], unanswered: dict[str, str]) -> str:
+def _of_model(card: ModelFeatures | None, twins: Sequence[TwinCard], edits: list[Answered]) -> str:
+    if card:
+        return in_words(card, twins, edits)
+    return in_short(edits) if edits else ""
+
+
+def _summary(controls: list[Held], nulls: Held, model: str, unanswered: dict[str, str]) -> str:
     asked = sum(len(one.beat) + len(one.lost) + len(one.undecided) for one in controls)
     said = []
     if asked:
@@ -151,7 +161,7 @@ def _summary(controls: list[Held], nulls: Held, model: list[Answered], unanswere
     if nulls.lost:
         said.append(f"{_of(len(nulls.lost), 'figure')} are worse than where there is nothing to find.")
     if model:
-        said.append(in_short(model))
+        said.append(model)
     if unanswered:
         said.append(f"{_of(len(unanswered), 'question')} nobody has asked yet.")
     return " ".join(said)

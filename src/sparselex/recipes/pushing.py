@@ -20,12 +20,12 @@ from sparselex.base.workspace import Workspace
 from sparselex.convert.doors import export_dictionary
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.dictionaries.trainable import TrainableDictionary
+from sparselex.evaluate.model_features.cards import card_in, twin_cards
 from sparselex.evaluate.records import Report
 from sparselex.evaluate.report import evaluated_runs, report
 from sparselex.evaluate.verdict import Held, verdict_of
 from sparselex.recipes.dashboards.names import public_name
 from sparselex.recipes.folder import RunFolder
-from sparselex.recipes.stages.model_features import model_features_in
 
 CARD = "README.md"
 
@@ -134,7 +134,7 @@ Configuration: `{_words(json.dumps(dictionary.config.to_json()))}`
 
 def _verdict(workspace: Workspace, found: Report) -> str:
     """What was asked of it, against what, and what came out."""
-    said = verdict_of(workspace, found, model_features_in(workspace, found.run))
+    said = verdict_of(workspace, found, card_in(workspace, found.run), twin_cards(workspace, found.run))
     answered = [
         *((one.question, one.answer) for one in said.answers),
         *((q.question, q.answer) for q in (*said.model, *said.edits)),

@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from sparselex.evaluate.model_features.asked import LATENTS, NULL
+from sparselex.evaluate.model_features.asked import LATENTS
 from sparselex.evaluate.model_features.config import ModelFeaturesConfig
 from sparselex.evaluate.model_features.read import _figures, _Told
+from sparselex.evaluate.model_features.records import NULL
 from sparselex.evaluate.model_features.relevance import OutputMetric
 from sparselex.evaluate.model_features.thresholds import Threshold
 

@@ -1,6 +1,7 @@
 """From a run to what its model reads of its latents; a direction that nothing can read is flagged."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -10,18 +11,23 @@ from typer.testing import CliRunner
 from sparselex.activations.live import Reader
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Figure, Figures
+from sparselex.base.formats import number
 from sparselex.base.intervals import LEAST_DOCUMENTS
 from sparselex.base.sites import Hook, Sites
 from sparselex.base.workspace import Workspace
 from sparselex.cli.main import app
 from sparselex.dictionaries.directions import largest_along
 from sparselex.evaluate.model_features import walk
+from sparselex.evaluate.model_features.cards import card_in, twin_cards
 from sparselex.evaluate.model_features.config import ModelFeaturesConfig
+from sparselex.evaluate.model_features.questions import FIGURES, QUESTIONS
 from sparselex.evaluate.model_features.records import FILE, KIND, ModelFeatures
 from sparselex.evaluate.model_features.walk import model_features
-from sparselex.evaluate.model_features.words import against_null, answers, in_short
+from sparselex.evaluate.model_features.words import TwinCard, against_null, answers, in_short, said_of, summary
 from sparselex.recipes.run import Run
-from sparselex.recipes.stages.model_features import model_features_in, others_of
+from sparselex.recipes.stages.model_features import others_of
+from sparselex.server.opened import OpenWorkspace
+from sparselex.server.pages.model_features import model_features_page
 
 FEW = {
     "n_rows": 24,
@@ -162,13 +168,13 @@ def test_another_seed_is_compared_with(run):
     figures = {figure.name: figure for figure in one.figures}
     assert 0 <= figures["model_features/found_again"].value <= 1
     assert all("model_features/nearest/seed" in latent.measured for latent in found.latents)
-    figures_of = lambda: {one.name for one in model_features_in(run.workspace, "main").compared[0].figures}
+    figures_of = lambda: {one.name for one in card_in(run.workspace, "main").compared[0].figures}
     other.do("evaluate model-features", **NONE)
     shutil.rmtree(run.folder / KIND)  # made of the same, and so not made again
     run.do("evaluate model-features", **NONE | {"parts": ("stability",)}, replace=True)
     assert "model_features/relevance" in figures_of()
     other.do("train", **run.stage("train").kept() | {"seed": 8}, replace=True)
-    assert model_features_in(run.workspace, "main").compared == [], "of a dictionary that is gone"
+    assert card_in(run.workspace, "main").compared == [], "of a dictionary that is gone"
     run.do("evaluate model-features", **NONE | {"parts": ("stability",)}, replace=True)
     assert "model_features/relevance" not in figures_of(), "which is that of the dictionary before"
 
@@ -214,11 +220,90 @@ def test_a_part_that_is_not_as_it_was_written_is_measured_again(run, tmp_path, m
 
 def test_what_is_said_is_made_from_figures(found):
     said = {one.question: one for one in answers(found)}
-    relevance = said["Are its latents read more than what activations differ by?"]
+    relevance = said["Are its latents read more than directions drawn as activations vary?"]
     assert relevance.verdict == against_null(found.figures[0])
     assert relevance.answer.startswith({"better": "Yes", "worse": "No", "undecided": "It cannot"}[relevance.verdict])
     assert f"Of {len(said)} questions" in in_short([*said.values()])
+    assert all(
+        f"with too few documents ({number(found.n_effective, 2)}, 40 needed)" in one.answer for one in said.values()
+    )
+    assert summary(found).endswith(f"too few documents ({number(found.n_effective, 2)}, 40 needed).")
     worse = Figure(name="f", value=1.0, ci_low=0.9, ci_high=1.1, null=2.0, better="higher", n=1, definition="")
     assert against_null(worse) == "worse" and against_null(worse.model_copy(update={"better": "lower"})) == "better"
     assert against_null(worse.model_copy(update={"null": 1.0})) == "undecided"
     assert in_short([]) == "Nothing was asked of it that has an answer."
+
+
+def measured(*values: tuple[str, float, float, float]) -> ModelFeatures:
+    """A card of figures: names, both ends, and the null; more is better."""
+    figures = [
+        Figure(
+            name=f"{KIND}/{name}",
+            value=(low + high) / 2,
+            ci_low=low,
+            ci_high=high,
+            null=null,
+            better="higher",
+            n=1,
+            definition="",
+        )
+        for name, low, high, null in values
+    ]
+    return ModelFeatures(
+        n_tokens=1, n_documents=90, n_effective=80.0, n_read=1, width=2, figures=figures, controls={}, latents=[]
+    )
+
+
+def test_figures_of_one_experiment_are_one_question():
+    """Two doses that speak for it are no two reasons; it is decided where all that are decided say the same."""
+    card = measured(
+        ("dose/0.05", 1.0, 2.0, 0.5),
+        ("dose/0.5", 1.0, 2.0, 1.5),
+        ("sensitivity/0.5", 0.5, 0.7, 1.0),
+        ("sensitivity/1", 1.5, 1.7, 1.0),
+        ("sensitivity/ablated", 0.5, 0.7, 1.0),
+        ("plateau", 2.0, 3.0, 1.0),
+    )
+    said = answers(card)
+    assert [one.verdict for one in said] == ["undecided", "worse", "better"]
+    assert in_short(said).startswith("Of 3 questions 1 speak for it as a dictionary of the model, 1 against it, 1 are")
+    steps, _, doses = said
+    assert "by steps of 0.5 0.600 (0.500 to 0.700)" in steps.answer and "by steps of 1 1.60" in steps.answer
+    assert "at 0.05 nats" in doses.answer and "at 0.5 nats" in doses.answer
+    assert answers(card.model_copy(update={"n_effective": 4.3}))[0].answer.startswith(
+        "It cannot be told, with too few documents (4.3, 40 needed): "
+    )
+
+
+def test_every_question_can_be_read_alone_and_every_figure_has_one():
+    for question in QUESTIONS.values():
+        assert question.endswith("?") and not re.search(r"\b(such|so|these|they|it\?)\b", question)
+    assert {said.question for said in FIGURES.values()} == set(QUESTIONS)
+
+
+def test_a_twin_that_answers_the_same_questions_stands_beside_the_count():
+    mine = measured(("relevance", 1.0, 2.0, 0.5), ("dose/1", 1.0, 2.0, 0.5), ("read_span", 0.1, 0.2, 0.5))
+    twin = TwinCard("noise", "permuted", measured(("relevance", 1.0, 2.0, 0.5), ("read_span", 0.6, 0.7, 0.5)))
+    assert (
+        "Of the 2 of these that were asked of its twin too (run noise, permuted) 1 speak for this one and 1 against "
+        "it, 2 for the twin and 0 against the twin." in summary(mine, [twin])
+    )
+    alone = TwinCard("noise", "permuted", measured(("ablated", 1.0, 2.0, 0.5)))
+    assert summary(mine, [alone]) == summary(mine)
+
+
+def test_the_twins_card_is_a_column_and_a_sentence(run):
+    twin = Run.open(run.workspace, "twin")
+    assert twin_cards(run.workspace, "main") == []
+    twin.do("evaluate model-features", **NONE)
+    (card,) = twin_cards(run.workspace, "main")
+    assert card.run == "twin" and "weights" in card.words and twin_cards(run.workspace, "twin") == []
+    page = model_features_page(OpenWorkspace(run.workspace), "main")
+    assert "asked of its twin too (run twin" in page.summary and "its twin" in page.controls["twin"]
+    name = f"{KIND}/relevance"
+    assert page.control("twin", name) == card.value(name) != page.control("neurons", name)
+    assert "covariance" not in page.controls, "the null stands in its own column"
+    line = run.stage("evaluate model-features").line(run, card_in(run.workspace, "main"))
+    assert line.startswith(page.summary) and line.endswith("shows it at /runs/main/model-features.")
+    marked = {name for name, verdict in page.verdicts.items() if verdict != "undecided"}
+    assert all(said_of(name) for name in marked)

@@ -23,13 +23,13 @@ from sparselex.dictionaries.controls.rows import covariance_matched_rows
 from sparselex.dictionaries.dictionary import Dictionary
 from sparselex.evaluate.controls import control_dictionaries
 from sparselex.evaluate.model_features.config import ModelFeaturesConfig
-from sparselex.evaluate.model_features.records import SHUFFLED
+from sparselex.evaluate.model_features.records import NULL, SHUFFLED
 from sparselex.evaluate.moments import SAMPLE_TOKENS, target_of, training_rows
 from sparselex.evaluate.rows import rows_to_judge
 from sparselex.lm.subject import SubjectModel
 
-LATENTS, NULL = "latents", "covariance"
-"""Names of the dictionary's own directions, and of those drawn as the activations vary."""
+LATENTS = "latents"
+"""Name of the dictionary's own directions."""
 
 _GROUPS = 30
 """Groups of documents that are left out in turn."""

@@ -14,10 +14,10 @@ from sparselex.base.estimates import Apart, interval_figure, mean_figure, median
 from sparselex.base.figures import Figure
 from sparselex.base.intervals import Jackknife, jackknife
 from sparselex.base.progress import progress
-from sparselex.evaluate.model_features.asked import LATENTS, NULL, Asked, unit
+from sparselex.evaluate.model_features.asked import LATENTS, Asked, unit
 from sparselex.evaluate.model_features.config import ModelFeaturesConfig
 from sparselex.evaluate.model_features.gradients import gradients
-from sparselex.evaluate.model_features.records import KIND, LatentOfModel, Relevance
+from sparselex.evaluate.model_features.records import KIND, NULL, LatentOfModel, Relevance
 from sparselex.evaluate.model_features.relevance import Floats, OutputMetric, in_span
 from sparselex.evaluate.model_features.thresholds import Threshold
 
@@ -63,6 +63,7 @@ def relevance(asked: Asked) -> Relevance:
         n_documents=len(asked.documents.names),
         n_read=told.span.shape[1],
         width=len(asked.covariance),
+        unread_below=floor.whole,
         figures=figures.pop(LATENTS),
         controls=figures,
         latents=list(_latents(alive.numpy(), told, variances[alive].numpy())),

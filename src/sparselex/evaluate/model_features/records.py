@@ -10,6 +10,9 @@ KIND = "model_features"
 FILE = "model_features.json"
 """Its `ModelFeatures`."""
 
+NULL = "covariance"
+"""Name of directions drawn as the activations vary, which latents are held against."""
+
 SHUFFLED = "shuffled"
 """Name of a control: the latents with each other's directions."""
 
@@ -102,6 +105,9 @@ class Relevance(Part):
     width: int
     """Dimensions of the site."""
 
+    unread_below: float | None = None
+    """Relevance below which a latent is unread."""
+
     latents: list[LatentOfModel]
     """Every latent that is active, by number."""
 
@@ -123,6 +129,9 @@ class ModelFeatures(Config):
 
     width: int
     """Dimensions of the site."""
+
+    unread_below: float | None = None
+    """Relevance below which a latent is unread; None on cards of earlier versions."""
 
     figures: list[Figure]
     """Of the dictionary."""

@@ -111,6 +111,7 @@ def _card(first: Relevance, parts: list[Part], n_documents: float) -> ModelFeatu
         n_effective=n_documents,
         n_read=first.n_read,
         width=first.width,
+        unread_below=first.unread_below,
         figures=_known([*first.figures, *(figure for part in parts for figure in part.figures)], n_documents),
         controls={name: _known(figures, n_documents) for name, figures in controls.items()},
         latents=[one.model_copy(update={"measured": measured.get(one.latent, {})}) for one in first.latents],

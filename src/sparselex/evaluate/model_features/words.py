@@ -1,32 +1,15 @@
 """What the figures of a card say, in words made from them. No tensors here: command line and browser read these."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure
 from sparselex.base.formats import number
+from sparselex.base.intervals import LEAST_DOCUMENTS
+from sparselex.evaluate.model_features.questions import FIGURES, QUESTIONS, Said
 from sparselex.evaluate.model_features.records import KIND, ModelFeatures
 from sparselex.evaluate.records import Verdict
-
-Asked = tuple[str, str]
-"""A question, and what the null is in its answer."""
-
-_QUESTIONS: dict[str, Asked] = {
-    "relevance": ("Are its latents read more than what activations differ by?", "directions drawn so"),
-    "unread": ("Has it fewer unread latents than directions drawn so would have?", "of these"),
-    "unread_variance": ("Does it spend less of its variance on unread latents than chance?", "by chance"),
-    "read_span": ("Does more of its latents lie in what is read than of the activations' variance?", "of the variance"),
-    "sensitivity": ("Do predictions move more along its latents than along such directions?", "another of them"),
-    "ablated": ("Do they move more without a latent than by a step of its size?", "another such step"),
-    "error_ratio": ("Does the model mind its error less than such steps of the error's size?", "such steps"),
-    "attribution": ("Do gradients say what taking latents away does?", "with another's activation"),
-    "attribution_integrated": ("Do integrated gradients?", "with another's activation"),
-    "dose": ("Does a latent do more for its tokens than another at equal divergence?", "another latent"),
-    "dose_specific": ("Is more of what it does for them, too?", "another latent"),
-    "jacobian_edges": ("Do later latents depend on fewer of them than of other latents?", "of others"),
-    "composed_share": ("Are fewer latents made of two others than of two drawn at random?", "of these"),
-}
-"""By what a figure is called, without its path and the number behind it."""
 
 
 class Answered(Config):
@@ -36,20 +19,37 @@ class Answered(Config):
     """What is asked, so that yes speaks for the dictionary."""
 
     verdict: Verdict
-    """Whether the figure is better than its null, its interval apart from it."""
+    """Of one figure, whether it is better than its null, its interval apart from it; of several, what all of those say
+    of which that can be told, and undecided where they differ."""
 
     answer: str
-    """In words made from the figure."""
+    """In words made from the figures."""
+
+
+class TwinCard(NamedTuple):
+    """The card of a dictionary of random weights that was made as another was."""
+
+    run: str
+    words: str
+    """What its weights are."""
+
+    found: ModelFeatures
+
+    def value(self, figure: str) -> float | None:
+        """What it has of a figure."""
+        return next((one.value for one in self.found.figures if one.name == figure), None)
 
 
 def answers(found: ModelFeatures) -> list[Answered]:
-    """What was asked of a dictionary, and what came out, in the order of the card."""
-    rows = [(figure, _asked(figure)) for figure in found.figures]
-    return [
-        Answered(question=_worded(figure, asked), verdict=against_null(figure), answer=_answer(figure, asked))
-        for figure, asked in rows
-        if asked and figure.value is not None and figure.null is not None
-    ]
+    """What was asked of a dictionary, and what came out, in the order of the questions: several figures of one
+    experiment are one question."""
+    groups: dict[str, list[Figure]] = {}
+    for figure in found.figures:
+        said = said_of(figure.name)
+        if said and figure.value is not None and figure.null is not None:
+            groups.setdefault(said.question, []).append(figure)
+    few = _too_few(found)
+    return [_answered(name, groups[name], few) for name in QUESTIONS if name in groups]
 
 
 def against_null(figure: Figure) -> Verdict:
@@ -61,15 +61,22 @@ def against_null(figure: Figure) -> Verdict:
     return "better" if (figure.ci_low > figure.null) == (figure.better == "higher") else "worse"
 
 
-def in_short(answered: Sequence[Answered]) -> str:
-    """One sentence on all of them."""
-    counts = {verdict: sum(one.verdict == verdict for one in answered) for verdict in ("better", "worse", "undecided")}
+def summary(found: ModelFeatures, twins: Sequence[TwinCard] = (), more: Sequence[Answered] = ()) -> str:
+    """`in_short` of a card and of `more` that was asked, with the reason where nothing can be told."""
+    few = _too_few(found)
+    return in_short([*answers(found), *more], twins) + (f" Of the model nothing can be told: {few}." if few else "")
+
+
+def in_short(answered: Sequence[Answered], twins: Sequence[TwinCard] = ()) -> str:
+    """One sentence on all of them, and one on each twin that has some of the same questions."""
     if not answered:
         return "Nothing was asked of it that has an answer."
-    return (
+    counts = _counts(answered)
+    said = [
         f"Of {len(answered)} questions {counts['better']} speak for it as a dictionary of the model, {counts['worse']} "
         f"against it, {counts['undecided']} are undecided."
-    )
+    ]
+    return " ".join([*said, *(one for twin in twins if (one := _beside(answered, twin)))])
 
 
 def called(name: str) -> str:
@@ -77,23 +84,53 @@ def called(name: str) -> str:
     return name.removeprefix(f"{KIND}/").replace("_", " ").replace("/", " ")
 
 
-def _asked(figure: Figure) -> Asked | None:
-    kind, _, step = figure.name.removeprefix(f"{KIND}/").partition("/")
-    return _QUESTIONS.get("ablated" if step == "ablated" else kind)
+def said_of(name: str) -> Said | None:
+    """What is said of a figure of this name in the answer to a question; None for one that answers none."""
+    kind, _, step = name.removeprefix(f"{KIND}/").partition("/")
+    said = FIGURES.get("ablated" if step == "ablated" else kind)
+    return said and said._replace(figure=said.figure.format(step=step))
 
 
-def _worded(figure: Figure, asked: Asked) -> str:
-    step = figure.name.removeprefix(f"{KIND}/").partition("/")[2]
-    if not step or step == "ablated":
-        return asked[0]
-    what = "steps of" if "sensitivity" in figure.name else "a divergence of"
-    unit = "median distances from the mean" if "sensitivity" in figure.name else "nats"
-    return f"{asked[0].removesuffix('?')} ({what} {step} {unit})?"
+def _beside(answered: Sequence[Answered], twin: TwinCard) -> str:
+    theirs = {one.question: one for one in answers(twin.found)}
+    both = [one for one in answered if one.question in theirs]
+    if not both:
+        return ""
+    mine, other = _counts(both), _counts([theirs[one.question] for one in both])
+    return (
+        f"Of the {len(both)} of these that were asked of its twin too (run {twin.run}, {twin.words}) {mine['better']} "
+        f"speak for this one and {mine['worse']} against it, {other['better']} for the twin and {other['worse']} "
+        "against the twin."
+    )
 
 
-def _answer(figure: Figure, asked: Asked) -> str:
-    said = {"better": "Yes", "worse": "No", "undecided": "It cannot be told"}[against_null(figure)]
-    low, high, null = figure.ci_low, figure.ci_high, figure.null
+def _counts(answered: Iterable[Answered]) -> dict[Verdict, int]:
+    found: dict[Verdict, int] = {"better": 0, "worse": 0, "undecided": 0}
+    for one in answered:
+        found[one.verdict] += 1
+    return found
+
+
+def _too_few(found: ModelFeatures) -> str:
+    """What is wrong with so few documents, where they are; empty where they are not."""
+    if found.n_effective is None or found.n_effective >= LEAST_DOCUMENTS:
+        return ""
+    return f"too few documents ({number(found.n_effective, 2)}, {LEAST_DOCUMENTS:g} needed)"
+
+
+def _answered(question: str, figures: Sequence[Figure], few: str) -> Answered:
+    verdicts = {one for figure in figures if (one := against_null(figure)) != "undecided" and not few}
+    verdict = verdicts.pop() if len(verdicts) == 1 else "undecided"
+    said = {"better": "Yes", "worse": "No", "undecided": "It cannot be told"}[verdict]
+    told = "; ".join(_told(figure) for figure in figures)
+    return Answered(
+        question=QUESTIONS[question], verdict=verdict, answer=f"{said}{f', with {few}' if few else ''}: {told}."
+    )
+
+
+def _told(figure: Figure) -> str:
+    said = said_of(figure.name)
+    low, high = figure.ci_low, figure.ci_high
     ends = f" ({number(low, 3)} to {number(high, 3)})" if low is not None and high is not None else ""
-    value, beside = (number(one, 3) for one in (figure.value or 0.0, null or 0.0))
-    return f"{said}: {value}{ends}, {asked[1]} {beside}."
+    value, null = (number(one, 3) for one in (figure.value, figure.null))
+    return f"{said.figure} {value}{ends}, {said.null} {null}" if said else ""

@@ -5,11 +5,10 @@ from typing import Any
 
 from sparselex.base.artifacts import record_of
 from sparselex.base.errors import UserError
-from sparselex.base.figures import Figure
-from sparselex.base.workspace import Workspace
+from sparselex.evaluate.model_features.cards import twin_cards
 from sparselex.evaluate.model_features.config import ModelFeaturesConfig
-from sparselex.evaluate.model_features.current import without_stale
 from sparselex.evaluate.model_features.records import FILE, KIND, ModelFeatures
+from sparselex.evaluate.model_features.words import summary
 from sparselex.evaluate.twins import control_kind
 from sparselex.recipes.stage import Stage
 
@@ -41,19 +40,9 @@ class FeaturesOfModel(Stage, ModelFeaturesConfig):
         return model_features_of(run)
 
     def line(self, run: Any, shown: ModelFeatures) -> str:
-        said = {figure.name.rpartition("/")[2]: figure for figure in shown.figures}
-        told = [f"{words} {_value(said.get(name))}" for name, words in _SAID.items()]
-        return f"{', '.join(told)}; all of it in {run.folder / KIND}"
+        short = summary(shown, twin_cards(run.workspace, run.name))
+        return f"{short} `sparselex serve {run.workspace.typed}` shows it at /runs/{run.name}/model-features."
 
-
-_SAID = {
-    "relevance": "median relevance of latents",
-    "unread": "share that the model hardly reads",
-    "unread_variance": "of the variance that latents write",
-    "ablated": "sensitivity without them",
-    "error_ratio": "to the dictionary's error",
-}
-"""What is said in one line."""
 
 _READ = ("model", "second_model", "twin", "sites")
 """What two runs have in common whose latents are compared."""
@@ -85,26 +74,7 @@ def others_of(run: Any, names: Sequence[str] = ()) -> dict[str, str]:
     return found
 
 
-def model_features_in(workspace: Workspace, run: str) -> ModelFeatures | None:
-    """The card of the dictionary that a run has now; None where there is none, or it is of another dictionary."""
-    artifacts = workspace.artifacts(run)
-    if KIND not in artifacts or "dictionary" not in artifacts:
-        return None
-    if artifacts[KIND].inputs.get("dictionary") != artifacts["dictionary"].id:
-        return None
-    found = record_of(ModelFeatures, workspace.run(run) / KIND, FILE)
-    return without_stale(found, artifacts[KIND].inputs, workspace)
-
-
 def model_features_of(run: Any) -> ModelFeatures:
     """What was measured of a run's dictionary."""
     run.manifest(KIND)
     return record_of(ModelFeatures, run.folder / KIND, FILE)
-
-
-def _value(figure: Figure | None) -> str:
-    if figure is None or figure.value is None:
-        return "not measured"
-    ends = "" if figure.ci_low is None else f"{figure.ci_low:.2f} to {figure.ci_high:.2f}; "
-    null = "no null" if figure.null is None else f"null {figure.null:.2f}"
-    return f"{figure.value:.2f} ({ends}{null})"

@@ -3,16 +3,17 @@
 from typing import NamedTuple
 
 from sparselex.base.artifacts import read_manifest
+from sparselex.base.figures import Figure
 from sparselex.base.formats import number
 from sparselex.base.runs import RunCard
 from sparselex.evaluate.config import control_words
-from sparselex.evaluate.model_features.records import KIND, SHUFFLED, Curve, LatentOfModel, ModelFeatures
-from sparselex.evaluate.model_features.words import Answered, against_null, answers, called, in_short
+from sparselex.evaluate.model_features.records import KIND, NULL, SHUFFLED, Curve, LatentOfModel, ModelFeatures
+from sparselex.evaluate.model_features.words import Answered, against_null, answers, called, said_of, summary
 from sparselex.evaluate.supervised.frontier import EditFrontier, edit_frontiers
 from sparselex.server.charts import BASE, LEFT, RIGHT, TOP, WIDTH, Tick
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, NotMadeYet, Page, PageRecord
-from sparselex.server.pages.of_model import card_of
+from sparselex.server.pages.of_model import card_of, twins_of
 
 _LISTED = 12
 """Latents of either end that are listed."""
@@ -56,7 +57,10 @@ class ModelFeaturesPage(PageRecord):
     """All of them in a sentence."""
 
     controls: dict[str, str]
-    """What each control is, in words."""
+    """What each column beside its own figures is, in words: controls, whose own null has none, and twins."""
+
+    twins: dict[str, list[Figure]]
+    """The same figures of its twins' dictionaries, by their runs."""
 
     edits: list[EditFrontier]
     """What exchanging few of its latents does in the tasks that it was put to."""
@@ -67,9 +71,16 @@ class ModelFeaturesPage(PageRecord):
     least: list[LatentOfModel]
     """Of the latents that it hardly reads, those that write with the most variance."""
 
+    written: float
+    """Variance of what all latents write, added up."""
+
+    below: float | None
+    """Relevance below which a latent is hardly read; None on cards of earlier versions."""
+
     def control(self, name: str, figure: str) -> float | None:
         """A control's value of a figure."""
-        return next((one.value for one in self.found.controls.get(name, []) if one.name == figure), None)
+        figures = self.found.controls.get(name) or self.twins.get(name, [])
+        return next((one.value for one in figures if one.name == figure), None)
 
     @property
     def names(self) -> dict[str, str]:
@@ -78,8 +89,8 @@ class ModelFeaturesPage(PageRecord):
 
     @property
     def verdicts(self) -> dict[str, str]:
-        """Whether figures are better than their nulls, by their names."""
-        return {figure.name: against_null(figure) for figure in self.found.figures}
+        """Whether figures that answer a question are better than their nulls, by their names."""
+        return {one.name: against_null(one) if said_of(one.name) else "undecided" for one in self.found.figures}
 
     def lines(self) -> Lines:
         """The curves as shapes."""
@@ -98,7 +109,8 @@ def model_features_page(opened: OpenWorkspace, run: str) -> ModelFeaturesPage:
             f"run `sparselex evaluate model-features {opened.workspace.typed} --run {run}`.",
         )
     found = read.found
-    answered = answers(found)
+    answered, twins = answers(found), twins_of(opened, run)
+    controls = {name: _WORDS.get(name) or control_words(name) for name in found.controls if name != NULL}
     by_relevance = sorted(found.latents, key=lambda one: -one.relevance)
     unread = sorted((one for one in found.latents if one.unread), key=lambda one: -one.variance)
     return ModelFeaturesPage(
@@ -107,11 +119,14 @@ def model_features_page(opened: OpenWorkspace, run: str) -> ModelFeaturesPage:
         at=read_manifest(opened.workspace.run(run) / KIND).inputs.get("at", ""),
         found=found.model_copy(update={"latents": []}),
         answers=answered,
-        summary=in_short(answered),
-        controls={name: _WORDS.get(name) or control_words(name) for name in found.controls},
+        summary=summary(found, twins),
+        controls=controls | {one.run: f"the dictionary of its twin: {one.words}" for one in twins},
+        twins={one.run: one.found.figures for one in twins},
         edits=edit_frontiers(opened.workspace.path, run, opened.dictionary_id(run)),
         most=by_relevance[:_LISTED],
         least=unread[:_LISTED],
+        written=sum(one.variance for one in found.latents),
+        below=found.unread_below,
     )
 
 

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from sparselex.base.artifacts import record_of
 from sparselex.base.config import Config
+from sparselex.evaluate.model_features.cards import twins_with_card
 from sparselex.evaluate.model_features.current import without_stale
 from sparselex.evaluate.model_features.records import FILE, KIND, LatentOfModel, ModelFeatures
-from sparselex.evaluate.model_features.words import called
+from sparselex.evaluate.model_features.words import TwinCard, called
 from sparselex.server.opened import OpenWorkspace
 
 
@@ -63,6 +64,12 @@ def card_of(opened: OpenWorkspace, run: str) -> CardRead | None:
     if inputs.get("dictionary") != artifacts["dictionary"].id:
         return None
     return found._replace(found=without_stale(found.found, inputs, opened.workspace))
+
+
+def twins_of(opened: OpenWorkspace, run: str) -> list[TwinCard]:
+    """The cards of its twins."""
+    twins = twins_with_card(opened.workspace, run)
+    return [TwinCard(name, words, card.found) for name, words in twins.items() if (card := card_of(opened, name))]
 
 
 def of_model_view(opened: OpenWorkspace, run: str, latent: int) -> OfModelView | None:

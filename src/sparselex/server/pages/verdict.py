@@ -5,7 +5,7 @@ from sparselex.evaluate.report import report
 from sparselex.evaluate.verdict import DictionaryVerdict, verdict_of
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, NotMadeYet, Page, PageRecord
-from sparselex.server.pages.of_model import card_of
+from sparselex.server.pages.of_model import card_of, twins_of
 from sparselex.server.reported import reported
 
 
@@ -36,7 +36,7 @@ def verdict_page(opened: OpenWorkspace, run: str) -> VerdictPage:
     return VerdictPage(
         title=f"{run}: the verdict",
         run=card,
-        found=verdict_of(opened.workspace, found, read.found if read else None),
+        found=verdict_of(opened.workspace, found, read.found if read else None, twins_of(opened, run)),
         cost=found.cost,
     )
 
