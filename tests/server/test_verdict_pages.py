@@ -4,18 +4,28 @@ import json
 import re
 import shutil
 from html import unescape
+from typing import get_args
 
 import pytest
 
+from sparselex.base.errors import UserError
+from sparselex.base.figures import Figure
 from sparselex.base.files import write_json
 from sparselex.base.formats import number
 from sparselex.base.staging import stage
-from sparselex.evaluate.model_features.records import FILE, KIND, ModelFeatures
+from sparselex.base.workspace import Workspace
+from sparselex.evaluate.answers import NOT_MEASURED, STABLE
+from sparselex.evaluate.config import control_words
+from sparselex.evaluate.model_features.config import ModelFeaturesConfig, Part
+from sparselex.evaluate.model_features.records import FILE, KIND, SHUFFLED, Compared, ModelFeatures
 from sparselex.evaluate.model_features.words import against_null, answers, summary
 from sparselex.evaluate.report import report
 from sparselex.evaluate.supervised.records import SUMMARY, SUMMARY_FILE, TaskResult
+from sparselex.evaluate.twins import differing
 from sparselex.evaluate.verdict import verdict_of
+from sparselex.lm.load import load_model
 from sparselex.recipes.pushing import push
+from sparselex.tasks.making import make_task
 from tests.server.conftest import OF_TASK
 
 
@@ -136,7 +146,64 @@ def test_edits_of_a_task_stand_beside_those_of_labels_and_controls(client, works
 def test_a_dictionary_that_was_put_to_no_task_says_how(client, workspace):
     assert client.get("/runs/main/model-features.json").json()["edits"] == []
     unanswered = client.get("/runs/main/verdict.json").json()["found"]["unanswered"]
-    assert any(f"--model {workspace.card('main').model} --runs main" in command for command in unanswered.values())
+    (command,) = (one for one in unanswered.values() if "evaluate task" in one)
+    assert command.endswith(f"--task brackets --model {workspace.card('main').model} --runs main")
+
+
+def test_what_the_verdict_suggests_can_be_done_with_the_model(workspace):
+    """The embedded models have no tokens for names."""
+    tokenizer = load_model(workspace.card("main").model).tokenizer
+    assert make_task("brackets", tokenizer).name == "brackets"
+    with pytest.raises(UserError):
+        make_task("ioi", tokenizer)
+
+
+def test_another_dictionary_that_the_card_names_is_named_where_stability_was_not_measured(workspace, found):
+    again = Figure(name=f"{KIND}/found_again", value=0.2, ci_low=0.1, ci_high=0.3, null=0.01, n=9, definition="")
+    card = found.model_copy(update={"compared": [Compared(run="other", words="another recipe", figures=[again])]})
+    of = lambda card: next(
+        one.answer for one in verdict_of(workspace, report(workspace, "main"), card).answers if one.question == STABLE
+    )
+    assert of(found) == of(None) == NOT_MEASURED
+    assert of(card) == (
+        "Not measured by a sweep of seeds. In run other (another recipe) 20.0 % (10.0 % to 30.0 %) of its latents are "
+        "found again, 1.00 % by chance."
+    )
+
+
+def test_what_another_run_was_trained_with_is_told(small_workspace, tmp_path):
+    copy = Workspace(shutil.copytree(small_workspace.path, tmp_path / "w"))
+    assert differing(copy, "main", "twin") == ""
+    card, settings = copy.card("twin"), copy.settings("twin")
+    settings["stages"]["train"] |= {"seed": 7}
+    copy.keep(card, settings)
+    assert differing(copy, "main", "twin") == "seed 7 in place of 0"
+    assert differing(copy, "main", "nobody") == ""
+
+
+def test_long_lists_are_folded_with_their_count_in_sight(client, workspace, found):
+    verdict = verdict_of(workspace, report(workspace, "main"), found)
+    page = client.get("/runs/main/verdict").text
+    lists = [names for one in (*verdict.controls, verdict.nulls) for names in (one.lost, one.beat, one.undecided)]
+    assert page.count("<details") >= sum(bool(names) for names in lists) > 0
+    longest = max(lists, key=len)
+    assert f": {len(longest)}</summary>" in page
+    assert all(one.words != "a control dictionary" for one in verdict.controls) and "direction" in control_words(
+        SHUFFLED
+    )
+
+
+def test_a_run_leads_to_its_card(client):
+    assert 'href="/runs/main/model-features"' in client.get("/runs/main").text
+    assert 'href="/runs/twin/model-features"' not in client.get("/runs/twin").text
+    record = client.get("/runs/main/model-features.json").json()
+    text = shown(client, "/runs/main/model-features")
+    assert f"Less relevant than {number(record['below'], 3)}" in text or not record["least"]
+
+
+def test_the_help_names_every_part_of_the_card():
+    words = ModelFeaturesConfig.model_fields["parts"].description or ""
+    assert all(f"`{part}`" in words for part in get_args(Part))
 
 
 def test_the_card_that_is_pushed_has_the_verdict(workspace, found):

@@ -11,6 +11,12 @@ from sparselex.evaluate.config import PAIR_LOOKUP, TOKEN_LOOKUP
 from sparselex.evaluate.gathered import Gathered
 from sparselex.evaluate.records import Answer, Comparison, Verdict
 
+STABLE = "Is it stable?"
+"""The question whether another seed finds the same."""
+
+NOT_MEASURED = "Not measured."
+"""The answer to what was not asked."""
+
 _FVU, _RECOVERED, _EXPLAINED = "core/fvu", "core/loss_recovered_mean", "explained/loss_recovered_mean"
 _USED = "causal/used_share"
 _OF_EXPLAINED = {_EXPLAINED: "loss recovered", "explained/fvu": "FVU"}
@@ -64,7 +70,7 @@ def answers(known: Known) -> list[Answer]:
 def _reconstructs(known: Known) -> Answer:
     question, fvu = "Does it reconstruct better than the controls?", known.figure(_FVU)
     if fvu is None:
-        return Answer(question=question, answer="Not measured.", evidence=known.failed(_FVU))
+        return Answer(question=question, answer=NOT_MEASURED, evidence=known.failed(_FVU))
     l0 = known.figure("core/l0")
     at = f" at {number(l0.value, 3)} active latents a token" if l0 else ""
     said = [_against(known, fvu, known.beside(_FVU, random=False))]
@@ -145,7 +151,7 @@ def _uses(known: Known) -> Answer:
     question, share = "Does the model use its features?", known.figure(_USED)
     if share is None:
         todo = ["`sparselex effects` ablates each of them where it is active"]
-        return Answer(question=question, answer="Not measured.", evidence=known.failed(_USED) or todo)
+        return Answer(question=question, answer=NOT_MEASURED, evidence=known.failed(_USED) or todo)
     by_chance = f"{percent(share.null or 0.0)} would by chance"
     told = {"beyond": "More than chance gives:", "below": "Fewer than chance gives:", "": "Not beyond chance:"}
     said = [
@@ -171,7 +177,7 @@ def _explains(known: Known) -> Answer:
     scores = [one for one in known.found.figures if one.name.endswith("/f1_of_all") and one.value is not None]
     evidence = known.failed(_EXPLAINED)
     if not spliced and not scores:
-        return Answer(question=question, answer="Not measured.", evidence=evidence)
+        return Answer(question=question, answer=NOT_MEASURED, evidence=evidence)
     said = [f"Beyond {words}: {_beyond(known, lookup, spliced)}." for lookup, words in _LOOKUPS.items() if spliced]
     for name, words in spliced:
         if figure := known.figure(name):
@@ -210,13 +216,13 @@ _VERDICTS = {"better": "yes", "worse": "no, worse", "undecided": "undecided"}
 
 
 def _stable(known: Known) -> Answer:
-    question = "Is it stable?"
+    question = STABLE
     measured = [one for one in known.found.stability if one.value is not None]
     if not measured:
         elsewhere = known.found.stable_elsewhere
         todo = ["`sparselex sweep` with the run's own settings and two seeds or more trains it anew and compares"]
         todo += [f"its sweep compared seeds of other dictionaries: {', '.join(elsewhere)}"] if elsewhere else []
-        return Answer(question=question, answer="Not measured.", evidence=todo)
+        return Answer(question=question, answer=NOT_MEASURED, evidence=todo)
     told = [_beyond_null(one) for one in measured]
     if all(one == "beyond" for one in told):
         answer = "Two seeds share more than two samples of activations do."

@@ -9,6 +9,7 @@ from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.registry import summary
 from sparselex.dictionaries.kinds import CONTROLS, Control
+from sparselex.evaluate.model_features.records import SHUFFLED
 from sparselex.evaluate.probes.records import NO_DICTIONARIES
 
 TOKEN_LOOKUP = "token_lookup"
@@ -26,6 +27,7 @@ FAR_OFF = 0.1
 _WORDS = {
     TOKEN_LOOKUP: "the mean activation of the current token, without any dictionary",
     PAIR_LOOKUP: "the mean activation of the current token behind the one before it, without any dictionary",
+    SHUFFLED: "the latents where they are active, each with the direction of another",
     **NO_DICTIONARIES,
 }
 """Controls that are no dictionaries."""

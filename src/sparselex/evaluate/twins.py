@@ -41,6 +41,15 @@ def words_of(workspace: Workspace, card: RunCard) -> str:
     return " and ".join(words for words, differs in parts.items() if differs) or "the same model, another recipe"
 
 
+def differing(workspace: Workspace, run: str, other: str) -> str:
+    """The settings of training that another run has otherwise; empty where none is known."""
+    if not (workspace.card_file(run).exists() and workspace.card_file(other).exists()):
+        return ""
+    mine, theirs = (workspace.settings(name).get("stages", {}).get("train", {}) for name in (run, other))
+    named = [key for key in theirs if key in mine and theirs[key] != mine[key]]
+    return ", ".join(f"{key.replace('_', ' ')} {theirs[key]} in place of {mine[key]}" for key in named)
+
+
 def frozen_part(workspace: Workspace, run: str) -> str:
     """The part of a run's dictionary that stayed as it was drawn; `nothing` where all was trained."""
     dictionary = workspace.artifacts(run).get("dictionary")

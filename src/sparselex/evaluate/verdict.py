@@ -5,16 +5,18 @@ from collections.abc import Sequence
 
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure
-from sparselex.base.formats import count
+from sparselex.base.formats import count, percent
 from sparselex.base.workspace import Workspace
+from sparselex.evaluate.answers import NOT_MEASURED, STABLE
 from sparselex.evaluate.config import control_words
 from sparselex.evaluate.model_features.records import KIND as MODEL_FEATURES
-from sparselex.evaluate.model_features.records import ModelFeatures
+from sparselex.evaluate.model_features.records import Compared, ModelFeatures
 from sparselex.evaluate.model_features.words import Answered, TwinCard, against_null, answers, in_short
 from sparselex.evaluate.model_features.words import summary as in_words
 from sparselex.evaluate.records import Answer, Comparison, Report
 from sparselex.evaluate.supervised.frontier import asked, edit_frontiers
-from sparselex.evaluate.twins import words_of
+from sparselex.evaluate.twins import differing, words_of
+from sparselex.lm.embedded import EMBEDDED
 
 QUESTIONS = {
     "evaluation": ("evaluate", "whether it reconstructs better than controls, and whether the model still works"),
@@ -96,12 +98,14 @@ def verdict_of(
     frontiers = edit_frontiers(workspace.path, found.run, _dictionary(workspace, found.run))
     edits = [said for one in frontiers if (said := asked(one))]
     if not edits and workspace.has_run(found.run):
-        of = f"--task ioi --model {workspace.card(found.run).model} --runs {found.run}"
+        model_name = workspace.card(found.run).model
+        task = "brackets" if model_name in EMBEDDED else "ioi"  # whose names are no tokens of the embedded models
+        of = f"--task {task} --model {model_name} --runs {found.run}"
         unanswered[_EDITS] = f"sparselex evaluate task {workspace.typed} {of}"
     return DictionaryVerdict(
         run=found.run,
         summary=_summary(controls, nulls, _of_model(card, twins, edits), unanswered),
-        answers=found.answers,
+        answers=[_with_others(workspace, one, found.run, card) for one in found.answers],
         nulls=nulls,
         controls=controls,
         model=model,
@@ -137,6 +141,29 @@ def _against_nulls(figures: Sequence[Figure]) -> Held:
     of = lambda verdict: [one.name for one in asked if against_null(one) == verdict]
     words = "the same figures where there is nothing to find"
     return Held(name="", words=words, beat=of("better"), lost=of("worse"), undecided=of("undecided"))
+
+
+def _with_others(workspace: Workspace, one: Answer, run: str, card: ModelFeatures | None) -> Answer:
+    """An answer of the report; whether it is stable also by what the card compares it with, where nothing else was
+    measured."""
+    if one.question != STABLE or one.answer != NOT_MEASURED or not card or not card.compared:
+        return one
+    said = [line for other in card.compared if (line := _found_again(workspace, run, other))]
+    if not said:
+        return one
+    return one.model_copy(update={"answer": f"Not measured by a sweep of seeds. {' '.join(said)}"})
+
+
+def _found_again(workspace: Workspace, run: str, other: Compared) -> str:
+    name = f"{MODEL_FEATURES}/found_again"
+    figure = next((one for one in other.figures if one.name == name), None)
+    if figure is None or figure.value is None:
+        return ""
+    what = differing(workspace, run, other.run) or other.words
+    chance = "" if figure.null is None else f", {percent(figure.null)} by chance"
+    known = figure.ci_low is not None and figure.ci_high is not None
+    ends = f" ({percent(figure.ci_low or 0.0)} to {percent(figure.ci_high or 0.0)})" if known else ""
+    return f"In run {other.run} ({what}) {percent(figure.value)}{ends} of its latents are found again{chance}."
 
 
 def _of_model(card: ModelFeatures | None, twins: Sequence[TwinCard], edits: list[Answered]) -> str:

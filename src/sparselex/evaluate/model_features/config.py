@@ -40,7 +40,11 @@ class ModelFeaturesConfig(Config):
         "jacobians",
         "stability",
     )
-    """What is measured besides the relevance of latents, which always is; `none`, nothing more."""
+    """What is measured besides the relevance of latents, which always is; `none`, nothing more. `sensitivity`: how far
+    predictions move along latents; `plateau`: how far activations can be moved before predictions notice; `errors`:
+    what the dictionary leaves out; `attribution`: gradients against ablation; `dose`: steering at equal divergence;
+    `composition`: whether latents are made of others; `tokens`: entropy of the tokens they are active on; `jacobians`:
+    which of them later latents depend on (with `--into`); `stability`: whether they are found again in other runs."""
 
     n_rows: Count = 96
     """Rows of the test split that are looked at, spread over it; of a long document no more than twice its even

@@ -7,7 +7,7 @@ from sparselex.base.figures import Figure
 from sparselex.base.formats import number
 from sparselex.base.runs import RunCard
 from sparselex.evaluate.config import control_words
-from sparselex.evaluate.model_features.records import KIND, NULL, SHUFFLED, Curve, LatentOfModel, ModelFeatures
+from sparselex.evaluate.model_features.records import KIND, NULL, Curve, LatentOfModel, ModelFeatures
 from sparselex.evaluate.model_features.words import Answered, against_null, answers, called, said_of, summary
 from sparselex.evaluate.supervised.frontier import EditFrontier, edit_frontiers
 from sparselex.server.charts import BASE, LEFT, RIGHT, TOP, WIDTH, Tick
@@ -17,10 +17,6 @@ from sparselex.server.pages.of_model import card_of, twins_of
 
 _LISTED = 12
 """Latents of either end that are listed."""
-
-
-_WORDS = {SHUFFLED: "the latents where they are active, each with the direction of another"}
-"""What a control is that no maker makes."""
 
 
 class Line(NamedTuple):
@@ -110,7 +106,7 @@ def model_features_page(opened: OpenWorkspace, run: str) -> ModelFeaturesPage:
         )
     found = read.found
     answered, twins = answers(found), twins_of(opened, run)
-    controls = {name: _WORDS.get(name) or control_words(name) for name in found.controls if name != NULL}
+    controls = {name: control_words(name) for name in found.controls if name != NULL}
     by_relevance = sorted(found.latents, key=lambda one: -one.relevance)
     unread = sorted((one for one in found.latents if one.unread), key=lambda one: -one.variance)
     return ModelFeaturesPage(

@@ -4,6 +4,7 @@ from sparselex.atlas.records import SweepReport
 from sparselex.base.runs import RunCard
 from sparselex.evaluate.against import KIND as CONTROLS
 from sparselex.evaluate.against import AgainstControls
+from sparselex.evaluate.model_features.cards import has_card
 from sparselex.evaluate.pairs.records import pairs_of
 from sparselex.evaluate.records import Answer, Comparison, DensityHistogram, Report
 from sparselex.server.opened import OpenWorkspace
@@ -73,6 +74,9 @@ class RunPage(PageRecord):
     sweep: SweepReport | None
     """Its sweep, if it has one."""
 
+    has_card: bool = False
+    """Whether it was measured how far its latents are the model's own."""
+
     pairs: list[str] = []
     """Pairs of dictionaries, trained together, that it has a part in."""
 
@@ -107,6 +111,7 @@ def run_page(opened: OpenWorkspace, run: str) -> RunPage:
         not_against=not_against,
         densities=tried(lambda: _densities(opened, run, readable), {}),
         sweep=tried(lambda: opened.sweep(run), None),
+        has_card=tried(lambda: has_card(opened.workspace, run), False),
         pairs=tried(lambda: pairs_of(opened.workspace, run), []),
     )
     return page.model_copy(update={"notices": [*page.notices, *dict.fromkeys(tried.failures)]})
