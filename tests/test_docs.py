@@ -68,6 +68,12 @@ def test_every_verb_is_documented():
         assert f"`sparselex {verb}" in text
 
 
+def test_no_verb_has_two_rows():
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `sparselex ([a-z -]+[a-z])", text, re.MULTILINE)
+    assert len(rows) > 30 and [row for row in set(rows) if rows.count(row) > 1] == []
+
+
 def test_every_command_in_the_docs_exists():
     for page in PAGES:
         for verb in re.findall(r"^\$ sparselex (\w+)", page.read_text(encoding="utf-8"), re.M):
