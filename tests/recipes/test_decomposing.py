@@ -9,7 +9,8 @@ from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.parameters.config import AttackConfig
 from sparselex.parameters.mlp.config import MlpConfig
-from sparselex.recipes.decomposing import decompose_run
+from sparselex.recipes.config import twin_of
+from sparselex.recipes.decomposing import _twin_of, decompose_run
 from sparselex.recipes.run import Run
 from sparselex.server.app import create_app
 
@@ -76,3 +77,14 @@ def test_a_run_that_cannot_be_taken_apart_is_told_before_anything_begins(workspa
     with pytest.raises(UserError, match="of something else"):
         decompose_run(tmp_path / "w", config=CONFIG)
     assert not (tmp_path / "w" / "decompositions").exists()
+
+
+def test_noise_in_the_place_of_tokens_is_no_model_of_other_weights(workspace, tmp_path):
+    """A control of that kind is not what components are held against, wherever its name stands among others."""
+    copy = Workspace(shutil.copytree(workspace.path, tmp_path / "w"))
+    config = Run.open(copy).config
+    Run.create(copy, "a-noise", twin_of(config, "main", "redrawn")).keep()
+    card = copy.card("a-noise")
+    assert card.twin_of == "main" and not card.has_random_weights and card.twin_words == "redrawn tokens"
+    assert copy.card("twin").has_random_weights and not copy.card("main").twin_words
+    assert _twin_of(copy, "main", config).model.twin == copy.card("twin").twin

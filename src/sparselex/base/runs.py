@@ -54,3 +54,15 @@ class RunCard(Config):
 
     stages: tuple[StageCard, ...] = Field(default=())
     """The stages known when the run was last written, in the order in which they are taken."""
+
+    @property
+    def has_random_weights(self) -> bool:
+        """Whether what it reads has weights that were not learned: every twin but one whose tokens are noise."""
+        return self.twin not in ("none", "redrawn")
+
+    @property
+    def twin_words(self) -> str:
+        """What the model has otherwise than it was learned, in two words; empty for the model itself."""
+        if self.twin == "none":
+            return ""
+        return f"{self.twin} weights" if self.has_random_weights else f"{self.twin} tokens"

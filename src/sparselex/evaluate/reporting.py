@@ -30,7 +30,7 @@ def made(workspace: Workspace, run: str, evaluated: Sequence[str], inputs: Mappi
     compared = comparisons(found[run].figures, found[run].influences, held_against)
     who = {name: _who(workspace, name, twins) for name in controls}
     is_twin = of_what[run] is not None
-    random = [name for name in twins if workspace.card(name).twin != "none"]
+    random = [name for name in twins if workspace.card(name).has_random_weights]
     frozen = any(frozen_part(workspace, name) != "nothing" for name in (run, *twins))
     values = {
         name: {one: figure.value for one, figure in part.items() if figure.value is not None}

@@ -139,7 +139,7 @@ def _reader(workspace: Workspace, run: str) -> Run:
 def _twin_of(workspace: Workspace, run: str, config: RunConfig) -> RunConfig:
     """The run on weights that were not learned: as a control of that run has them, else drawn anew."""
     for other in workspace.begun():
-        if workspace.card(other).twin_of == run and workspace.card(other).twin != "none":
+        if workspace.card(other).twin_of == run and workspace.card(other).has_random_weights:
             theirs = Run.open(workspace, other).config.model
             return twin_of(config, run).with_twin(theirs.twin, theirs.twin_seed)
     return twin_of(config, run)

@@ -106,7 +106,7 @@ def card_of(
     card, text = run.workspace.card(run.name), run.config.text
     model = public_name(card.model)
     trained = f", trained on {notes['n_tokens']:,} tokens" if isinstance(notes.get("n_tokens"), int) else ""
-    twin = f"\n**A control: of the model with {card.twin} weights.**\n" if card.twin != "none" else ""
+    twin = f"\n**A control: of the model with {card.twin_words}.**\n" if card.twin_words else ""
     return f"""---
 library_name: saelens
 tags: [sparse-autoencoder, mechanistic-interpretability, sparselex]

@@ -29,7 +29,7 @@ def has_card(workspace: Workspace, run: str) -> bool:
 def twins_with_card(workspace: Workspace, run: str) -> dict[str, str]:
     """Runs that read random weights in the place of this one's model and have a card, with what these weights are."""
     cards = [workspace.card(name) for name in workspace.runs() if name != run and has_card(workspace, name)]
-    return {card.name: words_of(workspace, card) for card in cards if card.twin_of == run and card.twin != "none"}
+    return {card.name: words_of(workspace, card) for card in cards if card.twin_of == run and card.has_random_weights}
 
 
 def twin_cards(workspace: Workspace, run: str) -> list[TwinCard]:
