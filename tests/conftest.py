@@ -110,6 +110,12 @@ SELDOM = (
     "training/test_pairs.py::test_where_features_map_one_to_one_the_penalised_pair_finds_them",
     "recipes/test_pairs.py::test_other_settings_want_another_name_or_to_replace",
     "lm/test_tokenizer.py::test_real_tokenizers_are_lossless[gpt-neox]",
+    "recipes/test_task_files.py::test_text_of_all_kinds_is_read_again_when_its_name_or_its_contents_change",
+    "recipes/test_control_runs.py::test_controls_that_learn_less_or_of_other_weights_are_what_they_say",
+    "recipes/test_doomed.py::test_killed_in_the_second_example_the_first_is_kept",
+    "training/test_finish.py::test_without_reconstruction_the_model_loses_less_and_l0_stays[e2e]",
+    "training/test_token_norm.py::test_directions_are_found_where_raw_tokens_hide_them",
+    "recipes/test_goes_on.py::test_text_that_is_gone_stops_no_stage",
     "lm/test_load.py::test_models_are_read_as_far_as_they_go[no heads]",
     *(
         f"explain/test_kinds.py::test_lists_predict_what_a_slow_reading_does[{kind}]"
