@@ -1,0 +1,1 @@
+"""The MLP of a language model, taken apart into components."""
