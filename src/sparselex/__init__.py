@@ -53,6 +53,7 @@ _PUBLIC = {
     "DiffConfig": "sparselex.atlas.config",
     "MapConfig": "sparselex.atlas.config",
     "CompareConfig": "sparselex.atlas.config",
+    "analyse": "sparselex.recipes.analysing",
     "compare_all": "sparselex.recipes.comparing",
     "compare_with": "sparselex.recipes.comparing",
     "pair_runs": "sparselex.recipes.pairs",

@@ -40,6 +40,7 @@ from sparselex.features.index import FeatureIndex as FeatureIndex
 from sparselex.lm.config import ModelConfig as ModelConfig
 from sparselex.lm.load import load_model as load_model
 from sparselex.lm.subject import SubjectModel as SubjectModel
+from sparselex.recipes.analysing import analyse as analyse
 from sparselex.recipes.comparing import compare_all as compare_all
 from sparselex.recipes.comparing import compare_with as compare_with
 from sparselex.recipes.config import RunConfig as RunConfig

@@ -22,6 +22,7 @@ from sparselex.parameters.mlp.config import MlpConfig
 from sparselex.parameters.mlp.walk import Subjects, decompose_mlp
 from sparselex.parameters.toys.config import TOYS, TmsConfig
 from sparselex.parameters.toys.walk import decompose_toy
+from sparselex.recipes.analysing import analyse
 from sparselex.recipes.doomed import doomed
 from sparselex.recipes.run import Run
 from sparselex.server.app import create_app, server_of
@@ -103,6 +104,7 @@ def workspace(small_workspace, put_to_ioi, traced, tmp_path_factory) -> Workspac
     copy = Workspace(path)
     main = Run.open(copy, "main")
     main.do("manifolds", **FEW)
+    analyse(copy, only=("census",))
     put_probes(main)
     main.do("evaluate model-features", **CARD)
     write_report(copy)

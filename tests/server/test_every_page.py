@@ -32,6 +32,8 @@ ADDRESSES = {
     "feature_notes": ["/runs/main/features/3/notes"],
     "map": ["/runs/main/map"],
     "manifolds": ["/runs/main/manifolds"],
+    "analyses": ["/runs/main/analyses"],
+    "census": ["/runs/main/census"],
     "point": ["/runs/main/map/latents/3"],
     "comparisons": ["/runs/main/compare"],
     "comparison": ["/runs/main/compare/twin"],

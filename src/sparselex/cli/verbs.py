@@ -42,6 +42,7 @@ _PLAIN = (
 )
 
 AFTER = {name: Other(f"sparselex.cli.{name}:{name}") for name in _PLAIN} | {
+    "analyse": Other("sparselex.cli.analyse:analyse"),
     "recipe": Other("sparselex.cli.recipe:recipe"),
     "compare": Other("sparselex.cli.compare:compare", "sparselex.cli.compare:CompareOptions"),
     "decompose": Other("sparselex.cli.decompose:decompose", "sparselex.cli.decompose:DecomposeOptions"),

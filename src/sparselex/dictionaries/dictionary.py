@@ -75,6 +75,10 @@ class Dictionary(nn.Module, ABC):
         its own scale. None for a type without an encoder."""
         return None
 
+    def encoder_bias(self) -> Float[Tensor, " d_sae"] | None:
+        """What is added to what each latent reads, before it is an activation. None for a type without such."""
+        return None
+
     def bypass(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_out"] | None:
         """What reaches the target past the latents, or None where nothing does."""
         return None

@@ -87,6 +87,9 @@ class EncoderDictionary(TrainableDictionary):
         # Weights are for raw activations: those of a site of small ones are the largest, and would count alone.
         return rows / spread(self.part_scales.tolist(), self.parts_in, rows) if self.config.parts else rows
 
+    def encoder_bias(self) -> Float[Tensor, " d_sae"]:
+        return self.b_enc.detach()
+
     def site_scales(self) -> Float[Tensor, " n_parts"]:
         return self.part_scales.detach() if self.config.parts else super().site_scales()
 

@@ -39,6 +39,8 @@ PAGES: Registry[Page] = Registry(
         "place": "sparselex.server.pages.place:PAGE",
         "feature_notes": "sparselex.server.pages.feature_notes:PAGE",
         "map": "sparselex.server.pages.map:PAGE",
+        "analyses": "sparselex.server.pages.analyses:PAGE",
+        "census": "sparselex.server.pages.census:PAGE",
         "manifolds": "sparselex.server.pages.manifolds:PAGE",
         "points": "sparselex.server.pages.points:POINTS",
         "point": "sparselex.server.pages.points:POINT",

@@ -24,6 +24,7 @@ STAGES: "Registry[type[Stage]]" = Registry(
         "evaluate probes": "sparselex.recipes.stages.probes:Probes",
         "evaluate model-features": "sparselex.recipes.stages.model_features:FeaturesOfModel",
         "effects": "sparselex.recipes.stages.effects:Effects",
+        "analyse census": "sparselex.recipes.stages.census:TakeCensus",
         "controls": "sparselex.recipes.stages.controls:Controls",
         "diff": "sparselex.recipes.stages.diff:Diff",
         "map": "sparselex.recipes.stages.map:Map",

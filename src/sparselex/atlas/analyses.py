@@ -1,0 +1,31 @@
+"""The analyses of a dictionary that one command takes one after the other: what each is called and what it asks. Plain
+words, read by pages and the command line without PyTorch."""
+
+from typing import NamedTuple
+
+VERB = "analyse"
+"""First word of the verbs that take them."""
+
+
+class AnalysisCard(NamedTuple):
+    """What a reader is told of an analysis before it is made."""
+
+    title: str
+    """What its page is called."""
+
+    question: str
+    """What it asks."""
+
+
+ANALYSES = {
+    "census": AnalysisCard(
+        "Census of densities", "Which latents never live, and is there a cluster of very rare ones?"
+    ),
+}
+"""All of them by name, in the order in which they are taken. The name is the second word of the verb, the artifact of
+the run, and the last part of the page's address."""
+
+
+def verb_of(name: str) -> str:
+    """The verb that takes an analysis."""
+    return f"{VERB} {name}"
