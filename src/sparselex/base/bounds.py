@@ -1,8 +1,10 @@
 """How large the numbers of configurations may be: what no machine holds or ends is refused before anything is made."""
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+
+ItemT = TypeVar("ItemT")
 
 SEEDS = 2**32
 """How many seeds there are."""
@@ -51,3 +53,13 @@ Expansion = Annotated[float, Field(gt=0, le=2**20)]
 
 MOST_WEIGHTS = 2**36
 """Numbers in one dictionary: 256 GiB."""
+
+
+def _once(given: tuple[ItemT, ...]) -> tuple[ItemT, ...]:
+    alike = lambda one: f"{one:g}" if isinstance(one, float) else one
+    return tuple({alike(one): one for one in given}.values())
+
+
+Once = AfterValidator(_once)
+"""Each value of a list once, in the order given: one that is given again, or a number that is written like another in
+the names of figures, would be measured twice and shown as two. It stands before bounds of how many there are."""

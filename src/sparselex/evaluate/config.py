@@ -1,10 +1,11 @@
 """What is measured, on how much: a configuration that can be read without loading PyTorch."""
 
 from functools import lru_cache
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from sparselex.base.bounds import BatchRows, Count, Listed
+from sparselex.base.bounds import BatchRows, Count, Listed, Once
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.registry import summary
@@ -43,11 +44,11 @@ class EvaluateConfig(Config):
     """Rows of the training split, spread evenly over it, from which mean, covariance and control dictionaries are
     taken."""
 
-    controls: tuple[Control, ...] = ("neurons", "pca", "covariance")
+    controls: Annotated[tuple[Control, ...], Once] = ("neurons", "pca", "covariance")
     """Control dictionaries measured in the dictionary's place, with as many active latents on each token. `kmeans` and
     `ica` take minutes."""
 
-    explained_controls: tuple[Control, ...] | None = None
+    explained_controls: Annotated[tuple[Control, ...], Once] | None = None
     """Which of them are explained as well, by the search for rules; left out, `neurons` and `pca`. Those whose
     directions overlap take minutes."""
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from sparselex.base.bounds import Seed, Tokens
+from sparselex.base.bounds import Once, Seed, Tokens
 from sparselex.base.config import Config
 from sparselex.base.known import KnownIn
 from sparselex.explain.registry import EXPLAINERS, SCORERS
@@ -16,7 +16,7 @@ class ExplainConfig(Config):
     explainer: Annotated[str, KnownIn(EXPLAINERS)] = "rule"
     """Who explains; rules need no language model."""
 
-    scorers: tuple[Annotated[str, KnownIn(SCORERS)], ...] = Field(default=("exact",), min_length=1)
+    scorers: Annotated[tuple[Annotated[str, KnownIn(SCORERS)], ...], Once] = Field(default=("exact",), min_length=1)
     """Who scores; the first one's foremost measure stands in lists."""
 
     min_active: Tokens = 10

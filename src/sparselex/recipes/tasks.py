@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import field_validator
 
 from sparselex.base.artifacts import MANIFEST, open_artifact
+from sparselex.base.bounds import Once
 from sparselex.base.errors import UserError
 from sparselex.base.files import checksum, read_json, write_json
 from sparselex.base.known import Among
@@ -65,7 +66,7 @@ class TaskOptions(TaskConfig):
     """Text of all kinds, on which dictionaries are trained as well: like `--text` of a run. The small transformer that
     is trained here takes what it was trained on."""
 
-    runs: Annotated[tuple[RunName, ...], Option("--runs")] = ()
+    runs: Annotated[tuple[RunName, ...], Once, Option("--runs")] = ()
     """Runs of the workspace whose dictionaries are tested too, imported ones as well: autoencoders of one site of this
     model, each at its site at the last token."""
 
@@ -75,11 +76,6 @@ class TaskOptions(TaskConfig):
 
     name: Annotated[str, Option("--as")] = ""
     """What it is called in the workspace; left out, the task and the model."""
-
-    @field_validator("runs")
-    @classmethod
-    def _each_run_once(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(given))
 
     @field_validator("general_text")
     @classmethod

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from sparselex.base.bounds import Count, Seed
+from sparselex.base.bounds import Count, Once, Seed
 from sparselex.base.config import Config
 
 Example = Literal["unused", "manifold", "composition", "scaffolding", "superposed"]
@@ -25,7 +25,7 @@ class DoomedConfig(Config):
     downloaded. Killed and called again, it goes on where it was.
     """
 
-    examples: Annotated[tuple[Example, ...], Field(min_length=1, max_length=5)] = (
+    examples: Annotated[tuple[Example, ...], Once, Field(min_length=1)] = (
         "unused",
         "manifold",
         "composition",

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sparselex.base.bounds import BatchRows, Count, Drawn, Listed, Seed, Whole
+from sparselex.base.bounds import BatchRows, Count, Drawn, Listed, Once, Seed, Whole
 from sparselex.base.config import Config
 from sparselex.dictionaries.kinds import Control
 
@@ -47,7 +47,7 @@ class EffectsConfig(Config):
     n_shown: Listed = 5
     """Next tokens kept of each place, those whose probability changes most."""
 
-    controls: tuple[Control, ...] = ("neurons",)
+    controls: Annotated[tuple[Control, ...], Once] = ("neurons",)
     """Control dictionaries measured beside it, with as many active directions on each token."""
 
     control_latents: Listed = 256

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from sparselex.base.bounds import BatchRows, Count, Seed, Whole
+from sparselex.base.bounds import BatchRows, Count, Once, Seed, Whole
 from sparselex.base.config import Config
 from sparselex.base.runs import RunName
 
@@ -55,7 +55,7 @@ class GraphOf(GraphConfig):
     prompt: str
     """The text."""
 
-    runs: tuple[RunName, ...] = ("main",)
+    runs: Annotated[tuple[RunName, ...], Once] = ("main",)
     """Runs whose transcoders stand for MLPs, all of one model."""
 
     @field_validator("prompt")

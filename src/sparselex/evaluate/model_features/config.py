@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sparselex.base.bounds import BatchRows, Count, Drawn, Listed, Seed, Whole
+from sparselex.base.bounds import BatchRows, Count, Drawn, Listed, Once, Seed, Whole
 from sparselex.base.config import Config
 from sparselex.dictionaries.kinds import Control
 
@@ -29,7 +29,7 @@ Dose = Annotated[float, Field(gt=0, le=20)]
 class ModelFeaturesConfig(Config):
     """How it is measured whether a dictionary is one of the model."""
 
-    parts: tuple[Part, ...] = (
+    parts: Annotated[tuple[Part, ...], Once] = (
         "sensitivity",
         "plateau",
         "errors",
@@ -66,7 +66,7 @@ class ModelFeaturesConfig(Config):
     unread_below: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     """A latent is unread where it is less relevant than this share of directions drawn as the activations vary."""
 
-    controls: tuple[Control, ...] = ("neurons", "pca", "random")
+    controls: Annotated[tuple[Control, ...], Once] = ("neurons", "pca", "random")
     """Directions that are measured beside the dictionary's."""
 
     latents: Count = 200
@@ -81,7 +81,7 @@ class ModelFeaturesConfig(Config):
     n_beside: Drawn = 8
     """Directions drawn as the activations vary that each step is held against, at every token."""
 
-    lengths: Annotated[tuple[Length, ...], Field(min_length=1)] = (0.25, 0.5, 1.0)
+    lengths: Annotated[tuple[Length, ...], Once, Field(min_length=1)] = (0.25, 0.5, 1.0)
     """Lengths of steps along latents, in median distances of an activation from the mean of all."""
 
     n_tokens: Count = 256
@@ -90,10 +90,10 @@ class ModelFeaturesConfig(Config):
     n_after: Whole = 4
     """Tokens behind the edited one on which an effect is followed."""
 
-    doses: Annotated[tuple[Dose, ...], Field(min_length=1)] = (0.05, 0.5)
+    doses: Annotated[tuple[Dose, ...], Once, Field(min_length=1)] = (0.05, 0.5)
     """Divergences to which latents are steered, the mean over tokens, in nats."""
 
-    others: tuple[str, ...] = ()
+    others: Annotated[tuple[str, ...], Once] = ()
     """Runs of the same site with which latents are compared: other seeds, text, widths or ways to train. Left out, all
     that the workspace has."""
 

@@ -4,23 +4,24 @@ from typing import Annotated
 
 from pydantic import Field
 
+from sparselex.base.bounds import Once
 from sparselex.dictionaries.kinds import Kind
-from sparselex.evaluate.supervised.config import Budget, Share, TaskConfig
+from sparselex.evaluate.supervised.config import L1, Budget, Share, TaskConfig
 
 
 class OcclusionConfig(TaskConfig):
     """How a strong attribute is taken out by degrees, and what is trained on the rest."""
 
-    kinds: tuple[Kind, ...] = ("relu", "topk")
+    kinds: Annotated[tuple[Kind, ...], Once] = ("relu", "topk")
     """Types that are trained on what is left."""
 
-    l0s: Annotated[tuple[Budget, ...], Field(min_length=1, max_length=20)] = (3,)
+    l0s: Annotated[tuple[Budget, ...], Once, Field(min_length=1, max_length=20)] = (3,)
     """Active latents of types that are asked for a number."""
 
-    l1s: Annotated[tuple[Annotated[float, Field(gt=0, le=1e4)], ...], Field(min_length=1, max_length=20)] = (1.0, 2.5)
+    l1s: Annotated[tuple[L1, ...], Once, Field(min_length=1, max_length=20)] = (1.0, 2.5)
     """Sparsity coefficients of types that are asked for one."""
 
-    alphas: Annotated[tuple[Share, ...], Field(min_length=2, max_length=20)] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    alphas: Annotated[tuple[Share, ...], Once, Field(min_length=2, max_length=20)] = (0.0, 0.25, 0.5, 0.75, 1.0)
     """How much of the strong attribute's vector is subtracted, ascending."""
 
     found_for: Share = 0.5

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from sparselex.base.bos import Bos
-from sparselex.base.bounds import Count, Expansion, Seed, Tokens
+from sparselex.base.bounds import Count, Expansion, Once, Seed, Tokens
 from sparselex.base.config import Config
 from sparselex.dictionaries.kinds import Kind
 
@@ -18,11 +18,14 @@ Prompts = Annotated[int, Field(ge=16, le=10**6)]
 Share = Annotated[float, Field(ge=0, le=1)]
 """A part of a whole."""
 
+L1 = Annotated[float, Field(gt=0, le=1e4)]
+"""A sparsity coefficient."""
+
 
 class CircuitConfig(Config):
     """Which prompts are drawn, and how heads are looked for."""
 
-    places: tuple[str, ...] = ()
+    places: Annotated[tuple[str, ...], Once] = ()
     """Where, each `HOOK@ROLE`, such as blocks.1.hook_resid_post@end; several joined by + are edited together; or a
     cross-section of GPT-2 Small by its name, such as name-movers-out, `published` being all of them. Left out, what is
     found by patching."""
@@ -51,11 +54,6 @@ class CircuitConfig(Config):
     seed: Seed = 0
     """Seed of the prompts, and of all else that is drawn."""
 
-    @field_validator("places")
-    @classmethod
-    def _each_place_once(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(given))
-
 
 class TaskConfig(CircuitConfig):
     """How dictionaries are put to a labelled task."""
@@ -64,24 +62,19 @@ class TaskConfig(CircuitConfig):
     """How the supervised dictionary is made. mean: means of each value. mse: least squares, right where attributes hang
     together."""
 
-    kinds: tuple[Kind, ...] = ("topk", "batchtopk", "relu")
+    kinds: Annotated[tuple[Kind, ...], Once] = ("topk", "batchtopk", "relu")
     """Types that are trained on what is at each place."""
 
-    general: tuple[Kind, ...] = ("topk",)
+    general: Annotated[tuple[Kind, ...], Once] = ("topk",)
     """Types that are trained a second time, on what is at the same sites at every token of text of all kinds."""
 
     n_general: Prompts = 30_000
     """Tokens of that text that are read."""
 
-    l0s: Annotated[tuple[Budget, ...], Field(min_length=1, max_length=20)] = (2, 4, 8, 16)
+    l0s: Annotated[tuple[Budget, ...], Once, Field(min_length=1, max_length=20)] = (2, 4, 8, 16)
     """Active latents of types that are asked for a number."""
 
-    l1s: Annotated[tuple[Annotated[float, Field(gt=0, le=1e4)], ...], Field(min_length=1, max_length=20)] = (
-        0.3,
-        1.0,
-        2.5,
-        5.0,
-    )
+    l1s: Annotated[tuple[L1, ...], Once, Field(min_length=1, max_length=20)] = (0.3, 1.0, 2.5, 5.0)
     """Sparsity coefficients of types that are asked for one."""
 
     expansion: Expansion = 8
@@ -96,7 +89,7 @@ class TaskConfig(CircuitConfig):
     n_seeds: Annotated[int, Field(gt=0, le=20)] = 3
     """Seeds of what is trained and drawn."""
 
-    budgets: Annotated[tuple[Budget, ...], Field(min_length=1, max_length=20)] = (1, 2, 4, 8, 16)
+    budgets: Annotated[tuple[Budget, ...], Once, Field(min_length=1, max_length=20)] = (1, 2, 4, 8, 16)
     """Latents that are exchanged at each place."""
 
     known_for: Share = 0.8
@@ -106,14 +99,3 @@ class TaskConfig(CircuitConfig):
     @classmethod
     def _ascending(cls, given: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(sorted(set(given)))
-
-    @field_validator("kinds", "general")
-    @classmethod
-    def _each_once(cls, given: tuple[Kind, ...]) -> tuple[Kind, ...]:
-        return tuple(dict.fromkeys(given))
-
-    @field_validator("l1s")
-    @classmethod
-    def _told_apart(cls, given: tuple[float, ...]) -> tuple[float, ...]:
-        """Those that are written alike are one."""
-        return tuple({f"{one:g}": one for one in given}.values())

@@ -1,11 +1,11 @@
 """How dictionary types are ranked on known features: a configuration that can be read without loading PyTorch."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from sparselex.activations.known.config import KnownConfig
-from sparselex.base.bounds import Count, Tokens
+from sparselex.base.bounds import Count, Once, Tokens
 from sparselex.dictionaries.kinds import Kind
 
 
@@ -16,7 +16,7 @@ class SyntheticConfig(KnownConfig):
     on held-out samples against the true features; beside it stand the truth itself, coded by pursuit, and random
     directions."""
 
-    kinds: tuple[Kind, ...] = Field(default=(), max_length=100)
+    kinds: Annotated[tuple[Kind, ...], Once] = Field(default=(), max_length=100)
     """Types to train; left out, every registered one that can be an autoencoder of one site."""
 
     d_sae: int = Field(default=1024, ge=2, le=2**20)

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from sparselex.base.bounds import Count, Seed, Tokens
+from sparselex.base.bounds import Count, Once, Seed, Tokens
 from sparselex.base.config import Config
 from sparselex.base.files import fingerprint
 from sparselex.base.known import Among, KnownIn
@@ -42,7 +42,9 @@ class AskConfig(Config):
     """Name under which explanations are kept, so that those of several models stand side by side; left out, that of
     the writer."""
 
-    judges: tuple[Annotated[str, KnownIn(JUDGES)], ...] = Field(default=("detection", "fuzzing"), min_length=1)
+    judges: Annotated[tuple[Annotated[str, KnownIn(JUDGES)], ...], Once] = Field(
+        default=("detection", "fuzzing"), min_length=1
+    )
     """By what the explanations are scored; the first one's foremost measure stands in lists."""
 
     latents: Count | None = 100
@@ -86,7 +88,7 @@ class AskConfig(Config):
     hard: Annotated[int, Field(ge=0, le=100)] = 20
     """Silent windows judged besides that are easily mistaken, as many of each kind of `negatives`."""
 
-    negatives: tuple[Negative, ...] = Field(default=("token", "neighbour"), min_length=1)
+    negatives: Annotated[tuple[Negative, ...], Once] = Field(default=("token", "neighbour"), min_length=1)
     """What makes them so: they hold a token on which the latent is often active (token); a latent with a near direction
     is active (neighbour), or one that is often active on the same tokens (cofiring); their meaning is near to that of
     active training windows under the `encoder`, among 4,000 windows that all latents share (alike)."""
@@ -134,11 +136,6 @@ class AskConfig(Config):
 
     seed: Seed = 0
     """Seed of everything that is drawn."""
-
-    @field_validator("judges", "negatives")
-    @classmethod
-    def _each_once(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(given))
 
     @property
     def name(self) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from sparselex.base.artifacts import Manifest
-from sparselex.base.bounds import Seed
+from sparselex.base.bounds import Once, Seed
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.against import KIND, AgainstControls
@@ -32,7 +32,7 @@ class Controls(Stage):
     work = "sparselex.recipes.work.controls:controls_run"
     gives = "sparselex.recipes.stages.controls:against_controls"
 
-    kinds: Annotated[tuple[KindOfControl, ...], Field(min_length=1)] = (
+    kinds: Annotated[tuple[KindOfControl, ...], Once, Field(min_length=1)] = (
         "neurons",
         "random",
         "covariance",

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from sparselex.base.bounds import LatentNumber, LayerNumber
+from sparselex.base.bounds import LatentNumber, LayerNumber, Once
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.known import KnownIn
@@ -72,7 +72,7 @@ class Export(Stage):
     layout: Annotated[str, KnownIn(FEATURE_LAYOUTS)] = "saelens"
     """Whose layout; that of circuit-tracer is for transcoders."""
 
-    latents: Annotated[tuple[LatentNumber, ...], Option("--latent")] = ()
+    latents: Annotated[tuple[LatentNumber, ...], Once, Option("--latent")] = ()
     """Features that are written, separated by commas; may be repeated. Left out, all. Not for layouts of the
     dictionary."""
 

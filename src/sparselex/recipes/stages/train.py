@@ -6,7 +6,7 @@ from pydantic import model_validator
 
 from sparselex.activations.config import Prefetch
 from sparselex.base.artifacts import Manifest
-from sparselex.base.bounds import Count
+from sparselex.base.bounds import Count, Once
 from sparselex.base.errors import UserError
 from sparselex.evaluate.config import FAR_OFF
 from sparselex.recipes.choice import TrainingChoice
@@ -30,7 +30,7 @@ class Train(Stage, TrainingChoice):
     divide_latents: Annotated[Count, Option(in_passing=True)] = 1
     """Under torchrun: processes among which the latents are divided; the rest divides the data."""
 
-    log_to: Annotated[tuple[Literal["tensorboard", "wandb"], ...], Option(in_passing=True)] = ()
+    log_to: Annotated[tuple[Literal["tensorboard", "wandb"], ...], Once, Option(in_passing=True)] = ()
     """Also send the log to tensorboard or wandb; may be repeated."""
 
     config: Annotated[dict[str, Any] | None, Option(json_file=True)] = None
