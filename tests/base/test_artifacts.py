@@ -106,6 +106,27 @@ def test_a_stage_that_nobody_takes_up_leaves_nothing_when_it_fails(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("resumes", [True, False])
+def test_a_refusal_before_any_work_leaves_nothing_nor_the_folders_it_was_to_lie_in(tmp_path, resumes):
+    (tmp_path / "kept").mkdir()
+    for to in (tmp_path / "new" / "deep" / "a", tmp_path / "kept" / "a"):
+        with pytest.raises(ZeroDivisionError), stage(to, "toy", Small(), {}, resumes=resumes) as staging:
+            (staging.folder / "parts").mkdir()
+            (staging.folder / "log.jsonl").touch()
+            raise ZeroDivisionError
+    assert [path.name for path in tmp_path.rglob("*")] == ["kept"]
+
+
+def test_work_that_is_taken_up_stays_where_the_second_start_is_refused(tmp_path):
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), stage(tmp_path / "b" / "a", "toy", Small(), {}, resumes=True) as staging:
+            (staging.folder / "parts").mkdir(exist_ok=True)
+            if not (kept := staging.folder / "parts" / "one.json").exists():
+                kept.write_text("1")
+            raise ZeroDivisionError
+    assert (tmp_path / "b" / ".a.partial" / "parts" / "one.json").read_text() == "1"
+
+
 def test_an_artifact_is_replaced_whole(tmp_path):
     write(tmp_path / "a")
     write(tmp_path / "a", Small(size=4), content=b"abcd")

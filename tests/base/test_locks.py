@@ -1,6 +1,7 @@
 """One process at a time, also at the moment when a lock is taken away."""
 
 import fcntl
+import resource
 import threading
 
 import pytest
@@ -43,3 +44,17 @@ def test_who_waits_is_told_once_and_then_holds_it(tmp_path):
         assert told.wait(60) and not held.is_set()
     waiting.join(60)
     assert held.is_set() and not path.exists()
+
+
+def test_where_the_disk_takes_nothing_no_lock_is_left(tmp_path):
+    """A limit of no bytes is told as a full disk is: the file is made, and what is written into it refused."""
+    path, (soft, hard) = tmp_path / ".a.lock", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"), lock(path, "writing a"):
+            pytest.fail("it was not refused")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not path.exists()
+    with lock(path, "writing a"):
+        assert path.exists()

@@ -22,10 +22,10 @@ def lock(path: Path, purpose: str, *, on_wait: Callable[[], None] | None = None)
             _hold(file, purpose, on_wait)
             if not _is_named(file, path):  # its holder has just taken it away: the next one has a file of its own
                 continue
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-            try:
+            try:  # a full disk may refuse already the number
+                file.truncate(0)
+                file.write(str(os.getpid()))
+                file.flush()
                 yield
             finally:
                 # While it is still held, so that no lock file outlives its work.

@@ -3,7 +3,8 @@
 A stage writes into `.<name>.partial` beside its destination. When all files are there they are flushed to disk, listed
 with their checksums in `manifest.json`, and the folder is renamed: a half-written artifact is never visible. A stage
 that takes long finds its partial folder again when it was killed (same configuration and inputs), goes on, and says
-which files are the artifact's; any other begins with an empty folder, and leaves none when it fails.
+which files are the artifact's; any other begins with an empty folder. A stage that fails leaves none, unless it has
+work in it that the next start takes up.
 """
 
 import contextlib
@@ -25,7 +26,17 @@ from sparselex.base.artifacts import (
 )
 from sparselex.base.config import Config
 from sparselex.base.errors import REFUSALS, UserError, refusal
-from sparselex.base.files import FileEntry, checksum, flush, make_folder, read_json, remove, remove_asides, write_json
+from sparselex.base.files import (
+    FileEntry,
+    checksum,
+    flush,
+    is_aside,
+    make_folder,
+    read_json,
+    remove,
+    remove_asides,
+    write_json,
+)
 from sparselex.base.locks import lock
 from sparselex.base.release import own_version
 
@@ -126,27 +137,50 @@ def stage(
             "a new folder name, or an artifact to replace",
             "choose another destination, or move that folder away.",
         )
-    with _disk_errors(to):
-        make_folder(to.parent)
-        with lock(locked, f"writing {to}", on_wait=on_wait):
-            _tidy(to)
-            staging.made = finished(to, kind, config, inputs) or _complete(folder, to, key)
+    with _disk_errors(to), _no_folders_left(to.parent), lock(locked, f"writing {to}", on_wait=on_wait):
+        _tidy(to)
+        staging.made = finished(to, kind, config, inputs) or _complete(folder, to, key)
+        if not staging.made:
+            check_replaced(to, config)
+        with _nothing_left(folder, resumes=resumes):
             if not staging.made:
-                check_replaced(to, config)
                 _take_up(folder, key, resumes)
-            with contextlib.nullcontext() if resumes else _nothing_left(folder):
-                yield staging
+            yield staging
 
 
 @contextlib.contextmanager
-def _nothing_left(folder: Path) -> Iterator[None]:
-    """Take away what a stage that fails has written, if nobody would take it up: bad input leaves nothing half made."""
+def _nothing_left(folder: Path, *, resumes: bool) -> Iterator[None]:
+    """Take away what a stage that fails has written, if nobody would take it up: bad input leaves nothing half made.
+
+    One that resumes has nothing to take up either before it has written: a refusal comes before the work.
+    """
     try:
         yield
     except BaseException:
-        if not (folder / MANIFEST).exists():  # else all is done but the renaming, which the next start does
+        # Of a folder with a manifest all is done but the renaming, which the next start does.
+        if not ((folder / MANIFEST).exists() or (resumes and _has_work(folder))):
             with contextlib.suppress(OSError):
                 remove(folder)
+        raise
+
+
+def _has_work(folder: Path) -> bool:
+    """Whether anything was written into a partial folder but what says whose it is, and files without contents."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != _STAGE and not is_aside(path))
+    return any(path.stat().st_size for path in files)
+
+
+@contextlib.contextmanager
+def _no_folders_left(folder: Path) -> Iterator[None]:
+    """Make a folder, with those that it lies in; where nothing comes to lie in them they are taken away again."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    make_folder(folder)
+    try:
+        yield
+    except BaseException:
+        for one in missing:
+            with contextlib.suppress(OSError):  # something lies there
+                one.rmdir()
         raise
 
 
