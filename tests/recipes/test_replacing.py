@@ -1,5 +1,8 @@
 """What a run has is not replaced in passing, nor is what it stands for changed under it."""
 
+import contextlib
+import shutil
+
 import pytest
 
 from sparselex.base.errors import UserError
@@ -7,6 +10,7 @@ from sparselex.base.workspace import Workspace
 from sparselex.recipes.config import new_run
 from sparselex.recipes.folder import differences
 from sparselex.recipes.run import Run
+from sparselex.recipes.work import evaluate
 from tests.support.command import done, sparselex
 from tests.support.contents import contents
 from tests.support.small import small_run, write_documents
@@ -127,3 +131,32 @@ def test_options_that_a_later_version_brought_are_named():
     )
     assert differences({"k": 1}, {"k": 2, "finish": "kl"}) == ("k=1", "k=2")
     assert differences({"k": 1}, {"k": 1}) is None
+
+
+@contextlib.contextmanager
+def refused_beside(run):
+    """Another process that found the run as it is now: called, it is refused, and puts that back."""
+    found = run.workspace.as_it_was_if_refused(run.name)
+    found.__enter__()
+    error = UserError("Another sparselex process is writing that.", "one at a time", "wait.")
+    yield lambda *line: found.__exit__(UserError, error, None)  # a second time there is nothing to be put back
+
+
+@pytest.mark.slow
+def test_one_that_is_refused_beside_it_does_not_take_the_options_back_by_which_a_stage_was_done(
+    made, tmp_path, monkeypatch
+):
+    run = Run.open(Workspace(shutil.copytree(made.workspace.path, tmp_path / "w")))
+    kept = lambda: Workspace(tmp_path / "w").settings("main")["stages"]
+    before = kept()
+    with refused_beside(run) as refused, monkeypatch.context() as patched:
+        written = evaluate.write_report
+        patched.setattr(evaluate, "write_report", lambda workspace: refused() or written(workspace))
+        run.do("evaluate", controls=["pca"], n_rows=8)
+        run.do("evaluate")  # done, it is not done again
+    assert kept()["evaluate"]["controls"] == ["pca"] and kept() | {"evaluate": before["evaluate"]} == before
+    run = Run.open(run.workspace)
+    with refused_beside(run) as refused:
+        run.do("train", **TRAINING | {"k": 2}, replace=True, more={"observers": [refused]})
+    assert kept()["train"]["k"] == 2 == run.manifest("dictionary").config["dictionary"]["k"]
+    assert kept()["evaluate"]["controls"] == ["pca"]

@@ -101,6 +101,8 @@ class RunFolder:
     def __init__(self, workspace: Workspace, name: str, config: RunConfig, *, goes_on: bool = False):
         self.workspace, self.name, self.config, self.goes_on = workspace, name, config, goes_on
         self.folder: Path = workspace.run(name)
+        self.kept_by_this = set[str]()
+        """Verbs whose options this process has kept: of several that do a stage together one does."""
         if config.twin_of == name:
             raise UserError(
                 f"Run {name!r} was to be a twin of itself.", "another run", "give it another --run, or --twin-of."
@@ -287,6 +289,7 @@ class RunFolder:
         if not kept:  # a run without a model has no stages that it lacks
             card = card.model_copy(update={"stages": stage_cards()})
         self.workspace.keep(card, kept | self.config.to_json())
+        self.kept_by_this.add(stage.verb)
 
     @cached_property
     def elsewhere(self) -> str:

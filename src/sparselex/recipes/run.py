@@ -93,11 +93,26 @@ class Run(RunFolder):
                     self.check_still_reads()
                 with nullcontext() if replace else guarded(self.check_replaced):
                     found(type(stage).work)(self, stage, **(more or {}))
+            self._keep_again(stage)
             # As the run keeps it: a whole configuration from a file, for one, is kept as the choice that it makes.
             if stage.is_whole(self):
                 self.note_done(self.stage(stage.verb) if stage.verb in self.config.stages else stage)
         gives = type(stage).gives
         return found(gives)(self) if gives else (self.manifest(stage.makes) if stage.makes else None)
+
+    def _keep_again(self, stage: Stage) -> None:
+        """Keep the options by which a stage was done where others are written by now: a process that was begun beside
+        this one, and refused while this one was at work, has put back those that it had found."""
+        ours, there = self.config.to_json()["stages"].get(stage.verb), self.workspace.settings(self.name)
+        stages = there.get("stages") or {}
+        if stage.verb not in self.kept_by_this or stages.get(stage.verb) == ours:
+            return
+        stages = {**stages, stage.verb: ours}
+        if stage.needs:
+            self.workspace.keep(self.workspace.card(self.name), there | {"stages": stages})
+        else:  # it decides what the run reads, too
+            self.config = self.config.with_stages(stages)
+            self.keep()
 
     def _take_away(self) -> None:
         """Remove what was made from something else than the run reads now, once that is known to be good."""
@@ -293,6 +308,8 @@ class Run(RunFolder):
             stages=stage_cards(),
         )
         self.workspace.keep(card, config.to_json())
+        if stage is not None:
+            self.kept_by_this.add(stage.verb)
         if self._text.stamp is not None:
             self.note_text(self._text.stamp)
 
