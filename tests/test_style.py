@@ -73,3 +73,8 @@ def test_a_planted_statement_of_words_is_seen():
 def test_a_planted_remark_is_seen(remark):
     assert LAYOUT.search(f"x = [1,2]  # {remark}")
     assert not LAYOUT.search("sparselex.nonsense  # noqa: B018")
+
+
+def test_tensors_are_written_so_that_a_full_disk_can_be_told():
+    """`save_file` hides why the disk refused: what `save` gives is written as any file is."""
+    assert not [name(path) for path in SRC if re.search(r"import .*\bsave_file\b", path.read_text(encoding="utf-8"))]

@@ -16,6 +16,12 @@ GROUPS = (
 )
 """One for each of two processors, about equally long."""
 
+OF_MODEL = (
+    ["graph", "model-features", "pair", "train influence"],
+    ["doomed", "decompose toy", "decompose", "train attribution"],
+)
+"""What asks for features of the model and not only of the activations, where every call is tried."""
+
 
 EVERY = {"kill": 41, "full": 89}
 """One in so many calls is tried; with SPARSELEX_EVERY_CALL in the environment each of them, which takes longer."""
@@ -34,7 +40,7 @@ def test_stopped_anywhere_a_verb_goes_on(how):
     ]
     at_work = [
         subprocess.Popen([*command, *verbs], cwd=ROOT, env=environment, stdout=-1, stderr=-1, text=True)
-        for verbs in GROUPS
+        for verbs in (*GROUPS, *(OF_MODEL if "SPARSELEX_EVERY_CALL" in os.environ else ()))
     ]
     found = {}
     for process in at_work:

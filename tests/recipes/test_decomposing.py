@@ -56,7 +56,11 @@ def test_its_pages_are_those_of_any_run_and_lead_both_ways(workspace):
 def test_done_already_it_is_not_done_again(workspace):
     before = [workspace.artifacts(name)["dictionary"].id for name in RUNS]
     stamps = [(workspace.run(name) / "dictionary" / "manifest.json").stat().st_mtime_ns for name in RUNS]
+    touched = (workspace.path / "runs").stat().st_mtime_ns
     decompose_run(workspace, config=CONFIG)
+    assert (workspace.path / "runs").stat().st_mtime_ns == touched, (
+        "nor is a lock written: it may be on a read-only disk"
+    )
     assert [workspace.artifacts(name)["dictionary"].id for name in RUNS] == before
     assert [(workspace.run(name) / "dictionary" / "manifest.json").stat().st_mtime_ns for name in RUNS] == stamps
 
@@ -77,6 +81,24 @@ def test_a_run_that_cannot_be_taken_apart_is_told_before_anything_begins(workspa
     with pytest.raises(UserError, match="of something else"):
         decompose_run(tmp_path / "w", config=CONFIG)
     assert not (tmp_path / "w" / "decompositions").exists()
+
+
+@pytest.mark.slow
+def test_components_that_are_not_as_they_were_written_become_no_run(workspace, tmp_path):
+    copy = Workspace(shutil.copytree(workspace.path, tmp_path / "w"))
+    for name, run in (("components", RUNS[0]), ("control", RUNS[2])):
+        shutil.rmtree(copy.run(run))
+        file = copy.path / "decompositions" / "main-mlp-0" / f"{name}.safetensors"
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 64]))
+        with pytest.raises(UserError, match=rf"{name}.safetensors is damaged"):
+            decompose_run(copy, config=CONFIG, index=False)
+        assert not copy.run(run).exists()
+        file.write_bytes(whole)
+    decompose_run(copy, config=CONFIG, index=False)
+    assert [copy.artifacts(name)["dictionary"].id for name in RUNS] == [
+        workspace.artifacts(name)["dictionary"].id for name in RUNS
+    ]
 
 
 def test_noise_in_the_place_of_tokens_is_no_model_of_other_weights(workspace, tmp_path):

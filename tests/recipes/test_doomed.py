@@ -1,5 +1,7 @@
 """The examples as one run: what is finished is kept, and what is not asked for is not replaced."""
 
+import shutil
+
 import pytest
 
 from sparselex.base.artifacts import open_artifact
@@ -67,6 +69,18 @@ def test_a_recipe_that_there_is_not_is_told_which_there_are(tmp_path):
 def test_circuits_that_share_nothing_are_refused(tmp_path):
     ended = sparselex("recipe", "doomed", tmp_path / "w", "--n-circuits", 10, "--n-neurons", 200)
     assert ended.code == 2 and "without sharing any" in ended.err and not (tmp_path / "w").exists()
+
+
+def test_a_summary_that_is_not_as_it_was_written_is_told_by_the_verb_too(tmp_path):
+    config = DoomedConfig(examples=("scaffolding",), n_seeds=1, **FEW)
+    workspace = Workspace.create(tmp_path / "w")
+    made = recipe.doomed(workspace, config)
+    file = workspace.path / "doomed" / "summary" / "doomed.json"
+    file.write_bytes(file.read_bytes().replace(b"0.1", b"0.9"))
+    with pytest.raises(UserError, match=r"doomed.json is damaged"):
+        recipe.doomed(workspace, config)
+    shutil.rmtree(file.parent)
+    assert recipe.doomed(workspace, config) == made
 
 
 def test_what_a_verdict_said_by_older_rules_is_said_anew(tmp_path, monkeypatch):

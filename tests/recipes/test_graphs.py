@@ -99,6 +99,16 @@ def test_another_graph_of_a_name_is_replaced_only_when_it_is_told_so(workspace):
     assert replaced["asked"]["prompt"] == "class Other:" and graph_of(workspace.path, "kept").to_json() == replaced
 
 
+def test_a_graph_that_is_not_as_it_was_written_is_not_shown(workspace):
+    asked = ("graph", workspace.path, "--as", "changed", "--n-checked", 0, "--prompt", PROMPT)
+    done(*asked)
+    file = workspace.path / "graphs" / "changed" / "graph.json"
+    file.write_bytes(file.read_bytes().replace(b"0.1", b"0.9"))
+    for more in ((), ("--json",)):
+        ended = sparselex(*asked, *more)
+        assert ended.code == 2 and f"{file} is damaged" in ended.err and not ended.out
+
+
 def test_without_a_prompt_it_is_said_to_give_one(workspace):
     nothing = sparselex("graph", workspace.path)
     assert nothing.code == 2 and "give --prompt TEXT" in nothing.err and "--node-share" not in nothing.err

@@ -73,6 +73,9 @@ def test_what_is_done_is_not_done_again_and_a_run_that_is_gone_is_made_anew(copi
     assert time.perf_counter() - start < 30
     assert before == {path: path.stat().st_mtime_ns for path in (copied.path / "pairs").rglob("*.safetensors")}
     assert copied.has("behind-jacobian", "dictionary")
+    touched = (copied.path / "runs").stat().st_mtime_ns
+    pair_runs(copied, BEFORE, PairOptions(**OPTIONS))
+    assert (copied.path / "runs").stat().st_mtime_ns == touched, "nor a lock is written"
 
 
 def test_other_settings_want_another_name_or_to_replace(copied):
@@ -89,6 +92,15 @@ def test_other_settings_want_another_name_or_to_replace(copied):
     found = done(*given, "--replace", "--json").json
     assert found["weight"] == 3 and when("before-heavier", PENALISED) == when("before-jacobian", PENALISED)
     assert copied.artifacts("before-jacobian")["dictionary"].id != old
+
+
+def test_what_another_pair_has_trained_is_taken_over_only_as_it_was_written(copied):
+    file = copied.path / "pairs" / "before-jacobian" / PLAIN / "pair.safetensors"
+    data = file.read_bytes()
+    file.write_bytes(data[:-1] + bytes([data[-1] ^ 64]))
+    with pytest.raises(UserError, match=r"before-jacobian/plain/pair.safetensors is damaged"):
+        pair_runs(copied, BEFORE, PairOptions(**OPTIONS | {"name": "heavier", "weight": 3.0}))
+    assert not copied.run("before-heavier").exists() and not (copied.path / "pairs" / "before-heavier" / PLAIN).exists()
 
 
 def test_a_run_of_another_pair_is_not_replaced_unasked(copied):

@@ -37,6 +37,9 @@ from tests.support.small_encoder import write_encoder
 
 TEXT, SMALL = ["--text", "{text}", "--context", "32"], ["--expansion", "0.0625", "--tokens", "3000"]
 ROWS = ["--n-rows", "8", "--moment-rows", "8"]
+CARD = ["--parts", "sensitivity,tokens", "--n-rows", "24", "--sample-rows", "8", "--latents", "8", "--n-null", "64"]
+JUDGED = [*TEXT, "--shares", "0.5,0.1,0.4"]
+DOOMED = ["--n-seeds", "1", "--n-steps", "10", "--net-steps", "20", "--n-held-out", "128", "--n-draws", "20"]
 
 
 class Verb(NamedTuple):
@@ -73,6 +76,33 @@ VERBS = {
     "index beside": Verb(["index", "{w}", "--run", "other"], after="import beside"),
     "compare": Verb(["compare", "{w}", "--with", "other", "--least-active", "5"], after="index beside"),
     "import": Verb(["import", "{w}", "{w}/exported", "--run", "other", *TEXT], after="export"),
+    "harvest before": Verb(["harvest", "{w}", *JUDGED, "--hook", "blocks.0.hook_mlp_in"]),
+    "train before": Verb(["train", "{w}", "--kind", "topk", "--k", "4", *SMALL], after="harvest before"),
+    "model-features": Verb(["evaluate", "model-features", "{w}", *CARD], after="train before"),
+    "doomed": Verb(["recipe", "doomed", "{w}", "--examples", "unused,scaffolding", *DOOMED]),
+    "decompose toy": Verb(["decompose", "{w}", "--toy", "tms-5-2", "--n-steps", "2"]),
+    "decompose": Verb(
+        ["decompose", "{w}", "--quick", "--n-components", "8", "--n-steps", "2", "--batch-size", "32"],
+        after="train before",
+    ),
+    "harvest behind": Verb(
+        ["harvest", "{w}", "--run", "behind", *JUDGED, "--hook", "blocks.0.hook_mlp_out"], after="train before"
+    ),
+    "train behind": Verb(
+        ["train", "{w}", "--run", "behind", "--kind", "topk", "--k", "4", *SMALL], after="harvest behind"
+    ),
+    "pair": Verb(["pair", "{w}", "--into", "behind", "--tokens", "3000", "--rows", "24"], after="train behind"),
+    "harvest through": Verb(
+        ["harvest", "{w}", *JUDGED, "--hook", "blocks.0.hook_mlp_in", "--target", "blocks.0.hook_mlp_out"]
+    ),
+    "train through": Verb(["train", "{w}", "--k", "4", *SMALL], after="harvest through"),
+    "graph": Verb(["graph", "{w}", "--prompt", "def value(self):", "--n-checked", "2"], after="train through"),
+    "train influence": Verb(
+        ["train", "{w}", "--run", "behind", "--k", "4", *SMALL, "--finish", "influence"], after="harvest behind"
+    ),
+    "train attribution": Verb(
+        ["train", "{w}", "--run", "behind", "--k", "4", *SMALL, "--finish", "attribution"], after="harvest behind"
+    ),
 }
 
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate")

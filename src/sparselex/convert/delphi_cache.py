@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from sparselex.base.errors import UserError
 from sparselex.base.reading import json_file, regular
@@ -224,7 +224,8 @@ def write_part(
         "activations": halves[kept],
         "tokens": np.ascontiguousarray(tokens, np.int64),
     }
-    save_file(tensors, home / f"{latents.start}_{latents.stop - 1}.safetensors")
+    # Not save_file: it hides why the disk refused.
+    (home / f"{latents.start}_{latents.stop - 1}.safetensors").write_bytes(save(tensors))
 
 
 def write_config(home: Path, model: str, dataset: str, shape: tuple[int, int], extra: Mapping[str, Any]) -> None:

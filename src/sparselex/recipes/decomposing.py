@@ -6,7 +6,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from sparselex.base.artifacts import open_artifact
+from sparselex.base.artifacts import open_artifact, read_manifest, verified
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.files import flush, new_folder
@@ -167,12 +167,16 @@ def _component_run(
     control = weights == CONTROL_WEIGHTS
     told = ComponentsOf(decomposition=found.name, id=open_artifact(to, KIND).id, matrix=matrix.name, control=control)
     folder = workspace.run(matrix.run)
+    if _is_made(workspace, matrix.run, told):  # nothing is written then, not even a lock
+        return
     with lock(folder.with_name(f".{matrix.run}.lock"), f"making run {matrix.run!r}"):
-        if matrix.run in workspace.begun():
-            kept = workspace.artifacts(matrix.run).get("dictionary")
-            if kept is not None and kept.config.get("components") == told.to_json():
-                return
-        _make(workspace, folder, matrix, of, told, to / weights, found)
+        if not _is_made(workspace, matrix.run, told):  # by another process, just now
+            _make(workspace, folder, matrix, of, told, to, weights, found)
+
+
+def _is_made(workspace: Workspace, run: str, told: ComponentsOf) -> bool:
+    kept = workspace.artifacts(run).get("dictionary") if run in workspace.begun() else None
+    return kept is not None and kept.config.get("components") == told.to_json()
 
 
 def _make(
@@ -181,7 +185,8 @@ def _make(
     matrix: Matrix,
     of: RunConfig,
     told: ComponentsOf,
-    weights: Path,
+    to: Path,
+    weights: str,
     found: Decomposition,
 ) -> None:
     twin = matrix.run.removesuffix(f"-{CONTROL}") if told.control else None
@@ -189,7 +194,7 @@ def _make(
     config = of.model_copy(update={"hook": matrix.hook, "target": matrix.writes, "twin_of": twin}).with_stages(stages)
     run = Run(workspace, found.run, config.model_copy(update={"twin_of": None}), goes_on=True)
     run.sites = Sites.at(matrix.hook, matrix.writes, mask=of.mask)
-    dictionary = _dictionary(run, matrix, weights, found.layer or 0)
+    dictionary = _dictionary(run, matrix, verified(to, weights, read_manifest(to)), found.layer or 0)
     made = Made.parse({"components": told.to_json(), "dictionary": dictionary.config.to_json()})
     inputs = {"model": run.model.id, "corpus": run.corpus.id, "decomposition": told.id, **run.sites.names()}
     notes: dict[str, Any] = {"median_norms": run.reader.median_norms.tolist()}

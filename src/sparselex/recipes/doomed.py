@@ -17,7 +17,7 @@ from sparselex.base.workspace import Workspace
 from sparselex.evaluate.doomed import composition, manifold, scaffolding, superposed, unused
 from sparselex.evaluate.doomed.config import DoomedConfig, Example
 from sparselex.evaluate.doomed.draws import Place
-from sparselex.evaluate.doomed.found import judged
+from sparselex.evaluate.doomed.found import doomed_of, judged
 from sparselex.evaluate.doomed.records import (
     EXAMPLE,
     EXAMPLE_FILE,
@@ -52,16 +52,20 @@ def doomed(workspace: Workspace, config: DoomedConfig | None = None, *, replace:
         _check_replaced(to, alone)
     found = list[ExampleFound]()
     for name in names:
+        if not replace:  # another process may have made it meanwhile
+            _check_replaced(to, {name: alone[name]})
         found.append(_example(name, alone[name], to))
     inputs: dict[str, str] = {name: open_artifact(to / name, EXAMPLE).id for name in names}
-    report = Doomed(n_seeds=config.n_seeds, shortened=config.shortened, examples=found)
     with stage(to / "summary", KIND, config, inputs) as staging:
         if not staging.made:
+            report = Doomed(n_seeds=config.n_seeds, shortened=config.shortened, examples=found)
             write_json(staging.folder / FILE, report.to_json())
             every = [figure for one in found for row in one.rows for figure in row.figures.values()]
             Figures(figures=every + [figure for one in found for figure in one.facts]).write(staging.folder)
             staging.finish()
-    return report
+    made = doomed_of(workspace.path)
+    assert made is not None
+    return made
 
 
 def _example(name: Example, config: DoomedConfig, to: Path) -> ExampleFound:

@@ -5,9 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import field_validator
-
-from sparselex.base.artifacts import MANIFEST, read_manifest
+from sparselex.base.artifacts import MANIFEST, read_manifest, record_of
 from sparselex.base.errors import UserError
 from sparselex.base.files import fingerprint
 from sparselex.base.registry import found
@@ -29,11 +27,6 @@ class GraphOptions(GraphOf):
 
     name: Annotated[str, Option("--as")] = ""
     """What it is called in the workspace; left out, after the prompt."""
-
-    @field_validator("runs")
-    @classmethod
-    def _each_run_once(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(given))
 
     @property
     def called(self) -> str:
@@ -63,7 +56,7 @@ def trace_prompt(workspace: Workspace, options: GraphOptions, *, replace: bool =
     to, asked = workspace.path / FOLDER / options.called, options.part(GraphOf)
     if finished(to, KIND, asked, inputs):
         with stage(to, KIND, asked, inputs):  # takes away what a kill has left beside it
-            return AttributionGraph.from_file(to / FILE)
+            return record_of(AttributionGraph, to, FILE)
     if not replace:
         _check_replaced(to, options.called, asked, inputs)
     traced: AttributionGraph = found(_WORK)(workspace, asked, to, inputs)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from pydantic import Field, FiniteFloat
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sparselex.activations.source import ActivationSource
@@ -21,6 +21,7 @@ from sparselex.base.artifacts import open_artifact, verified
 from sparselex.base.bounds import Amount, Count, Seed, Tokens
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
+from sparselex.base.files import write_file
 from sparselex.base.seeds import derive
 from sparselex.base.staging import Staging, stage
 from sparselex.causal.jacobians import Active, LatentMlp
@@ -210,14 +211,14 @@ def _trainer(config: PairConfig, staging: Staging, between: Between) -> Trainer:
 def _finish(trainer: Trainer) -> None:
     pair = trainer.dictionary.cpu()
     pair.fold(trainer.x_scales, trainer.target_scales)
-    save_file(
-        {name: value.detach().contiguous() for name, value in pair.state_dict().items()},
-        trainer.staging.folder / WEIGHTS,
-    )
+    tensors = {name: value.detach().contiguous() for name, value in pair.state_dict().items()}
+    weights = write_file(
+        trainer.staging.folder / WEIGHTS, save(tensors)
+    )  # not save_file: it hides why the disk refused
     measured: dict[str, Any] = {
         "scales": list(trainer.x_scales),
         "n_steps": trainer.n_steps,
         "n_tokens": trainer.n_tokens,
         "n_dead": len(trainer.silence.dead),
     }
-    trainer.staging.finish(measured, files=dict.fromkeys([WEIGHTS, LOG]))
+    trainer.staging.finish(measured, files={WEIGHTS: weights, LOG: None})

@@ -125,7 +125,7 @@ def test_what_cannot_be_measured_is_refused_before_anything_is_written(run, tmp_
     few = ModelFeaturesConfig(**FEW | {"n_rows": 2})
     with pytest.raises(UserError, match=r"There are \d documents to test on(?s:.*)5 or more"):
         model_features(*given, run.dictionary, few, tmp_path / "m", inputs={})
-    assert not (tmp_path / "m").exists()
+    assert not list(tmp_path.iterdir())
     with pytest.raises(UserError, match=r"writes nothing at 'blocks.7.hook_mlp_out'(?s:.*)by --at"):
         run.do("evaluate model-features", **FEW, at="blocks.7.hook_mlp_out")
 
@@ -198,6 +198,9 @@ def test_stopped_it_goes_on_with_the_part_that_it_was_in(run, tmp_path, monkeypa
         assert model_features(*given, tmp_path / "stopped", inputs={}) == whole
     one, other = (tmp_path / name / FILE for name in ("whole", "stopped"))
     assert one.read_bytes() == other.read_bytes()
+    one.write_bytes(one.read_bytes().replace(b"0.1", b"0.9"))
+    with pytest.raises(UserError, match=r"model_features.json is damaged"):
+        model_features(*given, tmp_path / "whole", inputs={})
 
 
 def test_a_part_that_is_not_as_it_was_written_is_measured_again(run, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from pathlib import Path
 from jaxtyping import Int
 from torch import Tensor
 
+from sparselex.base.artifacts import record_of
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Figures
 from sparselex.base.files import write_json
@@ -45,7 +46,7 @@ def trace(
             write_json(staging.folder / FILE, found.to_json())
             Figures(figures=found.figures).write(staging.folder)
             staging.finish()
-    return AttributionGraph.from_file(to / FILE)
+    return record_of(AttributionGraph, to, FILE)
 
 
 def traced(

@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 
 from sparselex.activations.live import Reader
+from sparselex.base.artifacts import record_of
 from sparselex.base.figures import FIGURES, Figure, Figures
 from sparselex.base.files import checksum, make_folder, write_file, write_json
 from sparselex.base.intervals import LEAST_DOCUMENTS
@@ -79,7 +80,7 @@ def model_features(
             write_json(staging.folder / FILE, found.to_json())
             Figures(figures=found.figures, controls=found.controls).write(staging.folder)
             staging.finish(files=dict.fromkeys([FILE, FIGURES]))
-    return ModelFeatures.from_file(to / FILE)
+    return record_of(ModelFeatures, to, FILE)
 
 
 def _asked_for(config: ModelFeaturesConfig) -> list[tuple[PartName, Callable[[Asked], Part]]]:

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from sparselex.activations.live import spread
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Figures
-from sparselex.base.files import write_json
+from sparselex.base.files import write_file, write_json
 from sparselex.base.seeds import derive
 from sparselex.base.staging import stage
 from sparselex.lm.subject import SubjectModel
@@ -91,8 +91,8 @@ def decompose_mlp(
                 for number, (target, about) in enumerate(zip(targets, (name, f"{name}, {CONTROL}"), strict=True))
             )
             report = _report(name, run, subjects, config, found[0], control[0])
-            save_file(found[0].tensors(), staging.folder / WEIGHTS)
-            save_file(control[0].tensors(), staging.folder / CONTROL_WEIGHTS)
+            write_file(staging.folder / WEIGHTS, save(found[0].tensors()))  # not save_file: it hides the disk's answer
+            write_file(staging.folder / CONTROL_WEIGHTS, save(control[0].tensors()))
             write_json(staging.folder / REPORT, report.to_json())
             write_json(staging.folder / COMPONENTS, found[1].to_json())
             Figures(figures=report.figures, controls={CONTROL: control[0].figures}).write(staging.folder)

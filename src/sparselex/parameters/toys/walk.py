@@ -4,12 +4,12 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Figures
-from sparselex.base.files import write_json
+from sparselex.base.files import write_file, write_json
 from sparselex.base.seeds import derive
 from sparselex.base.staging import stage
 from sparselex.base.workspace import Workspace
@@ -54,7 +54,8 @@ def decompose_toy(
                 config, untrained, f"{name}, {CONTROL}", staging.folder / f"checkpoint-{CONTROL}.safetensors"
             )
             report = _report(name, config, found, control)
-            save_file({**found.tensors(), "target.bias": _bias(found)}, staging.folder / WEIGHTS)
+            # Not save_file: it hides why the disk refused.
+            write_file(staging.folder / WEIGHTS, save({**found.tensors(), "target.bias": _bias(found)}))
             write_json(staging.folder / REPORT, report.to_json())
             Figures(figures=report.figures, controls={CONTROL: control.figures}).write(staging.folder)
             staging.finish(files=dict.fromkeys([WEIGHTS, REPORT, "figures.json"]))

@@ -71,10 +71,18 @@ def check_names(
 def make_run(of: Run, name: str, pair: TrainedPair, side: int) -> None:
     """The run `name` with one dictionary of a pair, reading what `of` reads; made already, it is not made again, and
     one of another pair is replaced."""
-    workspace, wanted = of.workspace, OfPair(id=pair.id, of=of.name, side=side)
-    folder = workspace.run(name)
-    if name in workspace.begun() and _made(workspace, name) == wanted.to_json():
+    folder, wanted = of.workspace.run(name), OfPair(id=pair.id, of=of.name, side=side)
+    is_made = lambda: name in of.workspace.begun() and _made(of.workspace, name) == wanted.to_json()
+    if is_made():  # nothing is written then, not even a lock
         return
+    with lock(folder.with_name(f".{name}.lock"), f"making run {name!r}"):
+        if not is_made():  # what another process has just made may have an index already
+            _make(of, name, pair, wanted)
+
+
+def _make(of: Run, name: str, pair: TrainedPair, wanted: OfPair) -> None:
+    workspace, side = of.workspace, wanted.side
+    folder = workspace.run(name)
     dictionary = pair.dictionary.each[side].cpu()
     made = MadeOfPair.parse({PAIR: wanted.to_json(), "dictionary": dictionary.config.to_json()})
     card = workspace.card(of.name)
@@ -83,8 +91,7 @@ def make_run(of: Run, name: str, pair: TrainedPair, side: int) -> None:
     inputs = of.inputs() | {PAIR: pair.id}
     notes = {"n_tokens": pair.n_tokens, "median_norms": of.reader.median_norms.tolist()}
     notes["sample"] = sample_of(of, dictionary)
-    locked = lock(folder.with_name(f".{name}.lock"), f"making run {name!r}")
-    with locked, nobody_writes(folder), new_folder(folder, replaces=True) as aside:
+    with nobody_writes(folder), new_folder(folder, replaces=True) as aside:
         with staged(aside / "dictionary", "dictionary", made, inputs) as staging:
             write_dictionary(dictionary, staging.folder, model_name=of.config.model.name, sites=of.sites)
             staging.finish(notes)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sparselex.activations.live import LiveUnits, Reader
 from sparselex.activations.shuffle import ShuffledSource
-from sparselex.base.artifacts import MANIFEST, open_artifact
+from sparselex.base.artifacts import MANIFEST, open_artifact, verified
 from sparselex.base.errors import UserError
 from sparselex.base.figures import FIGURES, Figures
 from sparselex.base.files import new_folder, write_json
@@ -211,6 +211,9 @@ def _take_over(job: PairJob) -> None:
         return
     others = (path.parent for path in sorted(job.to.parent.parent.glob(f"*/{job.to.name}/{MANIFEST}")))
     if (other := next((one for one in others if finished(one, *key)), None)) is not None:
+        manifest = open_artifact(other, TRAINED)
+        for name in manifest.files:
+            verified(other, name, manifest)  # a copy of what is damaged would be one more
         with new_folder(job.to, replaces=True) as aside:
             shutil.copytree(other, aside, dirs_exist_ok=True)
 
