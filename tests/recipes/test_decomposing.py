@@ -7,8 +7,11 @@ from fastapi.testclient import TestClient
 
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
+from sparselex.evaluate.records import Report
+from sparselex.evaluate.report import report, write_report
 from sparselex.parameters.config import AttackConfig
 from sparselex.parameters.mlp.config import MlpConfig
+from sparselex.parameters.records import decomposition_of
 from sparselex.recipes.config import twin_of
 from sparselex.recipes.decomposing import _twin_of, decompose_run
 from sparselex.recipes.run import Run
@@ -26,6 +29,7 @@ RUNS = [f"main-mlp-0-{matrix}{suffix}" for suffix in ("", "-twin") for matrix in
 def workspace(small_workspace, tmp_path_factory) -> Workspace:
     path = tmp_path_factory.mktemp("decomposed") / "w"
     shutil.copytree(small_workspace.path, path)
+    write_report(Workspace(path))
     decompose_run(path, config=CONFIG, index=True)
     return Workspace(path)
 
@@ -51,6 +55,18 @@ def test_its_pages_are_those_of_any_run_and_lead_both_ways(workspace):
     assert client.get(page["component"] + ".json").json()["feature"] == f"/runs/{RUNS[0]}/features/{latent}"
     assert f"/runs/{RUNS[0]}/features" in client.get("/decompositions/main-mlp-0").text
     assert client.get("/runs/main/features/3.json").json()["component"] == ""
+
+
+def test_its_figures_are_in_the_reports_of_the_run_and_of_the_components(workspace):
+    found = decomposition_of(workspace.path / "decompositions" / "main-mlp-0")
+    written = Report.from_file(workspace.report_of("main"))
+    there = {one.name: one for one in written.figures if one.name.startswith("decompositions/")}
+    assert len(there) == len(found.figures) and {"twin"} == {name for one in there.values() for name in one.controls}
+    for one in found.figures:
+        name = one.name.replace("parameters/", "decompositions/main-mlp-0/", 1)
+        assert there[name].to_json() == one.to_json() | {"name": name}
+    of_one = [one.name for one in report(workspace, RUNS[0]).figures]
+    assert "decompositions/main-mlp-0/dense_4h_to_h/l0" in of_one and not any("dense_h_to_4h" in one for one in of_one)
 
 
 def test_done_already_it_is_not_done_again(workspace):

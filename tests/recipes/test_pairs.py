@@ -11,6 +11,7 @@ from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.files import load_dictionary
 from sparselex.evaluate.pairs.records import ARMS, PENALISED, PLAIN, RANDOM, pair_card
+from sparselex.evaluate.report import report
 from sparselex.recipes.config import new_run
 from sparselex.recipes.pairs import PairOptions, pair_runs
 from sparselex.recipes.run import Run
@@ -61,7 +62,13 @@ def test_the_runs_have_the_dictionaries_of_the_pair_and_go_on_like_any_other(cop
     run = Run.open(copied, "before-jacobian")
     assert run.do("index", train_rows=None).d_sae == 128
     assert run.do("evaluate", controls=[]).figures
-    assert "before-jacobian" in done("report", copied.path, "--run", "before-jacobian").out
+    card = pair_card(copied, "before-jacobian")
+    printed = done("report", copied.path, "--run", "before-jacobian").out
+    found = {one.name: one for one in report(copied, "before-jacobian").figures}
+    for one in card.figures:
+        there = found[one.name.replace("pair/", "pairs/before-jacobian/", 1)]
+        assert there.to_json() == one.to_json() | {"name": there.name} and there.name in printed
+    assert "core/fvu" in printed
 
 
 def test_what_is_done_is_not_done_again_and_a_run_that_is_gone_is_made_anew(copied):

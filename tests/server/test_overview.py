@@ -52,7 +52,11 @@ def page_of(workspace) -> str:
 def test_every_figure_stands_beside_its_controls(workspace):
     home = overview(OpenWorkspace(workspace))
     page, report = run_page(OpenWorkspace(workspace), "main"), json.loads(workspace.report.read_text())
-    assert [figure.to_json() for group in page.groups for figure in group.figures] == report["figures"]
+    own, apart = (
+        [one for group in page.groups for one in group.figures],
+        [one for part in page.apart for one in part.figures],
+    )
+    assert [figure.to_json() for figure in (*own, *apart)] == report["figures"] and own and apart
     assert next(iter(page.controls)) == "twin" and {"neurons", "pca"} <= set(page.controls)
     assert page.notices == [] and page.others == {} and home.shown == page, "all others are its controls"
     assert list(page.densities) == ["main", "twin"]
@@ -84,7 +88,7 @@ def test_figures_of_another_dictionary_are_left_out_and_named(own):
     shutil.copytree(own.run("twin") / "dictionary", own.run("main") / "dictionary")
     write_report(own)
     page, home = run_page(OpenWorkspace(own), "main"), overview(OpenWorkspace(own))
-    assert home.runs[0].figures == {} != home.runs[1].figures and len(home.runs[0].stale) == 4
+    assert home.runs[0].figures == {} != home.runs[1].figures and len(home.runs[0].stale) == 5
     assert page.groups == [] and page.notices == [
         "Left out: evaluation, of another dictionary than the run has now, and `sparselex evaluate` makes it again.",
         "Left out: explanations, its index is of another dictionary than the run has now, and `sparselex index` makes "
@@ -92,6 +96,8 @@ def test_figures_of_another_dictionary_are_left_out_and_named(own):
         "Left out: manifolds, of another dictionary than the run has now, and `sparselex manifolds` makes it again.",
         "Left out: model_features, of another dictionary than the run has now, and `sparselex evaluate model-features` "
         "makes it again.",
+        "Left out: decompositions/main-mlp-0, of another model than the run has now, and `sparselex decompose --run "
+        "main --layer 0 --replace` mends it.",
     ]
     assert "Left out: evaluation" in page_of(own)
 

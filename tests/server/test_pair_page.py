@@ -22,7 +22,7 @@ def test_it_is_reached_from_the_runs_and_leads_to_those_that_are_there(client):
     for address in ("/", "/runs/main", "/runs/twin"):
         assert 'href="/pairs/main-jacobian"' in client.get(address).text
     page = client.get("/pairs/main-jacobian").text
-    assert 'href="/runs/main"' in page and 'href="/runs/gone"' not in page
+    assert 'href="/runs/main"' in page and 'href="/runs/gone-main-jacobian"' not in page
 
 
 def test_what_was_not_trained_together_says_how(client):

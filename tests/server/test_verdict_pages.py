@@ -230,3 +230,18 @@ def test_the_verdict_is_of_what_is_there_and_not_of_what_was_once_written(client
 def test_a_run_without_figures_has_no_verdict_yet(client):
     answer = client.get("/runs/nobody/verdict")
     assert answer.status_code == 404
+
+
+def test_the_verdict_names_the_pair_and_the_decomposition(client):
+    page, record = client.get("/runs/main/verdict").text, client.get("/runs/main/verdict.json").json()
+    assert 'href="/pairs/main-jacobian"' in page and 'href="/decompositions/main-mlp-0"' in page
+    assert record["pairs"][0]["words"].startswith("one of its type") and "live components" in page
+    assert client.get("/runs/twin/verdict.json").json()["decompositions"] == []
+
+
+def test_a_runs_page_has_their_figures_with_controls_of_their_own(client):
+    record, page = client.get("/runs/main.json").json(), client.get("/runs/main").text
+    (part,) = record["apart"]
+    assert part["name"] == "decompositions/main-mlp-0" and part["controls"] == ["twin"] and len(part["figures"]) > 10
+    assert '<a href="/decompositions/main-mlp-0">decompositions/main-mlp-0</a>' in page
+    assert not any(group["name"].startswith("decompositions") for group in record["groups"])

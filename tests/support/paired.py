@@ -9,7 +9,7 @@ from sparselex.base.figures import FIGURES, Figures
 from sparselex.base.files import write_json
 from sparselex.base.staging import stage
 from sparselex.base.workspace import Workspace
-from sparselex.evaluate.pairs.records import ARMS, CARD, FILE, FOLDER, KIND, Arm, PairCard
+from sparselex.evaluate.pairs.records import ARMS, CARD, FILE, FOLDER, KIND, PENALISED, Arm, PairCard
 from sparselex.recipes.pairs import CardConfig
 from sparselex.recipes.run import Run
 from tests.support.small import small_config, write_documents
@@ -28,8 +28,11 @@ def around_mlp(folder: Path, **training) -> Workspace:
     return workspace
 
 
-def put_pair(workspace: Workspace, name: str = "main-jacobian") -> PairCard:
-    """The card of a pair that two runs of the workspace are said to have been trained as: a record to look at."""
+def put_pair(
+    workspace: Workspace, name: str = "main-jacobian", runs: tuple[str, str] | None = None, trained: str = ""
+) -> PairCard:
+    """The card of a pair that two runs of the workspace are said to have been trained as: a record to look at.
+    `trained` is the id that the trained pair is said to have."""
     draws, controls = np.random.default_rng(0), list(ARMS.values())[1:]
 
     def figure(path: str, null: float):
@@ -45,15 +48,16 @@ def put_pair(workspace: Workspace, name: str = "main-jacobian") -> PairCard:
         name=name,
         model="embedded",
         hooks=("blocks.0.hook_mlp_in", "blocks.0.hook_mlp_out"),
-        parents=("main", "gone"),
-        runs=("twin", f"gone-{name}"),
+        parents=("main", "twin"),
+        runs=runs or (name, f"gone-{name}"),
         weight=0.5,
         arms=arms,
         n_tokens=3000,
         n_documents=50,
         figures=[*own, *less],
     )
-    with stage(workspace.path / FOLDER / name / CARD, KIND, CardConfig(rows=1, seed=0, weight=0.5), {}) as staging:
+    config, inputs = CardConfig(rows=1, seed=0, weight=0.5), {PENALISED: trained}
+    with stage(workspace.path / FOLDER / name / CARD, KIND, config, inputs) as staging:
         write_json(staging.folder / FILE, card.to_json())
         Figures(figures=card.figures).write(staging.folder)
         staging.finish(files=dict.fromkeys([FILE, FIGURES]))

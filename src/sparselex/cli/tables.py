@@ -1,6 +1,7 @@
 """Records as tables on the console."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from sparselex.base.figures import Figure
 from sparselex.base.formats import counted, plain
 from sparselex.cli.wide import WideTable
 from sparselex.evaluate.against import Against, AgainstControls, Explained
+from sparselex.evaluate.apart import control_names, parted
 from sparselex.evaluate.records import Report, Verdict
 
 WIDTH = 160
@@ -38,18 +40,31 @@ def print_report(found: Report, console: Console | None = None) -> None:
         _say(console, f"• {verdict}")
     names = [name for name in found.controls if any(name in figure.controls for figure in found.figures)]
     title = f"{found.run}, beside its controls; ▲ better and ▼ worse than a control beyond doubt"
-    table = WideTable(title, ("figure", "value", "95 % interval", "null", *names, "n"))
     marks = {(one.figure, one.control): MARKS[one.verdict] for one in found.comparisons}
-    for figure in found.figures:
-        beside = [f"{marks.get((figure.name, name), '')} {number(figure.controls.get(name))}".strip() for name in names]
-        value = f"{number(figure.value, missing=NOT_MEASURED)} {figure.unit if figure.value is not None else ''}"
-        table.add_row(figure.name, value.strip(), interval(figure), number(figure.null), *beside, f"{figure.n:,}")
-    if found.figures:
-        console.print(table)
+    own, apart = parted(found.figures)
+    if own:
+        console.print(_figures(title, own, names, marks))
+    for name, figures in apart.items():
+        console.print(_figures(f"{name}, beside its own controls", figures, control_names(figures)))
     if found.others:
         _say(console, f"• Other evaluated runs, no controls of this one: {', '.join(found.others)}.")
     for name, why in found.stale.items():
         _say(console, f"• Left out: {name}, {why}.")
+
+
+def _figures(
+    title: str,
+    figures: Sequence[Figure],
+    names: Sequence[str],
+    marks: Mapping[tuple[str, str], str] = MappingProxyType({}),
+) -> WideTable:
+    """Figures beside the controls of these names; `marks` are signs, by figure and control."""
+    table = WideTable(title, ("figure", "value", "95 % interval", "null", *names, "n"))
+    for figure in figures:
+        beside = [f"{marks.get((figure.name, name), '')} {number(figure.controls.get(name))}".strip() for name in names]
+        value = f"{number(figure.value, missing=NOT_MEASURED)} {figure.unit if figure.value is not None else ''}"
+        table.add_row(figure.name, value.strip(), interval(figure), number(figure.null), *beside, f"{figure.n:,}")
+    return table
 
 
 def print_diff(found: ModelDiff, console: Console | None = None) -> None:

@@ -10,6 +10,7 @@ from sparselex.base.figures import FIGURES, Figure, Figures
 from sparselex.base.runs import RunCard
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.against import KIND as CONTROLS
+from sparselex.evaluate.apart import artifacts_apart, figures_apart, is_apart
 from sparselex.evaluate.records import INFLUENCES, Influences
 
 _EVALUATION = "evaluation"
@@ -53,8 +54,10 @@ class Gathered(NamedTuple):
 
 
 def has_figures(workspace: Workspace, run: str) -> bool:
-    """Whether an artifact of the run holds figures, of whatever it had when they were measured."""
-    return any(FIGURES in manifest.files for manifest in workspace.artifacts(run).values())
+    """Whether an artifact of the run holds figures, of whatever it had when they were measured; or a pair or a
+    decomposition that it has a part in."""
+    own = any(FIGURES in manifest.files for manifest in workspace.artifacts(run).values())
+    return own or bool(artifacts_apart(workspace, run))
 
 
 def gather(workspace: Workspace, run: str) -> Gathered:
@@ -97,7 +100,8 @@ def fresh(workspace: Workspace, run: str, card: RunCard) -> tuple[dict[str, Figu
     if _EVALUATION in found and (why := _changed(_EVALUATION, "explanations", artifacts, verbs)):
         stale[_EXPLAINED] = why
         found[_EVALUATION] = _without(found[_EVALUATION], f"{_EXPLAINED}/")
-    return found, stale
+    apart, old = figures_apart(workspace, run)
+    return found | apart, stale | old
 
 
 def _stability(
@@ -176,4 +180,4 @@ def _without(figures: Figures, prefix: str) -> Figures:
 
 
 def _place(name: str) -> tuple[int, str]:
-    return (_FIRST.index(name) if name in _FIRST else len(_FIRST)), name
+    return (_FIRST.index(name) if name in _FIRST else len(_FIRST) + is_apart(name)), name

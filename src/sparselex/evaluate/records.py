@@ -10,6 +10,7 @@ from sparselex.base.figures import Figure, Figures
 from sparselex.base.files import write_json
 from sparselex.base.formats import number
 from sparselex.base.html import card, folded, table, words
+from sparselex.evaluate.apart import control_names, parted
 
 INFLUENCES = "influences.json"
 """File of an evaluation that holds its `Influences`."""
@@ -135,7 +136,8 @@ class Report(Config):
     """Six questions, each with its answer and the figures behind it."""
 
     figures: list[Figure]
-    """Its figures, each with those of its controls: the runs that are twins of it, then control dictionaries."""
+    """Its figures, each with those of its controls: the runs that are twins of it, then control dictionaries. Those of
+    pairs and of decompositions come last, with controls of their own."""
 
     controls: dict[str, list[Figure]] = {}
     """The figures of these controls themselves, with their intervals, by control."""
@@ -171,10 +173,14 @@ class Report(Config):
             for one in self.answers
         )
         verdicts = folded(f"{len(self.verdicts)} verdicts", *map(words, self.verdicts)) if self.verdicts else ""
-        head = ["figure", "value", "95 % interval", "null", *named, "n"]
         left_out = "".join(words(f"Left out: {name}, {why}.", quiet=True) for name, why in self.stale.items())
-        figures = table(head, [_row(one, named) for one in self.figures])
-        return card(f"Report of {self.run}", answers, verdicts, figures, left_out)
+        own, apart = parted(self.figures)
+        more = [part for name, those in apart.items() for part in (words(name), _table(those, control_names(those)))]
+        return card(f"Report of {self.run}", answers, verdicts, _table(own, named), *more, left_out)
+
+
+def _table(figures: Sequence[Figure], named: Sequence[str]) -> str:
+    return table(["figure", "value", "95 % interval", "null", *named, "n"], [_row(one, named) for one in figures])
 
 
 def _row(one: Figure, named: Sequence[str]) -> list[str]:

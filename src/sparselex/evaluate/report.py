@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from sparselex.base.artifacts import verified
+from sparselex.base.artifacts import read_manifest, verified
 from sparselex.base.errors import UserError
 from sparselex.base.figures import FIGURES
 from sparselex.base.files import checksum, fingerprint, write_json
 from sparselex.base.registry import found
 from sparselex.base.release import own_version
 from sparselex.base.workspace import Workspace
+from sparselex.evaluate.apart import artifacts_apart
 from sparselex.evaluate.gathered import has_figures
 from sparselex.evaluate.records import Report
 
@@ -73,6 +74,10 @@ def _inputs(workspace: Workspace, evaluated: Sequence[str]) -> dict[str, str]:
         for name, manifest in workspace.artifacts(run).items():
             if FIGURES in manifest.files:
                 verified(workspace.run(run) / name, FIGURES, manifest)
+            found[f"{run}/{name}"] = manifest.id
+        for name, folder in artifacts_apart(workspace, run).items():
+            manifest = read_manifest(folder)
+            verified(folder, FIGURES, manifest)
             found[f"{run}/{name}"] = manifest.id
     return found
 

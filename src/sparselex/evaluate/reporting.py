@@ -6,9 +6,10 @@ from sparselex.base.figures import Figure
 from sparselex.base.formats import count, number
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.answers import Known, answers
+from sparselex.evaluate.apart import is_apart
 from sparselex.evaluate.comparisons import Control, comparisons
 from sparselex.evaluate.config import control_words
-from sparselex.evaluate.gathered import gather
+from sparselex.evaluate.gathered import Gathered, gather
 from sparselex.evaluate.records import Report
 from sparselex.evaluate.twins import control_kind, frozen_part, words_of
 from sparselex.evaluate.verdicts import verdicts
@@ -32,18 +33,18 @@ def made(workspace: Workspace, run: str, evaluated: Sequence[str], inputs: Mappi
     is_twin = of_what[run] is not None
     random = [name for name in twins if workspace.card(name).has_random_weights]
     frozen = any(frozen_part(workspace, name) != "nothing" for name in (run, *twins))
-    values = {
+    of_controls = {
         name: {one: figure.value for one, figure in part.items() if figure.value is not None}
         for name, part in by_name.items()
     }
     return Report(
         run=run,
-        answers=answers(Known(found[run], compared, random, is_twin, frozen, values)),
+        answers=answers(Known(found[run], compared, random, is_twin, frozen, of_controls)),
         figures=[_with_controls(figure, by_name) for figure in found[run].figures],
         controls=controls,
         comparisons=compared,
         verdicts=verdicts(found[run], compared, who, has_twin=bool(twins) or is_twin),
-        others={name: _values(found[name].figures) for name in evaluated if name not in (run, *family)},
+        others={name: values for name in evaluated if name not in (run, *family) if (values := _values(found[name]))},
         stale={
             name if owner == run else f"{owner}/{name}": why
             for owner, part in found.items()
@@ -78,12 +79,16 @@ def _cost(workspace: Workspace, run: str) -> str:
 
 
 def _with_controls(figure: Figure, controls: Mapping[str, Mapping[str, Figure]]) -> Figure:
+    """A figure beside its controls: those of the run, or where it lies apart its own."""
+    if is_apart(figure.name):
+        return figure
     values = {name: part[figure.name].value for name, part in controls.items() if figure.name in part}
     return figure.model_copy(update={"controls": {name: value for name, value in values.items() if value is not None}})
 
 
-def _values(figures: Sequence[Figure]) -> dict[str, float]:
-    return {figure.name: figure.value for figure in figures if figure.value is not None}
+def _values(found: Gathered) -> dict[str, float]:
+    """Values of a run; not those that other runs share with it."""
+    return {one.name: one.value for one in found.figures if one.value is not None and not is_apart(one.name)}
 
 
 def _who(workspace: Workspace, name: str, twins: Sequence[str]) -> str:

@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
-from sparselex.base.artifacts import record_of
+from sparselex.base.artifacts import MANIFEST, record_of
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure
+from sparselex.base.workspace import Workspace
 
 KIND = "decomposition"
 """Kind of the artifact."""
+
+FOLDER = "decompositions"
+"""Folder of a workspace in which they lie, by their names."""
 
 REPORT = "decomposition.json"
 """Its `Decomposition`."""
@@ -21,6 +25,9 @@ CONTROL_WEIGHTS = "control.safetensors"
 
 COMPONENTS = "components.json"
 """Its `ComponentTable`, of a language model."""
+
+COMPONENTS_OF = "components"
+"""Field of the configuration of a dictionary that was made of components: of which matrix of what decomposition."""
 
 LIVE_IMPORTANCE, LIVE_SHARE = 0.1, 1e-3
 """A component is live where its importance is above the first on more than the second of all inputs."""
@@ -148,6 +155,20 @@ class Decomposition(Config):
 def decomposition_of(folder: Path) -> Decomposition:
     """What was found, in the folder of an artifact. Raises `UserError` if it is not there, or not as it was written."""
     return record_of(Decomposition, folder, REPORT)
+
+
+def decompositions_in(workspace: Path) -> list[str]:
+    """Names of the decompositions of a workspace that are finished, in order."""
+    folder = workspace / FOLDER
+    inside = folder.iterdir() if folder.is_dir() else ()
+    return sorted(one.name for one in inside if not one.name.startswith(".") and (one / MANIFEST).is_file())
+
+
+def decompositions_of(workspace: Workspace, run: str) -> list[str]:
+    """Names of those of a run's model on its text, and of that whose components the run's latents are. Raises
+    `UserError` like `decomposition_of`."""
+    found = {name: decomposition_of(workspace.path / FOLDER / name) for name in decompositions_in(workspace.path)}
+    return [name for name, one in found.items() if run in (one.run, *(each.run for each in one.matrices)) and run]
 
 
 def components_of(folder: Path) -> ComponentTable:

@@ -17,12 +17,15 @@ from sparselex.base.workspace import MAIN, Workspace
 from sparselex.dictionaries.files import write_dictionary
 from sparselex.dictionaries.table import AnyDictionaryConfig
 from sparselex.dictionaries.types.components import ComponentsDictionary
+from sparselex.evaluate.report import write_report
 from sparselex.lm.load import load_model
 from sparselex.lm.matrices import mlp_matrices
 from sparselex.parameters.mlp.config import MlpConfig
 from sparselex.parameters.mlp.walk import CONTROL, Subjects, decompose_mlp, run_of
 from sparselex.parameters.records import (
+    COMPONENTS_OF,
     CONTROL_WEIGHTS,
+    FOLDER,
     KIND,
     WEIGHTS,
     Decomposition,
@@ -34,9 +37,6 @@ from sparselex.recipes.folder import stage_cards
 from sparselex.recipes.run import Run
 from sparselex.recipes.work.directions import nobody_writes
 from sparselex.recipes.work.import_ import sample_of
-
-FOLDER = "decompositions"
-"""Folder of a workspace in which decompositions lie."""
 
 Say = Callable[[str], None]
 """Tells a person what is done."""
@@ -114,6 +114,8 @@ def decompose_run(
                 if not workspace.has(one.run, "index"):
                     say(f"index of {one.run}")
                 Run.open(workspace, one.run).do("index")
+    if workspace.report.exists():
+        write_report(workspace)
     return decomposition_of(to)
 
 
@@ -151,7 +153,7 @@ def _check_free(workspace: Workspace, name: str, decomposition: str) -> None:
     if name not in workspace.begun() and not folder.exists():
         return
     kept = workspace.artifacts(name).get("dictionary") if name in workspace.begun() else None
-    of = kept.config.get("components") if kept else None
+    of = kept.config.get(COMPONENTS_OF) if kept else None
     if not (isinstance(of, dict) and of.get("decomposition") == decomposition):
         raise UserError(
             f"There is a run {name!r} already, of something else.",
@@ -176,7 +178,7 @@ def _component_run(
 
 def _is_made(workspace: Workspace, run: str, told: ComponentsOf) -> bool:
     kept = workspace.artifacts(run).get("dictionary") if run in workspace.begun() else None
-    return kept is not None and kept.config.get("components") == told.to_json()
+    return kept is not None and kept.config.get(COMPONENTS_OF) == told.to_json()
 
 
 def _make(
@@ -195,7 +197,7 @@ def _make(
     run = Run(workspace, found.run, config.model_copy(update={"twin_of": None}), goes_on=True)
     run.sites = Sites.at(matrix.hook, matrix.writes, mask=of.mask)
     dictionary = _dictionary(run, matrix, verified(to, weights, read_manifest(to)), found.layer or 0)
-    made = Made.parse({"components": told.to_json(), "dictionary": dictionary.config.to_json()})
+    made = Made.parse({COMPONENTS_OF: told.to_json(), "dictionary": dictionary.config.to_json()})
     inputs = {"model": run.model.id, "corpus": run.corpus.id, "decomposition": told.id, **run.sites.names()}
     notes: dict[str, Any] = {"median_norms": run.reader.median_norms.tolist()}
     card = workspace.card(found.run).model_copy(

@@ -17,9 +17,6 @@ from sparselex.recipes.option import Option
 
 _WORK = "sparselex.recipes.work.pairs:train_pair_runs"
 
-PAIR = "pair"
-"""Field of the configuration of a dictionary that came of a pair."""
-
 
 class PairOptions(Config):
     """Train two dictionaries around an MLP together, so that few latents before it move any latent behind it (Jacobian

@@ -28,6 +28,19 @@ class FigureGroup(Config):
     """The figures with their controls."""
 
 
+class Apart(Config):
+    """Figures of a run that lie outside of its folder."""
+
+    name: str
+    """The artifact that they are of, such as `pairs/main-jacobian`, which is also the address of its page."""
+
+    controls: list[str]
+    """What its controls are called."""
+
+    figures: list[Figure]
+    """The figures with these controls."""
+
+
 def reported(opened: OpenWorkspace, run: str) -> Report | None:
     """The report of a run as it was last written, or None. Raises `UserError` if it cannot be read."""
     meant = opened.workspace.report

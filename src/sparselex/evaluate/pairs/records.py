@@ -11,6 +11,9 @@ from sparselex.base.workspace import Workspace
 KIND = "pair card"
 """Kind of the artifact."""
 
+PAIR = "pair"
+"""Field of the configuration of a dictionary that came of a pair: which, and of what run."""
+
 FOLDER, CARD, FILE = "pairs", "card", "pair.json"
 """Folder of a workspace in which pairs lie, by their names; that of the artifact in a pair's, and its record."""
 

@@ -10,8 +10,8 @@ from sparselex.base.staging import stage as staged
 from sparselex.base.workspace import Workspace
 from sparselex.dictionaries.files import write_dictionary
 from sparselex.dictionaries.table import AnyDictionaryConfig
+from sparselex.evaluate.pairs.records import PAIR
 from sparselex.recipes.folder import RunFolder, stage_cards
-from sparselex.recipes.pairs import PAIR
 from sparselex.recipes.run import Run
 from sparselex.recipes.work.directions import nobody_writes
 from sparselex.recipes.work.import_ import sample_of

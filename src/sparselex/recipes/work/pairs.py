@@ -39,6 +39,7 @@ from sparselex.evaluate.pairs.records import (
     Arm,
     PairCard,
 )
+from sparselex.evaluate.report import write_report
 from sparselex.evaluate.rows import rows_to_judge
 from sparselex.evaluate.subjects import Itself
 from sparselex.lm.load import float64_device, load_model
@@ -104,6 +105,8 @@ def train_pair_runs(workspace: Workspace, run: str, options: PairOptions, *, rep
     for number, each in enumerate((one, other)):
         make_run(each, names[number], trained[PENALISED], number)
     _measure(folder, (one, other), names, options, sides, trained, rows)
+    if workspace.report.exists():
+        write_report(workspace)
 
 
 def _check_runs(one: Run, other: Run) -> None:

@@ -2,16 +2,19 @@
 
 from pathlib import Path
 
-from sparselex.base.artifacts import MANIFEST
 from sparselex.base.config import Config
-from sparselex.parameters.records import Component, Decomposition, Matrix, components_of, decomposition_of
+from sparselex.parameters.records import (
+    FOLDER,
+    Component,
+    Decomposition,
+    Matrix,
+    components_of,
+    decomposition_of,
+    decompositions_in,
+)
 from sparselex.parameters.toys.config import TOYS
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, NotMadeYet, Page, PageRecord
-
-FOLDER = "decompositions"
-"""Folder of a workspace in which they lie."""
-
 
 MOST = 60
 """Components of a matrix that its list shows."""
@@ -56,16 +59,9 @@ class DecompositionPage(PageRecord):
     """Other decompositions of the workspace."""
 
 
-def decompositions(workspace: Path) -> list[str]:
-    """Names of those that are finished, in order."""
-    folder = workspace / FOLDER
-    inside = folder.iterdir() if folder.is_dir() else ()
-    return sorted(one.name for one in inside if not one.name.startswith(".") and (one / MANIFEST).is_file())
-
-
 def decomposition_named(opened: OpenWorkspace, name: str) -> Decomposition:
     """What was found under a name. Raises `NotMadeYet` where there is nothing of that name."""
-    path, names = opened.workspace.path, decompositions(opened.workspace.path)
+    path, names = opened.workspace.path, decompositions_in(opened.workspace.path)
     if name not in names:
         there = ", ".join(names)
         raise NotMadeYet(
@@ -87,7 +83,7 @@ def decomposition_page(opened: OpenWorkspace, name: str) -> DecompositionPage:
         indexed=[
             one.run for one in (*found.matrices, *found.control_matrices) if one.run and opened.has(one.run, "index")
         ],
-        others=[other for other in decompositions(path) if other != name],
+        others=[other for other in decompositions_in(path) if other != name],
     )
 
 

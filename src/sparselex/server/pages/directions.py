@@ -5,6 +5,7 @@ from typing import Any
 from sparselex.base.artifacts import Manifest, read_manifest
 from sparselex.base.errors import UserError
 from sparselex.base.formats import percent
+from sparselex.parameters.records import COMPONENTS_OF
 from sparselex.server.opened import OpenWorkspace
 
 _VALUES = {
@@ -63,5 +64,5 @@ def component_address(opened: OpenWorkspace, run: str, latent: int) -> str:
 
 def of_components(made: Manifest | None) -> dict[str, Any] | None:
     """What the dictionary of a run of components says of where they are from; None of any other."""
-    told = made.config.get("components") if made else None
+    told = made.config.get(COMPONENTS_OF) if made else None
     return told if isinstance(told, dict) else None

@@ -4,10 +4,10 @@ from sparselex.atlas.records import SweepReport
 from sparselex.base.runs import RunCard
 from sparselex.evaluate.doomed.found import doomed_of
 from sparselex.evaluate.pairs.records import pairs_in
+from sparselex.parameters.records import decompositions_in
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, Page, PageRecord
 from sparselex.server.pages.corpora import CorpusSummary, corpora
-from sparselex.server.pages.decomposition import decompositions
 from sparselex.server.pages.graph import GraphSummary, graph_summaries
 from sparselex.server.pages.run import RunPage, run_page
 from sparselex.server.pages.run_rows import RunRow, run_row
@@ -86,7 +86,7 @@ def overview(opened: OpenWorkspace) -> OverviewPage:
         synthetic=synthetic_sets(opened),
         doomed=tried(lambda: doomed_of(opened.workspace.path), None) is not None,
         tasks=task_summaries(opened, tried),
-        decompositions=decompositions(opened.workspace.path),
+        decompositions=decompositions_in(opened.workspace.path),
         pairs=pairs_in(opened.workspace.path),
         graphs=graph_summaries(opened, tried),
     )

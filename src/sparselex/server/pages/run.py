@@ -4,14 +4,17 @@ from sparselex.atlas.records import SweepReport
 from sparselex.base.runs import RunCard
 from sparselex.evaluate.against import KIND as CONTROLS
 from sparselex.evaluate.against import AgainstControls
+from sparselex.evaluate.apart import control_names, parted
 from sparselex.evaluate.model_features.cards import has_card
 from sparselex.evaluate.pairs.records import pairs_of
 from sparselex.evaluate.records import Answer, Comparison, DensityHistogram, Report
+from sparselex.parameters.records import decompositions_of
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, Page, PageRecord
 from sparselex.server.pages.corpora import CorpusSummary, corpora
 from sparselex.server.pages.run_rows import RunRow, run_row
 from sparselex.server.reported import (
+    Apart,
     FigureGroup,
     against_controls,
     controls_of,
@@ -43,7 +46,10 @@ class RunPage(PageRecord):
     """What the run took."""
 
     groups: list[FigureGroup]
-    """The report: its figures beside its controls, but for those that `against` has."""
+    """The report: its figures beside its controls, but for those that `against` and `apart` have."""
+
+    apart: list[Apart]
+    """Pairs and decompositions that it has a part in, with figures beside controls of their own."""
 
     controls: dict[str, str]
     """What each control is, in the order of the table's columns."""
@@ -80,6 +86,9 @@ class RunPage(PageRecord):
     pairs: list[str] = []
     """Pairs of dictionaries, trained together, that it has a part in."""
 
+    decompositions: list[str] = []
+    """Decompositions of its model's MLP, or whose components its latents are."""
+
     def compared(self, figure: str, control: str) -> Comparison | None:
         """The comparison of a figure with a control, if there is one."""
         return next((one for one in self.comparisons if (one.figure, one.control) == (figure, control)), None)
@@ -91,7 +100,7 @@ def run_page(opened: OpenWorkspace, run: str) -> RunPage:
     cards, tried = opened.cards(), Tried()
     readable = [card for card in cards.values() if isinstance(card, RunCard)]
     written = tried(lambda: reported(opened, run), None)
-    figures = written.figures if written else []
+    figures, apart = parted(written.figures if written else [])
     against, not_against = tried(lambda: against_controls(opened, run), _NEITHER)
     texts: list[CorpusSummary] = tried(lambda: corpora(opened, readable), [])
     page = RunPage(
@@ -102,6 +111,7 @@ def run_page(opened: OpenWorkspace, run: str) -> RunPage:
         answers=written.answers if written else [],
         cost=written.cost if written else "",
         groups=grouped([figure for figure in figures if not figure.name.startswith(f"{CONTROLS}/")]),
+        apart=[Apart(name=name, controls=control_names(those), figures=those) for name, those in apart.items()],
         controls=controls_of(opened, figures, readable),
         comparisons=written.comparisons if written else [],
         others=shared(written) if written else {},
@@ -113,6 +123,7 @@ def run_page(opened: OpenWorkspace, run: str) -> RunPage:
         sweep=tried(lambda: opened.sweep(run), None),
         has_card=tried(lambda: has_card(opened.workspace, run), False),
         pairs=tried(lambda: pairs_of(opened.workspace, run), []),
+        decompositions=tried(lambda: decompositions_of(opened.workspace, run), []),
     )
     return page.model_copy(update={"notices": [*page.notices, *dict.fromkeys(tried.failures)]})
 
