@@ -6,7 +6,7 @@ from torch.func import jacrev
 
 from sparselex.causal.jacobians import Active, LatentMlp
 from sparselex.dictionaries.codes import Codes
-from sparselex.lm.mlps import Mlp, derivative
+from sparselex.lm.mlps import Formula, derivative
 
 ACTIVATIONS = {
     "relu": torch.relu,
@@ -21,7 +21,7 @@ def drawn(activation="gelu", *, gated=False, d=6, d_mlp=11, seed=0):
     generator = torch.Generator().manual_seed(seed)
     draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)
     gate = (draw(d, d_mlp), draw(d_mlp)) if gated else None
-    mlp = Mlp(ACTIVATIONS[activation], draw(d, d_mlp), draw(d_mlp), draw(d_mlp, d), draw(d), gate)
+    mlp = Formula(ACTIVATIONS[activation], draw(d, d_mlp), draw(d_mlp), draw(d_mlp, d), draw(d), gate)
     return mlp, draw(9, d), draw(8, d), draw(d)
 
 

@@ -13,7 +13,7 @@ from torch.func import functional_call
 from sparselex.base.errors import UserError
 from sparselex.lm.config import ModelConfig
 from sparselex.lm.load import load_model
-from sparselex.lm.matrices import mlp_matrices
+from sparselex.lm.mlps import mlp_of
 from sparselex.parameters import decompose as decompose_module
 from sparselex.parameters.components import Components
 from sparselex.parameters.config import AttackConfig, SpdConfig
@@ -66,7 +66,7 @@ def components(target, n=5, seed=0):
 def slow_log_probs(target, token_row, column, matrices):
     """What the model predicts at one token with other matrices in it, by a whole pass of the model itself."""
     model, given = target.model, {}
-    for one in target.matrices.every:
+    for one in target.mlp.every:
         if one.name in matrices:
             path = one.hook.site
             turned = type(model.hf.get_submodule(path)).__name__ == "Conv1D"
@@ -93,15 +93,15 @@ def test_the_matrices_of_a_gated_mlp_and_masks_of_ones(llama, layer):
 def test_turned_matrices_and_their_biases(gpt2):
     target = MlpTarget(gpt2, rows(gpt2.n_vocab, bos_id=0), 0)
     assert [one.shape for one in target.weights.values()] == [
-        (target.matrices.first[0].weight.shape[0], gpt2.d_model),
-        (gpt2.d_model, target.matrices.last.weight.shape[1]),
+        (target.mlp.first[0].weight.shape[0], gpt2.d_model),
+        (gpt2.d_model, target.mlp.last.weight.shape[1]),
     ]
     x = torch.arange(6)
     other = {name: 0.5 * weight + 0.1 for name, weight in target.weights.items()}
     found = target.run(x, {name: lambda v, w=weight: v @ w.T for name, weight in other.items()}).output
     slow = torch.stack([slow_log_probs(target, 0, column, other) for column in range(6)])
     assert torch.allclose(found, slow, atol=1e-5)
-    assert target.matrices.written == "blocks.0.hook_mlp_out" and not target.alone
+    assert target.mlp.written == "blocks.0.hook_mlp_out" and not target.alone
 
 
 @pytest.mark.parametrize("name", ["stochastic", "layerwise"])
@@ -226,15 +226,15 @@ def test_too_little_text_is_told_before_anything_begins(tmp_path, pair):
 
 def test_blocks_and_models_that_cannot_be_taken_apart_are_told(llama, tmp_path):
     with pytest.raises(UserError, match="no block 2"):
-        mlp_matrices(llama, 2)
+        mlp_of(llama, 2)
     other = copy.copy(llama)
     other.hf = copy.deepcopy(llama.hf)
     other.hf.model.layers[1].mlp.down_proj = torch.nn.Identity()
     other._located = {}
     with pytest.raises(UserError, match="no linear map"):
-        mlp_matrices(other, 1)
+        mlp_of(other, 1)
     with pytest.raises(UserError, match="another library runs it"):
-        mlp_matrices(_Elsewhere(llama), 0)
+        mlp_of(_Elsewhere(llama), 0)
 
 
 class _Elsewhere:

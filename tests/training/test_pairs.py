@@ -16,7 +16,7 @@ from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.dictionaries.types.batchtopk import BatchTopKConfig
 from sparselex.dictionaries.types.topk import TopKConfig
 from sparselex.evaluate.pairs.measured import COLUMNS, of_tokens
-from sparselex.lm.mlps import Mlp
+from sparselex.lm.mlps import Formula
 from sparselex.training.measure import fvu
 from sparselex.training.pairs import JacobianPenalty, PairConfig, PairJob, reads_of, train_pairs, writes_of
 from sparselex.training.step import Step
@@ -28,7 +28,7 @@ def one_to_one(dtype=torch.float32):
     """An MLP of which each hidden unit reads one direction and writes one, all of them orthogonal."""
     generator = torch.Generator().manual_seed(5)
     turned = lambda: torch.linalg.qr(torch.randn(D, D, generator=generator, dtype=torch.float64)).Q.to(dtype)
-    return Mlp(torch.relu, turned(), torch.zeros(D, dtype=dtype), turned(), torch.zeros(D, dtype=dtype))
+    return Formula(torch.relu, turned(), torch.zeros(D, dtype=dtype), turned(), torch.zeros(D, dtype=dtype))
 
 
 class Around:

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sparselex.dictionaries.codes import Codes
-from sparselex.lm.mlps import Mlp
+from sparselex.lm.mlps import Formula
 
 
 class Active(NamedTuple):
@@ -58,8 +58,8 @@ class Jacobians(NamedTuple):
 class LatentMlp(NamedTuple):
     """An MLP between what latents write and what latents read, for some weights of both dictionaries."""
 
-    mlp: Mlp
-    """The MLP."""
+    mlp: Formula
+    """What the MLP computes."""
 
     before: tuple[Float[Tensor, "d_sae_x d_mlp"], ...]
     """What a unit of each latent gives to each of the MLP's `readers`."""
@@ -68,7 +68,9 @@ class LatentMlp(NamedTuple):
     """How each latent behind it reads what its hidden units write."""
 
     @classmethod
-    def of(cls, mlp: Mlp, writes: Float[Tensor, "d_sae_x d_in"], reads: Float[Tensor, "d_sae_y d_out"]) -> "LatentMlp":
+    def of(
+        cls, mlp: Formula, writes: Float[Tensor, "d_sae_x d_in"], reads: Float[Tensor, "d_sae_y d_out"]
+    ) -> "LatentMlp":
         """The same MLP between latents that write so and latents that read so. Gradients flow back to both."""
         return cls(mlp, tuple(writes @ reader for reader in mlp.readers), reads @ mlp.W_out.T)
 

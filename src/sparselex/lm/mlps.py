@@ -1,7 +1,7 @@
-"""An MLP of a model as matrices: what it computes between the site that it reads and the one that it writes, and its
-derivative there."""
+"""The MLP of one block: its matrices, each with the place in the model where what it gives can be replaced, and what
+they compute together as a formula that has a derivative."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sparselex.base.errors import UserError
+from sparselex.base.formats import percent
 from sparselex.base.sites import Hook
 from sparselex.lm.homes.transformers import TransformersModel
 from sparselex.lm.subject import Readable
@@ -16,8 +17,8 @@ from sparselex.lm.subject import Readable
 Activation = Callable[[Tensor], Tensor]
 """A function of each number by itself."""
 
-READS, WRITES = "hook_mlp_in", "hook_mlp_out"
-"""The sites of a block that lie around its MLP."""
+READS, HIDDEN, WRITES = "hook_mlp_in", "mlp.hook_post", "hook_mlp_out"
+"""The sites of a block around its MLP and between its matrices."""
 
 _ACTIVATIONS = ("act_fn", "act", "activation_fn", "activation", "gelu_impl", "nonlinearity")
 """What families call the function between the matrices."""
@@ -26,10 +27,31 @@ _GATES = ("gate_proj", "w1")
 """What they call the matrix whose product goes through it, where another one's does not."""
 
 _OFF = 1e-3
-"""Share of the output's length by which the matrices may give another one than the model does."""
+"""Share of the output's length by which the formula may give another one than the model does."""
 
 
-class Mlp(NamedTuple):
+class Matrix(NamedTuple):
+    """A linear map inside a model."""
+
+    name: str
+    """The last word of its path in the model."""
+
+    hook: Hook
+    """What it gives."""
+
+    weight: Float[Tensor, "d_out d_in"]
+    """The matrix, in float32 at least and on the CPU, as is its bias."""
+
+    bias: Float[Tensor, " d_out"] | None
+    """What is added to its product, if anything."""
+
+    @property
+    def offset(self) -> Float[Tensor, " d_out"]:
+        """The bias, 0 where there is none."""
+        return self.weight.new_zeros(len(self.weight)) if self.bias is None else self.bias
+
+
+class Formula(NamedTuple):
     """`y = φ(x W_in + b_in) W_out + b_out`; gated `y = (φ(x W_gate + b_gate) * (x W_in + b_in)) W_out + b_out`."""
 
     activation: Activation
@@ -42,11 +64,11 @@ class Mlp(NamedTuple):
     gate: tuple[Float[Tensor, "d_in d_mlp"], Float[Tensor, " d_mlp"]] | None = None
     """`W_gate` and `b_gate`; None of an MLP that is not gated."""
 
-    def to(self, like: Tensor) -> "Mlp":
+    def to(self, like: Tensor) -> "Formula":
         """The same in the precision and the place of a tensor."""
         gate = self.gate and (self.gate[0].to(like), self.gate[1].to(like))
         matrices = (self.W_in.to(like), self.b_in.to(like), self.W_out.to(like), self.b_out.to(like))
-        return Mlp(self.activation, *matrices, gate)
+        return Formula(self.activation, *matrices, gate)
 
     def of(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_out"]:
         """What it gives."""
@@ -79,82 +101,141 @@ def derivative(activation: Activation, x: Tensor) -> Tensor:
     return slope
 
 
-@torch.no_grad()
-def mlp_between(model: Readable, reads: Hook, writes: Hook) -> Mlp:
-    """The MLP between `blocks.L.hook_mlp_in` and `blocks.L.hook_mlp_out` as matrices in float32, where they are.
+class Mlp(NamedTuple):
+    """The matrices of an MLP: those that read the stream, one or with a gate two, and the one that writes to it."""
 
-    A few tokens are run through the model, and the matrices give what it gives. Raises `UserError` for other sites, for
-    a model whose modules are not at hand, and for a block whose MLP is of another form: experts, a norm behind it.
+    read: Hook
+    """What the first of them read."""
+
+    first: tuple[Matrix, ...]
+    """Those that read the stream, behind its norm."""
+
+    hidden: Hook
+    """What the last one reads."""
+
+    last: Matrix
+    """The one that writes."""
+
+    written: Hook
+    """What the last one gives, by the name under which it is known to join the stream where it has one."""
+
+    @property
+    def every(self) -> tuple[Matrix, ...]:
+        """All of them, in the order in which they are read."""
+        return (*self.first, self.last)
+
+
+def mlp_of(model: Readable, layer: int) -> Mlp:
+    """The MLP of block `layer`. Raises `UserError` for a model that another library runs, for a block that there is
+    not, and for one whose MLP is not made of linear maps around one hidden layer (experts, for one)."""
+    hf_model = _at_hand(model)
+    if not 0 <= layer < model.n_layers:
+        raise UserError(
+            f"{model.name} has no block {layer}.",
+            f"a block from 0 to {model.n_layers - 1}" if model.n_layers > 1 else "block 0, the only one",
+            "choose another --layer.",
+        )
+    read, hidden, out = (Hook(f"blocks.{layer}.{site}") for site in (READS, HIDDEN, WRITES))
+    missing = [hook for hook in (read, hidden, out) if hook not in hf_model.names]
+    if missing:
+        raise _unfit(model, layer, f"it has no {missing[0].site}")
+    path = hf_model.resolve(hidden).path
+    last = _matrix(hf_model.hf, path)
+    first = tuple(_linear_inside(hf_model, hf_model.resolve(read).path, path))
+    if last is None or not first:
+        raise _unfit(
+            model, layer, f"{path} is no linear map" if last is None else "no linear map in it reads that site"
+        )
+    at = hf_model.resolve(out)
+    is_out = at.path == path and at.side == "output" and at.scale == 1 and at.piece is None
+    return Mlp(read, first, hidden, last, out if is_out else last.hook)
+
+
+@torch.no_grad()
+def formula_between(model: Readable, reads: Hook, writes: Hook) -> Formula:
+    """What the MLP between `blocks.L.hook_mlp_in` and `blocks.L.hook_mlp_out` computes, on the CPU.
+
+    A few tokens are run through the model, and the formula gives what it gives. Raises `UserError` for other sites,
+    like `mlp_of`, and for an MLP that computes something else with its matrices: a norm between or behind them.
     """
-    around = (reads.site, writes.site) == (READS, WRITES) and reads.layer == writes.layer and reads.layer is not None
-    if not around:
+    layer = reads.layer
+    if (reads.site, writes.site) != (READS, WRITES) or layer is None or layer != writes.layer:
         raise UserError(
             f"Between {reads} and {writes} there is no single MLP.",
             f"blocks.L.{READS} and blocks.L.{WRITES} of one block L",
             "take a run that reads the one and a run that reads the other.",
         )
-    if not isinstance(model, TransformersModel):
-        raise UserError(
-            f"The MLP of {model.name} is not at hand as matrices.",
-            "a single model that transformers runs",
-            "choose another model, or leave --engine out.",
-        )
-    found = next(_candidates(model, reads, writes), None)
-    if found is None or _distance(model, found, reads, writes) > _OFF:
-        raise UserError(
-            f"What block {reads.layer} of {model.name} computes between {reads.site} and {writes.site} is no MLP of "
-            "two matrices, nor a gated one of three.",
-            "a dense MLP whose output is added to the stream as it is",
-            "choose another model, or a layer that has no experts.",
-        )
+    hf_model = _at_hand(model)
+    found = _formula(hf_model, mlp_of(model, layer), hf_model.resolve(writes).scale)
+    if found is None:
+        raise _unfit(model, layer, "which of its matrices is the gate, or what stands between them, is not known")
+    if (off := _distance(hf_model, found, reads, writes)) > _OFF:
+        raise _unfit(model, layer, f"what its matrices give is {percent(off)} off what the model gives")
     return found
 
 
-def _candidates(model: TransformersModel, reads: Hook, writes: Hook) -> Iterator[Mlp]:
-    """The MLP that the names and shapes of modules beside the one that gives the output speak for."""
-    behind = model.resolve(writes)
-    down = model.hf.get_submodule(behind.path)
-    out = _matrix(down)
-    if out is None:
-        return
-    around = model.hf.get_submodule(behind.path.rpartition(".")[0])
-    activation = next((getattr(around, name) for name in _ACTIVATIONS if hasattr(around, name)), None)
-    d_mlp, width, scale = len(out[0]), model.width(reads), behind.scale
-    others = {name: _matrix(one) for name, one in around.named_children() if one is not down}
-    read = {name: pair for name, pair in others.items() if pair is not None and len(pair[0]) == width}
-    if activation is None or not read:
-        return
-    W_out, b_out = out[0] * scale, out[1] * scale
-    wide = [pair for pair in read.values() if pair[0].shape[1] == 2 * d_mlp]
-    if len(wide) == 1:  # gate and the rest are one matrix
-        (W_gate, W_in), (b_gate, b_in) = wide[0][0].chunk(2, dim=1), wide[0][1].chunk(2)
-        yield Mlp(activation, W_in, b_in, W_out, b_out, (W_gate, b_gate))
-        return
-    fit = {name: pair for name, pair in read.items() if pair[0].shape[1] == d_mlp}
-    gates = [name for name in fit if name in _GATES]
-    if len(fit) == 1:
-        ((W_in, b_in),) = fit.values()
-        yield Mlp(activation, W_in, b_in, W_out, b_out)
-    elif len(fit) == 2 and len(gates) == 1:
-        gate = fit.pop(gates[0])
-        ((W_in, b_in),) = fit.values()
-        yield Mlp(activation, W_in, b_in, W_out, b_out, gate)
+def _at_hand(model: Readable) -> TransformersModel:
+    if isinstance(model, TransformersModel):
+        return model
+    raise UserError(
+        f"The MLP of {model.name} is not at hand as matrices: another library runs it, or there are two models.",
+        "one model that transformers runs",
+        "name a run of one model, begun without --engine.",
+    )
 
 
-def _matrix(module: nn.Module) -> tuple[Tensor, Tensor] | None:
-    """Weight `[d_in, d_out]` and bias of a linear layer in float32; None of anything else."""
-    held: Any = module
-    weight = getattr(held, "weight", None)
-    if list(module.children()) or not isinstance(weight, Tensor) or weight.ndim != 2 or not weight.is_floating_point():
+def _linear_inside(model: TransformersModel, root: str, last: str) -> list[Matrix]:
+    """The linear maps in the MLP but for the last, as wide as the stream at their input."""
+    paths = [f"{root}.{name}".rstrip(".") for name, _ in model.hf.get_submodule(root).named_modules()]
+    found = (_matrix(model.hf, path) for path in paths if path != last)
+    return [one for one in found if one is not None and one.weight.shape[1] == model.d_model]
+
+
+def _matrix(hf: Any, path: str) -> Matrix | None:
+    """A module as a matrix; None where it is something else. GPT-2's class keeps it turned."""
+    module = hf.get_submodule(path)
+    turned = type(module).__name__ == "Conv1D"
+    if not (turned or isinstance(module, nn.Linear)):
         return None
-    rows = weight.float() if type(module).__name__ == "Conv1D" else weight.float().T
-    bias = held.bias.float() if isinstance(getattr(held, "bias", None), Tensor) else rows.new_zeros(rows.shape[1])
-    return rows.detach(), bias.detach()
+    weight = full(module.weight.detach()).cpu()
+    bias = None if module.bias is None else full(module.bias.detach()).cpu()
+    return Matrix(path.rpartition(".")[2], Hook(f"module:{path}"), weight.T.contiguous() if turned else weight, bias)
 
 
-def _distance(model: TransformersModel, found: Mlp, reads: Hook, writes: Hook) -> float:
-    """How far what the matrices give lies from what the model gives, over some tokens, as a share of its length."""
+def full(values: Tensor) -> Tensor:
+    """The same in float32 at least."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def _formula(model: TransformersModel, mlp: Mlp, scale: float) -> Formula | None:
+    """The formula that the names and shapes of an MLP's matrices speak for; None where they speak for none."""
+    around = model.hf.get_submodule(mlp.last.hook.site.rpartition(".")[0])
+    activation = next((getattr(around, name) for name in _ACTIVATIONS if hasattr(around, name)), None)
+    if activation is None:
+        return None
+    d_mlp, behind = mlp.last.weight.shape[1], (mlp.last.weight.T * scale, mlp.last.offset * scale)
+    readers = {one.name: (one.weight.T, one.offset) for one in mlp.first}
+    wide = [one for one in readers.values() if len(one[1]) == 2 * d_mlp]
+    if len(wide) == len(readers) == 1:  # gate and the rest are one matrix
+        (W_gate, W_in), (b_gate, b_in) = wide[0][0].chunk(2, dim=1), wide[0][1].chunk(2)
+        return Formula(activation, W_in, b_in, *behind, (W_gate, b_gate))
+    gate = next((readers.pop(name) for name in _GATES if name in readers), None)
+    if len(readers) != 1 or any(len(one[1]) != d_mlp for one in (*readers.values(), gate) if one):
+        return None
+    return Formula(activation, *next(iter(readers.values())), *behind, gate)
+
+
+def _distance(model: TransformersModel, found: Formula, reads: Hook, writes: Hook) -> float:
+    """How far what the formula gives lies from what the model gives, over some tokens, as a share of its length."""
     tokens = torch.arange(min(32, model.n_vocab, model.n_ctx), device=model.device)[None]
     values = model.read(tokens, [reads, writes])
-    x, y = (values[hook].flatten(0, 1).float() for hook in (reads, writes))
+    x, y = (values[hook].flatten(0, 1).to(found.W_in) for hook in (reads, writes))
     return float((found.of(x) - y).norm() / y.norm().clamp_min(torch.finfo(torch.float32).tiny))
+
+
+def _unfit(model: Readable, layer: int, why: str) -> UserError:
+    return UserError(
+        f"The MLP of block {layer} of {model.name} is no MLP of two matrices, nor a gated one of three: {why}.",
+        "linear maps around one hidden layer, in an architecture that has canonical hooks here",
+        "choose another block or model; `sparselex hooks MODEL` lists what a model has.",
+    )

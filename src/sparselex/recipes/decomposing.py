@@ -19,7 +19,7 @@ from sparselex.dictionaries.table import AnyDictionaryConfig
 from sparselex.dictionaries.types.components import ComponentsDictionary
 from sparselex.evaluate.report import write_report
 from sparselex.lm.load import load_model
-from sparselex.lm.matrices import mlp_matrices
+from sparselex.lm.mlps import mlp_of
 from sparselex.parameters.mlp.config import MlpConfig
 from sparselex.parameters.mlp.walk import CONTROL, Subjects, decompose_mlp, run_of
 from sparselex.parameters.records import (
@@ -95,8 +95,7 @@ def decompose_run(
     config, name = config or MlpConfig(), f"{run}-mlp-{(config or MlpConfig()).layer}"
     reader = _reader(workspace, run)
     twin = _twin_of(workspace, run, reader.config)
-    matrices = mlp_matrices(reader.model, config.layer)
-    for matrix in matrices.every:
+    for matrix in mlp_of(reader.model, config.layer).every:
         for suffix in ("", f"-{CONTROL}"):
             _check_free(workspace, run_of(name, matrix.name) + suffix, name)
     kind = twin.model.twin
@@ -224,5 +223,5 @@ def _dictionary(run: Run, matrix: Matrix, weights: Path, layer: int) -> Componen
         for key, value in tensors.items()
         if key.startswith(f"{matrix.name}.")
     }
-    bias = next(one.bias for one in mlp_matrices(run.model, layer).every if one.name == matrix.name)
+    bias = next(one.bias for one in mlp_of(run.model, layer).every if one.name == matrix.name)
     return ComponentsDictionary.of(own, bias)

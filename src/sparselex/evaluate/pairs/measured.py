@@ -15,7 +15,7 @@ from sparselex.causal.jacobians import Active, Jacobians, LatentMlp
 from sparselex.dictionaries.side_by_side import SideBySide
 from sparselex.evaluate.model_features.jacobian import HELD
 from sparselex.evaluate.pairs.records import THRESHOLDS
-from sparselex.lm.mlps import Mlp
+from sparselex.lm.mlps import Formula
 from sparselex.training.pairs import TrainedPair, reads_of, writes_of
 
 _MOMENTS = ("s1", "s2", "s3", "s4")
@@ -42,7 +42,7 @@ class Sums(NamedTuple):
 
 @torch.no_grad()
 def jacobian_sums(
-    reader: Reader, mlp: Mlp, pairs: Mapping[str, TrainedPair], rows: NDArray[np.int64], seed: int
+    reader: Reader, mlp: Formula, pairs: Mapping[str, TrainedPair], rows: NDArray[np.int64], seed: int
 ) -> dict[str, Sums]:
     """Sums over the counted tokens of test rows, for each of several pairs of the same sites of the same model; the
     documents are those of the rows, ascending."""
@@ -64,7 +64,7 @@ def jacobian_sums(
 class _PairSums:
     """Sums of one pair."""
 
-    def __init__(self, mlp: Mlp, pair: TrainedPair, n_documents: int, seed: int):
+    def __init__(self, mlp: Formula, pair: TrainedPair, n_documents: int, seed: int):
         self._pair: SideBySide = pair.dictionary
         before, behind = self._pair.each
         self._mlp, self._ratio = mlp.to(self._pair.b_dec), pair.scales[1] / pair.scales[0]

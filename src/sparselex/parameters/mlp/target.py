@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sparselex.lm.kept import Kept
-from sparselex.lm.matrices import Matrix, full, mlp_matrices
+from sparselex.lm.mlps import Matrix, full, mlp_of
 from sparselex.lm.subject import Edit, SubjectModel
 from sparselex.parameters.target import LinearMap, Ran
 from sparselex.text.rows import TokenRows
@@ -56,27 +56,27 @@ class MlpTarget:
     """
 
     def __init__(self, model: SubjectModel, corpus: TokenRows, layer: int):
-        """Raises `UserError` where the block's MLP cannot be taken apart (`lm.matrices`)."""
+        """Raises `UserError` where the block's MLP cannot be taken apart (`lm.mlps`)."""
         self.model, self.corpus = model, corpus
-        self.matrices = mlp_matrices(model, layer)
+        self.mlp = mlp_of(model, layer)
         self.alone = layer == model.n_layers - 1 and self._can_be_alone()
-        self.weights: dict[str, Tensor] = {one.name: one.weight for one in self.matrices.every}
+        self.weights: dict[str, Tensor] = {one.name: one.weight for one in self.mlp.every}
         self._seen: tuple[Tensor, _Read] | None = None
 
     def run(self, x: Int[Tensor, " n"], maps: Mapping[str, LinearMap]) -> Ran:
         """Run at these positions of the corpus with some of the matrices replaced there."""
         read, grad = self._read(x), torch.is_grad_enabled()
         hidden = _Caught(read.at)
-        edits: dict[str, Edit] = {self.matrices.hidden: hidden}
-        for one in self.matrices.first:
+        edits: dict[str, Edit] = {self.mlp.hidden: hidden}
+        for one in self.mlp.first:
             if one.name in maps:
                 edits[one.hook] = _replaced(read.at, _given(one, maps[one.name], read.x))
-        last = self.matrices.last
+        last = self.mlp.last
         if last.name in maps:
             edits[last.hook] = lambda value: _replaced(read.at, _given(last, maps[last.name], hidden.found))(value)
         end = self.model.last(read.kept, edits, grad=grad)
         logits = self.model.predict(end.flatten(0, 1)[read.at], grad=grad)
-        inputs = {one.name: read.x for one in self.matrices.first} | {last.name: hidden.found}
+        inputs = {one.name: read.x for one in self.mlp.first} | {last.name: hidden.found}
         return Ran(functional.log_softmax(full(logits).cpu(), -1), inputs)
 
     def distance(
@@ -131,7 +131,7 @@ class MlpTarget:
 
     def _kept(self, rows: NDArray[np.int64]) -> Kept:
         tokens = torch.from_numpy(np.asarray(self.corpus.tokens[rows]).astype(np.int64))
-        return self.model.keep(tokens, self.matrices.read, positions=False)
+        return self.model.keep(tokens, self.mlp.read, positions=False)
 
 
 def text_positions(corpus: TokenRows, rows: NDArray[np.int64]) -> NDArray[np.int64]:

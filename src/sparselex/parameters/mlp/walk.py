@@ -188,7 +188,7 @@ def _report(name: str, run: str, subjects: Subjects, config: MlpConfig, found: F
 
 def _placed(name: str, target: MlpTarget, found: list[Matrix], suffix: str = "") -> list[Matrix]:
     """The matrices with where they read and write, and the run that has their components."""
-    places = target.matrices
+    places = target.mlp
     at = {one.name: (places.read, one.hook) for one in places.first}
     at[places.last.name] = (places.hidden, places.written)
     told = lambda one: {

@@ -43,7 +43,7 @@ from sparselex.evaluate.report import write_report
 from sparselex.evaluate.rows import rows_to_judge
 from sparselex.evaluate.subjects import Itself
 from sparselex.lm.load import float64_device, load_model
-from sparselex.lm.mlps import Mlp, mlp_between
+from sparselex.lm.mlps import Formula, formula_between
 from sparselex.lm.subject import SubjectModel
 from sparselex.recipes.pairs import CardConfig, PairOptions, made_names
 from sparselex.recipes.run import BLOCK_TOKENS, Run
@@ -68,7 +68,7 @@ class _Side(NamedTuple):
 
     reader: Reader
     model: SubjectModel
-    mlp: Mlp
+    mlp: Formula
     inputs: Mapping[str, str]
 
 
@@ -169,7 +169,7 @@ def _side(one: Run, other: Run, model: object) -> _Side:
     sites = Sites(hooks=hooks, mask=one.config.mask)
     if not isinstance(model, SubjectModel):
         raise UserError(f"Run {one.name!r} reads two models.", "runs of one model", "name other runs.")
-    mlp = mlp_between(model, *hooks)
+    mlp = formula_between(model, *hooks)
     inputs = {"model": model.id, "corpus": one.corpus.id, **sites.names(), "mask": _mask(one)}
     parents = {f"{name} dictionary": run.manifest("dictionary").id for name, run in (("x", one), ("y", other))}
     return _Side(Reader(model, one.corpus, sites), model, mlp, inputs | parents)
