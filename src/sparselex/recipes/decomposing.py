@@ -100,7 +100,7 @@ def decompose_run(
             _check_free(workspace, run_of(name, matrix.name) + suffix, name)
     kind = twin.model.twin
     said = f"the same model with weights that were not learned ({kind}, seed {twin.model.twin_seed})"
-    subjects = Subjects(reader.model, load_model(twin.model), said)  # type: ignore[arg-type]
+    subjects = Subjects(reader.subject, load_model(twin.model), said)
     to = workspace.path / FOLDER / name
     found = decompose_mlp(to, name, subjects, reader.corpus, config, run=run, replace=replace)
     for of, weights, made in (

@@ -129,6 +129,15 @@ class Run(RunFolder):
         first = load_model(self.config.model)
         return ModelPair(first, load_model(self.config.second_model)) if self.config.second_model else first
 
+    @property
+    def subject(self) -> SubjectModel:
+        """The model of a run that reads one. Raises `UserError` for a run of two, and for one made elsewhere."""
+        if not isinstance(self.model, SubjectModel):
+            raise UserError(
+                f"Run {self.name!r} reads two models side by side.", "a run of one model", "name another run."
+            )
+        return self.model
+
     @cached_property
     def sites(self) -> Sites:
         """Where the model is read, what is reconstructed, and what is left out, checked against the model.
@@ -194,14 +203,8 @@ class Run(RunFolder):
 
         Raises `UserError` for a run without a dictionary, and for one that reads two models.
         """
-        if not isinstance(self.model, SubjectModel):
-            raise UserError(
-                f"Run {self.name!r} reads two models side by side.",
-                "a run of one model",
-                "name another run: a text is put to one model.",
-            )
-        latents = Latents.of(self.dictionary, self.model, self.sites)
-        return Prompts(self.model, latents, self.config.text.bos, self.within, self._activations)
+        latents = Latents.of(self.dictionary, self.subject, self.sites)
+        return Prompts(self.subject, latents, self.config.text.bos, self.within, self._activations)
 
     def within(self, values: Float[Tensor, "n d_in"]) -> Bool[Tensor, " n"]:
         """Whether the norms of what is read are near those of other tokens, by the run's mask."""

@@ -79,7 +79,7 @@ def train_pair_runs(workspace: Workspace, run: str, options: PairOptions, *, rep
     configs = [_dictionary(each) for each in (one, other)]
     names = made_names(run, options)
     folder = workspace.path / FOLDER / names[0]
-    sides = {"": _side(one, other, one.model)}
+    sides = {"": _side(one, other, one.subject)}
     config = _config(one, options, configs)
     rows = rows_to_judge(one.corpus, options.rows)
     _check_documents(one, rows)
@@ -163,12 +163,10 @@ def _config(run: Run, options: PairOptions, configs: list[DictionaryConfig]) -> 
     )
 
 
-def _side(one: Run, other: Run, model: object) -> _Side:
+def _side(one: Run, other: Run, model: SubjectModel) -> _Side:
     """A model at both sites. Raises `UserError` where they are not those around one MLP of matrices."""
     hooks = (*one.sites.hooks, *other.sites.hooks)
     sites = Sites(hooks=hooks, mask=one.config.mask)
-    if not isinstance(model, SubjectModel):
-        raise UserError(f"Run {one.name!r} reads two models.", "runs of one model", "name other runs.")
     mlp = formula_between(model, *hooks)
     inputs = {"model": model.id, "corpus": one.corpus.id, **sites.names(), "mask": _mask(one)}
     parents = {f"{name} dictionary": run.manifest("dictionary").id for name, run in (("x", one), ("y", other))}
@@ -180,9 +178,7 @@ def _mask(run: Run) -> str:
 
 
 def _twin(run: Run, options: PairOptions) -> SubjectModel:
-    model = load_model(run.config.with_twin("reinitialised", options.seed).model)
-    assert isinstance(model, SubjectModel)
-    return model
+    return load_model(run.config.with_twin("reinitialised", options.seed).model)
 
 
 def _jobs(folder: Path, side: _Side, config: PairConfig, twin: str) -> list[PairJob]:
