@@ -17,6 +17,8 @@ def test_a_toy_is_decomposed_and_printed_with_its_control(tmp_path, monkeypatch)
     assert found == decomposition_of(tmp_path / "w" / "decompositions" / "tms-5-2") and found.n_steps == 3
     other = sparselex("decompose", tmp_path / "w", *SMALL[:-1], 8)
     assert other.code == 2 and "with other settings" in other.err
+    named = sparselex("decompose", tmp_path / "w", *SMALL, "--name", "mine")
+    assert named.code == 2 and "a toy is called what it is" in named.err
 
 
 def test_every_toy_can_be_named():

@@ -9,9 +9,10 @@ from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.records import Report
 from sparselex.evaluate.report import report, write_report
+from sparselex.parameters.again import BEGINNING
 from sparselex.parameters.config import AttackConfig
 from sparselex.parameters.mlp.config import MlpConfig
-from sparselex.parameters.records import decomposition_of
+from sparselex.parameters.records import AGAIN_FOLDER, again_of, decomposition_of
 from sparselex.recipes.config import twin_of
 from sparselex.recipes.decomposing import _twin_of, decompose_run
 from sparselex.recipes.run import Run
@@ -79,6 +80,42 @@ def test_done_already_it_is_not_done_again(workspace):
     )
     assert [workspace.artifacts(name)["dictionary"].id for name in RUNS] == before
     assert [(workspace.run(name) / "dictionary" / "manifest.json").stat().st_mtime_ns for name in RUNS] == stamps
+
+
+def test_another_seed_stands_beside_it_under_another_name(workspace, tmp_path):
+    """Both say how many components the other has, and neither says so any more when the other is another one."""
+    copy = Workspace(shutil.copytree(workspace.path, tmp_path / "w"))
+    client = TestClient(create_app(copy), base_url="http://127.0.0.1")
+    # So few steps leave all importances at 1 and every component alive.
+    other = CONFIG.model_copy(update={"spd": CONFIG.spd.model_copy(update={"seed": 1})})
+    decompose_run(copy, config=other, name="second", index=False)
+    assert {"second-dense_4h_to_h", "second-dense_h_to_4h-twin"} <= set(copy.runs())
+    for one, there, words in (("second", "main-mlp-0", "seed 0"), ("main-mlp-0", "second", "seed 1")):
+        found = again_of(copy.path, one)[there]
+        assert found.differs == words and len(found.figures) == 8
+        for figure in found.figures:
+            assert figure.value is not None and figure.null is not None and set(figure.controls) == {BEGINNING}
+            near = figure.name.endswith("nearest_cosine")
+            assert not near or abs(figure.value - figure.controls[BEGINNING]) < 0.05, "two steps do not lead far"
+        names = [figure.name for figure in report(copy, "main").figures]
+        assert f"decompositions/{one}/again/{there}/dense_4h_to_h/back/nearest_cosine" in names
+        page = client.get(f"/decompositions/{one}").text
+        assert "Does another training find the same?" in page and f"({words})" in page
+    back, own = (
+        again_of(copy.path, one)[to].figures for one, to in (("second", "main-mlp-0"), ("main-mlp-0", "second"))
+    )
+    values = {figure.name: figure.value for figure in own}
+    assert {figure.name: figure.value for figure in back if "/back/" not in figure.name} == {
+        name.replace("/back", ""): value for name, value in values.items() if "/back/" in name
+    }
+    third = CONFIG.model_copy(update={"spd": CONFIG.spd.model_copy(update={"seed": 2})})
+    stamps = {path: path.stat().st_mtime_ns for path in (copy.path / AGAIN_FOLDER).rglob("again.json")}
+    decompose_run(copy, config=other, name="second", index=False)
+    assert stamps == {path: path.stat().st_mtime_ns for path in (copy.path / AGAIN_FOLDER).rglob("again.json")}
+    shutil.rmtree(copy.path / "decompositions" / "second")
+    assert again_of(copy.path, "main-mlp-0") == {}
+    decompose_run(copy, config=third, name="second", index=False)
+    assert again_of(copy.path, "main-mlp-0")["second"].differs == "seed 2"
 
 
 def test_a_run_that_cannot_be_taken_apart_is_told_before_anything_begins(workspace, tmp_path):

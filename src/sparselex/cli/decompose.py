@@ -1,6 +1,7 @@
 """`sparselex decompose`: matrices as sums of components, of a model or of a toy."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,8 +10,10 @@ from pydantic import Field
 
 from sparselex.base.bounds import Amount, Count, Seed
 from sparselex.base.config import Config
+from sparselex.base.errors import UserError
 from sparselex.base.figures import Figure
 from sparselex.base.formats import number, plain
+from sparselex.base.runs import RunName
 from sparselex.base.workspace import MAIN, Workspace
 from sparselex.cli.making import command, flags, own
 from sparselex.cli.showing import print_json
@@ -19,7 +22,7 @@ from sparselex.cli.tables import console_of, interval
 from sparselex.cli.wide import WideTable
 from sparselex.parameters.config import Coefficient, Components, SpdConfig
 from sparselex.parameters.mlp.config import QUICK, Layer, MlpConfig
-from sparselex.parameters.records import Decomposition, Matrix
+from sparselex.parameters.records import Decomposition, FoundAgain, Matrix, again_of
 from sparselex.parameters.toys.config import TOYS, ToyConfig
 from sparselex.recipes.option import Option
 
@@ -50,6 +53,11 @@ class DecomposeOptions(Config):
     """Toy model of superposition in the place of a run's: features and dimensions, and with `-id` an identity matrix in
     between."""
 
+    name: RunName | None = None
+    """What the decomposition of a run's model is called, and what the names of its runs begin with; left out,
+    RUN-mlp-LAYER. Under another name that of another --seed stands beside it, and it is said how many components are
+    found again."""
+
     n_components: Components | None = None
     """Components of each matrix. Left out, those of the model's or the toy's own settings, like all below."""
 
@@ -76,7 +84,7 @@ class DecomposeOptions(Config):
 
     def spd(self, of: SpdConfig) -> SpdConfig:
         """Settings with those that were given."""
-        own = {"run", "layer", "toy", "seed", "quick"}
+        own = {"run", "layer", "toy", "name", "seed", "quick"}
         given = {name: value for name, value in self.to_json().items() if name not in own and value is not None}
         return of.model_copy(update={**given, "seed": self.seed})
 
@@ -94,11 +102,19 @@ class DecomposeOptions(Config):
 def act(values: dict[str, Any], *, workspace: Path, replace: bool, json: bool) -> None:
     """Decompose, and print what came of it."""
     asked = DecomposeOptions.parse(values, "the options of decompose", names=flags(DecomposeOptions))
+    if asked.toy and asked.name:
+        raise UserError(
+            f"The toy {asked.toy!r} was to be called {asked.name!r}.",
+            "--name with a run's model: a toy is called what it is",
+            "leave --name out, or --toy.",
+        )
     found, path = (_toy if asked.toy else _model)(asked, workspace, replace=replace)
     if json:
         print_json(found.to_json())
         return
     print_decomposition(found)
+    for other in again_of(path, found.name).values():
+        print_again(other)
     print(plain(f"components and figures: {path / 'decompositions' / found.name}"))
     for one in (*found.matrices, *found.control_matrices):
         if one.run:
@@ -123,7 +139,7 @@ def _model(asked: DecomposeOptions, workspace: Path, *, replace: bool) -> tuple[
     opened.card(asked.run)  # before anything is loaded
     from sparselex.recipes.decomposing import decompose_run
 
-    return decompose_run(opened, asked.run, asked.of_model(), replace=replace, say=_say), opened.path
+    return decompose_run(opened, asked.run, asked.of_model(), name=asked.name, replace=replace, say=_say), opened.path
 
 
 def print_decomposition(found: Decomposition) -> None:
@@ -132,13 +148,20 @@ def print_decomposition(found: Decomposition) -> None:
     console.print(plain(f"{found.target}; {found.n_steps:,} steps. Control: {found.control}."), highlight=False)
     for one, control in zip(found.matrices, found.control_matrices, strict=True):
         console.print(plain(_said(one, control)), highlight=False)
-    controls = list(dict.fromkeys(name for figure in found.figures for name in figure.controls))
-    table = WideTable(
-        f"over {found.n_inputs:,} inputs", ("figure", "value", "95 % interval", "null", *controls, "n", "over")
-    )
-    for figure in found.figures:
+    console.print(_table(f"over {found.n_inputs:,} inputs", found.figures))
+
+
+def print_again(found: FoundAgain) -> None:
+    """How near components come to those of another decomposition."""
+    console_of(None).print(_table(f"found again in {found.other} ({found.differs})", found.figures))
+
+
+def _table(title: str, figures: Sequence[Figure]) -> WideTable:
+    controls = list(dict.fromkeys(name for figure in figures for name in figure.controls))
+    table = WideTable(title, ("figure", "value", "95 % interval", "null", *controls, "n", "over"))
+    for figure in figures:
         table.add_row(figure.name, *_cells(figure, controls))
-    console.print(table)
+    return table
 
 
 def _said(one: Matrix, control: Matrix) -> str:

@@ -9,7 +9,14 @@ from sparselex.base.figures import Figure, Figures
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.pairs.records import CARD, PAIR, PENALISED, pair_card, pairs_of
 from sparselex.evaluate.pairs.records import FOLDER as PAIRS
-from sparselex.parameters.records import COMPONENTS_OF, decomposition_of, decompositions_of
+from sparselex.parameters.records import (
+    AGAIN_FOLDER,
+    COMPONENTS_OF,
+    again_of,
+    decomposition_of,
+    decompositions_of,
+    default_name,
+)
 from sparselex.parameters.records import FOLDER as DECOMPOSITIONS
 
 _OF_MODEL = ("model", "corpus")
@@ -25,8 +32,11 @@ def artifacts_apart(workspace: Workspace, run: str) -> dict[str, Path]:
     """
     pairs = [name for name in pairs_of(workspace, run) if run in pair_card(workspace, name).runs]
     found = {f"{PAIRS}/{name}": workspace.path / PAIRS / name / CARD for name in pairs}
-    names = decompositions_of(workspace, run)
-    return found | {f"{DECOMPOSITIONS}/{name}": workspace.path / DECOMPOSITIONS / name for name in names}
+    for name in decompositions_of(workspace, run):
+        found[f"{DECOMPOSITIONS}/{name}"] = workspace.path / DECOMPOSITIONS / name
+        for other in again_of(workspace.path, name):
+            found[f"{DECOMPOSITIONS}/{name}/again/{other}"] = workspace.path / AGAIN_FOLDER / name / other
+    return found
 
 
 def figures_apart(workspace: Workspace, run: str) -> tuple[dict[str, Figures], dict[str, str]]:
@@ -35,8 +45,9 @@ def figures_apart(workspace: Workspace, run: str) -> tuple[dict[str, Figures], d
     artifacts, found, stale = workspace.artifacts(run), dict[str, Figures](), dict[str, str]()
     for name, folder in artifacts_apart(workspace, run).items():
         why = _why_of_pair if name.startswith(f"{PAIRS}/") else _why_of_decomposition
-        if said := why(workspace, run, name.partition("/")[2], artifacts):
-            stale[name] = said
+        made = "/".join(name.split("/")[:2])
+        if said := why(workspace, run, made.partition("/")[2], artifacts):
+            stale[made] = said
         else:
             found[name] = Figures(figures=_named(name, _of_run(workspace, run, name, Figures.read(folder).figures)))
     return found, stale
@@ -72,7 +83,7 @@ def _of_run(workspace: Workspace, run: str, name: str, figures: Sequence[Figure]
     """Those that speak of a run: of components of one matrix, not those of the others."""
     if not name.startswith(f"{DECOMPOSITIONS}/"):
         return list(figures)
-    matrices = decomposition_of(workspace.path / name).matrices
+    matrices = decomposition_of(workspace.path / "/".join(name.split("/")[:2])).matrices
     others = [one.name for one in matrices if one.run != run] if run in [one.run for one in matrices] else []
     return [one for one in figures if one.name.split("/")[1] not in others]
 
@@ -96,7 +107,8 @@ def _why_of_decomposition(workspace: Workspace, run: str, name: str, artifacts: 
     empty if they are."""
     folder = workspace.path / DECOMPOSITIONS / name
     found, manifest, made = decomposition_of(folder), read_manifest(folder), artifacts.get("dictionary")
-    mended = f"`sparselex decompose --run {found.run} --layer {found.layer}"
+    called = "" if name == default_name(found.run, found.layer or 0) else f" --name {name}"
+    mended = f"`sparselex decompose --run {found.run} --layer {found.layer}{called}"
     if run == found.run:
         now = made.inputs if made else {}
         other = [role for role in _OF_MODEL if now.get(role, manifest.inputs.get(role)) != manifest.inputs.get(role)]

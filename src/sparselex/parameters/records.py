@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sparselex.base.artifacts import MANIFEST, record_of
+from sparselex.base.artifacts import MANIFEST, read_manifest, record_of
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure
 from sparselex.base.workspace import Workspace
@@ -28,6 +28,10 @@ COMPONENTS = "components.json"
 
 COMPONENTS_OF = "components"
 """Field of the configuration of a dictionary that was made of components: of which matrix of what decomposition."""
+
+AGAIN, AGAIN_FOLDER, AGAIN_FILE = "found again", "found-again", "again.json"
+"""Kind of artifact, folder of a workspace and file of a `FoundAgain`: those of a decomposition lie in a folder of its
+name, by the name of the other one."""
 
 LIVE_IMPORTANCE, LIVE_SHARE = 0.1, 1e-3
 """A component is live where its importance is above the first on more than the second of all inputs."""
@@ -152,6 +156,27 @@ class Decomposition(Config):
         return next((one for one in self.figures if one.name == name or one.name.endswith(f"/{name}")), None)
 
 
+class FoundAgain(Config):
+    """The live components of one decomposition among those of another of the same matrices."""
+
+    name: str
+    """The one."""
+
+    other: str
+    """The other."""
+
+    differs: str
+    """What the other's training had otherwise, such as its seed."""
+
+    figures: list[Figure]
+    """By matrix how near they come, both ways, beside the null and the same components before training."""
+
+
+def default_name(run: str, layer: int) -> str:
+    """What the decomposition of a block of a run's model is called where no name was given."""
+    return f"{run}-mlp-{layer}"
+
+
 def decomposition_of(folder: Path) -> Decomposition:
     """What was found, in the folder of an artifact. Raises `UserError` if it is not there, or not as it was written."""
     return record_of(Decomposition, folder, REPORT)
@@ -169,6 +194,23 @@ def decompositions_of(workspace: Workspace, run: str) -> list[str]:
     `UserError` like `decomposition_of`."""
     found = {name: decomposition_of(workspace.path / FOLDER / name) for name in decompositions_in(workspace.path)}
     return [name for name, one in found.items() if run in (one.run, *(each.run for each in one.matrices)) and run]
+
+
+def again_of(workspace: Path, name: str) -> dict[str, FoundAgain]:
+    """What is known of a decomposition among others, by their names: of what either is now. Raises `UserError` for a
+    record that is not as it was written."""
+    made, found = _id(workspace, name), dict[str, FoundAgain]()
+    for other in decompositions_in(workspace):
+        folder = workspace / AGAIN_FOLDER / name / other
+        if not (folder / MANIFEST).is_file():
+            continue
+        if read_manifest(folder).inputs == {"own": made, "other": _id(workspace, other)}:
+            found[other] = record_of(FoundAgain, folder, AGAIN_FILE)
+    return found
+
+
+def _id(workspace: Path, name: str) -> str:
+    return read_manifest(workspace / FOLDER / name).id
 
 
 def components_of(folder: Path) -> ComponentTable:

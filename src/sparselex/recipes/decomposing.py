@@ -20,7 +20,9 @@ from sparselex.dictionaries.types.components import ComponentsDictionary
 from sparselex.evaluate.report import write_report
 from sparselex.lm.load import load_model
 from sparselex.lm.mlps import mlp_of
+from sparselex.parameters.mlp.again import find_again
 from sparselex.parameters.mlp.config import MlpConfig
+from sparselex.parameters.mlp.target import MlpTarget
 from sparselex.parameters.mlp.walk import CONTROL, Subjects, decompose_mlp, run_of
 from sparselex.parameters.records import (
     COMPONENTS_OF,
@@ -31,6 +33,7 @@ from sparselex.parameters.records import (
     Decomposition,
     Matrix,
     decomposition_of,
+    default_name,
 )
 from sparselex.recipes.config import RunConfig, twin_of
 from sparselex.recipes.folder import stage_cards
@@ -73,6 +76,7 @@ def decompose_run(
     run: str = MAIN,
     config: MlpConfig | None = None,
     *,
+    name: str | None = None,
     replace: bool = False,
     index: bool = True,
     say: Say = lambda text: None,
@@ -83,7 +87,9 @@ def decompose_run(
     Args:
         run: the run whose model and text these are.
         config: the block, and how it is decomposed.
-        replace: whether a decomposition of that block with other settings may be replaced, and its runs.
+        name: what it is called, and what the names of its runs begin with; left out, `<run>-mlp-<layer>`. Under
+            another name another seed stands beside it, and it is said how many components either finds again.
+        replace: whether a decomposition of that name with other settings may be replaced, and its runs.
         index: whether the runs of components are indexed, so that there are pages of them; those of the control are
             not.
         say: told what is begun.
@@ -92,7 +98,8 @@ def decompose_run(
     apart, of a twin, or of too little text; and where runs of other things have the names of those that are made.
     """
     workspace = workspace if isinstance(workspace, Workspace) else Workspace(workspace)
-    config, name = config or MlpConfig(), f"{run}-mlp-{(config or MlpConfig()).layer}"
+    config = config or MlpConfig()
+    name = name or default_name(run, config.layer)
     reader = _reader(workspace, run)
     twin = _twin_of(workspace, run, reader.config)
     for matrix in mlp_of(reader.model, config.layer).every:
@@ -113,6 +120,8 @@ def decompose_run(
                 if not workspace.has(one.run, "index"):
                     say(f"index of {one.run}")
                 Run.open(workspace, one.run).do("index")
+    if find_again(workspace.path, name, MlpTarget(reader.subject, reader.corpus, config.layer)):
+        say("held against the other decompositions of these matrices")
     if workspace.report.exists():
         write_report(workspace)
     return decomposition_of(to)

@@ -7,7 +7,9 @@ from sparselex.parameters.records import (
     FOLDER,
     Component,
     Decomposition,
+    FoundAgain,
     Matrix,
+    again_of,
     components_of,
     decomposition_of,
     decompositions_in,
@@ -52,6 +54,9 @@ class DecompositionPage(PageRecord):
     lists: list[ComponentList]
     """Components of each matrix; none of a toy."""
 
+    again: list[FoundAgain]
+    """Its live components among those of other decompositions of the same matrices."""
+
     indexed: list[str]
     """Runs of components that have feature pages."""
 
@@ -79,6 +84,7 @@ def decomposition_page(opened: OpenWorkspace, name: str) -> DecompositionPage:
         title=f"{name}: components of weights",
         found=found,
         controls=list(dict.fromkeys(control for figure in found.figures for control in figure.controls)),
+        again=[*again_of(path, name).values()],
         lists=[] if found.layer is None else _lists(path / FOLDER / name, found),
         indexed=[
             one.run for one in (*found.matrices, *found.control_matrices) if one.run and opened.has(one.run, "index")
