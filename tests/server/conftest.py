@@ -104,7 +104,7 @@ def workspace(small_workspace, put_to_ioi, traced, tmp_path_factory) -> Workspac
     copy = Workspace(path)
     main = Run.open(copy, "main")
     main.do("manifolds", **FEW)
-    analyse(copy, only=("census",))
+    analyse(copy, only=("census", "neurons"))
     put_probes(main)
     main.do("evaluate model-features", **CARD)
     rank_types(copy, "main", SyntheticConfig(**{**SMALL, "n_tokens": 1000, "kinds": ("topk",)}))

@@ -6,6 +6,8 @@ import pytest
 
 from sparselex.atlas.analyses import ANALYSES
 from sparselex.atlas.census.records import FILE, KIND, Census
+from sparselex.atlas.neurons.records import KIND as NEURONS
+from sparselex.atlas.neurons.records import NeuronRows
 from sparselex.base.artifacts import record_of
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Figures
@@ -37,6 +39,16 @@ def test_the_census_is_shown_as_it_was_taken(client, workspace):
     assert page.count("<circle") == len(found.points) * len(found.coordinates) > 0
     groups = client.get("/runs/main/census.json").json()["groups"]
     assert sum(group["n"] for group in groups) == found.groups["ultralow"] + found.groups["rest"]
+
+
+def test_neurons_are_on_their_page_and_on_that_of_each_feature(client, workspace):
+    rows = NeuronRows.read(workspace.run("main") / NEURONS)
+    page = unescape(client.get("/runs/main/neurons").text)
+    assert all(f"/runs/main/features/{one.latent}" in page for one in (*rows.found.most, *rows.found.least))
+    shown = client.get("/runs/main/features/3.json").json()["coefficients"]
+    assert shown["latent"] == rows.of(3).to_json() and shown["width"] == rows.found.width
+    assert "coefficients of its direction" in client.get("/runs/main/features/3").text
+    assert client.get("/runs/twin/features/3.json").json()["coefficients"] is None
 
 
 def test_what_is_done_is_not_done_again_and_unknown_names_are_refused(workspace):

@@ -34,6 +34,7 @@ ADDRESSES = {
     "manifolds": ["/runs/main/manifolds"],
     "analyses": ["/runs/main/analyses"],
     "census": ["/runs/main/census"],
+    "neurons": ["/runs/main/neurons"],
     "point": ["/runs/main/map/latents/3"],
     "comparisons": ["/runs/main/compare"],
     "comparison": ["/runs/main/compare/twin"],

@@ -21,6 +21,7 @@ ANALYSES = {
     "census": AnalysisCard(
         "Census of densities", "Which latents never live, and is there a cluster of very rare ones?"
     ),
+    "neurons": AnalysisCard("Held against neurons", "Is a latent more than a neuron?"),
 }
 """All of them by name, in the order in which they are taken. The name is the second word of the verb, the artifact of
 the run, and the last part of the page's address."""

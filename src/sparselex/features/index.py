@@ -23,7 +23,7 @@ from sparselex.features.records import (
     TokenEffect,
     TokenTally,
 )
-from sparselex.features.related import Relations
+from sparselex.features.related import NeuronArrays, Relations
 from sparselex.text.rows import TokenRows
 from sparselex.text.splits import SPLITS, Split
 
@@ -215,6 +215,11 @@ class FeatureIndex:
         """`[d_sae, n]` nearest latents of each by decoder direction, the nearest first, and their cosines; None where
         there are no directions."""
         return self._near
+
+    @property
+    def all_neurons(self) -> NeuronArrays | None:
+        """What correlates most with each latent; None of an index that keeps a sample of activations."""
+        return self._relations.neurons
 
     @property
     def all_promoted(self) -> NDArray[np.integer] | None:

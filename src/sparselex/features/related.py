@@ -1,12 +1,26 @@
 """Relations of latents, read side: memory maps, constant time by latent, no PyTorch."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparselex.features.records import CoactiveNeighbour, FollowingToken, Neighbour, NeuronCorrelation
+
+
+class NeuronArrays(NamedTuple):
+    """Coordinates of what is read that go with latents."""
+
+    place: NDArray[np.integer]
+    """`[d_sae, n]`, which, the one that correlates most first; -1 where there are fewer."""
+
+    value: NDArray[np.floating]
+    """`[d_sae, n]`, their correlations."""
+
+    chance: NDArray[np.floating]
+    """`[d_sae]`, the largest correlation with activations that were shifted to other tokens; NaN where it is not
+    known."""
 
 
 class Relations:
@@ -28,6 +42,14 @@ class Relations:
         self._chance = array("neuron-chance") if has("neuron-chance") else None  # of an earlier version
         self._following, self._times, self._places = map(array, ("following", "following-times", "following-places"))
         self._base = array("token-shares")
+
+    @property
+    def neurons(self) -> NeuronArrays | None:
+        """Coordinates of what is read that go with latents; None of an index that keeps a sample of activations."""
+        if not self._in_text:
+            return None
+        chance = np.full(len(self._neurons), np.nan) if self._chance is None else self._chance
+        return NeuronArrays(self._neurons, self._correlations, chance)
 
     def fields(self, latent: int) -> dict[str, Any]:
         """The fields of a `FeatureRecord` that are relations."""

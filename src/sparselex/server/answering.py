@@ -41,6 +41,7 @@ PAGES: Registry[Page] = Registry(
         "map": "sparselex.server.pages.map:PAGE",
         "analyses": "sparselex.server.pages.analyses:PAGE",
         "census": "sparselex.server.pages.census:PAGE",
+        "neurons": "sparselex.server.pages.neurons:PAGE",
         "manifolds": "sparselex.server.pages.manifolds:PAGE",
         "points": "sparselex.server.pages.points:POINTS",
         "point": "sparselex.server.pages.points:POINT",

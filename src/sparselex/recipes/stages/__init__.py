@@ -25,6 +25,7 @@ STAGES: "Registry[type[Stage]]" = Registry(
         "evaluate model-features": "sparselex.recipes.stages.model_features:FeaturesOfModel",
         "effects": "sparselex.recipes.stages.effects:Effects",
         "analyse census": "sparselex.recipes.stages.census:TakeCensus",
+        "analyse neurons": "sparselex.recipes.stages.neurons:AgainstNeurons",
         "controls": "sparselex.recipes.stages.controls:Controls",
         "diff": "sparselex.recipes.stages.diff:Diff",
         "map": "sparselex.recipes.stages.map:Map",

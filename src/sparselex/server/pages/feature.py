@@ -24,6 +24,7 @@ from sparselex.server.pages.chosen import ExampleSet, RangeView, example_sets, r
 from sparselex.server.pages.directions import activity_of, component_address
 from sparselex.server.pages.effects import EffectsView, effects_view
 from sparselex.server.pages.flags import FlagView, flags
+from sparselex.server.pages.neurons import CoefficientsView, coefficients_view
 from sparselex.server.pages.of_model import OfModelView, of_model_view
 from sparselex.server.pages.parts import ExplanationView, explanations
 from sparselex.server.pages.relations import RelationsView, TallyView, TokenView, beside, relations, tally, tokens_of
@@ -128,6 +129,9 @@ class FeaturePage(PageRecord):
     of_model: OfModelView | None
     """How far it is one of the model; None where that was not measured."""
 
+    coefficients: CoefficientsView | None
+    """Its direction held against neurons; None where that was not done."""
+
     relations: RelationsView
     """Latents and neurons that are near to it, in four senses."""
 
@@ -211,6 +215,7 @@ def feature(
         tally=tally(found.texts, record),
         effects=effects_view(opened.effects(run), latent, windows, found.texts),
         of_model=of_model_view(opened, run, latent),
+        coefficients=coefficients_view(opened, run, latent),
         relations=relations(entries, record),
         others=[other for other in opened.workspace.runs() if other != run and opened.has(other, "index")],
         elsewhere=_elsewhere(opened, run, latent),
