@@ -11,6 +11,7 @@ from sparselex.base.workspace import Workspace
 from sparselex.cli.tables import print_report
 from sparselex.evaluate.pairs.records import ARMS, pair_card
 from sparselex.evaluate.report import evaluated_runs, report, write_report
+from sparselex.evaluate.verdict import verdict_of
 from sparselex.parameters.records import FOLDER, KIND, REPORT, Decomposition, Matrix
 from tests.support.paired import put_pair
 
@@ -95,6 +96,13 @@ def test_a_decompositions_figures_are_those_of_its_run_and_in_part_of_its_compon
     assert all(found == (0.5, None, 9.0, {"twin": 0.25}) for found in values(main).values())
     assert list(values(out)) == [f"decompositions/main-mlp-0/{path}" for path in paths if path != "in/l0"]
     assert main.others == {}, "what runs share is no figure of another run"
+
+
+def test_the_verdict_on_a_dictionary_does_not_count_them(workspace):
+    whole = report(workspace, "main")
+    assert all(one.null is not None and one.better for one in whole.figures), "they could be counted"
+    nulls = verdict_of(workspace, whole, None).nulls
+    assert (nulls.beat, nulls.lost, nulls.undecided) == ([], [], [])
 
 
 def test_they_are_printed_and_shown_with_controls_of_their_own(workspace, capsys):

@@ -8,6 +8,7 @@ from sparselex.base.figures import Figure
 from sparselex.base.formats import count, percent
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.answers import NOT_MEASURED, STABLE
+from sparselex.evaluate.apart import is_apart
 from sparselex.evaluate.config import control_words
 from sparselex.evaluate.model_features.records import KIND as MODEL_FEATURES
 from sparselex.evaluate.model_features.records import Compared, ModelFeatures
@@ -137,7 +138,9 @@ def _held(name: str, words: str, compared: Sequence[Comparison]) -> Held:
 
 
 def _against_nulls(figures: Sequence[Figure]) -> Held:
-    asked = [one for one in figures if one.value is not None and one.null is not None and one.better]
+    # Of a pair or a decomposition, which has controls of its own, and may be of other weights than the dictionary.
+    own = [one for one in figures if not is_apart(one.name)]
+    asked = [one for one in own if one.value is not None and one.null is not None and one.better]
     of = lambda verdict: [one.name for one in asked if against_null(one) == verdict]
     words = "the same figures where there is nothing to find"
     return Held(name="", words=words, beat=of("better"), lost=of("worse"), undecided=of("undecided"))
