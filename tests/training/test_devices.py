@@ -19,7 +19,7 @@ from sparselex.training.config import TrainConfig
 from sparselex.training.dead import Silence
 from sparselex.training.decoder import normalise, project_out
 from sparselex.training.objectives import auxk, penalty, reconstruction
-from sparselex.training.resample import resample
+from sparselex.training.resample import Candidates, resample
 from sparselex.training.step import Step
 
 VARIANTS = [
@@ -62,7 +62,8 @@ def one_step(dictionary, optimiser, silence, x, gradients):
         project_out(dictionary.W_dec)
         normalise(dictionary.W_dec)
     silence.update(codes)
-    silence.n_tokens[resample(step, optimiser, torch.Generator().manual_seed(0))] = 0
+    drawn = resample(dictionary, step.dead, Candidates.of(step), optimiser, torch.Generator().manual_seed(0))
+    silence.n_tokens[drawn] = 0
     return loss
 
 

@@ -47,6 +47,10 @@ OF_TYPES: dict[str, dict[str, Change]] = {
     | {
         "convention": ({}, {"convention": "2023"}),
         "resample_shares": ({"l1": 80.0}, {"resample_shares": (0.9,)}),
+        "resample_to": ({"l1": 80.0, "resample_shares": (0.9,)}, {"resample_to": "input"}),
+        "l1_convention": ({}, {"l1_convention": "raw"}),
+        "start": ({}, {"start": "kaiming"}),
+        "b_dec_start": ({}, {"b_dec_start": "median"}),
     },
     "gated": L1,
     "panneal": L1
@@ -120,6 +124,8 @@ REFUSED = {"archetypal": {"d_out": {"d_out": 32}, "skip": {"skip": True, "d_out"
 """Fields of several sites that a type of one site has and refuses."""
 
 NOT_HERE = {
+    "resample_after_tokens": "of a type that resamples, in test_2023",
+    "resample_tokens": "likewise",
     "dictionary": "a configuration of its own, above",
     "checkpoint_tokens": "how much is done again after a kill: the bytes are the same, see below",
     "finish": "trained on rows of a model, in test_finish",

@@ -16,7 +16,7 @@ from sparselex.dictionaries.trainable import new_dictionary
 from sparselex.lm.load import load_model
 from sparselex.training.adam import Adam
 from sparselex.training.config import TrainConfig
-from sparselex.training.resample import resample
+from sparselex.training.resample import Candidates, resample
 from sparselex.training.step import Step
 from sparselex.training.train import train
 
@@ -201,7 +201,7 @@ def test_resampled_latents_of_a_transcoder_are_no_more_active_than_others():
     optimiser, dead = Adam(dictionary.parameters()), torch.arange(48)
     codes, past = dictionary.training_codes(x), dictionary.bypass(x)
     step = Step(dictionary, x, target, codes, dictionary.training_decode(codes) + past, dead, 0.5, past)
-    resample(step, optimiser, torch.Generator().manual_seed(0))
+    resample(dictionary, dead, Candidates.of(step), optimiser, torch.Generator().manual_seed(0))
     density = (dictionary.encode(x) > 0).float().mean(0)
     assert 0.3 < float(density[:48].mean()) < 0.7 and 0.3 < float(density[48:].mean()) < 0.7
 

@@ -143,6 +143,16 @@ class TrainableDictionary(Dictionary):
         tensors for it."""
         return None
 
+    def take_scales(self, x_scales: Sequence[float], target_scales: Sequence[float]) -> None:
+        """Be told the factors that training multiplies each of `parts_in` and `parts_out` by: before `prepare`, and
+        again when training goes on. For a type that is configured in units of raw activations; the others need no
+        such thing."""
+
+    def noted(self) -> dict[str, Any]:
+        """What a type notes of its training in the manifest, as JSON values: what it was configured with in other
+        units, say."""
+        return {}
+
     @abstractmethod
     def prepare(self, x: Float[Tensor, "n d_in"], target: Float[Tensor, "n d_out"]) -> None:
         """Take starting values from a sample of the scaled data, before the first step; one and the same sample for all

@@ -1,6 +1,6 @@
 """What a person chooses about training; the recipe fills in the rest from the data's width."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -8,6 +8,9 @@ from sparselex.base.bounds import Amount, Count, Expansion, LastShare, Passes, S
 from sparselex.base.config import Config
 from sparselex.dictionaries.kinds import Finish, Frozen, Kind, SelectionDtype
 from sparselex.recipes.option import Option
+
+Recipe = Literal["ours", "2023"]
+"""Where what nobody chose is taken from."""
 
 
 class TrainingChoice(Config):
@@ -47,6 +50,11 @@ class TrainingChoice(Config):
     frozen: Frozen = "nothing"
     """What never learns, for controls: `decoder`, `soft_decoder` (rows stay near their first direction) or
     `encoder`."""
+
+    recipe: Recipe = "ours"
+    """Where everything comes from that is not chosen: `ours`, or `2023`, that of Towards Monosemanticity scaled down by
+    ratio (relu). In the latter `l1` is the paper's coefficient, for a mean squared error of raw activations; left out,
+    0.004."""
 
     options: Annotated[dict[str, Any], Option("--option", pairs=True)] = Field(default_factory=dict)
     """Another field of the type's configuration, such as convention="2023"; may be repeated."""

@@ -40,8 +40,8 @@ class TrainConfig(Config):
     decay_share: Share = 0.2
     """Share of the steps at the end over which it falls to zero."""
 
-    clip: PositiveFloat = 1.0
-    """Largest norm of the gradient."""
+    clip: PositiveFloat | None = 1.0
+    """Largest norm of the gradient; None leaves gradients as they are."""
 
     auxk_alpha: FiniteFloat = Field(default=1 / 32, ge=0)
     """Weight of the AuxK term; 0 switches it off."""
@@ -55,6 +55,15 @@ class TrainConfig(Config):
 
     dead_after_tokens: Tokens = 10_000_000
     """Tokens of silence after which a latent counts as dead."""
+
+    resample_after_tokens: Tokens | None = None
+    """Tokens of silence after which a latent is resampled, where the type resamples; None takes
+    `dead_after_tokens`."""
+
+    resample_tokens: Tokens | None = None
+    """Tokens among which those are drawn that latents are resampled to, in whole batches: the next ones of the stream,
+    which nothing was learned from yet, under the weights of that moment. None takes the batch at hand, as a finish
+    always does."""
 
     gradients: Gradients = "auto"
     """How codes are decoded and weight gradients summed: the sparse way, the dense way (equal up to rounding), the

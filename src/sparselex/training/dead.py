@@ -26,4 +26,8 @@ class Silence:
     @property
     def dead(self) -> Int[Tensor, " n_dead"]:
         """Latents silent for `dead_after_tokens` or more."""
-        return (self.n_tokens >= self.dead_after_tokens).nonzero().view(-1)
+        return self.silent_for(self.dead_after_tokens)
+
+    def silent_for(self, n_tokens: int) -> Int[Tensor, " n_silent"]:
+        """Latents silent for the last `n_tokens` or more."""
+        return (self.n_tokens >= n_tokens).nonzero().view(-1)

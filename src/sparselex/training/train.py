@@ -172,6 +172,7 @@ def _finish(trainer: Trainer, job: Job) -> None:
         "n_steps": trainer.n_steps,
         "n_tokens": trainer.n_tokens,
         "n_dead": int(n_dead),
+        **trainer.dictionary.noted(),
     }
     if trainer.n_finish_steps:
         measured["finish"] = {"n_steps": trainer.n_finish_steps, "n_tokens": trainer.n_finish_tokens}

@@ -26,13 +26,17 @@ from sparselex.training.leaves import Leaves
 from sparselex.training.log import Observer, TrainingLog
 from sparselex.training.measure import held_out_figures, step_figures
 from sparselex.training.objectives import auxk, penalty, reconstruction
-from sparselex.training.resample import resample
+from sparselex.training.resample import Candidates, resample
 from sparselex.training.rows import LiveBatch, n_tokens_of
 from sparselex.training.schedules import lr_factor, peak_lr
 from sparselex.training.step import Step
 
 Term = Callable[[Step], Tensor]
 """A term of the loss: a number with gradients, from what a step computed."""
+
+Ahead = Callable[[int], Sequence[Batch]]
+"""The batches that come next, with that many tokens together or more, as far as there are any; the stream does not
+move."""
 
 _SILENT = 0.05
 """L0 below which a dictionary says next to nothing."""
@@ -128,28 +132,26 @@ class Trainer:
         else:
             target = torch.cat([pair[1] for pair in pairs if pair[1] is not None])
             self.target_scales = scales(target, self.dictionary.parts_out, "target activations")
+        self.dictionary.take_scales(self.x_scales, self.target_scales)
         self.dictionary.prepare(*self._scaled(x, target))
         self.freeze.after_step()  # starting values may have been taken from the data
         self.log.begin()
 
-    def step(self, batch: Batch | LiveBatch) -> None:
-        """One batch: codes, loss, gradients, Adam. Of one that all processes have, this one takes its share."""
-        n, live, ranks = n_tokens_of(batch), None, self.ranks
-        if isinstance(batch, LiveBatch):
-            live, batch = batch, batch.batch
-        elif ranks.n_data > 1:
-            batch = batch.at(np.array_split(np.arange(n), ranks.n_data)[ranks.data])
+    def step(self, batch: Batch | LiveBatch, ahead: Ahead | None = None) -> None:
+        """One batch: codes, loss, gradients, Adam. Of one that all processes have, this one takes its share. `ahead`
+        gives the batches to come, for resampling."""
+        n, ranks = n_tokens_of(batch), self.ranks
+        live, batch = (batch, batch.batch) if isinstance(batch, LiveBatch) else (None, self._share(batch))
         leaves = Leaves()
         step = self._coded(batch, live)
         loss = self._loss(step, self._error(step, batch, live), leaves)
         norm = self._differentiate(loss.value, leaves, weight=len(step.x) * ranks.n_data / n)
         check_step(self.n_steps + 1, loss.value.item(), norm.item(), self.lr, self.log.path)
         self._set_rates()
-        self.optimiser.clipped_step(norm, self.config.clip)
+        self.optimiser.clipped_step(norm, math.inf if self.config.clip is None else self.config.clip)
         self.silence.update(step.codes, ranks)
         if self._is_due_for_resampling():
-            generator = torch.Generator().manual_seed(derive(self.config.seed, "resample", self.n_steps))
-            self.silence.n_tokens[resample(step, self.optimiser, generator)] = 0
+            self._resample(step, None if live else ahead)
         self.freeze.after_step()
         if live is not None:
             self.n_finish_steps, self.n_finish_tokens = self.n_finish_steps + 1, self.n_finish_tokens + n
@@ -184,6 +186,13 @@ class Trainer:
         if self.finish is not None:
             self.finish.load_state(saved["finish"])
         self.log.cut(self.n_steps)
+        self.dictionary.take_scales(self.x_scales, self.target_scales)
+
+    def _share(self, batch: Batch) -> Batch:
+        """Of a batch that all processes have, what this one takes of it."""
+        if self.ranks.n_data == 1:
+            return batch
+        return batch.at(np.array_split(np.arange(len(batch.positions)), self.ranks.n_data)[self.ranks.data])
 
     def _tokens(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """This dictionary's part of the batch, before it is scaled; no target where that is the input."""
@@ -275,6 +284,19 @@ class Trainer:
     def _is_due_for_resampling(self) -> bool:
         n = self.config.n_steps
         return any(self.n_steps < share * n <= self.n_steps + 1 for share in self.dictionary.resample_shares)
+
+    def _resample(self, step: Step, ahead: Ahead | None) -> None:
+        """Resample what is silent, among the tokens to come where the configuration says so, else those of `step`."""
+        config = self.config
+        dead = self.silence.silent_for(config.resample_after_tokens or config.dead_after_tokens)
+        if not int(self.ranks.over_latents(torch.tensor(len(dead), device=dead.device))):
+            return
+        coming = ahead(config.resample_tokens) if ahead and config.resample_tokens else []
+        with torch.no_grad():
+            among = [Candidates.of(self._coded(self._share(batch), None)) for batch in coming] or [Candidates.of(step)]
+        generator = torch.Generator().manual_seed(derive(config.seed, "resample", self.n_steps))
+        drawn = resample(self.dictionary, dead, Candidates.join(among), self.optimiser, generator)
+        self.silence.n_tokens[drawn] = 0
 
     def _report(self, step: Step, loss: Tensor) -> None:
         """Lines of the log that are due after this step."""

@@ -3,6 +3,7 @@ read once and given to all trainers."""
 
 from collections.abc import Mapping, Sequence
 
+from sparselex.activations.ahead import LookAhead
 from sparselex.activations.source import ActivationSource, Batch, EndOfData, check_finite, heard
 from sparselex.base.errors import UserError
 from sparselex.base.memory import keep_freed_memory
@@ -22,15 +23,16 @@ def walk(source: ActivationSource, live: LiveRows | None, trainers: Mapping[int,
     behind = min(trainer.n_tokens for trainer in trainers.values())
     with progress("train", most, "tokens", done=behind, shown=shown) as bar, heard(source, bar.fetched):
         if before := {n: trainer for n, trainer in trainers.items() if trainer.is_before_finish}:
-            n_steps = _go_to_start(source, before, failures)
-            _through(source, before, n_steps, failures, bar)
+            looking = LookAhead(source)
+            n_steps = _go_to_start(looking, before, failures)
+            _through(looking, before, n_steps, failures, bar)
         if live and (last := {n: one for n, one in trainers.items() if n not in failures and not one.is_done}):
             _through(live, last, _go_to_finish(live, list(last.values())), failures, bar)
     return failures
 
 
 def _through(
-    source: ActivationSource | LiveRows,
+    source: LookAhead | LiveRows,
     trainers: Mapping[int, Trainer],
     n_steps: int,
     failures: dict[int, UserError],
@@ -56,15 +58,15 @@ def _through(
         bar.advance(n_tokens_of(batch))
 
 
-def _steps_of(trainer: Trainer, source: ActivationSource | LiveRows) -> int:
+def _steps_of(trainer: Trainer, source: LookAhead | LiveRows) -> int:
     """Steps that a trainer has taken of a source."""
     return trainer.n_finish_steps if isinstance(source, LiveRows) else trainer.n_steps
 
 
-def _step(trainer: Trainer, batch: Batch | LiveBatch, source: ActivationSource | LiveRows) -> UserError | None:
+def _step(trainer: Trainer, batch: Batch | LiveBatch, source: LookAhead | LiveRows) -> UserError | None:
     """Let one trainer learn from a batch, and save it where that is due; returns why it diverged, if it did."""
     try:
-        trainer.step(batch)
+        trainer.step(batch, None if isinstance(source, LiveRows) else source.ahead)
     except UserError as error:
         return error
     if trainer.is_due_for_saving:
@@ -72,7 +74,7 @@ def _step(trainer: Trainer, batch: Batch | LiveBatch, source: ActivationSource |
     return None
 
 
-def _go_to_start(source: ActivationSource, trainers: Mapping[int, Trainer], failures: dict[int, UserError]) -> int:
+def _go_to_start(source: LookAhead, trainers: Mapping[int, Trainer], failures: dict[int, UserError]) -> int:
     """Prepare new trainers, of which one may fail at what it is to take from the first batches; move the source to
     where the one furthest behind stands, and return its number of steps."""
     fresh = {number: trainer for number, trainer in trainers.items() if trainer.source_state is None}
@@ -99,7 +101,7 @@ def _go_to_finish(live: LiveRows, trainers: Sequence[Trainer]) -> int:
     return behind.n_finish_steps
 
 
-def _next(source: ActivationSource | LiveRows, trainers: Sequence[Trainer], n_steps: int) -> Batch | LiveBatch:
+def _next(source: LookAhead | LiveRows, trainers: Sequence[Trainer], n_steps: int) -> Batch | LiveBatch:
     """The next batch. Where there is none to train on, the state before it is saved first."""
     before = source.state()
     try:

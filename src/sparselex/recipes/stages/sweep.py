@@ -9,6 +9,7 @@ from sparselex.atlas.records import SWEEP, SweepReport
 from sparselex.base.artifacts import record_of
 from sparselex.base.bounds import Amount, Count, Expansion, LastShare, Seed, Tokens
 from sparselex.dictionaries.kinds import Finish, Kind, SelectionDtype
+from sparselex.recipes.choice import Recipe
 from sparselex.recipes.option import Option
 from sparselex.recipes.stage import Stage
 
@@ -61,6 +62,10 @@ class Sweep(Stage):
 
     finish_share: LastShare = 0.1
     """Share of the tokens that the finish takes, where there is one."""
+
+    recipe: Recipe = "ours"
+    """Where everything comes from that is not chosen: `ours`, or `2023`, that of Towards Monosemanticity scaled down by
+    ratio (relu); `l1` is then the paper's coefficient."""
 
     options: Annotated[dict[str, Any], Option("--option", pairs=True)] = Field(default_factory=dict)
     """Another field of the types' configurations; may be repeated; each goes to the types that have it."""

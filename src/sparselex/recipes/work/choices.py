@@ -12,6 +12,9 @@ from sparselex.dictionaries.table import config_type
 from sparselex.lm.load import float64_device
 from sparselex.lm.subject import Readable
 from sparselex.recipes.choice import TrainingChoice
+from sparselex.recipes.of_2023 import KIND as KIND_OF_2023
+from sparselex.recipes.of_2023 import OPTIONS as OPTIONS_OF_2023
+from sparselex.recipes.of_2023 import settings_of_2023
 from sparselex.recipes.run import Run
 from sparselex.training.config import TrainConfig
 
@@ -34,6 +37,8 @@ def train_config(run: Run, choice: TrainingChoice, hooks: Sequence[Hook] | None 
     sites = run.sites if hooks is None else run.sites_at(hooks)
     dictionary = _dictionary(run, choice, sites)  # what does not fit is refused before text is read
     n_tokens = choice.tokens_of(run.n_training_tokens)
+    # Below some thousand steps more of them are worth more than larger ones (docs/lab-log.md).
+    batch_size = 2048 if n_tokens < 20_000_000 else 4096
     values = {
         "dictionary": dictionary,
         "n_tokens": n_tokens,
@@ -42,11 +47,11 @@ def train_config(run: Run, choice: TrainingChoice, hooks: Sequence[Hook] | None 
         "finish": choice.finish,
         "finish_share": choice.finish_share,
         "frozen": choice.frozen,
-        # Below some thousand steps more of them are worth more than larger ones (docs/lab-log.md).
-        "batch_size": 2048 if n_tokens < 20_000_000 else 4096,
+        "batch_size": batch_size,
         "checkpoint_tokens": CHECKPOINT_TOKENS,
         # A tenth of the run, so that even a short one has time to revive what fell silent.
         "dead_after_tokens": min(10_000_000, max(50_000, n_tokens // 10)),
+        **(settings_of_2023(n_tokens, batch_size) if choice.recipe == "2023" else {}),
         **choice.settings,
     }
     return TrainConfig.parse(values, "the training options")
@@ -68,6 +73,12 @@ def choice_of(config: TrainConfig) -> TrainingChoice:
 def check_choice(choice: TrainingChoice, *, has_target: bool) -> None:
     """Raise `UserError` for what was chosen and means nothing to the type, or was chosen twice; `has_target` is whether
     the run's dictionary is a transcoder."""
+    if choice.recipe == "2023" and choice.kind != KIND_OF_2023:
+        raise UserError(
+            f"The recipe of 2023 was asked for, and a dictionary of type {choice.kind}.",
+            f"the type that it is of, {KIND_OF_2023}",
+            f"add --kind {KIND_OF_2023}, or leave --recipe out.",
+        )
     given = {name: value for name in OF_SOME_TYPES if (value := getattr(choice, name))}
     check_fit([choice.kind], given, choice.options)
     for name, value in given.items():
@@ -143,6 +154,7 @@ def _dictionary(run: Run, choice: TrainingChoice, sites: Sites) -> dict[str, Any
     if config.in_order:
         for hooks in (sites.hooks, sites.target):
             _check_order(run.model, hooks)
+    fields |= OPTIONS_OF_2023 if choice.recipe == "2023" else {}
     chosen = {name: value for name in OF_SOME_TYPES if (value := getattr(choice, name))}
     fields |= {field: value for name, value in chosen.items() if (field := config.field_of(name))}
     if config.selects() and choice.selection is None:

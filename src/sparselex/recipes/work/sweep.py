@@ -121,6 +121,7 @@ def _choices(stage: Sweep, kind: str, expansion: float) -> Iterator[TrainingChoi
         "kind": kind,
         "expansion": expansion,
         "n_tokens": stage.n_tokens,
+        "recipe": stage.recipe,
         "finish": stage.finish,
         "finish_share": stage.finish_share,
         "selection": stage.selection if "selection" in takes else None,

@@ -1,0 +1,53 @@
+"""The recipe of Towards Monosemanticity (Bricken et al. 2023), scaled down by ratio: what `--recipe 2023` sets.
+
+What the paper has in steps of its million is here a share of the steps; docs/dictionaries.md has every line of it
+beside what we do.
+"""
+
+from typing import Any
+
+KIND = "relu"
+"""The type of dictionary that the recipe is of."""
+
+RESAMPLE_SHARES = (0.025, 0.05, 0.075, 0.1)
+"""Steps 25,000, 50,000, 75,000 and 100,000 of a million."""
+
+SILENT_SHARE, FEWEST_SILENT_TOKENS, LONGEST_SILENT_SHARE = 0.0125, 5_000_000, 0.0225
+"""A latent is resampled that was silent over the last 12,500 steps of a million, half of the time between two
+resamplings. In a short run that would be a few thousand tokens, over which what is rare is silent too: it is then as
+many tokens as there are, up to five million, since the resampling before; a tenth less, as batches are not all of one
+size."""
+
+RESAMPLE_BATCHES = 100
+"""819,200 of the paper's tokens, in batches."""
+
+MOST_RESAMPLE_SHARE = 0.05
+"""The most that those may be of the tokens that are trained on: in a run of a few hundred steps the draw needs no more
+than some thousand tokens for each of the latents that it is for."""
+
+OPTIONS: dict[str, Any] = {
+    "convention": "2023",
+    "l1": 0.004,
+    "l1_convention": "raw",
+    "warmup_share": 0.0,
+    "resample_shares": list(RESAMPLE_SHARES),
+    "resample_to": "input",
+    "start": "kaiming",
+    "b_dec_start": "median",
+}
+"""Fields of the dictionary."""
+
+
+def settings_of_2023(n_tokens: int, batch_size: int) -> dict[str, Any]:
+    """Fields of the training: no AuxK, no warm-up, no decay and no clipping, of which the paper has none; which latents
+    are resampled, and among how many tokens."""
+    silent = max(SILENT_SHARE * n_tokens, min(FEWEST_SILENT_TOKENS, LONGEST_SILENT_SHARE * n_tokens))
+    among = min(RESAMPLE_BATCHES * batch_size, MOST_RESAMPLE_SHARE * n_tokens)
+    return {
+        "warmup_share": 0.0,
+        "decay_share": 0.0,
+        "clip": None,
+        "auxk_alpha": 0.0,
+        "resample_after_tokens": max(1, round(silent)),
+        "resample_tokens": max(1, round(among)),
+    }
