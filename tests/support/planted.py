@@ -44,6 +44,7 @@ class PlantedIndex(FeatureIndex):
 
     id = "planted"
     sampled = False
+    drawn = None
     d_sae = 5
 
     def __init__(self, poison_test: bool = False):
@@ -73,7 +74,7 @@ class PlantedIndex(FeatureIndex):
             self.acts[part("test")] = 0
         n_active = {split: (self.acts[part(split)] != 0).sum(0) for split in SPLITS}
         self.table = {f"{split}_n_active": n for split, n in n_active.items()} | {"n_active": sum(n_active.values())}
-        self.n_tokens = {split: int(self.counted[part(split)].sum()) for split in SPLITS}
+        self.n_tokens = self.n_counted = {split: int(self.counted[part(split)].sum()) for split in SPLITS}
 
     def column(self, latent):
         positions = np.flatnonzero(self.acts[:, latent])

@@ -103,7 +103,7 @@ class SplitEvidence:
     def _shift(self, latent: int) -> int:
         """How far the null is moved; drawn for all splits in their order, so that each has the same whoever asks."""
         rng = generator(self.seed, "shift", latent)
-        sizes = [max(1, self._index.n_tokens[split]) for split in SPLITS]
+        sizes = [max(1, self._index.n_counted[split]) for split in SPLITS]
         shifts = [drawn_shift(rng, n) for n in sizes]
         return shifts[SPLITS.index(self.split)]
 

@@ -27,6 +27,8 @@ from sparselex.dictionaries.ranks import ALONE, Ranks
 from sparselex.features.chunks import Chunk, ChunkFiles, Read, indexed_rows, planned
 from sparselex.features.config import IndexConfig
 from sparselex.features.directions import logit_effects, neighbours
+from sparselex.features.drawn import counts_by_split, drawn_tokens
+from sparselex.features.examples import Entries
 from sparselex.features.folded import FoldedFiles
 from sparselex.features.index import FeatureIndex
 from sparselex.features.kept import Kept, measured_of
@@ -65,7 +67,10 @@ class Totals(NamedTuple):
     """Sums over all that was read."""
 
     n_tokens: NDArray[np.int64]
-    """`[n_splits]`, tokens counted."""
+    """`[n_splits]`, tokens that statistics are of."""
+
+    n_counted: NDArray[np.int64]
+    """`[n_splits]`, tokens that were not masked: the same, but where some of each row are drawn."""
 
     n_outliers: int
     """Tokens left out for their norm."""
@@ -147,6 +152,7 @@ def _notes(reader: Reader, coder: Coder, config: IndexConfig, totals: Totals) ->
         | {"norm_outlier": totals.n_outliers},
         "median_norms": reader.median_norms.tolist(),
         "sampled": not config.store,
+        "n_counted": {split: int(n) for split, n in zip(SPLITS, totals.n_counted, strict=True)},
     }
 
 
@@ -214,7 +220,7 @@ def _write_evidence(folder: Path, files: ChunkFiles | FoldedFiles, corpus: Token
         kept = files.whole()
         arrays, totals = measured_of(kept, corpus, config), _write_kept(folder, kept)
     else:
-        totals = _write_counted(folder, files, corpus)
+        totals = _write_counted(folder, files, corpus, config)
         arrays = _write_columns(folder, files, corpus, config)
     table = _statistics(arrays, totals)
     for name, array in arrays.items():
@@ -228,14 +234,14 @@ def _write_kept(folder: Path, kept: Kept) -> Totals:
     for name, array in (("indptr", kept.indptr), ("positions", kept.position), ("values", kept.value)):
         np.save(folder / f"{name}.npy", array)
     np.save(folder / "token-counts.npy", kept.token_counts)
-    return Totals(kept.n_tokens, int(kept.n_outliers[0]))
+    return Totals(kept.n_tokens, kept.n_tokens, int(kept.n_outliers[0]))
 
 
 def _write_columns(folder: Path, files: ChunkFiles, corpus: TokenRows, config: IndexConfig) -> dict[str, NDArray]:
     """Write every activation; returns what is kept of each latent beside, by name."""
     columns, parts = Columns(files), list[Measured]()
-    ranges = groups(columns.indptr, MOST_ENTRIES)
-    work = lambda latents: measured(*columns.group(latents), corpus, config)
+    ranges, drawn = groups(columns.indptr, MOST_ENTRIES), _drawn(folder, corpus, config)
+    work = lambda latents: _measured(*columns.group(latents), corpus, config, drawn)
     with ColumnWriter(folder, columns.indptr, files.dtype) as writer:
         for entries, part in _in_order(work, ranges, torch.get_num_threads()):
             writer.write(entries)
@@ -243,6 +249,27 @@ def _write_columns(folder: Path, files: ChunkFiles, corpus: TokenRows, config: I
     arrays = joined([part.arrays for part in parts])
     arrays["log-histogram"], arrays["log-edges"] = log_histograms([part.log_counts for part in parts])
     return arrays
+
+
+def _drawn(folder: Path, corpus: TokenRows, config: IndexConfig) -> NDArray[np.bool_] | None:
+    """`[n_rows * n_ctx]`, which tokens were drawn; None where all count."""
+    if config.tokens_per_row is None:
+        return None
+    return np.unpackbits(np.load(folder / "drawn.npy"), count=corpus.n_rows * corpus.n_ctx).astype(bool)
+
+
+def _measured(
+    entries: Entries,
+    counts: NDArray[np.int64],
+    corpus: TokenRows,
+    config: IndexConfig,
+    drawn: NDArray[np.bool_] | None,
+) -> tuple[Entries, Measured]:
+    """`measured`, of the entries at drawn tokens alone where only some count; the columns themselves stay whole."""
+    if drawn is None:
+        return measured(entries, counts, corpus, config)
+    chosen = entries.take(drawn[entries.position])
+    return entries, measured(chosen, counts_by_split(chosen, counts.shape[1], corpus), corpus, config)[1]
 
 
 def _in_order(work: Callable[[In], Out], items: Iterable[In], n_threads: int) -> Iterator[Out]:
@@ -257,19 +284,25 @@ def _in_order(work: Callable[[In], Out], items: Iterable[In], n_threads: int) ->
             yield waiting.popleft().result()
 
 
-def _write_counted(folder: Path, files: ChunkFiles, corpus: TokenRows) -> Totals:
-    """Write which positions were counted, and how often each token stands there."""
-    counted = np.zeros(corpus.n_rows * corpus.n_ctx, dtype=bool)
-    flat, n_tokens, n_outliers = corpus.tokens.reshape(-1), np.zeros(len(SPLITS), dtype=np.int64), 0
+def _write_counted(folder: Path, files: ChunkFiles, corpus: TokenRows, config: IndexConfig) -> Totals:
+    """Write which positions were counted and which of them drawn, and how often each token stands at these."""
+    counted, drawn = (np.zeros(corpus.n_rows * corpus.n_ctx, dtype=bool) for _ in range(2))
+    flat, n_outliers = corpus.tokens.reshape(-1), 0
+    n_tokens, n_counted = (np.zeros(len(SPLITS), dtype=np.int64) for _ in range(2))
     token_counts = np.zeros(max(len(corpus.vocabulary), int(flat.max(initial=0)) + 1), dtype=np.int64)
     for chunk, positions in zip(files.chunks, files.counted(), strict=True):
         counted[positions] = True
-        token_counts += np.bincount(flat[positions], minlength=len(token_counts))
-        n_tokens[SPLITS.index(chunk.split)] += len(positions)
+        n_counted[SPLITS.index(chunk.split)] += len(positions)
+        chosen = positions[drawn_tokens(positions, corpus.n_ctx, config)]
+        drawn[chosen] = True
+        token_counts += np.bincount(flat[chosen], minlength=len(token_counts))
+        n_tokens[SPLITS.index(chunk.split)] += len(chosen)
         n_outliers += files.counts(chunk)["n_outliers"]
     np.save(folder / "counted.npy", np.packbits(counted))
+    if config.tokens_per_row is not None:
+        np.save(folder / "drawn.npy", np.packbits(drawn))
     np.save(folder / "token-counts.npy", token_counts)
-    return Totals(n_tokens, n_outliers)
+    return Totals(n_tokens, n_counted, n_outliers)
 
 
 def _small(array: NDArray, corpus: TokenRows) -> NDArray:

@@ -1,5 +1,7 @@
 """What an index keeps: a configuration that can be read without loading PyTorch."""
 
+from pydantic import model_validator
+
 from sparselex.base.bounds import BatchRows, Count, Drawn, Listed, Seed, Whole
 from sparselex.base.config import Config
 
@@ -37,6 +39,12 @@ class IndexConfig(Config):
     it, examples and tokens come from samples of fixed size, and what needs every activation (rules, effects) refuses
     such an index."""
 
+    tokens_per_row: Count | None = None
+    """Tokens of each row that statistics, histograms and examples are of, drawn without replacement by `seed`; None
+    takes all. Neighbours in a text are alike: 10 of each of many rows are worth more than all of a few. What is active
+    on the others is kept all the same, so that an example is shown with the text around it and rules are sought on all
+    of it."""
+
     train_rows: Count | None = None
     """Rows of the training split that are read, spread evenly over it; None reads all. Held-out rows are always
     read."""
@@ -46,3 +54,11 @@ class IndexConfig(Config):
 
     seed: Seed = 0
     """Seed of the examples drawn."""
+
+    @model_validator(mode="after")
+    def _draws_of_all(self) -> "IndexConfig":
+        if self.tokens_per_row is not None and not self.store:
+            raise ValueError(
+                "tokens_per_row draws from every activation, and store=False keeps a sample of its own: leave one out"
+            )
+        return self

@@ -61,11 +61,12 @@ class FeatureIndex:
         self.sites = Sites.parse(self.manifest.config["sites"], str(self.path))
         self.d_sae: int = notes["d_sae"]
         self.n_tokens: dict[Split, int] = notes["n_tokens"]
+        self.n_counted: dict[Split, int] = notes.get("n_counted", notes["n_tokens"])
+        """Tokens that columns are of; statistics are of `n_tokens`, fewer where some of each row were drawn."""
         self.n_tokens_total = sum(self.n_tokens.values())
         self.sampled: bool = notes["sampled"]
         """Whether it keeps a sample of the places at which each latent is active, and not every one."""
-        self.indptr = self._array("indptr")
-        self._positions, self._values = self._array("positions"), self._array("values")
+        self.indptr, self._positions, self._values = map(self._array, ("indptr", "positions", "values"))
 
     def check(self, latent: int) -> None:
         """Raise `UserError` for a number that is no latent."""
@@ -90,8 +91,7 @@ class FeatureIndex:
 
     def split_column(self, latent: int, split: Split) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The part of the column that lies in one split."""
-        positions, values = self.column(latent)
-        rows, n_ctx = self.corpus.row_ranges[split], self.corpus.n_ctx
+        (positions, values), rows, n_ctx = self.column(latent), self.corpus.row_ranges[split], self.corpus.n_ctx
         inside = slice(*np.searchsorted(positions, [rows.start * n_ctx, rows.stop * n_ctx]))
         return positions[inside], values[inside]
 
@@ -99,8 +99,12 @@ class FeatureIndex:
     def counted(self) -> NDArray[np.bool_]:
         """`[n_rows * n_ctx]`, True where a token was counted (not masked). Raises `UserError` for a sampled index."""
         self.check_whole("telling which tokens were counted")
-        n = self.corpus.n_rows * self.corpus.n_ctx
-        return np.unpackbits(self._array("counted"), count=n).astype(bool)
+        return self._bits("counted")
+
+    @cached_property
+    def drawn(self) -> NDArray[np.bool_] | None:
+        """`[n_rows * n_ctx]`, the tokens that statistics and examples are of; None where those are all counted ones."""
+        return self._bits("drawn") if "drawn.npy" in self.manifest.files else None
 
     @cached_property
     def counted_hash(self) -> str:
@@ -149,6 +153,8 @@ class FeatureIndex:
         `seed`, places drawn at random from all of them. Of a sampled index the random ones are of those that were drawn
         when it was made; raises `UserError` for another split than the training one."""
         positions, values = self.split_column(latent, split)
+        if self.drawn is not None:
+            positions, values = positions[there := self.drawn[positions]], values[there]
         if not len(positions):
             return []
         if self.sampled and seed is not None:
@@ -276,6 +282,9 @@ class FeatureIndex:
     def _array(self, name: str) -> NDArray:
         # As a plain array over the same mapping: every slice of a `memmap` costs ten of an array's.
         return np.asarray(np.load(verified(self.path, f"{name}.npy", self.manifest), mmap_mode="r"))
+
+    def _bits(self, name: str) -> NDArray[np.bool_]:
+        return np.unpackbits(self._array(name), count=self.corpus.n_rows * self.corpus.n_ctx).astype(bool)
 
     @cached_property
     def _counted_tokens(self) -> dict[Split, CountedTokens]:

@@ -222,7 +222,7 @@ class Run(RunFolder):
         index = self.index
         index.check_whole("what a latent is at other tokens")
         values = index.split_column(latent, "train")[1]
-        found = torch.zeros(index.n_tokens["train"])
+        found = torch.zeros(index.n_counted["train"])
         found[: len(values)] = torch.tensor(values)
         return found
 
