@@ -30,6 +30,13 @@ def test_the_window_of_silence_fits_between_two_resamplings(n_tokens):
     assert window >= min(5_000_000, 0.9 * between) - 1
 
 
+def test_the_window_goes_with_the_times_of_resampling():
+    shares = (0.125, 0.25, 0.375, 0.5)
+    assert settings_of_2023(1_000_000, 2048, shares)["resample_after_tokens"] == 112_500
+    assert settings_of_2023(10**9, 2048, shares)["resample_after_tokens"] == 62_500_000
+    assert settings_of_2023(10**6, 2048, ()) == settings_of_2023(10**6, 2048)
+
+
 def test_it_fills_in_what_nobody_chose(small_workspace):
     run = Run.open(small_workspace)
     config = train_config(run, TrainingChoice(kind="relu", recipe="2023", n_tokens=200_000))
@@ -38,6 +45,9 @@ def test_it_fills_in_what_nobody_chose(small_workspace):
     expected |= {"resample_to": "input", "b_dec_start": "median", "resample_shares": [0.025, 0.05, 0.075, 0.1]}
     assert {name: found[name] for name in expected} == expected
     assert config.clip is None and config.auxk_alpha == config.decay_share == config.warmup_share == 0
+    later = {"resample_shares": [0.2, 0.4]}
+    after = train_config(run, TrainingChoice(kind="relu", recipe="2023", n_tokens=200_000, options=later))
+    assert (config.resample_after_tokens, after.resample_after_tokens) == (4_500, 36_000)
     chosen = TrainingChoice(
         kind="relu", recipe="2023", l1=0.02, options={"start": "tied"}, settings={"auxk_alpha": 0.5}, n_tokens=200_000
     )

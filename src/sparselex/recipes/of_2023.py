@@ -4,6 +4,8 @@ What the paper has in steps of its million is here a share of the steps; docs/di
 beside what we do.
 """
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 KIND = "relu"
@@ -12,11 +14,10 @@ KIND = "relu"
 RESAMPLE_SHARES = (0.025, 0.05, 0.075, 0.1)
 """Steps 25,000, 50,000, 75,000 and 100,000 of a million."""
 
-SILENT_SHARE, FEWEST_SILENT_TOKENS, LONGEST_SILENT_SHARE = 0.0125, 5_000_000, 0.0225
-"""A latent is resampled that was silent over the last 12,500 steps of a million, half of the time between two
-resamplings. In a short run that would be a few thousand tokens, over which what is rare is silent too: it is then as
-many tokens as there are, up to five million, since the resampling before; a tenth less, as batches are not all of one
-size."""
+SILENT, FEWEST_SILENT_TOKENS, LONGEST_SILENT = 0.5, 5_000_000, 0.9
+"""A latent is resampled that was silent over half of the time between two resamplings: 12,500 steps of a million. In a
+short run that would be a few thousand tokens, over which what is rare is silent too: it is then as many tokens as there
+are since the resampling before, up to five million; a tenth less, as batches are not all of one size."""
 
 RESAMPLE_BATCHES = 100
 """819,200 of the paper's tokens, in batches."""
@@ -38,10 +39,14 @@ OPTIONS: dict[str, Any] = {
 """Fields of the dictionary."""
 
 
-def settings_of_2023(n_tokens: int, batch_size: int) -> dict[str, Any]:
+def settings_of_2023(
+    n_tokens: int, batch_size: int, resample_shares: Sequence[float] = RESAMPLE_SHARES
+) -> dict[str, Any]:
     """Fields of the training: no AuxK, no warm-up, no decay and no clipping, of which the paper has none; which latents
     are resampled, and among how many tokens."""
-    silent = max(SILENT_SHARE * n_tokens, min(FEWEST_SILENT_TOKENS, LONGEST_SILENT_SHARE * n_tokens))
+    times = sorted({0.0, *(resample_shares or RESAMPLE_SHARES)})
+    between = n_tokens * min(later - earlier for earlier, later in pairwise(times))
+    silent = max(SILENT * between, min(FEWEST_SILENT_TOKENS, LONGEST_SILENT * between))
     among = min(RESAMPLE_BATCHES * batch_size, MOST_RESAMPLE_SHARE * n_tokens)
     return {
         "warmup_share": 0.0,

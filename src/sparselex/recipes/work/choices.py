@@ -51,7 +51,7 @@ def train_config(run: Run, choice: TrainingChoice, hooks: Sequence[Hook] | None 
         "checkpoint_tokens": CHECKPOINT_TOKENS,
         # A tenth of the run, so that even a short one has time to revive what fell silent.
         "dead_after_tokens": min(10_000_000, max(50_000, n_tokens // 10)),
-        **(settings_of_2023(n_tokens, batch_size) if choice.recipe == "2023" else {}),
+        **(settings_of_2023(n_tokens, batch_size, _shares(dictionary)) if choice.recipe == "2023" else {}),
         **choice.settings,
     }
     return TrainConfig.parse(values, "the training options")
@@ -160,6 +160,12 @@ def _dictionary(run: Run, choice: TrainingChoice, sites: Sites) -> dict[str, Any
     if config.selects() and choice.selection is None:
         fields["selection"] = fastest_selection(float64_device(run.config.model.device))
     return fields | choice.options
+
+
+def _shares(dictionary: dict[str, Any]) -> Sequence[float]:
+    """When latents are resampled, where that was given as numbers; what is none is refused with the configuration."""
+    shares = dictionary.get("resample_shares") or ()
+    return [share for share in shares if isinstance(share, float)] if isinstance(shares, (list, tuple)) else ()
 
 
 def _check_order(model: Readable, hooks: Sequence[Hook]) -> None:
