@@ -26,6 +26,14 @@ MOST_RESAMPLE_SHARE = 0.05
 """The most that those may be of the tokens that are trained on: in a run of a few hundred steps the draw needs no more
 than some thousand tokens for each of the latents that it is for."""
 
+BATCHES, FEWEST_STEPS = (512, 1024, 2048, 4096, 8192), 4_000
+"""Vectors in a step: the most that leave as many steps, up to the paper's 8,192. Its million steps are what makes it
+work: with weights drawn apart the penalty first drives everything down, and what is left has to grow. With 512 a
+dictionary was after 120,000 tokens where it was after 450,000 with 2,048 (docs/lab-log.md)."""
+
+START_TOKENS = 16_384
+"""Tokens of which the geometric median and the scale are taken, about."""
+
 OPTIONS: dict[str, Any] = {
     "convention": "2023",
     "l1": 0.004,
@@ -39,16 +47,17 @@ OPTIONS: dict[str, Any] = {
 """Fields of the dictionary."""
 
 
-def settings_of_2023(
-    n_tokens: int, batch_size: int, resample_shares: Sequence[float] = RESAMPLE_SHARES
-) -> dict[str, Any]:
-    """Fields of the training: no AuxK, no warm-up, no decay and no clipping, of which the paper has none; which latents
-    are resampled, and among how many tokens."""
+def settings_of_2023(n_tokens: int, resample_shares: Sequence[float] = RESAMPLE_SHARES) -> dict[str, Any]:
+    """Fields of the training: no AuxK, no warm-up, no decay and no clipping, of which the paper has none; the batch;
+    which latents are resampled, and among how many tokens."""
+    batch_size = max([size for size in BATCHES if n_tokens >= FEWEST_STEPS * size], default=BATCHES[0])
     times = sorted({0.0, *(resample_shares or RESAMPLE_SHARES)})
     between = n_tokens * min(later - earlier for earlier, later in pairwise(times))
     silent = max(SILENT * between, min(FEWEST_SILENT_TOKENS, LONGEST_SILENT * between))
     among = min(RESAMPLE_BATCHES * batch_size, MOST_RESAMPLE_SHARE * n_tokens)
     return {
+        "batch_size": batch_size,
+        "calibration_batches": max(8, -(-START_TOKENS // batch_size)),
         "warmup_share": 0.0,
         "decay_share": 0.0,
         "clip": None,

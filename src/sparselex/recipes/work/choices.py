@@ -37,8 +37,6 @@ def train_config(run: Run, choice: TrainingChoice, hooks: Sequence[Hook] | None 
     sites = run.sites if hooks is None else run.sites_at(hooks)
     dictionary = _dictionary(run, choice, sites)  # what does not fit is refused before text is read
     n_tokens = choice.tokens_of(run.n_training_tokens)
-    # Below some thousand steps more of them are worth more than larger ones (docs/lab-log.md).
-    batch_size = 2048 if n_tokens < 20_000_000 else 4096
     values = {
         "dictionary": dictionary,
         "n_tokens": n_tokens,
@@ -47,11 +45,12 @@ def train_config(run: Run, choice: TrainingChoice, hooks: Sequence[Hook] | None 
         "finish": choice.finish,
         "finish_share": choice.finish_share,
         "frozen": choice.frozen,
-        "batch_size": batch_size,
+        # Below some thousand steps more of them are worth more than larger ones (docs/lab-log.md).
+        "batch_size": 2048 if n_tokens < 20_000_000 else 4096,
         "checkpoint_tokens": CHECKPOINT_TOKENS,
         # A tenth of the run, so that even a short one has time to revive what fell silent.
         "dead_after_tokens": min(10_000_000, max(50_000, n_tokens // 10)),
-        **(settings_of_2023(n_tokens, batch_size, _shares(dictionary)) if choice.recipe == "2023" else {}),
+        **(settings_of_2023(n_tokens, _shares(dictionary)) if choice.recipe == "2023" else {}),
         **choice.settings,
     }
     return TrainConfig.parse(values, "the training options")
