@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sparselex.features.examples import Entries, interval_examples
-from sparselex.features.index import FeatureIndex, examples_of
+from sparselex.features.examples import Entries, examples_of, interval_examples
+from sparselex.features.index import FeatureIndex
 from sparselex.features.records import Example
 
 _AHEAD = 32

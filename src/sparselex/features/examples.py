@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sparselex.features.records import Example
+
 
 class Entries(NamedTuple):
     """Active places of a group of latents, ordered by latent, then position."""
@@ -222,3 +224,12 @@ def _mixed(h: NDArray[np.uint32]) -> NDArray[np.uint32]:
     h *= np.uint32(0xC2B2AE35)
     h ^= h >> np.uint32(16)
     return h
+
+
+def examples_of(positions: NDArray, values: NDArray) -> list[Example]:
+    """Places as records; unused ones, position -1, are left out."""
+    return [
+        Example(position=int(position), value=float(value))
+        for position, value in zip(positions, values, strict=True)
+        if position >= 0
+    ]

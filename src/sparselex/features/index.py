@@ -11,7 +11,7 @@ from sparselex.base.errors import UserError
 from sparselex.base.seeds import generator
 from sparselex.base.sites import Sites
 from sparselex.features.counted import Column, CountedTokens
-from sparselex.features.examples import Entries, interval_examples, top
+from sparselex.features.examples import Entries, examples_of, interval_examples, top
 from sparselex.features.ranges import groups
 from sparselex.features.records import (
     Example,
@@ -23,7 +23,7 @@ from sparselex.features.records import (
     TokenEffect,
     TokenTally,
 )
-from sparselex.features.related import NeuronArrays, Relations
+from sparselex.features.related import Relations
 from sparselex.text.rows import TokenRows
 from sparselex.text.splits import SPLITS, Split
 
@@ -223,11 +223,6 @@ class FeatureIndex:
         return self._near
 
     @property
-    def all_neurons(self) -> NeuronArrays | None:
-        """What correlates most with each latent; None of an index that keeps a sample of activations."""
-        return self._relations.neurons
-
-    @property
     def all_promoted(self) -> NDArray[np.integer] | None:
         """`[d_sae, n]` tokens that each latent promotes most; None where the hook has no direct path."""
         return self._effect_arrays["logits-top"][0] if "logits-top" in self._effect_arrays else None
@@ -276,7 +271,7 @@ class FeatureIndex:
             logits_top=self._effects("logits-top", latent),
             logits_bottom=self._effects("logits-bottom", latent),
             neighbours=self._neighbours(latent),
-            **self._relations.fields(latent),
+            **self.relations.fields(latent),
         )
 
     def _array(self, name: str) -> NDArray:
@@ -327,7 +322,8 @@ class FeatureIndex:
         return self._array("neighbours"), self._array("neighbour-cosines")
 
     @cached_property
-    def _relations(self) -> Relations:
+    def relations(self) -> Relations:
+        """How latents hang together with each other, with neurons and with what follows them."""
         has = lambda name: f"{name}.npy" in self.manifest.files
         return Relations(self._array, has, self.manifest.notes["n_sampled"])
 
@@ -394,12 +390,3 @@ class FeatureIndex:
             return []
         tokens, values = self._effect_arrays[name]
         return [TokenEffect(token=int(t), value=float(v)) for t, v in zip(tokens[latent], values[latent], strict=True)]
-
-
-def examples_of(positions: NDArray, values: NDArray) -> list[Example]:
-    """Places as records; unused ones, position -1, are left out."""
-    return [
-        Example(position=int(position), value=float(value))
-        for position, value in zip(positions, values, strict=True)
-        if position >= 0
-    ]

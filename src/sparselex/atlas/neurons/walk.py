@@ -126,7 +126,7 @@ def _of_coefficients(
 
 def _of_activations(index: FeatureIndex, alive: NDArray[np.int64]) -> list[Figure]:
     """What goes with activations, of latents of which that is known."""
-    known = index.all_neurons
+    known = index.relations.neurons
     if known is None:
         return []
     there = alive[known.place[alive, 0] >= 0]
@@ -146,7 +146,7 @@ def _of_activations(index: FeatureIndex, alive: NDArray[np.int64]) -> list[Figur
 def _of_both(
     index: FeatureIndex, arrays: Mapping[str, NDArray], alive: NDArray[np.int64], rng: np.random.Generator
 ) -> list[Figure]:
-    known = index.all_neurons
+    known = index.relations.neurons
     if known is None:
         return []
     there = alive[known.place[alive, 0] >= 0]

@@ -75,7 +75,7 @@ def neurons_page(opened: OpenWorkspace, run: str) -> NeuronsPage:
     found = rows.found
     shown = {"most like one neuron": found.most, "spread over most neurons": found.least}
     entries = opened.explained.entries(index).of([one.latent for those in shown.values() for one in those])
-    view = lambda one: _view(one, title_of(entries, one.latent), index.all_neurons)
+    view = lambda one: _view(one, title_of(entries, one.latent), index.relations.neurons)
     return NeuronsPage(
         title=f"{run}: held against neurons",
         run=card,
