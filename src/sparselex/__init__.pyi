@@ -10,6 +10,7 @@ from sparselex.activations.synthetic import SparseMixture as SparseMixture
 from sparselex.atlas.config import CompareConfig as CompareConfig
 from sparselex.atlas.config import DiffConfig as DiffConfig
 from sparselex.atlas.config import MapConfig as MapConfig
+from sparselex.atlas.proxies.config import ProxiesConfig as ProxiesConfig
 from sparselex.base.errors import UserError as UserError
 from sparselex.base.figures import Figure as Figure
 from sparselex.base.sites import Hook as Hook
@@ -49,6 +50,8 @@ from sparselex.recipes.config import twin_of as twin_of
 from sparselex.recipes.directions import run_of_directions as run_of_directions
 from sparselex.recipes.explanations.taking import import_explanations as import_explanations
 from sparselex.recipes.explanations.writing import export_explanations as export_explanations
+from sparselex.recipes.finding import FindOptions as FindOptions
+from sparselex.recipes.finding import find as find
 from sparselex.recipes.graphs import GraphOptions as GraphOptions
 from sparselex.recipes.graphs import trace_prompt as trace_prompt
 from sparselex.recipes.pairs import PairOptions as PairOptions

@@ -35,6 +35,8 @@ ADDRESSES = {
     "analyses": ["/runs/main/analyses"],
     "census": ["/runs/main/census"],
     "neurons": ["/runs/main/neurons"],
+    "proxies": ["/runs/main/proxies"],
+    "proxy": ["/runs/main/proxies/self"],
     "point": ["/runs/main/map/latents/3"],
     "comparisons": ["/runs/main/compare"],
     "comparison": ["/runs/main/compare/twin"],

@@ -46,6 +46,7 @@ AFTER = {name: Other(f"sparselex.cli.{name}:{name}") for name in _PLAIN} | {
     "recipe": Other("sparselex.cli.recipe:recipe"),
     "compare": Other("sparselex.cli.compare:compare", "sparselex.cli.compare:CompareOptions"),
     "decompose": Other("sparselex.cli.decompose:decompose", "sparselex.cli.decompose:DecomposeOptions"),
+    "find": Other("sparselex.cli.find:find", "sparselex.recipes.finding:FindOptions"),
     "graph": Other("sparselex.cli.graph:graph", "sparselex.recipes.graphs:GraphOptions"),
     "pair": Other("sparselex.cli.pair:pair", "sparselex.recipes.pairs:PairOptions"),
     "hooks": Other("sparselex.cli.hooks:hooks", "sparselex.cli.hooks:HooksConfig"),

@@ -89,6 +89,10 @@ class FeatureIndex:
         span = slice(int(self.indptr[latent]), int(self.indptr[latent + 1]))
         return np.asarray(self._positions[span]).astype(np.int64), np.asarray(self._values[span])
 
+    def entries(self, start: int, stop: int) -> tuple[NDArray[np.integer], NDArray[np.float32]]:
+        """Positions and activations from one place of `indptr` to another: whole columns, one behind the other."""
+        return np.asarray(self._positions[start:stop]), np.asarray(self._values[start:stop])
+
     def split_column(self, latent: int, split: Split) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The part of the column that lies in one split."""
         (positions, values), rows, n_ctx = self.column(latent), self.corpus.row_ranges[split], self.corpus.n_ctx

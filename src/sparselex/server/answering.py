@@ -43,6 +43,8 @@ PAGES: Registry[Page] = Registry(
         "census": "sparselex.server.pages.census:PAGE",
         "neurons": "sparselex.server.pages.neurons:PAGE",
         "manifolds": "sparselex.server.pages.manifolds:PAGE",
+        "proxies": "sparselex.server.pages.proxies:PAGE",
+        "proxy": "sparselex.server.pages.proxies:ONE",
         "points": "sparselex.server.pages.points:POINTS",
         "point": "sparselex.server.pages.points:POINT",
         "comparisons": "sparselex.server.pages.comparisons:PAGE",

@@ -26,6 +26,7 @@ STAGES: "Registry[type[Stage]]" = Registry(
         "effects": "sparselex.recipes.stages.effects:Effects",
         "analyse census": "sparselex.recipes.stages.census:TakeCensus",
         "analyse neurons": "sparselex.recipes.stages.neurons:AgainstNeurons",
+        "analyse proxies": "sparselex.recipes.stages.proxies:Proxies",
         "controls": "sparselex.recipes.stages.controls:Controls",
         "diff": "sparselex.recipes.stages.diff:Diff",
         "map": "sparselex.recipes.stages.map:Map",

@@ -20,6 +20,7 @@ from sparselex.server.page import TEMPLATES, NoSuchPage, Page, PageRecord
 from sparselex.server.pages.activity import ActivityView, activity
 from sparselex.server.pages.ask_view import AskView, ask_view
 from sparselex.server.pages.asked import Asked
+from sparselex.server.pages.carried import CarriedView, carried
 from sparselex.server.pages.chosen import ExampleSet, RangeView, example_sets, ranges
 from sparselex.server.pages.directions import activity_of, component_address
 from sparselex.server.pages.effects import EffectsView, effects_view
@@ -131,6 +132,8 @@ class FeaturePage(PageRecord):
 
     coefficients: CoefficientsView | None
     """Its direction held against neurons; None where that was not done."""
+    carried: list[CarriedView]
+    """Concepts that name it among the features that carry them or fill their gaps; empty where none was looked for."""
 
     relations: RelationsView
     """Latents and neurons that are near to it, in four senses."""
@@ -216,6 +219,7 @@ def feature(
         effects=effects_view(opened.effects(run), latent, windows, found.texts),
         of_model=of_model_view(opened, run, latent),
         coefficients=coefficients_view(opened, run, latent),
+        carried=carried(opened, run, latent),
         relations=relations(entries, record),
         others=[other for other in opened.workspace.runs() if other != run and opened.has(other, "index")],
         elsewhere=_elsewhere(opened, run, latent),
