@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 GROUPS = (
     ["harvest", "index", "report", "export", "import", "diff", "map", "compare", "embed"],
-    ["train", "explain", "evaluate", "effects", "sweep", "use", "manifolds"],
+    ["train", "explain", "evaluate", "effects", "sweep", "use", "manifolds", "analyse automata"],
 )
 """One for each of two processors, about equally long."""
 

@@ -84,6 +84,15 @@ OF_MLP = MlpConfig(
 )
 """The same of a language model's MLP."""
 
+LEADS = {
+    "least_pairs": 20,
+    "least_documents": 2.0,
+    "least_confirming": 5,
+    "least_documents_confirming": 1.5,
+    "n_shuffles": 1,
+}
+"""How automata are looked for in a text of a few documents."""
+
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -98,13 +107,14 @@ ARGUMENTS = [
 @pytest.fixture(scope="session")
 def workspace(small_workspace, put_to_ioi, traced, tmp_path_factory) -> Workspace:
     """A copy of the small workspace with its report, a ranking on known features, a task, features of several
-    dimensions, concepts that are known, and a graph through a transcoder. Read only."""
+    dimensions, automata, concepts that are known, and a graph through a transcoder. Read only."""
     path = tmp_path_factory.mktemp("served") / "workspace"
     shutil.copytree(small_workspace.path, path)
     copy = Workspace(path)
     main = Run.open(copy, "main")
     main.do("manifolds", **FEW)
     analyse(copy, only=("census", "neurons"))
+    main.do("analyse automata", **LEADS)
     put_probes(main)
     main.do("evaluate model-features", **CARD)
     rank_types(copy, "main", SyntheticConfig(**{**SMALL, "n_tokens": 1000, "kinds": ("topk",)}))

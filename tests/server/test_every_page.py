@@ -37,6 +37,8 @@ ADDRESSES = {
     "neurons": ["/runs/main/neurons"],
     "proxies": ["/runs/main/proxies"],
     "proxy": ["/runs/main/proxies/self"],
+    "automata": ["/runs/main/automata"],
+    "automaton": ["/runs/main/automata/0"],
     "point": ["/runs/main/map/latents/3"],
     "comparisons": ["/runs/main/compare"],
     "comparison": ["/runs/main/compare/twin"],

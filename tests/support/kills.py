@@ -71,6 +71,7 @@ VERBS = {
         ["manifolds", "{w}", "--least-cosine", "0", "--least-points", "50", "--most-points", "50", "--n-random", "1"],
         after="index",
     ),
+    "analyse automata": Verb(["analyse", "automata", "{w}", "--least-pairs", "5", "--n-shuffles", "1"], after="index"),
     "export indexed": Verb(["export", "{w}", "{w}/exported"], after="index"),
     "import beside": Verb(["import", "{w}", "{w}/exported", "--run", "other", *TEXT], after="export indexed"),
     "index beside": Verb(["index", "{w}", "--run", "other"], after="import beside"),

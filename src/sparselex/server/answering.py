@@ -45,6 +45,8 @@ PAGES: Registry[Page] = Registry(
         "manifolds": "sparselex.server.pages.manifolds:PAGE",
         "proxies": "sparselex.server.pages.proxies:PAGE",
         "proxy": "sparselex.server.pages.proxies:ONE",
+        "automata": "sparselex.server.pages.automata:PAGE",
+        "automaton": "sparselex.server.pages.automata:ONE",
         "points": "sparselex.server.pages.points:POINTS",
         "point": "sparselex.server.pages.points:POINT",
         "comparisons": "sparselex.server.pages.comparisons:PAGE",

@@ -27,6 +27,7 @@ STAGES: "Registry[type[Stage]]" = Registry(
         "analyse census": "sparselex.recipes.stages.census:TakeCensus",
         "analyse neurons": "sparselex.recipes.stages.neurons:AgainstNeurons",
         "analyse proxies": "sparselex.recipes.stages.proxies:Proxies",
+        "analyse automata": "sparselex.recipes.stages.automata:FindAutomata",
         "controls": "sparselex.recipes.stages.controls:Controls",
         "diff": "sparselex.recipes.stages.diff:Diff",
         "map": "sparselex.recipes.stages.map:Map",

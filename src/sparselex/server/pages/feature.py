@@ -20,6 +20,7 @@ from sparselex.server.page import TEMPLATES, NoSuchPage, Page, PageRecord
 from sparselex.server.pages.activity import ActivityView, activity
 from sparselex.server.pages.ask_view import AskView, ask_view
 from sparselex.server.pages.asked import Asked
+from sparselex.server.pages.automata_of import AutomataOfView, automata_of_view
 from sparselex.server.pages.carried import CarriedView, carried
 from sparselex.server.pages.chosen import ExampleSet, RangeView, example_sets, ranges
 from sparselex.server.pages.directions import activity_of, component_address
@@ -134,6 +135,8 @@ class FeaturePage(PageRecord):
     """Its direction held against neurons; None where that was not done."""
     carried: list[CarriedView]
     """Concepts that name it among the features that carry them or fill their gaps; empty where none was looked for."""
+    automata: AutomataOfView | None
+    """What it leads to, and the automata that it is a state of; None where they were not looked for."""
 
     relations: RelationsView
     """Latents and neurons that are near to it, in four senses."""
@@ -220,6 +223,7 @@ def feature(
         of_model=of_model_view(opened, run, latent),
         coefficients=coefficients_view(opened, run, latent),
         carried=carried(opened, run, latent),
+        automata=automata_of_view(opened, run, latent),
         relations=relations(entries, record),
         others=[other for other in opened.workspace.runs() if other != run and opened.has(other, "index")],
         elsewhere=_elsewhere(opened, run, latent),

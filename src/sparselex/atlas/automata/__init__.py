@@ -1,0 +1,1 @@
+"""Finite-state automata: latents that raise tokens on which other latents are active next."""
