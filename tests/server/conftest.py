@@ -117,6 +117,8 @@ def workspace(small_workspace, put_to_ioi, traced, tmp_path_factory) -> Workspac
     main.do("analyse automata", **LEADS)
     put_probes(main)
     main.do("evaluate model-features", **CARD)
+    main.do("analyse universality", others=("twin",), least_active=5)
+    write_report(copy)
     rank_types(copy, "main", SyntheticConfig(**{**SMALL, "n_tokens": 1000, "kinds": ("topk",)}))
     doomed(copy, OF_DOOMED)
     decompose_toy(copy, "tms-5-2", OF_TOY)

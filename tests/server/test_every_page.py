@@ -61,6 +61,7 @@ ADDRESSES = {
     "probes": ["/runs/main/probes"],
     "verdict": ["/runs/main/verdict"],
     "model_features": ["/runs/main/model-features"],
+    "universality": ["/runs/main/universality", "/runs/main/universality?order=least&latent=3"],
     "graph": ["/graphs/prompt", "/graphs/prompt?at=0_-1_9&pin=0_-1_9,0_-1_8&group=late:0_-1_9,0_-1_7"],
     "errors": ["/nothing", "/runs/main/features/999999", "/runs/nobody/features"],
 }

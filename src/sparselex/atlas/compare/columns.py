@@ -26,15 +26,22 @@ class Block(NamedTuple):
     """`[n, d_right]`, tokens on which both are active."""
 
 
-def common_ranks(a: FeatureIndex, b: FeatureIndex, n_tokens: int | None) -> NDArray[np.int64]:
-    """`[n_positions]`, the number of each token that both indexes counted, in order; -1 for any other. With more than
-    `n_tokens` of them, whole rows are left out so that those that stay are spread evenly over the corpus."""
+def common_ranks(
+    a: FeatureIndex, b: FeatureIndex, n_tokens: int | None, rows: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """`[n_positions]`, the number of each token, in some rows or in all, that both indexes counted, in order; -1 for
+    any other. With more than `n_tokens` of them, whole rows are left out so that those that stay are spread evenly over
+    the corpus."""
     counted = (a.counted & b.counted).reshape(a.corpus.n_rows, a.corpus.n_ctx)
+    if rows is not None:
+        inside = np.zeros(len(counted), dtype=bool)
+        inside[rows] = True
+        counted &= inside[:, None]
     if n_tokens is not None and counted.sum() > n_tokens:
-        rows = np.flatnonzero(counted.any(axis=1))
-        n = max(1, int(len(rows) * n_tokens / counted.sum()))
+        there = np.flatnonzero(counted.any(axis=1))
+        n = max(1, int(len(there) * n_tokens / counted.sum()))
         kept = np.zeros(len(counted), dtype=bool)
-        kept[rows[np.linspace(0, len(rows) - 1, n).astype(np.int64)]] = True
+        kept[there[np.linspace(0, len(there) - 1, n).astype(np.int64)]] = True
         counted = counted & kept[:, None]
     flat = counted.reshape(-1)
     return np.where(flat, np.cumsum(flat) - 1, -1)

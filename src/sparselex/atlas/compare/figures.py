@@ -5,10 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from sparselex.atlas.compare.records import SAME, Measure, MeasureSummary, Side
-from sparselex.base.estimates import mean_figure
+from sparselex.base.estimates import estimate, mean_figure
 from sparselex.base.figures import Figure
+from sparselex.base.intervals import Floats
 
 _SIDES: tuple[Side, Side] = ("a", "b")
 
@@ -111,6 +113,23 @@ def reported(figures: Sequence[Figure], other: str) -> list[Figure]:
         for one in figures
         if not _ONLY_HERE & set(one.name.split("/"))
     ]
+
+
+def follows_figure(
+    name: str, values: Floats, beside: Floats, words: str, *, over: str = "latents", empty: str = "there is none"
+) -> Figure:
+    """Rank correlation of two numbers of each of some units, from sums over these, so that it has an interval."""
+    x, y = (rankdata(one) for one in (values, beside))
+    x, y = (one - one.mean() if len(one) else one for one in (x, y))
+    sums = np.stack([np.ones(len(x)), x, y, x * x, y * y, x * y], axis=1)
+    return estimate(name, sums, _pearson, words, over=over, null=0.0, empty=empty).figure
+
+
+def _pearson(sums: Floats) -> Floats | np.float64:
+    n, x, y, xx, yy, xy = (sums[..., place] for place in range(6))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = np.sqrt((n * xx - x * x).clip(min=0) * (n * yy - y * y).clip(min=0))
+        return np.asarray((n * xy - x * y) / spread)
 
 
 def _shares(name: str, one: Measured, side: Side, of: str) -> list[Figure]:

@@ -9,10 +9,10 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from scipy.stats import rankdata
 
+from sparselex.atlas.compare.figures import follows_figure
 from sparselex.atlas.compare.records import WordsSummary
-from sparselex.base.estimates import estimate, mean_figure
+from sparselex.base.estimates import mean_figure
 from sparselex.base.figures import Figure
 from sparselex.base.intervals import Floats
 from sparselex.base.seeds import generator
@@ -180,20 +180,9 @@ _TIE = 1e-6
 
 
 def _follows(name: str, measure: str, similarity: Floats, alike: Floats) -> Figure:
-    """Rank correlation, from sums over pairs."""
     known = np.isfinite(alike)
-    x, y = rankdata(similarity[known]), rankdata(alike[known])
-    x, y = (one - one.mean() if len(one) else one for one in (x, y))
-    sums = np.stack([np.ones(len(x)), x, y, x * x, y * y, x * y], axis=1)
     words = f"rank correlation, over explained pairs, of how alike explanations are with the pair's {measure}"
-    return estimate(name, sums, _pearson, words, over="pairs", null=0.0, empty="there is no such pair").figure
-
-
-def _pearson(sums: Floats) -> Floats | np.float64:
-    n, x, y, xx, yy, xy = (sums[..., place] for place in range(6))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        spread = np.sqrt((n * xx - x * x).clip(min=0) * (n * yy - y * y).clip(min=0))
-        return np.asarray((n * xy - x * y) / spread)
+    return follows_figure(name, similarity[known], alike[known], words, over="pairs", empty="there is no such pair")
 
 
 def _agreement(name: str, left: csr_array, right: csr_array) -> tuple[Floats, Figure]:

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sparselex.activations.even import even_rows
 from sparselex.base.seeds import generator
 from sparselex.evaluate.probes.asked import Asked, Fold, Ints
 from sparselex.evaluate.probes.coded import Judged, Site
 from sparselex.evaluate.probes.config import ProbesConfig
-from sparselex.evaluate.rows import even_rows
 from sparselex.tasks.code_concepts import CODE_CONCEPTS, CODE_KINDS, code_labels
 from sparselex.text.corpus import TokenCorpus
 from sparselex.text.splits import Split

@@ -28,6 +28,7 @@ STAGES: "Registry[type[Stage]]" = Registry(
         "analyse neurons": "sparselex.recipes.stages.neurons:AgainstNeurons",
         "analyse proxies": "sparselex.recipes.stages.proxies:Proxies",
         "analyse automata": "sparselex.recipes.stages.automata:FindAutomata",
+        "analyse universality": "sparselex.recipes.stages.universality:FindUniversal",
         "controls": "sparselex.recipes.stages.controls:Controls",
         "diff": "sparselex.recipes.stages.diff:Diff",
         "map": "sparselex.recipes.stages.map:Map",

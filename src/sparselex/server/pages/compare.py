@@ -17,7 +17,8 @@ from sparselex.explain.store import ExplanationStore
 from sparselex.server.likeness import Likeness, Pair, likeness
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, NoSuchPage, Page, PageRecord
-from sparselex.server.pages.beside import LatentView, LookedAt, brief, looked_at
+from sparselex.server.pages.beside import LookedAt, looked_at
+from sparselex.server.pages.brief import LatentView, brief
 from sparselex.server.pages.feature import Latent
 from sparselex.server.pages.features import Order
 from sparselex.server.stamps import database_stamps

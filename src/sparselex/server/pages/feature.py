@@ -26,6 +26,7 @@ from sparselex.server.pages.chosen import ExampleSet, RangeView, example_sets, r
 from sparselex.server.pages.directions import activity_of, component_address
 from sparselex.server.pages.effects import EffectsView, effects_view
 from sparselex.server.pages.flags import FlagView, flags
+from sparselex.server.pages.in_others import MatchView, in_others
 from sparselex.server.pages.neurons import CoefficientsView, coefficients_view
 from sparselex.server.pages.of_model import OfModelView, of_model_view
 from sparselex.server.pages.parts import ExplanationView, explanations
@@ -137,6 +138,8 @@ class FeaturePage(PageRecord):
     """Concepts that name it among the features that carry them or fill their gaps; empty where none was looked for."""
     automata: AutomataOfView | None
     """What it leads to, and the automata that it is a state of; None where they were not looked for."""
+    in_others: list[MatchView]
+    """Its nearest features in runs of other models or seeds; empty where that was not measured."""
 
     relations: RelationsView
     """Latents and neurons that are near to it, in four senses."""
@@ -224,6 +227,7 @@ def feature(
         coefficients=coefficients_view(opened, run, latent),
         carried=carried(opened, run, latent),
         automata=automata_of_view(opened, run, latent),
+        in_others=in_others(opened, run, latent),
         relations=relations(entries, record),
         others=[other for other in opened.workspace.runs() if other != run and opened.has(other, "index")],
         elsewhere=_elsewhere(opened, run, latent),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sparselex.evaluate.rows import even_rows
+from sparselex.activations.even import even_rows
 
 
 def corpus(sizes, n_ctx=8, first=5):
