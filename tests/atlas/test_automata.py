@@ -1,5 +1,7 @@
 """Finite-state automata: a planted process of two states is found, in a shuffled text it is not."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
@@ -151,11 +153,11 @@ def test_pairs_cross_neither_rows_nor_documents():
 
 def test_an_index_that_cannot_tell_is_refused(tmp_path):
     class Silent(PlantedIndex):
-        path, all_promoted, all_following = tmp_path, None, None
+        path, all_promoted, relations = tmp_path, None, SimpleNamespace(following=None)
 
     with pytest.raises(UserError, match="neither logit effects nor what follows"):
         raised_tokens(Silent(), 3)
-    Silent.all_following = np.array([[5, 6, -1]])
+    Silent.relations = SimpleNamespace(following=np.array([[5, 6, -1]]))
     assert raised_tokens(Silent(), 2)[1] == "following"
     sampled = Silent()
     sampled.sampled = True

@@ -22,6 +22,9 @@ ANALYSES = {
         "Census of densities", "Which latents never live, and is there a cluster of very rare ones?"
     ),
     "neurons": AnalysisCard("Held against neurons", "Is a latent more than a neuron?"),
+    "proxies": AnalysisCard("Concepts", "Which latents carry concepts that rules of the text tell?"),
+    "universality": AnalysisCard("Universality", "Does another model, or another training, have the same latents?"),
+    "automata": AnalysisCard("Automata", "Which latents raise tokens on which others are active next?"),
 }
 """All of them by name, in the order in which they are taken. The name is the second word of the verb, the artifact of
 the run, and the last part of the page's address."""

@@ -231,12 +231,6 @@ class FeatureIndex:
         """`[d_sae, n]` tokens that each latent promotes most; None where the hook has no direct path."""
         return self._effect_arrays["logits-top"][0] if "logits-top" in self._effect_arrays else None
 
-    @property
-    def all_following(self) -> NDArray[np.integer] | None:
-        """`[d_sae, n]` tokens that most tellingly follow each latent in training text, -1 where there are fewer; None
-        for a sampled index."""
-        return self._array("following") if "following.npy" in self.manifest.files else None
-
     def sums_at(self, there: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
         """Of every latent, over the positions that are `there` (`[n_rows * n_ctx]`): on how many it is active, the sum
         of the sizes of its activations on them, and the largest. Raises `UserError` for a sampled index."""

@@ -51,6 +51,12 @@ class Relations:
         chance = np.full(len(self._neurons), np.nan) if self._chance is None else self._chance
         return NeuronArrays(self._neurons, self._correlations, chance)
 
+    @property
+    def following(self) -> NDArray[np.integer] | None:
+        """`[d_sae, n]` tokens that most tellingly follow each latent in training text, -1 where there are fewer; None
+        of an index that keeps a sample of activations."""
+        return self._following if self._in_text else None
+
     def fields(self, latent: int) -> dict[str, Any]:
         """The fields of a `FeatureRecord` that are relations."""
         encoder_neighbours = self._encoder_of(latent)

@@ -58,8 +58,8 @@ def raised_tokens(index: FeatureIndex, n: int) -> tuple[NDArray[np.integer], Rai
     neither logit effects nor following tokens are known."""
     if index.all_promoted is not None:
         return np.asarray(index.all_promoted[:, :n]), "logits"
-    if index.all_following is not None:
-        return np.asarray(index.all_following[:, :n]), "following"
+    if index.relations.following is not None:
+        return np.asarray(index.relations.following[:, :n]), "following"
     raise UserError(
         f"The index {index.path} knows neither logit effects nor what follows its latents.",
         "an index that knows which tokens a latent raises",
