@@ -18,30 +18,31 @@ THE_PAPERS = 8_192 * 1_000_000
 
 
 def test_at_the_papers_size_it_is_the_papers():
-    settings = settings_of_2023(THE_PAPERS)
+    settings = settings_of_2023(THE_PAPERS, 4096)
     assert settings["resample_after_tokens"] == 12_500 * 8_192 and settings["resample_tokens"] == 819_200
+    assert settings["lr"] == pytest.approx(8e-4) and settings_of_2023(10**6, 16_384)["lr"] == pytest.approx(4e-4)
     assert (settings["batch_size"], settings["calibration_batches"]) == (8_192, 8)
     assert (settings["auxk_alpha"], settings["decay_share"], settings["clip"]) == (0, 0, None)
 
 
 @pytest.mark.parametrize("n_tokens", [400_000, 3_000_000, 100_000_000, 300_000_000, 10**10])
 def test_the_window_of_silence_fits_between_two_resamplings(n_tokens):
-    between, window = 0.025 * n_tokens, settings_of_2023(n_tokens)["resample_after_tokens"]
+    between, window = 0.025 * n_tokens, settings_of_2023(n_tokens, 4096)["resample_after_tokens"]
     assert between / 2 - 1 <= window < between
     assert window >= min(5_000_000, 0.9 * between) - 1
 
 
 def test_a_short_run_takes_small_batches_and_starts_from_as_many_tokens():
-    found = {n: settings_of_2023(n) for n in (300_000, 3_000_000, 4_400_000, 20_000_000)}
+    found = {n: settings_of_2023(n, 4096) for n in (300_000, 3_000_000, 4_400_000, 20_000_000)}
     assert [one["batch_size"] for one in found.values()] == [512, 512, 1024, 4096]
     assert all(one["batch_size"] * one["calibration_batches"] >= 16_384 for one in found.values())
 
 
 def test_the_window_goes_with_the_times_of_resampling():
     shares = (0.125, 0.25, 0.375, 0.5)
-    assert settings_of_2023(1_000_000, shares)["resample_after_tokens"] == 112_500
-    assert settings_of_2023(10**9, shares)["resample_after_tokens"] == 62_500_000
-    assert settings_of_2023(10**6, ()) == settings_of_2023(10**6)
+    assert settings_of_2023(1_000_000, 4096, shares)["resample_after_tokens"] == 112_500
+    assert settings_of_2023(10**9, 4096, shares)["resample_after_tokens"] == 62_500_000
+    assert settings_of_2023(10**6, 4096, ()) == settings_of_2023(10**6, 4096)
 
 
 def test_it_fills_in_what_nobody_chose(small_workspace):

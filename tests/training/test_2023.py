@@ -29,7 +29,7 @@ def config(n_tokens=100_000, batch_size=500, settings=None, **dictionary):
             "dictionary": values,
             "n_tokens": n_tokens,
             "dead_after_tokens": 5_000,
-            **settings_of_2023(n_tokens),
+            **settings_of_2023(n_tokens, 96),
             "batch_size": batch_size,
             "calibration_batches": 8,
             **(settings or {}),

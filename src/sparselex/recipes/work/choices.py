@@ -50,7 +50,7 @@ def train_config(run: Run, choice: TrainingChoice, hooks: Sequence[Hook] | None 
         "checkpoint_tokens": CHECKPOINT_TOKENS,
         # A tenth of the run, so that even a short one has time to revive what fell silent.
         "dead_after_tokens": min(10_000_000, max(50_000, n_tokens // 10)),
-        **(settings_of_2023(n_tokens, _shares(dictionary)) if choice.recipe == "2023" else {}),
+        **(settings_of_2023(n_tokens, dictionary["d_sae"], _shares(dictionary)) if choice.recipe == "2023" else {}),
         **choice.settings,
     }
     return TrainConfig.parse(values, "the training options")
