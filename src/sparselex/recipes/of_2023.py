@@ -29,12 +29,13 @@ than some thousand tokens for each of the latents that it is for."""
 BATCHES, FEWEST_STEPS = (512, 1024, 2048, 4096, 8192), 4_000
 """Vectors in a step: the most that leave as many steps, up to the paper's 8,192. Its million steps are what makes it
 work: with weights drawn apart the penalty first drives everything down, and what is left has to grow. With 512 a
-dictionary was after 120,000 tokens where it was after 450,000 with 2,048 (docs/lab-log.md)."""
+dictionary was after 124,000 tokens where it was after 450,000 with 2,048 (docs/lab-log.md)."""
 
 RATE, OF_LATENTS = 4e-4, 2**14
 """Rate of Adam for so many latents; it goes by one over the square root of their number. The paper prints none and says
-that a lower one finds more. Ours for short runs is up to five times this for the dictionaries that AuxK revives; here
-it left 79 % of 4,096 latents silent after 500,000 tokens, and this one 2 % (docs/lab-log.md)."""
+that a lower one finds more. Ours for short runs is up to five times the rule for long ones, which AuxK makes good for;
+here that left most of 4,096 latents silent after half a million tokens, and this, twice that rule, 2 %
+(docs/lab-log.md)."""
 
 START_TOKENS = 16_384
 """Tokens of which the geometric median and the scale are taken, about."""
