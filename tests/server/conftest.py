@@ -24,6 +24,7 @@ from sparselex.parameters.toys.config import TOYS, TmsConfig
 from sparselex.parameters.toys.walk import decompose_toy
 from sparselex.recipes.analysing import analyse
 from sparselex.recipes.doomed import doomed
+from sparselex.recipes.finding import find
 from sparselex.recipes.run import Run
 from sparselex.server.app import create_app, server_of
 from sparselex.server.live import Live
@@ -66,6 +67,18 @@ CARD = {
     "controls": ("neurons",),
 }
 """How little of the model-feature card is enough to look at."""
+
+SOUGHT = {
+    "n_carriers": 3,
+    "n_siblings": 2,
+    "n_shifts": 1,
+    "n_random": 3,
+    "neuron_rows": 16,
+}
+"""How little of the search for concepts is enough to look at."""
+
+CONCEPTS = {"proxies": ("self", "function-names", "numbers", "camel-case"), "least_train": 5, "least_test": 5}
+"""Those that are looked for, one of which the small text has not."""
 
 OF_TOY = TOYS["tms-5-2"].model_copy(
     update={
@@ -115,6 +128,8 @@ def workspace(small_workspace, put_to_ioi, traced, tmp_path_factory) -> Workspac
     main.do("manifolds", **FEW)
     analyse(copy, only=("census", "neurons"))
     main.do("analyse automata", **LEADS)
+    main.do("analyse proxies", **SOUGHT, **CONCEPTS, n_sampled=2)
+    find(copy, regex=r"return (?P<inside>\w+)", name="returned", **SOUGHT)
     put_probes(main)
     main.do("evaluate model-features", **CARD)
     main.do("analyse universality", others=("twin",), least_active=5)

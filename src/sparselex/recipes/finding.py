@@ -60,6 +60,9 @@ class FindOptions(HowMeasured):
     name: Annotated[str, Option("--as")] = ""
     """What it is called in the run; left out, after what is looked for."""
 
+    prior: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """With --like, the share of text that is taken to be like the examples before it is read; more finds more."""
+
     time_limit_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     """Seconds that a regular expression may take for the documents of a split."""
 
@@ -85,7 +88,7 @@ class FindOptions(HowMeasured):
         if self.function is not None:
             return FunctionProxy(address=self.function)
         if self.like is not None:
-            return ExamplesProxy(texts=(_examples(self.like),))
+            return ExamplesProxy(texts=(_examples(self.like),), prior=self.prior)
         return proxy_of(self.proxy or "")
 
     @property
@@ -94,7 +97,7 @@ class FindOptions(HowMeasured):
         given = self.regex or "-".join(self.words) or self.script or self.function or self.like or self.proxy or ""
         if self.name or self.proxy:
             return self.name or self.proxy or ""
-        words = re.sub(r"[^A-Za-z0-9]+", "-", given).strip("-")[:32].strip("-").lower()
+        words = re.sub(r"[^A-Za-z0-9]+", "-", given).strip("-")[:32].strip("-")
         kind = "regex" if self.regex else "function" if self.function else "like" if self.like else ""
         marked = f"-{fingerprint(self.rule.to_json())[:6]}" if kind else ""
         return f"{words or kind or 'concept'}{marked}"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparselex.atlas.proxies.classes import CharactersProxy
-from sparselex.atlas.proxies.examples import ExamplesProxy
+from sparselex.atlas.proxies.examples import ExamplesProxy, adapted, counted_threes, threes
 from sparselex.atlas.proxies.proxy import Background, Proxy
 from sparselex.atlas.proxies.scripts import ScriptProxy, scripts_in
 from sparselex.atlas.proxies.shipped import PROXIES, proxy_of
@@ -156,32 +156,46 @@ def test_scripts_that_occur_are_counted_by_their_tokens():
     assert scripts_in(text) == {"Cyrillic": 1, "Greek": 1, "Han": 2}
 
 
-def witten_bell(data: bytes):
-    """Probabilities of a byte given the two before it, slowly."""
-    padded = b"\n\n" + data
+def slow_ratio(corpus: bytes, examples: bytes, three: bytes) -> float:
+    """How much likelier the last of three bytes is in examples, by a slow reading of all that stands in both."""
 
-    def of(history: bytes, byte: int) -> float:
-        followers = Counter(padded[i] for i in range(2, len(padded)) if padded[i - len(history) : i] == history)
-        shorter = of(history[1:], byte) if history else 1 / 256
-        total, new = sum(followers.values()), len(followers)
-        return (followers[byte] + new * shorter) / (total + new) if total else shorter
+    def mixed(data: bytes, history: bytes, shorter: np.ndarray) -> np.ndarray:
+        met = Counter(data[i] for i in range(2, len(data)) if data[i - len(history) : i] == history)
+        counts = np.array([met[byte] for byte in range(256)])
+        return (counts + len(met) * shorter) / (counts.sum() + len(met)) if met else shorter
 
-    return of
+    base, ratio = np.full(256, 1 / 256), np.ones(256)
+    for history in (b"", three[1:2], three[:2]):
+        base = mixed(b"\n\n" + corpus, history, base)
+        turned = base * ratio / (base * ratio).sum()
+        ratio = mixed(b"\n\n" + examples, history, turned) / base
+    return float(ratio[three[2]])
 
 
-def test_examples_are_told_by_their_bytes_as_by_a_slow_model():
+def test_bytes_are_as_likely_as_a_slow_model_says():
+    corpus, given = "the cat sat on the mat, é 0x1f".encode(), b"0x00, 0x1a, the"
+    table = adapted(counted_threes(corpus), counted_threes(given))
+    for three in (b"the", b"cat", b"0x1", b", 0", b" sx", b"q\x00q", b"\xc3\xa9 ", b"\n\n0"):
+        ratio = slow_ratio(corpus, given, three)
+        assert table[threes(three)[2]] == pytest.approx(log(ratio), rel=1e-4, abs=1e-5), three
+
+
+def test_what_examples_say_nothing_of_is_no_evidence():
+    """And what is rare in both speaks for neither."""
+    corpus = counted_threes(b"the cat sat on the mat and that was that " * 20 + b"\xff")
+    table = adapted(corpus, counted_threes(b"the cat sat on the mat and that was that " * 20))
+    assert np.abs(table[threes(b"the cat sat on")[2:]]).max() < 0.1
+    assert table[threes(b"zz\xff")[2]] < 0.5
+
+
+def test_examples_are_told_by_the_last_tokens():
     corpus, given = [b"the cat ", b"sat on ", b"0x1f, 0x2e", b", the mat"], "0x00, 0x1a, 0x2b"
-    found = scores(ExamplesProxy(texts=(given,), n_tokens=2), [corpus])
-    whole, likely = b"".join(corpus), [witten_bell(given.encode()), witten_bell(b"".join(corpus))]
-    likely[0] = witten_bell(b"\n\n" + given.encode())
-    ratios, padded = [], b"\n\n" + whole
-    for place in range(2, len(padded)):
-        history = padded[place - 2 : place]
-        ratios.append(log(likely[0](history, padded[place])) - log(likely[1](history, padded[place])))
-    ends = np.cumsum([len(token) for token in corpus])
-    own = [sum(ratios[end - len(token) : end]) for end, token in zip(ends, corpus, strict=True)]
+    text = text_of([corpus])
+    learned = ExamplesProxy(texts=(given,), n_tokens=2).learn(text, background(text))
+    ratios, ends = learned.table[threes(b"".join(corpus))], np.cumsum([len(token) for token in corpus])
+    own = [ratios[end - len(token) : end].sum() for end, token in zip(ends, corpus, strict=True)]
     by_hand = np.array([own[0], own[0] + own[1], own[1] + own[2], own[2] + own[3]]) + log(0.01 / 0.99)
-    np.testing.assert_allclose(found, by_hand, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(learned.scores(text), by_hand, rtol=1e-4, atol=1e-4)
 
 
 def test_text_like_the_examples_is_inside_and_other_text_is_not():

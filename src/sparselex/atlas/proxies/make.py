@@ -93,14 +93,14 @@ def write_concept(
 ) -> None:
     """Write the artifact `to`: the features that carry one concept. Raises `UserError` where it does not occur in the
     training or the test documents, and like `walk.scored`."""
-    looked = Looked(rule=dict(proxy.to_json()), how=config)
-    with stage(to, FOUND, looked, inputs) as staging:
+    # Looked for first: what cannot be found leaves not even a folder.
+    texts = texts_of(index)
+    concept = scored(index, texts, name, proxy)
+    _check_occurs(index, concept)
+    (found,), _ = found_of(index, [concept], config, beside)
+    with stage(to, FOUND, Looked(rule=dict(proxy.to_json()), how=config), inputs) as staging:
         if staging.made:
             return
-        texts = texts_of(index)
-        concept = scored(index, texts, name, proxy)
-        _check_occurs(index, concept)
-        (found,), _ = found_of(index, [concept], config, beside)
         write_json(staging.folder / FOUND_FILE, found.to_json())
         Figures(figures=found.figures).write(staging.folder)
         staging.finish()
@@ -116,7 +116,8 @@ def _check_occurs(index: FeatureIndex, concept: Scored) -> None:
         f"and {n_test:,} of {n_tokens[1]:,} test tokens that were indexed.",
         "a concept that occurs in both: by the first its features are chosen, by the second they are judged",
         "write it more widely, or index more text. Text is searched as it is written in the documents: upper and lower "
-        "case are told apart, and (?i) in front of an expression takes them for the same.",
+        "case are told apart, and (?i) in front of an expression takes them for the same. Of examples more is found "
+        "with a larger --prior.",
     )
 
 
