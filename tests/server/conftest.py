@@ -106,6 +106,9 @@ LEADS = {
 }
 """How automata are looked for in a text of a few documents."""
 
+HELD = {"n_latents": 2, "n_samples": 1, "n_new": 8, "least_active": 10}
+"""How latents are held in it."""
+
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -120,7 +123,7 @@ ARGUMENTS = [
 @pytest.fixture(scope="session")
 def workspace(small_workspace, put_to_ioi, traced, tmp_path_factory) -> Workspace:
     """A copy of the small workspace with its report, a ranking on known features, a task, features of several
-    dimensions, automata, concepts that are known, and a graph through a transcoder. Read only."""
+    dimensions, automata, pinned latents, concepts that are known, and a graph through a transcoder. Read only."""
     path = tmp_path_factory.mktemp("served") / "workspace"
     shutil.copytree(small_workspace.path, path)
     copy = Workspace(path)
@@ -130,6 +133,7 @@ def workspace(small_workspace, put_to_ioi, traced, tmp_path_factory) -> Workspac
     main.do("analyse automata", **LEADS)
     main.do("analyse proxies", **SOUGHT, **CONCEPTS, n_sampled=2)
     find(copy, regex=r"return (?P<inside>\w+)", name="returned", **SOUGHT)
+    main.do("analyse pinned", **HELD)
     put_probes(main)
     main.do("evaluate model-features", **CARD)
     main.do("analyse universality", others=("twin",), least_active=5)

@@ -137,6 +137,23 @@ def test_steering_is_the_library_s(live, strongest, run):
 
 
 @pytest.mark.slow
+def test_what_is_held_is_the_library_s(live, strongest, run):
+    asked = {"how": "pin", "latent": strongest, "prompt": "def function_", "n": 8, "temperature": 1, "samples": 2}
+    its = run.pinned(strongest, prompt="def function_", n_new=8, n_samples=2)
+    record = live.get("/runs/main/steer.json?" + urlencode(asked)).json()
+    page = record["pinned"]
+    assert (page["value"], record["value"], record["plain"]) == (its.value, None, None)
+    for row, kind in zip(page["rows"], ("plain", "pinned", "beside"), strict=True):
+        assert [text["text"] for text in row["texts"]] == [text.text for text in its.texts(kind)]
+        assert row["active_share"] == its.mean(kind, "active_share")
+        assert row["loss"] == pytest.approx(its.mean(kind, "loss"), abs=1e-4)
+    shown = live.get("/runs/main/steer?" + urlencode(asked | {"value": 2.5, "at": "last"})).text
+    assert "held at 2.50" in shown and "Other samples" in shown and 'value="2.5"' in shown
+    two = live.get("/runs/main/steer?how=pin&latent=1&latent=2&prompt=x")
+    assert two.status_code == 400 and "were to be held" in two.text
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_live_page_in_a_real_browser(browser, live, strongest, scheme):
     """Typed into the form, sent by the keyboard, read by the keyboard; nothing of the text becomes markup."""

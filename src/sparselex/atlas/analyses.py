@@ -25,6 +25,7 @@ ANALYSES = {
     "proxies": AnalysisCard("Concepts", "Which latents carry concepts that rules of the text tell?"),
     "universality": AnalysisCard("Universality", "Does another model, or another training, have the same latents?"),
     "automata": AnalysisCard("Automata", "Which latents raise tokens on which others are active next?"),
+    "pinned": AnalysisCard("Pinned sampling", "Does the model write what a latent is for where it is held active?"),
 }
 """All of them by name, in the order in which they are taken. The name is the second word of the verb, the artifact of
 the run, and the last part of the page's address."""

@@ -5,6 +5,7 @@ from rich.text import Text
 from sparselex.base.formats import plain
 from sparselex.cli.tables import console_of
 from sparselex.cli.wide import WideTable
+from sparselex.recipes.pinned_records import PIN_KINDS, Measure, PinKind, Pinned
 from sparselex.recipes.prompt_records import Ablated, Changed, Steered
 
 
@@ -42,6 +43,31 @@ def print_steered(found: Steered) -> None:
         console.print(Text(f"{name}: {one.loss:.3g} nats a token under the model itself{again}", style="dim"))
     by = ", ".join(f"{one:.4g}" for one in found.by)
     console.print(Text(f"steered by {by}; mean KL of the prompt's predictions {found.kl:.3g} nats", style="dim"))
+
+
+def print_pinned(found: Pinned) -> None:
+    """Print the texts of each sample, one under the other, and how good they are on average."""
+    console = console_of()
+    names: dict[PinKind, str] = {
+        "plain": "plain",
+        "pinned": f"latent {found.latent} held at {found.value:.4g}",
+        "beside": f"latent {found.beside} held at {found.beside_value:.4g}",
+    }
+    for number, sample in enumerate(found.samples, 1):
+        for kind in PIN_KINDS:
+            console.print(Text(f"{number}. {names[kind]}", style="bold"))
+            console.print(Text(plain(found.prompt), style="dim"), Text(plain(getattr(sample, kind).text)), sep="")
+    title = f"means of {len(found.samples)} samples; a text is read with nothing held"
+    columns = ("", f"active: {found.latent}", "its tokens", "loss", "repeated", "KL")
+    table = WideTable(title, columns)
+    for kind, kl in zip(PIN_KINDS, (0.0, found.kl, found.beside_kl), strict=True):
+        measures: tuple[Measure, ...] = ("active_share", "raised_share", "loss", "repeated")
+        active, raised, loss, again = (found.mean(kind, measure) for measure in measures)
+        share = lambda value: "" if value is None else f"{value:.1%}"
+        table.add_row(names[kind], share(active), share(raised), f"{loss:.3g}", share(again), f"{kl:.3g}")
+    console.print(table)
+    shown = " ".join(repr(one) for one in found.raised[:8])
+    console.print(Text(plain(f"tokens that latent {found.latent} raises: {shown}"), style="dim"))
 
 
 def _said(changed: Changed) -> str:

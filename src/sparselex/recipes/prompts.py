@@ -17,6 +17,7 @@ from sparselex.causal.edits import Edits
 from sparselex.causal.effects import check_finite, effects
 from sparselex.causal.generate import generate
 from sparselex.causal.latents import Latents
+from sparselex.causal.pinned import Pinning
 from sparselex.causal.predictions import divergences, log_probabilities
 from sparselex.causal.variants import variants
 from sparselex.causal.where import Where, since
@@ -58,6 +59,11 @@ class Prompts:
         self.model, self.latents, self.bos, self._within = model, latents, bos, within
         self.where: Where = since(0 if bos_of(model.tokenizer, bos) is None else 1)
         self.edits = EditsOf(latents, self.where, model.n_ctx, lambda text: self._read(self.tokens(text)), others)
+
+    @property
+    def pinning(self) -> Pinning:
+        """Latents that are held while the model writes. Raises like `Pinning`."""
+        return Pinning(self.model, self.latents, self.tokens, self._read)
 
     def tokens(self, text: str) -> Int[Tensor, "1 ctx"]:
         """A text as a row of a corpus, BOS first where rows have one. Raises `UserError` for a text without tokens, and

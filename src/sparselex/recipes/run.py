@@ -32,6 +32,8 @@ from sparselex.lm.pair import ModelPair
 from sparselex.lm.subject import Readable, SubjectModel
 from sparselex.recipes.edits_of import EditsOf
 from sparselex.recipes.folder import TICKETS, RunFolder, stage_cards
+from sparselex.recipes.pinned_records import PREFIX, At, Pinned
+from sparselex.recipes.pinning import pinned
 from sparselex.recipes.prompt_records import TextLatents
 from sparselex.recipes.prompts import Prompts
 from sparselex.recipes.stage import Stage
@@ -245,6 +247,25 @@ class Run(RunFolder):
     ) -> str:
         """What the model writes behind a text, under edits. Raises like `tokens` and `causal.generate.generate`."""
         return self.prompts.generate(text, n_new, edits=edits, temperature=temperature, seed=seed)
+
+    def pinned(
+        self,
+        latent: int,
+        *,
+        value: float | None = None,
+        at: At = "all",
+        prompt: str = PREFIX,
+        n_samples: int = 3,
+        n_new: int = 40,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> Pinned:
+        """What the model writes while a latent is held at a value, as `sparselex.recipes.pinning.pinned`."""
+        self.manifest("index")  # missing, it says which command makes it
+        how: dict[str, Any] = {"value": value, "at": at, "prompt": prompt, "n_samples": n_samples}
+        options: dict[str, Any] = {"n_new": n_new, "temperature": temperature, "top_p": top_p, "seed": seed}
+        return pinned(self.prompts, self.index, latent, **how, **options)
 
     @property
     def index(self) -> FeatureIndex:

@@ -47,6 +47,7 @@ PAGES: Registry[Page] = Registry(
         "proxy": "sparselex.server.pages.proxies:ONE",
         "automata": "sparselex.server.pages.automata:PAGE",
         "automaton": "sparselex.server.pages.automata:ONE",
+        "pinned": "sparselex.server.pages.pinned:PAGE",
         "points": "sparselex.server.pages.points:POINTS",
         "point": "sparselex.server.pages.points:POINT",
         "comparisons": "sparselex.server.pages.comparisons:PAGE",

@@ -27,6 +27,7 @@ from sparselex.server.live_records import (
     AblateQuestion,
     Answer,
     Found,
+    PinQuestion,
     Question,
     SteerQuestion,
     TextFound,
@@ -79,6 +80,8 @@ class LiveModel:
                 return _text(run, question)
             case SteerQuestion():
                 return _steer(run, question)
+            case PinQuestion():
+                return run.pinned(**{name: value for name, value in question if name != "run"})
             case AblateQuestion():
                 return _ablate(run, question)
         return None

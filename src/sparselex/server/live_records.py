@@ -6,6 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparselex.base.config import Config
+from sparselex.recipes.pinned_records import PIN_KINDS as PIN_KINDS
+from sparselex.recipes.pinned_records import At as At
+from sparselex.recipes.pinned_records import PinKind as PinKind
+from sparselex.recipes.pinned_records import Pinned as Pinned
+from sparselex.recipes.pinned_records import PinnedText as PinnedText
 from sparselex.recipes.prompt_records import Ablated as Ablated
 from sparselex.recipes.prompt_records import Steered as Steered
 from sparselex.recipes.prompt_records import Written as Written
@@ -18,6 +23,9 @@ MOST_NEW = 100
 
 MOST_STEERED = 8
 """Latents that are steered at once."""
+
+MOST_PINNED = 8
+"""Texts of each kind that are written while a latent is held."""
 
 To = Literal["zero", "mean", "resample"]
 """What a latent's activation becomes when it is ablated."""
@@ -55,6 +63,34 @@ class SteerQuestion(Question):
 
     kl: float | None
     """The divergence that they are scaled to, nats; None to leave them as they are."""
+
+    n_new: int
+    """Tokens to be written."""
+
+    temperature: float
+    """0 for the likeliest."""
+
+    seed: int
+    """Of what is drawn."""
+
+
+class PinQuestion(Question):
+    """What is written while a latent is held."""
+
+    prompt: str
+    """What is gone on from."""
+
+    latent: int
+    """Which."""
+
+    value: float | None
+    """At what activation; None for its largest one in the training split."""
+
+    at: At
+    """At which tokens."""
+
+    n_samples: int
+    """Texts of each kind."""
 
     n_new: int
     """Tokens to be written."""
@@ -114,7 +150,7 @@ class AblateFound(NamedTuple):
     """What it does at each."""
 
 
-Found = TextFound | AblateFound | Steered | None
+Found = TextFound | AblateFound | Steered | Pinned | None
 """What comes back; None where nothing was to be computed, or nothing could be."""
 
 State = Literal["answered", "empty", "off", "loading", "busy", "elsewhere", "refused", "ended", "late", "left", "fault"]

@@ -29,6 +29,7 @@ STAGES: "Registry[type[Stage]]" = Registry(
         "analyse proxies": "sparselex.recipes.stages.proxies:Proxies",
         "analyse automata": "sparselex.recipes.stages.automata:FindAutomata",
         "analyse universality": "sparselex.recipes.stages.universality:FindUniversal",
+        "analyse pinned": "sparselex.recipes.stages.pinned:SamplePinned",
         "controls": "sparselex.recipes.stages.controls:Controls",
         "diff": "sparselex.recipes.stages.diff:Diff",
         "map": "sparselex.recipes.stages.map:Map",

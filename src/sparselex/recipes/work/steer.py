@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +12,36 @@ from torch import Tensor
 
 from sparselex.base.errors import UserError
 from sparselex.recipes.run import Run
+
+
+class Given(NamedTuple):
+    """What the command line was given of how to steer."""
+
+    prompt: str | None
+    latents: Sequence[int]
+    direction: Path | None
+    strengths: Sequence[str] | None
+    kl: float | None
+    value: float | None
+    at: str
+
+
+def check_given(given: Given, *, pin: bool) -> None:
+    """Raise `UserError` for what means nothing together: how much is added and to what value a latent is held are two
+    ways of saying how much, and a prompt may be left out under a pin alone."""
+    adds = [name for name, there in (("--strength", given.strengths), ("--kl", given.kl)) if there is not None]
+    holds = [name for name, there in (("--value", given.value is not None), ("--at", given.at != "all")) if there]
+    if pin and (adds or given.direction is not None or len(given.latents) != 1):
+        named = ", ".join([*adds, *(["--direction"] if given.direction is not None else [])])
+        raise UserError(
+            f"--pin was given with {named or f'{len(given.latents)} latents'}.",
+            "one --latent, which is held at --value",
+            "give --latent NUMBER once, and leave the rest out.",
+        )
+    if not pin and holds:
+        raise UserError(f"{holds[0]} was given without --pin.", "--pin, which holds a latent at a value", "add --pin.")
+    if not pin and given.prompt is None:
+        raise UserError("No prompt was given.", "a text that the model goes on from", 'give --prompt "...".')
 
 
 def amounts(

@@ -1,8 +1,9 @@
-"""`/runs/<run>/steer`: what the model writes when latents are turned up, beside what it writes by itself."""
+"""`/runs/<run>/steer`: what the model writes when latents are turned up or one is held, beside what it writes by
+itself."""
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from fastapi import Query
 from pydantic import Field, StringConstraints
@@ -11,10 +12,23 @@ from sparselex.base.bounds import SEEDS, Seed
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.server.explained import title_of
-from sparselex.server.live_records import EMPTY, MOST_NEW, MOST_STEERED, Answer, Steered, SteerQuestion, Written
+from sparselex.server.live_records import (
+    EMPTY,
+    MOST_NEW,
+    MOST_PINNED,
+    MOST_STEERED,
+    Answer,
+    At,
+    Pinned,
+    PinQuestion,
+    Steered,
+    SteerQuestion,
+    Written,
+)
 from sparselex.server.opened import OpenIndex, OpenWorkspace
 from sparselex.server.page import TEMPLATES, Page
 from sparselex.server.pages.asking import AskingPage, Typed, as_typed, asking, printable
+from sparselex.server.pages.pinned_view import PinnedView, pinned_view
 
 _SHORT = StringConstraints(max_length=24)
 Numbers = Annotated[list[Annotated[str, _SHORT]], Query(max_length=MOST_STEERED)]
@@ -25,11 +39,15 @@ NONE: list[str] = []
 New = Annotated[int, Field(ge=1, le=MOST_NEW)]
 Temperature = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 Divergence = Annotated[str, _SHORT]
+Samples = Annotated[int, Field(ge=1, le=MOST_PINNED)]
+
+How = Literal["add", "pin"]
+"""Whether a latent is turned up, or held at a value."""
 
 USUAL = 2.0
 """Strength where none is said, as of `sparselex steer`."""
 
-_MOST_STRENGTH = 1000.0
+_MOST_STRENGTH, _MOST_VALUE = 1000.0, 1e6
 
 
 class SteeredLatent(Config):
@@ -119,6 +137,21 @@ class SteerPage(AskingPage):
     largest_kl: float
     """Largest divergence at one token; full heat on this page."""
 
+    how: How
+    """Whether latents are turned up, or one is held at a value."""
+
+    value: float | None
+    """The value that is asked for; None for the latent's largest activation."""
+
+    at: At
+    """At which tokens it is held."""
+
+    samples: int
+    """Texts of each kind that are written while it is held."""
+
+    pinned: PinnedView | None
+    """What was written while it was held; None where that was not asked, or could not be answered."""
+
 
 class Asked(NamedTuple):
     """Latents with their strengths, and a divergence."""
@@ -137,12 +170,31 @@ def ask(
     n: int,
     temperature: float,
     seed: int,
+    how: How = "add",
+    value: str = "",
+    at: At = "all",
+    samples: int = 3,
     **_: object,
-) -> SteerQuestion | None:
-    """What is asked of the model. Raises `UserError` for what is no number."""
+) -> SteerQuestion | PinQuestion | None:
+    """What is asked of the model. Raises `UserError` for what is no number, and where several latents are to be
+    held."""
     asked = parsed(latent, strength, kl)
     if not (asked.latents and prompt):
         return None
+    if how == "pin":
+        if len(asked.latents) > 1:
+            raise UserError(f"{len(asked.latents)} latents were to be held.", "one", "name one, or turn them up.")
+        return PinQuestion(
+            run=run,
+            prompt=as_typed(prompt),
+            latent=asked.latents[0],
+            value=_value(value),
+            at=at,
+            n_samples=samples,
+            n_new=n,
+            temperature=temperature,
+            seed=seed,
+        )
     given = {"n_new": n, "temperature": temperature, "seed": seed, **asked._asdict()}
     return SteerQuestion(run=run, prompt=as_typed(prompt), **given)
 
@@ -157,9 +209,13 @@ def steer(
     n: New = 40,
     temperature: Temperature = 0.0,
     seed: Seed = 0,
+    how: How = "add",
+    value: Divergence = "",
+    at: At = "all",
+    samples: Samples = 3,
     answer: Answer = EMPTY,
 ) -> SteerPage:
-    """What the model writes plain and steered. Raises like `OpenWorkspace.index`."""
+    """What the model writes plain and steered, or while a latent is held. Raises like `OpenWorkspace.index`."""
     found = opened.index(run)
     # What is no number was refused in words when it was asked.
     asked = parsed(latent, strength, kl) if _fits(latent, strength, kl) else Asked((), (), None)
@@ -181,6 +237,11 @@ def steer(
         kl=here.kl if here else None,
         plain=_written(found, here.plain, here.plain_written) if here else None,
         steered=_written(found, here.steered, here.steered_written) if here else None,
+        how=how,
+        value=_value(value) if _is_number(value) else None,
+        at=at,
+        samples=samples,
+        pinned=pinned_view(answer.found, found.texts) if isinstance(answer.found, Pinned) else None,
         largest_kl=max((token.kl for token in here.steered_written.tokens), default=0.0) if here else 0.0,
     )
 
@@ -211,6 +272,18 @@ def parsed(latents: Sequence[str], strengths: Sequence[str], kl: str) -> Asked:
 def _fits(latents: Sequence[str], strengths: Sequence[str], kl: str) -> bool:
     try:
         parsed(latents, strengths, kl)
+    except UserError:
+        return False
+    return True
+
+
+def _value(word: str) -> float | None:
+    return _number(word, "a value", _MOST_VALUE) if word.strip() else None
+
+
+def _is_number(word: str) -> bool:
+    try:
+        _value(word)
     except UserError:
         return False
     return True
