@@ -63,7 +63,7 @@ def chosen(ruled: Sequence[int], alive: NDArray[np.int64], config: PinnedConfig)
 
 def raised_by(index: FeatureIndex, latent: int) -> list[int]:
     """Tokens whose logits a latent raises most; without a direct path those that most tellingly follow it."""
-    found = index.all_following if index.all_promoted is None else index.all_promoted
+    found = index.relations.following if index.all_promoted is None else index.all_promoted
     return [] if found is None else [token for token in found[latent].tolist() if token >= 0]
 
 
