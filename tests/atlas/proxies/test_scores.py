@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from importlib.metadata import EntryPoint, EntryPoints
 from math import log
 
 import numpy as np
@@ -260,6 +261,16 @@ def test_every_shipped_proxy_is_one_and_comes_back_from_its_values():
     assert proxy_of("script-greek") == ScriptProxy(script="Greek")
     with pytest.raises(UserError, match="did you mean urls"):
         proxy_of("url")
+
+
+TODO = RegexProxy(pattern=r"\bTODO\b", said="tokens of what is left to be done")
+
+
+def test_a_package_adds_one_by_an_entry_point(monkeypatch):
+    address = "tests.atlas.proxies.test_scores:TODO"
+    entry = EntryPoint(name="todo", value=address, group="sparselex.proxy")
+    monkeypatch.setattr("sparselex.base.registry.entry_points", lambda group: EntryPoints([entry]).select(group=group))
+    assert proxy_of("todo").said == TODO.said and "todo" in PROXIES.names()
 
 
 @pytest.mark.parametrize(

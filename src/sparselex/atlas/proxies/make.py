@@ -141,15 +141,20 @@ def _occurring(index: FeatureIndex, texts: Texts, config: ProxiesConfig) -> tupl
 
 
 def _worth(one: ConceptFound) -> float:
-    best = one.carriers[0]
-    return (best.specificity_high or 0.0) * (best.sensitivity or 0.0)
+    """How much more the best feature tells of it than what it is held against."""
+    beside = [*([one.neuron] if one.neuron else []), *one.twins.values(), *one.by_chance]
+    return _told(one.carriers[0]) - max(map(_told, beside), default=0.0)
+
+
+def _told(one: Carrier) -> float:
+    return (one.specificity_high or 0.0) * (one.sensitivity or 0.0)
 
 
 def _together(each: Sequence[ConceptFound]) -> list[Figure]:
     """Figures of all concepts, each by its best feature."""
     beside = {"neuron": [one.neuron for one in each]}
     for name in each[0].twins:
-        beside[f"twin {name}"] = [one.twins.get(name) for one in each]
+        beside[name] = [one.twins.get(name) for one in each]
     what = "the latent whose activation correlates most with each concept on training tokens"
     null = "null: the concept moved along the text, its latent chosen anew"
     found = []

@@ -204,7 +204,8 @@ class ProxiesFound(Config):
     """Of all concepts together."""
 
     concepts: list[ConceptFound]
-    """Each, the best first: by what the best feature's high activations say, then by its sensitivity."""
+    """Each, the best first: by specificity at high activation times sensitivity, above that of the best of what it is
+    held against, so that what a feature of random weights carries as well comes late."""
 
     left_out: dict[str, str]
     """Concepts that were not looked for, and why."""

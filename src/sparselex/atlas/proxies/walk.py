@@ -186,7 +186,7 @@ def _concept(
     column = judged(index, best, found)
     sums = sums_of(column, test, tokens.documents, tokens.n_documents)
     neuron = attempts.best[place]
-    controls = ({"neuron": neuron} if neuron else {}) | {f"twin {name}": each for name, each in twins.items()}
+    controls = ({"neuron": neuron} if neuron else {}) | twins
     allowed = candidates(found, place, best, config, len(one.train.ranks))
     flags = flags_inside(index, "train", [best, *allowed.tolist()], one.train)
     covered = np.zeros(len(one.train.ranks), dtype=bool)
