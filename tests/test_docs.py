@@ -75,9 +75,10 @@ def test_no_verb_has_two_rows():
 
 
 def test_every_command_in_the_docs_exists():
+    begin = {verb.partition(" ")[0] for verb in VERBS}
     for page in PAGES:
         for verb in re.findall(r"^\$ sparselex (\w+)", page.read_text(encoding="utf-8"), re.M):
-            assert verb in VERBS, f"{page.name}: {verb}"
+            assert verb in begin, f"{page.name}: {verb}"
 
 
 def test_every_figure_and_field_of_the_report_is_documented():
