@@ -19,6 +19,7 @@ from sparselex.base.artifacts import MANIFEST, read_manifest, record_of
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.files import checksum, fingerprint
+from sparselex.base.known import Among
 from sparselex.base.registry import found
 from sparselex.base.runs import RUN_NAME
 from sparselex.base.staging import finished, stage
@@ -32,10 +33,8 @@ MOST_EXAMPLE_BYTES = 1 << 22
 """Bytes of a file of examples that are read."""
 
 
-class FindOptions(HowMeasured):
-    """Find the features that carry a concept: by a regular expression, words, a script, a function of your own,
-    examples, or a proxy by its name. The best are chosen on training documents and judged on test documents, with the
-    siblings that fill their gaps, beside chance, the best neuron and the random-weight twin."""
+class Wanted(Config):
+    """What is looked for: one rule of the text."""
 
     regex: str | None = None
     """A regular expression; tokens that a match overlaps are inside, of a match with a group called `inside` those of
@@ -54,8 +53,8 @@ class FindOptions(HowMeasured):
     like: Annotated[str | None, Option("--like", "FILE_OR_TEXT")] = None
     """A file of examples, or a text: tokens that read like it."""
 
-    proxy: str | None = None
-    """A proxy that we or another package ship, by name."""
+    proxy: Annotated[str, Among(PROXIES)] | None = None
+    """A proxy that we or another package ship, by name, or script- and the name of a script."""
 
     name: Annotated[str, Option("--as")] = ""
     """What it is called in the run; left out, after what is looked for."""
@@ -67,7 +66,7 @@ class FindOptions(HowMeasured):
     """Seconds that a regular expression may take for the documents of a split."""
 
     @model_validator(mode="after")
-    def _one_thing(self) -> "FindOptions":
+    def _one_thing(self) -> "Wanted":
         kinds = ("regex", "words", "script", "function", "like", "proxy")
         given = [f"--{kind}" for kind in kinds if getattr(self, kind) not in (None, ())]
         if len(given) != 1:
@@ -101,6 +100,12 @@ class FindOptions(HowMeasured):
         kind = "regex" if self.regex else "function" if self.function else "like" if self.like else ""
         marked = f"-{fingerprint(self.rule.to_json())[:6]}" if kind else ""
         return f"{words or kind or 'concept'}{marked}"
+
+
+class FindOptions(HowMeasured, Wanted):
+    """Find the features that carry a concept: by a regular expression, words, a script, a function of your own,
+    examples, or a proxy by its name. The best are chosen on training documents and judged on test documents, with the
+    siblings that fill their gaps, beside chance, the best neuron and the random-weight twin."""
 
 
 def find(

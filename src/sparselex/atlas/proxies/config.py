@@ -4,8 +4,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from sparselex.atlas.proxies.shipped import PROXIES
 from sparselex.base.bounds import Count, Seed, Whole
 from sparselex.base.config import Config
+from sparselex.base.known import Among
 
 
 class HowMeasured(Config):
@@ -44,7 +46,7 @@ class HowMeasured(Config):
 class ProxiesConfig(HowMeasured):
     """Which concepts are looked for, and how."""
 
-    proxies: tuple[str, ...] = ()
+    proxies: tuple[Annotated[str, Among(PROXIES)], ...] = ()
     """Names of proxies; left out, all that there are, and each script that occurs in the text."""
 
     least_train: Count = 50
