@@ -54,6 +54,8 @@ _PUBLIC = {
     "MapConfig": "sparselex.atlas.config",
     "CompareConfig": "sparselex.atlas.config",
     "analyse": "sparselex.recipes.analysing",
+    "UniversalityConfig": "sparselex.atlas.universality.config",
+    "SplittingConfig": "sparselex.atlas.splitting.config",
     "compare_all": "sparselex.recipes.comparing",
     "compare_with": "sparselex.recipes.comparing",
     "pair_runs": "sparselex.recipes.pairs",

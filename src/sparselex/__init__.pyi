@@ -11,6 +11,8 @@ from sparselex.atlas.config import CompareConfig as CompareConfig
 from sparselex.atlas.config import DiffConfig as DiffConfig
 from sparselex.atlas.config import MapConfig as MapConfig
 from sparselex.atlas.proxies.config import ProxiesConfig as ProxiesConfig
+from sparselex.atlas.splitting.config import SplittingConfig as SplittingConfig
+from sparselex.atlas.universality.config import UniversalityConfig as UniversalityConfig
 from sparselex.base.errors import UserError as UserError
 from sparselex.base.figures import Figure as Figure
 from sparselex.base.sites import Hook as Hook

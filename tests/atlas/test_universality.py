@@ -14,6 +14,8 @@ from sparselex.atlas.universality.neurons import Activity, match_neurons
 from sparselex.atlas.universality.pairs import between
 from sparselex.atlas.universality.records import Universal
 from sparselex.atlas.universality.walk import SAME_MODEL, Looked, universality
+from sparselex.base.sites import Hook, Sites
+from sparselex.features.index import FeatureIndex
 from sparselex.features.stream import Written
 from sparselex.recipes.run import Run
 
@@ -237,3 +239,18 @@ def test_a_model_of_random_weights_has_less_in_common(itself):
     table = itself[1].neurons("twin")
     assert len(table["neuron"]) == 512 and table["latent"].max() < found.n_latents
     assert isinstance(itself[1], Universal)
+
+
+def test_without_a_direct_path_to_the_logits_it_says_so(small_workspace, tmp_path):
+    """As if the dictionary read queries: what these do to logits is no matter of one linear step."""
+    main = Run.open(small_workspace, "main")
+    index = FeatureIndex(small_workspace.run("main") / "index", main.corpus)
+    index.sites = Sites(hooks=(Hook("blocks.0.attn.hook_q"),))
+    away = looked(main, "main")._replace(features=index)
+    found = universality(
+        away, [away._replace(run="copy")], UniversalityConfig(least_active=10), tmp_path / "u", inputs={"of": "queries"}
+    )
+    other = found.found.other("copy")
+    assert set(other.missing) == {"neurons", "attribution"} and "hook_q" in other.missing["attribution"]
+    assert other.figure("features").value == pytest.approx(1) and other.figure("attribution") is None
+    assert "attribution" not in found.latents("copy")

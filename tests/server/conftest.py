@@ -10,6 +10,8 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from sparselex.atlas.splitting.config import SplittingConfig
+from sparselex.atlas.splitting.walk import Dictionary, splitting
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.doomed.config import DoomedConfig
 from sparselex.evaluate.report import write_report
@@ -137,6 +139,9 @@ def workspace(small_workspace, put_to_ioi, traced, tmp_path_factory) -> Workspac
     put_probes(main)
     main.do("evaluate model-features", **CARD)
     main.do("analyse universality", others=("twin",), least_active=5)
+    levels = [Dictionary(name, Run.open(copy, name).index) for name in ("main", "twin")]  # of one width, as it happens
+    graph_of = {one.run: one.features.id for one in levels}
+    splitting(levels, SplittingConfig(least_active=5), main.folder / "splitting", inputs=graph_of)
     write_report(copy)
     rank_types(copy, "main", SyntheticConfig(**{**SMALL, "n_tokens": 1000, "kinds": ("topk",)}))
     doomed(copy, OF_DOOMED)

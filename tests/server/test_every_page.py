@@ -63,6 +63,7 @@ ADDRESSES = {
     "verdict": ["/runs/main/verdict"],
     "model_features": ["/runs/main/model-features"],
     "universality": ["/runs/main/universality", "/runs/main/universality?order=least&latent=3"],
+    "splitting": ["/runs/main/splitting", "/runs/main/splitting?level=twin&latent=3", "/runs/main/splitting?find=def"],
     "graph": ["/graphs/prompt", "/graphs/prompt?at=0_-1_9&pin=0_-1_9,0_-1_8&group=late:0_-1_9,0_-1_7"],
     "errors": ["/nothing", "/runs/main/features/999999", "/runs/nobody/features"],
 }

@@ -24,6 +24,7 @@ ANALYSES = {
     "neurons": AnalysisCard("Held against neurons", "Is a latent more than a neuron?"),
     "proxies": AnalysisCard("Concepts", "Which latents carry concepts that rules of the text tell?"),
     "universality": AnalysisCard("Universality", "Does another model, or another training, have the same latents?"),
+    "splitting": AnalysisCard("Splitting", "Into which latents of wider dictionaries does a latent split?"),
     "automata": AnalysisCard("Automata", "Which latents raise tokens on which others are active next?"),
     "pinned": AnalysisCard("Pinned sampling", "Does the model write what a latent is for where it is held active?"),
 }

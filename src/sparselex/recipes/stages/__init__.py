@@ -30,6 +30,7 @@ STAGES: "Registry[type[Stage]]" = Registry(
         "analyse automata": "sparselex.recipes.stages.automata:FindAutomata",
         "analyse universality": "sparselex.recipes.stages.universality:FindUniversal",
         "analyse pinned": "sparselex.recipes.stages.pinned:SamplePinned",
+        "analyse splitting": "sparselex.recipes.stages.splitting:FindSplits",
         "controls": "sparselex.recipes.stages.controls:Controls",
         "diff": "sparselex.recipes.stages.diff:Diff",
         "map": "sparselex.recipes.stages.map:Map",

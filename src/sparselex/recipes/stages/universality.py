@@ -53,7 +53,7 @@ def others_of(run: Any, names: Sequence[str] = ()) -> dict[str, str]:
                 f"an indexed run of the text that run {run.name!r} reads",
                 f"index it (`sparselex index {workspace.typed} --run {name}`), or name another by --others.",
             )
-        if there and (names or _fits(workspace, run.name, name)):
+        if there and (names or _fits(run, name)):
             indexes[name] = workspace.artifacts(name)["index"].id
     if not indexes:
         raise UserError(
@@ -69,10 +69,11 @@ def _indexed(workspace: Any, name: str) -> bool:
     return all(workspace.has(name, kind) for kind in ("dictionary", "index"))
 
 
-def _fits(workspace: Any, run: str, other: str) -> bool:
+def _fits(run: Any, other: str) -> bool:
     """Whether a run is looked at that nobody named."""
-    mine, card = workspace.card(run), workspace.card(other)
-    own, there = (workspace.artifacts(name)["index"] for name in (run, other))
+    workspace = run.workspace
+    mine, card = workspace.card(run.name), workspace.card(other)
+    own, there = run.manifest("index"), workspace.artifacts(other)["index"]
     same_model = own.inputs.get("model") == there.inputs.get("model")
     same_width = own.notes.get("d_sae") == there.notes.get("d_sae")
     return (

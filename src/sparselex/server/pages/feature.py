@@ -31,6 +31,7 @@ from sparselex.server.pages.neurons import CoefficientsView, coefficients_view
 from sparselex.server.pages.of_model import OfModelView, of_model_view
 from sparselex.server.pages.parts import ExplanationView, explanations
 from sparselex.server.pages.relations import RelationsView, TallyView, TokenView, beside, relations, tally, tokens_of
+from sparselex.server.pages.widths import WidthsView, widths_view
 from sparselex.server.pages.within import Within, within
 from sparselex.text.splits import Split
 
@@ -141,6 +142,9 @@ class FeaturePage(PageRecord):
     in_others: list[MatchView]
     """Its nearest features in runs of other models or seeds; empty where that was not measured."""
 
+    widths: WidthsView | None
+    """What it is in narrower and wider dictionaries; None where it was not followed through these."""
+
     relations: RelationsView
     """Latents and neurons that are near to it, in four senses."""
 
@@ -228,6 +232,7 @@ def feature(
         carried=carried(opened, run, latent),
         automata=automata_of_view(opened, run, latent),
         in_others=in_others(opened, run, latent),
+        widths=widths_view(opened, run, latent),
         relations=relations(entries, record),
         others=[other for other in opened.workspace.runs() if other != run and opened.has(other, "index")],
         elsewhere=_elsewhere(opened, run, latent),

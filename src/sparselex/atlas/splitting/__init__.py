@@ -1,0 +1,1 @@
+"""Splitting: which latents of a wide dictionary one latent of a narrow one becomes."""

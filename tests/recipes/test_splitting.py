@@ -1,0 +1,46 @@
+"""Dictionaries of several widths in one workspace: which are taken, and what they become."""
+
+import shutil
+
+import pytest
+
+from sparselex.base.errors import UserError
+from sparselex.base.workspace import Workspace
+from sparselex.recipes.run import Run
+from sparselex.recipes.stages.splitting import levels_of
+
+
+@pytest.fixture(scope="module")
+def widths(small_workspace, tmp_path_factory):
+    """A copy of the small workspace with a narrow and a wide run beside it."""
+    path = tmp_path_factory.mktemp("splitting") / "w"
+    shutil.copytree(small_workspace.path, path)
+    workspace = Workspace(path)
+    main = Run.open(workspace, "main")
+    for name, expansion in (("narrow", 0.1), ("wide", 1.0)):
+        run = Run.create(workspace, name, main.config.with_stages({}))
+        run.do("train", expansion=expansion, k=8, n_tokens=40_000)
+        run.do("index")
+    return workspace
+
+
+def test_the_levels_are_the_widths_of_the_place_in_order(widths):
+    main = Run.open(widths, "main")
+    assert levels_of(main) == ["narrow", "main", "wide"], "the twin is of another model"
+    found = main.do("analyse splitting", least_active=5)
+    assert [level.n_latents for level in found.levels] == [51, 256, 512]
+    assert [(step.narrow, step.wide) for step in found.steps] == [("narrow", "main"), ("main", "wide")]
+    first = found.steps[0]
+    assert first.figure("children").value > (first.figure("children").null or 0) and first.n_links > 0
+    assert first.figure("held").value > 0.3 and sum(first.spread.values()) == first.n_narrow
+    assert {figure.name.split("/")[1] for step in found.steps for figure in step.figures} == {"narrow", "main"}
+
+
+def test_runs_that_do_not_fit_are_refused_by_name(widths, small_workspace):
+    main = Run.open(widths, "main")
+    assert levels_of(main, ("wide",)) == ["main", "wide"]
+    for others in (("twin",), ("main",), ("wide", "wide")):
+        with pytest.raises(UserError, match="by --others"):
+            levels_of(main, others)
+    with pytest.raises(UserError, match="the only one of its place"):
+        levels_of(Run.open(small_workspace, "main"))
