@@ -30,8 +30,8 @@ def analyse(
     replace: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> Analysed:
-    """Take every analysis of a run, or those that are named; what is done is not done again. One that the run cannot
-    have is left out with its reason, unless it was asked for by name: then `UserError` is raised.
+    """Take every analysis of a run, or those that are named; what is done is not done again, and one that the run
+    cannot have is left out with its reason. Raises that reason, a `UserError`, where nothing is left.
 
     Args:
         workspace: where the run is; it must be indexed.
@@ -44,20 +44,25 @@ def analyse(
     for name in only:
         if name not in ANALYSES:
             raise known.unknown(name)
-    folder, lines, left_out = RunFolder.open(workspace, run), dict[str, str](), dict[str, str]()
+    lines, refused = dict[str, str](), dict[str, UserError]()
     for name in only or ANALYSES:
-        stage = folder.stage(verb_of(name))
-        if not folder.is_done(stage):
-            say(f"{stage.verb} ...")
-            try:
-                found(_RUN)(workspace, run, folder.config, goes_on=folder.goes_on).do(stage, replace=replace)
-            except UserError as error:
-                if only:
-                    raise
-                left_out[name] = error.given
-                say(f"  left out: {error.given}")
-                continue
-            folder = RunFolder.open(workspace, run)
-        lines[name] = stage.line(folder, stage.shown(folder))
-        say(f"  {name}: {lines[name]}")
-    return Analysed(lines, left_out)
+        try:
+            lines[name] = _taken(workspace, run, verb_of(name), replace, say)
+            say(f"  {name}: {lines[name]}")
+        except UserError as error:
+            refused[name] = error
+            say(f"  {name}: left out: {error.given}")
+    if refused and not lines:
+        raise next(iter(refused.values()))
+    return Analysed(lines, {name: error.given for name, error in refused.items()})
+
+
+def _taken(workspace: Workspace, run: str, verb: str, replace: bool, say: Callable[[str], None]) -> str:
+    """Take one analysis; what it found, in one line."""
+    folder = RunFolder.open(workspace, run)
+    stage = folder.stage(verb)
+    if not folder.is_done(stage):
+        say(f"{verb} ...")
+        folder = found(_RUN)(workspace, run, folder.config, goes_on=folder.goes_on)
+        folder.do(stage, replace=replace)
+    return stage.line(folder, stage.shown(folder))
