@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from sparselex.atlas.records import SweepRow
 from sparselex.base.artifacts import identity, read_manifest
 from sparselex.base.config import Config
-from sparselex.base.figures import Figure, Figures
+from sparselex.base.figures import FIGURES, Figure, Figures
 from sparselex.base.runs import RunCard, StageCard
 from sparselex.base.staging import stage
 from sparselex.base.workspace import Workspace
@@ -88,17 +88,19 @@ def test_figures_of_another_dictionary_are_left_out_and_named(own):
     shutil.copytree(own.run("twin") / "dictionary", own.run("main") / "dictionary")
     write_report(own)
     page, home = run_page(OpenWorkspace(own), "main"), overview(OpenWorkspace(own))
-    assert home.runs[0].figures == {} != home.runs[1].figures and len(home.runs[0].stale) == 5
-    assert page.groups == [] and page.notices == [
-        "Left out: evaluation, of another dictionary than the run has now, and `sparselex evaluate` makes it again.",
-        "Left out: explanations, its index is of another dictionary than the run has now, and `sparselex index` makes "
-        "it again.",
-        "Left out: manifolds, of another dictionary than the run has now, and `sparselex manifolds` makes it again.",
-        "Left out: model_features, of another dictionary than the run has now, and `sparselex evaluate model-features` "
-        "makes it again.",
-        "Left out: decompositions/main-mlp-0, of another model than the run has now, and `sparselex decompose --run "
-        "main --layer 0 --replace` mends it.",
-    ]
+    assert home.runs[0].figures == {} != home.runs[1].figures
+    measured = {name for name, made in own.artifacts("main").items() if FIGURES in made.files}
+    left_out = {line.removeprefix("Left out: ").partition(",")[0]: line for line in page.notices}
+    assert page.groups == [] and {"evaluation", "explanations", "manifolds", "neurons"} < measured
+    assert left_out.keys() == measured | {"decompositions/main-mlp-0"} and len(home.runs[0].stale) == len(measured)
+    mended = {
+        "evaluation": "of another dictionary than the run has now, and `sparselex evaluate` makes it again.",
+        "explanations": "its index is of another dictionary than the run has now, and `sparselex index` makes it again.",
+        "neurons": "of another dictionary than the run has now, and `sparselex analyse neurons` makes it again.",
+        "decompositions/main-mlp-0": "of another model than the run has now, and `sparselex decompose --run main "
+        "--layer 0 --replace` mends it.",
+    }
+    assert all(left_out[name] == f"Left out: {name}, {said}" for name, said in mended.items())
     assert "Left out: evaluation" in page_of(own)
 
 
