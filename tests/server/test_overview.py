@@ -95,7 +95,8 @@ def test_figures_of_another_dictionary_are_left_out_and_named(own):
     assert left_out.keys() == measured | {"decompositions/main-mlp-0"} and len(home.runs[0].stale) == len(measured)
     mended = {
         "evaluation": "of another dictionary than the run has now, and `sparselex evaluate` makes it again.",
-        "explanations": "its index is of another dictionary than the run has now, and `sparselex index` makes it again.",
+        "explanations": "its index is of another dictionary than the run has now, and `sparselex index` makes it "
+        "again.",
         "neurons": "of another dictionary than the run has now, and `sparselex analyse neurons` makes it again.",
         "decompositions/main-mlp-0": "of another model than the run has now, and `sparselex decompose --run main "
         "--layer 0 --replace` mends it.",
