@@ -140,7 +140,7 @@ def workspace(small_workspace, put_to_ioi, traced, tmp_path_factory) -> Workspac
     main.do("evaluate model-features", **CARD)
     main.do("analyse universality", others=("twin",), least_active=5)
     levels = [Dictionary(name, Run.open(copy, name).index) for name in ("main", "twin")]  # of one width, as it happens
-    graph_of = {one.run: one.features.id for one in levels}
+    graph_of = {"index": levels[0].features.id} | {f"{one.run}/index": one.features.id for one in levels}
     splitting(levels, SplittingConfig(least_active=5), main.folder / "splitting", inputs=graph_of)
     write_report(copy)
     rank_types(copy, "main", SyntheticConfig(**{**SMALL, "n_tokens": 1000, "kinds": ("topk",)}))

@@ -1,8 +1,9 @@
 """The figures of a run as they lie on disk: those of every artifact that was made of what the run has now."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from sparselex.atlas.analyses import ANALYSES
 from sparselex.atlas.compare.records import compared_with
 from sparselex.atlas.records import SWEEP, SweepReport
 from sparselex.base.artifacts import Manifest, read_manifest, record_of
@@ -20,6 +21,9 @@ _EXPLAINED = "explained"
 
 EXPLANATIONS = ("explanations", "explanations-llm")
 """Artifacts of explanations."""
+
+_OF_OTHERS = (CONTROLS, *ANALYSES)
+"""Artifacts that hold a run against others, whose artifacts stand among their inputs as `run/artifact`."""
 
 _FIRST = (_EVALUATION, *EXPLANATIONS, CONTROLS, "diff")
 """Artifacts whose figures come first, in this order; the others follow by name."""
@@ -86,17 +90,21 @@ def gather(workspace: Workspace, run: str) -> Gathered:
     )
 
 
-def fresh(workspace: Workspace, run: str, card: RunCard) -> tuple[dict[str, Figures], dict[str, str]]:
-    """The figures of a run by artifact, and the artifacts that are left out with the reasons. Raises like `gather`."""
+def fresh(
+    workspace: Workspace, run: str, card: RunCard, only: Collection[str] | None = None
+) -> tuple[dict[str, Figures], dict[str, str]]:
+    """The figures of a run by artifact, or of those named `only`, and the artifacts that are left out with the reasons.
+    Raises like `gather`."""
     artifacts = workspace.artifacts(run)
     measured = [name for name, manifest in artifacts.items() if FIGURES in manifest.files]
     # Of two stages that make the same, the one that an unfinished run still wants comes last, and so counts.
     verbs = {stage.makes: stage.verb for stage in sorted(card.stages, key=lambda stage: stage.expected)}
     stale = {name: why for name in measured if (why := _why_stale(name, artifacts, verbs))}
     stale |= {name: why for name in measured if name not in stale and (why := _why_of_pair(workspace, run, name))}
-    if CONTROLS in artifacts and CONTROLS not in stale and (why := _against_others(workspace, artifacts, verbs)):
-        stale[CONTROLS] = why
-    found = {name: Figures.read(workspace.run(run) / name) for name in measured if name not in stale}
+    beside = [name for name in _OF_OTHERS if name in artifacts and name not in stale]
+    stale |= {name: why for name in beside if (why := _against_others(workspace, name, artifacts, verbs))}
+    wanted = [name for name in measured if name not in stale and (only is None or name in only)]
+    found = {name: Figures.read(workspace.run(run) / name) for name in wanted}
     if _EVALUATION in found and (why := _changed(_EVALUATION, "explanations", artifacts, verbs)):
         stale[_EXPLAINED] = why
         found[_EVALUATION] = _without(found[_EVALUATION], f"{_EXPLAINED}/")
@@ -133,15 +141,20 @@ def _why_stale(name: str, artifacts: Mapping[str, Manifest], verbs: Mapping[str,
     return ""
 
 
-def _against_others(workspace: Workspace, artifacts: Mapping[str, Manifest], verbs: Mapping[str, str]) -> str:
-    """Why a run's controls are held against other explanations than the run or a control has now; empty if not."""
+def _against_others(
+    workspace: Workspace, name: str, artifacts: Mapping[str, Manifest], verbs: Mapping[str, str]
+) -> str:
+    """Why what holds a run against others is of other artifacts than these have now, or of other explanations than the
+    run has; empty if not."""
     for role in EXPLANATIONS:
-        if why := _changed(CONTROLS, role, artifacts, verbs):
+        if why := _changed(name, role, artifacts, verbs):
             return why
-    for role, made_of in artifacts[CONTROLS].inputs.items():
-        run, _, name = role.partition("/")
-        if name and (not workspace.has(run, name) or read_manifest(workspace.run(run) / name).id != made_of):
-            return f"of another {name} of run {run!r} than that has now, and `sparselex {CONTROLS}` makes it again"
+    for role, made_of in artifacts[name].inputs.items():
+        run, _, part = role.partition("/")
+        if part and (not workspace.has(run, part) or read_manifest(workspace.run(run) / part).id != made_of):
+            verb = verbs.get(name)
+            mended = f"`sparselex {verb}` makes it again" if verb else "run the stage that makes it"
+            return f"of another {part} of run {run!r} than that has now, and {mended}"
     return ""
 
 
@@ -162,10 +175,12 @@ def _changed(name: str, role: str, artifacts: Mapping[str, Manifest], verbs: Map
 def _why_of_pair(workspace: Workspace, run: str, name: str) -> str:
     """Why a comparison is not of the indexes that both runs have now; empty if it is, or is no comparison."""
     other = compared_with(name)
-    made_of = workspace.artifacts(run)[name].inputs if other is not None else {}
+    if other is None:
+        return ""
+    made_of = workspace.artifacts(run)[name].inputs
     for side, one in (("a", run), ("b", other)):
-        indexed = workspace.artifacts(one).get("index") if one in workspace.runs() else None
-        if other is not None and (indexed is None or indexed.id != made_of.get(f"index {side}")):
+        indexed = workspace.artifacts(one).get("index") if workspace.has_run(one) else None
+        if indexed is None or indexed.id != made_of.get(f"index {side}"):
             return f"of another index than {one} has now, and `sparselex compare --run {run} --with {other}` mends it"
     return ""
 

@@ -15,7 +15,7 @@ def splitting_run(run: Run, stage: FindSplits) -> None:
         Dictionary(name, Run.open(run.workspace, name).index, differing(run.workspace, run.name, name))
         for name in levels
     ]
-    inputs = {f"{one.run}/index": one.features.id for one in opened}
+    inputs = {"index": run.index.id} | {f"{one.run}/index": one.features.id for one in opened}
     splitting(opened, stage.part(SplittingConfig), run.folder / FindSplits.makes, inputs=inputs)
     run.keep_options(stage)
     if run.workspace.report.exists():

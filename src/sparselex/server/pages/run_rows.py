@@ -8,7 +8,8 @@ from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Figure, Figures
 from sparselex.base.runs import RunCard
-from sparselex.evaluate.gathered import fresh
+from sparselex.evaluate.effects.records import KIND as EFFECTS
+from sparselex.evaluate.gathered import EXPLANATIONS, fresh
 from sparselex.evaluate.twins import CONTROL
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.pages.directions import chosen_activity
@@ -22,6 +23,9 @@ HEADLINES = {
     "causal/used_share": "used",
 }
 """Figures that the list of runs shows, and what its columns are called; behind them the foremost of each explainer."""
+
+_WITH_HEADLINES = ("evaluation", EFFECTS, *EXPLANATIONS)
+"""Artifacts that these are of: of fifty runs the figures of all others would be read for nothing."""
 
 _FOREMOST = ("f1", "balanced_accuracy", "accuracy", "auroc", "correlation")
 """Measures of explanations of which the first that a run has stands for the others."""
@@ -83,7 +87,11 @@ def run_row(opened: OpenWorkspace, run: str, card: RunCard | UserError, tried: T
     artifacts: dict[str, Manifest] = tried(lambda: opened.workspace.artifacts(run), {})
     trained = artifacts.get("dictionary")
     nothing: tuple[dict[str, Figures], dict[str, str]] = ({}, {})
-    found, stale = tried(lambda: fresh(opened.workspace, run, card), nothing) if isinstance(card, RunCard) else nothing
+    found, stale = (
+        tried(lambda: fresh(opened.workspace, run, card, _WITH_HEADLINES), nothing)
+        if isinstance(card, RunCard)
+        else nothing
+    )
     dictionary = trained.config["dictionary"] if trained else None
     given = trained.config.get("directions", {}).get("source") if trained else None
     control = trained.config.get(CONTROL, {}).get("kind") if trained else None
