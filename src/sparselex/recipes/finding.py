@@ -16,6 +16,7 @@ from sparselex.atlas.proxies.scripts import ScriptProxy
 from sparselex.atlas.proxies.shipped import PROXIES, proxy_of
 from sparselex.atlas.proxies.spans import FunctionProxy, RegexProxy, WordsProxy
 from sparselex.base.artifacts import MANIFEST, read_manifest, record_of
+from sparselex.base.bounds import Once
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.files import checksum, fingerprint
@@ -40,7 +41,7 @@ class Wanted(Config):
     """A regular expression; tokens that a match overlaps are inside, of a match with a group called `inside` those of
     the group alone. ^ and $ are ends of lines."""
 
-    words: tuple[str, ...] = ()
+    words: Annotated[tuple[str, ...], Once] = ()
     """Words, where they stand by themselves."""
 
     script: str | None = None

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sparselex.base.bounds import Amount, Count, Seed
+from sparselex.base.bounds import Count, Seed
 from sparselex.base.config import Config
 
 Samples = Annotated[int, Field(ge=1, le=1000)]
@@ -29,7 +29,7 @@ class PinnedConfig(Config):
     temperature: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 1.0
     """At which they are drawn; 0 writes the likeliest, the same in every sample."""
 
-    times_largest: Amount = 1.0
+    times_largest: Annotated[float, Field(gt=0, le=10**6, allow_inf_nan=False)] = 1.0
     """The value at which a latent is held, in multiples of its largest activation in the training split."""
 
     least_active: Count = 50

@@ -2,11 +2,12 @@
 out."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from sparselex.atlas.splitting.config import SplittingConfig
 from sparselex.atlas.splitting.records import FILE, KIND, SplitGraph
 from sparselex.base.artifacts import record_of
+from sparselex.base.bounds import Once
 from sparselex.base.errors import UserError
 from sparselex.recipes.stage import Stage
 
@@ -21,7 +22,7 @@ class FindSplits(Stage, SplittingConfig):
     work = "sparselex.recipes.work.splitting:splitting_run"
     gives = "sparselex.recipes.stages.splitting:splitting_of"
 
-    others: tuple[str, ...] = ()
+    others: Annotated[tuple[str, ...], Once] = ()
     """Runs of the same place and text in other widths. Left out, of each width that the workspace has the first run
     that is no control."""
 

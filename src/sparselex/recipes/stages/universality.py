@@ -1,11 +1,12 @@
 """`analyse universality`: a run and others of the same text in, which of its latents are there again in them out."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from sparselex.atlas.universality.config import UniversalityConfig
 from sparselex.atlas.universality.records import FILE, KIND, Universality
 from sparselex.base.artifacts import record_of
+from sparselex.base.bounds import Once
 from sparselex.base.errors import UserError
 from sparselex.base.formats import number
 from sparselex.recipes.stage import Stage
@@ -22,7 +23,7 @@ class FindUniversal(Stage, UniversalityConfig):
     work = "sparselex.recipes.work.universality:universality_run"
     gives = "sparselex.recipes.stages.universality:universality_of"
 
-    others: tuple[str, ...] = ()
+    others: Annotated[tuple[str, ...], Once] = ()
     """Runs of the same text with which latents are compared. Left out, all that read the same place of another model,
     and those of the same model and width, but for controls."""
 
