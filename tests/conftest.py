@@ -117,6 +117,21 @@ SELDOM = (
     "training/test_token_norm.py::test_directions_are_found_where_raw_tokens_hide_them",
     "recipes/test_goes_on.py::test_text_that_is_gone_stops_no_stage",
     "lm/test_load.py::test_models_are_read_as_far_as_they_go[no heads]",
+    "recipes/test_task_files.py::test_a_file_is_put_to_a_model_and_again_when_it_changes",
+    "evaluate/model_features/test_walk.py::test_another_seed_is_compared_with",
+    "recipes/test_decomposing.py::test_another_seed_stands_beside_it_under_another_name",
+    "recipes/test_run.py::test_every_type_goes_through_every_stage[topk]",
+    "training/test_finish.py::test_without_reconstruction_the_model_loses_less_and_l0_stays[downstream]",
+    "recipes/test_sites.py::test_a_transcoder_goes_through_every_stage[float32]",
+    "recipes/test_sites.py::test_an_imported_transcoder_is_indexed_and_evaluated[circuit-tracer]",
+    "training/test_sites.py::test_a_crosscoder_finds_shared_and_one_sided_features[batchtopk]",
+    "server/test_live.py::test_the_process_ends_with_the_server[9]",
+    "evaluate/test_controls.py::test_another_choice_of_controls_is_measured_anew",
+    "recipes/test_replacing.py::test_figures_are_replaced_freely_since_nothing_stands_on_them",
+    "cli/test_explain_llm.py::test_a_killed_run_pays_for_nothing_twice",
+    "activations/test_prefetch.py::test_a_run_trained_with_prefetch_ends_in_the_same_bytes",
+    "server/test_gallery.py::test_a_whole_dictionary_is_found_and_opened_in_one_file",
+    "recipes/test_sites.py::test_each_site_of_a_cross_layer_transcoder_is_spliced_alone_from_the_undisturbed_model",
     *(
         f"explain/test_kinds.py::test_lists_predict_what_a_slow_reading_does[{kind}]"
         for kind in (
