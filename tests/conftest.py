@@ -121,7 +121,6 @@ SELDOM = (
     "evaluate/model_features/test_walk.py::test_another_seed_is_compared_with",
     "recipes/test_decomposing.py::test_another_seed_stands_beside_it_under_another_name",
     "recipes/test_run.py::test_every_type_goes_through_every_stage[topk]",
-    "training/test_finish.py::test_without_reconstruction_the_model_loses_less_and_l0_stays[downstream]",
     "recipes/test_sites.py::test_a_transcoder_goes_through_every_stage[float32]",
     "recipes/test_sites.py::test_an_imported_transcoder_is_indexed_and_evaluated[circuit-tracer]",
     "training/test_sites.py::test_a_crosscoder_finds_shared_and_one_sided_features[batchtopk]",
