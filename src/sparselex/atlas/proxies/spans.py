@@ -1,6 +1,7 @@
 """Proxies that are spans of a document's text: a regular expression, a list of words, a person's function."""
 
 import time
+from abc import abstractmethod
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Annotated, Any, ClassVar, Literal
@@ -34,8 +35,9 @@ class Spans(Config):
         """`[n]`, 1 for each token that is inside, else 0."""
         return text.inside(self._finder(text)).astype(np.float64)
 
+    @abstractmethod
     def _finder(self, text: SplitText) -> Any:
-        raise NotImplementedError
+        """What finds the spans of each document of a text."""
 
 
 class RegexProxy(Spans):
