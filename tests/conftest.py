@@ -112,6 +112,7 @@ SELDOM = (
     "lm/test_tokenizer.py::test_real_tokenizers_are_lossless[gpt-neox]",
     "recipes/test_task_files.py::test_text_of_all_kinds_is_read_again_when_its_name_or_its_contents_change",
     "recipes/test_control_runs.py::test_controls_that_learn_less_or_of_other_weights_are_what_they_say",
+    "recipes/test_monosemanticity.py::test_the_whole_of_it_on_little_text",
     "recipes/test_doomed.py::test_killed_in_the_second_example_the_first_is_kept",
     "training/test_finish.py::test_without_reconstruction_the_model_loses_less_and_l0_stays[e2e]",
     "training/test_token_norm.py::test_directions_are_found_where_raw_tokens_hide_them",

@@ -20,6 +20,7 @@ from sparselex.recipes.stages import STAGES
 
 ELSEWHERE = {
     "HarvestConfig.splits": "refuses what is named twice",
+    "MonosemanticityConfig.train_tokens": "has one for each width, and these may be equal",
     "ProbesConfig.ks": "sorts, each once",
     "ProbesConfig.ns": "sorts, each once",
     **dict.fromkeys(

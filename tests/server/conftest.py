@@ -36,6 +36,7 @@ from tests.support.graphs import traced_workspace
 from tests.support.known import SMALL
 from tests.support.paired import put_pair
 from tests.support.probed import put_probes
+from tests.support.replicated import put_replication
 
 OF_TASK = TaskConfig(
     n_fit=150,
@@ -145,6 +146,7 @@ def workspace(small_workspace, put_to_ioi, traced, tmp_path_factory) -> Workspac
     write_report(copy)
     rank_types(copy, "main", SyntheticConfig(**{**SMALL, "n_tokens": 1000, "kinds": ("topk",)}))
     doomed(copy, OF_DOOMED)
+    put_replication(copy)
     decompose_toy(copy, "tms-5-2", OF_TOY)
     put_pair(copy)
     subjects = Subjects(main.model, Run.open(copy, "twin").model, "drawn anew")

@@ -58,6 +58,7 @@ ADDRESSES = {
     "decomposition": ["/decompositions/tms-5-2", "/decompositions/main-mlp-0"],
     "component": ["/decompositions/main-mlp-0/components/dense_h_to_4h/3"],
     "doomed": ["/doomed"],
+    "monosemanticity": ["/monosemanticity"],
     "task": ["/tasks/copier", "/tasks/copier?place=values+at+S1", "/tasks/copier?way=by+meaning&setting=k%3D4"],
     "probes": ["/runs/main/probes"],
     "verdict": ["/runs/main/verdict"],

@@ -7,10 +7,16 @@ import typer
 from sparselex.base.formats import plain
 from sparselex.base.registry import Registry, summary
 
-RECIPES = {"doomed": "sparselex.cli.doomed:doomed"}
+RECIPES = {
+    "monosemanticity": "sparselex.cli.monosemanticity:monosemanticity",
+    "doomed": "sparselex.cli.doomed:doomed",
+}
 """Whole runs that are verbs of two words, with the addresses of their commands."""
 
-DESCRIBED = {"doomed": "sparselex.cli.doomed:DoomedOptions"}
+DESCRIBED = {
+    "monosemanticity": "sparselex.cli.monosemanticity:MonosemanticityOptions",
+    "doomed": "sparselex.cli.doomed:DoomedOptions",
+}
 """Addresses of what has their docstrings."""
 
 

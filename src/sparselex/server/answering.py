@@ -69,6 +69,7 @@ PAGES: Registry[Page] = Registry(
         "pair": "sparselex.server.pages.pair:PAGE",
         "component": "sparselex.server.pages.component:PAGE",
         "doomed": "sparselex.server.pages.doomed:PAGE",
+        "monosemanticity": "sparselex.server.pages.monosemanticity:PAGE",
         "task": "sparselex.server.pages.task:PAGE",
         "probes": "sparselex.server.pages.probes:PAGE",
         "verdict": "sparselex.server.pages.verdict:PAGE",
@@ -98,12 +99,13 @@ class Asked(NamedTuple):
 class Pages:
     """The pages of one workspace, built and drawn in this process."""
 
-    def __init__(self, workspace: Workspace):
-        """Raises `UserError` if a page of another package cannot be loaded."""
+    def __init__(self, workspace: Workspace, *, frameless: bool = False):
+        """`frameless` draws what stands on a page without what stands around it. Raises `UserError` if a page of
+        another package cannot be loaded."""
         self.all = [page for _, page in PAGES.items()]
         self._by_path = {page.path: page for page in self.all}
         self.opened = OpenWorkspace(workspace)
-        self.rendering = Rendering(Navigation(self.all, self.opened))
+        self.rendering = Rendering(Navigation(self.all, self.opened), frameless=frameless)
 
     def answer(self, asked: Asked) -> Response:
         """The page, its record, or another address. Raises what its builder raises."""

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, quote
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, FunctionLoader, StrictUndefined
+from jinja2 import BaseLoader, ChoiceLoader, DictLoader, Environment, FileSystemLoader, FunctionLoader, StrictUndefined
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -141,10 +141,14 @@ class SafeHeaders:
 class Rendering:
     """Records as pages or, where the address ends in `.json`, as themselves."""
 
-    def __init__(self, navigation: Navigation):
+    def __init__(self, navigation: Navigation, *, frameless: bool = False):
+        """`frameless` draws every page in `bare.html`, as a part of a larger one."""
+        # By name from our folder (what templates extend and include), and a page's own by its whole path.
+        loaders: list[BaseLoader] = [FileSystemLoader(TEMPLATES), FunctionLoader(_at_path)]
+        if frameless:
+            loaders.insert(0, DictLoader({"base.html": (TEMPLATES / "bare.html").read_text(encoding="utf-8")}))
         self._templates = Environment(
-            # By name from our folder (what templates extend and include), and a page's own by its whole path.
-            loader=ChoiceLoader([FileSystemLoader(TEMPLATES), FunctionLoader(_at_path)]),
+            loader=ChoiceLoader(loaders),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,

@@ -3,6 +3,7 @@
 from sparselex.atlas.records import SweepReport
 from sparselex.base.runs import RunCard
 from sparselex.evaluate.doomed.found import doomed_of
+from sparselex.evaluate.monosemanticity.found import replication_of
 from sparselex.evaluate.pairs.records import pairs_in
 from sparselex.parameters.records import decompositions_in
 from sparselex.server.opened import OpenWorkspace
@@ -52,6 +53,9 @@ class OverviewPage(PageRecord):
     doomed: bool = False
     """Whether features of activations that are no features of the model were looked for in small models."""
 
+    monosemanticity: bool = False
+    """Whether Towards Monosemanticity was reproduced here."""
+
     tasks: list[TaskSummary] = []
     """Labelled tasks that dictionaries were put to."""
 
@@ -85,6 +89,7 @@ def overview(opened: OpenWorkspace) -> OverviewPage:
         sweeps=tried(lambda: _sweeps(opened), {}),
         synthetic=synthetic_sets(opened),
         doomed=tried(lambda: doomed_of(opened.workspace.path), None) is not None,
+        monosemanticity=tried(lambda: replication_of(opened.workspace), None) is not None,
         tasks=task_summaries(opened, tried),
         decompositions=decompositions_in(opened.workspace.path),
         pairs=pairs_in(opened.workspace.path),

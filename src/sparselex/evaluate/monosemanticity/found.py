@@ -1,0 +1,67 @@
+"""The reproduction as it is shown: figures are read where they lie, each only if it is of what its run has now, and
+what is said of a claim is made anew from them, by the rules that hold now."""
+
+from sparselex.base.artifacts import MANIFEST, record_of
+from sparselex.base.figures import Figure
+from sparselex.base.workspace import Workspace
+from sparselex.evaluate.gathered import fresh
+from sparselex.evaluate.monosemanticity.claims import CLAIMS, Claim, Found
+from sparselex.evaluate.monosemanticity.records import (
+    FILE,
+    Beside,
+    ClaimFound,
+    Replication,
+    Roles,
+    replication_folder,
+)
+
+Measured = dict[tuple[str, str], Figure]
+"""Figures by run and name."""
+
+
+def replication_of(workspace: Workspace) -> Replication | None:
+    """What was reproduced in a workspace; None where nothing was. Raises `UserError` where it is damaged."""
+    folder = replication_folder(workspace.path)
+    return record_of(Replication, folder, FILE) if (folder / MANIFEST).is_file() else None
+
+
+def measured_in(workspace: Workspace, roles: Roles) -> tuple[Measured, dict[str, str]]:
+    """Figures of all runs of the reproduction, and which artifacts are left out, as `run/artifact`, with the reasons.
+    Raises `UserError` for a damaged file."""
+    found, stale = Measured(), dict[str, str]()
+    for run in roles.every:
+        if not workspace.has_run(run):
+            continue
+        artifacts, old = fresh(workspace, run, workspace.card(run))
+        found |= {(run, figure.name): figure for figures in artifacts.values() for figure in figures.figures}
+        stale |= {f"{run}/{name}": why for name, why in old.items()}
+    return found, stale
+
+
+def claims_of(measured: Measured, roles: Roles) -> list[ClaimFound]:
+    """Every claim of the paper with our figures beside its own."""
+    found = Found(measured, roles)
+    return [_claim(claim, found, measured, roles) for claim in CLAIMS]
+
+
+def _claim(claim: Claim, found: Found, measured: Measured, roles: Roles) -> ClaimFound:
+    names = roles.to_json()
+    verdict = claim.judge(found)
+    return ClaimFound(
+        name=claim.name,
+        title=claim.title,
+        claim=claim.claim,
+        rows=[
+            Beside(
+                words=row.words,
+                run=names[row.role],
+                figure=measured.get((names[row.role], row.name.format(**names))),
+                paper=row.paper,
+            )
+            for row in claim.rows
+        ],
+        reproduced=verdict.reproduced,
+        verdict=verdict.words,
+        why=claim.why,
+        pages=[f"{names[role]}/{page}".rstrip("/") for role, page in claim.pages],
+    )
