@@ -87,8 +87,8 @@ def neurons(found: Found) -> Verdict:
     if aligned is None or large is None or correlation is None:
         return NOT_MEASURED
     said = (
-        f"{_percent(aligned)} are one neuron; the median latent has {number(large, 2)} coefficients of 0.1 or more, and "
-        f"its best neuron correlates by {number(correlation, 2)}"
+        f"{_percent(aligned)} are one neuron; the median latent has {number(large, 2)} coefficients of 0.1 or more, "
+        f"and its best neuron correlates by {number(correlation, 2)}"
     )
     return Verdict(_of_two(aligned < 0.05, correlation < 0.5), f"{said}.")
 

@@ -56,8 +56,8 @@ def take_steps(
     replace: bool = False,
     say: Say = lambda words: None,
 ) -> dict[str, str]:
-    """Take these steps of the recipe; gives those that could not be taken, as `run: verb`, with the reasons. Raises like
-    `monosemanticity`."""
+    """Take these steps of the recipe; gives those that could not be taken, as `run: verb`, with the reasons. Raises
+    like `monosemanticity`."""
     left_out, clock = dict[str, str](), _Clock(wanted)
     for number, step in enumerate(wanted, start=1):
         at = f"[{number}/{len(wanted)}] {step.run}: {step.verb}"
