@@ -16,7 +16,12 @@ from sparselex.server.answering import PAGES
 from tests.support.command import done, sparselex
 
 TINY = MonosemanticityConfig(
-    n_tokens=30_000, train_tokens=(3000, 3000, 3000), expansions=(0.125, 0.25, 0.5), sweep_tokens=3000, n_pinned=2
+    n_tokens=30_000,
+    index_rows=100,
+    train_tokens=(3000, 3000, 3000),
+    expansions=(0.125, 0.25, 0.5),
+    sweep_tokens=3000,
+    n_pinned=2,
 )
 
 

@@ -163,7 +163,7 @@ class Report:
         )
 
 
-_LIVELY = frozenset({"map", "rubric"})
+_LIVELY = frozenset({"rubric"})
 """Pages that are nothing without a server."""
 
 

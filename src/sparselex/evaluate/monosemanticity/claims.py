@@ -135,7 +135,8 @@ CLAIMS = (
         (
             Row("main", "controls/neurons/rule/superiority", "chance that a latent has the better rule than a neuron"),
             Row("main", "explain/rule/f1", "F1 of rules, explained latents"),
-            Row("main", "intervals/spearman", "Spearman correlation of activation and prediction, median"),
+            Row("main", "intervals/spearman_median", "Spearman correlation of activation and prediction, median"),
+            Row("main", "intervals/whole_range", "latents whose rule holds over the whole range of activation"),
         ),
         judges.against_neurons,
         "Our explainer is a rule without a language model, whose words and predictions are one object; with one, "
@@ -149,7 +150,7 @@ CLAIMS = (
         "From the explanation alone a language model tells the tokens that a feature raises from others in 74 % "
         "(neurons 58 %, shuffled weights 50 % in the median).",
         (
-            Row("main", "logits/accuracy", "tokens rightly told, median", "0.74"),
+            Row("main", "logits/accuracy_median", "tokens rightly told, median", "0.74"),
             Row("main", "logits/accuracy_mean", "the same, mean", "0.74"),
         ),
         judges.logits,
@@ -253,11 +254,12 @@ CLAIMS = (
             Row("main", "splitting/{narrow}/{main}/split", "linked to two or more at the paper's 0.4, first step"),
             Row("main", "splitting/{narrow}/{main}/children_mean", "wide latents linked to a narrow one, mean"),
             Row("main", "splitting/{narrow}/{main}/merged", "wide latents linked to two narrow ones or more"),
+            Row("main", "map/{narrow}-to-{main}/same_cluster", "narrow latents whose nearest lies in their cluster"),
         ),
         judges.splitting,
         "Latents that are active often are linked at 0.4 with many, of their own dictionary too; close links "
         "(0.8) tell the two apart.",
-        (("main", "splitting"), ("main", "relatives"), ("main", "map")),
+        (("main", "splitting"), ("main", "relatives"), ("main", "map/together")),
     ),
     Claim(
         "automata",

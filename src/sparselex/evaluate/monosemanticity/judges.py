@@ -115,7 +115,7 @@ def shuffled_weights(found: Found) -> Verdict:
 
 def logits(found: Found) -> Verdict:
     """Explanations tell which tokens are raised, better than chance and than another latent's."""
-    ours = found.figure("main", "logits/accuracy")
+    ours = found.figure("main", "logits/accuracy_median")
     if ours is None:
         return NOT_MEASURED
     said = (

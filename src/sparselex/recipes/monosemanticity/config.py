@@ -45,6 +45,10 @@ class MonosemanticityConfig(Config):
     l1: Amount = 0.006
     """The coefficient of all widths, as the paper writes it."""
 
+    index_rows: Count = 6000
+    """Rows of training documents that are indexed, beside those of validation and test: what chooses matches, links and
+    rules."""
+
     sweep_l1s: Annotated[tuple[Amount, ...], Once, Field(min_length=2)] = (0.003, 0.006, 0.012)
     """Coefficients of the sweep over the two narrower widths."""
 
@@ -90,6 +94,7 @@ def _flag(name: str) -> str:
 QUICK: dict[str, Any] = {
     "n_tokens": 1_000_000,
     "train_tokens": (300_000, 200_000, 50_000),
+    "index_rows": 1000,
     "sweep_tokens": 50_000,
     "n_pinned": 8,
 }

@@ -17,6 +17,10 @@ CONTROLS = ("neurons", "permuted")
 ROLES = Roles(narrow="a0", main="a1", wide="a2", other_narrow="b0", other="b1", other_wide="b2")
 """Names of the runs, as near to the paper's A/0, A/1 and A/2 as names of folders may be."""
 
+_COMPARED, _FEWER = (*ROLES.of_a, ROLES.other), 6
+"""Runs of which latents are looked at and compared; of the others no more than a sixth of the training rows is indexed,
+for what is told of them as a whole is measured on test documents."""
+
 _FIRST = 1
 """Place of the width that is looked at: it is trained first, so that there is something to be looked at soon."""
 
@@ -64,7 +68,9 @@ def _dictionaries(config: MonosemanticityConfig) -> Iterator[Step]:
                 "seed": seed,
             }
             yield Step(name, "train", options, n_tokens * _seconds_of_a_token(expansion))
-            yield Step(name, "index", {}, config.n_tokens * (8e-6 + 1e-6 * expansion))
+            rows = config.index_rows if name in _COMPARED else config.index_rows // _FEWER
+            n_indexed = min(config.n_tokens, 0.2 * config.n_tokens + rows * 128)
+            yield Step(name, "index", {"train_rows": rows}, n_indexed * (4e-5 + 1e-5 * expansion))
 
 
 def _judged(config: MonosemanticityConfig) -> Iterator[Step]:
