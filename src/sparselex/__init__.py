@@ -56,6 +56,7 @@ _PUBLIC = {
     "analyse": "sparselex.recipes.analysing",
     "UniversalityConfig": "sparselex.atlas.universality.config",
     "SplittingConfig": "sparselex.atlas.splitting.config",
+    "RelativesConfig": "sparselex.atlas.relatives.config",
     "compare_all": "sparselex.recipes.comparing",
     "compare_with": "sparselex.recipes.comparing",
     "pair_runs": "sparselex.recipes.pairs",

@@ -5,9 +5,10 @@ import pytest
 from scipy.sparse import csr_array
 
 from sparselex.atlas.splitting.config import SplittingConfig
+from sparselex.atlas.splitting.dictionaries import Dictionary
 from sparselex.atlas.splitting.families import families, without_groups
 from sparselex.atlas.splitting.links import Links, find_links, held, highest_links, link_blocks
-from sparselex.atlas.splitting.walk import Dictionary, splitting
+from sparselex.atlas.splitting.walk import splitting
 
 N_TOKENS, N_GROUPS = 4000, 8
 GROUPS = np.arange(N_TOKENS) * N_GROUPS // N_TOKENS

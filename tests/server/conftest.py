@@ -11,7 +11,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from sparselex.atlas.splitting.config import SplittingConfig
-from sparselex.atlas.splitting.walk import Dictionary, splitting
+from sparselex.atlas.splitting.dictionaries import Dictionary
+from sparselex.atlas.splitting.walk import splitting
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.doomed.config import DoomedConfig
 from sparselex.evaluate.report import write_report

@@ -25,6 +25,7 @@ ANALYSES = {
     "proxies": AnalysisCard("Concepts", "Which latents carry concepts that rules of the text tell?"),
     "universality": AnalysisCard("Universality", "Does another model, or another training, have the same latents?"),
     "splitting": AnalysisCard("Splitting", "Into which latents of wider dictionaries does a latent split?"),
+    "relatives": AnalysisCard("Relatives", "Which latents lie inside others, and which texts tell the two apart?"),
     "automata": AnalysisCard("Automata", "Which latents raise tokens on which others are active next?"),
     "pinned": AnalysisCard("Pinned sampling", "Does the model write what a latent is for where it is held active?"),
 }

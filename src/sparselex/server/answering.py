@@ -73,6 +73,7 @@ PAGES: Registry[Page] = Registry(
         "task": "sparselex.server.pages.task:PAGE",
         "probes": "sparselex.server.pages.probes:PAGE",
         "verdict": "sparselex.server.pages.verdict:PAGE",
+        "relatives": "sparselex.server.pages.relatives:PAGE",
         "splitting": "sparselex.server.pages.splitting:PAGE",
         "universality": "sparselex.server.pages.universality:PAGE",
         "model_features": "sparselex.server.pages.model_features:PAGE",

@@ -10,38 +10,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
-from sparselex.atlas.compare.columns import columns, shifted
 from sparselex.atlas.splitting.config import SplittingConfig
+from sparselex.atlas.splitting.dictionaries import Dictionary, beside, moved
 from sparselex.atlas.splitting.families import Families, families, without_groups
 from sparselex.atlas.splitting.figures import Counted, Counts, splitting_figures
 from sparselex.atlas.splitting.links import Held, Links, find_links, held, highest_links
 from sparselex.atlas.splitting.records import FILE, KIND, Graph, Level, SplitGraph, Step
 from sparselex.atlas.universality.latents import Columns, Told
-from sparselex.atlas.universality.tokens import common_tokens
-from sparselex.base.errors import UserError
 from sparselex.base.figures import Figures
 from sparselex.base.files import write_json
-from sparselex.base.intervals import Floats, effective_units
+from sparselex.base.intervals import Floats
 from sparselex.base.progress import progress
 from sparselex.base.seeds import generator
 from sparselex.base.staging import stage
-from sparselex.features.counted import drawn_shift
-from sparselex.features.index import FeatureIndex
-
-
-class Dictionary(NamedTuple):
-    """One of the dictionaries."""
-
-    run: str
-    """Its run."""
-
-    features: FeatureIndex
-    """Its activations."""
-
-    differs: str = ""
-    """How it was trained otherwise, in words."""
 
 
 class _Found(NamedTuple):
@@ -93,37 +75,29 @@ def splitting(
 
 
 def _between(narrow: Dictionary, wide: Dictionary, config: SplittingConfig) -> _Found:
-    chosen, judged = common_tokens(narrow.features, wide.features, config.n_tokens)
-    left, right = (
-        Columns.of(columns(one.features, chosen.ranks), columns(one.features, judged.ranks), config.least_active)
-        for one in (narrow, wide)
-    )
-    for columns_of, name in ((left, narrow.run), (right, wide.run)):
-        if not len(columns_of.kept):
-            raise _too_rare(name, config)
-    sizes, groups = judged.documents(narrow.features.corpus, config.n_groups)
-    n_groups = int(groups.max()) + 1
+    there = beside(narrow, wide, config.n_tokens, config.least_active, config.n_groups)
+    left, right, chosen, judged, groups, n_groups, sizes = there
     rng = generator(config.seed, "splitting", narrow.run, wide.run)
-    bounded, away = _moved(left, rng), _moved(left, rng)
+    bounded, away = moved(left, rng), moved(left, rng)
     with progress(f"{narrow.run} to {wide.run}", 4 * len(left.kept), "latents") as bar:
         # Latents that are active on many tokens are like every other where that is active.
         least = np.maximum(config.least_link, highest_links(bounded.chosen, right.chosen, bar.advance))
-        there = _linked(left, right, least, groups, n_groups, bar.advance)
+        found = _linked(left, right, least, groups, n_groups, bar.advance)
         null = _linked(away, right, least, groups, n_groups, bar.advance)
         among = _linked(left, left, least, groups, n_groups, bar.advance)
     n, bound = (len(left.kept), len(right.kept)), np.maximum(least, config.close_link)
-    links = _in_order(there.links.at(there.holds)._replace(value=there.held.value[there.holds]))
+    links = _in_order(found.links.at(found.holds)._replace(value=found.held.value[found.holds]))
     counted = Counted(
         found=families(links, *n),
         null=families(null.links.at(null.holds), *n),
-        without=without_groups(there.links, there.held.without, least[there.links.narrow], *n),
+        without=without_groups(found.links, found.held.without, least[found.links.narrow], *n),
         siblings=_counts(among, n[0], least, own=True),
-        close=_counts(there, n[0], bound, own=False),
+        close=_counts(found, n[0], bound, own=False),
         close_siblings=_counts(among, n[0], bound, own=True),
         close_null=_counts(null, n[0], bound, own=False).found,
-        holds=there.holds,
+        holds=found.holds,
         holds_null=null.holds,
-        n_documents=effective_units(sizes),
+        n_documents=there.n_documents,
     )
     step = Step(
         narrow=narrow.run,
@@ -176,15 +150,6 @@ def _counts(found: _Linked, n: int, least: Floats, *, own: bool) -> Counts:
     return Counts(count(found.held.value), [count(one) for one in found.held.without])
 
 
-def _moved(left: Columns, rng: np.random.Generator) -> Columns:
-    """The same latents with their activations shifted away from their tokens."""
-
-    def away(found: csr_array) -> csr_array:
-        return shifted(found, drawn_shift(rng, found.shape[1]))
-
-    return Columns(left.kept, away(left.chosen), away(left.judged))
-
-
 def _in_order(links: Links) -> Links:
     order = np.lexsort((links.wide, -links.value, links.narrow))
     return Links(links.narrow[order], links.wide[order], links.value[order])
@@ -209,11 +174,3 @@ def _among(values: NDArray[np.int64], kept: NDArray[np.int64], d_sae: int) -> ND
     found = np.full(d_sae, -1, dtype=np.int32)
     found[kept] = values
     return found
-
-
-def _too_rare(run: str, config: SplittingConfig) -> UserError:
-    return UserError(
-        f"No latent of run {run!r} is active on {config.least_active:,} of the tokens that both indexes counted.",
-        "latents that are active more often",
-        "index more text, or give a smaller --least-active.",
-    )

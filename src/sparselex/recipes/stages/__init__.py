@@ -29,6 +29,7 @@ STAGES: "Registry[type[Stage]]" = Registry(
         "analyse proxies": "sparselex.recipes.stages.proxies:Proxies",
         "analyse universality": "sparselex.recipes.stages.universality:FindUniversal",
         "analyse splitting": "sparselex.recipes.stages.splitting:FindSplits",
+        "analyse relatives": "sparselex.recipes.stages.relatives:FindRelatives",
         "analyse automata": "sparselex.recipes.stages.automata:FindAutomata",
         "analyse pinned": "sparselex.recipes.stages.pinned:SamplePinned",
         "controls": "sparselex.recipes.stages.controls:Controls",

@@ -48,34 +48,43 @@ class FindSplits(Stage, SplittingConfig):
         return f"{'; '.join(said)}. `sparselex serve {run.workspace.typed}` shows it at /runs/{run.name}/splitting."
 
 
+def width_beside(run: Any, name: str) -> int | None:
+    """How many latents an indexed run of the same place, text and model has; None for any other, and for the run
+    itself. Raises `UserError` for a name of no run."""
+    workspace = run.workspace
+    mine, card = workspace.card(run.name), workspace.card(name)  # refuses a name that is none
+    index = workspace.artifacts(name).get("index") if workspace.has(name, "index") else None
+    if name == run.name or index is None or (card.sites, card.corpus) != (mine.sites, mine.corpus):
+        return None
+    same_model = index.inputs.get("model") == run.manifest("index").inputs.get("model")
+    return int(index.notes["d_sae"]) if same_model else None
+
+
+def widths_there(run: Any) -> dict[str, int]:
+    """The latents of the run and, of each other width, of the first run of its place that is no control."""
+    widths = {run.name: int(run.manifest("index").notes["d_sae"])}
+    for name in sorted(run.workspace.runs()):
+        width = width_beside(run, name)
+        if width is not None and width not in widths.values() and run.workspace.card(name).twin_of is None:
+            widths[name] = width
+    return widths
+
+
 def levels_of(run: Any, names: Sequence[str] = ()) -> list[str]:
     """The run and others of its place, ordered by width: by these names, or one of each width. Raises `UserError` for a
     name of a run of another place, text or model, for two of one width, and where there is no other width."""
     workspace = run.workspace
-    mine = run.manifest("index")
-    widths = {run.name: int(mine.notes["d_sae"])}
-    for name in names or sorted(workspace.runs()):
-        if name == run.name and not names:
-            continue
-        card = workspace.card(name)  # refuses a name that is none
-        index = workspace.artifacts(name).get("index") if workspace.has(name, "index") else None
-        own = workspace.card(run.name)
-        fits = (
-            name != run.name
-            and index is not None
-            and (card.sites, card.corpus) == (own.sites, own.corpus)
-            and index.inputs.get("model") == mine.inputs.get("model")
-        )
-        width = int(index.notes["d_sae"]) if fits and index is not None else 0
-        if names and (not fits or width in widths.values()):
-            why = f"has {width:,} latents as another has" if fits else "is no indexed one of its place and text"
+    widths = {run.name: int(run.manifest("index").notes["d_sae"])} if names else widths_there(run)
+    for name in names:
+        width = width_beside(run, name)
+        if width is None or width in widths.values():
+            why = "is no indexed one of its place and text" if width is None else f"has {width:,} latents like another"
             raise UserError(
                 f"Run {name!r} was to be a level beside run {run.name!r}, and {why}.",
                 "indexed runs of one place of one model and one text, each of another width",
                 "name others by --others.",
             )
-        if fits and (names or card.twin_of is None) and width not in widths.values():
-            widths[name] = width
+        widths[name] = width
     if len(widths) < 2:
         width = widths[run.name]
         raise UserError(

@@ -1,7 +1,8 @@
 """Follow the latents of a run through dictionaries of other widths."""
 
 from sparselex.atlas.splitting.config import SplittingConfig
-from sparselex.atlas.splitting.walk import Dictionary, splitting
+from sparselex.atlas.splitting.dictionaries import Dictionary
+from sparselex.atlas.splitting.walk import splitting
 from sparselex.evaluate.report import write_report
 from sparselex.evaluate.twins import differing
 from sparselex.recipes.run import Run

@@ -27,6 +27,7 @@ from sparselex.server.pages.directions import activity_of, component_address
 from sparselex.server.pages.effects import EffectsView, effects_view
 from sparselex.server.pages.flags import FlagView, flags
 from sparselex.server.pages.in_others import MatchView, in_others
+from sparselex.server.pages.kin import KinOf, kin_of
 from sparselex.server.pages.neurons import CoefficientsView, coefficients_view
 from sparselex.server.pages.of_model import OfModelView, of_model_view
 from sparselex.server.pages.parts import ExplanationView, explanations
@@ -145,6 +146,9 @@ class FeaturePage(PageRecord):
     widths: WidthsView | None
     """What it is in narrower and wider dictionaries; None where it was not followed through these."""
 
+    kin: KinOf | None
+    """What it is a part of and what is a part of it; None where it has no such relatives, or none were sought."""
+
     relations: RelationsView
     """Latents and neurons that are near to it, in four senses."""
 
@@ -233,6 +237,7 @@ def feature(
         automata=automata_of_view(opened, run, latent),
         in_others=in_others(opened, run, latent),
         widths=widths_view(opened, run, latent),
+        kin=kin_of(opened, run, latent),
         relations=relations(entries, record),
         others=[other for other in opened.workspace.runs() if other != run and opened.has(other, "index")],
         elsewhere=_elsewhere(opened, run, latent),
