@@ -84,9 +84,9 @@ def test_a_minimal_pair_tells_a_planted_wide_latent_from_a_planted_narrow_one():
     chosen, judged = places(), places(seed=1)
     pair = minimal_pair(chosen, 256)
     assert chosen.both[pair.both] and not chosen.both[pair.only]
-    assert 2 in pair.difference.back and len(pair.difference.back) <= 2 < pair.at_random
-    there = pair.difference.back.index(2)
-    assert (pair.difference.both[there], pair.difference.only[there]) == (3, 4)
+    assert pair.difference == Difference(2, 3, 4) and pair.differing <= 3 < pair.at_random
+    texts = chosen.context[[pair.both, pair.only]]
+    assert np.count_nonzero(texts[0] != texts[1]) == pair.differing
     told = told_by(pair.difference.votes(judged.context), judged.both)
     assert told.share > 0.95 and sum(told) > 0.8 * len(judged.both)
     order = np.random.default_rng(2).permutation(len(chosen.both))
@@ -105,11 +105,11 @@ def test_texts_are_of_different_rows_and_whole():
 
 
 def test_a_difference_votes_by_its_tokens():
-    difference = Difference((0, 2), (5, 6), (8, 9))
-    context = np.array([[6, 1, 5], [9, 1, 8], [6, 1, 8], [1, 1, 5], [1, 1, 1]], dtype=np.int32)
-    assert difference.votes(context).tolist() == [2, -2, 0, 1, 0]
-    told = told_by(difference.votes(context), np.array([True, False, True, False, True]))
-    assert tuple(told) == (1, 0, 1, 1) and told.share == pytest.approx(0.75)
+    context = np.array([[6, 1, 5], [9, 1, 5], [6, 1, 8], [1, 1, 5], [9, 9, 1]], dtype=np.int32)
+    votes = Difference(2, 6, 9).votes(context)
+    assert votes.tolist() == [1, -1, 1, 0, -1]
+    told = told_by(votes, np.array([True, False, False, False, True]))
+    assert tuple(told) == (1, 1, 1, 1) and told.share == pytest.approx(0.5)
     assert np.isnan(told_by(np.array([1, 1]), np.array([True, True])).share), "one kind alone tells nothing"
 
 

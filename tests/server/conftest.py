@@ -110,6 +110,9 @@ LEADS = {
 }
 """How automata are looked for in a text of a few documents."""
 
+RELATED = {"least_active": 5, "least_told": 2, "n_before": 4}
+"""How relatives are sought in it."""
+
 HELD = {"n_latents": 2, "n_samples": 1, "n_new": 8, "least_active": 10}
 """How latents are held in it."""
 
@@ -135,6 +138,7 @@ def workspace(small_workspace, put_to_ioi, traced, tmp_path_factory) -> Workspac
     main.do("manifolds", **FEW)
     analyse(copy, only=("census", "neurons"))
     main.do("analyse automata", **LEADS)
+    main.do("analyse relatives", **RELATED)
     main.do("analyse proxies", **SOUGHT, **CONCEPTS, n_sampled=2)
     find(copy, regex=r"return (?P<inside>\w+)", name="returned", **SOUGHT)
     main.do("analyse pinned", **HELD)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 AXE = Path(os.environ.get("AXE_CORE", Path(__file__).parents[2] / ".cache/axe/node_modules/axe-core/axe.min.js"))
 """axe-core, as `npm install --prefix .cache/axe axe-core` leaves it."""
 
-FILES = {"download", "points", "text_file", "notes_export", "graph_file"}
+FILES = {"download", "points", "text_file", "notes_export", "study_export", "graph_file"}
 """Pages that are files."""
 
 ADDRESSES = {
@@ -64,6 +64,7 @@ ADDRESSES = {
     "verdict": ["/runs/main/verdict"],
     "model_features": ["/runs/main/model-features"],
     "universality": ["/runs/main/universality", "/runs/main/universality?order=least&latent=3"],
+    "relatives": ["/runs/main/relatives", "/runs/main/relatives?latent=3&seed=3"],
     "splitting": ["/runs/main/splitting", "/runs/main/splitting?level=twin&latent=3", "/runs/main/splitting?find=def"],
     "graph": ["/graphs/prompt", "/graphs/prompt?at=0_-1_9&pin=0_-1_9,0_-1_8&group=late:0_-1_9,0_-1_7"],
     "errors": ["/nothing", "/runs/main/features/999999", "/runs/nobody/features"],

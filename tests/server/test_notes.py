@@ -256,6 +256,29 @@ def test_a_case_study_holds_features_and_examples(client, own):
     assert client.get("/studies/none").status_code == 404
 
 
+def test_what_was_picked_stands_beside_as_many_drawn_by_a_seed(client, own, tmp_path):
+    id_ = client.post("/notes", json={"do": "study", "title": "Picked", "text": ""}).json()["id"]
+    for latent, position in ((2, -1), (5, -1), (5, 300), (9, -1)):
+        pin = {"do": "pin", "study": id_, "position": position, "example": "x" if position >= 0 else ""}
+        client.post("/notes", json=of(own, latent) | pin)
+    first, again, other = (client.get(f"/studies/{id_}.json?seed={seed}").json() for seed in (4, 4, 5))
+    ((run,), (same,), (others,)) = (one["beside"] for one in (first, again, other))
+    assert [one["latent"] for one in run["picked"]] == [2, 5, 9] and len(run["drawn"]) == 3
+    assert run["drawn"] == same["drawn"] != others["drawn"] and first["next_seed"] == 5
+    assert run["drawn"][0].keys() == run["picked"][0].keys() and all(one["density"] > 0 for one in run["drawn"])
+    page = client.get(f"/studies/{id_}?seed=4").text
+    assert "drawn at random by seed 4" in page and f"/studies/{id_}?seed=5#beside-main" in page
+    drawn = [one["latent"] for one in run["drawn"]]
+    assert all(f'href="/runs/main/features/{latent}"' in page for latent in drawn)
+    text = client.get(f"/studies/{id_}/export?seed=4").text
+    assert [f"### Drawn main {latent}" in text for latent in drawn] == [True] * 3 and "- seed: 4" in text
+    assert text.count("### Picked main ") == 3 and text.count("- score: ") == 6
+    store = NoteStore(tmp_path / "other.sqlite")
+    assert merge(store, from_markdown(text, "f")).conflicts == []
+    found = store.everything()
+    assert [one.latent for one in found.pins] == [2, 5, 5, 9] and found.labels == [], "only what somebody wrote"
+
+
 def test_notes_of_a_replaced_dictionary_are_not_those_of_the_new_one(own, tmp_path):
     shutil.copytree(own.path, tmp_path / "w")
     copy = Workspace(tmp_path / "w")

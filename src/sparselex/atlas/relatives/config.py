@@ -33,7 +33,7 @@ class RelativesConfig(Config):
     """Relatives, in each dictionary, for which texts are sought: the closest link of every latent first, then the
     second, and so on."""
 
-    n_before: Annotated[int, Field(ge=1, le=256)] = 15
+    n_before: Annotated[int, Field(ge=1, le=256)] = 7
     """Tokens before the active one by which two texts are held against each other."""
 
     n_places: Annotated[int, Field(ge=2, le=4096)] = 256

@@ -47,8 +47,8 @@ class Telling(NamedTuple):
     at_random: Floats
     """`[n_texts]`, tokens in which two such places differ at random."""
 
-    same_token: NDArray[np.bool_]
-    """`[n_texts]`, whether the active token is the same in both."""
+    before: NDArray[np.bool_]
+    """`[n_texts]`, whether the token that tells them apart stands before the active one."""
 
     told: Floats
     """`[n_texts]`, what the difference tells on other documents; NaN where there are too few places."""
@@ -97,9 +97,9 @@ def kept_figures(other: str, kept: Kept) -> list[Figure]:
 def telling_figures(other: str, telling: Telling) -> list[Figure]:
     """What texts tell of the run's latents and those of run `other`."""
     words = (
-        "how often what two texts differ in says rightly, at places of test documents that did not choose them and of "
-        "which it says anything, whether both latents are active or only the wider one, the mean of both kinds; 1/2 is "
-        "chance"
+        "how often one token in which two texts differ says rightly, at places of test documents that did not choose "
+        "them and of which it says anything, whether both latents are active or only the wider one, the mean of both "
+        "kinds; 1/2 is chance"
     )
 
     def told(name: str, among: NDArray[np.bool_], where: str) -> Figure:
@@ -119,7 +119,7 @@ def telling_figures(other: str, telling: Telling) -> list[Figure]:
     every = np.ones(len(telling.told), dtype=bool)
     return [
         told("told_apart", every, ""),
-        told("told_apart_same_token", telling.same_token, "; of pairs of texts whose active token is the same"),
+        told("told_apart_before", telling.before, "; of pairs that are told apart by a token before the active one"),
         mean_figure(
             f"{KIND}/{other}/covered",
             telling.covered,

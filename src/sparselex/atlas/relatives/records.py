@@ -122,11 +122,15 @@ class Kin(NamedTuple):
     differing: int
     """In how many tokens, up to the active one, the two texts differ; -1 for no texts."""
 
+    back: int
+    """How many tokens before the active one the token stands that tells them apart; 0 for that itself, -1 for no
+    texts."""
+
     at_random: float
     """In how many two such places differ at random; NaN for no texts."""
 
     told: float
-    """Of the places of other test documents about which this difference says anything, how many it tells rightly, the
+    """Of the places of other test documents about which that token says anything, how many it tells rightly, the
     mean of both kinds: 1/2 for nothing; NaN where there are too few."""
 
     told_null: float

@@ -23,7 +23,7 @@ class Texts(NamedTuple):
     only: NDArray[np.int64]
     differing: NDArray[np.int64]
     at_random: Floats
-    same_token: NDArray[np.bool_]
+    back: NDArray[np.int64]
     told: Floats
     without: Floats
     """`[n_groups, n_pairs]`, what they tell without each group of the documents that judge."""
@@ -37,14 +37,14 @@ class Texts(NamedTuple):
     @classmethod
     def none(cls, n: int, n_groups: int, n_documents: float) -> "Texts":
         """No texts yet."""
-        both, only, differing = (np.full(n, NOWHERE, dtype=np.int64) for _ in range(3))
+        both, only, differing, back = (np.full(n, NOWHERE, dtype=np.int64) for _ in range(4))
         at_random, told, told_null, covered = (np.full(n, np.nan) for _ in range(4))
         return cls(
             both=both,
             only=only,
             differing=differing,
             at_random=at_random,
-            same_token=np.zeros(n, dtype=bool),
+            back=back,
             told=told,
             without=np.full((n_groups, n), np.nan),
             told_null=told_null,
@@ -98,8 +98,8 @@ def seek_texts(
                 continue
             chosen = at[~judges]
             found.both[row], found.only[row] = there.judged.positions[chosen[[pair.both, pair.only]]]
-            found.differing[row], found.at_random[row] = len(pair.difference.back), pair.at_random
-            found.same_token[row] = pair.difference.back[0] > 0
+            found.differing[row], found.at_random[row] = pair.differing, pair.at_random
+            found.back[row] = pair.difference.back
             judged = _judged(pair, rest, of, n_groups, config.least_told)
             found.told[row], found.without[:, row] = judged.told, judged.without
             found.n_told[row], found.covered[row] = judged.n_told, judged.covered

@@ -13,8 +13,8 @@ from sparselex.text.rows import TokenRows
 NOTHING = -1
 """What stands in a context before its document begins."""
 
-_TRIED = 64
-"""Most pairs of texts that differ in equally few tokens of which the best is taken."""
+MORE = 2
+"""How many more tokens than in the most similar two texts may differ in the pair that is taken."""
 
 
 class Places(NamedTuple):
@@ -41,27 +41,22 @@ class Places(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """In what two texts differ: at which places before the active token (0 for it), and what stands there."""
+    """The token by which two texts are told apart, of those in which they differ."""
 
-    back: tuple[int, ...]
-    """Tokens before the active one, ascending."""
+    back: int
+    """How many tokens before the active one it stands; 0 for that itself."""
 
-    both: tuple[int, ...]
-    """The tokens of the text in which both latents are active."""
+    both: int
+    """The token of the text in which both latents are active."""
 
-    only: tuple[int, ...]
-    """Those of the text in which only the wider one is."""
+    only: int
+    """That of the text in which only the wider one is."""
 
     def votes(self, context: NDArray[np.int32]) -> NDArray[np.int64]:
-        """`[n]`, how many more of its tokens each context shares with the first text than with the second: above 0 it
-        says that both latents are active, below 0 that only the wider one is, at 0 nothing."""
-        last = context.shape[1] - 1
-        found = np.zeros(len(context), dtype=np.int64)
-        for back, both, only in zip(self.back, self.both, self.only, strict=True):
-            there = context[:, last - back]
-            found += there == both
-            found -= there == only
-        return found
+        """`[n]`, 1 for a context with the first token at that place, which says that both latents are active, -1 for
+        one with the second, which says that only the wider one is, 0 for any other, of which it says nothing."""
+        there = context[:, context.shape[1] - 1 - self.back]
+        return (there == self.both).astype(np.int64) - (there == self.only)
 
 
 class MinimalPair(NamedTuple):
@@ -74,10 +69,13 @@ class MinimalPair(NamedTuple):
     """That at which only the wider one is."""
 
     difference: Difference
-    """In what their texts differ."""
+    """The token that tells them apart."""
+
+    differing: int
+    """In how many tokens they differ."""
 
     at_random: float
-    """In how many tokens two such places differ at random."""
+    """In how many two such places differ at random."""
 
 
 def contexts(corpus: TokenRows, positions: NDArray[np.int64], n_before: int) -> NDArray[np.int32]:
@@ -95,10 +93,11 @@ def contexts(corpus: TokenRows, positions: NDArray[np.int64], n_before: int) -> 
 
 
 def minimal_pair(places: Places, n_places: int) -> MinimalPair | None:
-    """The two most similar of the `n_places` strongest places of either kind, in different rows, that are not the same
-    in all tokens, nor begin within them: two beginnings are alike in that nothing stands there. Of several that differ
-    in equally few, the pair whose difference tells the latents apart best at all of these places. None where there is
-    no such pair."""
+    """Two of the `n_places` strongest places of either kind that are as alike as possible: in different rows, not the
+    same in all tokens, and none begins within them (two beginnings are alike in that nothing stands there). Of those
+    that differ in the fewest tokens, and up to `MORE` more, the pair of which one token that differs says most of all
+    these places: it stands there more often where both latents are active, and the other one where only the wider one
+    is. None where there is no such pair."""
     whole = (places.context != NOTHING).all(axis=1)
     first, second = (
         _strongest(np.flatnonzero(there & whole), size, n_places)
@@ -107,28 +106,32 @@ def minimal_pair(places: Places, n_places: int) -> MinimalPair | None:
     if not len(first) or not len(second):
         return None
     n = places.context.shape[1]
-    differing = np.full((len(first), len(second)), n, dtype=np.int16)
-    for column in range(n):
-        differing -= places.context[first, column][:, None] == places.context[second, column]
+    differing, said = np.zeros((len(first), len(second)), dtype=np.int16), np.zeros((len(first), len(second)))
+    at = np.zeros((len(first), len(second)), dtype=np.int16)
+    for back in range(n):
+        column = places.context[:, n - 1 - back]
+        differing += column[first][:, None] != column[second]
+        speaks = _speaks(column, places.both)
+        here = speaks[first][:, None] - speaks[second]
+        at[here > said] = back
+        np.maximum(said, here, out=said)
     apart = (differing > 0) & (places.row[first][:, None] != places.row[second])
     if not apart.any():
         return None
-    least = differing[apart].min()
-    tried = np.argwhere(apart & (differing == least))[:_TRIED]
-    best, found = -1.0, None
-    seen = set[Difference]()
-    for i, j in tried.tolist():
-        difference = _difference(places.context[first[i]], places.context[second[j]])
-        if difference in seen:
-            continue
-        seen.add(difference)
-        told = told_by(difference.votes(places.context), places.both)
-        # Of all places of either kind, and not of those of which it says something: two places tell themselves apart.
-        n_both, n_only = np.count_nonzero(places.both), np.count_nonzero(~places.both)
-        worth = (told.hits_both - told.missed_both) / n_both + (told.hits_only - told.missed_only) / n_only
-        if worth > best or found is None:
-            best, found = worth, (int(first[i]), int(second[j]), difference)
-    return MinimalPair(*found, float(differing.mean())) if found else None
+    near = apart & (differing <= differing[apart].min() + MORE)
+    # What is said counts first, and of pairs that say as much the more similar one.
+    i, j = np.unravel_index(np.where(near, said - 1e-6 * differing, -np.inf).argmax(), said.shape)
+    one, other, back = int(first[i]), int(second[j]), int(at[i, j])
+    tokens = (int(places.context[place, n - 1 - back]) for place in (one, other))
+    return MinimalPair(one, other, Difference(back, *tokens), int(differing[i, j]), float(differing.mean()))
+
+
+def _speaks(tokens: NDArray[np.int32], both: NDArray[np.bool_]) -> Floats:
+    """`[n]`, by how much more of the places at which both latents are active have the token of each place than of the
+    others."""
+    number = tokens - NOTHING
+    shares = [np.bincount(number[kind], minlength=number.max() + 1) / np.count_nonzero(kind) for kind in (both, ~both)]
+    return (shares[0] - shares[1])[number]
 
 
 class Told(NamedTuple):
@@ -162,9 +165,3 @@ def told_by(votes: NDArray[np.int64], both: NDArray[np.bool_]) -> Told:
 
 def _strongest(places: NDArray[np.int64], size: Floats, n: int) -> NDArray[np.int64]:
     return places[np.argsort(-size[places], kind="stable")[:n]]
-
-
-def _difference(first: NDArray[np.int32], second: NDArray[np.int32]) -> Difference:
-    back = np.flatnonzero((first != second)[::-1])
-    there = len(first) - 1 - back
-    return Difference(*(tuple(one.tolist()) for one in (back, first[there], second[there])))

@@ -161,7 +161,7 @@ def _telling(texts: Texts) -> Telling:
     return Telling(
         differing=texts.differing[there],
         at_random=texts.at_random[there],
-        same_token=texts.same_token[there],
+        before=texts.back[there] > 0,
         told=texts.told[there],
         without=texts.without[:, there],
         null=texts.told_null[there],
@@ -184,6 +184,7 @@ def _columns(found: _Found, number: int) -> dict[str, NDArray]:
         "both": texts.both,
         "only": texts.only,
         "differing": texts.differing.astype(np.int32),
+        "back": texts.back.astype(np.int32),
         "at_random": texts.at_random.astype(np.float32),
         "told": texts.told.astype(np.float32),
         "told_null": texts.told_null.astype(np.float32),

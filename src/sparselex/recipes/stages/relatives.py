@@ -60,7 +60,7 @@ def _told(figure: Any) -> str:
     if figure is None or figure.value is None:
         return ""
     chance = f", by chance {figure.null:.0%}" if figure.null is not None else ""
-    return f" (what two texts differ in tells {figure.value:.0%} of other places rightly{chance})"
+    return f" (a token in which two texts differ tells {figure.value:.0%} of other places rightly{chance})"
 
 
 def relatives_of(run: Any) -> Kinship:

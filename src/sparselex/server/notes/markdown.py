@@ -1,10 +1,11 @@
 """All that is written as one Markdown file, which a person can read and git can compare, and back.
 
 Every heading says what it is of: `## Feature RUN LATENT`, `### Note TIME ID`, `## List NAME`, `### Item RUN LATENT`,
-`## Case study TIME ID`, `### Pin RUN LATENT`. The order depends on nothing but what is written.
+`## Case study TIME ID`, `### Pin RUN LATENT`. The order depends on nothing but what is written. What stands beside a
+case study, `### Picked RUN LATENT` and `### Drawn RUN LATENT`, is there to be read: it can be made again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sparselex.base.errors import UserError, a
@@ -15,6 +16,9 @@ FORMAT = "1"
 FIRST = "sparselex notes"
 """Heading by which the file is known."""
 
+BESIDE = {BODY, "dictionary", "seed", "score", "null", "active on"}
+"""What is said of a feature that stands beside a case study."""
+
 _FIELDS = {
     "Feature": {"dictionary", "label", "star"},
     "Note": {BODY},
@@ -22,16 +26,19 @@ _FIELDS = {
     "Item": {BODY, "dictionary"},
     "Case study": {BODY, "title"},
     "Pin": {"dictionary", "position", "example"},
+    "Picked": BESIDE,
+    "Drawn": BESIDE,
 }
 """What may stand under each heading."""
 
-_INSIDE = {"Note": "Feature", "Item": "List", "Pin": "Case study"}
+_INSIDE = {"Note": "Feature", "Item": "List", "Pin": "Case study", "Picked": "Case study", "Drawn": "Case study"}
 """What stands under the heading of what."""
 
 
-def to_markdown(notes: Notebook) -> str:
-    """The file."""
-    return written([Block(1, FIRST, {"format": FORMAT}), *_features(notes), *_lists(notes), *_studies(notes)])
+def to_markdown(notes: Notebook, beside: Mapping[str, Sequence[Block]] | None = None) -> str:
+    """The file; `beside` is what stands beside case studies, by their ids."""
+    studies = _studies(notes, beside or {})
+    return written([Block(1, FIRST, {"format": FORMAT}), *_features(notes), *_lists(notes), *studies])
 
 
 def from_markdown(text: str, name: str) -> Notebook:
@@ -80,7 +87,7 @@ def _lists(notes: Notebook) -> Iterator[Block]:
                 )
 
 
-def _studies(notes: Notebook) -> Iterator[Block]:
+def _studies(notes: Notebook, beside: Mapping[str, Sequence[Block]]) -> Iterator[Block]:
     for one in notes.studies:
         yield Block(2, f"Case study {one.written} {one.id}", _there({"title": one.title, BODY: one.text}))
         for pin in notes.pins:
@@ -88,6 +95,7 @@ def _studies(notes: Notebook) -> Iterator[Block]:
                 position = "" if pin.position == NO_POSITION else str(pin.position)
                 values = {"dictionary": pin.dictionary, "position": position, "example": pin.example}
                 yield Block(3, f"Pin {pin.run} {pin.latent}", _there(values))
+        yield from beside.get(one.id, [])
 
 
 def _there(values: dict[str, str]) -> dict[str, str]:
@@ -130,6 +138,8 @@ def _add(found: dict[str, list[Any]], above: dict[str, Any], kind: str, words: s
         case "Pin":
             more = {"position": values.get("position", NO_POSITION), "example": values.get("example", "")}
             found["pins"].append(Pin.parse({**_feature(words, values), "study": above["Case study"].id, **more}))
+        case "Picked" | "Drawn":
+            Feature.parse(_feature(words, values))  # nothing that anybody wrote: it is made again where it is shown
 
 
 def _feature(words: str, values: dict[str, str]) -> dict[str, Any]:

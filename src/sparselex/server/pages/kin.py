@@ -50,6 +50,9 @@ class TokensView(Config):
     only: str
     """That of the text in which only the wider one is."""
 
+    tells: bool
+    """Whether it is by this one that the two are told apart."""
+
 
 class TextsView(Config):
     """Two texts that tell two relatives apart."""
@@ -207,8 +210,9 @@ def texts_view(opened: OpenWorkspace, found: Relatives, kin: Kin) -> TextsView |
         for wide, narrow in zip(*(_views(one, (kin.both, kin.only)) for one in sides), strict=True)
     ]
     label, tokens = sides[0].texts.label, np.asarray(sides[0].corpus.tokens).reshape(-1)
+    at = lambda position, back: label(int(tokens[position - back]))
     differing = [
-        TokensView(back=back, both=label(int(tokens[kin.both - back])), only=label(int(tokens[kin.only - back])))
+        TokensView(back=back, both=at(kin.both, back), only=at(kin.only, back), tells=back == kin.back)
         for back in range(found.found.n_before + 1)
         if tokens[kin.both - back] != tokens[kin.only - back]
     ]

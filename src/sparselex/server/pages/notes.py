@@ -1,19 +1,16 @@
-"""`/notes`: all that people wrote in a workspace, and `/studies/<study>`: one case study."""
+"""`/notes`: all that people wrote in a workspace."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import groupby
-from typing import Annotated
-
-from pydantic import StringConstraints
 
 from sparselex.base.config import Config
 from sparselex.base.runs import RunCard
 from sparselex.server.explained import title_of
 from sparselex.server.notes.markdown import to_markdown
-from sparselex.server.notes.records import Feature, Label, Note, Notebook, Pin, Study
+from sparselex.server.notes.records import Feature, Label, Note, Notebook, Study
 from sparselex.server.opened import OpenWorkspace
-from sparselex.server.page import TEMPLATES, Download, NoSuchPage, Page, PageRecord
+from sparselex.server.page import TEMPLATES, Download, Page, PageRecord
 
 
 class FeatureWords(Feature):
@@ -71,29 +68,6 @@ class NotesPage(PageRecord):
     """Case studies, the oldest first."""
 
 
-class PinView(Config):
-    """Something pinned to a case study."""
-
-    pin: Pin
-    """What is pinned."""
-
-    is_now: bool
-    """Whether it is of the dictionary that the run has now."""
-
-    title: str
-    """The feature's label, or else its explanation in short; empty if there is neither."""
-
-
-class StudyPage(PageRecord):
-    """`/studies/<study>`: a text with the features and examples that it is about."""
-
-    study: Study
-    """The case study."""
-
-    pins: list[PinView]
-    """What is pinned to it, in the order in which that was done."""
-
-
 def notes(opened: OpenWorkspace) -> NotesPage:
     """All that people wrote."""
     found = opened.notes.everything()
@@ -113,19 +87,6 @@ def notes(opened: OpenWorkspace) -> NotesPage:
     )
 
 
-def study(opened: OpenWorkspace, study: Annotated[str, StringConstraints(max_length=100)]) -> StudyPage:
-    """One case study. Raises `NoSuchPage` for one that is not there."""
-    found = next((one for one in opened.notes.studies() if one.id == study), None)
-    if found is None:
-        raise NoSuchPage(f"There is no case study {study[:40]!r}.", "one of those on the page of notes", "choose one.")
-    now, titles = dictionaries(opened), titles_of(opened)
-    pins = [
-        PinView(pin=pin, is_now=now.get(pin.run) == pin.dictionary, title=titles(pin))
-        for pin in opened.notes.pins(found.id)
-    ]
-    return StudyPage(title=found.title, study=found, pins=pins)
-
-
 def export(opened: OpenWorkspace) -> Download:
     """All that people wrote as one Markdown file."""
     content = to_markdown(opened.notes.everything()).encode()
@@ -134,7 +95,6 @@ def export(opened: OpenWorkspace) -> Download:
 
 EXPORT = Page(path="/notes/export", build=export)
 PAGE = Page(path="/notes", build=notes, template=TEMPLATES / "notes.html", label="Notes")
-STUDY = Page(path="/studies/{study}", build=study, template=TEMPLATES / "study.html")
 
 
 def dictionaries(opened: OpenWorkspace) -> dict[str, str]:
