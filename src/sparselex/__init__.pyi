@@ -11,6 +11,7 @@ from sparselex.atlas.config import CompareConfig as CompareConfig
 from sparselex.atlas.config import DiffConfig as DiffConfig
 from sparselex.atlas.config import MapConfig as MapConfig
 from sparselex.atlas.proxies.config import ProxiesConfig as ProxiesConfig
+from sparselex.atlas.relatives.config import RelativesConfig as RelativesConfig
 from sparselex.atlas.splitting.config import SplittingConfig as SplittingConfig
 from sparselex.atlas.universality.config import UniversalityConfig as UniversalityConfig
 from sparselex.base.errors import UserError as UserError

@@ -1,4 +1,4 @@
-"""Dictionaries of several widths in one workspace: which are taken, and what they become."""
+"""Dictionaries of several widths in one workspace: which are taken, what they become, and what lies inside what."""
 
 import shutil
 
@@ -7,6 +7,7 @@ import pytest
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.recipes.run import Run
+from sparselex.recipes.stages.relatives import others_of
 from sparselex.recipes.stages.splitting import levels_of
 
 
@@ -44,3 +45,22 @@ def test_runs_that_do_not_fit_are_refused_by_name(widths, small_workspace):
             levels_of(main, others)
     with pytest.raises(UserError, match="the only one of its place"):
         levels_of(Run.open(small_workspace, "main"))
+
+
+def test_relatives_are_sought_in_the_run_and_in_one_of_each_other_width(widths):
+    main = Run.open(widths, "main")
+    assert list(others_of(main)) == ["narrow", "wide"]
+    found = main.do("analyse relatives", least_active=5, least_told=2, n_before=4)
+    assert [level.n_latents for level in found.dictionaries] == [256, 51, 512] and found.number_of("wide") == 2
+    own, narrow, _ = found.among
+    assert own.run == "main" and narrow.n_other <= 51 and narrow.n_pairs > 0 and narrow.n_documents > 1
+    assert main.do("analyse relatives", least_active=5, least_told=2, n_before=4) == found, "nothing is done twice"
+
+
+def test_runs_that_no_relatives_can_be_sought_in_are_refused_by_name(widths, small_workspace):
+    main = Run.open(widths, "main")
+    assert list(others_of(main, ("wide",))) == ["wide"]
+    for others in (("twin",), ("main",)):
+        with pytest.raises(UserError, match="leave it out of --others"):
+            others_of(main, others)
+    assert others_of(Run.open(small_workspace, "main")) == {}, "its own latents are enough"

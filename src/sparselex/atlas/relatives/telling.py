@@ -75,29 +75,21 @@ def seek_texts(
     ones, once as the latents are and once with the narrower one's activations dealt out anew among the places of the
     wider one that choose."""
     context = contexts(corpus, there.judged.positions, config.n_before)
-    rows = there.judged.positions // corpus.n_ctx
     judging = there.groups % 2 == 1
     groups, n_groups = there.groups // 2, max(1, there.n_groups // 2)
     owners = np.asarray(corpus.documents).reshape(-1)[there.judged.positions[judging]]
-    sizes = np.unique(owners, return_counts=True)[1]
-    found = Texts.none(len(pairs.left), n_groups, effective_units(sizes) if len(sizes) else 0.0)
-    sizes_of = np.zeros(len(rows))
+    n_documents = effective_units(np.unique(owners, return_counts=True)[1]) if judging.any() else 0.0
+    found = Texts.none(len(pairs.left), n_groups, n_documents)
     with progress("texts", len(sought), "pairs") as bar:
         for row in sought.tolist():
-            one = _column(there.left.judged, int(pairs.left[row]))
-            other = _column(there.right.judged, int(pairs.right[row]))
-            (at, size), narrow = (other, one) if pairs.wider[row] else (one, other)
-            sizes_of[narrow[0]] = narrow[1]
-            places = Places(context[at], rows[at], sizes_of[at] > 0, size, sizes_of[at])
-            sizes_of[narrow[0]] = 0
+            bar.advance(1)
+            at, places = _places(there, pairs, row, context, corpus.n_ctx)
             judges = judging[at]
             choosing, rest, of = places.at(~judges), places.at(judges), groups[at][judges]
             pair = minimal_pair(choosing, config.n_places)
-            bar.advance(1)
             if pair is None:
                 continue
-            chosen = at[~judges]
-            found.both[row], found.only[row] = there.judged.positions[chosen[[pair.both, pair.only]]]
+            found.both[row], found.only[row] = there.judged.positions[at[~judges][[pair.both, pair.only]]]
             found.differing[row], found.at_random[row] = pair.differing, pair.at_random
             found.back[row] = pair.difference.back
             judged = _judged(pair, rest, of, n_groups, config.least_told)
@@ -108,6 +100,19 @@ def seek_texts(
             if (null := minimal_pair(dealt, config.n_places)) is not None:
                 found.told_null[row] = _judged(null, rest, of, n_groups, config.least_told).told
     return found
+
+
+def _places(
+    there: Beside, pairs: Inside, row: int, context: NDArray[np.int32], n_ctx: int
+) -> tuple[NDArray[np.int64], Places]:
+    """The tokens at which the wider one of a pair is active."""
+    one = _column(there.left.judged, int(pairs.left[row]))
+    other = _column(there.right.judged, int(pairs.right[row]))
+    (at, size), (where, values) = (other, one) if pairs.wider[row] else (one, other)
+    narrow = np.zeros(len(at))
+    _, mine, theirs = np.intersect1d(at, where, assume_unique=True, return_indices=True)
+    narrow[mine] = values[theirs]
+    return at, Places(context[at], there.judged.positions[at] // n_ctx, narrow > 0, size, narrow)
 
 
 def _column(found: csr_array, row: int) -> tuple[NDArray[np.int64], Floats]:

@@ -182,8 +182,8 @@ def _best(found: Relatives) -> NDArray[np.int64]:
     """The pairs that their texts tell apart best, where it is said of many places; no latent twice."""
     told, n_told = found.columns["told"], found.columns["n_told"]
     rows = np.flatnonzero(np.isfinite(told))
-    # A share of few places is high by luck: what is above chance by many standard errors comes first.
-    worth = (told[rows] - 0.5) * np.sqrt(n_told[rows]) * np.minimum(1.0, found.columns["link"][rows])
+    # A share of few places is high by luck: about two standard errors are taken off.
+    worth = told[rows] - 1 / np.sqrt(n_told[rows])
     kept, seen = list[int](), set[tuple[int, int]]()
     for row in rows[np.argsort(-worth, kind="stable")].tolist():
         one = found.at(row)
