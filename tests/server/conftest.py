@@ -116,6 +116,12 @@ RELATED = {"least_active": 5, "least_told": 2, "n_before": 4}
 HELD = {"n_latents": 2, "n_samples": 1, "n_new": 8, "least_active": 10}
 """How latents are held in it."""
 
+ANSWERED = {"n_latents": 40, "n_each": 10, "first": 2, "least_count": 2, "n_kinds": 8}
+"""How rules are asked about tokens in it."""
+
+SAMPLED = {"n_latents": 40, "least_active": 5, "least_sampled": 1}
+"""How they are held against activations of every size."""
+
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -142,6 +148,8 @@ def workspace(small_workspace, put_to_ioi, traced, tmp_path_factory) -> Workspac
     main.do("analyse proxies", **SOUGHT, **CONCEPTS, n_sampled=2)
     find(copy, regex=r"return (?P<inside>\w+)", name="returned", **SOUGHT)
     main.do("analyse pinned", **HELD)
+    main.do("analyse logits", **ANSWERED)
+    main.do("analyse intervals", **SAMPLED)
     put_probes(main)
     main.do("evaluate model-features", **CARD)
     main.do("analyse universality", others=("twin",), least_active=5)

@@ -40,6 +40,8 @@ ADDRESSES = {
     "automata": ["/runs/main/automata"],
     "automaton": ["/runs/main/automata/0"],
     "pinned": ["/runs/main/pinned"],
+    "logits": ["/runs/main/logits"],
+    "intervals": ["/runs/main/intervals"],
     "point": ["/runs/main/map/latents/3"],
     "comparisons": ["/runs/main/compare"],
     "comparison": ["/runs/main/compare/twin"],

@@ -28,6 +28,10 @@ ANALYSES = {
     "relatives": AnalysisCard("Relatives", "Which latents lie inside others, and which texts tell the two apart?"),
     "automata": AnalysisCard("Automata", "Which latents raise tokens on which others are active next?"),
     "pinned": AnalysisCard("Pinned sampling", "Does the model write what a latent is for where it is held active?"),
+    "logits": AnalysisCard(
+        "Explanations of logits", "Does the explanation of a latent say which tokens it makes likely?"
+    ),
+    "intervals": AnalysisCard("Explanations by activation", "Does an explanation hold at every size of activation?"),
 }
 """All of them by name, in the order in which they are taken. The name is the second word of the verb, the artifact of
 the run, and the last part of the page's address."""

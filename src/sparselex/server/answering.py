@@ -48,6 +48,8 @@ PAGES: Registry[Page] = Registry(
         "automata": "sparselex.server.pages.automata:PAGE",
         "automaton": "sparselex.server.pages.automata:ONE",
         "pinned": "sparselex.server.pages.pinned:PAGE",
+        "logits": "sparselex.server.pages.logits:PAGE",
+        "intervals": "sparselex.server.pages.intervals:PAGE",
         "points": "sparselex.server.pages.points:POINTS",
         "point": "sparselex.server.pages.points:POINT",
         "comparisons": "sparselex.server.pages.comparisons:PAGE",

@@ -32,6 +32,8 @@ STAGES: "Registry[type[Stage]]" = Registry(
         "analyse relatives": "sparselex.recipes.stages.relatives:FindRelatives",
         "analyse automata": "sparselex.recipes.stages.automata:FindAutomata",
         "analyse pinned": "sparselex.recipes.stages.pinned:SamplePinned",
+        "analyse logits": "sparselex.recipes.stages.logits:AnswerLogits",
+        "analyse intervals": "sparselex.recipes.stages.intervals:SampleIntervals",
         "controls": "sparselex.recipes.stages.controls:Controls",
         "diff": "sparselex.recipes.stages.diff:Diff",
         "map": "sparselex.recipes.stages.map:Map",

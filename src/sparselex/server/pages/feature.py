@@ -32,6 +32,7 @@ from sparselex.server.pages.neurons import CoefficientsView, coefficients_view
 from sparselex.server.pages.of_model import OfModelView, of_model_view
 from sparselex.server.pages.parts import ExplanationView, explanations
 from sparselex.server.pages.relations import RelationsView, TallyView, TokenView, beside, relations, tally, tokens_of
+from sparselex.server.pages.rule_tests import RuleTestsView, rule_tests_view
 from sparselex.server.pages.widths import WidthsView, widths_view
 from sparselex.server.pages.within import Within, within
 from sparselex.text.splits import Split
@@ -140,6 +141,8 @@ class FeaturePage(PageRecord):
     """Concepts that name it among the features that carry them or fill their gaps; empty where none was looked for."""
     automata: AutomataOfView | None
     """What it leads to, and the automata that it is a state of; None where they were not looked for."""
+    rule_tests: RuleTestsView | None
+    """What its rule was held against; None where it was not."""
     in_others: list[MatchView]
     """Its nearest features in runs of other models or seeds; empty where that was not measured."""
 
@@ -235,6 +238,7 @@ def feature(
         coefficients=coefficients_view(opened, run, latent),
         carried=carried(opened, run, latent),
         automata=automata_of_view(opened, run, latent),
+        rule_tests=rule_tests_view(opened, run, latent),
         in_others=in_others(opened, run, latent),
         widths=widths_view(opened, run, latent),
         kin=kin_of(opened, run, latent),

@@ -1,0 +1,131 @@
+"""Explanations held against activations of every size: what is sampled, by hand, and planted rules."""
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from sparselex.base.artifacts import record_of
+from sparselex.base.errors import UserError
+from sparselex.base.figures import Figures
+from sparselex.evaluate.intervals.config import IntervalsConfig
+from sparselex.evaluate.intervals.records import FILE, IntervalAnswers
+from sparselex.evaluate.intervals.sampling import consistent, interval_of, mixture, sampled, spearman, windows
+from sparselex.evaluate.intervals.walk import population, sample_intervals
+from sparselex.evaluate.ruled import Ruled
+from sparselex.explain.keys import KeyTable
+from sparselex.explain.rules import Rule
+from tests.support.followed import N_LATENTS, Followed
+from tests.support.planted import N_CTX
+
+CONFIG = IntervalsConfig(n_intervals=4, n_sampled=5, least_active=5)
+
+
+@pytest.fixture(scope="module")
+def index():
+    return Followed()
+
+
+def ruled(index, *, turned=0):
+    """Rules that predict what is there, or what is on the token of a latent `turned` places on."""
+    rules = {latent: Rule("token", {(latent + turned) % N_LATENTS: 1.5}) for latent in range(N_LATENTS)}
+    return Ruled("main", "", index, rules)
+
+
+def test_intervals_by_hand():
+    values = np.array([0.01, 0.25, 0.26, 0.5, 0.75, 0.76, 1.0])
+    assert interval_of(values, 4).tolist() == [0, 0, 1, 1, 2, 3, 3]
+    assert interval_of(8 * values, 4).tolist() == [0, 0, 1, 1, 2, 3, 3], "they are shares of the largest"
+
+
+def test_examples_are_drawn_evenly_from_intervals():
+    values = np.concatenate([np.full(1000, 0.1), np.full(3, 0.6), [1.0]])
+    drawn = sampled(values, 4, 5, np.random.default_rng(0))
+    assert np.bincount(drawn.interval, minlength=4).tolist() == [5, 0, 3, 1]
+    assert len(set(drawn.places.tolist())) == 9 and (interval_of(values, 4)[drawn.places] == drawn.interval).all()
+    shares = drawn.shares(values[drawn.places] > 0.5, 4)
+    assert shares[[0, 2, 3]].tolist() == [0, 1, 1] and np.isnan(shares[1])
+    counts = np.zeros(1000)
+    for seed in range(400):  # each of an interval by the same chance
+        places = sampled(values, 4, 5, np.random.default_rng(seed)).places
+        counts[places[places < 1000]] += 1
+    assert counts.sum() == 2000 and counts.max() < 12
+
+
+def test_rank_correlation_by_hand():
+    # Ranks of the one 1 2 3 4, of the other 1 3 2 4: 1 - 6 * 2 / (4 * 15).
+    assert spearman(np.array([1.0, 2.0, 5.0, 9.0]), np.array([0.1, 0.3, 0.2, 4.0])) == pytest.approx(0.8)
+    assert spearman(np.full(5, 3.0), np.arange(5.0)) == 0, "who always says the same says nothing"
+    assert spearman(np.arange(5.0), -np.arange(5.0)) == pytest.approx(-1)
+    rng = np.random.default_rng(0)
+    ties = rng.integers(0, 3, (2, 50)).astype(float)
+    assert spearman(*ties) == pytest.approx(spearmanr(*ties).statistic)
+
+
+@pytest.mark.parametrize(
+    ("shares", "whole", "top_only"),
+    [
+        ([0.6, 0.5, 0.9, 1.0, 1.0], True, False),
+        ([0.1, 0.5, 0.9, 1.0, 1.0], False, True),
+        ([0.1, 0.5, 0.4, 1.0, 1.0], False, False),
+        ([np.nan, 0.5, np.nan, 1.0, 1.0], True, False),
+        ([np.nan, 0.1, np.nan, 1.0, 1.0], False, True),
+        ([np.nan] * 5, False, False),
+    ],
+)
+def test_consistent_by_hand(shares, whole, top_only):
+    found = consistent(np.array(shares), ~np.isnan(shares), 0.5, 0.6)
+    assert (found.whole, found.top_only) == (whole, top_only)
+
+
+def test_the_mixture_has_examples_of_every_kind(index):
+    table, column = KeyTable(index.counted_tokens("test")), index.counted_column(0, "test")
+    ranks = mixture(column, table, N_CTX, np.random.default_rng(0))
+    top, rest = ranks[:6], ranks[6:]
+    rows = table.counted.positions[top] // N_CTX
+    assert len(set(rows.tolist())) == 6 and np.isin(top, column.ranks).all()
+    largest = column.values[np.searchsorted(column.ranks, top)]
+    assert (np.diff(largest) < 0).all() and largest[0] == column.values.max()
+    assert not set(top.tolist()) & set(rest[:-10].tolist())
+    assert len(ranks) <= 60
+    alone = ranks[-min(20, len(column.ranks) - 6) :]
+    assert (table.counted.tokens[alone] == 0).all(), "the same token elsewhere"
+
+
+def test_windows_stay_in_their_row(index):
+    tokens = index.counted_tokens("test")
+    assert windows(np.array([0]), tokens, N_CTX).tolist() == [0, 1, 2, 3, 4]
+    assert windows(np.array([N_CTX - 1]), tokens, N_CTX).tolist() == [11, 12, 13, 14, 15]
+    assert windows(np.array([N_CTX + 6]), tokens, N_CTX).tolist() == list(range(N_CTX + 2, N_CTX + 11))
+
+
+def test_a_rule_that_holds_is_consistent_and_another_is_not(index):
+    found, answers, seen = population(ruled(index), CONFIG)
+    assert answers.whole.all() and answers.spearman.min() > 0.8
+    assert not answers.whole_null.any() and answers.spearman_null.max() < 0.1
+    assert [point.median for point in found.curve if point.n_latents] == [1.0, 1.0]
+    assert [point.n_latents for point in found.curve] == [0, 0, N_LATENTS, N_LATENTS], "activations begin at 1 of 2"
+    assert all(one.single_token for one in seen) and found.n_single == N_LATENTS
+    assert all(one.shares[0] is None and one.shares[3] == 1.0 and one.null[3] == 0.0 for one in seen)
+    _, turned, _ = population(ruled(index, turned=1), CONFIG)
+    assert not turned.whole.any() and turned.spearman.max() < 0.1
+
+
+def test_rare_latents_are_left_out(index):
+    most = int(np.median([len(index.counted_column(latent, "test").ranks) for latent in range(N_LATENTS)]))
+    found, *_ = population(ruled(index), CONFIG.model_copy(update={"least_active": most}))
+    assert found.n_looked + found.n_rare == N_LATENTS and 0 < found.n_rare < N_LATENTS
+    with pytest.raises(UserError, match="is active on 10000 test tokens"):
+        population(ruled(index), CONFIG.model_copy(update={"least_active": 10_000}))
+
+
+def test_the_artifact_has_the_controls_beside(index, tmp_path):
+    own = ruled(index)
+    twin = ruled(index, turned=1)._replace(run="twin", words="random weights")
+    few = own._replace(run="few", rules={})
+    sample_intervals(own, {"twin": lambda: twin, "few": lambda: few}, CONFIG, tmp_path / "intervals", {})
+    found = record_of(IntervalAnswers, tmp_path / "intervals", FILE)
+    assert [one.run for one in found.populations] == ["main", "twin"] and found.missing.keys() == {"few"}
+    figures = {one.name: one for one in Figures.read(tmp_path / "intervals").figures}
+    assert figures["intervals/whole_range"].value == 1 and figures["intervals/whole_range"].controls == {"twin": 0}
+    assert figures["intervals/spearman_median_of_more_tokens"].failure, "all are of single tokens"
+    assert figures["intervals/consistency_lowest"].failure, "none is weakly active"
