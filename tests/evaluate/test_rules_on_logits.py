@@ -7,13 +7,14 @@ import torch
 from sparselex.base.artifacts import record_of
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Figures
-from sparselex.evaluate.logits.answering import NextTokens, accuracy, asked_about
+from sparselex.evaluate.logits.answering import NextTokens, accuracy
 from sparselex.evaluate.logits.config import LogitsConfig
 from sparselex.evaluate.logits.figures import Answers, figures_of
 from sparselex.evaluate.logits.modes import tails
 from sparselex.evaluate.logits.records import FILE, LogitAnswers
 from sparselex.evaluate.logits.walk import Looked, answer_logits, population
 from sparselex.evaluate.ruled import Ruled, another_of
+from sparselex.explain.raised import asked_about
 from sparselex.explain.rules import Rule
 from sparselex.features.counted import CountedTokens
 from sparselex.features.stream import Written
@@ -94,11 +95,11 @@ def test_accuracy_by_hand():
 
 def test_tokens_that_are_asked_about():
     weights, rng = np.arange(100.0), np.random.default_rng(0)
-    asked = asked_about(weights, np.arange(50, 100), LogitsConfig(first=3, n_each=5), rng)
+    asked = asked_about(weights, np.arange(50, 100), 3, 5, rng)
     assert asked.tokens[:5].tolist() == [96, 95, 94, 93, 92] and asked.raised.tolist() == [True] * 5 + [False] * 5
     assert len(set(asked.tokens.tolist())) == 10 and asked.tokens[5:].max() < 92 and asked.tokens.min() >= 50
     with pytest.raises(UserError, match="12 tokens stand in the text"):
-        asked_about(weights, np.arange(12), LogitsConfig(first=3, n_each=5), rng)
+        asked_about(weights, np.arange(12), 3, 5, rng)
 
 
 def test_a_second_mode_is_a_gap_with_several_tokens_behind_it():

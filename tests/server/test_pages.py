@@ -248,7 +248,7 @@ def test_every_scorer_is_told_of():
     """Each of ours by its own words, and by whose windows it judges."""
     assert ABOUT.keys() >= {*JUDGES.names(), *SCORERS.names(), "people"}
     assert len({one.how for one in ABOUT.values()}) == len(ABOUT)
-    assert {name for name, one in ABOUT.items() if not one.said} == {"exact", "people", "generation"}
+    assert {name for name, one in ABOUT.items() if not one.said} == {"exact", "people", "generation", "logits"}
 
 
 def test_measures_that_scorers_share_are_told_once(workspace):

@@ -53,7 +53,8 @@ def histogram_of(counts: Mapping[str, Sequence[int]], low: float, high: float, *
         steps = "".join(f"V{bar.y:g}H{bar.x + bar.width:g}" for bar in bars)
         note = f"{count(sum(counts[name]))} latents"
         series.append(Series(name, note, bars, f"M{bars[0].x:g} {BASE}{steps}V{BASE}" if bars else ""))
-    marks = [from_ + (high - from_) * part for part in (0, 0.25, 0.5, 0.75, 1)]
+    distance = 0.2 if high - from_ <= 1 else 0.5
+    marks = [from_ + distance * place for place in range(round((high - from_) / distance) + 1)]
     return Chart(
         series=series,
         x_ticks=[Tick(_across(mark, from_, high), number(mark, 2) if abs(mark) > 1e-9 else "0") for mark in marks],

@@ -5,53 +5,15 @@ The answer knows neither the model nor its weights. In Bricken et al. (2023) a l
 and asked the same of the same kind of tokens.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, diags_array
 from scipy.sparse.linalg import svds
 
-from sparselex.base.errors import UserError
 from sparselex.base.seeds import generator
-from sparselex.evaluate.logits.config import LogitsConfig
 from sparselex.features.counted import CountedTokens
 
 Floats = NDArray[np.float64]
-
-
-class Asked(NamedTuple):
-    """The tokens that are asked about, of one latent."""
-
-    tokens: NDArray[np.int64]
-    """`[2 n_each]`, first those that it raises, by falling weight, then those drawn at random."""
-
-    raised: NDArray[np.bool_]
-    """`[2 n_each]`, which are the former."""
-
-
-def asked_about(
-    weights: NDArray[np.floating], among: NDArray[np.int64], config: LogitsConfig, rng: np.random.Generator
-) -> Asked:
-    """Tokens for one latent: some of the ranks behind the very first of its logit weights, and as many drawn at random
-    from the others that are weighed less. Raises `UserError` where there are too few.
-
-    Args:
-        weights: `[n_vocab]`, its logit weights.
-        among: `[n]`, tokens that may be asked about.
-        config: how many of each.
-        rng: draws the random ones, without replacement.
-    """
-    end, n = config.first + config.n_each, config.n_each
-    if len(among) < end + n:
-        raise UserError(
-            f"{len(among):,} tokens stand in the text {config.least_count} times or more.",
-            f"{end + n:,}: those that a latent raises, and as many others",
-            "ask about fewer by --n-each, or about rarer ones by --least-count.",
-        )
-    order = among[np.argsort(-weights[among], kind="stable")]
-    drawn = rng.choice(order[end:], n, replace=False)
-    return Asked(np.concatenate([order[config.first : end], drawn]), np.arange(2 * n) < n)
 
 
 class NextTokens:

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from sparselex.base.bounds import Seed, Whole
 from sparselex.base.config import Config
+from sparselex.explain.raised import FIRST, LEAST_COUNT, N_EACH
 
 
 class LogitsConfig(Config):
@@ -14,14 +15,14 @@ class LogitsConfig(Config):
     n_latents: Annotated[int, Field(ge=2, le=10**6)] = 1000
     """Explained latents that are looked at, drawn at random; all where there are fewer."""
 
-    n_each: Annotated[int, Field(ge=2, le=10**4)] = 50
+    n_each: Annotated[int, Field(ge=2, le=10**4)] = N_EACH
     """Tokens of each kind for each latent: those that it raises, and those drawn at random."""
 
-    first: Whole = 10
+    first: Whole = FIRST
     """How many of the tokens that a latent raises most are left out: the paper asks of ranks 10 to 60, since the very
     first are the easiest."""
 
-    least_count: Annotated[int, Field(ge=1, le=10**9)] = 20
+    least_count: Annotated[int, Field(ge=1, le=10**9)] = LEAST_COUNT
     """Times that a token must stand in the text to be asked about: of rarer ones the text tells nothing."""
 
     prior: Annotated[float, Field(gt=0, le=10**6, allow_inf_nan=False)] = 1.0

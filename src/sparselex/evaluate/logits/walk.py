@@ -16,13 +16,14 @@ from sparselex.base.files import write_json
 from sparselex.base.progress import progress
 from sparselex.base.seeds import derive, generator
 from sparselex.base.staging import stage
-from sparselex.evaluate.logits.answering import Asked, Floats, NextTokens, accuracy, asked_about
+from sparselex.evaluate.logits.answering import Floats, NextTokens, accuracy
 from sparselex.evaluate.logits.config import LogitsConfig
 from sparselex.evaluate.logits.figures import Answers, figures_of
 from sparselex.evaluate.logits.modes import Tails, tails
 from sparselex.evaluate.logits.records import FILE, KIND, N_BINS, AnsweredLatent, LogitAnswers, LogitPopulation
 from sparselex.evaluate.ruled import Ruled, another_of
 from sparselex.explain.keys import KeyTable
+from sparselex.explain.raised import Asked, asked_about
 from sparselex.features.build import ranked_tokens
 from sparselex.features.stream import Written
 
@@ -144,7 +145,7 @@ class _Asking:
     def answered(self, latent: int, other: int, weights: NDArray[np.floating]) -> dict[str, Any]:
         """What is said of the tokens of a latent by its rule, by that of another latent, and by its activations."""
         rng = generator(self._config.seed, "asked", latent)
-        asked = asked_about(weights, self.among, self._config, rng)
+        asked = asked_about(weights, self.among, self._config.first, self._config.n_each, rng)
         own, others = (np.sort(self._table.called(self._ruled.rules[one]).ranks) for one in (latent, other))
         active = self._ruled.features.counted_column(latent, "train").ranks
         some = rng.choice(own, min(self._config.n_even, len(own)), replace=False)

@@ -32,6 +32,7 @@ JUDGES: Registry[Any] = Registry(
         "simulation": "sparselex.explain.asking.judges.simulation:Simulation",
         "examples": "sparselex.explain.asking.judges.examples:Examples",
         "embedding": "sparselex.explain.asking.judges.embedding:Embedding",
+        "logits": "sparselex.explain.asking.judges.logits:Logits",
     },
 )
 """Classes that are `sparselex.explain.asking.protocols.Judges`."""

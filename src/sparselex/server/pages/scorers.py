@@ -88,6 +88,12 @@ ABOUT = {
         "The intruders, one of each question. What was said: 1 where it was named, 0 where another window was.",
         "named",
     ),
+    "logits": About(
+        "A language model is given the explanation and a hundred tokens, half of which the latent’s logit weights "
+        "raise (ranks 10 to 60) and half drawn at random, and says of each whether the latent makes it likelier. "
+        "Chance is 0.5; the null is another latent’s explanation, made for some latents. No document is looked at.",
+        "",
+    ),
     "simulation": About(
         "A language model says of every token of test windows how active the latent is, as far as it can tell from the "
         f"explanation. {_ANOTHER} {_DOCUMENTS}",
