@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from sparselex.atlas.maps.together import JointMap
 from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.recipes.run import Run
@@ -64,3 +65,24 @@ def test_runs_that_no_relatives_can_be_sought_in_are_refused_by_name(widths, sma
         with pytest.raises(UserError, match="leave it out of --others"):
             others_of(main, others)
     assert others_of(Run.open(small_workspace, "main")) == {}, "its own latents are enough"
+def test_the_widths_are_laid_out_on_one_map(widths):
+    main = Run.open(widths, "main")
+    alone = main.do("map", layout="pca", least_cluster=3)
+    found = main.do("map", others=("narrow", "wide"), clusters="10d")
+    assert found.summary.together == ["narrow", "wide"] and alone.summary.together == []
+    assert found.latents.tolist() == alone.latents.tolist(), "the same latents of its own"
+    assert {"narrow/index", "wide/dictionary"} <= found.manifest.inputs.keys()
+    one = JointMap(main.folder / "map")
+    assert [level.run for level in one.found.runs] == ["narrow", "main", "wide"]
+    assert [figure.name for figure in one.found.figures] == [
+        "map/narrow-to-main/same_cluster",
+        "map/main-to-wide/same_cluster",
+        "map/of_all_widths",
+    ]
+    assert main.do("map").manifest.id == found.manifest.id, "as the run kept it"
+    assert main.stage("map").facts(main)["narrow"]["index"] == widths.artifacts("narrow")["index"].id
+    again = main.do("map", others=())
+    assert again.manifest.id != found.manifest.id and JointMap.at(main.folder / "map") is None
+    for others in (("twin",), ("main",), ("wide", "nobody")):
+        with pytest.raises(UserError):
+            main.do("map", others=others)

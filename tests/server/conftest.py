@@ -10,6 +10,8 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from sparselex.atlas.config import MapConfig
+from sparselex.atlas.maps.build_together import Laid, build_together
 from sparselex.atlas.splitting.config import SplittingConfig
 from sparselex.atlas.splitting.dictionaries import Dictionary
 from sparselex.atlas.splitting.walk import splitting
@@ -133,6 +135,11 @@ ARGUMENTS = [
 ]
 
 
+def _laid(workspace: Workspace, name: str) -> Laid:
+    run = Run.open(workspace, name)
+    return Laid(name, run.index.id, run.dictionary.directions().numpy(), run.index.table["n_active"], {})
+
+
 @pytest.fixture(scope="session")
 def workspace(small_workspace, put_to_ioi, traced, tmp_path_factory) -> Workspace:
     """A copy of the small workspace with its report, a ranking on known features, a task, features of several
@@ -156,6 +163,10 @@ def workspace(small_workspace, put_to_ioi, traced, tmp_path_factory) -> Workspac
     levels = [Dictionary(name, Run.open(copy, name).index) for name in ("main", "twin")]  # of one width, as it happens
     graph_of = {"index": levels[0].features.id} | {f"{one.run}/index": one.features.id for one in levels}
     splitting(levels, SplittingConfig(least_active=5), main.folder / "splitting", inputs=graph_of)
+    laid = [_laid(copy, name) for name in ("main", "twin")]
+    of_both = {"index": laid[1].index_id} | {f"{one.run}/index": one.index_id for one in laid[:1]}
+    as_told = MapConfig(layout="pca", least_cluster=3)
+    build_together(laid, "twin", as_told, copy.run("twin") / "map", inputs=of_both)
     write_report(copy)
     rank_types(copy, "main", SyntheticConfig(**{**SMALL, "n_tokens": 1000, "kinds": ("topk",)}))
     doomed(copy, OF_DOOMED)

@@ -31,6 +31,7 @@ ADDRESSES = {
     "place": ["/runs/main/features/3/at/200?whole=document"],
     "feature_notes": ["/runs/main/features/3/notes"],
     "map": ["/runs/main/map"],
+    "together": ["/runs/twin/map/together", "/runs/twin/map/together?cluster=0", "/runs/twin/map/together?latent=3"],
     "manifolds": ["/runs/main/manifolds"],
     "analyses": ["/runs/main/analyses"],
     "census": ["/runs/main/census"],

@@ -11,6 +11,10 @@ Layout = Literal["umap", "pca"]
 """How latents come to places on a map."""
 
 
+ClusterSpace = Literal["plane", "10d"]
+"""Where clusters are looked for."""
+
+
 class DiffConfig(Config):
     """On how much two models are compared."""
 
@@ -43,8 +47,12 @@ class MapConfig(Config):
     n_components: Annotated[int, Field(ge=2, le=1000)] = 50
     """Principal components to which wider decoder rows are cut before UMAP."""
 
+    clusters: ClusterSpace = "plane"
+    """plane: clusters (HDBSCAN) are those that one sees. 10d: they are looked for in ten dimensions, into which latents
+    are laid once more, as in the 2023 paper."""
+
     least_cluster: Annotated[int, Field(ge=2, le=10**6)] = 10
-    """Latents that a cluster has at least (HDBSCAN on the plane)."""
+    """Latents that a cluster has at least; 3 in the 2023 paper."""
 
     seed: Seed = 0
     """Seed of UMAP."""

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from sparselex.atlas.analyses import ANALYSES
 from sparselex.atlas.compare.records import compared_with
+from sparselex.atlas.maps.records import KIND as MAP
 from sparselex.atlas.records import SWEEP, SweepReport
 from sparselex.base.artifacts import Manifest, read_manifest, record_of
 from sparselex.base.figures import FIGURES, Figure, Figures
@@ -103,6 +104,8 @@ def fresh(
     stale |= {name: why for name in measured if name not in stale and (why := _why_of_pair(workspace, run, name))}
     beside = [name for name in _OF_OTHERS if name in artifacts and name not in stale]
     stale |= {name: why for name in beside if (why := _against_others(workspace, name, artifacts, verbs))}
+    if MAP in measured and MAP not in stale and (why := _of_other_artifacts(workspace, MAP, artifacts, verbs)):
+        stale[MAP] = why
     wanted = [name for name in measured if name not in stale and (only is None or name in only)]
     found = {name: Figures.read(workspace.run(run) / name) for name in wanted}
     if _EVALUATION in found and (why := _changed(_EVALUATION, "explanations", artifacts, verbs)):
@@ -149,6 +152,13 @@ def _against_others(
     for role in EXPLANATIONS:
         if why := _changed(name, role, artifacts, verbs):
             return why
+    return _of_other_artifacts(workspace, name, artifacts, verbs)
+
+
+def _of_other_artifacts(
+    workspace: Workspace, name: str, artifacts: Mapping[str, Manifest], verbs: Mapping[str, str]
+) -> str:
+    """Why what was made of other runs too is of other artifacts than these have now; empty if not."""
     for role, made_of in artifacts[name].inputs.items():
         run, _, part = role.partition("/")
         if part and (not workspace.has(run, part) or read_manifest(workspace.run(run) / part).id != made_of):

@@ -50,6 +50,7 @@ PAGES: Registry[Page] = Registry(
         "pinned": "sparselex.server.pages.pinned:PAGE",
         "logits": "sparselex.server.pages.logits:PAGE",
         "intervals": "sparselex.server.pages.intervals:PAGE",
+        "together": "sparselex.server.pages.together:PAGE",
         "points": "sparselex.server.pages.points:POINTS",
         "point": "sparselex.server.pages.points:POINT",
         "comparisons": "sparselex.server.pages.comparisons:PAGE",

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparselex.atlas.config import MapConfig
-from sparselex.atlas.maps.layout import check_installed, clusters, placed
+from sparselex.atlas.maps.layout import check_installed, clusters_of, placed
 from sparselex.atlas.maps.records import KIND, NOT_PLACED, PLACES, SUMMARY, Cluster, LatentMap, MapSummary
 from sparselex.atlas.maps.words import typical_words
 from sparselex.base.files import write_json
 from sparselex.base.staging import stage
 
-_N_WORDS = 6
+N_WORDS = 6
 """Words of a cluster that are kept."""
 
 
@@ -53,36 +53,41 @@ def build_map(
         latents = np.flatnonzero(written & active)
         places = placed(rows[latents], config) if len(latents) else np.zeros((0, 2), dtype=np.float32)
         cluster = np.full(len(rows), NOT_PLACED, dtype=np.int32)
-        cluster[latents] = clusters(places, config.least_cluster)
+        cluster[latents] = clusters_of(rows[latents], places, config)
         summary = MapSummary(
-            words=_words(config, rows.shape[1]),
+            words=how(config, rows.shape[1]),
+            clusters_by=where(config),
             n_placed=len(latents),
             n_silent=int((~active).sum()),
             n_zero=int((active & ~written).sum()),
             n_alone=int((cluster == -1).sum()),
-            clusters=_described(places, cluster, latents, said),
+            clusters=described(places, cluster, latents, said),
         )
         write_json(staging.folder / SUMMARY, summary.to_json())
-        pq.write_table(_table(latents, places, cluster[latents]), staging.folder / PLACES)
-        staging.finish({"packages": _packages(config)})
+        pq.write_table(table(latents, places, cluster[latents]), staging.folder / PLACES)
+        staging.finish({"packages": packages(config)})
     return LatentMap(to)
 
 
-def _table(latents: NDArray, places: NDArray[np.float32], cluster: NDArray[np.int32]) -> pa.Table:
+def table(latents: NDArray, places: NDArray[np.float32], cluster: NDArray[np.int32]) -> pa.Table:
+    """One row for each latent on the map."""
     return pa.table({"latent": latents.astype(np.int32), "x": places[:, 0], "y": places[:, 1], "cluster": cluster})
 
 
-def _described(
+def described(
     places: NDArray[np.float32], cluster: NDArray[np.int32], latents: NDArray, said: Mapping[int, str]
 ) -> list[Cluster]:
+    """The clusters that hold any of `latents`, at `places`; `cluster` is `[d_sae]`."""
     own, found = cluster[latents], []
-    for number, words in enumerate(typical_words(cluster, said, _N_WORDS)):
+    for number, words in enumerate(typical_words(cluster, said, N_WORDS)):
+        if not (own == number).any():
+            continue
         x, y = np.median(places[own == number], axis=0).tolist()
         found.append(Cluster(number=number, n=int((own == number).sum()), x=x, y=y, words=words))
     return found
 
 
-def _words(config: MapConfig, width: int) -> str:
+def how(config: MapConfig, width: int) -> str:
     """How latents come to their places, in words."""
     if config.layout == "pca":
         return "the two directions in which decoder rows differ most (principal components)"
@@ -93,6 +98,14 @@ def _words(config: MapConfig, width: int) -> str:
     )
 
 
-def _packages(config: MapConfig) -> dict[str, str]:
+def where(config: MapConfig) -> str:
+    """Of what clusters are, in words."""
+    if config.clusters == "plane":
+        return "the plane (HDBSCAN)"
+    laid = "the first ten principal components" if config.layout == "pca" else "UMAP in ten dimensions"
+    return f"{laid} (HDBSCAN, {config.least_cluster} latents at least)"
+
+
+def packages(config: MapConfig) -> dict[str, str]:
     """Versions of what places depend on."""
     return {name: version(name) for name in (["umap-learn"] if config.layout == "umap" else []) + ["scikit-learn"]}

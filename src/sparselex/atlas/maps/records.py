@@ -73,7 +73,13 @@ class MapSummary(Config):
     """Latents on the map in no cluster."""
 
     clusters: list[Cluster]
-    """From the largest on."""
+    """From the largest on; of a map of several dictionaries those that hold latents of this one, which are counted."""
+
+    clusters_by: str = "the plane (HDBSCAN)"
+    """Of what clusters are."""
+
+    together: list[str] = []
+    """Runs whose dictionaries lie on the same map; none where it is of one alone."""
 
 
 class LatentMap:

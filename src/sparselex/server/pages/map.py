@@ -208,9 +208,10 @@ def map_page(
         if latent is not None:
             checked_latent(found, run, latent)
     one, edges = open_map(opened, run, score), _edges(x0, y0, x1, y1)
-    whole = _whole(one.map.places if one else np.zeros((0, 2), dtype=np.float32))
-    around = whole if one is None or near is None else _around(one.map, near, whole)
-    asked = Asked(edges or around, sel, q, near, _cosines(found, near), color)
+    every = whole(one.map.places if one else np.zeros((0, 2), dtype=np.float32))
+    row = None if one is None or near is None else one.map.row(near)
+    seen = every if one is None or row is None else around(one.map.places, row)
+    asked = Asked(edges or seen, sel, q, near, _cosines(found, near), color)
     rows, steps = _looked_at(opened, run, one, asked) if one else (np.zeros(0, dtype=np.int64), [])
     n_pages = max(1, -(-len(rows) // PER_PAGE))
     page = min(page, n_pages)
@@ -226,7 +227,7 @@ def map_page(
         shade=color,
         steps=steps,
         view=asked.view,
-        whole=whole,
+        whole=every,
         selection=sel,
         query=q,
         near=near,
@@ -285,7 +286,7 @@ def _looked_at(opened: OpenWorkspace, run: str, one: OpenMap, asked: Asked) -> t
     return rows[np.argsort(np.nan_to_num(key, nan=np.inf), kind="stable")], steps
 
 
-def _whole(places: NDArray[np.float32]) -> View:
+def whole(places: NDArray[np.float32]) -> View:
     """A square that holds all places, with a margin."""
     if not len(places):
         return View(x0=0, y0=0, x1=1, y1=1)
@@ -294,14 +295,11 @@ def _whole(places: NDArray[np.float32]) -> View:
     return _square(middle, half)
 
 
-def _around(found: LatentMap, near: int, whole: View) -> View:
-    """A square around a latent that holds those which lie nearest to it; the whole where it is not on the map."""
-    row = found.row(near)
-    if row is None:
-        return whole
-    away = np.abs(found.places - found.places[row]).max(axis=1)
+def around(places: NDArray[np.float32], row: int) -> View:
+    """A square around a place that holds those which lie nearest to it."""
+    away = np.abs(places - places[row]).max(axis=1)
     n = min(N_NEAR, len(away) - 1)
-    return _square(found.places[row].astype(float), max(float(np.partition(away, n)[n]) * 1.1, 1e-3))
+    return _square(places[row].astype(float), max(float(np.partition(away, n)[n]) * 1.1, 1e-3))
 
 
 def _square(middle: NDArray[np.float64], half: float) -> View:
