@@ -47,6 +47,8 @@ ADDRESSES = {
     "comparisons": ["/runs/main/compare"],
     "comparison": ["/runs/main/compare/twin"],
     "rate": ["/rate/main"],
+    "rubric": ["/runs/main/rubric"],
+    "rubric_results": ["/runs/main/rubric/results"],
     "about": ["/about/main"],
     "text": ["/runs/main/text?t=def"],
     "try": ["/runs/main/features/3/try"],

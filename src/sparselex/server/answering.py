@@ -56,6 +56,8 @@ PAGES: Registry[Page] = Registry(
         "comparisons": "sparselex.server.pages.comparisons:PAGE",
         "comparison": "sparselex.server.pages.compare:PAGE",
         "rate": "sparselex.server.pages.rate:PAGE",
+        "rubric": "sparselex.server.pages.rubric:PAGE",
+        "rubric_results": "sparselex.server.pages.rubric:RESULTS",
         "about": "sparselex.server.pages.about:PAGE",
         "text": "sparselex.server.pages.text:PAGE",
         "text_file": "sparselex.server.pages.text_file:PAGE",

@@ -31,6 +31,7 @@ from sparselex.server.notes.door import add_door
 from sparselex.server.page import TEMPLATES, Impossible, NoSuchPage, NotMadeYet, Page
 from sparselex.server.ratings_door import add_ratings_door
 from sparselex.server.rendering import HEADERS, Place, Rendering, SafeHeaders
+from sparselex.server.rubric_door import add_rubric_door
 from sparselex.server.sharing import SEVERAL, Prefix, checked_base, named, workspaces_page
 from sparselex.server.strangers import Impatient, KnownHosts, Token, is_loopback
 
@@ -105,6 +106,7 @@ def _one(workspace: Workspace, n_helpers: int, may_write: bool, home: str, live:
         _add_page(app, page, answering, door, asker)
     add_door(app, answering.pages.opened.notes, answering.pages.rendering)
     add_ratings_door(app, answering.pages.opened, answering.pages.rendering)
+    add_rubric_door(app, answering.pages.opened, answering.pages.rendering)
     add_ask_door(app, asker, answering.pages.opened, answering.pages.rendering)
     _add_errors(app, answering.pages.rendering)
     return app

@@ -1,4 +1,4 @@
-"""Ratings as files that travel: CSV for tables, JSON for programs, each row or object one rating."""
+"""What people said as files that travel: CSV for tables, JSON for programs, each row or object one answer."""
 
 import csv
 import io
@@ -6,30 +6,41 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import NoneType
+from typing import Any, TypeVar, get_args
 
+from sparselex.base.config import Config
 from sparselex.base.errors import UserError
 from sparselex.base.reading import parse_json
 from sparselex.explain.ratings.records import Rating
 from sparselex.explain.ratings.store import FIELDS
 
+A = TypeVar("A", bound=Config)
+
 MOST_BYTES = 2**28
 """A longer file is none of ours."""
 
 
-def to_text(ratings: Sequence[Rating], kind: str) -> str:
-    """Ratings as the text of a file of a kind, `.csv` or `.json`. Raises `UserError` for another."""
-    rows = [one.to_json() for one in ratings]
+def to_text(answers: Sequence[Config], kind: str, fields: Sequence[str] = FIELDS) -> str:
+    """Answers (ratings, where no other `fields` are named) as the text of a file of a kind, `.csv` or `.json`. Raises
+    `UserError` for another."""
+    rows = [one.to_json() for one in answers]
     if _checked(kind) == ".json":
         return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
     file = io.StringIO()
-    writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+    writer = csv.DictWriter(file, fields, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return file.getvalue()
 
 
 def from_file(path: Path) -> list[Rating]:
-    """The ratings in a file. Raises `UserError` for a file that is none, or a row that is no rating."""
+    """The ratings in a file. Raises like `answers_from`."""
+    return answers_from(path, Rating)
+
+
+def answers_from(path: Path, kind_of: type[A]) -> list[A]:
+    """The answers of a kind in a file. Raises `UserError` for a file that is none, or a row that is no such answer."""
     kind = _checked(path.suffix)
     try:
         if path.stat().st_size > MOST_BYTES:
@@ -40,18 +51,27 @@ def from_file(path: Path) -> list[Rating]:
         raise _unreadable(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise _unreadable(path, "is no table of ratings")
-    return [Rating.parse(_typed(row), f"row {number} of {path}") for number, row in enumerate(rows, 1)]
+    return [kind_of.parse(_typed(row, kind_of), f"row {number} of {path}") for number, row in enumerate(rows, 1)]
 
 
-def _typed(row: dict) -> dict:
-    """Numbers of a table of texts."""
-    kinds = {"latent": int, "a_latent": int, "b_latent": int, "seconds": float}
+def _typed(row: dict, kind_of: type[Config]) -> dict:
+    """Numbers of a table of texts, and nothing where a number may be left out."""
     found = dict(row)
-    for name, kind in kinds.items():
-        if isinstance(found.get(name), str):
-            with suppress(ValueError):  # told by the record, with the field's name
-                found[name] = kind(found[name])
+    for name, field in kind_of.model_fields.items():
+        number = next((one for one in (int, float) if one in _types(field.annotation)), None)
+        if number is None or not isinstance(found.get(name), str):
+            continue
+        if not found[name] and NoneType in _types(field.annotation):
+            found[name] = None
+            continue
+        with suppress(ValueError):  # told by the record, with the field's name
+            found[name] = number(found[name])
     return found
+
+
+def _types(annotation: Any) -> set[Any]:
+    """A type and all that it is made of."""
+    return {annotation}.union(*map(_types, get_args(annotation)))
 
 
 def _checked(kind: str) -> str:

@@ -33,7 +33,8 @@ DEFINITIONS = {
 """What people's ratings measure."""
 
 
-def _positions(text: str) -> str:
+def positions(text: str) -> str:
+    """The text, a list of whole numbers in JSON. Raises `ValueError` for any other."""
     found = json.loads(text)
     if not isinstance(found, list) or not all(isinstance(one, int) for one in found):
         raise ValueError("positions are a list of whole numbers in JSON")
@@ -70,7 +71,7 @@ class Rating(Config):
     b_text: str
     """Fingerprint of that explanation."""
 
-    positions: Annotated[str, AfterValidator(_positions)]
+    positions: Annotated[str, AfterValidator(positions)]
     """Positions in the corpus at which the windows begin, a list in JSON."""
 
     choice: Choice

@@ -1,0 +1,1 @@
+"""Intervals of activation scored by people, who see examples of one and are not told of what it is."""
