@@ -65,6 +65,8 @@ def test_runs_that_no_relatives_can_be_sought_in_are_refused_by_name(widths, sma
         with pytest.raises(UserError, match="leave it out of --others"):
             others_of(main, others)
     assert others_of(Run.open(small_workspace, "main")) == {}, "its own latents are enough"
+
+
 def test_the_widths_are_laid_out_on_one_map(widths):
     main = Run.open(widths, "main")
     alone = main.do("map", layout="pca", least_cluster=3)

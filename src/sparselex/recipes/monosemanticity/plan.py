@@ -92,7 +92,18 @@ def _judged(config: MonosemanticityConfig) -> Iterator[Step]:
     yield Step(ROLES.main, "sweep", sweep, len(config.sweep_l1s) * each)
     yield Step(ROLES.main, "controls", {"kinds": list(CONTROLS)}, config.train_tokens[_FIRST] * 2.5e-4 + 200 * size)
     yield Step(ROLES.main, "effects", {}, 120, may_fail=True)
-    yield Step(ROLES.main, "map", {"others": [ROLES.narrow]}, 60, may_fail=True)
+    yield Step(ROLES.main, "map", _MAP, 60, may_fail=True)
+
+
+_MAP = {
+    "others": [ROLES.narrow],
+    "n_neighbors": 15,
+    "min_dist": 0.05,
+    "n_components": 512,
+    "clusters": "10d",
+    "least_cluster": 3,
+}
+"""The paper's first map: A/0 and A/1 by all dimensions of their decoder columns, clusters found in ten dimensions."""
 
 
 def _analysed(config: MonosemanticityConfig) -> Iterator[Step]:
