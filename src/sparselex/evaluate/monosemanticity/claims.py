@@ -188,7 +188,7 @@ CLAIMS = (
         ),
         judges.ablation,
         "The paper shows it of single features; each feature's page has that view.",
-        (("main", "effects"),),
+        (("main", ""),),
     ),
     Claim(
         "pinned",
