@@ -252,6 +252,7 @@ def test_a_case_study_holds_features_and_examples(client, own):
         assert client.post("/notes", json=of(own, 2) | pin).status_code == 200
     page = client.get(f"/studies/{id_}").text
     assert "Calls &lt;b&gt;" in page and "f(‹)›" in page and f"/features/2/at/{example}" in page
+    assert 'id="digits"' in page and 'data-digit="9"' in page, "activations stand on the pinned example, as digits too"
     assert [pin["pin"]["position"] for pin in client.get(f"/studies/{id_}.json").json()["pins"]] == [-1, example]
     assert client.get("/studies/none").status_code == 404
 

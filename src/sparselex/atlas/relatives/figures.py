@@ -122,7 +122,7 @@ def telling_figures(other: str, telling: Telling) -> list[Figure]:
         told("told_apart_before", telling.before, "; of pairs that are told apart by a token before the active one"),
         mean_figure(
             f"{KIND}/{other}/covered",
-            telling.covered,
+            telling.covered[np.isfinite(telling.covered)],
             "share of the wider one's places, in test documents that did not choose the texts, of which their "
             "difference says anything",
             over="pairs",

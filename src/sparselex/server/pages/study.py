@@ -11,9 +11,10 @@ from sparselex.base.bounds import SEEDS, Seed
 from sparselex.base.config import Config
 from sparselex.base.formats import number, percent
 from sparselex.base.seeds import generator
+from sparselex.features.windows import ExampleView, Windows
 from sparselex.server.notes.blocks import BODY, Block
 from sparselex.server.notes.markdown import to_markdown
-from sparselex.server.notes.records import Feature, Notebook, Pin, Study
+from sparselex.server.notes.records import NO_POSITION, Feature, Notebook, Pin, Study
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, Download, NoSuchPage, Page, PageRecord
 from sparselex.server.pages.brief import LatentView, brief
@@ -34,6 +35,9 @@ class PinView(Config):
 
     title: str
     """The feature's label, or else its explanation in short; empty if there is neither."""
+
+    example: ExampleView | None
+    """The example with the activations on its tokens; None where none is pinned, or the run has another corpus now."""
 
 
 class BesideView(Config):
@@ -86,8 +90,9 @@ def study_page(opened: OpenWorkspace, study: StudyId, seed: Seed = 0) -> StudyPa
         raise NoSuchPage(f"There is no case study {study[:40]!r}.", "one of those on the page of notes", "choose one.")
     now, titles = dictionaries(opened), titles_of(opened)
     pins = [
-        PinView(pin=pin, is_now=now.get(pin.run) == pin.dictionary, title=titles(pin))
+        PinView(pin=pin, is_now=is_now, title=titles(pin), example=_example(opened, pin) if is_now else None)
         for pin in opened.notes.pins(found.id)
+        for is_now in (now.get(pin.run) == pin.dictionary,)
     ]
     return StudyPage(
         title=found.title,
@@ -115,6 +120,17 @@ def export(opened: OpenWorkspace, study: StudyId, seed: Seed = 0) -> Download:
 
 PAGE = Page(path="/studies/{study}", build=study_page, template=TEMPLATES / "study.html")
 EXPORT = Page(path="/studies/{study}/export", build=export)
+
+
+def _example(opened: OpenWorkspace, pin: Pin) -> ExampleView | None:
+    """A pinned example as it lies in the corpus."""
+    if pin.position == NO_POSITION or not opened.has(pin.run, "index"):
+        return None
+    found = opened.index(pin.run)
+    if pin.position >= found.index.corpus.n_rows * found.index.corpus.n_ctx or pin.latent >= found.index.d_sae:
+        return None
+    windows = Windows(found.index, pin.latent, found.texts)
+    return windows.view(windows.at(pin.position))
 
 
 def _beside(opened: OpenWorkspace, pins: Sequence[Pin], seed: int) -> Iterator[BesideView]:
