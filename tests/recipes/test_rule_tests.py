@@ -11,6 +11,8 @@ from sparselex.base.workspace import Workspace
 from sparselex.cli.main import main
 from sparselex.recipes.explained_controls import explained_controls, runs_of
 from sparselex.recipes.run import Run
+from sparselex.server.opened import OpenWorkspace
+from sparselex.server.rule_tests import interval_answers, logit_answers
 
 ASKED = {"n_latents": 40, "n_each": 10, "first": 2, "least_count": 2, "n_kinds": 8}
 SAMPLED = {"n_latents": 40, "least_active": 5, "least_sampled": 1}
@@ -77,3 +79,13 @@ def test_a_run_without_controls_says_so(run):
     found = Run.open(run.workspace, "twin").do("analyse intervals", **SAMPLED)
     assert [one.run for one in found.populations] == ["twin"]
     assert all(not figure.controls for figure in found.figures)
+
+
+def test_what_was_said_of_other_rules_is_shown_no_more(run):
+    run.do("analyse logits", **ASKED, replace=True)
+    run.do("analyse intervals", **SAMPLED, replace=True)
+    opened = OpenWorkspace(run.workspace)
+    assert logit_answers(opened, "main") is not None and interval_answers(opened, "main") is not None
+    run.do("explain", min_active=40, replace=True)
+    assert logit_answers(opened, "main") is None and interval_answers(opened, "main") is None
+    assert not run.is_done(run.stage("analyse intervals"))

@@ -7,8 +7,7 @@ and asked the same of the same kind of tokens.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, diags_array
-from scipy.sparse.linalg import svds
+from scipy.sparse import coo_array, csr_array, diags_array
 
 from sparselex.base.seeds import generator
 from sparselex.features.counted import CountedTokens
@@ -62,14 +61,26 @@ class NextTokens:
     def _kinds_of(self, tokens: NDArray[np.int64], n: int) -> Floats:
         """`[n_vocab, n]`, the leading right singular vectors of how often each token follows each, in units of what
         chance gives (correspondence analysis): tokens that follow the same ones are of a kind."""
-        n, there = min(n, self.n_vocab - 2), np.flatnonzero(self._next >= 0)
-        if n < 1 or not len(there):
+        n, there = min(n, self.n_vocab), np.flatnonzero(self._next >= 0)
+        if not n or not len(there):
             return np.zeros((self.n_vocab, 0))
         pairs = coo_array((np.ones(len(there)), (tokens[there], self._next[there])), shape=(self.n_vocab,) * 2).tocsr()
         before = 1 / np.sqrt(np.maximum(1, pairs.sum(axis=1)))
         behind = 1 / np.sqrt(np.maximum(1, pairs.sum(axis=0)))
-        start = generator(0, "kinds").standard_normal(self.n_vocab)
-        return svds(diags_array(before) @ pairs @ diags_array(behind), k=n, v0=start)[2].T
+        return _leading(diags_array(before) @ pairs @ diags_array(behind), n)
+
+
+def _leading(matrix: csr_array, n: int) -> Floats:
+    """`[n_columns, n]`, about the leading right singular vectors, by subspace iteration (Halko et al. 2011): pairs that
+    only follow each other all have the same singular value, at which methods that seek single vectors do not end."""
+    found = generator(0, "kinds").standard_normal((matrix.shape[1], min(n + _MORE, matrix.shape[1])))
+    for _ in range(_N_TIMES):
+        found = np.linalg.qr(matrix.T @ (matrix @ found))[0]
+    return found @ np.linalg.svd(matrix @ found, full_matrices=False)[2][:n].T
+
+
+_MORE, _N_TIMES = 10, 8
+"""Vectors beyond those that are wanted, and iterations."""
 
 
 def _standard(values: Floats) -> Floats:
