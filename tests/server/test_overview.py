@@ -178,7 +178,7 @@ def compare(workspace, run, **values):
 def test_figures_of_a_run_that_has_no_others_stand_on_its_page(own):
     shutil.copytree(own.run("twin"), own.run("crossed"))
     rewrite(own, "crossed", name="crossed", twin="none", twin_of=None)
-    for name in ("evaluation", "explanations"):
+    for name in ("evaluation", "explanations", "map"):
         shutil.rmtree(own.run("crossed") / name)
     compare(own, "crossed", shared_share=0.25, only_a_share=0.5)
     write_report(own)
