@@ -96,6 +96,7 @@ def test_the_whole_of_it_on_little_text(tmp_path):
     made = done("recipe", "monosemanticity", tmp_path / "w", *size, "--json").json
     assert [one["name"] for one in made["claims"]] == [one.name for one in CLAIMS]
     assert sum(one["reproduced"] != "open" for one in made["claims"]) > len(CLAIMS) / 2
+    assert [row["words"] for one in made["claims"] for row in one["rows"] if row["figure"] is None] == []
     report = (tmp_path / "w" / "monosemanticity.html").read_text()
     assert all(f'id="{one.name}"' in report for one in CLAIMS)
 

@@ -133,14 +133,13 @@ CLAIMS = (
         "Explained and scored by a language model, features score far above neurons on activations; people give "
         "the median interval of a feature 12 of 14 points and that of a neuron 0.",
         (
-            Row("main", "controls/neurons/rule/superiority", "chance that a latent has the better rule than a neuron"),
             Row("main", "explain/rule/f1", "F1 of rules, explained latents"),
             Row("main", "intervals/spearman_median", "Spearman correlation of activation and prediction, median"),
             Row("main", "intervals/whole_range", "latents whose rule holds over the whole range of activation"),
         ),
         judges.against_neurons,
-        "Our explainer is a rule without a language model, whose words and predictions are one object; with one, "
-        "<code>sparselex explain --llm</code>. The rubric of people is a page of the browser and empty until "
+        "Our explainer is a rule without a language model, whose words and predictions are one object; "
+        "`sparselex explain --llm` asks one. The rubric of people is a page of the browser and empty until "
         "somebody fills it in.",
         (("main", "intervals"), ("main", "rubric")),
     ),
@@ -164,11 +163,9 @@ CLAIMS = (
         "Trained on a model whose weights were shuffled within each matrix, a dictionary has many features of "
         "single tokens and a higher median score of its explanations than that of the trained model.",
         (
-            Row(
-                "main",
-                "controls/permuted/rule/superiority",
-                "chance that a latent has the better rule than one of shuffled weights",
-            ),
+            Row("main", "intervals/spearman_median", "rank correlation of rule and activation, median"),
+            Row("main", "intervals/spearman_median_single_token", "the same of latents of a single token"),
+            Row("main", "intervals/spearman_median_of_more_tokens", "the same of the others"),
             Row("main", "census/single_token_share", "share of latents of single tokens, trained weights"),
         ),
         judges.shuffled_weights,

@@ -43,6 +43,11 @@ class Found:
         found = self._figures.get((self._names[role], name.format(**self._names)))
         return None if found is None or found.value is None else found
 
+    def beside_control(self, name: str, kind: str) -> tuple[Figure | None, float | None]:
+        """A figure of the run that is looked at, and the same of its control of that kind."""
+        found = self.figure("main", name)
+        return found, None if found is None else found.controls.get(f"{self._names['main']}-{kind}")
+
     def value(self, role: str, name: str) -> float | None:
         """Its value."""
         found = self.figure(role, name)
@@ -94,23 +99,22 @@ def neurons(found: Found) -> Verdict:
 
 
 def against_neurons(found: Found) -> Verdict:
-    """Latents have better rules than neurons."""
-    ours = found.figure("main", "controls/neurons/rule/superiority")
-    if ours is None:
-        return NOT_MEASURED
-    said = f"An explained latent has a better rule than an explained neuron in {_percent(ours.value)} of pairs."
-    return Verdict(_ahead(ours), said)
+    """Rules of latents follow activations more closely than those of neurons."""
+    return _beside(found, "neurons", "neurons", ahead="yes", behind="no")
 
 
 def shuffled_weights(found: Found) -> Verdict:
-    """Latents of a model of shuffled weights have better rules: what the paper found."""
-    ours = found.figure("main", "controls/permuted/rule/superiority")
-    if ours is None:
+    """Rules of latents of shuffled weights follow activations more closely: what the paper found."""
+    return _beside(found, "permuted", "latents of shuffled weights", ahead="no", behind="yes")
+
+
+def _beside(found: Found, kind: str, words: str, ahead: Reproduced, behind: Reproduced) -> Verdict:
+    """Rank correlations of rules and activations beside those of the control of that kind."""
+    ours, theirs = found.beside_control("intervals/spearman_median", kind)
+    if ours is None or theirs is None:
         return NOT_MEASURED
-    said = f"An explained latent has a better rule than one of shuffled weights in {_percent(ours.value)} of pairs."
-    turned: dict[Reproduced, Reproduced] = {"yes": "no", "no": "yes"}
-    ahead = _ahead(ours)
-    return Verdict(turned.get(ahead, ahead), said)
+    said = f"Median rank correlation of rule and activation: {number(ours.value, 2)}, of {words} {number(theirs, 2)}."
+    return Verdict(ahead if _low(ours) > theirs else behind if _high(ours) < theirs else "partly", said)
 
 
 def logits(found: Found) -> Verdict:
@@ -206,11 +210,6 @@ def automata(found: Found) -> Verdict:
 
 def _of_two(one: bool, other: bool) -> Reproduced:
     return "yes" if one and other else "partly" if one or other else "no"
-
-
-def _ahead(superiority: Figure) -> Reproduced:
-    """Whether the run is ahead of its control beyond the interval, behind it (`no`), or neither."""
-    return "yes" if _low(superiority) > 0.5 else "no" if _high(superiority) < 0.5 else "partly"
 
 
 def _beyond(figure: Figure, null: float) -> Reproduced:

@@ -75,11 +75,10 @@ def _dictionaries(config: MonosemanticityConfig) -> Iterator[Step]:
 
 def _judged(config: MonosemanticityConfig) -> Iterator[Step]:
     size = config.n_tokens / 5_500_000
+    for name, expansion in zip(ROLES.every, 2 * config.expansions, strict=True):
+        controls = ["neurons", "random"] if name == ROLES.main else []
+        yield Step(name, "evaluate", {"controls": controls}, 190 if controls else 45 + 3 * expansion)
     for name in (ROLES.main, ROLES.narrow, ROLES.wide, ROLES.other):
-        yield Step(
-            name, "evaluate", {"controls": ["neurons", "random"]} if name == ROLES.main else {"controls": []}, 40
-        )
-    for name in (ROLES.main, ROLES.narrow, ROLES.wide):
         yield Step(name, "explain", {}, 60 * size)
     sweep = {
         "kinds": [KIND],
@@ -111,8 +110,11 @@ def _analysed(config: MonosemanticityConfig) -> Iterator[Step]:
     for name in ANALYSES:
         for run in _OF.get(name, (ROLES.main,)):
             mine = options.get(name, {}) if run == ROLES.main else {}
-            yield Step(run, verb_of(name), mine, 60 * size, may_fail=True)
+            yield Step(run, verb_of(name), mine, _COSTS.get(name, 20) * size, may_fail=True)
 
+
+_COSTS = {"universality": 55, "splitting": 150, "relatives": 110, "automata": 50, "pinned": 40, "logits": 60}
+"""Seconds of analyses at the default size, of those that take longer than some."""
 
 _OF = {"census": (ROLES.main, ROLES.narrow, ROLES.wide, ROLES.other), "automata": (ROLES.narrow, ROLES.main)}
 """Runs of which an analysis is taken, where it is not the one that is looked at alone: the paper draws its automata of
