@@ -10,65 +10,120 @@ from sparselex.evaluate.monosemanticity.records import Roles
 
 ROLES = Roles(narrow="a0", main="a1", wide="a2", other_narrow="b0", other="b1", other_wide="b2")
 
+GOOD = {
+    "loss": {"core/loss_recovered_zero": (0.85, {}), "core/l0": (15.0, {})},
+    "census": {"census/dead_share": (0.04, {}), "census/ultralow_share": (0.07, {})},
+    "concepts": {"proxies/specific_share": (0.5, {"controls": {"neuron": 0.0}})},
+    "neurons": {
+        "neurons/aligned_share": (0.0, {"null": 0.0}),
+        "neurons/n_large": (20.0, {"null": 12.0}),
+        "neurons/correlation": (0.2, {"null": 0.05}),
+    },
+    "explanations": {"intervals/spearman_median": (0.7, {"controls": {"a1-neurons": 0.4}})},
+    "logits": {"logits/accuracy_median": (0.7, {"null": 0.52, "controls": {"a1-neurons": 0.6}})},
+    "random": {"intervals/spearman_median": (0.7, {"controls": {"a1-permuted": 0.9}})},
+    "ablation": {"causal/used_share": (0.9, {"null": 0.05})},
+    "pinned": {
+        "pinned/more_than_random": (0.8, {"null": 0.1}),
+        "pinned/raises_more_than_random": (0.8, {"null": 0.1}),
+    },
+    "universality": {"universality/b1/features": (0.7, {}), "universality/b1/neurons": (0.4, {})},
+    "attribution": {
+        "universality/b1/attribution_follows": (0.9, {}),
+        "universality/b1/logit_weights_follow": (0.3, {}),
+    },
+    "splitting": {
+        "splitting/a0/a1/close_split": (0.5, {"controls": {"siblings": 0.1}}),
+        "splitting/a1/a2/close_split": (0.5, {"controls": {"siblings": 0.1}}),
+    },
+    "automata": {"automata/automata": (3.0, {"null": 0.0})},
+}
+"""Figures that bear each claim out: value and what else there is."""
 
-def figure(name: str, value: float | None, near: float = 0.01, **more) -> Figure:
-    ends = {} if value is None else {"ci_low": value - near, "ci_high": value + near}
-    return Figure(name=name, value=value, n=100, definition="", **ends, **more)
-
-
-def said(name: str, *figures: Figure, run: str = "a1") -> str:
-    """What is said of one claim where nothing else was measured."""
-    found = claims_of({(run, one.name): one for one in figures}, ROLES)
-    return next(one.reproduced for one in found if one.name == name)
-
-
-@pytest.mark.parametrize("claim", [one.name for one in CLAIMS])
-def test_without_figures_nothing_is_claimed(claim):
-    assert said(claim) == "open"
-
-
-def test_the_loss_counts_only_with_few_active_latents():
-    of = lambda loss, l0: said("loss", figure("core/loss_recovered_zero", loss), figure("core/l0", l0))
-    assert (of(0.8, 15.0), of(0.8, 60.0), of(0.5, 15.0), of(0.5, 60.0)) == ("yes", "partly", "partly", "no")
-
-
-def test_latents_are_universal_only_beyond_the_interval_of_neurons():
-    of = lambda ours, near: said(
-        "universality",
-        figure("universality/b1/features", ours, near),
-        figure("universality/b1/neurons", 0.4, 0.02),
-    )
-    assert (of(0.7, 0.05), of(0.5, 0.05), of(0.45, 0.1), of(0.3, 0.05)) == ("yes", "partly", "no", "no")
-
-
-def test_enough_concepts_are_needed_and_neurons_must_have_fewer():
-    of = lambda n, neuron: said("concepts", figure("proxies/specific_share", n / 100, controls={"neuron": neuron}))
-    assert of(FEWEST_CONCEPTS, 0.0) == "yes" and of(FEWEST_CONCEPTS - 1, 0.0) == "partly"
-    assert of(FEWEST_CONCEPTS, 0.5) == "partly" and of(1, 0.5) == "no"
+POINTS = {"census/dead_share", "census/ultralow_share", "core/l0", "automata/automata"}
+"""Those that need no interval: counts of all there are, and what says at which sparsity another figure was measured."""
 
 
-def test_that_shuffled_weights_are_explained_better_is_what_the_paper_found():
-    of = lambda name, kind, theirs: said(
-        name, figure("intervals/spearman_median", 0.5, near=0.1, controls={f"a1-{kind}": theirs})
-    )
-    assert [of("explanations", "neurons", theirs) for theirs in (0.3, 0.7, 0.5)] == ["yes", "no", "partly"]
-    assert [of("random", "permuted", theirs) for theirs in (0.3, 0.7, 0.5)] == ["no", "yes", "partly"]
-    assert of("random", "neurons", 0.3) == "open"  # another control than is asked for
+def said(name: str, near: float | None = 0.01, without: str = "", **changed) -> str:
+    """What is said of one claim with these figures in place of good ones; `near` is half of their intervals."""
+    figures = {}
+    for figure, (value, more) in (GOOD[name] | changed.get("figures", {})).items():
+        ends = {} if near is None else {"ci_low": value - near, "ci_high": value + near}
+        more = {key: one for key, one in more.items() if key != without}
+        figures["a1", figure] = Figure(name=figure, value=value, n=100, definition="", **ends, **more)
+    return next(one.reproduced for one in claims_of(figures, ROLES) if one.name == name)
 
 
-def test_splitting_is_what_a_dictionary_does_not_have_in_itself():
-    of = lambda own: said("splitting", figure("splitting/a0/a1/close_split", 0.5, controls={"siblings": own}))
-    assert (of(0.1), of(0.5), of(0.9)) == ("yes", "no", "no")
+def test_every_claim_is_tried_here():
+    assert set(GOOD) == {one.name for one in CLAIMS}
 
 
-def test_automata_of_both_widths_count_and_must_be_more_than_in_shuffled_text():
-    of = lambda n, null: said("automata", figure("automata/automata", n, null=null), run="a0")
-    assert (of(3.0, 0.0), of(0.0, 0.0), of(2.0, 2.0)) == ("yes", "no", "no")
+@pytest.mark.parametrize("claim", GOOD)
+def test_good_figures_bear_it_out_and_without_figures_nothing_is_claimed(claim):
+    assert said(claim) == "yes"
+    assert next(one.reproduced for one in claims_of({}, ROLES) if one.name == claim) == "open"
 
 
-def test_a_share_is_beyond_chance_only_with_its_interval():
-    used = Figure(name="causal/used_share", value=0.9, n=3, null=0.05, definition="")
-    assert said("ablation", used) == "no" and said("ablation", figure("causal/used_share", 0.9, null=0.05)) == "yes"
+@pytest.mark.parametrize("claim", [name for name, figures in GOOD.items() if set(figures) - POINTS])
+def test_without_intervals_nothing_is_claimed(claim):
+    assert said(claim, near=None) == "open"
+
+
+@pytest.mark.parametrize(
+    ("claim", "without"),
+    [(name, key) for name, figures in GOOD.items() for _, more in figures.values() for key in more],
+)
+def test_without_its_null_or_its_control_nothing_is_claimed(claim, without):
+    assert said(claim, without=without) == "open"
+
+
+def changed(claim: str, figure: str, value: float, **more) -> str:
+    """What is said with another value of one figure, and with other nulls or controls."""
+    return said(claim, figures={figure: (value, GOOD[claim][figure][1] | more)})
+
+
+@pytest.mark.parametrize(
+    ("claim", "figure", "value", "more", "expected"),
+    [
+        ("loss", "core/l0", 60.0, {}, "partly"),
+        ("loss", "core/loss_recovered_zero", 0.79, {}, "no"),  # within its interval
+        ("census", "census/dead_share", 0.3, {}, "partly"),
+        ("census", "census/ultralow_share", 0.001, {}, "no"),
+        ("concepts", "proxies/specific_share", (FEWEST_CONCEPTS - 1) / 100, {}, "partly"),
+        ("concepts", "proxies/specific_share", 0.5, {"controls": {"neuron": 0.6}}, "partly"),
+        ("neurons", "neurons/n_large", 12.0, {}, "partly"),  # as many as a random direction
+        ("neurons", "neurons/aligned_share", 0.5, {}, "no"),
+        ("explanations", "intervals/spearman_median", 0.3, {}, "no"),
+        ("explanations", "intervals/spearman_median", 0.4, {}, "partly"),
+        ("random", "intervals/spearman_median", 0.95, {}, "no"),
+        ("logits", "logits/accuracy_median", 0.55, {}, "partly"),  # neurons are ahead
+        ("logits", "logits/accuracy_median", 0.48, {"null": 0.4}, "no"),  # below chance
+        ("ablation", "causal/used_share", 0.05, {}, "no"),
+        ("pinned", "pinned/more_than_random", 0.1, {}, "partly"),
+        ("universality", "universality/b1/features", 0.5, {}, "partly"),
+        ("universality", "universality/b1/features", 0.41, {}, "no"),
+        ("attribution", "universality/b1/logit_weights_follow", 0.6, {}, "partly"),
+        ("attribution", "universality/b1/attribution_follows", 0.3, {}, "no"),
+        ("splitting", "splitting/a1/a2/close_split", 0.1, {}, "partly"),
+        ("automata", "automata/automata", 0.0, {}, "no"),
+        ("automata", "automata/automata", 3.0, {"null": 0.4}, "partly"),
+    ],
+)
+def test_a_rule_fails_where_a_figure_does(claim, figure, value, more, expected):
+    assert changed(claim, figure, value, **more) == expected
+
+
+def test_that_widths_rise_is_said_only_where_all_are_known():
+    figures = {
+        (run, "core/loss_recovered_zero"): Figure(
+            name="core/loss_recovered_zero", value=value, ci_low=value, ci_high=value, n=9, definition=""
+        )
+        for run, value in (("a0", 0.7), ("a1", 0.8), ("a2", 0.9))
+    }
+    figures["a1", "core/l0"] = Figure(name="core/l0", value=10.0, n=9, definition="")
+    words = lambda known: next(one.verdict for one in claims_of(known, ROLES) if one.name == "loss")
+    assert "over the widths it rises" in words(figures)
+    assert "widths" not in words({key: one for key, one in figures.items() if key[0] != "a2"})
 
 
 def test_figures_that_were_not_measured_are_rows_with_their_reason():

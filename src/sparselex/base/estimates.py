@@ -145,19 +145,24 @@ def mean_figure(
     n = len(each)
     if share and n and each[0] in {0, 1} and (each == each[0]).all():
         each = each.astype(bool)
+    without = None
+    if apart is not None and n:
+        with warnings.catch_warnings():  # as for medians
+            warnings.simplefilter("ignore", RuntimeWarning)
+            without = np.nanmean(apart.without, axis=1)
     if each.dtype == bool:
         found = share_interval(int(each.sum()), n)
         se = float(np.sqrt(found.value * (1 - found.value) / max(1, n)))
-        without = None
-        if apart is not None and n:
-            with warnings.catch_warnings():  # as for medians
-                warnings.simplefilter("ignore", RuntimeWarning)
-                without = np.nanmean(apart.without, axis=1)
         said = f"score interval over {over}"
         found, spread, words = _of_groups(found, (n, n, se, over), without, apart, f"{words}; 95 % {said}", share=True)
         return _figure(name, found, words, spread, NOT_FINITE, about)
     sums = np.stack([each.astype(np.float64), np.ones(n)], axis=1)
-    return figure_of(name, sums, lambda s: s[..., 0] / s[..., 1], words, over=over, share=share, **about)
+    figure = figure_of(name, sums, lambda s: s[..., 0] / s[..., 1], words, over=over, share=share, **about)
+    if without is None or figure.ci_low is None or figure.ci_high is None:
+        return figure
+    found, se = Interval(float(figure.value or 0.0), figure.ci_low, figure.ci_high), figure.se or 0.0
+    found, spread, words = _of_groups(found, (n, n, se, over), without, apart, figure.definition, share=share)
+    return _figure(name, found, words, spread, NOT_FINITE, about)
 
 
 def median_figure(

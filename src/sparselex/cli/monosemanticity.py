@@ -1,5 +1,6 @@
 """`sparselex recipe monosemanticity`: Towards Monosemanticity from end to end, and its report."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,7 @@ def act(
     given = {**QUICK, **values} if quick else values
     names = flags(MonosemanticityOptions)
     options = MonosemanticityOptions.parse(given, "the options of recipe monosemanticity", names=names)
+    _check_written(report, browser)
     with created(workspace) as opened:
         from sparselex.recipes.monosemanticity.walk import monosemanticity as run
 
@@ -93,6 +95,15 @@ def print_claims(claims: list[ClaimFound], shortened: list[str]) -> None:
     console_of(None).print(table)
     if shortened:
         console_of(None).print(plain(f"A first look, and no result: {'; '.join(shortened)}."), highlight=False)
+
+
+def _check_written(report: Path | None, browser: str) -> None:
+    """Raise `UserError` before hours of work for a report that could not be written behind them, or would lead
+    nowhere."""
+    if not browser.startswith(("http://", "https://")):
+        raise UserError(f"--browser {browser} is no address.", "one that begins with http://", f"try http://{browser}.")
+    if report is not None and (report.is_dir() or not os.access(report.absolute().parent, os.W_OK)):
+        raise UserError(f"{report} cannot be written.", "a file in a folder to write to", "choose another.")
 
 
 def _write(opened: Workspace, to: Path, browser: str) -> None:

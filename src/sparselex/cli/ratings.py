@@ -70,6 +70,8 @@ def _of_rubric(opened: Workspace, run: str, index: str, export: Path | None, tak
     from sparselex.explain.rubric.records import RubricAnswer
     from sparselex.explain.rubric.store import FIELDS, RubricStore
     from sparselex.explain.rubric.summary import KIND, summarise_rubric
+    from sparselex.server.opened import OpenWorkspace
+    from sparselex.server.rubric_subjects import subjects_of
 
     store = RubricStore(opened.database)
     if export is not None:
@@ -80,7 +82,8 @@ def _of_rubric(opened: Workspace, run: str, index: str, export: Path | None, tak
         found = answers_from(take_up, RubricAnswer)
         of_it = [one for one in found if one.index == index]
         print(f"{store.add(of_it):,} new answers; {len(found) - len(of_it):,} are of other features than {run} has now")
-    kinds = summarise_rubric(index, opened.database, opened.run(run) / KIND)
+    there = {one.features.id for one in subjects_of(OpenWorkspace(opened), run)}
+    kinds = summarise_rubric(index, opened.database, opened.run(run) / KIND, there)
     if json:
         print_json([figure.to_json() for one in kinds for figure in (one.points, one.good)])
         return

@@ -16,6 +16,7 @@ from sparselex.base.runs import RunCard
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.effects.records import KIND as EFFECTS
 from sparselex.evaluate.effects.records import EffectsIndex
+from sparselex.evaluate.gathered import fresh
 from sparselex.features.elsewhere import KIND as ELSEWHERE
 from sparselex.features.elsewhere import Elsewhere
 from sparselex.features.index import FeatureIndex
@@ -235,6 +236,11 @@ class OpenWorkspace:
             made = make(*parts)
             self._remembered[name] = (parts, made)
         return made
+
+    def stale(self, run: str, name: str) -> str:
+        """Why figures of a run's artifact are left out everywhere: what it was measured on, in this run or in others
+        beside it, is another now. Empty where it is current, or not there."""
+        return fresh(self.workspace, run, self.card(run), only=(name,))[1].get(name, "")
 
     def has(self, run: str, kind: str) -> bool:
         """Whether a run has a finished artifact of that kind."""

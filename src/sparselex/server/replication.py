@@ -13,7 +13,6 @@ from sparselex.atlas.proxies.records import FILE as PROXIES_FILE
 from sparselex.atlas.proxies.records import KIND as PROXIES
 from sparselex.atlas.proxies.records import ProxiesFound
 from sparselex.base.config import Config
-from sparselex.base.errors import UserError
 from sparselex.base.workspace import Workspace
 from sparselex.evaluate.monosemanticity.records import ClaimFound, Roles
 from sparselex.server.answering import Pages
@@ -145,14 +144,11 @@ class Report:
 
     def _studies(self, roles: Roles, seed: int) -> Studies | None:
         found = self.opened.record(ProxiesFound, roles.main, PROXIES, PROXIES_FILE)
-        if found is None or not self.opened.has(roles.main, "index"):
+        if found is None or not self.opened.has(roles.main, "index") or self.opened.stale(roles.main, PROXIES):
             return None
         concepts = best_carriers(found, N_STUDIES)
         index = self.opened.index(roles.main).index
-        try:
-            pages = [feature(self.opened, roles.main, latent, Asked(show="all")) for latent in concepts]
-        except UserError:  # of another index than the run has now
-            return None
+        pages = [feature(self.opened, roles.main, latent, Asked(show="all")) for latent in concepts]
         others = [latent for latent in np.flatnonzero(index.table["n_active"]).tolist() if latent not in concepts]
         drawn = sorted(random.Random(seed).sample(others, min(len(concepts), len(others))))
         return Studies(

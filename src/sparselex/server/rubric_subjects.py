@@ -10,7 +10,7 @@ from sparselex.server.opened import OpenWorkspace
 def subjects_of(opened: OpenWorkspace, run: str) -> list[Subject]:
     """The run itself, then its controls. Raises like `OpenWorkspace.index`."""
     own = opened.index(run).index
-    found = [Subject(FEATURES, own)]
+    found = [Subject(FEATURES if opened.card(run).twin_of is None else _kind(opened, run), own)]
     for name in opened.workspace.runs():
         if name == run or opened.card(name).twin_of != run or not opened.has(name, "index"):
             continue

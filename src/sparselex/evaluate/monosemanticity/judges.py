@@ -1,7 +1,7 @@
 """By which rules our figures bear out what "Towards Monosemanticity" claims: each takes the figures and says whether,
 and what they say."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from sparselex.base.figures import Figure
@@ -14,11 +14,17 @@ FEWEST_CONCEPTS = 5
 PAPER_LOSS, MOST_L0 = 0.79, 20.0
 """Share of the loss that the paper's 4,096 latents recover, and the active latents of a token that it aims below."""
 
-FEW_DEAD = 0.1
-"""Share of dead latents that is still like the paper's 4 %."""
+FEW_DEAD, SECOND_CLUSTER = 0.1, 0.01
+"""Share of dead latents that is still like the paper's 4 %, and share of latents that make a second cluster."""
+
+FEW_ALIGNED, WEAKLY = 0.05, 0.5
+"""Share of latents that may be one neuron each, and correlation with the best neuron that is still weak."""
 
 NEAR_LATENTS = 0.6
 """Median correlation of latents with their nearest that is still like the paper's 0.72."""
+
+CLOSELY, HARDLY = 0.8, 0.5
+"""Rank correlations from which one thing follows another closely, and below which it hardly does."""
 
 
 class Verdict(NamedTuple):
@@ -31,71 +37,119 @@ class Verdict(NamedTuple):
 NOT_MEASURED = Verdict("open", "Not measured.")
 """What is said where a figure is missing."""
 
+NO_INTERVAL = Verdict("open", "Measured, and too few documents or latents for an interval: nothing can be said.")
+"""What is said where a figure has no interval, so that nobody knows beyond what it lies."""
+
+
+class Ends(NamedTuple):
+    """A figure with its interval."""
+
+    value: float
+    low: float
+    high: float
+    null: float | None
+    controls: Mapping[str, float]
+
+
+class Missing(Exception):
+    """A claim cannot be judged."""
+
+    def __init__(self, verdict: Verdict):
+        super().__init__(verdict.words)
+        self.verdict = verdict
+
 
 class Found:
     """The figures of the claims by role and name, where they were measured."""
 
     def __init__(self, figures: Mapping[tuple[str, str], Figure], roles: Roles):
-        self._figures, self._names = figures, roles.to_json()
+        self._figures, self.names = figures, roles.to_json()
 
-    def figure(self, role: str, name: str) -> Figure | None:
+    def known(self, role: str, name: str) -> Figure | None:
         """A figure that has a value; None where there is none."""
-        found = self._figures.get((self._names[role], name.format(**self._names)))
+        found = self._figures.get((self.names[role], name.format(**self.names)))
         return None if found is None or found.value is None else found
 
-    def beside_control(self, name: str, kind: str) -> tuple[Figure | None, float | None]:
-        """A figure of the run that is looked at, and the same of its control of that kind."""
-        found = self.figure("main", name)
-        return found, None if found is None else found.controls.get(f"{self._names['main']}-{kind}")
+    def value(self, role: str, name: str) -> float:
+        """A value. Raises `Missing` where there is none."""
+        found = self.known(role, name)
+        if found is None or found.value is None:
+            raise Missing(NOT_MEASURED)
+        return found.value
 
-    def value(self, role: str, name: str) -> float | None:
-        """Its value."""
-        found = self.figure(role, name)
-        return None if found is None else found.value
+    def ends(self, role: str, name: str) -> Ends:
+        """A figure with its interval. Raises `Missing` where there is none, or no interval."""
+        value, found = self.value(role, name), self.known(role, name)
+        assert found is not None
+        if found.ci_low is None or found.ci_high is None:
+            raise Missing(NO_INTERVAL)
+        return Ends(value, found.ci_low, found.ci_high, found.null, found.controls)
+
+    def control(self, name: str, kind: str) -> float:
+        """A figure of the control of that kind of the run that is looked at, as it stands beside the run's own. Raises
+        `Missing` where there is none."""
+        found = self.known("main", name)
+        return there(None if found is None else found.controls.get(f"{self.names['main']}-{kind}"))
+
+
+def there(value: float | None) -> float:
+    """A null or a control. Raises `Missing` where it was not measured: nothing is held against nothing."""
+    if value is None:
+        raise Missing(NOT_MEASURED)
+    return value
+
+
+def judged(judge: Callable[[Found], Verdict], found: Found) -> Verdict:
+    """What a rule says, or that it cannot say anything."""
+    try:
+        return judge(found)
+    except Missing as missing:
+        return missing.verdict
 
 
 def loss(found: Found) -> Verdict:
-    """As much of the loss is recovered as in the paper, with as few active latents."""
-    name = "core/loss_recovered_zero"
-    main, l0 = found.value("main", name), found.value("main", "core/l0")
-    if main is None or l0 is None:
-        return NOT_MEASURED
-    known = [value for role in ("narrow", "main", "wide") if (value := found.value(role, name)) is not None]
-    widths = "rises" if known == sorted(known) else "does not rise"
-    said = f"{number(main, 2)} of the loss is recovered with {number(l0, 2)} active latents a token"
-    return Verdict(_of_two(main >= PAPER_LOSS, l0 <= MOST_L0), f"{said}; over the widths it {widths}.")
+    """As much of the loss is recovered as in the paper, beyond doubt, and with as few active latents."""
+    main, l0 = found.ends("main", "core/loss_recovered_zero"), found.value("main", "core/l0")
+    widths = [found.known(role, "core/loss_recovered_zero") for role in ("narrow", "main", "wide")]
+    known = [one.value or 0.0 for one in widths if one is not None]
+    rises = f"; over the widths it {'rises' if known == sorted(known) else 'does not rise'}" if len(known) == 3 else ""
+    said = f"{number(main.value, 2)} of the loss is recovered with {number(l0, 2)} active latents a token{rises}."
+    return Verdict("no" if main.low < PAPER_LOSS else "yes" if l0 <= MOST_L0 else "partly", said)
 
 
 def census(found: Found) -> Verdict:
-    """Few latents are dead, and there is a second cluster."""
+    """There is a second cluster, and few latents are dead."""
     dead, low = found.value("main", "census/dead_share"), found.value("main", "census/ultralow_share")
-    if dead is None or low is None:
-        return NOT_MEASURED
-    said = f"{_percent(dead)} are dead and {_percent(low)} in a second cluster of very low density"
-    return Verdict(_of_two(dead < FEW_DEAD, low > 0), f"{said}.")
+    said = f"{_percent(dead)} are dead and {_percent(low)} in a second cluster of very low density."
+    return Verdict("no" if low < SECOND_CLUSTER else "yes" if dead < FEW_DEAD else "partly", said)
 
 
 def concepts(found: Found) -> Verdict:
     """Enough concepts have a feature that is specific to them, more than have a neuron."""
-    share = found.figure("main", "proxies/specific_share")
-    if share is None:
-        return NOT_MEASURED
-    n, neurons = _number_of(share, share.value), _number_of(share, share.controls.get("neuron"))
-    said = f"{n} of {share.n} concepts have a feature of specificity above 0.9 where highly active, {neurons} a neuron"
-    return Verdict(_of_two(n >= FEWEST_CONCEPTS, _low(share) > share.controls.get("neuron", 0.0)), f"{said}.")
+    share, n = found.ends("main", "proxies/specific_share"), found.known("main", "proxies/specific_share")
+    assert n is not None
+    neurons = there(share.controls.get("neuron"))
+    has = round(share.value * n.n)
+    said = (
+        f"{has} of {n.n} concepts have a feature of specificity above 0.9 where highly active, "
+        f"{round(neurons * n.n)} a neuron."
+    )
+    return Verdict(_of_two(has >= FEWEST_CONCEPTS, share.low > neurons), said)
 
 
 def neurons(found: Found) -> Verdict:
-    """Hardly any latent is one neuron, and their best neurons correlate weakly."""
-    aligned, correlation = (found.value("main", f"neurons/{name}") for name in ("aligned_share", "correlation"))
-    large = found.value("main", "neurons/n_large")
-    if aligned is None or large is None or correlation is None:
-        return NOT_MEASURED
-    said = (
-        f"{_percent(aligned)} are one neuron; the median latent has {number(large, 2)} coefficients of 0.1 or more, "
-        f"and its best neuron correlates by {number(correlation, 2)}"
+    """Hardly any latent is one neuron, they are spread over more neurons than random directions have large coefficients
+    on, and their best neurons correlate weakly."""
+    aligned, large, best = (
+        found.ends("main", f"neurons/{name}") for name in ("aligned_share", "n_large", "correlation")
     )
-    return Verdict(_of_two(aligned < 0.05, correlation < 0.5), f"{said}.")
+    said = (
+        f"{_percent(aligned.value)} are one neuron; the median latent has {number(large.value, 2)} coefficients of 0.1 "
+        f"or more, a random direction {number(there(large.null), 2)}; its best neuron correlates by "
+        f"{number(best.value, 2)}."
+    )
+    apart = aligned.high < FEW_ALIGNED and best.high < WEAKLY
+    return Verdict(_of_two(apart, large.low > there(large.null)) if apart else "no", said)
 
 
 def against_neurons(found: Found) -> Verdict:
@@ -110,123 +164,95 @@ def shuffled_weights(found: Found) -> Verdict:
 
 def _beside(found: Found, kind: str, words: str, ahead: Reproduced, behind: Reproduced) -> Verdict:
     """Rank correlations of rules and activations beside those of the control of that kind."""
-    ours, theirs = found.beside_control("intervals/spearman_median", kind)
-    if ours is None or theirs is None:
-        return NOT_MEASURED
+    ours, theirs = found.ends("main", _SPEARMAN), found.control(_SPEARMAN, kind)
     said = f"Median rank correlation of rule and activation: {number(ours.value, 2)}, of {words} {number(theirs, 2)}."
-    return Verdict(ahead if _low(ours) > theirs else behind if _high(ours) < theirs else "partly", said)
+    return Verdict(ahead if ours.low > theirs else behind if ours.high < theirs else "partly", said)
+
+
+_SPEARMAN = "intervals/spearman_median"
 
 
 def logits(found: Found) -> Verdict:
-    """Explanations tell which tokens are raised, better than chance and than another latent's."""
-    ours = found.figure("main", "logits/accuracy_median")
-    if ours is None:
-        return NOT_MEASURED
+    """Explanations tell which tokens are raised, better than chance, than another latent's, than those of neurons."""
+    ours, theirs = found.ends("main", _ACCURACY), found.control(_ACCURACY, "neurons")
+    chance = max(0.5, there(ours.null))
     said = (
         f"Explanations tell raised tokens from others in {_percent(ours.value)}, another latent's in "
-        f"{_percent(ours.null)}."
+        f"{_percent(ours.null)}, those of neurons in {_percent(theirs)}."
     )
-    return Verdict(_beyond(ours, ours.null if ours.null is not None else 0.5), said)
+    return Verdict("no" if ours.low <= chance else "yes" if ours.low > theirs else "partly", said)
+
+
+_ACCURACY = "logits/accuracy_median"
 
 
 def ablation(found: Found) -> Verdict:
     """More latents than by chance change predictions by more than random directions."""
-    used = found.figure("main", "causal/used_share")
-    if used is None or used.null is None:
-        return NOT_MEASURED
+    used = found.ends("main", "causal/used_share")
     said = (
         f"{_percent(used.value)} change predictions by more than random directions of their size do (chance "
         f"{_percent(used.null)})."
     )
-    return Verdict(_beyond(used, used.null), said)
+    return Verdict("yes" if used.low > there(used.null) else "no", said)
 
 
 def pinned(found: Found) -> Verdict:
     """Latents that are held are active on what is written, and their tokens are written."""
-    active, raised = (
-        found.figure("main", f"pinned/{name}") for name in ("more_than_random", "raises_more_than_random")
-    )
-    if active is None or raised is None:
-        return NOT_MEASURED
+    active, raised = (found.ends("main", f"pinned/{name}") for name in ("more_than_random", "raises_more_than_random"))
     said = (
         f"Held at their largest activation, {_percent(active.value)} of latents are active on more of what is written "
         f"than under another latent, {_percent(active.null)} on less; of their raised tokens {_percent(raised.value)} "
         f"have more, {_percent(raised.null)} fewer."
     )
-    return Verdict(_of_two(*(_low(one) > (one.null or 0.0) for one in (active, raised))), said)
+    return Verdict(_of_two(*(one.low > there(one.null) for one in (active, raised))), said)
 
 
 def universality(found: Found) -> Verdict:
     """Latents are more universal than neurons beyond both intervals, and about as much as in the paper."""
-    ours, theirs = (found.figure("main", "universality/{other}/" + name) for name in ("features", "neurons"))
-    if ours is None or theirs is None:
-        return NOT_MEASURED
-    above = _low(ours) > _high(theirs)
-    apart = "above by their intervals" if above else "not above by their intervals"
+    ours, theirs = (found.ends("main", "universality/{other}/" + name) for name in ("features", "neurons"))
+    above = ours.low > theirs.high
     said = (
-        f"Median correlation with the nearest: latents {number(ours.value, 2)}, neurons "
-        f"{number(theirs.value, 2)}, {apart}."
+        f"Median correlation with the nearest: latents {number(ours.value, 2)}, neurons {number(theirs.value, 2)}, "
+        f"{'above' if above else 'not above'} by their intervals."
     )
-    return Verdict("no" if not above else "yes" if (ours.value or 0.0) >= NEAR_LATENTS else "partly", said)
+    return Verdict("no" if not above else "yes" if ours.value >= NEAR_LATENTS else "partly", said)
 
 
 def attribution(found: Found) -> Verdict:
-    """Attributions follow activations more closely than logit weights do."""
+    """Attributions follow activations closely, logit weights hardly."""
     names = ("attribution_follows", "logit_weights_follow")
-    follows, weights = (found.figure("main", "universality/{other}/" + name) for name in names)
-    if follows is None or weights is None:
-        return NOT_MEASURED
+    follows, weights = (found.ends("main", "universality/{other}/" + name) for name in names)
     said = (
-        f"Rank correlation with activations over latents: attributions {number(follows.value, 2)}, logit "
-        f"weights {number(weights.value, 2)}."
+        f"Rank correlation with activations over latents: attributions {number(follows.value, 2)}, logit weights "
+        f"{number(weights.value, 2)}."
     )
-    return Verdict("yes" if _low(follows) > _high(weights) else "no", said)
+    both = follows.low > CLOSELY and weights.high < HARDLY
+    return Verdict("no" if follows.low <= weights.high else "yes" if both else "partly", said)
 
 
 def splitting(found: Found) -> Verdict:
-    """Narrow latents have several close wide ones, more than they have in their own dictionary."""
-    first = found.figure("main", "splitting/{narrow}/{main}/close_split")
-    second = found.figure("main", "splitting/{main}/{wide}/close_split")
-    if first is None:
-        return NOT_MEASURED
-    own = first.controls.get("siblings", 0.0)
+    """Narrow latents have several close wide ones, more than they have in their own dictionary, at both steps."""
+    steps = [found.ends("main", f"splitting/{step}/close_split") for step in ("{narrow}/{main}", "{main}/{wide}")]
+    own = [there(one.controls.get("siblings")) for one in steps]
     said = (
-        f"{_percent(first.value)} of the narrow latents have two close wide ones or more, {_percent(own)} as "
-        f"close in their own dictionary"
+        f"{_percent(steps[0].value)} of the narrow latents have two close wide ones or more, {_percent(own[0])} as "
+        f"close in their own dictionary; at the next step {_percent(steps[1].value)}, {_percent(own[1])}."
     )
-    if second is not None:
-        said += f"; at the next step {_percent(second.value)}, {_percent(second.controls.get('siblings', 0.0))}"
-    return Verdict(_beyond(first, own), f"{said}.")
+    return Verdict(_of_two(*(one.low > siblings for one, siblings in zip(steps, own, strict=True))), said)
 
 
 def automata(found: Found) -> Verdict:
-    """There are automata, more than in shuffled text."""
-    known = [one for role in ("narrow", "main") if (one := found.figure(role, "automata/automata")) is not None]
+    """There are automata, and none in shuffled text. Counts have no interval: each lead is above all its shuffles."""
+    known = [one for role in ("narrow", "main") if (one := found.known(role, "automata/automata")) is not None]
     if not known:
         return NOT_MEASURED
-    n, chance = (round(sum(values)) for values in zip(*((one.value or 0, one.null or 0) for one in known), strict=True))
-    return Verdict("yes" if n > chance else "no", f"{n} of two states or more, {chance} in shuffled text.")
+    n, chance = sum(one.value or 0.0 for one in known), sum(there(one.null) for one in known)
+    said = f"{number(n, 3)} of two states or more, {number(chance, 2)} in shuffled text."
+    return Verdict("no" if n <= chance or n < 1 else "partly" if chance > 0 else "yes", said)
 
 
 def _of_two(one: bool, other: bool) -> Reproduced:
     return "yes" if one and other else "partly" if one or other else "no"
-
-
-def _beyond(figure: Figure, null: float) -> Reproduced:
-    return "yes" if _low(figure) > null else "no"
-
-
-def _low(figure: Figure) -> float:
-    """The lower end of the interval; where there is none nothing is beyond anything."""
-    return figure.ci_low if figure.ci_low is not None else float("-inf")
-
-
-def _high(figure: Figure) -> float:
-    return figure.ci_high if figure.ci_high is not None else float("inf")
-
-
-def _number_of(share: Figure, value: float | None) -> int:
-    return round((value or 0.0) * share.n)
 
 
 def _percent(share: float | None) -> str:

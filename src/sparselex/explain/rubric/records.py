@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, FiniteFloat, StringConstraints, model_validator
 
+from sparselex.base.bounds import LatentNumber
 from sparselex.base.config import Config
 from sparselex.explain.ratings.records import positions
 
@@ -77,7 +78,7 @@ class RubricAnswer(RubricScores):
     of: str
     """Id of the index whose latent it was: the run's own, or a control's."""
 
-    latent: int
+    latent: LatentNumber
     """The latent."""
 
     interval: Annotated[int, Field(ge=0, lt=N_INTERVALS)]

@@ -1,7 +1,7 @@
 """Answers to the rubric in the workspace's database: a component of its own, so that a workspace in which nobody has
 answered anything never changes."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from sparselex.base.database import Database, Migration
@@ -44,10 +44,12 @@ class RubricStore:
             db.executemany(f"INSERT OR IGNORE INTO rubric ({_COLUMNS}) VALUES ({places})", rows)
             return db.total_changes - before
 
-    def all(self, index_id: str) -> list[RubricAnswer]:
-        """The answers about a run with that index and its controls, the oldest first."""
+    def all(self, index_id: str, of: Collection[str] | None = None) -> list[RubricAnswer]:
+        """The answers about a run with that index and its controls, the oldest first; of these indexes alone, where
+        they are named: a control that was made anew has other latents."""
         query = f"SELECT {_COLUMNS} FROM rubric WHERE run_index = ? ORDER BY written, id"
-        return self.database.records(RubricAnswer, query, [index_id])
+        found = self.database.records(RubricAnswer, query, [index_id])
+        return found if of is None else [one for one in found if one.of in of]
 
     def count(self, index_id: str) -> int:
         """How many answers about a run there are."""

@@ -1,6 +1,6 @@
 """The rubric's points by what was shown, and their figures where the report finds them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,9 +54,10 @@ def kinds_of(answers: Sequence[RubricAnswer]) -> list[RubricKind]:
     return [_beside(one, others) if one.kind == FEATURES else one for one in found]
 
 
-def summarise_rubric(index_id: str, database: Path, to: Path) -> list[RubricKind]:
-    """Write the figures of all answers about a run to `to`; nothing where nobody has answered."""
-    answers = RubricStore(database).all(index_id)
+def summarise_rubric(index_id: str, database: Path, to: Path, of: Collection[str] | None = None) -> list[RubricKind]:
+    """Write the figures of all answers about a run to `to`, or of those about latents `of` these indexes; nothing where
+    nobody has answered."""
+    answers = RubricStore(database).all(index_id, of)
     if not answers:
         return []
     found = kinds_of(answers)

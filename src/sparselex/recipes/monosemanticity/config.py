@@ -65,7 +65,7 @@ class MonosemanticityConfig(Config):
     def shortened(self) -> list[str]:
         """What is less than by default, as options; nothing of a full run."""
         fields = MonosemanticityConfig.model_fields
-        told = lambda value: ",".join(f"{one:g}" for one in value) if isinstance(value, tuple) else f"{value:,}"
+        told = lambda value: " and ".join(f"{one:,}" for one in value) if isinstance(value, tuple) else f"{value:,}"
         return [
             f"{_flag(name)} {told(getattr(self, name))} instead of {told(fields[name].default)}"
             for name in QUICK

@@ -55,7 +55,7 @@ class IntervalsPage(PageRecord):
 def intervals_page(opened: OpenWorkspace, run: str) -> IntervalsPage:
     """How a run's rules hold at every size of activation. Raises `NotMadeYet` where that was not measured."""
     card, found = opened.card(run), interval_answers(opened, run)
-    if found is None:
+    if found is None or opened.stale(run, KIND):
         raise not_made(opened, run, KIND)
     counts = {found.populations[0].run: found.populations[0].counts, NULL: found.populations[0].null_counts}
     counts |= {one.run: one.counts for one in found.populations[1:]}

@@ -65,7 +65,7 @@ class LogitsPage(PageRecord):
 def logits_page(opened: OpenWorkspace, run: str) -> LogitsPage:
     """What a run's rules say of logit weights. Raises `NotMadeYet` where they were not asked."""
     card, found = opened.card(run), logit_answers(opened, run)
-    if found is None:
+    if found is None or opened.stale(run, KIND):
         raise not_made(opened, run, KIND)
     counts = {found.populations[0].run: found.populations[0].counts, NULL: found.populations[0].null_counts}
     counts |= {one.run: one.counts for one in found.populations[1:]}

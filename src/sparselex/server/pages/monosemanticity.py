@@ -1,6 +1,12 @@
 """`/monosemanticity`: Towards Monosemanticity reproduced, our figures beside the paper's."""
 
-from sparselex.evaluate.monosemanticity.found import claims_of, measured_in, replication_of
+from sparselex.evaluate.monosemanticity.found import (
+    changed_since,
+    claims_of,
+    measured_in,
+    replication_of,
+    still_left_out,
+)
 from sparselex.evaluate.monosemanticity.records import ClaimFound, Replication
 from sparselex.server.opened import OpenWorkspace
 from sparselex.server.page import TEMPLATES, NotMadeYet, Page, PageRecord
@@ -18,6 +24,9 @@ class MonosemanticityPage(PageRecord):
     stale: dict[str, str]
     """Artifacts that are left out, as `run/artifact`, and why."""
 
+    changed: list[str]
+    """Runs that are gone, or have another dictionary than the recipe gave them."""
+
     command: str
     """What makes all of it."""
 
@@ -31,9 +40,10 @@ def monosemanticity_page(opened: OpenWorkspace) -> MonosemanticityPage:
     measured, stale = measured_in(opened.workspace, made.roles)
     return MonosemanticityPage(
         title="Towards Monosemanticity, reproduced",
-        made=made,
+        made=made.model_copy(update={"left_out": still_left_out(opened.workspace, made)}),
         claims=claims_of(measured, made.roles),
         stale=stale,
+        changed=changed_since(opened.workspace, made.roles),
         command=command,
     )
 

@@ -154,7 +154,8 @@ def rubric(opened: OpenWorkspace, run: str, rater: Rater = "") -> RubricPage:
 
 def rubric_results(opened: OpenWorkspace, run: str) -> RubricResultsPage:
     """What came of it. Raises like `OpenWorkspace.index`."""
-    answers = RubricStore(opened.workspace.database).all(opened.index(run).index.id)
+    there = {one.features.id for one in subjects_of(opened, run)}
+    answers = RubricStore(opened.workspace.database).all(opened.index(run).index.id, there)
     return RubricResultsPage(
         title=f"{run}: results of the rubric",
         run=opened.card(run),

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 
-from sparselex.atlas.universality.records import PAPER, OtherRun, Universal, Universality
+from sparselex.atlas.universality.records import KIND, PAPER, OtherRun, Universal, Universality
 from sparselex.base.config import Config
 from sparselex.base.figures import Figure
 from sparselex.base.runs import RunCard
@@ -174,7 +174,7 @@ def universality_page(
     """How universal a run's latents are. Raises `NotMadeYet` where that was not measured of the index that the run has
     now, `NoSuchPage` for a run beside it or a latent that there is not."""
     card, universal = opened.card(run), universal_of(opened, run)
-    if universal is None:
+    if universal is None or opened.stale(run, KIND):
         raise NotMadeYet(
             f"How universal the latents of run {run!r} are was not measured of its index.",
             "a run of which it was",
