@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sparselex.base.figures import Better, Figure
 from sparselex.base.intervals import (
+    FEWEST_OF_MEDIAN,
     LEAST_DOCUMENTS,
     LEAST_UNITS,
     Floats,
@@ -181,8 +182,10 @@ def median_figure(
         with warnings.catch_warnings():  # a group without which no value can be formed moves none that is known
             warnings.simplefilter("ignore", RuntimeWarning)
             without = np.nanmedian(apart.without, axis=1)
-    said = f"interval from order statistics over {over}"
-    found, spread, words = _of_groups(found, (n, n, se, over), without, apart, f"{words}; 95 % {said}")
+    said = f"95 % interval from order statistics over {over}"
+    if n < FEWEST_OF_MEDIAN:
+        without, said = None, f"no interval: {n} {over}, {FEWEST_OF_MEDIAN} needed"
+    found, spread, words = _of_groups(found, (n, n, se, over), without, apart, f"{words}; {said}")
     return _figure(name, found, words, spread, NOT_FINITE, about)
 
 

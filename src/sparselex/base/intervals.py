@@ -191,7 +191,7 @@ def _of_score(share: float, n: float, quantile: float) -> Interval:
     return Interval(share, max(0.0, low), min(1.0, high))
 
 
-_FEWEST_OF_MEDIAN = 6
+FEWEST_OF_MEDIAN = 6
 """Values from which the smallest and the largest hold the median in 95 % of cases: 1 - 2 / 2^6 is 97 %."""
 
 
@@ -200,8 +200,8 @@ def median_interval(values: Floats) -> Interval:
     √n`, the binomial's normal approximation); NaN without values, and no ends with fewer than six, of which even the
     smallest and the largest hold the median in less than 95 %."""
     ordered, n = np.sort(values), len(values)
-    if n < _FEWEST_OF_MEDIAN:
-        return Interval(float(ordered[0]) if n else _NONE, _NONE, _NONE)
+    if n < FEWEST_OF_MEDIAN:
+        return Interval(float(np.median(ordered)) if n else _NONE, _NONE, _NONE)
     half = 0.98 * np.sqrt(n)
     low, high = max(0, int(np.floor(n / 2 - half))), min(n - 1, int(np.ceil(n / 2 + half)))
     return Interval(float(np.median(ordered)), float(ordered[low]), float(ordered[high]))

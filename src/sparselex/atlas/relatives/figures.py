@@ -73,7 +73,7 @@ def kept_figures(other: str, kept: Kept) -> list[Figure]:
         return mean_figure(
             f"{KIND}/{other}/{name}",
             kept.having[name],
-            f"share of the run's latents that have a {name} relative among those of {other}, found on training "
+            f"share of the run's latents with {name} relatives among those of {other}, found on training "
             f"documents and held on test documents; {SHIFTED}",
             over="latents",
             apart=Apart(kept.without[name], kept.n_documents),
