@@ -262,7 +262,7 @@ def test_parts_come_in_place_and_the_address_follows(browser, address, latent, s
     tab.on("pageerror", lambda error: complaints.append(str(error)))
     here = f"{address}/runs/main/features/{latent}"
     tab.goto(here)
-    assert tab.evaluate("document.documentElement.scrollHeight") < 4000
+    assert tab.evaluate("document.documentElement.scrollHeight") < 4400
     assert tab.locator("#examples li[data-value]").first.bounding_box()["y"] < 520, "examples on the first screen"
     tab.evaluate("window.mine = true; scrollTo({ top: 200, behavior: 'instant' })")
     for name, words in (("show-random", "show=random"), ("view-stack", "view=stack"), ("show-level", "show=level")):

@@ -174,6 +174,8 @@ RESULTS = Page(path="/runs/{run}/rubric/results", build=rubric_results, template
 
 
 def _missing(opened: OpenWorkspace, run: str) -> dict[str, str]:
+    if opened.card(run).twin_of is not None:  # a control is what others are compared with
+        return {}
     there = {one.kind for one in subjects_of(opened, run)}
     command = f"sparselex controls {opened.workspace.typed} --run {run} --kinds"
     return {kind: f"{command} {name}" for kind, name in _MADE_BY.items() if kind not in there}
