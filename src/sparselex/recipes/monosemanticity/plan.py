@@ -75,11 +75,11 @@ def _dictionaries(config: MonosemanticityConfig) -> Iterator[Step]:
 
 def _judged(config: MonosemanticityConfig) -> Iterator[Step]:
     size = config.n_tokens / 5_500_000
-    for name, expansion in zip(ROLES.every, 2 * config.expansions, strict=True):
-        controls = ["neurons", "random"] if name == ROLES.main else []
-        yield Step(name, "evaluate", {"controls": controls}, 190 if controls else 45 + 3 * expansion)
     for name in (ROLES.main, ROLES.narrow, ROLES.wide, ROLES.other):
         yield Step(name, "explain", {}, 60 * size)
+    for name, expansion in zip(ROLES.every, 2 * config.expansions, strict=True):  # of explanations too, where there are
+        controls = ["neurons", "random"] if name == ROLES.main else []
+        yield Step(name, "evaluate", {"controls": controls}, 190 if controls else 45 + 3 * expansion)
     sweep = {
         "kinds": [KIND],
         "recipe": RECIPE,

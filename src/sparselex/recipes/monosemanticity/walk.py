@@ -118,10 +118,16 @@ class _Clock:
         return _Measured(self, step)
 
     def add(self, step: Step, seconds: float) -> None:
-        """A step that took so long."""
+        """A step that took so long; one that took next to nothing had been done, and tells nothing of the pace."""
         self._left -= step.cost
+        if seconds < _DONE * step.cost:
+            return
         self._took += seconds
         self._reckoned += step.cost
+
+
+_DONE = 0.05
+"""Share of its cost within which a step was found finished."""
 
 
 class _Measured:
