@@ -22,7 +22,7 @@ GOOD = {
     "explanations": {"intervals/spearman_median": (0.7, {"controls": {"a1-neurons": 0.4}})},
     "logits": {"logits/accuracy_median": (0.7, {"null": 0.52, "controls": {"a1-neurons": 0.6}})},
     "random": {"intervals/spearman_median": (0.7, {"controls": {"a1-permuted": 0.9}})},
-    "ablation": {"causal/used_share": (0.9, {"null": 0.05})},
+    "ablation": {"causal/used_share": (0.9, {"null": 0.05}), "causal/effect_ratio": (2.0, {"null": 1.0})},
     "pinned": {
         "pinned/more_than_random": (0.8, {"null": 0.1}),
         "pinned/raises_more_than_random": (0.8, {"null": 0.1}),
@@ -98,7 +98,8 @@ def changed(claim: str, figure: str, value: float, **more) -> str:
         ("random", "intervals/spearman_median", 0.95, {}, "no"),
         ("logits", "logits/accuracy_median", 0.55, {}, "partly"),  # neurons are ahead
         ("logits", "logits/accuracy_median", 0.48, {"null": 0.4}, "no"),  # below chance
-        ("ablation", "causal/used_share", 0.05, {}, "no"),
+        ("ablation", "causal/used_share", 0.05, {}, "partly"),
+        ("ablation", "causal/effect_ratio", 0.9, {}, "partly"),
         ("pinned", "pinned/more_than_random", 0.1, {}, "partly"),
         ("universality", "universality/b1/features", 0.5, {}, "partly"),
         ("universality", "universality/b1/features", 0.41, {}, "no"),

@@ -187,13 +187,13 @@ _ACCURACY = "logits/accuracy_median"
 
 
 def ablation(found: Found) -> Verdict:
-    """More latents than by chance change predictions by more than random directions."""
-    used = found.ends("main", "causal/used_share")
+    """More latents than by chance change predictions by more than random directions, and the median one does."""
+    used, ratio = (found.ends("main", f"causal/{name}") for name in ("used_share", "effect_ratio"))
     said = (
         f"{_percent(used.value)} change predictions by more than random directions of their size do (chance "
-        f"{_percent(used.null)})."
+        f"{_percent(used.null)}); the median latent by {number(ratio.value, 2)} times as much."
     )
-    return Verdict("yes" if used.low > there(used.null) else "no", said)
+    return Verdict(_of_two(used.low > there(used.null), ratio.low > 1), said)
 
 
 def pinned(found: Found) -> Verdict:
@@ -247,7 +247,7 @@ def automata(found: Found) -> Verdict:
     if not known:
         return NOT_MEASURED
     n, chance = sum(one.value or 0.0 for one in known), sum(there(one.null) for one in known)
-    said = f"{number(n, 3)} of two states or more, {number(chance, 2)} in shuffled text."
+    said = f"{n:g} of two states or more, {chance:g} in shuffled text."
     return Verdict("no" if n <= chance or n < 1 else "partly" if chance > 0 else "yes", said)
 
 
