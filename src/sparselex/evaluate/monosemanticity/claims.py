@@ -169,7 +169,8 @@ CLAIMS = (
             Row("main", "census/single_token_share", "share of latents of single tokens, trained weights"),
         ),
         judges.shuffled_weights,
-        "Shuffled weights leave the embedding of tokens as the one thing that tells activations apart.",
+        "Activations of shuffled weights are of another size: under the same coefficient their dictionary has another "
+        "sparsity, and few of its latents may be active often enough to be explained.",
         (("main", "intervals"),),
     ),
     Claim(
