@@ -68,7 +68,7 @@ def _dictionaries(config: MonosemanticityConfig) -> Iterator[Step]:
                 "seed": seed,
             }
             yield Step(name, "train", options, n_tokens * _seconds_of_a_token(expansion))
-            rows = config.index_rows if name in _COMPARED else config.index_rows // _FEWER
+            rows = config.index_rows if name in _COMPARED else max(1, config.index_rows // _FEWER)
             n_indexed = min(config.n_tokens, 0.2 * config.n_tokens + rows * 128)
             yield Step(name, "index", {"train_rows": rows}, n_indexed * (4e-5 + 1e-5 * expansion))
 

@@ -1,9 +1,10 @@
 """Take the steps of the recipe, one after the other. Killed at any moment and called again, it goes on behind the last
 that was finished."""
 
+import contextlib
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from sparselex.base.artifacts import read_manifest
@@ -113,33 +114,20 @@ class _Clock:
         """A step that takes no time."""
         self._left -= step.cost
 
-    def measured(self, step: Step) -> "_Measured":
-        """While open, a step is taken."""
-        return _Measured(self, step)
-
-    def add(self, step: Step, seconds: float) -> None:
-        """A step that took so long; one that took next to nothing had been done, and tells nothing of the pace."""
-        self._left -= step.cost
-        if seconds < _DONE * step.cost:
-            return
-        self._took += seconds
-        self._reckoned += step.cost
+    @contextlib.contextmanager
+    def measured(self, step: Step) -> Iterator[None]:
+        """While open, a step is taken. One that took next to nothing was done before, and tells nothing of the pace."""
+        began = time.monotonic()
+        yield
+        seconds = time.monotonic() - began
+        self.pass_by(step)
+        if seconds >= _DONE * step.cost:
+            self._took += seconds
+            self._reckoned += step.cost
 
 
 _DONE = 0.05
 """Share of its cost within which a step was found finished."""
-
-
-class _Measured:
-    def __init__(self, clock: _Clock, step: Step):
-        self._clock, self._step, self._began = clock, step, time.monotonic()
-
-    def __enter__(self) -> None:
-        self._began = time.monotonic()
-
-    def __exit__(self, kind: object, *more: object) -> None:
-        if kind is None:
-            self._clock.add(self._step, time.monotonic() - self._began)
 
 
 def _kept(workspace: Workspace, config: MonosemanticityConfig, left_out: dict[str, str]) -> Replication:
