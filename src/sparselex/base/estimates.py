@@ -86,6 +86,7 @@ def estimate(
     sizes: Floats | None = None,
     least: float = LEAST_UNITS,
     share: bool = False,
+    correlation: bool = False,
     also: tuple[str, Floats] | None = None,
     **about: Unpack[About],
 ) -> Estimate:
@@ -100,6 +101,7 @@ def estimate(
         sizes: `[n_units]`, how much of the whole each unit is; left out, all are alike.
         least: effective units below which there is no interval.
         share: whether it lies between 0 and 1, and so does its interval; at either end it has none.
+        correlation: the same for one that lies between -1 and 1.
         also: other units over which it is uncertain besides, independently, and what each of these contributes.
         about: see `About`.
 
@@ -110,7 +112,7 @@ def estimate(
     n, effective = len(sums), effective_units(np.ones(len(sums)) if sizes is None else sizes)
     if also is not None:
         found = found._replace(influences=np.concatenate([found.influences, jackknife(also[1], statistic).influences]))
-    interval, more = found.interval(least, share=share), f" and over {also[0]}" if also else ""
+    interval, more = found.interval(least, share=share, correlation=correlation), f" and over {also[0]}" if also else ""
     if np.isfinite(interval.low):
         words += f"; 95 % jackknife interval over {over}{more}"
     elif effective < least and sizes is None:

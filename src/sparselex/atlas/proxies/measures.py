@@ -131,7 +131,7 @@ def figures_of(
     chosen = "of the latent whose activation correlates most with a concept on training tokens"
     found = []
     for measure, one in MEASURES.items():
-        kind = measure != "sensitivity"
+        is_correlation = measure == "sensitivity"
         made = estimate(
             f"proxies/{name}/{measure}",
             sums,
@@ -140,7 +140,8 @@ def figures_of(
             f"anew, mean of {len(by_chance)}",
             over="documents",
             sizes=sums[:, one.sizes],
-            share=kind,
+            share=not is_correlation,
+            correlation=is_correlation,
             n=int(sums[:, one.sizes].sum()),
             null=mean_of([getattr(each, measure) for each in by_chance]),
             better="higher",

@@ -87,6 +87,7 @@ def _mean(found: Sequence[PinnedLatent], name: str, of: Callable[[Texts], float]
         np.array([of(one.pinned) for one in found]),
         f"{words}; null: of text that is written by the same chance with nothing held",
         over="latents",
+        share=not unit,
         unit=unit,
         null=float(np.mean([of(one.plain) for one in found])) if found else None,
         empty=_EMPTY,
