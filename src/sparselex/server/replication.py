@@ -91,8 +91,8 @@ class Report:
 
     def __init__(self, workspace: Workspace, browser: str = BROWSER):
         self.opened, self.root = OpenWorkspace(workspace), browser.rstrip("/")
-        self._pages = {page.path: page for page in Pages(workspace).all}
-        self._frameless = Pages(workspace, frameless=True).rendering
+        pages = Pages(workspace, frameless=True)
+        self._pages, self._frameless = {page.path: page for page in pages.all}, pages.rendering
         self._styles: dict[str, None] = {}
         self._drawn = set[str]()
 

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from sparselex.base.bounds import Amount, Count, Expansion, Once, Seed, Tokens
 from sparselex.base.config import Config
-from sparselex.recipes.option import Option
+from sparselex.recipes.option import Option, flag_of
 
 N_WIDTHS = 3
 """A narrow dictionary, the one that is looked at, and a wide one: the paper's A/0, A/1 and A/2."""
@@ -67,7 +67,7 @@ class MonosemanticityConfig(Config):
         fields = MonosemanticityConfig.model_fields
         told = lambda value: " and ".join(f"{one:,}" for one in value) if isinstance(value, tuple) else f"{value:,}"
         return [
-            f"{_flag(name)} {told(getattr(self, name))} instead of {told(fields[name].default)}"
+            f"{flag_of(name, fields[name])} {told(getattr(self, name))} instead of {told(fields[name].default)}"
             for name in QUICK
             if getattr(self, name) != fields[name].default
             and _amount(getattr(self, name)) < _amount(fields[name].default)
@@ -85,10 +85,6 @@ class MonosemanticityConfig(Config):
 
 def _amount(value: Any) -> float:
     return float(sum(value)) if isinstance(value, tuple) else float(value)
-
-
-def _flag(name: str) -> str:
-    return "--tokens" if name == "n_tokens" else "--" + name.replace("_", "-")
 
 
 QUICK: dict[str, Any] = {
