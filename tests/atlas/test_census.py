@@ -40,6 +40,9 @@ def test_modes_that_overlap_in_density_are_told_apart_by_the_other_coordinates()
     alone, together = _counted(log, np.zeros((1000, 0))), _counted(log, beside)
     assert alone.groups["ultralow"] == 0
     assert set(together.ultralow) == set(range(200))
+    assert "by the other coordinates" not in together.found
+    log[:3] = -1.9
+    assert "Of these 3 are active on more than 1% of the tokens" in _counted(log, beside).found
 
 
 @pytest.mark.parametrize("seed", range(4))

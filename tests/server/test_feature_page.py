@@ -182,7 +182,7 @@ def test_flags_name_their_bars(small_index):
     near = record.neighbours[0].model_copy(update={"cosine": 0.95})
     for changes, names in (
         ({"dead": True, "density": 0.0}, ["dead"]),
-        ({"dead": False, "density": 9e-6}, ["ultralow"]),
+        ({"dead": False, "density": 9e-6}, ["rare"]),
         ({"dead": False, "density": 0.11}, ["dense"]),
         ({"dead": False, "density": 0.01, "neighbours": [near]}, [f"duplicate of {near.latent}"]),
     ):

@@ -1,9 +1,9 @@
 """Opened artifacts of a workspace, shared by all pages and opened again when a stage has replaced them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +31,24 @@ from sparselex.text.corpus import TokenCorpus
 T = TypeVar("T", bound=Config)
 A = TypeVar("A")
 
+
+class OfRun(Protocol):
+    """Part of an artifact over several runs."""
+
+    @property
+    def run(self) -> str:
+        """The run that it is of."""
+
+    @property
+    def index(self) -> str:
+        """Id of the index that was read."""
+
+
 DENSE_ABOVE = 0.1
 """Density above which a latent is called dense."""
 
-ULTRALOW_BELOW = 1e-5
-"""Density below which a latent that lives is called ultralow."""
+RARE_BELOW = 1e-5
+"""Density below which a latent that lives is called rare."""
 
 DUPLICATE_FROM = 0.9
 """Cosine of decoder directions from which two latents are called duplicates."""
@@ -69,7 +82,7 @@ class OpenIndex:
         density = self.index.table["density"]
         return {
             "dead": density == 0,
-            "ultralow": (density > 0) & (density < ULTRALOW_BELOW),
+            "rare": (density > 0) & (density < RARE_BELOW),
             "dense": density > DENSE_ABOVE,
             "single-token": self.index.single_token,
             "duplicate": self.duplicate_of >= 0,
@@ -213,6 +226,26 @@ class OpenWorkspace:
         if key not in self._artifacts or self._artifacts[key][0] != now:
             self._artifacts[key] = (now, read(path))
         return self._artifacts[key][1]
+
+    def over_runs(
+        self, run: str, name: str, read: Callable[[Path], A | None], parts: Callable[[A], Iterable[OfRun]]
+    ) -> A | None:
+        """The same of an artifact over several runs, its `parts`; None also where one of them was indexed anew."""
+        found = self.artifact(run, name, read)
+        if found is None or not all(self.still_indexed(part.run, part.index) for part in parts(found)):
+            return None
+        return found
+
+    def holding(self, run: str, find: Callable[[str], A | None]) -> tuple[str, A] | None:
+        """The first run in which something is found that says something of a run, and that: its own before others."""
+        for owner in (run, *(other for other in self.workspace.runs() if other != run)):
+            if (found := find(owner)) is not None:
+                return owner, found
+        return None
+
+    def still_indexed(self, run: str, index: str) -> bool:
+        """Whether a run has the index of that id still."""
+        return self.has(run, "index") and self.index(run).index.id == index
 
     def elsewhere(self, run: str) -> Elsewhere | None:
         """What files say of the features of a run that was made elsewhere; None of one that was made here."""

@@ -78,7 +78,7 @@ def counted(
     alive = np.flatnonzero(density > 0)
     log = np.log10(density[alive])
     divided, valley = _clusters(np.column_stack([log, beside.values[alive]]), config, rng)
-    low, said = _verdict(len(alive), divided, valley, config)
+    low, said = _verdict(log, divided, valley, config)
     ultralow = alive[low]
     some = np.sort(rng.choice(len(alive), min(len(alive), config.n_points), replace=False))
     edges = _edges(log)
@@ -113,10 +113,10 @@ def _clusters(
 
 
 def _verdict(
-    n_alive: int, divided: Split | None, valley: Valley | None, config: CensusConfig
+    log: NDArray[np.float64], divided: Split | None, valley: Valley | None, config: CensusConfig
 ) -> tuple[NDArray[np.bool_], str]:
-    """Which living latents are called ultralow, and why or why not."""
-    none = np.zeros(n_alive, dtype=bool)
+    """Which living latents, of these log10 densities, are called ultralow, and why or why not."""
+    none = np.zeros(len(log), dtype=bool)
     if divided is None or valley is None:
         return none, f"No second cluster was looked for: fewer than {LEAST_LATENTS} latents live, or all are alike."
     depth = f"depth of the valley between two {number(valley.depth, 2)}, in 95 % of clouds of one cluster at most "
@@ -131,7 +131,11 @@ def _verdict(
             f"{other}."
         )
     n_low = count(valley.n_low)
-    return divided.low, f"{n_low} latents are a cluster of very low density: {where}, of the rest {other} ({depth})."
+    said = f"{n_low} latents are a cluster of very low density: {where}, of the rest {other} ({depth})."
+    if n_dense := int((log[divided.low] > np.log10(DENSE_ABOVE)).sum()):
+        said += f" Of these {count(n_dense)} are active on more than {DENSE_ABOVE:.0%} of the tokens, and belong to "
+        said += "them by the other coordinates."
+    return divided.low, said
 
 
 def _edges(log: NDArray[np.float64]) -> NDArray[np.float64]:

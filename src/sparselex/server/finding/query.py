@@ -12,7 +12,7 @@ COLUMNS = ("latent", "score", "null", "low", "high", "effect", "density", "activ
 TEXTS = ("top", "explanation", "label")
 """Columns of texts, which words may be looked for in."""
 
-FLAGS = ("dead", "ultralow", "dense", "single-token", "duplicate", "used", "explained", "scored", "labelled")
+FLAGS = ("dead", "rare", "dense", "single-token", "duplicate", "used", "explained", "scored", "labelled")
 """What a feature may be asked to be, or not to be."""
 
 _ON_COLUMN = re.compile(rf"({'|'.join(COLUMNS)})(<=|>=|<|>)(-?\d+(?:\.\d*)?(?:e-?\d+)?|-?\.\d+)", re.IGNORECASE)

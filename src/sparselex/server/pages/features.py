@@ -79,7 +79,7 @@ class FeatureRow(Config):
     """Token of its largest training activation."""
 
     flags: list[str]
-    """dead, ultralow (active on fewer than one token in 100,000), dense (on more than one in ten), single-token (it is
+    """dead, rare (active on fewer than one token in 100,000), dense (on more than one in ten), single-token (it is
     most active on one token, again and again), duplicate of another (the cosine of their directions is 0.9 or more)."""
 
     match: float | None

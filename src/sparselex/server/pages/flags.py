@@ -3,14 +3,14 @@
 from sparselex.base.config import Config
 from sparselex.base.formats import count, fixed
 from sparselex.features.records import FeatureRecord
-from sparselex.server.opened import DENSE_ABOVE, DUPLICATE_FROM, ULTRALOW_BELOW
+from sparselex.server.opened import DENSE_ABOVE, DUPLICATE_FROM, RARE_BELOW
 
 
 class FlagView(Config):
     """A word that says what is unusual."""
 
     name: str
-    """dead, ultralow, dense, single-token, duplicate of another."""
+    """dead, rare, dense, single-token, duplicate of another."""
 
     why: str
     """When a feature is called so."""
@@ -24,8 +24,8 @@ def flags(record: FeatureRecord, n_tokens: int, *, single_token: bool) -> list[F
     found = list[FlagView]()
     if record.dead:
         found.append(FlagView(name="dead", why=f"never active on {count(n_tokens)} tokens", latent=None))
-    elif record.density < ULTRALOW_BELOW:
-        found.append(FlagView(name="ultralow", why="active on fewer than one token in 100,000", latent=None))
+    elif record.density < RARE_BELOW:
+        found.append(FlagView(name="rare", why="active on fewer than one token in 100,000", latent=None))
     elif record.density > DENSE_ABOVE:
         found.append(FlagView(name="dense", why="active on more than one token in ten", latent=None))
     if single_token:

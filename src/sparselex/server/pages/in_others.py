@@ -48,7 +48,7 @@ def in_others(opened: OpenWorkspace, run: str, latent: int) -> list[MatchView]:
         r, match = float(table["r"][latent]), int(table["match"][latent])
         if r != r:  # too rare to be compared
             continue
-        there = match >= 0 and opened.has(other.run, "index") and opened.index(other.run).index.id == other.index
+        there = match >= 0 and opened.still_indexed(other.run, other.index)
         median = other.figure("features")
         null = float(table["null"][latent])
         attribution = float(table["attribution"][latent]) if "attribution" in table else None

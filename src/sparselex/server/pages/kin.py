@@ -128,21 +128,17 @@ class KinOf(Config):
 
 def relatives_of(opened: OpenWorkspace, run: str) -> Relatives | None:
     """The relatives that lie in a run, of the indexes that all its dictionaries have now; None where there are none."""
-    found = opened.artifact(run, KIND, Relatives)
-    if found is None:
-        return None
-    there = found.found.dictionaries
-    now = all(opened.has(one.run, "index") and opened.index(one.run).index.id == one.index for one in there)
-    return found if now else None
+    return opened.over_runs(run, KIND, Relatives, lambda one: one.found.dictionaries)
 
 
 def relatives_with(opened: OpenWorkspace, run: str) -> tuple[str, Relatives] | None:
     """Relatives that say something of a run's latents, and the run in which they lie: its own where there are such."""
-    for owner in (run, *(other for other in opened.workspace.runs() if other != run)):
+
+    def find(owner: str) -> Relatives | None:
         found = relatives_of(opened, owner)
-        if found is not None and found.found.number_of(run) is not None:
-            return owner, found
-    return None
+        return found if found is not None and found.found.number_of(run) is not None else None
+
+    return opened.holding(run, find)
 
 
 def kin_views(opened: OpenWorkspace, found: Relatives, rows: Iterable[int]) -> list[KinView]:

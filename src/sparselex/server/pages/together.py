@@ -124,11 +124,7 @@ class TogetherPage(PageRecord):
 def joint_of(opened: OpenWorkspace, run: str) -> JointMap | None:
     """The map of several dictionaries that lies in a run, of the indexes that all of them have now; None where there is
     none."""
-    found = opened.artifact(run, KIND, JointMap.at)
-    if found is None:
-        return None
-    now = all(opened.has(one.run, "index") and opened.index(one.run).index.id == one.index for one in found.found.runs)
-    return found if now else None
+    return opened.over_runs(run, KIND, JointMap.at, lambda one: one.found.runs)
 
 
 def together_page(

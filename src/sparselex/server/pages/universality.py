@@ -189,7 +189,7 @@ def universality_page(
     rows = _ordered(opened, run, table, order)
     n_pages = max(1, -(-len(rows) // PER_PAGE))
     page = min(page, n_pages)
-    there = _is_there(opened, beside)
+    there = opened.still_indexed(beside.run, beside.index)
     low, histograms = _histograms(universal, beside)
     said = {"other": other, "order": order, "latent": latent}
     return UniversalityPage(
@@ -216,11 +216,6 @@ def universality_page(
 
 
 PAGE = Page(path="/runs/{run}/universality", build=universality_page, template=TEMPLATES / "universality.html")
-
-
-def _is_there(opened: OpenWorkspace, other: OtherRun) -> bool:
-    """Whether the other run has the index still that was read."""
-    return opened.has(other.run, "index") and opened.index(other.run).index.id == other.index
 
 
 def _comparisons(run: str, other: str) -> list[tuple[str, str]]:

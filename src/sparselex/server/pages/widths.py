@@ -52,21 +52,17 @@ class WidthsView(Config):
 
 def graph_of(opened: OpenWorkspace, run: str) -> Graph | None:
     """The graph that lies in a run, of the indexes that all its levels have now; None where there is none."""
-    found = opened.artifact(run, KIND, Graph)
-    if found is None:
-        return None
-    levels = found.found.levels
-    now = all(opened.has(one.run, "index") and opened.index(one.run).index.id == one.index for one in levels)
-    return found if now else None
+    return opened.over_runs(run, KIND, Graph, lambda one: one.found.levels)
 
 
 def graph_with(opened: OpenWorkspace, run: str) -> tuple[str, Graph] | None:
     """A graph in which a run is a level, and the run in which it lies: its own where there is one."""
-    for owner in (run, *(other for other in opened.workspace.runs() if other != run)):
-        graph = graph_of(opened, owner)
-        if graph is not None and graph.found.level_of(run) is not None:
-            return owner, graph
-    return None
+
+    def find(owner: str) -> Graph | None:
+        found = graph_of(opened, owner)
+        return found if found is not None and found.found.level_of(run) is not None else None
+
+    return opened.holding(run, find)
 
 
 def words_of(opened: OpenWorkspace, run: str, latents: list[int]) -> dict[int, str]:
