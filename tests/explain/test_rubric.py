@@ -1,5 +1,8 @@
 """The human rubric: scores are bounded, what follows from them is as by hand, questions are blind and repeatable."""
 
+import csv
+import io
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -86,6 +89,11 @@ def test_an_answer_twice_is_one_and_files_travel(tmp_path):
     for kind in (".csv", ".json"):
         (tmp_path / f"r{kind}").write_text(to_text(answers, kind, FIELDS), encoding="utf-8")
         assert answers_from(tmp_path / f"r{kind}", RubricAnswer) == answers
+    for said in ('=HYPERLINK("x")', "-1", "'=1", "''+", "@a", "'quoted'", "plain = x"):  # no formula, and none is lost
+        one = answer(3).model_copy(update={"interpretation": said})
+        (tmp_path / "f.csv").write_text(text := to_text([one], ".csv", FIELDS), encoding="utf-8")
+        assert answers_from(tmp_path / "f.csv", RubricAnswer) == [one]
+        assert not any(cell[:1] in "=+-@" for row in csv.reader(io.StringIO(text)) for cell in row if cell)
     (tmp_path / "s.csv").write_text(to_text(answers, ".csv", FIELDS).replace("3,5,2,1,3", "3,6,2,1,3"))
     with pytest.raises(UserError, match="row 1"):
         answers_from(tmp_path / "s.csv", RubricAnswer)

@@ -41,6 +41,17 @@ def percent(share: float) -> str:
     return f"{number(100 * share, 3)} %"
 
 
+def guarded(text: str) -> str:
+    """A text as a cell of a table that is read by spreadsheets: with an apostrophe before what they would take for a
+    formula and run."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unguarded(cell: str) -> str:
+    """The text that `guarded` made the cell of."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
 def pretty(value: object) -> str:
     """A JSON value over several lines."""
     return json.dumps(value, indent=2, ensure_ascii=False)
@@ -48,5 +59,8 @@ def pretty(value: object) -> str:
 
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Control characters but for tabs and line ends, and what turns the direction of text."""
+
+_FORMULA = re.compile("'*[=+\\-@\t\r]")
+"""What a formula begins with, behind any number of apostrophes."""
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

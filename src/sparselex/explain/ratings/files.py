@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args
 
 from sparselex.base.config import Config
 from sparselex.base.errors import UserError
+from sparselex.base.formats import guarded, unguarded
 from sparselex.base.reading import parse_json
 from sparselex.explain.ratings.records import Rating
 from sparselex.explain.ratings.store import FIELDS
@@ -30,7 +31,9 @@ def to_text(answers: Sequence[Config], kind: str, fields: Sequence[str] = FIELDS
     file = io.StringIO()
     writer = csv.DictWriter(file, fields, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(
+        {name: guarded(value) if isinstance(value, str) else value for name, value in row.items()} for row in rows
+    )
     return file.getvalue()
 
 
@@ -46,12 +49,17 @@ def answers_from(path: Path, kind_of: type[A]) -> list[A]:
         if path.stat().st_size > MOST_BYTES:
             raise _unreadable(path, f"is longer than {MOST_BYTES:,} bytes")
         text = path.read_text(encoding="utf-8-sig")
-        rows = parse_json(text) if kind == ".json" else [*csv.DictReader(io.StringIO(text))]
+        rows = parse_json(text) if kind == ".json" else [*map(_cells, csv.DictReader(io.StringIO(text)))]
     except (OSError, ValueError, csv.Error) as error:
         raise _unreadable(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise _unreadable(path, "is no table of ratings")
     return [kind_of.parse(_typed(row, kind_of), f"row {number} of {path}") for number, row in enumerate(rows, 1)]
+
+
+def _cells(row: dict) -> dict:
+    """A row of a table as it was before it became one; cells beyond the named columns are a list."""
+    return {name: unguarded(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
 def _typed(row: dict, kind_of: type[Config]) -> dict:

@@ -10,6 +10,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from sparselex.base.formats import guarded
 from sparselex.explain.records import Entry
 from sparselex.server.finding.columns import Columns
 from sparselex.server.finding.find import find
@@ -36,7 +37,7 @@ def download(
 ) -> Download:
     """The features that fit a search, all of them, in the list's order: all columns, or those that are chosen. Scores
     are those that `score` names, explanations of whoever is scored, where there is none the first. What is not known is
-    empty."""
+    empty. In CSV an apostrophe stands before texts that a spreadsheet would run as formulas."""
     found, written = find(opened, run, q, mode, score), io.BytesIO()
     sort, latents = in_order(found, sort, order)
     said = opened.explained.entries(found.columns.found.index).of(latents.tolist())
@@ -51,7 +52,7 @@ def download(
         values["match"] = _numbers(found.columns.keys("match", latents, found.hits))
     table = pyarrow.table(values)
     if form == "csv":
-        pyarrow.csv.write_csv(table, written)
+        pyarrow.csv.write_csv(_for_spreadsheets(table), written)
     else:
         pyarrow.parquet.write_table(table, written)
     return Download(f"{run}-features.{form}", written.getvalue(), _FORMS[form])
@@ -125,6 +126,15 @@ _COLUMNS: dict[Column, Callable[[_Rows], dict[str, pyarrow.Array]]] = {
     "flags": _flags,
 }
 """What each column of the list is in a file: one column or several."""
+
+
+def _for_spreadsheets(table: pyarrow.Table) -> pyarrow.Table:
+    """The table with no text that would be run as a formula."""
+    for place, field in enumerate(table.schema):
+        if field.type == pyarrow.string():
+            said = [one and guarded(one) for one in table[place].to_pylist()]
+            table = table.set_column(place, field, pyarrow.array(said, pyarrow.string()))
+    return table
 
 
 def _texts(values: list[str | None], mask: NDArray[np.bool_] | None = None) -> pyarrow.Array:
