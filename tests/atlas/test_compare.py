@@ -5,10 +5,12 @@ import shutil
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
+from scipy.stats import spearmanr
 
 from sparselex.atlas.compare.activations import Common, by_activations
 from sparselex.atlas.compare.build import by_cosine
 from sparselex.atlas.compare.columns import blocks, common_ranks, n_active, pair_correlations, shifted
+from sparselex.atlas.compare.figures import Without, follows_figure
 from sparselex.atlas.compare.pairs import Keeper, partners
 from sparselex.atlas.compare.records import Compared
 from sparselex.atlas.config import CompareConfig
@@ -189,3 +191,22 @@ def test_what_is_done_is_not_done_again_and_what_cannot_be_is_told(found, monkey
 
 def test_counts_of_active_tokens():
     assert n_active(csr_array(activity())).tolist() == (activity() != 0).sum(1).tolist()
+
+
+def test_a_rank_correlation_is_uncertain_over_latents_and_over_documents():
+    """By hand: the correlation without each latent, and without each group of documents."""
+    rng = np.random.default_rng(0)
+    y = rng.standard_normal(60)
+    x = y + rng.standard_normal(60)
+    xs, ys = x + 0.3 * rng.standard_normal((12, 60)), y + 0.3 * rng.standard_normal((12, 60))
+    alone = follows_figure("a/b", x, y, "words")
+    both = follows_figure("a/b", x, y, "words", without=Without(xs, ys, 60.0))
+    assert alone.value == both.value == pytest.approx(spearmanr(x, y).statistic)
+    variance = np.square(both.value - np.array([spearmanr(*pair).statistic for pair in zip(xs, ys, strict=True)]))
+    assert both.se**2 == pytest.approx(alone.se**2 + variance.sum() * 11 / 12)
+    assert -1 < both.ci_low < alone.ci_low < both.value < alone.ci_high < both.ci_high < 1
+    fixed = follows_figure("a/b", x, y, "words", without=Without(xs, y, 60.0))
+    variance = np.square(fixed.value - np.array([spearmanr(one, y).statistic for one in xs]))
+    assert fixed.se**2 == pytest.approx(alone.se**2 + variance.sum() * 11 / 12)
+    few = follows_figure("a/b", x, y, "words", without=Without(xs, ys, 3.0))
+    assert few.ci_low is None and "no interval" in few.definition

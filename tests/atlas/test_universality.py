@@ -187,7 +187,7 @@ def test_figures_stand_beside_their_nulls():
     columns = sides(chosen, judged)
     neurons = match_neurons(batched(a[0], b[0]), batched(a[1], b[1]), columns, columns, (16, 16), GROUPS, N_GROUPS)
     single = np.arange(30) < 10
-    made = universality_figures("b", Measured(latents, neurons, None, single, 60.0), "here", signed=False)
+    made = universality_figures("b", Measured(latents, neurons, None, single, 60.0), "here", 20, signed=False)
     found = {figure.name.removeprefix("universality/b/"): figure for figure in made}
     assert all(figure.failure is None and figure.null is not None for figure in made)
     first, second, apart = (found[name] for name in ("features", "neurons", "advantage"))
@@ -196,7 +196,7 @@ def test_figures_stand_beside_their_nulls():
     assert more.n == 20 and more.value == pytest.approx(np.median(latents.found.judged.value[10:]))
     assert apart.value == pytest.approx(first.value - second.value) and first.controls == {"neurons": second.value}
     assert apart.ci_low < apart.value < apart.ci_high and apart.null == 0.0
-    few = universality_figures("b", Measured(latents, neurons, None, single, 3.0), "here", signed=False)
+    few = universality_figures("b", Measured(latents, neurons, None, single, 3.0), "here", 20, signed=False)
     assert all(one.ci_low is None for one in few if one.name.rpartition("/")[2] in ("features", "neurons", "advantage"))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import torch
-from scipy.stats import mannwhitneyu, spearmanr
+from scipy.stats import spearmanr, wilcoxon
 
 from sparselex.activations.live import Reader
 from sparselex.base.errors import UserError
@@ -21,7 +21,7 @@ from sparselex.evaluate.effects.measured import AtPlaces, measured
 from sparselex.evaluate.effects.nulls import Directions
 from sparselex.evaluate.effects.places import RANDOM, SILENT, Places
 from sparselex.evaluate.effects.records import COLUMNS, EffectsIndex
-from sparselex.evaluate.effects.tables import Grid, Measured, _dose, larger, table, used
+from sparselex.evaluate.effects.tables import Grid, Measured, _dose, chance_of_used, larger, table, used
 from sparselex.evaluate.moments import training_sample
 from sparselex.lm.load import load_model
 from sparselex.lm.pair import ModelPair
@@ -185,15 +185,59 @@ def test_nothing_measured_is_a_failure_and_no_number(small_index):
 
 def test_statistics_of_rows_are_those_of_scipy():
     rng = np.random.default_rng(0)
-    ones, others = rng.normal(0.8, 1, (50, 8)), rng.normal(0, 1, (50, 7))
-    ones[0, 2:], ones[1, 3:] = np.nan, np.nan
-    known = lambda row: row[np.isfinite(row)]
-    for row, is_larger in enumerate(larger(ones, others)):
-        p = mannwhitneyu(known(ones[row]), others[row], alternative="greater", method="asymptotic").pvalue
-        assert is_larger == (p <= 0.05 and len(known(ones[row])) >= 3)
+    ones, others = rng.normal(0.8, 1, (50, 8)), rng.normal(0, 1, (50, 9))  # the ninth is paired with nothing
+    ones[0, 2:], ones[1, 4:], others[2, 3:5] = np.nan, np.nan, np.nan
+    found, pairs = larger(ones, others), ones - others[:, :8]
+    for row, is_larger in enumerate(found.told):
+        known = pairs[row][np.isfinite(pairs[row])]
+        assert found.n[row] == len(known)
+        p = wilcoxon(known, alternative="greater", method="exact").pvalue
+        assert is_larger == (p <= 0.05)
+    assert found.told[3:].any() and not found.told.all() and not found.told[:2].any()
     effect, directions = rng.random(30), rng.random((19, 30))
     assert used(effect, directions).tolist() == (effect > directions.max(0)).tolist()
     assert not used(np.full(3, np.nan), np.full((19, 3), np.nan)).any()  # no place, nothing that is exceeded
+
+
+def test_pairs_of_one_distribution_are_told_apart_as_often_as_the_null_says():
+    """Effects grow with strength, so an unpaired test of two samples of the same strengths hardly ever rejects."""
+    rng = np.random.default_rng(1)
+    strength = 10 ** rng.uniform(-2, 1, (40_000, 8))
+    ones, others = strength * rng.exponential(1, strength.shape), strength * rng.exponential(1, strength.shape)
+    ones[:10_000, 6:] = np.nan
+    found = larger(ones, others)
+    assert found.chance.mean() == pytest.approx(0.25 * 3 / 64 + 0.75 * 10 / 256)  # by counting subsets of ranks
+    for part in (slice(0, 10_000), slice(10_000, None)):
+        se = np.sqrt(0.04 / len(found.told[part]))
+        assert found.told[part].mean() == pytest.approx(found.chance[part].mean(), abs=4 * se)
+
+
+def test_no_pairs_and_equal_ones_are_told_apart_by_nothing():
+    assert not larger(np.ones((3, 8)), np.ones((3, 8))).told.any()  # what has no effect anywhere
+    few = larger(np.full((2, 4), 2.0), np.ones((2, 4)))
+    assert not few.told.any() and few.chance.tolist() == [0, 0] and few.n.tolist() == [4, 4]
+    none = larger(np.ones((2, 8)), np.empty((2, 0)))
+    assert not none.told.any() and none.n.tolist() == [0, 0]
+    tied = np.array([[1.0, 1, 1, 1, 1, 1, 1, -1]])  # the one below 0 counts as the largest of them
+    assert not larger(tied, np.zeros((1, 8))).told.any() and larger(np.abs(tied), np.zeros((1, 8))).told.all()
+
+
+def test_the_null_of_a_share_is_what_so_many_directions_can_say():
+    rng = np.random.default_rng(2)
+    for n in (19, 25, 40):
+        told = used(rng.random(40_000), rng.random((n, 40_000)))
+        assert told.mean() == pytest.approx(chance_of_used(n), abs=0.005)
+    assert chance_of_used(19) == 0.05 and chance_of_used(25) == pytest.approx(1 / 26)
+
+
+def test_a_silent_place_is_as_strong_as_the_one_it_is_paired_with(found):
+    arrays = {name: np.load(found.path / f"{name}.npy") for name in ("latent", "kind", "value")}
+    for latent in found.table["latent"].tolist():
+        active, silent = (
+            arrays["value"][(arrays["latent"] == latent) & (arrays["kind"] == k)] for k in (RANDOM, SILENT)
+        )
+        n = min(len(active), len(silent))
+        assert active[:n].tolist() == silent[:n].tolist()
 
 
 def test_a_latent_of_one_document_is_not_counted_without_it():
@@ -316,7 +360,7 @@ def test_the_verb_measures_and_the_report_takes_it_up(tmp_path):
     for verb in ("train", "index", "explain", "evaluate"):
         run.do(verb)
     said = done("effects", run.workspace.path, "--latents", "12", "--n-rows", "24", "--control-latents", "6")
-    assert "chance gives 5%" in said.out and str(run.folder / "effects") in said.out
+    assert "(chance gives 5.0%)" in said.out and str(run.folder / "effects") in said.out
     report = done("report", run.workspace.path, "--json").json
     names = [figure["name"] for figure in report["figures"]]
     assert "causal/used_share" in names

@@ -27,11 +27,12 @@ def codes_of(rng, n=900, d=40, signed=False):
     return acts * rng.choice([-1, 1], acts.shape).astype(np.float32) if signed else acts, x
 
 
-def sample_of(acts, x) -> Sampled:
-    """All of these tokens as a sample."""
+def sample_of(acts, x, n_together=None) -> Sampled:
+    """All of these tokens as a sample, of which pairs are counted on the first."""
     rows, latents = np.nonzero(acts)
     indptr = np.concatenate([[0], np.cumsum((acts != 0).sum(1))])
-    return Sampled(np.arange(len(acts)) * 3 + 1, indptr, latents.astype(np.int32), acts[rows, latents], x)
+    positions, n = np.arange(len(acts)) * 3 + 1, len(acts) if n_together is None else n_together
+    return Sampled(positions, indptr, latents.astype(np.int32), acts[rows, latents], n, x)
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -65,6 +66,17 @@ def test_coactivation_and_neurons_equal_dense_products(signed, monkeypatch):
     assert found.place[4, 0] == 6 and found.place[6, :2].tolist() == [4, 7]
 
 
+def test_pairs_are_counted_on_the_first_tokens_and_neurons_are_read_off_all():
+    acts, x = codes_of(np.random.default_rng(3))
+    n, d = len(acts) // 3, acts.shape[1]
+    part, whole, first = sample_of(acts, x, n), sample_of(acts, x), sample_of(acts[:n], x[:n])
+    assert active_in(part, d).tolist() == active_in(first, d).tolist()
+    for one, other in zip(coactive(part, d, 4), coactive(first, d, 4), strict=True):
+        assert one.tolist() == other.tolist()
+    assert neurons(part, d, 3).best.value.tolist() == neurons(whole, d, 3).best.value.tolist()
+    assert neurons(part, d, 3).best.value.tolist() != neurons(first, d, 3).best.value.tolist()
+
+
 def slow_following(positions, corpus, base):
     """What `following` says of one column, counted by hand."""
     n = min(len(positions), PLACES)
@@ -90,7 +102,8 @@ def test_a_real_run_says_what_is_counted_by_hand(small_workspace, small_index):
     inside = np.zeros_like(index.counted)
     inside[train.start * corpus.n_ctx : train.stop * corpus.n_ctx] = True
     counted = np.flatnonzero(index.counted & inside)
-    order = counted[np.argsort(uniform(counted, derive(0, "sample")))][: index.manifest.notes["n_sampled"]]
+    drawn = counted[np.argsort(uniform(counted, derive(0, "sample")))]
+    order, were_read = drawn[: index.manifest.notes["n_sampled"]], drawn[: index.manifest.notes["n_read"]]
     tokens = np.asarray(corpus.tokens).reshape(-1)
     base = np.maximum(np.bincount(tokens[counted], minlength=len(corpus.vocabulary)), 1) / len(counted)
     np.testing.assert_allclose(base, base_shares(index.counted, corpus))
@@ -100,7 +113,7 @@ def test_a_real_run_says_what_is_counted_by_hand(small_workspace, small_index):
         acts[positions, latent] = values
     on, n = acts[order] != 0, len(order)
     rows = torch.from_numpy(np.asarray(corpus.tokens).astype(np.int64))
-    x = run.model.read(rows, run.sites.hooks)[run.sites.hooks[0]].flatten(0, 1).numpy()[order]
+    x = run.model.read(rows, run.sites.hooks)[run.sites.hooks[0]].flatten(0, 1).numpy()[were_read]
     encoder = run.dictionary.encoder_rows()
     read_by = torch.nn.functional.cosine_similarity(encoder[:, None], encoder[None], dim=-1).fill_diagonal_(-2)
     seen = {"coactive": 0, "neurons": 0, "following": 0}
@@ -111,8 +124,7 @@ def test_a_real_run_says_what_is_counted_by_hand(small_workspace, small_index):
             assert one.n_both == both and one.share == pytest.approx(both / own)
             assert one.lift == pytest.approx(both / n / (own / n * other / n)) and one.lift > 1
         for one in record.neurons:
-            part = acts[order[: index.manifest.notes["n_read"]], latent]
-            r = np.corrcoef(part, x[: len(part), one.neuron])[0, 1]
+            r = np.corrcoef(acts[were_read, latent], x[:, one.neuron])[0, 1]
             assert one.correlation == pytest.approx(r, abs=1e-4)
         positions = index.split_column(latent, "train")[0]
         expected = slow_following(positions, corpus, base)

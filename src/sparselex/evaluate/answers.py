@@ -163,7 +163,7 @@ def _uses(known: Known) -> Answer:
         said.append(f"{against[:1].upper()}{against[1:]}")
     evidence = _lines(known, share, "share of latents whose ablation exceeds random directions", more=f"; {by_chance}")
     if specific := known.figure("causal/specific_share"):
-        words = "share whose ablation exceeds their own direction added where they are silent"
+        words = "share whose ablation exceeds their own direction added where they are silent, pair by pair"
         evidence += _lines(known, specific, words, more=f"; {percent(specific.null or 0.0)} would by chance")
     if effect := known.figure("causal/effect"):
         null = "" if effect.null is None else f"; random directions {number(effect.null)}"

@@ -44,8 +44,9 @@ from sparselex.text.rows import TokenRows
 from sparselex.text.splits import SPLITS
 
 DIRECT_PATH = (
-    "direct path through the residual stream, relative to the median token; later layers and the final norm's scale "
-    "are left out, so that the order of tokens says more than the size"
+    "direct path through the residual stream, relative to the median of 512 to 1,023 tokens at even distances in the "
+    "vocabulary (of all of a smaller one); later layers and the final norm's scale are left out, so that the order of "
+    "tokens says more than the size"
 )
 """What logit effects are of, as the index notes it."""
 

@@ -37,7 +37,7 @@ def write_relations(
         np.save(folder / f"{name}.npy", array)
     return {
         "signed": isinstance(coder, Dictionary) and coder.signed,
-        "n_sampled": len(sampled.positions) if sampled else 0,
+        "n_sampled": sampled.n_together if sampled else 0,
         "n_read": len(sampled.x) if sampled else 0,
     }
 

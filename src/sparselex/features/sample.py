@@ -33,8 +33,11 @@ FEWEST_TOKENS = 1024
 MOST_TOKENS = 1 << 18
 """Tokens that are taken at most."""
 
-MOST_READ_TOKENS, MOST_READ = 4096, 1 << 24
+MOST_READ_TOKENS, MOST_READ = 1 << 15, 1 << 24
 """Tokens, about, whose activations are kept as they were read, and coordinates of all of them together: 64 MB."""
+
+MOST_ENTRIES = 1 << 24
+"""Activations of latents on these tokens at most."""
 
 
 class Sampled(NamedTuple):
@@ -51,6 +54,9 @@ class Sampled(NamedTuple):
 
     values: NDArray[np.float32]
     """`[nnz]`, activations."""
+
+    n_together: int
+    """On how many of them, the first, pairs of latents may be counted."""
 
     x: NDArray[np.float32]
     """`[n_read, d_in]`, what the dictionary read at the first `n_read` of them."""
@@ -89,9 +95,13 @@ class Sampling(NamedTuple):
         numbers = uniform(positions, self.seed)
         order = np.argsort(numbers, kind="stable")
         entries = _Entries(folder)
-        pairs = np.cumsum(entries.active_on(end)[positions[order]].astype(np.float64) ** 2)
-        n_taken = min(max(int(np.searchsorted(pairs, self.n_pairs, "right")), FEWEST_TOKENS), MOST_TOKENS)
-        chosen = positions[order[:n_taken]]
+        active = entries.active_on(end)[positions[order]].astype(np.float64)
+        pairs = int(np.searchsorted(np.cumsum(active**2), self.n_pairs, "right"))
+        n_together = min(max(pairs, FEWEST_TOKENS), MOST_TOKENS, len(positions))
+        # Neurons cost a latent's active tokens each and no pairs of latents: they are read off more tokens.
+        n_read = int((numbers < self.read_below).sum())
+        n_read = min(n_read, int(np.searchsorted(np.cumsum(active), MOST_ENTRIES, "right")))
+        chosen = positions[order[: max(n_together, n_read)]]
         rank = np.full(end, -1, dtype=np.int32)
         rank[chosen] = np.arange(len(chosen))
         token, latents, values = entries.at(rank)
@@ -104,6 +114,7 @@ class Sampling(NamedTuple):
             np.concatenate([[0], np.bincount(token, minlength=len(chosen)).cumsum()]),
             latents,
             values,
+            n_together,
             x[kept[np.argsort(of_read[kept])]],
         )
 

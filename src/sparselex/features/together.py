@@ -40,8 +40,8 @@ class Neurons(NamedTuple):
 
 
 def active_in(sampled: Sampled, d_sae: int) -> NDArray[np.int32]:
-    """`[d_sae]`, sampled tokens on which each latent is active."""
-    return np.bincount(sampled.latents, minlength=d_sae).astype(np.int32)
+    """`[d_sae]`, tokens on which each latent is active, of those on which pairs are counted."""
+    return np.bincount(_of_pairs(sampled, d_sae).indices, minlength=d_sae).astype(np.int32)
 
 
 def coactive(sampled: Sampled, d_sae: int, n: int) -> Best:
@@ -51,10 +51,7 @@ def coactive(sampled: Sampled, d_sae: int, n: int) -> Best:
     and rare ones have a huge lift over chance by a few tokens. Of equals the lower number comes first. Only those that
     are together on `LEAST_TOGETHER` tokens or more, and more often than chance.
     """
-    n_tokens = len(sampled.positions)
-    by_token = csr_matrix(
-        (np.ones(len(sampled.latents), dtype=np.int32), sampled.latents, sampled.indptr), shape=(n_tokens, d_sae)
-    )
+    n_tokens, by_token = sampled.n_together, _of_pairs(sampled, d_sae)
     by_latent, n_active = by_token.T.tocsr(), active_in(sampled, d_sae).astype(np.float64)
     found = _none(d_sae, n, np.int32)
     step = max(1, _BLOCK // d_sae)
@@ -104,6 +101,13 @@ def neurons(sampled: Sampled, d_sae: int, n: int) -> Neurons:
         found.place[chosen, : near.shape[1]] = near
         found.value[chosen, : near.shape[1]] = np.take_along_axis(r, near, 1)
     return Neurons(found, chance)
+
+
+def _of_pairs(sampled: Sampled, d_sae: int) -> csr_matrix:
+    """`[n_together, d_sae]`, a one for each latent that is active."""
+    indptr = sampled.indptr[: sampled.n_together + 1]
+    latents = sampled.latents[: indptr[-1]]
+    return csr_matrix((np.ones(len(latents), dtype=np.int32), latents, indptr), shape=(sampled.n_together, d_sae))
 
 
 def _phi(both: NDArray, one: NDArray, other: NDArray, n: int) -> NDArray[np.float64]:

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from sparselex.atlas.compare.records import SAME, Measure, MeasureSummary, Side
-from sparselex.base.estimates import estimate, mean_figure
+from sparselex.base.estimates import interval_figure, mean_figure
 from sparselex.base.figures import Figure
-from sparselex.base.intervals import Floats
+from sparselex.base.intervals import LEAST_DOCUMENTS, Floats, Jackknife, jackknife
 
 _SIDES: tuple[Side, Side] = ("a", "b")
 
@@ -115,14 +115,56 @@ def reported(figures: Sequence[Figure], other: str) -> list[Figure]:
     ]
 
 
+class Without(NamedTuple):
+    """Two numbers of each of some units, as they are without some of the documents that both were measured on."""
+
+    values: Floats
+    """`[n_groups, n_units]`."""
+
+    beside: Floats
+    """`[n_groups, n_units]`, or `[n_units]` of what no document has a part in."""
+
+    n_documents: float
+    """Documents of one size that would tell as much as all of them."""
+
+
 def follows_figure(
-    name: str, values: Floats, beside: Floats, words: str, *, over: str = "latents", empty: str = "there is none"
+    name: str,
+    values: Floats,
+    beside: Floats,
+    words: str,
+    *,
+    over: str = "latents",
+    empty: str = "there is none",
+    without: Without | None = None,
 ) -> Figure:
-    """Rank correlation of two numbers of each of some units, from sums over these, so that it has an interval."""
-    x, y = (rankdata(one) for one in (values, beside))
+    """Rank correlation of two numbers of each of some units, with its interval over these and over documents,
+    independently."""
+    found = jackknife(_ranked(values, beside), _pearson)
+    n, effective, said = len(values), found.n_effective, f"95 % jackknife interval over {over}"
+    if without is not None and n:
+        each = [_ranked(*pair).sum(0) for pair in zip(*_groups_of(without), strict=True)]
+        moved = (found.value - _pearson(np.stack(each))) * np.sqrt((len(each) - 1) / len(each))
+        effective = min(effective, without.n_documents) if without.n_documents >= LEAST_DOCUMENTS else 0.0
+        found = Jackknife(found.value, np.concatenate([found.influences, moved]), effective)
+        said += f", and over {len(each)} groups of documents"
+    interval = found.interval(correlation=True)
+    if not np.isfinite(interval.low):
+        said = "no interval"
+    spread = (n, effective, found.se)
+    return interval_figure(name, interval, f"{words}; {said}", over=over, spread=spread, null=0.0, empty=empty)
+
+
+def _groups_of(without: Without) -> tuple[Floats, Floats]:
+    return without.values, np.broadcast_to(without.beside, without.values.shape)
+
+
+def _ranked(values: Floats, beside: Floats) -> Floats:
+    """`[n_units, 6]`, sums of which the rank correlation is formed; units without a number are left out."""
+    known = np.isfinite(values) & np.isfinite(beside)
+    x, y = (rankdata(one[known]) for one in (values, beside))
     x, y = (one - one.mean() if len(one) else one for one in (x, y))
-    sums = np.stack([np.ones(len(x)), x, y, x * x, y * y, x * y], axis=1)
-    return estimate(name, sums, _pearson, words, over=over, null=0.0, empty=empty).figure
+    return np.stack([np.ones(len(x)), x, y, x * x, y * y, x * y], axis=1)
 
 
 def _pearson(sums: Floats) -> Floats | np.float64:

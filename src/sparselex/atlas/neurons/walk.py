@@ -20,7 +20,6 @@ from sparselex.features.index import FeatureIndex
 
 _ROWS = 4096
 _OF = "living latents"
-_BEST = "the coordinate that correlates most with a latent's activation"
 _UNKNOWN = "of no latent it is known what correlates with it"
 
 
@@ -135,12 +134,19 @@ def _of_activations(index: FeatureIndex, alive: NDArray[np.int64]) -> list[Figur
         median_figure(
             f"{KIND}/correlation",
             np.abs(known.value[there, 0].astype(np.float64)),
-            f"median size of the correlation of {_BEST}; null: of its activations shifted to other tokens",
+            f"median size of the correlation of {_best(index)}; null: of its activations shifted to other tokens",
             over=_OF,
             null=float(np.median(null)) if len(null) else None,
             empty=_UNKNOWN,
         )
     ]
+
+
+def _best(index: FeatureIndex) -> str:
+    n = index.manifest.notes["n_read"]
+    return (
+        f"the coordinate that correlates most with a latent's activation, on {n:,} training tokens that choose it too"
+    )
 
 
 def _of_both(
@@ -155,8 +161,8 @@ def _of_both(
         mean_figure(
             f"{KIND}/same_share",
             best == largest[there],
-            f"share of latents of which {_BEST} is also that of its direction's largest coefficient; null: another "
-            "latent's",
+            f"share of latents of which {_best(index)} is also that of its direction's largest coefficient; null: "
+            "another latent's",
             over=_OF,
             share=True,
             null=float((best == largest[rng.permutation(there)]).mean()) if len(there) else None,

@@ -59,7 +59,12 @@ class RegexProxy(Spans):
     @property
     def words(self) -> str:
         """What it is."""
-        return self.said or f"tokens that a match of {self.pattern!r} overlaps"
+        if self.said:
+            return self.said
+        what = f"a match of “{self.pattern}”"  # as it was typed: quoting it would double its backslashes
+        if f"(?P<{INSIDE}>" in self.pattern or f"(?<{INSIDE}>" in self.pattern:
+            what = f"the group “{INSIDE}” of {what}"
+        return f"tokens that {what} overlaps"
 
     def learn(self, train: SplitText, background: Background) -> Learned:
         """Itself, once the pattern is known to be one."""

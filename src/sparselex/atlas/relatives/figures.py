@@ -31,6 +31,9 @@ class Kept(NamedTuple):
     holds: NDArray[np.bool_]
     """`[n_pairs]`, which pairs of training documents hold on test documents."""
 
+    holds_without: NDArray[np.bool_]
+    """`[n_groups, n_pairs]`, the same without each group of these."""
+
     holds_null: NDArray[np.bool_]
     """The same of those of shifted activations."""
 
@@ -87,6 +90,7 @@ def kept_figures(other: str, kept: Kept) -> list[Figure]:
         kept.holds,
         f"share of the pairs of relatives found on training documents that hold on test documents; {SHIFTED}",
         over="pairs",
+        apart=Apart(kept.holds_without, kept.n_documents),
         share=True,
         null=float(kept.holds_null.mean()) if len(kept.holds_null) else None,
         empty=_NONE,

@@ -105,6 +105,7 @@ def _among(run: Dictionary, other: Dictionary, number: int, config: RelativesCon
         without=_without(found, bounds, n),
         null=_having(null.pairs, null.holds, n),
         holds=found.holds[once],
+        holds_without=found.held.without.within(bounds)[:, once],
         holds_null=null.holds,
         n_documents=there.n_documents,
     )

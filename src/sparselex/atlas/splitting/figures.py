@@ -12,7 +12,14 @@ from sparselex.base.figures import Figure
 
 NULL = "null: the narrow latents' activations shifted by a third to two thirds of the tokens"
 
+_HIGHEST = "above the highest that the narrow latent has with any wide one when shifted"
+
 _EMPTY = "no latent is active often enough"
+
+
+def _from(least: float) -> str:
+    """From where on two latents are linked."""
+    return f"at {least:g} or more and {_HIGHEST}"
 
 
 class Counts(NamedTuple):
@@ -48,6 +55,9 @@ class Counted(NamedTuple):
     holds: NDArray[np.bool_]
     """`[n_links]`, whether each link of training documents holds on test documents."""
 
+    holds_without: NDArray[np.bool_]
+    """`[n_groups, n_links]`, the same without each group of these."""
+
     holds_null: NDArray[np.bool_]
     """`[n]`, the same of those under the null."""
 
@@ -55,11 +65,11 @@ class Counted(NamedTuple):
     """Documents of one size that would tell as much."""
 
 
-def splitting_figures(step: str, counted: Counted, least: float, close: float) -> list[Figure]:
-    """What narrow latents become in a wide dictionary; `step` names both, `least` and `close` are the strengths from
-    which two latents are linked, and closely."""
+def splitting_figures(step: str, counted: Counted, least_link: float, close: float) -> list[Figure]:
+    """What narrow latents become in a wide dictionary; `step` names both, `least_link` and `close` are the strengths
+    from which two latents are linked, and closely."""
     found, null = counted.found, counted.null
-    linked = f"wide latents that a narrow one is linked to, at {least:g} or more"
+    linked = f"wide latents that a narrow one is linked to, {_from(least_link)}"
 
     def apart(of: str, above: int | None) -> Apart:
         values = np.stack([getattr(one, of) for one in counted.without])
@@ -70,7 +80,7 @@ def splitting_figures(step: str, counted: Counted, least: float, close: float) -
         return mean_figure(
             f"{KIND}/{step}/{name}",
             getattr(found, of) >= least,
-            f"share of {words}; {NULL}",
+            f"share of {words}, {_from(least_link)}; {NULL}",
             over=over,
             apart=apart(of, least),
             share=True,
@@ -79,10 +89,16 @@ def splitting_figures(step: str, counted: Counted, least: float, close: float) -
         )
 
     def holding() -> Figure:
-        words = f"share of the links that were found on training documents which hold on test documents; {NULL}"
-        by_chance = float(counted.holds_null.mean()) if len(counted.holds_null) else None
         return mean_figure(
-            f"{KIND}/{step}/held", counted.holds, words, over="links", share=True, null=by_chance, empty="no link"
+            f"{KIND}/{step}/held",
+            counted.holds,
+            f"share of the links found on training documents, {_from(least_link)}, which hold on test documents; "
+            f"{NULL}",
+            over="links",
+            apart=Apart(counted.holds_without, counted.n_documents),
+            share=True,
+            null=float(counted.holds_null.mean()) if len(counted.holds_null) else None,
+            empty="no link",
         )
 
     children = median_figure(
@@ -112,6 +128,7 @@ def splitting_figures(step: str, counted: Counted, least: float, close: float) -
             found.children.astype(np.float64),
             f"mean number of {linked}; {NULL}",
             over="narrow latents",
+            apart=apart("children", None),
             null=float(null.children.mean()) if len(null.children) else None,
             empty=_EMPTY,
         ),
@@ -129,7 +146,7 @@ def _close(step: str, counted: Counted, close: float) -> list[Figure]:
     """How many wide latents are close to a narrow one, beside others of its own dictionary."""
     found, siblings, null = counted.close, counted.close_siblings.found, counted.close_null
     without, some = np.stack(found.without), len(null) > 0
-    control = f"at {close:g} or more; control: the same of other latents of its own dictionary; {NULL}"
+    control = f"{_from(close)}; control: the same of other latents of its own dictionary; {NULL}"
     number = median_figure(
         f"{KIND}/{step}/close_children",
         found.found,

@@ -96,6 +96,7 @@ def _between(narrow: Dictionary, wide: Dictionary, config: SplittingConfig) -> _
         close_siblings=_counts(among, n[0], bound, own=True),
         close_null=_counts(null, n[0], bound, own=False).found,
         holds=found.holds,
+        holds_without=found.held.without >= least[found.links.narrow],
         holds_null=null.holds,
         n_documents=there.n_documents,
     )

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparselex.atlas.compare.figures import follows_figure
+from sparselex.atlas.compare.figures import Without, follows_figure
 from sparselex.atlas.compare.records import SAME
 from sparselex.atlas.universality.attribution import Attributed
 from sparselex.atlas.universality.latents import Matched, Nearest
@@ -41,7 +41,7 @@ class _Maker:
     """Makes figures over the same documents."""
 
     def __init__(self, other: str, n_documents: float):
-        self._before, self._n_documents = f"{KIND}/{other}", n_documents
+        self._before, self.n_documents = f"{KIND}/{other}", n_documents
 
     def median(self, name: str, found: Correlations, words: str, null: Floats | None, over: str = "latents") -> Figure:
         """The median over latents, with what documents owe to it."""
@@ -51,7 +51,7 @@ class _Maker:
             found.value[known],
             words,
             over=over,
-            apart=Apart(found.without[:, known], self._n_documents),
+            apart=Apart(found.without[:, known], self.n_documents),
             null=_median(null),
             empty=_EMPTY,
         )
@@ -64,7 +64,7 @@ class _Maker:
     def share(self, name: str, found: Correlations, words: str, null: Floats, over: str = "latents") -> Figure:
         """The share that is one and the same, as between seeds."""
         known = np.isfinite(found.value)
-        apart = Apart(found.without[:, known] >= SAME, self._n_documents)
+        apart = Apart(found.without[:, known] >= SAME, self.n_documents)
         flags, by_chance = found.value[known] >= SAME, _known(null) >= SAME
         return mean_figure(
             f"{self._before}/{name}",
@@ -100,10 +100,10 @@ class _Maker:
         of_documents = float(np.square(without - value).sum() * (n - 1) / n)
         half = _Z * float(np.sqrt(variance))
         found = widened(Interval(value, value - half, value + half), of_documents, n - 1, share=False)
-        if self._n_documents < LEAST_DOCUMENTS:
+        if self.n_documents < LEAST_DOCUMENTS:
             found = Interval(value, np.nan, np.nan)
         n_units = min(map(len, both))
-        spread = (n_units, min(float(n_units), self._n_documents), float(np.sqrt(variance + of_documents)))
+        spread = (n_units, min(float(n_units), self.n_documents), float(np.sqrt(variance + of_documents)))
         words += (
             "; 95 % interval from order statistics over latents and over neurons, and the jackknife over "
             f"{n} groups of documents"
@@ -111,22 +111,24 @@ class _Maker:
         return interval_figure(name, found, words, over="latents and neurons", spread=spread, null=0.0)
 
 
-def universality_figures(other: str, found: Measured, where: str, *, signed: bool) -> list[Figure]:
-    """What one other run says, in figures; `where` says on which tokens."""
+def universality_figures(other: str, found: Measured, where: str, least_active: int, *, signed: bool) -> list[Figure]:
+    """What one other run says, in figures; `where` says on which tokens, and `least_active` from how many on a latent
+    is compared."""
     make, size = _Maker(other, found.n_documents), "size of the " if signed else ""
     latents, r = found.latents, f"{size}correlation of activations {where}"
     nearest = "the most similar one of the other run, chosen on training documents"
+    often = f"active on {least_active:,} tokens or more of either kind"
     figures = [
         make.median(
             "features",
             latents.found.judged,
-            f"median {r} of a latent with {nearest}; null: {SHIFTED}",
+            f"median {r} of a latent, {often}, with {nearest}, as often; null: {SHIFTED}",
             latents.null.judged.value,
         ),
         make.share(
             "shared",
             latents.found.judged,
-            f"share of latents whose {r} with {nearest}, is {SAME:g} or more; null: {SHIFTED}",
+            f"share of latents, {often}, whose {r} with {nearest}, is {SAME:g} or more; null: {SHIFTED}",
             latents.null.judged.value,
         ),
         make.median(
@@ -138,7 +140,7 @@ def universality_figures(other: str, found: Measured, where: str, *, signed: boo
         make.flags(
             "mutual",
             latents.mutual,
-            f"share of latents that are the most similar one of their most similar one; null: {SHIFTED}",
+            f"share of latents, {often}, that are the most similar one of their most similar one; null: {SHIFTED}",
             latents.mutual_null,
         ),
         make.plain(
@@ -207,9 +209,13 @@ def _with_neurons(figures: list[Figure], make: _Maker, latents: Matched, found: 
 
 
 def _attributed(make: _Maker, other: str, latents: Nearest, found: Attributed, where: str) -> list[Figure]:
-    known = np.isfinite(latents.judged.value) & np.isfinite(found.vectors.value)
-    r = latents.judged.value[known]
-    follow = "rank correlation, over latents, of the correlation of a pair's activations with that of its"
+    known, r = np.isfinite(latents.judged.value) & np.isfinite(found.vectors.value), latents.judged
+
+    def follows(name: str, values: Floats, without: Floats, of: str) -> Figure:
+        words = f"rank correlation, over latents, of the correlation of a pair's activations with that of its {of}"
+        apart = Without(r.without[:, known], without[..., known], make.n_documents)
+        return follows_figure(f"{KIND}/{other}/{name}", r.value[known], values[known], words, without=apart)
+
     return [
         make.median(
             "attribution",
@@ -225,10 +231,8 @@ def _attributed(make: _Maker, other: str, latents: Nearest, found: Attributed, w
             f"{ANOTHER}",
             found.weights_null,
         ),
-        follows_figure(
-            f"{KIND}/{other}/attribution_follows", found.vectors.value[known], r, f"{follow} attribution vectors"
-        ),
-        follows_figure(f"{KIND}/{other}/logit_weights_follow", found.weights[known], r, f"{follow} logit weights"),
+        follows("attribution_follows", found.vectors.value, found.vectors.without, "attribution vectors"),
+        follows("logit_weights_follow", found.weights, found.weights, "logit weights"),
     ]
 
 

@@ -128,7 +128,7 @@ def _held_against(a: Looked, b: Looked, config: UniversalityConfig) -> tuple[Oth
         n_judged=len(judged.positions),
         n_documents=len(sizes),
         missing=missing,
-        figures=universality_figures(b.run, measured, where, signed=signed),
+        figures=universality_figures(b.run, measured, where, config.least_active, signed=signed),
     )
     tables = {"latents": _latents(a.features.d_sae, (left, right), measured), "neurons": _of_neurons(neurons, right)}
     return summary, tables

@@ -35,7 +35,8 @@ class EffectsConfig(Config):
     """Equal ranges of activation, from each of which one place is drawn."""
 
     n_silent: Drawn = 8
-    """Places where it is silent, at which its direction is added as strongly as it is where it is active."""
+    """Places where it is silent, at which its direction is added as strongly as it is at the places drawn at random,
+    one after another: each is held against the one that it is as strong as."""
 
     n_directions: Annotated[int, Field(ge=LEAST_DIRECTIONS, le=999)] = LEAST_DIRECTIONS
     """Random directions in its place, drawn with the covariance of the activations, each as large as what the latent

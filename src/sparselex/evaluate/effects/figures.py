@@ -11,7 +11,7 @@ from sparselex.base.figures import Better, Figure
 from sparselex.base.intervals import LEAST_DOCUMENTS, Floats
 from sparselex.evaluate.effects.config import LEVEL, EffectsConfig
 from sparselex.evaluate.effects.places import RANDOM, SILENT, TOP
-from sparselex.evaluate.effects.tables import Measured, larger, mean, table, used
+from sparselex.evaluate.effects.tables import Measured, chance_of_used, larger, mean, table, used
 
 _NO_LATENTS = "no latent was active on the counted tokens of these test documents"
 
@@ -37,14 +37,16 @@ def causal_figures(found: Measured, config: EffectsConfig, of: str) -> list[Figu
             f"whose ablation changes the predictions {followed}, {places}, by more (mean KL divergence) than "
             f"{100 * (1 - LEVEL):g} % of {directions}, at the same places; null: what chance gives",
             lambda group: used(mean(total.without(group)), of_directions(group)),
+            null=chance_of_used(config.n_directions),
         ),
         about.share(
             "specific_share",
             rows["specific"],
             "whose ablation where they are active changes the predictions by more than their direction added as "
-            f"strongly at {config.n_silent} places where they are silent (rank test, one side, {100 * LEVEL:g} %); "
-            "null: what chance gives",
-            lambda group: larger(total.without(group), silent.without(group)),
+            f"strongly where they are silent (at most {min(config.n_random, config.n_silent)} pairs of such places; "
+            f"exact signed ranks, one side, {100 * LEVEL:g} %); null: what chance gives of so many pairs",
+            lambda group: larger(total.without(group), silent.without(group)).told,
+            null=_mean(larger(total.values, silent.values).chance),
         ),
         about.median(
             "effect",
@@ -96,7 +98,13 @@ class _About(NamedTuple):
     of: str
 
     def share(
-        self, name: str, flags: NDArray[np.bool_], words: str, without: Callable[[int], NDArray[np.bool_]]
+        self,
+        name: str,
+        flags: NDArray[np.bool_],
+        words: str,
+        without: Callable[[int], NDArray[np.bool_]],
+        *,
+        null: float | None,
     ) -> Figure:
         at_random = self.found.grid(RANDOM, self.found.effects.total)
 
@@ -105,7 +113,7 @@ class _About(NamedTuple):
             return np.where(np.isfinite(at_random.without(group)).any(1), without(group), np.nan)
 
         apart = self._apart(told, np.ones(len(flags), dtype=bool))
-        said: dict[str, Any] = {"over": "latents", "empty": _NO_LATENTS, "null": LEVEL, "better": "higher"}
+        said: dict[str, Any] = {"over": "latents", "empty": _NO_LATENTS, "null": null, "better": "higher"}
         return mean_figure(f"causal/{name}", flags, f"share of {self.of} {words}", apart=apart, **said)
 
     def median(
@@ -137,6 +145,10 @@ class _About(NamedTuple):
         if not n_groups:
             return None
         return Apart(np.stack([without(group)[known] for group in range(n_groups)]), self.found.n_documents)
+
+
+def _mean(values: Floats) -> float | None:
+    return float(values.mean()) if len(values) else None
 
 
 def _median(values: Floats) -> float | None:

@@ -37,7 +37,8 @@ COLUMNS = {
     "top_null": "`null` at these places, nats",
     "n_silent": "places where it is silent",
     "silent": "mean effect of its direction added there as strongly as it is where it is active, nats",
-    "specific": "whether the effects at its own places are larger than at silent ones (rank test, one side, 5 %)",
+    "n_pairs": "places drawn at random that are paired with a silent one, where as much is added",
+    "specific": "whether the effects at the former are larger (exact signed ranks of the pairs, one side, 5 %)",
     "dose": "rank correlation of activation and effect over its ranges of activation",
 }
 """What the table holds, as its metadata say too."""
@@ -72,7 +73,7 @@ class PlaceEffect(Config):
     """The same summed over the later tokens."""
 
     n_later: int
-    """How many these are."""
+    """How many of these were computed: none where nothing behind the site looks at other tokens."""
 
     loss: float | None
     """How much the cross-entropy of what comes next rises, nats; None where that is no text of the document."""

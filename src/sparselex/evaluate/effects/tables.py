@@ -1,11 +1,13 @@
 """From effects at places to a row for each latent."""
 
+import math
 import warnings
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, stdtrit
+from scipy.special import stdtrit
 from scipy.stats import rankdata
 
 from sparselex.base.intervals import Floats, effective_units, even_groups
@@ -72,6 +74,7 @@ def table(found: Measured) -> dict[str, NDArray]:
     """The columns of `records.COLUMNS`."""
     of, total = found.effects, found.effects.total
     at_random = found.grid(RANDOM, total).values
+    specific = larger(at_random, found.grid(SILENT, total).values)
     directions = np.stack([mean(one.values) for one in found.grids(RANDOM, of.directions)])
     silent = found.grid(SILENT, total).values
     effect, half = mean(at_random), _half_width(at_random)
@@ -92,7 +95,8 @@ def table(found: Measured) -> dict[str, NDArray]:
         "top_null": mean(found.grid(TOP, mean(of.directions.astype(np.float64))).values),
         "n_silent": np.isfinite(silent).sum(1),
         "silent": mean(silent),
-        "specific": larger(at_random, silent),
+        "n_pairs": specific.n,
+        "specific": specific.told,
         "dose": _dose(found.grid(INTERVAL, found.places.value), found.grid(INTERVAL, total)),
     }
 
@@ -111,19 +115,51 @@ def used(effect: Floats, directions: Floats) -> NDArray[np.bool_]:
     return np.isfinite(effect) & ((1 + (directions >= effect).sum(0)) / (1 + len(directions)) <= LEVEL + 1e-9)
 
 
-def larger(ones: Floats, others: Floats) -> NDArray[np.bool_]:
-    """`[n_latents]`, whether the values of `[n_latents, n_places]` are larger than the others, told by their ranks, one
-    side, 5 % (Mann and Whitney 1947; normal approximation with a correction for continuity). Never with fewer than
-    three of either."""
-    there, beside = np.isfinite(ones), np.isfinite(others)
-    pairs = there[:, :, None] & beside[:, None, :]
-    with np.errstate(invalid="ignore"):
-        u = ((ones[:, :, None] > others[:, None, :]) & pairs).sum((1, 2)) * 1.0
-        u += 0.5 * ((ones[:, :, None] == others[:, None, :]) & pairs).sum((1, 2))
-    n, m = there.sum(1), beside.sum(1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = (u - n * m / 2 - 0.5) / np.sqrt(n * m * (n + m + 1) / 12)
-    return (np.minimum(n, m) >= 3) & (ndtr(-z) <= LEVEL)
+def chance_of_used(n_directions: int) -> float:
+    """How probable it is that `used` says so of a direction that is one of the random ones: 5 % only where a twentieth
+    of all of them is a whole number."""
+    return math.floor(LEVEL * (1 + n_directions) + 1e-9) / (1 + n_directions)
+
+
+class Larger(NamedTuple):
+    """Whether the first of each pair is larger, of several latents."""
+
+    told: NDArray[np.bool_]
+    """`[n_latents]`."""
+
+    n: NDArray[np.int64]
+    """`[n_latents]`, pairs of which both halves are there."""
+
+    chance: Floats
+    """`[n_latents]`, how probable it is to be told so where both halves are of one distribution: the largest
+    probability of at most 5 % that so many ranks have, and 0 with fewer than five pairs, which tell nothing."""
+
+
+def larger(ones: Floats, others: Floats) -> Larger:
+    """Whether the values of `[n_latents, n_places]` are larger than those they are paired with, the other's of the same
+    column: signed ranks, one side, exactly (Wilcoxon 1945). A difference of 0 counts against it, and so does the one
+    that is below 0 of two of one size; columns that only one of both has are left out."""
+    n = min(ones.shape[1], others.shape[1])
+    apart = ones[:, :n] - others[:, :n]
+    there = np.isfinite(apart)
+    size = np.where(there, np.abs(apart), np.inf)
+    rank = np.empty(apart.shape, dtype=np.int64)
+    np.put_along_axis(rank, np.lexsort((apart <= 0, size), axis=1), np.arange(1, n + 1)[None, :], axis=1)
+    of_pairs, above = there.sum(1), np.where(there & (apart > 0), rank, 0).sum(1)
+    least, chance = (np.array(column) for column in zip(*map(_least_sum, range(n + 1)), strict=True))
+    return Larger(above >= least[of_pairs], of_pairs, chance[of_pairs])
+
+
+@cache
+def _least_sum(n: int) -> tuple[int, float]:
+    """The least sum of the ranks of `n` pairs' positive differences that chance reaches with a probability of at most
+    `LEVEL`, and this probability; a sum that there is not, and 0, where even all of them are not so rare."""
+    ways = np.ones(1)
+    for rank in range(1, n + 1):
+        ways = np.pad(ways, (0, rank)) + np.pad(ways, (rank, 0))
+    tail = ways[::-1].cumsum()[::-1] / ways.sum()
+    rare = np.flatnonzero(tail <= LEVEL)
+    return (int(rare[0]), float(tail[rare[0]])) if len(rare) else (len(ways), 0.0)
 
 
 def _half_width(values: Floats) -> Floats:

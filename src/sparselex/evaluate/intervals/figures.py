@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparselex.base.estimates import mean_figure, median_figure
+from sparselex.base.estimates import Apart, mean_figure, median_figure
 from sparselex.base.figures import Figure
 from sparselex.evaluate.intervals.records import IntervalPoint
 
@@ -21,42 +21,58 @@ _MIXTURE = (
 )
 
 
-class Answers(NamedTuple):
-    """The latents of one run, `[n]` each."""
+class Said(NamedTuple):
+    """What some rules say of the latents of one run, `[n]` each."""
 
     shares: Floats
     """`[n, n_intervals]`, share of each interval's examples that a latent's rule calls active; NaN without enough."""
 
-    null: Floats
-    """The same by the rule of another latent."""
-
-    whole: NDArray[np.bool_]
+    whole: Flags
     """Whether the rule is consistent over the whole range."""
 
-    whole_null: NDArray[np.bool_]
-    """The same by the rule of another latent."""
-
-    top_only: NDArray[np.bool_]
+    top_only: Flags
     """Whether it is so in the upper part alone."""
-
-    top_only_null: NDArray[np.bool_]
-    """The same by the rule of another latent."""
 
     spearman: Floats
     """Rank correlation over the mixture."""
 
-    spearman_null: Floats
-    """The same by the rule of another latent."""
+    def of(self, which: Flags) -> "Said":
+        """Of some of the latents."""
+        return Said._make(part[which] for part in self)
 
-    single: NDArray[np.bool_]
-    """Whether they are of a single token."""
 
-    def of(self, which: NDArray[np.bool_]) -> "Answers":
+class Answers(NamedTuple):
+    """The latents of one run."""
+
+    own: Said
+    """By their own rules."""
+
+    null: Said
+    """By the rule of another latent."""
+
+    without: list[Said]
+    """By their own, without each group of test documents."""
+
+    single: Flags
+    """`[n]`, whether they are of a single token."""
+
+    n_documents: float
+    """Documents of one size that would tell as much."""
+
+    def of(self, which: Flags) -> "Answers":
         """Some of them."""
-        return Answers._make(part[which] for part in self)
+        without = [one.of(which) for one in self.without]
+        return self._replace(
+            own=self.own.of(which), null=self.null.of(which), without=without, single=self.single[which]
+        )
+
+    def apart(self, read: Callable[[Said], Floats | Flags], known: Flags | None = None) -> Apart:
+        """What is read off each latent, without each group of documents."""
+        each = np.stack([read(one) for one in self.without])
+        return Apart(each if known is None else each[:, known], self.n_documents)
 
 
-_GROUPS: dict[str, tuple[str, Callable[[Answers], NDArray[np.bool_]]]] = {
+_GROUPS: dict[str, tuple[str, Callable[[Answers], Flags]]] = {
     "": ("explained latents", lambda one: np.ones(len(one.single), dtype=bool)),
     "_single_token": ("explained latents whose top examples are all on one token", lambda one: one.single),
     "_of_more_tokens": ("explained latents whose top examples are on several tokens", lambda one: ~one.single),
@@ -65,10 +81,10 @@ _GROUPS: dict[str, tuple[str, Callable[[Answers], NDArray[np.bool_]]]] = {
 
 def curve(found: Answers) -> list[IntervalPoint]:
     """All latents by interval."""
-    n = found.shares.shape[1]
+    n = found.own.shares.shape[1]
     points = []
     for place in range(n):
-        own, null = (_known(values[:, place]) for values in (found.shares, found.null))
+        own, null = (_known(said.shares[:, place]) for said in (found.own, found.null))
         points.append(
             IntervalPoint(
                 low=place / n,
@@ -94,55 +110,60 @@ def figures_of(own: Answers, controls: Mapping[str, Answers]) -> list[Figure]:
 
 
 def _consistency(mine: Answers, others: Mapping[str, Answers], end: str, which: str) -> list[Figure]:
-    parts: dict[str, tuple[str, Callable[[Answers], tuple[Flags, Flags]]]] = {
-        "whole_range": ("every interval of activation that has examples", lambda one: (one.whole, one.whole_null)),
+    parts: dict[str, tuple[str, Callable[[Said], Flags]]] = {
+        "whole_range": ("every interval of activation that has examples", lambda one: one.whole),
         "top_only": (
             "every interval in the upper 60 % of the range, unless asked otherwise, and not in all of those below",
-            lambda one: (one.top_only, one.top_only_null),
+            lambda one: one.top_only,
         ),
     }
     found = list[Figure]()
     for name, (words, of) in parts.items():
-        flags, null = of(mine)
+        null = of(mine.null)
         figure = mean_figure(
             f"intervals/{name}{end}",
-            flags,
+            of(mine.own),
             f"share of {which} whose rule calls half of the sampled test examples active in {words}; {_NULL}",
             over="latents",
+            apart=mine.apart(of),
             null=float(null.mean()) if len(null) else None,
             empty=_EMPTY,
         )
-        flagged = {run: of(one)[0].astype(float) for run, one in others.items()}
+        flagged = {run: of(one.own).astype(float) for run, one in others.items()}
         found.append(_beside(figure, flagged, np.mean))
     for name, place, words in (("lowest", 0, "lowest"), ("highest", -1, "highest")):
-        own, others_say = (_known(values[:, place]) for values in (mine.shares, mine.null))
+        at = lambda one, place=place: one.shares[:, place]
+        others_say, known = _known(at(mine.null)), ~np.isnan(at(mine.own))
         figure = mean_figure(
             f"intervals/consistency_{name}{end}",
-            own,
+            at(mine.own)[known],
             f"mean over {which} of the share of sampled test examples from the {words} interval of activation that "
             f"their rules call active; {_NULL}",
             over="latents",
+            apart=mine.apart(at, known),
             share=True,
             null=float(others_say.mean()) if len(others_say) else None,
             better="higher",
             empty=_EMPTY,
         )
-        found.append(_beside(figure, {run: _known(one.shares[:, place]) for run, one in others.items()}, np.mean))
+        found.append(_beside(figure, {run: _known(at(one.own)) for run, one in others.items()}, np.mean))
     return found
 
 
 def _scores(mine: Answers, others: Mapping[str, Answers], end: str, which: str) -> Figure:
+    null = mine.null.spearman
     figure = median_figure(
         f"intervals/spearman_median{end}",
-        mine.spearman,
+        mine.own.spearman,
         f"median over {which} of the rank correlation of predicted and true activation {_MIXTURE}; a rule that says "
         f"the same everywhere has 0; {_NULL}",
         over="latents",
-        null=float(np.median(mine.spearman_null)) if len(mine.spearman_null) else None,
+        apart=mine.apart(lambda one: one.spearman),
+        null=float(np.median(null)) if len(null) else None,
         better="higher",
         empty=_EMPTY,
     )
-    return _beside(figure, {run: one.spearman for run, one in others.items()}, np.median)
+    return _beside(figure, {run: one.own.spearman for run, one in others.items()}, np.median)
 
 
 def _known(values: Floats) -> Floats:

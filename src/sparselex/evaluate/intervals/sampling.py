@@ -40,6 +40,10 @@ class Sampled(NamedTuple):
     interval: NDArray[np.int64]
     """`[n_sampled]`, the interval of each."""
 
+    def at(self, which: NDArray[np.bool_]) -> "Sampled":
+        """Some of them."""
+        return Sampled(self.places[which], self.interval[which])
+
     def shares(self, said: NDArray[np.bool_], n: int) -> Floats:
         """`[n]`, the share of each interval's examples of which something is `said` (`[n_sampled]`); NaN for one that
         has none."""

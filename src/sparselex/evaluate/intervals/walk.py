@@ -4,17 +4,20 @@ language model."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sparselex.base.errors import UserError
 from sparselex.base.figures import Figures
 from sparselex.base.files import write_json
+from sparselex.base.intervals import effective_units, even_groups
 from sparselex.base.progress import progress
 from sparselex.base.seeds import generator
 from sparselex.base.staging import stage
 from sparselex.evaluate.intervals.config import IntervalsConfig
-from sparselex.evaluate.intervals.figures import Answers, curve, figures_of
+from sparselex.evaluate.intervals.figures import Answers, Said, curve, figures_of
 from sparselex.evaluate.intervals.records import (
     FILE,
     KIND,
@@ -35,6 +38,9 @@ from sparselex.evaluate.intervals.sampling import (
 from sparselex.evaluate.ruled import Ruled, another_of
 from sparselex.explain.keys import KeyTable
 from sparselex.features.counted import Column
+
+_N_GROUPS, _NO_GROUP = 20, -1
+"""Groups of test documents that are left out in turn, and none of them."""
 
 _STEP = 16
 """Latents between two words of progress."""
@@ -94,7 +100,7 @@ def population(ruled: Ruled, config: IntervalsConfig) -> tuple[IntervalPopulatio
             "one at least",
             "index more text, or ask for fewer by --least-active.",
         )
-    every = _together(answers)
+    every = _together(answers, looking.n_documents)
     found = IntervalPopulation(
         run=ruled.run,
         words=ruled.words,
@@ -103,17 +109,33 @@ def population(ruled: Ruled, config: IntervalsConfig) -> tuple[IntervalPopulatio
         n_rare=len(latents) - len(seen),
         n_single=int(every.single.sum()),
         curve=curve(every),
-        counts=_counts(every.spearman),
-        null_counts=_counts(every.spearman_null),
+        counts=_counts(every.own.spearman),
+        null_counts=_counts(every.null.spearman),
     )
     return found, every, seen
 
 
-class _Seen:
+class _Told(NamedTuple):
+    """What one rule says of one latent."""
+
+    shares: Floats
+    """`[n_intervals]`, share of each interval's examples that it calls active; NaN of one that has none."""
+
+    counts: NDArray[np.bool_]
+    """`[n_intervals]`, the intervals that have enough."""
+
+    holds: Consistent
+    spearman: float
+
+
+class _Seen(NamedTuple):
     """One latent with what goes into figures."""
 
-    def __init__(self, record: SampledLatent, known: tuple[Floats, Floats], null: Consistent):
-        self.record, self.known, self.null = record, known, null
+    record: SampledLatent
+    own: _Told
+    null: _Told
+    without: list[_Told]
+    """Without each group of test documents."""
 
 
 class _Looking:
@@ -123,6 +145,10 @@ class _Looking:
         self._ruled, self._config = ruled, config
         self._table = KeyTable(ruled.features.counted_tokens("test"))
         self._n_ctx = ruled.features.corpus.n_ctx
+        document = np.unique(self._table.counted.documents, return_inverse=True)[1]
+        sizes = np.bincount(document)
+        self._groups = even_groups(sizes, _N_GROUPS)[document]
+        self._n_groups, self.n_documents = int(self._groups.max(initial=-1)) + 1, effective_units(sizes)
 
     def seen(self, latent: int, other: int, *, single: bool) -> _Seen | None:
         """What the rules of a latent and of another one say; None for a latent that is too seldom active."""
@@ -132,28 +158,34 @@ class _Looking:
             return None
         rng = generator(config.seed, "intervals", latent)
         drawn = sampled(column.values, config.n_intervals, config.n_sampled, rng)
-        n_sampled = np.bincount(drawn.interval, minlength=config.n_intervals)
         mixed = windows(mixture(column, self._table, self._n_ctx, rng), self._table.counted, self._n_ctx)
         true, by_rule, by_other = (self._dense(one) for one in (column, *map(self._called, (latent, other))))
-        places, counts = column.ranks[drawn.places], n_sampled >= config.least_sampled
-        shares, null = (drawn.shares(said[places] > 0, config.n_intervals) for said in (by_rule, by_other))
-        own, others = (consistent(part, counts, config.consistent_from, config.top_share) for part in (shares, null))
+        places, n_sampled = column.ranks[drawn.places], np.bincount(drawn.interval, minlength=config.n_intervals)
+        counts = n_sampled >= config.least_sampled
+
+        def told(said: Floats, without: int = _NO_GROUP) -> _Told:
+            there, around = (self._groups[where] != without for where in (places, mixed))
+            shares = drawn.at(there).shares(said[places[there]] > 0, config.n_intervals)
+            some = counts & ~np.isnan(shares)
+            holds = consistent(shares, some, config.consistent_from, config.top_share)
+            return _Told(shares, some, holds, spearman(said[mixed[around]], true[mixed[around]]))
+
+        own, null = told(by_rule), told(by_other)
         record = SampledLatent(
             latent=latent,
             single_token=single,
             n_active=len(column.ranks),
             largest=float(column.values.max()),
             n_sampled=n_sampled.tolist(),
-            shares=_known(shares),
-            null=_known(null),
-            whole=own.whole,
-            top_only=own.top_only,
-            spearman=spearman(by_rule[mixed], true[mixed]),
-            spearman_null=spearman(by_other[mixed], true[mixed]),
+            shares=_known(own.shares),
+            null=_known(null.shares),
+            whole=own.holds.whole,
+            top_only=own.holds.top_only,
+            spearman=own.spearman,
+            spearman_null=null.spearman,
             n_tokens=len(mixed),
         )
-        enough = lambda part: np.where(counts, part, np.nan)
-        return _Seen(record, (enough(shares), enough(null)), others)
+        return _Seen(record, own, null, [told(by_rule, group) for group in range(self._n_groups)])
 
     def _called(self, latent: int) -> Column:
         return self._table.called(self._ruled.rules[latent])
@@ -164,18 +196,18 @@ class _Looking:
         return found
 
 
-def _together(seen: list[_Seen]) -> Answers:
-    of = lambda name: np.array([getattr(one.record, name) for one in seen])
-    return Answers(
-        shares=np.stack([one.known[0] for one in seen]),
-        null=np.stack([one.known[1] for one in seen]),
-        whole=of("whole"),
-        whole_null=np.array([one.null.whole for one in seen]),
-        top_only=of("top_only"),
-        top_only_null=np.array([one.null.top_only for one in seen]),
-        spearman=of("spearman"),
-        spearman_null=of("spearman_null"),
-        single=of("single_token"),
+def _together(seen: list[_Seen], n_documents: float) -> Answers:
+    without = [_said(list(group)) for group in zip(*(one.without for one in seen), strict=True)]
+    own, null = (_said([getattr(one, name) for one in seen]) for name in ("own", "null"))
+    return Answers(own, null, without, np.array([one.record.single_token for one in seen]), n_documents)
+
+
+def _said(told: list[_Told]) -> Said:
+    return Said(
+        shares=np.stack([np.where(one.counts, one.shares, np.nan) for one in told]),
+        whole=np.array([one.holds.whole for one in told]),
+        top_only=np.array([one.holds.top_only for one in told]),
+        spearman=np.array([one.spearman for one in told]),
     )
 
 

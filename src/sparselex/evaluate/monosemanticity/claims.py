@@ -179,6 +179,7 @@ CLAIMS = (
         "Taking single features out changes the predictions of the tokens that follow as their interpretation says.",
         (
             Row("main", "causal/used_share", "latents whose ablation exceeds random directions of their size"),
+            Row("main", "causal/specific_share", "whose ablation exceeds their direction added where they are silent"),
             Row("main", "causal/effect_ratio", "effect over that of random directions, median"),
         ),
         judges.ablation,

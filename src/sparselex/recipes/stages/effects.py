@@ -23,15 +23,17 @@ class Effects(Stage, EffectsConfig):
     def line(self, run: Any, shown: Figures) -> str:
         said = {figure.name: figure for figure in shown.figures}
         told = [f"{words} {_share(said.get(f'causal/{name}'))}" for name, words in _SAID.items()]
-        return f"of the latents {', '.join(told)} (chance gives 5%), in {run.folder / self.makes}"
+        return f"of the latents {', '.join(told)}, in {run.folder / self.makes}"
 
 
 _SAID = {
     "used_share": "whose ablation exceeds random directions:",
-    "specific_share": "whose ablation exceeds their own direction where they are silent:",
+    "specific_share": "whose ablation exceeds their own direction where they are silent, pair by pair:",
 }
 """What is said in one line."""
 
 
 def _share(figure: Figure | None) -> str:
-    return "not measured" if figure is None or figure.value is None else f"{100 * figure.value:.1f}%"
+    if figure is None or figure.value is None:
+        return "not measured"
+    return f"{100 * figure.value:.1f}% (chance gives {100 * (figure.null or 0.0):.1f}%)"

@@ -39,7 +39,7 @@ class PlaceEffectView(Config):
     """The same summed over the later tokens that were followed."""
 
     n_later: int
-    """How many these are."""
+    """How many of these were computed: none where nothing behind the site looks at other tokens."""
 
     loss: float | None
     """How much the cross-entropy of what comes next rises, nats; None where that is no text of the document."""
