@@ -7,7 +7,8 @@ READY_FOR_DOCS := .venv/.ready-for-docs
 READY_FOR_SMOLLM2 := .venv/.ready-for-smollm2
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # Two workers, each file on one of them: fixtures that take seconds are made once for a file. The order is that of tests/conftest.py.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# A worker that was lost, as by a test that never ends, is not begun anew: it would be at the same test.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 WORKSPACE ?= workspace$(if $(MODEL),-$(MODEL))
 
 .PHONY: demo smollm2 quick test lint docs bench clean
