@@ -57,7 +57,7 @@ def test_widths_must_rise_and_a_first_look_says_what_it_lacks():
         MonosemanticityConfig.parse({"expansions": (8, 1, 32)}, "the options")
     assert MonosemanticityConfig().shortened == []
     quick = MonosemanticityConfig(**QUICK).shortened
-    assert len(quick) == len(QUICK) and "--tokens 1,000,000 instead of 5,500,000" in quick
+    assert len(quick) == len(QUICK) and "--tokens 500,000 instead of 5,500,000" in quick
 
 
 def test_stopped_between_two_steps_it_goes_on_and_what_fails_is_left_out(tmp_path):

@@ -50,6 +50,10 @@ class Followed:
         ranks = np.flatnonzero(self._counted[split].tokens == latent)
         return Column(ranks, 1.0 + np.arange(len(ranks)) / len(ranks))
 
+    def split_column(self, latent, split):
+        column = self.counted_column(latent, split)
+        return self._counted[split].positions[column.ranks], column.values.astype(np.float32)
+
     def check_whole(self, what):
         """Every activation is there."""
 

@@ -26,7 +26,7 @@ REPORT = "monosemanticity.html"
 QUICKLY = own(
     "quick",
     bool,
-    typer.Option("--quick", help="A first look, on a fifth of the text; options that are given still hold."),
+    typer.Option("--quick", help="A first look, on less text and less wide; options that are given still hold."),
     False,
 )
 REPLACE = own(

@@ -145,7 +145,7 @@ def _of_activations(index: FeatureIndex, alive: NDArray[np.int64]) -> list[Figur
 def _best(index: FeatureIndex) -> str:
     n = index.manifest.notes["n_read"]
     return (
-        f"the coordinate that correlates most with a latent's activation, on {n:,} training tokens that choose it too"
+        f"the coordinate that correlates most with a latent's activation ({n:,} training tokens choose and measure it)"
     )
 
 

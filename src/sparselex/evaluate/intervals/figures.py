@@ -59,6 +59,9 @@ class Answers(NamedTuple):
     n_documents: float
     """Documents of one size that would tell as much."""
 
+    n_tokens: int
+    """Test tokens of which examples are drawn."""
+
     def of(self, which: Flags) -> "Answers":
         """Some of them."""
         without = [one.of(which) for one in self.without]

@@ -114,7 +114,7 @@ class IntervalAnswers(Config):
     """What was measured of a run beside its controls."""
 
     n_test: int
-    """Test tokens."""
+    """Test tokens of which examples are drawn: of a long document no more than twice its even share."""
 
     figures: list[Figure]
     """Of all latents together."""

@@ -35,9 +35,10 @@ from sparselex.evaluate.intervals.sampling import (
     spearman,
     windows,
 )
+from sparselex.evaluate.rows import rows_to_judge
 from sparselex.evaluate.ruled import Ruled, another_of
 from sparselex.explain.keys import KeyTable
-from sparselex.features.counted import Column
+from sparselex.features.counted import Column, CountedTokens
 
 _N_GROUPS, _NO_GROUP = 20, -1
 """Groups of test documents that are left out in turn, and none of them."""
@@ -70,7 +71,7 @@ def sample_intervals(
             populations.append(found)
         figures = figures_of(answers, beside)
         record = IntervalAnswers(
-            n_test=own.features.n_counted["test"],
+            n_test=answers.n_tokens,
             figures=figures,
             populations=populations,
             missing=missing,
@@ -100,7 +101,7 @@ def population(ruled: Ruled, config: IntervalsConfig) -> tuple[IntervalPopulatio
             "one at least",
             "index more text, or ask for fewer by --least-active.",
         )
-    every = _together(answers, looking.n_documents)
+    every = _together(answers, looking)
     found = IntervalPopulation(
         run=ruled.run,
         words=ruled.words,
@@ -139,21 +140,24 @@ class _Seen(NamedTuple):
 
 
 class _Looking:
-    """Test documents, looked at through the rules of one run."""
+    """Test documents, looked at through the rules of one run: of a long one no more than twice its even share, so that
+    what is said is of documents and not of the longest."""
 
     def __init__(self, ruled: Ruled, config: IntervalsConfig):
         self._ruled, self._config = ruled, config
-        self._table = KeyTable(ruled.features.counted_tokens("test"))
-        self._n_ctx = ruled.features.corpus.n_ctx
-        document = np.unique(self._table.counted.documents, return_inverse=True)[1]
-        sizes = np.bincount(document)
-        self._groups = even_groups(sizes, _N_GROUPS)[document]
-        self._n_groups, self.n_documents = int(self._groups.max(initial=-1)) + 1, effective_units(sizes)
+        corpus = ruled.features.corpus
+        self._n_ctx, self._there = corpus.n_ctx, np.zeros(corpus.n_rows, dtype=bool)
+        self._there[rows_to_judge(corpus, len(corpus.row_ranges["test"]))] = True
+        self._tokens = CountedTokens(corpus, ruled.features.counted & np.repeat(self._there, self._n_ctx), "test")
+        self._table, sizes = KeyTable(self._tokens), self._tokens.per_document
+        self._groups = even_groups(sizes, _N_GROUPS)[self._tokens.documents]
+        self._n_groups = int(self._groups.max(initial=-1)) + 1
+        self.n_documents, self.n_tokens = effective_units(sizes), len(self._tokens)
 
     def seen(self, latent: int, other: int, *, single: bool) -> _Seen | None:
         """What the rules of a latent and of another one say; None for a latent that is too seldom active."""
         config = self._config
-        column = self._ruled.features.counted_column(latent, "test").sizes()
+        column = self._column(latent)
         if len(column.ranks) < config.least_active:
             return None
         rng = generator(config.seed, "intervals", latent)
@@ -187,6 +191,12 @@ class _Looking:
         )
         return _Seen(record, own, null, [told(by_rule, group) for group in range(self._n_groups)])
 
+    def _column(self, latent: int) -> Column:
+        """Where a latent is active among the tokens that are looked at, by size."""
+        positions, values = self._ruled.features.split_column(latent, "test")
+        inside = self._there[positions // self._n_ctx]
+        return Column(self._tokens.ranks_of(positions[inside]), values[inside].astype(np.float64)).sizes()
+
     def _called(self, latent: int) -> Column:
         return self._table.called(self._ruled.rules[latent])
 
@@ -196,10 +206,11 @@ class _Looking:
         return found
 
 
-def _together(seen: list[_Seen], n_documents: float) -> Answers:
+def _together(seen: list[_Seen], looking: _Looking) -> Answers:
     without = [_said(list(group)) for group in zip(*(one.without for one in seen), strict=True)]
     own, null = (_said([getattr(one, name) for one in seen]) for name in ("own", "null"))
-    return Answers(own, null, without, np.array([one.record.single_token for one in seen]), n_documents)
+    single = np.array([one.record.single_token for one in seen])
+    return Answers(own, null, without, single, looking.n_documents, looking.n_tokens)
 
 
 def _said(told: list[_Told]) -> Said:

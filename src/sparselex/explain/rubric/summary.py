@@ -10,7 +10,7 @@ from sparselex.base.estimates import mean_figure, median_figure
 from sparselex.base.figures import Figure, Figures
 from sparselex.base.files import fingerprint
 from sparselex.base.staging import stage
-from sparselex.explain.rubric.records import FEATURES, GOOD, MOST, NEURONS, TWINS, RubricAnswer
+from sparselex.explain.rubric.records import FEATURES, GOOD, MOST, NEURONS, PERFECT, TWINS, RubricAnswer
 from sparselex.explain.rubric.store import RubricStore
 
 KIND = "rubric"
@@ -81,7 +81,8 @@ def _of_kind(kind: str, answers: Sequence[RubricAnswer]) -> RubricKind:
         points=median_figure(
             f"rubric/{kind}/points",
             totals,
-            f"median of the rubric's points, {MOST} at most, that intervals of {kind} were given by {shown}",
+            f"median of the rubric's points, {MOST} at most ({MOST - PERFECT} where there were no raised tokens to "
+            f"show), that intervals of {kind} were given by {shown}",
             over="answers",
             better="higher",
         ),

@@ -88,10 +88,11 @@ def _amount(value: Any) -> float:
 
 
 QUICK: dict[str, Any] = {
-    "n_tokens": 1_000_000,
-    "train_tokens": (300_000, 200_000, 50_000),
-    "index_rows": 1000,
-    "sweep_tokens": 50_000,
+    "n_tokens": 500_000,
+    "expansions": (1.0, 2.0, 4.0),
+    "train_tokens": (120_000, 120_000, 80_000),
+    "index_rows": 500,
+    "sweep_tokens": 30_000,
     "n_pinned": 8,
 }
 """What a first look takes: every part of it, on too little text for any figure to be believed."""
