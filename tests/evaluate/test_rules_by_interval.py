@@ -140,10 +140,21 @@ def test_without_some_documents_it_is_as_if_they_were_not_there(index):
             np.testing.assert_equal(left.shares[0, interval], expected)
     assert len({one.spearman[0] for one in answers.without}) > 2
     median = next(one for one in figures_of(answers, {}) if one.name == "intervals/spearman_median")
-    if answers.n_documents >= LEAST_DOCUMENTS:
-        assert "groups of documents" in median.definition
-    else:
-        assert median.ci_low is None and "no interval, with documents that count as" in median.definition
+    assert answers.n_documents == groups.max() + 1 < LEAST_DOCUMENTS
+    assert median.ci_low is None and "no interval, with documents that count as" in median.definition
+    many = next(one for one in figures_of(answers._replace(n_documents=50.0), {}) if one.name == median.name)
+    assert "groups of documents" in many.definition
+
+
+def test_a_long_document_gives_no_more_than_twice_its_even_share():
+    index = Followed()
+    test = index.corpus.row_ranges["test"]
+    index.corpus.documents[test.start : test.stop - 4] = 1000  # sixteen of twenty rows, and two documents of two
+    _, answers, _ = population(ruled(index), CONFIG)
+    assert answers.n_tokens == 12 * N_CTX, (
+        "eight rows of the long one, twice an even share of twelve, and two of either"
+    )
+    assert answers.n_documents == pytest.approx(12**2 / (8**2 + 2 * 2**2)), "20**2 / (16**2 + 2 * 2**2) of all tokens"
 
 
 def test_rare_latents_are_left_out(index):

@@ -202,3 +202,10 @@ def test_a_concept_that_does_not_occur_is_told_with_what_was_searched(index, tmp
     with pytest.raises(UserError, match=r"0 of 3,000 training tokens and 0 of 2,500 test tokens"):
         write_concept(index, "x", WordsProxy(of=("URL",)), CONFIG, tmp_path / "x", {"index": "planted"}, ALONE)
     assert not (tmp_path / "x").exists()
+
+
+def test_a_rule_is_named_as_it_was_typed():
+    assert RegexProxy(pattern=r"\bself\b").words == r"tokens that a match of “\bself\b” overlaps"
+    grouped = r"return (?P<inside>\w+)"
+    assert RegexProxy(pattern=grouped).words == f"tokens that the group “inside” of a match of “{grouped}” overlaps"
+    assert RegexProxy(pattern="x", said="tokens of x").words == "tokens of x"
